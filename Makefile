@@ -1,0 +1,46 @@
+# Every target sets up what it needs in .venv; nothing has to be done by hand.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: demo test test-slow lint format bench notebooks clean
+
+demo: .venv/base                ## the main job: from a write current to an energy/accuracy curve, in demo/
+	$(BIN)/mtj-bnn demo --out demo
+
+test: .venv/dev                 ## the fast suite
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: .venv/dev            ## the minutes-long checks
+	$(BIN)/python -m pytest -m slow
+
+lint: .venv/dev                 ## style, formatting, types of the public API
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: .venv/dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: .venv/dev                ## every speed claim, measured
+	$(BIN)/python -m pytest tests/benchmarks --benchmark-enable --benchmark-only --benchmark-columns=min,median,rounds
+
+notebooks: .venv/notebooks      ## execute the notebooks in place
+	$(BIN)/jupyter execute --inplace notebooks/*.ipynb
+
+.venv/base: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(PIP) --editable .
+	touch $@
+
+.venv/dev: .venv/base
+	$(PIP) --editable ".[dev]"
+	touch $@
+
+.venv/notebooks: .venv/base
+	$(PIP) --editable ".[notebooks]"
+	touch $@
+
+clean:
+	rm -rf .venv demo
