@@ -1,0 +1,36 @@
+"""Input checked once, at the public boundary: the argument, the rule, the value, the way out."""
+
+import difflib
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from mtjsim.reduced import Array
+
+DIRECTIONS = ("p_to_ap", "ap_to_p")
+
+
+def checked_array(name: str, value: ArrayLike, unit: str, *, zero_allowed: bool, way_out: str = "") -> Array:
+    """Return `value` as a float array; ValueError unless every element is finite and > 0 (or >= 0)."""
+    try:
+        array = np.asarray(value, dtype=float)
+    except (TypeError, ValueError):
+        typed = " Units are read in TOML and on the command line; here give SI numbers." if isinstance(value, str) else ""
+        raise ValueError(f"{name} must be a number or an array of numbers in {unit}, got {value!r}.{typed}") from None
+    bad = ~np.isfinite(array) | ((array < 0) if zero_allowed else (array <= 0))
+    if bad.any():
+        rule = f">= 0 {unit}" if zero_allowed else f"> 0 {unit}"
+        worst = array[bad].flat[0]
+        raise ValueError(f"{name} must be finite and {rule}, got {worst:g}.{' ' + way_out if way_out else ''}")
+    return array
+
+
+def checked_choice(name: str, value: str, valid: Iterable[str]) -> str:
+    """Return `value` if it is one of the `valid` names; otherwise a ValueError that lists them and the nearest."""
+    names = list(valid)
+    if value in names:
+        return value
+    near = difflib.get_close_matches(str(value), names, n=3, cutoff=0.4)
+    hint = f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
+    raise ValueError(f"{name} must be one of {', '.join(repr(n) for n in names)}, got {value!r}.{hint}")

@@ -1,0 +1,194 @@
+"""Junctions from files: the published ones that ship with the package, and anybody's own, in TOML.
+
+A device file has one table, either
+
+    [device]      the fields of `MTJ`; `interface_anisotropy` may stand in for `anisotropy_field`
+    [effective]   the arguments of `MTJ.from_effective`
+
+with quantities as numbers in SI or as text with a unit ("40nm", "0.27 T"). Presets add `title`, `reference`,
+`not_modelled` and a table `[provenance]` that says of every number where it was read, or that it is derived or assumed.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from mtjsim.checks import checked_choice
+from mtjsim.device import MTJ, effective_anisotropy_field
+from mtjsim.units import to_si
+
+EFFECTIVE_UNITS = {
+    "thermal_stability": "",
+    "critical_current": "A",
+    "characteristic_time": "s",
+    "resistance_p": "ohm",
+}
+FILE_TABLES = ("device", "effective", "provenance")
+FILE_TEXTS = ("title", "reference", "not_modelled")
+
+
+@dataclass(frozen=True)
+class DeviceFile:
+    """A junction with what its file says about it.
+
+    Attributes
+    ----------
+    device : MTJ
+        The junction.
+    title, reference : str
+        What it is and who published it; empty in a user's file that does not say.
+    not_modelled : tuple of str
+        Known effects that the declaration leaves out.
+    provenance : mapping of str to str
+        For each number: read, derived or assumed, and where.
+    """
+
+    device: MTJ
+    title: str = ""
+    reference: str = ""
+    not_modelled: tuple[str, ...] = ()
+    provenance: Mapping[str, str] = field(default_factory=dict)
+
+
+def list_presets() -> list[str]:
+    """Names of the junctions that ship with the package, sorted."""
+    return sorted(entry.name.removesuffix(".toml") for entry in _folder().iterdir() if entry.name.endswith(".toml"))
+
+
+def load_preset(name: str) -> MTJ:
+    """Return the preset junction called `name`.
+
+    Raises
+    ------
+    ValueError
+        If there is none; lists the valid names and the nearest.
+
+    Examples
+    --------
+    >>> round(load_preset("arm_2021").thermal_stability(), 1)
+    84.4
+    """
+    return preset_file(name).device
+
+
+def preset_file(name: str) -> DeviceFile:
+    """Return a preset with its source, the provenance of each number and what it leaves out; raises as `load_preset`."""
+    checked_choice("preset", name, list_presets())
+    return parse_device(_folder().joinpath(f"{name}.toml").read_text("utf-8"), where=f"preset {name}")
+
+
+def load_device(path: str | os.PathLike[str]) -> DeviceFile:
+    """Read a device file.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is not TOML, or a field is missing, unknown, in a wrong unit or out of range: names the file, the field
+        and the rule.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"device file {str(path)!r} does not exist. Presets: {', '.join(list_presets())}.")
+    return parse_device(path.read_text("utf-8"), where=str(path))
+
+
+def save_device(device: MTJ, path: str | os.PathLike[str], *, title: str = "") -> None:
+    """Write a junction as a device file in SI (temporary name, then renamed); `load_device` gives the same junction."""
+    path = Path(path)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(device_toml(device, title=title), "utf-8")
+    partial.replace(path)
+
+
+def device_toml(device: MTJ, *, title: str = "") -> str:
+    """Return the text of a device file that gives the same junction back, to the bit."""
+    lines = [f"title = {_toml_string(title)}"] if title else []
+    lines += ["", "[device]"] if lines else ["[device]"]
+    for name, value in device.model_dump(exclude_none=True).items():
+        shown = f"[{', '.join(map(repr, value))}]" if isinstance(value, tuple) else repr(value)
+        unit = _unit_of(name)
+        lines.append(f"{name} = {shown}" + (f"  # {unit}" if unit else ""))
+    return "\n".join(lines) + "\n"
+
+
+def parse_device(text: str, *, where: str) -> DeviceFile:
+    """Build a junction from the text of a device file; `where` names it in errors (raised as in `load_device`)."""
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{where}: not valid TOML: {error}") from None
+    for key in content:
+        try:
+            checked_choice("a top-level name", key, FILE_TABLES + FILE_TEXTS)
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from None
+    if ("device" in content) == ("effective" in content):
+        raise ValueError(f"{where}: needs exactly one of the tables [device] and [effective].")
+    try:
+        device = _from_fields(content["device"]) if "device" in content else _from_effective(content["effective"])
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{where}: {error}") from None
+    return DeviceFile(
+        device=device,
+        title=content.get("title", ""),
+        reference=content.get("reference", ""),
+        not_modelled=tuple(content.get("not_modelled", ())),
+        provenance=content.get("provenance", {}),
+    )
+
+
+def _from_fields(table: dict[str, Any]) -> MTJ:
+    fields = {name: _read(name, value, _unit_of(name)) for name, value in table.items()}
+    if "interface_anisotropy" in fields:
+        if "anisotropy_field" in fields:
+            raise ValueError("interface_anisotropy and anisotropy_field are two ways to say one thing: give one of them.")
+        names = ("interface_anisotropy", "saturation_magnetization", "diameter", "thickness")
+        missing = [name for name in names if name not in fields]
+        if missing:
+            raise ValueError(f"{missing[0]} is missing: interface_anisotropy needs it to give anisotropy_field.")
+        fields["anisotropy_field"] = effective_anisotropy_field(**{name: fields[name] for name in names})
+        del fields["interface_anisotropy"]
+    return MTJ(**fields)
+
+
+def _from_effective(table: dict[str, Any]) -> MTJ:
+    required = ("thermal_stability", "critical_current", "characteristic_time")
+    for name in required:
+        if name not in table:
+            raise ValueError(f"{name} is missing from [effective]: it needs {', '.join(required)}.")
+    for name in table:
+        if name not in EFFECTIVE_UNITS:
+            checked_choice("a field of [effective]", name, [*EFFECTIVE_UNITS, *MTJ.model_fields])
+    taken = {"saturation_magnetization", "anisotropy_field", "spin_torque_efficiency", "resistance_area_product"}
+    for name in sorted(taken & set(table)):
+        raise ValueError(f"{name} follows from the effective parameters: leave it out, or use a [device] table.")
+    return MTJ.from_effective(**{n: _read(n, v, EFFECTIVE_UNITS.get(n, _unit_of(n))) for n, v in table.items()})
+
+
+def _read(name: str, value: Any, unit: str) -> Any:
+    if isinstance(value, list):
+        return tuple(to_si(part, unit, name=name) for part in value)
+    return to_si(value, unit, name=name) if isinstance(value, (str, int, float)) else value
+
+
+def _unit_of(name: str) -> str:
+    if name == "interface_anisotropy":
+        return "J/m^2"
+    entry = MTJ.model_fields.get(name)
+    extra = entry.json_schema_extra if entry else None
+    return str(extra["unit"]) if isinstance(extra, dict) else ""
+
+
+def _toml_string(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'
+
+
+def _folder() -> Any:
+    return files("mtjsim").joinpath("presets")
