@@ -1,6 +1,6 @@
 """Write error rates and energies over direction, current, pulse width and temperature, labelled."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -59,7 +59,7 @@ def write_error_map(
     rate, joule = np.empty(shape), np.empty(shape)
     cells = [(d, i, t) for d in range(len(DIRECTIONS)) for i in range(len(I)) for t in range(len(T))]
     for d, i, t in tqdm(cells, desc="write error map", disable=None, leave=False):
-        common = {"direction": DIRECTIONS[d], "temperature": float(T[t]), "rise_time": rise_time}
+        common: Any = {"direction": DIRECTIONS[d], "temperature": float(T[t]), "rise_time": rise_time}
         rate[d, i, :, t] = write_error_rate(device, current=I[i], pulse_width=width, relax_time=relax_time, **common)
         if energy:
             joule[d, i, :, t] = dissipated_energy(device, current=float(I[i]), pulse_width=width, **common)

@@ -7,8 +7,8 @@ import numpy as np
 from scipy.optimize import brentq, minimize_scalar
 
 from bridge.write import DIRECTION_OF_BIT, OperatingPoint, WriteSetting, operating_point
-from mtjsim.checks import checked_array, checked_choice
-from mtjsim.device import MTJ, Direction
+from mtjsim.checks import Direction, checked_array, checked_choice
+from mtjsim.device import MTJ
 from mtjsim.switching import write_error_rate
 
 OBJECTIVES = ("energy", "latency")
@@ -17,7 +17,13 @@ ITERATION_TOLERANCE = 1e-7  # relative, on currents and widths
 
 
 def pulse_width_for(
-    device: MTJ, *, error_rate: float, current: float, direction: Direction = "p_to_ap", longest: float = 1e-6, **pulse: Any
+    device: MTJ,
+    *,
+    error_rate: float,
+    current: float,
+    direction: Direction = "p_to_ap",
+    longest: float = 1e-6,
+    **pulse: Any,
 ) -> float:
     """Shortest pulse whose write error rate is at most a target, at a fixed current.
 
@@ -48,6 +54,7 @@ def pulse_width_for(
 
     Examples
     --------
+    >>> from mtjsim import MTJ
     >>> device = MTJ.from_effective(thermal_stability=60, critical_current=30e-6, characteristic_time=2e-9)
     >>> deep, shallow = (pulse_width_for(device, error_rate=p, current=60e-6) for p in (1e-8, 1e-3))
     >>> round(deep / shallow, 3)
@@ -69,7 +76,7 @@ def pulse_width_for(
             reached = target * math.exp(excess(math.log(longest)))
             raise ValueError(
                 f"error_rate {target:g} is not reached at {current:g} A within {longest:g} s ({direction}): it is "
-                f"{reached:.3g} there. The critical current is {device.critical_current(direction):.3g} A; give more current."
+                f"{reached:.3g} there. Give more than the critical current, {device.critical_current(direction):.3g} A."
             )
         low, high = high, min(2 * high, longest)
     return math.exp(brentq(excess, math.log(low), math.log(high), xtol=ITERATION_TOLERANCE))
@@ -107,7 +114,11 @@ def current_for(
     """
     target = _checked_rate("error_rate", error_rate)
     critical = device.critical_current(direction, pulse.get("temperature"))
-    limit = STRONGEST * critical if strongest is None else float(checked_array("strongest", strongest, "A", zero_allowed=False))
+    limit = (
+        STRONGEST * critical
+        if strongest is None
+        else float(checked_array("strongest", strongest, "A", zero_allowed=False))
+    )
 
     def excess(current: float) -> float:
         rate = write_error_rate(device, current=current, pulse_width=pulse_width, direction=direction, **pulse)
@@ -120,8 +131,8 @@ def current_for(
         if high >= limit:
             reached = target * math.exp(excess(limit))
             raise ValueError(
-                f"error_rate {target:g} is not reached with {pulse_width:g} s and at most {limit:g} A ({direction}): it is "
-                f"{reached:.3g} there. Allow a longer pulse or more current."
+                f"error_rate {target:g} is not reached with {pulse_width:g} s and at most {limit:g} A ({direction}): "
+                f"it is {reached:.3g} there. Allow a longer pulse or more current."
             )
         low, high = high, min(1.5 * high, limit)
     return float(brentq(excess, low, high, xtol=ITERATION_TOLERANCE * critical))
@@ -169,8 +180,9 @@ def find_setting(
 
     Notes
     -----
-    The energy as a function of the width has one minimum: a shorter pulse needs a current that grows as 1/width, a longer
-    one wastes energy near the threshold. A scan in log width finds its neighbourhood, a bounded Brent search the minimum.
+    The energy as a function of the width has one minimum: a shorter pulse needs a current that grows as 1/width, a
+    longer one wastes energy near the threshold. A scan in log width finds its neighbourhood, a bounded Brent search
+    the minimum.
     """
     checked_choice("minimize", minimize, OBJECTIVES)
     targets = error_rate if isinstance(error_rate, tuple) else (error_rate, error_rate)

@@ -8,8 +8,8 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from mtjsim.checks import checked_array
-from mtjsim.device import MTJ, Direction
+from mtjsim.checks import Direction, checked_array
+from mtjsim.device import MTJ
 from mtjsim.switching import dissipated_energy, write_error_rate
 
 DIRECTION_OF_BIT: dict[int, Direction] = {0: "ap_to_p", 1: "p_to_ap"}
@@ -137,6 +137,7 @@ def operating_point(device: MTJ, setting: WriteSetting, *, temperature: float = 
     >>> setting = WriteSetting(current_0=50e-6, current_1=50e-6, pulse_width=10e-9)
     >>> point = operating_point(load_preset("arm_2021"), setting)
     >>> print(f"{point.error_rate_1:.2e} {point.energy_0 * 1e15:.0f} fJ {point.energy_1 * 1e15:.0f} fJ")
+    1.54e-02 326 fJ 301 fJ
     """
     rates, energies = [], []
     for bit, current in ((0, setting.current_0), (1, setting.current_1)):

@@ -2,13 +2,15 @@
 
 import difflib
 from collections.abc import Iterable
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from mtjsim.reduced import Array
 
-DIRECTIONS = ("p_to_ap", "ap_to_p")
+Direction = Literal["p_to_ap", "ap_to_p"]
+DIRECTIONS: tuple[Direction, ...] = ("p_to_ap", "ap_to_p")
 
 
 def checked_array(name: str, value: ArrayLike, unit: str, *, zero_allowed: bool, way_out: str = "") -> Array:
@@ -16,7 +18,9 @@ def checked_array(name: str, value: ArrayLike, unit: str, *, zero_allowed: bool,
     try:
         array = np.asarray(value, dtype=float)
     except (TypeError, ValueError):
-        typed = " Units are read in TOML and on the command line; here give SI numbers." if isinstance(value, str) else ""
+        typed = (
+            " Units are read in TOML and on the command line; here give SI numbers." if isinstance(value, str) else ""
+        )
         raise ValueError(f"{name} must be a number or an array of numbers in {unit}, got {value!r}.{typed}") from None
     bad = ~np.isfinite(array) | ((array < 0) if zero_allowed else (array <= 0))
     if bad.any():

@@ -7,18 +7,16 @@ characteristic time; definitions and their sources are in the docstring of each 
 import hashlib
 import json
 import math
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from scipy.constants import elementary_charge, hbar, k, mu_0, physical_constants
 from scipy.special import ellipe, ellipk
 
-from mtjsim.checks import DIRECTIONS, checked_array, checked_choice
+from mtjsim.checks import DIRECTIONS, Direction, checked_array, checked_choice
 
 GYROMAGNETIC_RATIO = float(physical_constants["electron gyromag. ratio"][0])  # gamma = g mu_B / hbar [rad/(s T)]
-
-Direction = Literal["p_to_ap", "ap_to_p"]
 
 
 def _positive(unit: str, text: str) -> Any:
@@ -83,10 +81,10 @@ class MTJ(BaseModel):
 
     Notes
     -----
-    Above about 40 to 50 nm reversal is no longer coherent and the measured Delta stops growing with the diameter. Where
-    an effective barrier is known, use `MTJ.from_effective`. `vcma_coefficient`, `thermal_resistance` and
-    `thermal_capacity` belong to voltage-driven and self-heated writes, which are not modelled yet: the front door refuses
-    a device that declares one of them rather than ignore it.
+    Above about 40 to 50 nm reversal is no longer coherent and the measured Delta stops growing with the diameter.
+    Where an effective barrier is known, use `MTJ.from_effective`. `vcma_coefficient`, `thermal_resistance` and
+    `thermal_capacity` belong to voltage-driven and self-heated writes, which are not modelled yet: the front door
+    refuses a device that declares one of them rather than ignore it.
 
     Examples
     --------
@@ -131,7 +129,9 @@ class MTJ(BaseModel):
     @classmethod
     def _numbers_only(cls, value: Any) -> Any:
         if isinstance(value, (str, bool)):
-            raise ValueError(f"must be a number in SI units, got {value!r}; units are read in TOML and on the command line")
+            raise ValueError(
+                f"must be a number in SI units, got {value!r}; units are read in TOML and on the command line"
+            )
         return value.item() if isinstance(value, np.generic) else value
 
     @field_validator("polarizer")
@@ -266,8 +266,10 @@ class MTJ(BaseModel):
             return self.saturation_magnetization
         if temperature >= T_c:
             raise ValueError(f"temperature must be < curie_temperature ({T_c:g} K), got {temperature:g}.")
-        return self.saturation_magnetization * (1 - (temperature / T_c) ** 1.5) / (
-            1 - (self.reference_temperature / T_c) ** 1.5
+        return (
+            self.saturation_magnetization
+            * (1 - (temperature / T_c) ** 1.5)
+            / (1 - (self.reference_temperature / T_c) ** 1.5)
         )
 
     def anisotropy_field_at(self, temperature: float) -> float:
@@ -387,9 +389,9 @@ def effective_anisotropy_field(
 def axial_demagnetising_factor(*, aspect_ratio: float) -> float:
     """Magnetometric N_z of a cylinder magnetised along its axis; aspect ratio g = thickness / diameter.
 
-    N_z = 1 - (4/(3 pi g)) { sqrt(1 + g^2) [g^2 K(m) + (1 - g^2) E(m)] - 1 }, m = 1/(1 + g^2), K and E the complete elliptic
-    integrals: the closed form of (2R/t) int_0^inf J1(q)^2 (1 - e^(-q t/R))/q^2 dq (R. I. Joseph, J. Appl. Phys. 37, 4639,
-    1966); the test compares the two.
+    N_z = 1 - (4/(3 pi g)) { sqrt(1 + g^2) [g^2 K(m) + (1 - g^2) E(m)] - 1 }, m = 1/(1 + g^2), K and E the complete
+    elliptic integrals: the closed form of (2R/t) int_0^inf J1(q)^2 (1 - e^(-q t/R))/q^2 dq (R. I. Joseph, J. Appl.
+    Phys. 37, 4639, 1966); the test compares the two.
     """
     g = aspect_ratio
     m = 1 / (1 + g * g)

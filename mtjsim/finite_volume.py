@@ -1,17 +1,17 @@
 """Axisymmetric Fokker-Planck as a birth-death chain: an independent road on which nothing is ever subtracted.
 
-[-1, 1] is cut into cells of equal width; the equation of `reduced.py` becomes a chain that hops between neighbours with
-exponentially fitted rates (Scharfetter & Gummel 1969), so the Boltzmann law is its exact stationary state. Implicit Euler
-steps solve (1 + dt L) x = b with tridiagonal factors built from off-diagonals and column sums only (the idea of
-Grassmann, Taksar & Heyman 1985): all terms are positive, hence *both* tails, the bits that failed to switch and the bits
-that switched too early, keep their relative accuracy at any depth.
+[-1, 1] is cut into cells of equal width; the equation of `reduced.py` becomes a chain that hops between neighbours
+with exponentially fitted rates (Scharfetter & Gummel 1969), so the Boltzmann law is its exact stationary state.
+Implicit Euler steps solve (1 + dt L) x = b with tridiagonal factors built from off-diagonals and column sums only (the
+idea of Grassmann, Taksar & Heyman 1985): all terms are positive, hence *both* tails, the bits that failed to switch
+and the bits that switched too early, keep their relative accuracy at any depth.
 
 What remains is the error of mesh and step, both smooth: the logarithms are extrapolated (Richardson) in the number of
 steps and in the number of cells, and the last difference is the error estimate.
 
 References
 ----------
-D. L. Scharfetter, H. K. Gummel, IEEE Trans. Electron Devices 16, 64 (1969), eq. 9.
+D. L. Scharfetter, H. K. Gummel, IEEE Trans. Electron Devices 16, 64 (1969).
 W. K. Grassmann, M. I. Taksar, D. P. Heyman, Oper. Res. 33, 1107 (1985).
 """
 
@@ -23,7 +23,8 @@ from scipy.special import exprel, roots_legendre
 
 from mtjsim.reduced import Array, AxialWrite
 
-CELLS = 1600  # of the coarser mesh; the finer has twice as many
+CELLS = (1600, 12800)  # fewest and most of the coarser mesh; the finer has twice as many
+CELL_PECLET = 0.75  # 2 Delta |G| h, change of log density across a cell of the coarser mesh
 STEPS = 96  # of the coarsest time grid; each of the finer ones has twice as many as the one before
 LEVELS = 6  # time grids
 
@@ -45,7 +46,14 @@ class Tails:
     relative_error: Array
 
 
-def solve_tails(write: AxialWrite, plateaus: Array, *, cells: int = CELLS, steps: int = STEPS) -> Tails:
+def mesh_size(write: AxialWrite) -> int:
+    """Cells of the coarser mesh: enough that the log density changes by at most CELL_PECLET in one; even."""
+    largest_force = np.abs(write.force(np.linspace(-1.0, 1.0, 65), write.drive)).max()
+    needed = int(np.ceil(2 * write.thermal_stability * largest_force / CELL_PECLET)) * 2
+    return min(max(needed, CELLS[0]), CELLS[1])
+
+
+def solve_tails(write: AxialWrite, plateaus: Array, *, cells: int | None = None, steps: int = STEPS) -> Tails:
     """Stay and switch probabilities for sorted plateau lengths, extrapolated in step and mesh.
 
     Parameters
@@ -55,7 +63,7 @@ def solve_tails(write: AxialWrite, plateaus: Array, *, cells: int = CELLS, steps
     plateaus : (k,) array
         Plateau lengths in units of tau_D, >= 0.
     cells, steps : int
-        Cells of the coarser mesh (even) and steps of the coarsest time grid.
+        Cells of the coarser mesh (even; default: `mesh_size`) and steps of the coarsest time grid.
 
     Returns
     -------
@@ -63,6 +71,7 @@ def solve_tails(write: AxialWrite, plateaus: Array, *, cells: int = CELLS, steps
     """
     plateaus = np.asarray(plateaus, dtype=float)
     by_mesh = []
+    cells = mesh_size(write) if cells is None else cells
     for m in (cells, 2 * cells):
         logs = np.array([_solve_grid(write, plateaus, m, steps * 2**level) for level in range(LEVELS)])
         by_mesh.append(_richardson_in_step(logs))
@@ -128,7 +137,7 @@ def hopping_rates(write: AxialWrite, drive: float, cells: int) -> tuple[Array, A
     centre to centre and B(x) = x/(e^x - 1) the Bernoulli function.
     """
     h = 2.0 / cells
-    centres = -1.0 + h * (np.arange(cells) + 0.5)
+    centres: Array = -1.0 + h * (np.arange(cells, dtype=float) + 0.5)
     faces = -1.0 + h * np.arange(1, cells)
     rise = np.diff(write.log_equilibrium(centres, drive))
     hop = (1 - faces**2) / (2 * write.thermal_stability * h * h)
@@ -138,8 +147,8 @@ def hopping_rates(write: AxialWrite, drive: float, cells: int) -> tuple[Array, A
     return up, down
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
-def _march(mass, up, down, step, count):  # type: ignore[no-untyped-def]
+@njit(cache=True)
+def _march(mass, up, down, step, count):
     """Advance `mass` in place by `count` implicit Euler steps, without a subtraction.
 
     Column j of 1 + dt L has 1 + u_j + l_j on the diagonal, -u_j below and -l_j above (u, l = dt times the rates).

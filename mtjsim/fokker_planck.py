@@ -6,26 +6,28 @@ The equation and its symbols are in `reduced.py`. The density is expanded in pol
 
 and tested with the J_m, which makes the mass matrix the identity: dc/dtau = A c, exactly solved by exp(A tau).
 
-With b = 1 there is an absorbing wall at y_w, a little past the barrier: P vanishes there. The surviving mass then decays
-as a whole, every coefficient with it, so nothing is ever the difference of two large numbers, and a write error rate of
-1e-30 is as accurate as one of 0.1: the vector is rescaled and its logarithm carried. The price is what the wall forgets:
-the magnetisation that would have come back over the barrier. `returning_mass` bounds it, and the caller compares.
-With b = 0 and y_w = -1 nothing is forgotten, but the error is absolute, about 1e-13 of the whole mass.
+With b = 1 there is an absorbing wall at y_w, a little past the barrier: P vanishes there. The surviving mass then
+decays as a whole, every coefficient with it, so nothing is ever the difference of two large numbers, and a write error
+rate of 1e-30 is as accurate as one of 0.1: the vector is rescaled and its logarithm carried. The nearer the wall, the
+smaller the basis and the rounding error. The price is what the wall forgets: the magnetisation that would have come
+back over the barrier. `returning_mass` bounds it, and the caller compares. With b = 0 and y_w = -1 nothing is
+forgotten, but the error is absolute, about 1e-13 of the whole mass.
 
 The pulse is a product of such exponentials. A linear ramp is cut into steps of length T, each two half steps frozen at
-the currents reached at 1/6 and 5/6 of it: the commutator-free Magnus integrator of order four (Blanes & Moan 2006, Appl.
-Numer. Math. 56, 1519, eq. 43, for an operator linear in time). Ramps down and the relaxation act on the *functionals*,
-so that one solve serves every pulse width.
+the currents reached at 1/6 and 5/6 of it: the commutator-free Magnus integrator of order four (Blanes & Moan 2006,
+Appl. Numer. Math. 56, 1519; for an operator linear in time the exponents become these). Ramps down and the relaxation
+act on the *functionals*, so that one solve serves every pulse width.
 
 References
 ----------
-W. F. Brown, Phys. Rev. 130, 1677 (1963). W. H. Butler et al., IEEE Trans. Magn. 48, 4684 (2012), eq. 17.
+W. F. Brown, Phys. Rev. 130, 1677 (1963). W. H. Butler et al., IEEE Trans. Magn. 48, 4684 (2012).
 Y. Tzoufras, AIP Adv. 8, 056002 (2018), for the plain Legendre expansion and where it stops.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from scipy.linalg import expm
@@ -34,9 +36,9 @@ from scipy.special import eval_jacobi, roots_legendre
 from mtjsim.reduced import Array, AxialWrite
 
 FULL_SPHERE = -1.0
-WALLS = (-0.6, -0.75, -0.9)  # where an absorbing wall may stand, nearest first
-STEPS_PER_OCTAVE = 32  # time nodes between tau and 2 tau; the interpolation error falls with its sixth power
-RAMP_STEPS = 8  # Magnus steps a ramp; the error falls with their fourth power
+WALLS = (-0.15, -0.3, -0.45, -0.6, -0.75, -0.9)  # where an absorbing wall may stand, nearest first
+STEPS_PER_OCTAVE = 20  # time nodes between tau and 2 tau; the interpolation error falls with its sixth power
+RAMP_STEPS = 10  # Magnus steps in a ramp of length tau_D / i; the error falls with their fourth power
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,9 @@ class Basis:
     """Matrices that depend on the number of polynomials and the wall only; the legend is the module's docstring.
 
     `diffusion`, `uniform`, `linear` and `torque` are (n, n): the parts of A with 1/(2 Delta), H, 1 and -i in front.
-    `project` (n, q) turns a density sampled at the q nodes `y` of [0, 1] into coefficients; `weights` (q,) integrates it.
-    `trial` (n, k) holds the trial functions at the k nodes `y_all` of the whole interval, with weights `weights_all`.
+    `project` (n, q) turns a density sampled at the q nodes `y` of [0, 1] into coefficients; `weights` (q,) integrates
+    it. `trial` (n, k) holds the trial functions at the k nodes `y_all` of the whole interval, with weights
+    `weights_all`.
     """
 
     diffusion: Array
@@ -67,7 +70,7 @@ def build_basis(size: int, wall: float, asymmetry: float) -> Basis:
     b = int(wall > FULL_SPHERE)
     half = (1.0 - wall) / 2
 
-    def polynomials(x: Array) -> tuple[Array, Array, Array, Array]:
+    def polynomials(x: Array) -> tuple[Any, Any, Any, Any]:
         """Test functions, their slopes, trial functions, their slopes (in x); each (size, len(x))."""
         k = np.arange(size)[:, None]
         norm = np.sqrt((2 * k + b + 1) / 2.0 ** (b + 1))
@@ -106,9 +109,12 @@ def build_basis(size: int, wall: float, asymmetry: float) -> Basis:
 
 
 def basis_size(write: AxialWrite, wall: float) -> int:
-    """Polynomials that resolve the narrowest structure, sqrt(Delta (1 + i)) of them a unit length; multiple of 16."""
-    largest_force = 1.0 + abs(write.field) + write.drive / (1.0 - abs(write.asymmetry))
-    needed = 8.0 * (1 - wall) / 2 * np.sqrt(write.thermal_stability * largest_force) + 24
+    """Polynomials that resolve the narrowest structure, sqrt(Delta max|G|) of them a unit length; a multiple of 16.
+
+    The factor and the margin are set by convergence over the parameter space (tests: against 48 polynomials more).
+    """
+    largest_force = np.abs(write.force(np.linspace(wall, 1.0, 65), write.drive)).max() + 2.0
+    needed = 8.0 * (1 - wall) / 2 * np.sqrt(write.thermal_stability * largest_force) + 16
     return 16 * int(np.ceil(needed / 16))
 
 
@@ -144,7 +150,7 @@ class Evolution:
         return v**3 * left + u**3 * right
 
     def integral(self, time: Array) -> Array:
-        """Integrate from 0 to each `time`: exact for the quintic Hermite polynomial on whole intervals, Gauss inside."""
+        """Integrate the quintic Hermite polynomial, exactly, from 0 to each `time`; shape of `time`."""
         h = np.diff(self.time)
         f, g, c = self.value, self.slope, self.curvature
         pieces = h / 2 * (f[:-1] + f[1:]) + h**2 / 10 * (g[:-1] - g[1:]) + h**3 / 120 * (c[:-1] + c[1:])
@@ -175,15 +181,16 @@ class SpectralSolver:
         self._ramp = self._ramp_factors()
 
     def generator(self, drive: float) -> Array:
-        """A at a given drive, (n, n)."""
+        """Return A at a given drive, (n, n)."""
         return self._still - drive * self.basis.torque
 
     def _ramp_factors(self) -> list[tuple[float, float, Array]]:
         """Rising ramp: (relative current, duration, propagator) of each half step; the falling one is its mirror."""
         if self.write.rise_time == 0.0:
             return []
-        step = self.write.rise_time / RAMP_STEPS
-        levels = [(k + part) / RAMP_STEPS for k in range(RAMP_STEPS) for part in (1 / 6, 5 / 6)]
+        steps = max(4, int(np.ceil(RAMP_STEPS * (self.write.drive * self.write.rise_time) ** 0.6)))
+        step = self.write.rise_time / steps
+        levels = [(k + part) / steps for k in range(steps) for part in (1 / 6, 5 / 6)]
         return [(a, step / 2, expm(self.generator(a * self.write.drive) * (step / 2))) for a in levels]
 
     def start(self) -> Array:
@@ -198,7 +205,7 @@ class SpectralSolver:
         return c
 
     def _survival_functional(self) -> Array:
-        """(n,) row that gives the mass on y > 0 after fall and relaxation from the coefficients at the plateau's end."""
+        """Row (n,): mass on y > 0 after fall and relaxation from the coefficients at the plateau's end."""
         row = self.basis.survive
         if self.write.relax_time > 0:
             row = row @ expm(self.generator(0.0) * self.write.relax_time)
@@ -210,7 +217,9 @@ class SpectralSolver:
         """Log of the probability to be judged on the starting side, against the plateau's length up to the longest."""
         return self._evolve(self._survival_functional(), self._after_rise(), longest_plateau, logarithm=True)
 
-    def dissipation(self, longest_plateau: float, resistance: Callable[[Array, float], Array]) -> Callable[[Array], Array]:
+    def dissipation(
+        self, longest_plateau: float, resistance: Callable[[Array, float], Array]
+    ) -> Callable[[Array], Array]:
         """Time integral of a^2 <R>, a the relative current: mean Joule energy over I^2 tau_D, for each plateau length.
 
         Parameters
@@ -270,16 +279,34 @@ class SpectralSolver:
 
 def first_step(write: AxialWrite, longest: float) -> float:
     """Step of the first octave: resolves the start, and doubles an integer number of times to reach `longest`."""
-    start = 0.05 / (1.0 + write.drive)
+    start = 0.2 / (1.0 + write.drive)
     octaves = max(1, int(np.ceil(np.log2(1 + longest / start))))
     return longest / (STEPS_PER_OCTAVE * (2.0**octaves - 1))
 
 
-def returning_mass(write: AxialWrite, wall: float, plateau: float) -> float:
-    """Bound the probability that magnetisation absorbed at the wall would have come back, by Boltzmann factors.
+@dataclass(frozen=True)
+class Returning:
+    """What an absorbing wall forgets.
 
-    For each current of the pulse: a direct excursion from the wall to the highest point between it and y = 0, and thermal
-    activation out of the other well during that phase, with the prefactor of Brown's rate, sqrt(Delta / pi) (4 at most).
+    Attributes
+    ----------
+    excursion : float
+        Bound on the chance that magnetisation at the wall comes back over the barrier at once; an error *relative* to
+        the surviving mass, because only what has just been absorbed is still near the wall.
+    activation : float
+        Bound on the chance that magnetisation settled in the other well comes back by thermal activation before the
+        state is judged; an *absolute* error, because by then nearly all the mass is there.
+    """
+
+    excursion: float
+    activation: float
+
+
+def returning_mass(write: AxialWrite, wall: float, plateau: float) -> Returning:
+    """Bound what a wall forgets by Boltzmann factors, at each current that the pulse dwells at.
+
+    The excursion climbs from the wall to the highest point between it and y = 0. The activation climbs to it from the
+    other well, at 4 sqrt(Delta) tau_D^-1 times the Boltzmann factor, well above Brown's prefactor sqrt(Delta / pi).
     """
     y = np.linspace(-1.0, 0.0, 401)
     phases = [(write.drive, plateau)]
@@ -287,10 +314,9 @@ def returning_mass(write: AxialWrite, wall: float, plateau: float) -> float:
         phases += [(0.5 * write.drive, write.rise_time), (0.0, 0.25 * write.rise_time)]
     if write.relax_time > 0:
         phases.append((0.0, write.relax_time))
-    bound = 0.0
+    excursion = activation = 0.0
     for drive, duration in phases:
         log_p = write.log_equilibrium(y, drive)
-        barrier = log_p[y >= wall].min()
-        at_wall = float(np.interp(wall, y, log_p))
-        bound += np.exp(barrier - at_wall) + 4 * np.sqrt(write.thermal_stability) * duration * np.exp(barrier - log_p[0])
-    return float(bound)
+        excursion += np.exp(log_p[y >= wall].min() - np.interp(wall, y, log_p))
+        activation += 4 * np.sqrt(write.thermal_stability) * duration * np.exp(log_p.min() - log_p[0])
+    return Returning(float(excursion), float(activation))

@@ -76,7 +76,7 @@ def load_preset(name: str) -> MTJ:
 
 
 def preset_file(name: str) -> DeviceFile:
-    """Return a preset with its source, the provenance of each number and what it leaves out; raises as `load_preset`."""
+    """Return a preset with its source and the provenance of each number; raises as `load_preset`."""
     checked_choice("preset", name, list_presets())
     return parse_device(_folder().joinpath(f"{name}.toml").read_text("utf-8"), where=f"preset {name}")
 
@@ -147,7 +147,9 @@ def _from_fields(table: dict[str, Any]) -> MTJ:
     fields = {name: _read(name, value, _unit_of(name)) for name, value in table.items()}
     if "interface_anisotropy" in fields:
         if "anisotropy_field" in fields:
-            raise ValueError("interface_anisotropy and anisotropy_field are two ways to say one thing: give one of them.")
+            raise ValueError(
+                "interface_anisotropy and anisotropy_field are two ways to say one thing: give one of them."
+            )
         names = ("interface_anisotropy", "saturation_magnetization", "diameter", "thickness")
         missing = [name for name in names if name not in fields]
         if missing:

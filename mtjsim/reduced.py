@@ -14,7 +14,6 @@ The starting well loses its stability at i = (1 + H)(1 + L).
 """
 
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,7 +58,7 @@ class AxialWrite:
             torque = np.log1p(self.asymmetry * y) / self.asymmetry
         else:  # the limit L -> 0, with its first correction
             torque = y - self.asymmetry * y * y / 2
-        return cast(Array, 2.0 * self.thermal_stability * (y * y / 2 + self.field * y - drive * torque))
+        return 2.0 * self.thermal_stability * (y * y / 2 + self.field * y - drive * torque)
 
     def starting_density(self, y: Array) -> Array:
         """Boltzmann density of the starting well, current off, unnormalised (1 at y = 1); `y` in (0, 1]."""

@@ -1,26 +1,28 @@
 """The front door: the probability that a write fails or succeeds, whatever the depth.
 
 One question, two roads. `spectral` (fokker_planck.py) is exact to about 1e-9 and fast, and keeps relative accuracy for
-write errors at any depth wherever what crosses the barrier does not come back. `finite_volume` (finite_volume.py) is good
-to about 1e-5 and slower, and never loses relative accuracy, for neither tail. "auto" takes the first and falls back on the
-second for those pulse widths where the first cannot promise 1e-6.
+write errors at any depth wherever what crosses the barrier does not come back. `finite_volume` (finite_volume.py) is
+good to about 1e-5 and slower, and never loses relative accuracy, for neither tail. "auto" takes the first and falls
+back on the second for those pulse widths where the first cannot promise 1e-6.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from mtjsim.checks import DIRECTIONS, checked_array, checked_choice
+from mtjsim.checks import DIRECTIONS, Direction, checked_array, checked_choice
 from mtjsim.device import MTJ
 from mtjsim.fokker_planck import FULL_SPHERE, WALLS, SpectralSolver, returning_mass
 from mtjsim.reduced import Array, AxialWrite
 from mtjsim.transport import junction_resistance
 
 METHODS = ("auto", "spectral", "finite_volume")
-FORGOTTEN = 1e-8  # relative weight of what an absorbing wall forgets, above which it is not used
+FORGOTTEN = 1e-9  # relative weight of what an absorbing wall forgets, above which it is not used
 SMALLEST_DIFFERENCE = 1e-6  # a probability below this is not taken as one minus another, nor from the full sphere
+STRONGEST_SPECTRAL = 15.0  # in I_c0 at the strongest point of the torque: beyond, rounding errors exceed 1e-6
+LARGEST_ERROR = 0.01  # estimated relative error above which the finite volume gives no number
 LONGEST_SPECTRAL = 1e5  # in tau_D: beyond, the repeated squaring of the propagator has lost nine digits
 
 
@@ -64,22 +66,22 @@ def write_error_rate(
     Raises
     ------
     ValueError
-        If an argument is out of its range, the ramps are longer than the pulse, the device is not axisymmetric, declares
-        an effect that a current-driven write does not model, or has only one stable state at zero current.
+        If an argument is out of its range, the ramps are longer than the pulse, the device is not axisymmetric,
+        declares an effect that a current-driven write does not model, or has only one stable state at zero current.
 
     Notes
     -----
-    The start is the Boltzmann law of the starting well with the static fields on and the current off; the state is judged
-    by the sign of m_z at the end of the falling ramp and `relax_time`, so this is not first passage. Equations and
-    sources: fokker_planck.py. Equal (device, current, direction, temperature, ramps) share one solve, so ask for many
-    pulse widths in one call. Not modelled: incoherent reversal, heating, VCMA, a current that follows a voltage.
+    The start is the Boltzmann law of the starting well with the static fields on and the current off; the state is
+    judged by the sign of m_z at the end of the falling ramp and `relax_time`, so this is not first passage. Equations
+    and sources: fokker_planck.py. Equal (device, current, direction, temperature, ramps) share one solve, so ask for
+    many pulse widths in one call. Not modelled: incoherent reversal, heating, VCMA, a current that follows a voltage.
 
     Examples
     --------
     >>> device = MTJ.from_effective(thermal_stability=60, critical_current=30e-6, characteristic_time=2e-9)
     >>> rate = write_error_rate(device, current=75e-6, pulse_width=[7.45e-9, 16.64e-9])
     >>> print(*(f"{r:.2e}" for r in rate))
-    1.00e-03 1.00e-09
+    9.97e-04 1.00e-09
     """
     tails = _tails(device, current, pulse_width, direction, temperature, rise_time, relax_time, method, "stayed")
     return float(tails) if tails.ndim == 0 else tails
@@ -115,7 +117,7 @@ def switching_probability(
     --------
     >>> device = MTJ.from_effective(thermal_stability=60, critical_current=30e-6, characteristic_time=2e-9)
     >>> print(f"{switching_probability(device, current=10e-6, pulse_width=20e-9):.2e}")
-    1.00e-09
+    2.26e-11
     """
     tails = _tails(device, current, pulse_width, direction, temperature, rise_time, relax_time, method, "switched")
     return float(tails) if tails.ndim == 0 else tails
@@ -126,7 +128,7 @@ def dissipated_energy(
     *,
     current: float,
     pulse_width: ArrayLike,
-    direction: str = "p_to_ap",
+    direction: Direction = "p_to_ap",
     temperature: float = 300.0,
     rise_time: float = 0.0,
 ) -> float | Array:
@@ -170,7 +172,7 @@ def dissipated_energy(
     return float(energy) if energy.ndim == 0 else energy
 
 
-# ---- from SI to reduced units ------------------------------------------------------------------------------------------
+# ---- from SI to reduced units --------------------------------------------------------------------------------
 
 
 def require_axisymmetric(device: MTJ) -> None:
@@ -184,8 +186,8 @@ def require_axisymmetric(device: MTJ) -> None:
         reasons.append(f"in_plane_anisotropy_field is {device.in_plane_anisotropy_field:g} T")
     if reasons:
         raise ValueError(
-            f"the device is not axisymmetric: {'; '.join(reasons)}. m_z alone then no longer decides the write, and the "
-            "axisymmetric solvers would be wrong; a full-sphere solver is not part of this version."
+            f"the device is not axisymmetric: {'; '.join(reasons)}. Then m_z alone no longer decides the write, and "
+            "the axisymmetric solvers would be wrong; a full-sphere solver is not part of this version."
         )
     if device.vcma_coefficient != 0:
         raise ValueError(
@@ -194,13 +196,13 @@ def require_axisymmetric(device: MTJ) -> None:
         )
     if device.thermal_resistance is not None or device.thermal_capacity is not None:
         raise ValueError(
-            "thermal_resistance and thermal_capacity are declared, but a current-driven write does not model self-heating; "
-            "declare the device without them and give the junction's own temperature instead."
+            "thermal_resistance or thermal_capacity is declared, but a current-driven write does not model "
+            "self-heating; declare the device without them and give the junction's own temperature instead."
         )
 
 
 def reduced_write(
-    device: MTJ, direction: str, current: float, temperature: float, rise_time: float, relax_time: float
+    device: MTJ, direction: Direction, current: float, temperature: float, rise_time: float, relax_time: float
 ) -> tuple[AxialWrite, float]:
     """Return the write in reduced units, and tau_D [s]; ValueError if only one state is stable at zero current."""
     sign = 1.0 if direction == "p_to_ap" else -1.0
@@ -209,8 +211,8 @@ def reduced_write(
     if abs(h) >= 1:
         lost = "AP" if h > 0 else "P"
         raise ValueError(
-            f"stray_field z of {device.stray_field[2]:g} T exceeds the anisotropy field of {B_k:g} T at {temperature:g} K: "
-            f"{lost} is not stable, so there is no bit to write."
+            f"stray_field z of {device.stray_field[2]:g} T exceeds the anisotropy field of {B_k:g} T at "
+            f"{temperature:g} K: {lost} is not stable, so there is no bit to write."
         )
     tau = device.characteristic_time(temperature)
     symmetric = device.critical_current(direction, temperature)
@@ -257,7 +259,9 @@ def _validated(
         checked_choice("direction", str(name), DIRECTIONS)
     arrays = [
         np.asarray(direction),
-        checked_array("current", current, "A", zero_allowed=True, way_out="It is an amplitude; `direction` has the sign."),
+        checked_array(
+            "current", current, "A", zero_allowed=True, way_out="It is an amplitude; `direction` has the sign."
+        ),
         checked_array("pulse_width", pulse_width, "s", zero_allowed=False),
         checked_array("temperature", temperature, "K", zero_allowed=False),
         checked_array("rise_time", rise_time, "s", zero_allowed=True),
@@ -268,12 +272,12 @@ def _validated(
     if long.any():
         raise ValueError(
             f"rise_time must be <= pulse_width, got {grid.rise_time[long].flat[0]:g} s for a pulse of "
-            f"{grid.pulse_width[long].flat[0]:g} s: the width is taken at half maximum, so the plateau would be negative."
+            f"{grid.pulse_width[long].flat[0]:g} s: the width is at half maximum, so the plateau would be negative."
         )
     return grid
 
 
-# ---- one solve a group of equal currents -------------------------------------------------------------------------------
+# ---- one solve a group of equal currents ----------------------------------------------------------------------
 
 
 def _tails(
@@ -307,10 +311,12 @@ def tail_probability(write: AxialWrite, plateaus: Array, *, method: str = "auto"
     if method == "finite_volume":
         return _finite_volume(write, plateaus, tail)
     longest = max(float(plateaus.max()), 1e-9)
-    if longest > LONGEST_SPECTRAL:
+    strongest = write.drive / (1 - abs(write.asymmetry))
+    if longest > LONGEST_SPECTRAL or strongest > STRONGEST_SPECTRAL:
         if method == "spectral":
             raise ValueError(
-                f"pulse_width must be <= {LONGEST_SPECTRAL:g} tau_D for method='spectral', got {longest:g}; use 'auto'."
+                f"method='spectral' needs a pulse of at most {LONGEST_SPECTRAL:g} tau_D and a drive of at most "
+                f"{STRONGEST_SPECTRAL:g} critical currents, got {longest:.3g} and {strongest:.3g}; use 'auto'."
             )
         return _finite_volume(write, plateaus, tail)
     stayed, exact = _spectral(write, plateaus, longest)
@@ -324,15 +330,15 @@ def tail_probability(write: AxialWrite, plateaus: Array, *, method: str = "auto"
     return value
 
 
-def _spectral(write: AxialWrite, plateaus: Array, longest: float) -> tuple[Array, Array]:
+def _spectral(write: AxialWrite, plateaus: Array, longest: float) -> tuple[Array, NDArray[np.bool_]]:
     """Stay probability, and whether its relative accuracy is sure."""
-    forgotten = {wall: returning_mass(write, wall, longest) for wall in WALLS}
-    wall = next((wall for wall in WALLS if forgotten[wall] < 1e-24), min(WALLS, key=forgotten.__getitem__))
+    returning = {wall: returning_mass(write, wall, longest) for wall in WALLS}
+    wall = next((wall for wall in WALLS if returning[wall].excursion < FORGOTTEN), None)
     stayed = np.full(plateaus.shape, np.nan)
-    exact = np.zeros(plateaus.shape, dtype=bool)
-    if forgotten[wall] < FORGOTTEN:
+    exact: NDArray[np.bool_] = np.zeros(plateaus.shape, dtype=bool)
+    if wall is not None:
         stayed = _survival(write, wall, longest)(plateaus)
-        exact = forgotten[wall] < FORGOTTEN * stayed
+        exact = returning[wall].activation < FORGOTTEN * stayed
     if not exact.all():
         whole = _survival(write, FULL_SPHERE, longest)(plateaus[~exact])
         stayed[~exact] = whole
@@ -350,4 +356,11 @@ def _finite_volume(write: AxialWrite, plateaus: Array, tail: str) -> Array:
     from mtjsim.finite_volume import solve_tails  # here: numba takes half a second, and most calls never need it
 
     tails = solve_tails(write, plateaus)
+    worst = float(tails.relative_error.max())
+    if worst > LARGEST_ERROR:
+        raise ValueError(
+            f"a probability as small as e^{min(tails.log_stayed.min(), tails.log_switched.min()):.0f} at a drive of "
+            f"{write.drive:.3g} critical currents cannot be resolved: its estimated relative error is {worst:.2g}. "
+            "Lower the current or shorten the pulse."
+        )
     return np.exp(tails.log_stayed if tail == "stayed" else tails.log_switched)

@@ -1,7 +1,7 @@
 """Resistance of the junction while it is being written, at a given current.
 
-G(theta) = (G_P + G_AP)/2 + (G_P - G_AP)/2 cos(theta), cos(theta) = m_z (Slonczewski 1989, Phys. Rev. B 39, 6995, eq. 3.20);
-R_AP(V) = R_P (1 + TMR(V)), TMR(V) = TMR_0/(1 + (V/V_h)^2).
+G(theta) = (G_P + G_AP)/2 + (G_P - G_AP)/2 cos(theta), cos(theta) = m_z (J. C. Slonczewski, Phys. Rev. B 39, 6995,
+1989); R_AP(V) = R_P (1 + TMR(V)), TMR(V) = TMR_0/(1 + (V/V_h)^2), the usual fit to measured bias dependence.
 """
 
 import numpy as np
