@@ -1,1 +1,53 @@
-"""Placeholder, see below."""
+"""From a memory to a network: binarized networks trained and run on memories that err, and what that saves.
+
+Names are imported on first use, so that `mtj-bnn device` and its like start without torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bnn.codesign import energy_accuracy_curve
+    from bnn.data import DataSet, ImageSet, fetch, load
+    from bnn.errors import WriteErrors
+    from bnn.evaluate import Accuracy, evaluate, paired_loss
+    from bnn.layers import BinaryConv2d, BinaryLinear
+    from bnn.train import TrainConfig, Trainer
+
+_HOME = {
+    "Accuracy": "evaluate",
+    "BinaryConv2d": "layers",
+    "BinaryLinear": "layers",
+    "DataSet": "data",
+    "ImageSet": "data",
+    "TrainConfig": "train",
+    "Trainer": "train",
+    "WriteErrors": "errors",
+    "energy_accuracy_curve": "codesign",
+    "evaluate": "evaluate",
+    "fetch": "data",
+    "load": "data",
+    "paired_loss": "evaluate",
+}
+
+__all__ = [
+    "Accuracy",
+    "BinaryConv2d",
+    "BinaryLinear",
+    "DataSet",
+    "ImageSet",
+    "TrainConfig",
+    "Trainer",
+    "WriteErrors",
+    "energy_accuracy_curve",
+    "evaluate",
+    "fetch",
+    "load",
+    "paired_loss",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(f"bnn.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'bnn' has no attribute {name!r}")

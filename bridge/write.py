@@ -95,6 +95,11 @@ class OperatingPoint:
         return (self.error_rate_0 + self.error_rate_1) / 2
 
     @property
+    def worst_error_rate(self) -> float:
+        """Of the direction that fails more often."""
+        return max(self.error_rate_0, self.error_rate_1)
+
+    @property
     def mean_energy(self) -> float:
         """Of the same write [J]."""
         return (self.energy_0 + self.energy_1) / 2

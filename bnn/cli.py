@@ -1,0 +1,264 @@
+"""Verbs that people type: `mtj-bnn demo | device | wer | setting | fetch`.
+
+Only `demo` needs torch, and only it imports it.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mtjsim.checks import DIRECTIONS
+from mtjsim.presets import DeviceFile, device_toml, list_presets, load_device, preset_file
+from mtjsim.switching import write_error_rate
+from mtjsim.units import to_si
+
+DATA_SETS = ("digits", "mnist", "fashion-mnist", "cifar10")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb; 0 if it did what it was asked, 2 with one line on stderr if it could not."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.verb(options)
+    except (ValueError, OSError) as error:
+        print(f"mtj-bnn {options.name}: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"mtj-bnn {options.name}: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+# ---- the verbs -------------------------------------------------------------------------------------------------------
+
+
+def demo(options: argparse.Namespace) -> None:
+    """Run the main job: from a write current to an energy/accuracy curve."""
+    from bnn.data import load  # before torch, so that a wrong word is said at once
+
+    chosen = _device(options.device)
+    pulse_width = to_si(options.pulse_width, "s", name="--pulse-width")
+    temperature = to_si(options.temperature, "K", name="--temperature")
+    data = load(options.data, options.data_dir)
+    from bnn.demo import run_demo
+
+    result = run_demo(
+        chosen.device,
+        data,
+        Path(options.out),
+        pulse_width=pulse_width,
+        temperature=temperature,
+        seed=options.seed,
+        networks=options.networks,
+        draws=options.draws,
+        workers=options.workers,
+        device_name=_name(options.device),
+    )
+    if options.json:
+        print(result.files[1].read_text("utf-8"), end="")
+        return
+    conditions = f"{pulse_width * 1e9:g} ns, {temperature:g} K"
+    print(f"{_name(options.device)}, {conditions}; {data.name}, every hidden activation written to that memory")
+    print(result.table)
+    print(result.summary)
+    print("written:", ", ".join(str(file) for file in result.files))
+
+
+def device(options: argparse.Namespace) -> None:
+    """Show a junction and what follows from its declaration; without a name, list the presets."""
+    if options.device is None:
+        entries = {name: preset_file(name).title for name in list_presets()}
+        if options.json:
+            _print_json(entries)
+        else:
+            print("\n".join(f"{name:20} {title}" for name, title in entries.items()))
+        return
+    chosen = _device(options.device)
+    d = chosen.device
+    derived = {
+        "resistance_p_ohm": d.resistance_p,
+        "resistance_ap_ohm": d.resistance_ap,
+        "thermal_stability_300K": d.thermal_stability(),
+        "critical_current_p_to_ap_A": d.critical_current("p_to_ap"),
+        "critical_current_ap_to_p_A": d.critical_current("ap_to_p"),
+        "characteristic_time_s": d.characteristic_time(),
+        "identity": d.identity,
+    }
+    if options.json:
+        described = {"title": chosen.title, "reference": chosen.reference, "not_modelled": chosen.not_modelled}
+        _print_json({**described, "device": d.model_dump(), "derived": derived, "provenance": dict(chosen.provenance)})
+        return
+    for line in (chosen.title, chosen.reference):
+        if line:
+            print(line)
+    print(device_toml(d).rstrip())
+    print("\n[derived]")
+    for name, value in derived.items():
+        print(f"{name} = {value:.6g}" if isinstance(value, float) else f"{name} = {value}")
+    if chosen.provenance:
+        print("\n[provenance]")
+        print("\n".join(f"{name}: {text}" for name, text in chosen.provenance.items()))
+    for text in chosen.not_modelled:
+        print(f"not modelled: {text}")
+
+
+def wer(options: argparse.Namespace) -> None:
+    """Print write error rates for currents and pulse widths."""
+    chosen = _device(options.device)
+    currents = _quantities(options.current, "A", "--current")
+    widths = _quantities(options.pulse_width, "s", "--pulse-width")
+    pulse = {
+        "temperature": to_si(options.temperature, "K", name="--temperature"),
+        "rise_time": to_si(options.rise_time, "s", name="--rise-time"),
+        "relax_time": to_si(options.relax_time, "s", name="--relax-time"),
+    }
+    directions = DIRECTIONS if options.direction == "both" else (options.direction,)
+    I, t = np.meshgrid(currents, widths, indexing="ij")
+    rates = {
+        name: np.atleast_2d(write_error_rate(chosen.device, current=I, pulse_width=t, direction=name, **pulse))
+        for name in directions
+    }
+    rows = [
+        {
+            "current_A": currents[i],
+            "pulse_width_s": widths[j],
+            **{name: float(rates[name][i, j]) for name in directions},
+        }
+        for i in range(len(currents))
+        for j in range(len(widths))
+    ]
+    if options.json:
+        _print_json({"device_identity": chosen.device.identity, **pulse, "write_error_rate": rows})
+        return
+    print("   current   pulse width   " + "   ".join(f"{name:>12}" for name in directions))
+    for row in rows:
+        rate_text = "   ".join(f"{row[name]:12.4e}" for name in directions)
+        print(f"{row['current_A'] * 1e6:7.2f} µA   {row['pulse_width_s'] * 1e9:8.3f} ns   {rate_text}")
+
+
+def setting(options: argparse.Namespace) -> None:
+    """Find the cheapest write setting for target error rates."""
+    from bridge.search import find_setting
+
+    chosen = _device(options.device)
+    both = to_si(options.error_rate, "", name="--error-rate")
+    targets = tuple(
+        both if given is None else to_si(given, "", name=name)
+        for name, given in (("--error-rate-0", options.error_rate_0), ("--error-rate-1", options.error_rate_1))
+    )
+    point = find_setting(
+        chosen.device,
+        (targets[0], targets[1]),
+        minimize=options.minimize,
+        pulse_width=None if options.pulse_width is None else to_si(options.pulse_width, "s", name="--pulse-width"),
+        max_current=None if options.max_current is None else to_si(options.max_current, "A", name="--max-current"),
+        temperature=to_si(options.temperature, "K", name="--temperature"),
+        rise_time=to_si(options.rise_time, "s", name="--rise-time"),
+        relax_time=to_si(options.relax_time, "s", name="--relax-time"),
+    )
+    if options.json:
+        _print_json(point.as_dict())
+        return
+    s = point.setting
+    print(f"pulse width   {s.pulse_width * 1e9:8.3f} ns   latency {point.latency * 1e9:.3f} ns")
+    for bit, current, rate, energy in (
+        (0, s.current_0, point.error_rate_0, point.energy_0),
+        (1, s.current_1, point.error_rate_1, point.energy_1),
+    ):
+        print(f"write {bit}       {current * 1e6:8.3f} µA   error rate {rate:.3e}   {energy * 1e15:8.2f} fJ")
+    print(f"mean          {point.mean_energy * 1e15:.2f} fJ a bit, in the junction")
+
+
+def fetch(options: argparse.Namespace) -> None:
+    """Download a data set, check it, and print where it is."""
+    from bnn.data import fetch as fetch_data
+
+    folder = fetch_data(options.data, options.out)
+    if options.json:
+        _print_json({"data": options.data, "folder": str(folder)})
+    else:
+        print(folder)
+
+
+# ---- what they are told ----------------------------------------------------------------------------------------------
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="mtj-bnn", description=__doc__.splitlines()[0])
+    verbs = parser.add_subparsers(dest="name", required=True, metavar="VERB")
+
+    def verb(function: Any) -> argparse.ArgumentParser:
+        text = function.__doc__.splitlines()[0]
+        sub = verbs.add_parser(function.__name__, help=text, description=text, allow_abbrev=False)
+        sub.set_defaults(verb=function)
+        sub.add_argument("--json", action="store_true", help="print JSON, in SI units")
+        return sub
+
+    def pulse(sub: argparse.ArgumentParser) -> None:
+        sub.add_argument("--temperature", default="300K", help="default 300K")
+        sub.add_argument("--rise-time", default="0s", help="of each linear ramp; default 0s")
+        sub.add_argument("--relax-time", default="0s", help="at zero current before the bit is judged; default 0s")
+
+    which = "a preset's name or a TOML file"
+    sub = verb(demo)
+    sub.add_argument("--device", default="arm_2021", help=f"{which}; default arm_2021")
+    sub.add_argument("--pulse-width", default="10ns", help="of every write; default 10ns")
+    sub.add_argument("--temperature", default="300K", help="default 300K")
+    sub.add_argument("--out", default="demo", help="folder for curve.csv, run.json, curve.png; default demo")
+    sub.add_argument("--seed", type=int, default=0, help="the same seed gives the same curve.csv; default 0")
+    sub.add_argument("--data", default="digits", help=f"{', '.join(DATA_SETS)}; default digits")
+    sub.add_argument("--data-dir", default=None, help="where the data set's files are; default: the download cache")
+    sub.add_argument("--networks", type=int, default=3, help="trained for each point; default 3")
+    sub.add_argument("--draws", type=int, default=20, help="error draws a network; default 20")
+    sub.add_argument("--workers", type=int, default=None, help="processes; default: one a core")
+
+    sub = verb(device)
+    sub.add_argument("device", nargs="?", help=f"{which}; without it the presets are listed")
+
+    sub = verb(wer)
+    sub.add_argument("device", help=which)
+    sub.add_argument("--current", required=True, help="one or several, as in 40uA,50uA")
+    sub.add_argument("--pulse-width", required=True, help="one or several, as in 5ns,10ns")
+    sub.add_argument("--direction", choices=[*DIRECTIONS, "both"], default="both")
+    pulse(sub)
+
+    sub = verb(setting)
+    sub.add_argument("device", help=which)
+    sub.add_argument("--error-rate", default="1e-3", help="target for both bits, a probability; default 1e-3")
+    sub.add_argument("--error-rate-0", default=None, help="target for writing a 0")
+    sub.add_argument("--error-rate-1", default=None, help="target for writing a 1")
+    sub.add_argument("--minimize", choices=["energy", "latency"], default="energy")
+    sub.add_argument("--pulse-width", default=None, help="fix it, as in 5ns; default: searched")
+    sub.add_argument("--max-current", default=None, help="limit on both currents, as in 100uA")
+    pulse(sub)
+
+    sub = verb(fetch)
+    sub.add_argument("data", help=", ".join(DATA_SETS))
+    sub.add_argument("--out", default=None, help="folder; default: the download cache")
+    return parser
+
+
+def _device(name: str) -> DeviceFile:
+    """Look `name` up as a file if it looks like one, as a preset otherwise."""
+    return load_device(name) if name.endswith(".toml") or "/" in name else preset_file(name)
+
+
+def _name(device_argument: str) -> str:
+    return Path(device_argument).stem
+
+
+def _quantities(text: str, unit: str, name: str) -> list[float]:
+    return [to_si(part.strip(), unit, name=name) for part in text.split(",")]
+
+
+def _print_json(content: Any) -> None:
+    print(json.dumps(content, indent=1))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

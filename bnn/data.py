@@ -1,0 +1,736 @@
+"""Images to train on: one small set shipped inside, three well-known ones by path or by checked download.
+
+Every file is recognised by the SHA-256 of its *decompressed* contents, so that a re-compressed copy loads and a damaged
+one does not. NumPy only: nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+import bz2
+import difflib
+import gzip
+import hashlib
+import importlib.resources
+import lzma
+import os
+import sys
+import tarfile
+import tempfile
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+CACHE_VARIABLE = "MTJ_BNN_DATA"
+"""Environment variable that names the download folder; unset or empty: the user's cache folder."""
+
+Images = NDArray[np.uint8]
+Labels = NDArray[np.int64]
+
+
+# --- What a program holds -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """Images with their labels, as the files hold them.
+
+    Parameters
+    ----------
+    images : ndarray of uint8, shape (n, channels, height, width)
+        Grey levels, 0 to `full_scale`. At least one image.
+    labels : ndarray of int64, shape (n,)
+        Class of each image, counted from 0.
+    name : str
+        What to call it in results, such as ``"mnist/test"``.
+    full_scale : int
+        The largest level a pixel of this data set can have: 255, or 16 for the digits.
+
+    Raises
+    ------
+    TypeError
+        If an array has another dtype: nothing is converted silently.
+    ValueError
+        If shapes do not belong together, or a value is outside its range.
+
+    Notes
+    -----
+    The arrays are read-only, because results quote `identity`. ``torch.tensor(labels)`` copies them and is content;
+    ``torch.from_numpy`` warns. `scaled` gives a fresh, writable array.
+    """
+
+    images: Images
+    labels: Labels
+    name: str
+    full_scale: int = 255
+
+    def __post_init__(self) -> None:
+        _check_array("images", self.images, np.uint8, "n", "channels", "height", "width")
+        _check_array("labels", self.labels, np.int64, "n")
+        if len(self.images) != len(self.labels):
+            raise ValueError(f"images and labels must be equally many, got {len(self.images)} and {len(self.labels)}.")
+        if not 1 <= self.full_scale <= 255:
+            raise ValueError(f"full_scale must be 1 to 255, got {self.full_scale!r}.")
+        if (brightest := int(self.images.max())) > self.full_scale:
+            raise ValueError(f"images must not exceed full_scale={self.full_scale}, got a pixel of {brightest}.")
+        if (smallest := int(self.labels.min())) < 0:
+            raise ValueError(f"labels must be >= 0, got {smallest}.")
+        object.__setattr__(self, "images", _read_only(self.images))
+        object.__setattr__(self, "labels", _read_only(self.labels))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @cached_property
+    def identity(self) -> str:
+        """SHA-256 (hex) over pixels, labels and full scale; the name does not enter."""
+        digest = hashlib.sha256(f"{self.images.shape} {self.full_scale}".encode())
+        digest.update(np.ascontiguousarray(self.images).data)
+        digest.update(np.ascontiguousarray(self.labels, dtype="<i8").data)
+        return digest.hexdigest()
+
+    def scaled(self) -> NDArray[np.float32]:
+        """Return the images as numbers in [-1, 1]: level 0 becomes -1, `full_scale` becomes +1.
+
+        Returns
+        -------
+        ndarray of float32, shape (n, channels, height, width)
+            A new array. The map is the data set's own and fixed, so train, validation and test get the same one.
+        """
+        middle = np.float32(self.full_scale / 2)
+        values = self.images.astype(np.float32)
+        values -= middle
+        values /= middle
+        return values
+
+    def subset(self, indices: ArrayLike, *, name: str | None = None) -> ImageSet:
+        """Return the chosen images, in the order given.
+
+        Parameters
+        ----------
+        indices : array_like of int, shape (k,)
+            Positions from 0 to n - 1. For a mask use ``np.flatnonzero(mask)``.
+        name : str, optional
+            Name of the result; the same name by default.
+
+        Raises
+        ------
+        TypeError
+            If the indices are not integers.
+        IndexError
+            If an index is outside 0 to n - 1 (there is no counting from the end).
+        """
+        chosen = np.asarray(indices)
+        if chosen.dtype.kind not in "iu" or chosen.ndim != 1:
+            raise TypeError(
+                f"indices must be a one-dimensional array of integers, got {chosen.dtype} of shape {chosen.shape}. "
+                "For a mask use np.flatnonzero(mask)."
+            )
+        outside = chosen[(chosen < 0) | (chosen >= len(self))]
+        if outside.size:
+            raise IndexError(f"indices must be 0 to {len(self) - 1}, got {outside[0]}.")
+        return ImageSet(self.images[chosen], self.labels[chosen], name or self.name, self.full_scale)
+
+    def split(self, fraction: float, *, seed: int | np.random.SeedSequence) -> tuple[ImageSet, ImageSet]:
+        """Cut in two at random, each class in the same proportion.
+
+        Parameters
+        ----------
+        fraction : float
+            Share of the first part, between 0 and 1; rounding as in `stratified_choice`.
+        seed : int or SeedSequence
+            Same seed, same parts.
+
+        Returns
+        -------
+        first, second : ImageSet
+            Disjoint, together everything, both in the original order.
+
+        Raises
+        ------
+        ValueError
+            If a part would be empty.
+
+        Examples
+        --------
+        >>> train, validation = load("digits").train.split(0.9, seed=0)
+        >>> len(train), len(validation)
+        (1078, 120)
+        """
+        in_first = stratified_choice(self.labels, fraction, seed=seed)
+        return self.subset(np.flatnonzero(in_first)), self.subset(np.flatnonzero(~in_first))
+
+
+def _check_array(argument: str, array: Any, dtype: type[np.generic], *axes: str) -> None:
+    if not isinstance(array, np.ndarray) or array.dtype != dtype:
+        got = getattr(array, "dtype", type(array).__name__)
+        raise TypeError(f"{argument} must be an array of {np.dtype(dtype)}, got {got}.")
+    if array.ndim != len(axes) or array.size == 0:
+        raise ValueError(f"{argument} must have the axes ({', '.join(axes)}), none empty; got shape {array.shape}.")
+
+
+def _read_only(array: NDArray[Any]) -> NDArray[Any]:
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+def stratified_choice(labels: Labels, fraction: float, *, seed: int | np.random.SeedSequence) -> NDArray[np.bool_]:
+    """Choose a share of the images at random, of each class in the same proportion.
+
+    Parameters
+    ----------
+    labels : ndarray of int64, shape (n,)
+        Class of each image, counted from 0.
+    fraction : float
+        Share to choose, between 0 and 1: ``round(fraction * n)`` images in all, and of each class its exact share
+        rounded down or up.
+    seed : int or SeedSequence
+        Same seed, same choice.
+
+    Returns
+    -------
+    ndarray of bool, shape (n,)
+        True where chosen.
+
+    Raises
+    ------
+    ValueError
+        If nothing or everything would be chosen.
+    TypeError
+        If the seed is neither an integer nor a SeedSequence: there is no unseeded choice.
+    """
+    if not 0 < fraction < 1 or round(fraction * len(labels)) in (0, len(labels)):
+        raise ValueError(
+            f"fraction must be between 0 and 1 and leave images on both sides, got {fraction!r} of {len(labels)}."
+        )
+    if not isinstance(seed, (int, np.integer, np.random.SeedSequence)):
+        raise TypeError(f"seed must be an integer or a SeedSequence, got {seed!r}.")
+    sequence = seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(int(seed))
+    rng = np.random.Generator(np.random.PCG64(sequence))
+    chosen = np.zeros(len(labels), dtype=bool)
+    for label, count in enumerate(_shares(np.bincount(labels), fraction)):
+        chosen[rng.permutation(np.flatnonzero(labels == label))[:count]] = True
+    return chosen
+
+
+def _shares(counts: NDArray[np.int64], fraction: float) -> NDArray[np.int64]:
+    """Whole-number shares of `counts` that add up to the rounded share of their sum (largest remainder first)."""
+    exact = fraction * counts
+    shares = np.floor(exact).astype(np.int64)
+    left_over = round(fraction * int(counts.sum())) - int(shares.sum())
+    shares[np.argsort(shares - exact, kind="stable")[:left_over]] += 1
+    return shares
+
+
+@dataclass(frozen=True, eq=False)
+class DataSet:
+    """A published data set: what to train on, what to report on, and where it comes from.
+
+    Parameters
+    ----------
+    name : str
+        The name it was loaded by.
+    train, test : ImageSet
+        Its two halves; for a validation set, `ImageSet.split` the first.
+    class_names : tuple of str
+        What label 0, 1, ... means.
+    source : str
+        Citation and licence.
+
+    Raises
+    ------
+    ValueError
+        If the halves differ in image shape or full scale, or a label has no class name.
+    """
+
+    name: str
+    train: ImageSet
+    test: ImageSet
+    class_names: tuple[str, ...]
+    source: str
+
+    def __post_init__(self) -> None:
+        shapes = [(half.images.shape[1:], half.full_scale) for half in (self.train, self.test)]
+        if shapes[0] != shapes[1]:
+            raise ValueError(f"train and test must have equal image shapes and full scales, got {shapes}.")
+        if (largest := max(int(half.labels.max()) for half in (self.train, self.test))) >= len(self.class_names):
+            raise ValueError(f"labels must be below the {len(self.class_names)} class names, got {largest}.")
+
+    @cached_property
+    def identity(self) -> str:
+        """SHA-256 (hex) over the contents of both halves and the class names: what a result was run on."""
+        parts = (self.train.identity, self.test.identity, *self.class_names)
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+# --- What was published ---------------------------------------------------------------------------------------------
+
+Parts = tuple[Images, Labels, Images, Labels]  # train images and labels, test images and labels
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """One published file.
+
+    Parameters
+    ----------
+    name : str
+        Official base name, without the suffix of a compression.
+    size : int
+        Size of the decompressed contents [bytes].
+    sha256 : str
+        SHA-256 (hex) of the decompressed contents.
+    url : str
+        Where to download it: the compressed file, or a ``.tar.gz`` that holds it. Empty if it ships inside.
+    """
+
+    name: str
+    size: int
+    sha256: str
+    url: str
+
+    @property
+    def saved_as(self) -> str:
+        """File name that `fetch` gives it."""
+        return self.name if self.url.endswith(".tar.gz") else PurePosixPath(self.url).name
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a data set comes from and how it is read: one entry of `ORIGINS`.
+
+    Parameters
+    ----------
+    files : tuple of DataFile
+        In the order in which `parse` takes their contents.
+    folder : str
+        Customary folder name.
+    parse : callable
+        Turns the decompressed contents of the files into train images and labels, test images and labels.
+    class_names : tuple of str
+        What label 0, 1, ... means.
+    full_scale : int
+        Largest possible level of a pixel.
+    citation, licence : str
+        Whom to cite, and on what terms it may be used.
+    """
+
+    files: tuple[DataFile, ...]
+    folder: str
+    parse: Callable[[Sequence[bytes]], Parts]
+    class_names: tuple[str, ...]
+    full_scale: int
+    citation: str
+    licence: str
+
+
+def parse_digits(contents: Sequence[bytes]) -> Parts:
+    """Read the shipped table: a comment line, then label, half (0 train, 1 test) and 64 pixels on each line."""
+    table = np.loadtxt(contents[0].decode("ascii").splitlines(), delimiter=",", dtype=np.uint8, comments="#")
+    labels, images = table[:, 0].astype(np.int64), table[:, 2:].reshape(-1, 1, 8, 8)
+    train, test = table[:, 1] == 0, table[:, 1] == 1
+    return images[train], labels[train], images[test], labels[test]
+
+
+def parse_idx(contents: Sequence[bytes]) -> Parts:
+    """Read the four idx files of MNIST: big-endian header (type, axes, lengths), then bytes."""
+    train_images, train_labels, test_images, test_labels = map(_idx_array, contents)
+    return (
+        train_images[:, np.newaxis],
+        train_labels.astype(np.int64),
+        test_images[:, np.newaxis],
+        test_labels.astype(np.int64),
+    )
+
+
+def _idx_array(contents: bytes) -> Images:
+    if contents[:3] != b"\0\0\x08":
+        raise ValueError(f"an idx file of bytes must begin with 00 00 08, got {contents[:3].hex(' ')}.")
+    axes = contents[3]
+    lengths = np.frombuffer(contents, dtype=">u4", count=axes, offset=4)
+    return np.frombuffer(contents, dtype=np.uint8, offset=4 + 4 * axes).reshape([int(length) for length in lengths])
+
+
+def parse_cifar(contents: Sequence[bytes]) -> Parts:
+    """Read the batches of CIFAR-10, the test batch last: records of a label byte and 32 x 32 red, green, blue bytes."""
+    batches = [np.frombuffer(batch, dtype=np.uint8).reshape(-1, 1 + 3 * 32 * 32) for batch in contents]
+    images = [batch[:, 1:].reshape(-1, 3, 32, 32) for batch in batches]
+    labels = [batch[:, 0].astype(np.int64) for batch in batches]
+    return np.concatenate(images[:-1]), np.concatenate(labels[:-1]), images[-1], labels[-1]
+
+
+def _idx_files(url: str, *sha256: str) -> tuple[DataFile, ...]:
+    """Describe the four files that MNIST and Fashion-MNIST both have."""
+    names = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+    sizes = (16 + 60_000 * 784, 8 + 60_000, 16 + 10_000 * 784, 8 + 10_000)
+    return tuple(DataFile(*entry, f"{url}/{entry[0]}.gz") for entry in zip(names, sizes, sha256, strict=True))
+
+
+def _cifar_files(url: str, *sha256: str) -> tuple[DataFile, ...]:
+    names = (*(f"data_batch_{batch}.bin" for batch in range(1, 6)), "test_batch.bin")
+    return tuple(DataFile(name, 30_730_000, digest, url) for name, digest in zip(names, sha256, strict=True))
+
+
+DIGIT_NAMES = tuple("0123456789")
+
+ORIGINS: Mapping[str, Origin] = MappingProxyType(
+    {
+        # Made by digits/make_digits.py; what was changed is in digits/ATTRIBUTION.md.
+        "digits": Origin(
+            files=(
+                DataFile(
+                    "digits.csv", 268_393, "b8a3c77019ae692268db1c21132774cf25ae35e733a06458c0eee66ecc23c43c", url=""
+                ),
+            ),
+            folder="digits",
+            parse=parse_digits,
+            class_names=DIGIT_NAMES,
+            full_scale=16,
+            citation="E. Alpaydin, C. Kaynak, Optical Recognition of Handwritten Digits, UCI Machine Learning "
+            "Repository (1998), DOI 10.24432/C50P49; its test half, as in scikit-learn",
+            licence="CC BY 4.0",
+        ),
+        # Checksums that public loaders publish for the contents of LeCun's four files.
+        "mnist": Origin(
+            files=_idx_files(
+                "https://ossci-datasets.s3.amazonaws.com/mnist",
+                "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+                "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+                "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+                "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+            ),
+            folder="mnist",
+            parse=parse_idx,
+            class_names=DIGIT_NAMES,
+            full_scale=255,
+            citation="Y. LeCun, C. Cortes, C. J. C. Burges, The MNIST database of handwritten digits (1998)",
+            licence="CC BY-SA 3.0 (as commonly stated)",
+        ),
+        # Computed from Debian's dataset-fashion-mnist 0.0~git20200523.55506a9-1. Debian only took name and date out of
+        # the gzip headers: with them put back, the four files have the MD5 that the authors' README publishes.
+        "fashion-mnist": Origin(
+            files=_idx_files(
+                "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion",
+                "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+                "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+                "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+                "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+            ),
+            folder="fashion-mnist",
+            parse=parse_idx,
+            class_names=(
+                *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+                *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+            ),
+            full_scale=255,
+            citation="H. Xiao, K. Rasul, R. Vollgraf, Fashion-MNIST, arXiv:1708.07747 (2017)",
+            licence="MIT (Zalando SE)",
+        ),
+        # Checksums that public loaders publish for the contents of the official archive.
+        "cifar10": Origin(
+            files=_cifar_files(
+                "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
+                "cee916563c9f80d84e3cc88e17fdc0941787f1244f00a67874d45b261883ada5",
+                "a591ca11fa1708a91ee40f54b3da4784ccd871ecf2137de63f51ada8b3fa57ed",
+                "bbe8596564c0f86427f876058170b84dac6670ddf06d79402899d93ceea26f67",
+                "014e562d6e23c72197cc727519169a60359f5eccd8945ad5a09d710285ff4e48",
+                "755304fc0b379caeae8c14f0dac912fbc7d6cd469eb67a1029a08a39453a9add",
+                "8e2eb146ae340b09e24670f29cabc6326dba54da8789dab6768acf480273f65b",
+            ),
+            folder="cifar-10-batches-bin",
+            parse=parse_cifar,
+            class_names=(
+                *("airplane", "automobile", "bird", "cat", "deer"),
+                *("dog", "frog", "horse", "ship", "truck"),
+            ),
+            full_scale=255,
+            citation="A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images (2009)",
+            licence="none declared; the author asks for citation",
+        ),
+    }
+)
+
+
+def _origin(name: str) -> Origin:
+    if name in ORIGINS:
+        return ORIGINS[name]
+    nearest = difflib.get_close_matches(str(name).lower(), ORIGINS, n=1, cutoff=0.4)
+    hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+    raise ValueError(f"name must be one of {', '.join(map(repr, ORIGINS))}, got {name!r}.{hint}")
+
+
+# --- Reading --------------------------------------------------------------------------------------------------------
+
+OPENERS: Mapping[str, Callable[..., Any]] = MappingProxyType(
+    {"": open, ".gz": gzip.open, ".xz": lzma.open, ".bz2": bz2.open}
+)
+
+
+def load(name: str, directory: str | os.PathLike[str] | None = None) -> DataSet:
+    """Load a data set, every file checked against its published SHA-256.
+
+    Parameters
+    ----------
+    name : {"digits", "mnist", "fashion-mnist", "cifar10"}
+        Which one. ``"digits"`` ships inside the package: 1,797 images of 8 x 8 pixels.
+    directory : path, optional
+        Folder that holds the official files, or their customary sub-folder (``mnist``, ``fashion-mnist``,
+        ``cifar-10-batches-bin``). Each file may be as it is, or compressed by anybody as .gz, .xz or .bz2. By default
+        the download cache: the folder that ``MTJ_BNN_DATA`` names, or the user's cache.
+
+    Returns
+    -------
+    DataSet
+        In the order of the files.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown, if a file is truncated, damaged or another one, or if `directory` is given for digits.
+    FileNotFoundError
+        If the folder or a file is not there.
+
+    Notes
+    -----
+    The digits are the test half of the UCI set, cut once and for all (a column in the shipped file) into 1,198 to
+    train and 599 to test, a third of each class. The 13 writers are on both sides: accuracies look better than with
+    UCI's own halves, which have no writer in common.
+
+    Examples
+    --------
+    >>> digits = load("digits")
+    >>> digits.train.images.shape, digits.test.images.shape
+    ((1198, 1, 8, 8), (599, 1, 8, 8))
+    >>> digits.identity[:12]
+    '0b86b59aa560'
+    """
+    origin = _origin(name)
+    contents = _all_contents(name, origin, directory)
+    train_images, train_labels, test_images, test_labels = origin.parse(contents)
+    return DataSet(
+        name=name,
+        train=ImageSet(train_images, train_labels, f"{name}/train", origin.full_scale),
+        test=ImageSet(test_images, test_labels, f"{name}/test", origin.full_scale),
+        class_names=origin.class_names,
+        source=f"{origin.citation}. Licence: {origin.licence}.",
+    )
+
+
+def _all_contents(name: str, origin: Origin, directory: str | os.PathLike[str] | None) -> list[bytes]:
+    folder = _folder(name, origin, directory)
+    found = [_find(file, folder) for file in origin.files]
+    absent = [file.name for file, path in zip(origin.files, found, strict=True) if path is None]
+    if absent:
+        where = str(folder) if folder.is_dir() else f"{folder.parent} or its sub-folder {folder.name}"
+        where = f"the download cache {where}" if directory is None else where
+        raise FileNotFoundError(
+            f"{name}: no {', '.join(absent)} in {where} (looked for each as it is and with .gz, .xz, .bz2). "
+            f"Get the data with `mtj-bnn fetch {name}`, or pass directory= a folder that holds the official files."
+        )
+    paths = [path for path in found if path is not None]
+    with ThreadPoolExecutor(os.cpu_count()) as threads:  # decompressing and hashing let go of the interpreter lock
+        return list(threads.map(lambda path, file: _contents(path, file, _remedy(name)), paths, origin.files))
+
+
+def _remedy(name: str) -> str:
+    if name == "digits":
+        return "It belongs to the package: install mtj-bnn again."
+    return f"Delete the file and get it again with `mtj-bnn fetch {name}`."
+
+
+def _folder(name: str, origin: Origin, directory: str | os.PathLike[str] | None, *, create: bool = False) -> Path:
+    """Find the folder of the files: the root or its customary sub-folder, whichever holds one of them.
+
+    If neither does, the sub-folder (unless the root already has its name): that is where `fetch` puts the files.
+    """
+    if name == "digits":
+        if directory is not None:
+            raise ValueError(f"directory must not be given for digits, which ship inside; got {str(directory)!r}.")
+        return Path(str(importlib.resources.files("bnn").joinpath("digits")))
+    root = _cache() if directory is None else Path(directory).expanduser()
+    if root.exists() and not root.is_dir():
+        raise NotADirectoryError(f"directory must be a folder, got the file {str(root)!r}.")
+    if directory is not None and not create and not root.exists():
+        raise FileNotFoundError(f"directory {str(root)!r} does not exist.")
+    for folder in (root / origin.folder, root):
+        if any(_find(file, folder) for file in origin.files):
+            return folder
+    return root if root.name == origin.folder else root / origin.folder
+
+
+def _cache() -> Path:
+    if chosen := os.environ.get(CACHE_VARIABLE):
+        return Path(chosen).expanduser()
+    import pooch
+
+    return Path(pooch.os_cache("mtj-bnn"))
+
+
+def _find(file: DataFile, folder: Path) -> Path | None:
+    candidates = (folder / (file.name + suffix) for suffix in OPENERS)
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def _contents(path: Path, file: DataFile, remedy: str, *, subject: str = "") -> bytes:
+    """Decompress a file and compare it with what was published; the error calls it `subject`."""
+    contents, trouble = _decompressed(path)
+    digest = hashlib.sha256(contents).hexdigest()
+    if not trouble and digest == file.sha256:
+        return contents
+    if not trouble:
+        trouble = "has the wrong size" if len(contents) != file.size else "has the wrong contents"
+    others = ((name, other) for name, origin in ORIGINS.items() for other in origin.files)
+    known = next((f" (that is {other.name} of {name})" for name, other in others if other.sha256 == digest), "")
+    raise ValueError(
+        f"{subject or path} {trouble}. Decompressed it must be {file.size:,} bytes with sha256 {file.sha256}, "
+        f"got {len(contents):,} bytes with sha256 {digest}{known}. {remedy}"
+    )
+
+
+def _decompressed(path: Path) -> tuple[bytes, str]:
+    """Return what comes out of a file, by its suffix, and what went wrong (nothing: an empty string)."""
+    opener = OPENERS.get(path.suffix, open)
+    pieces: list[bytes] = []
+    trouble = ""
+    try:
+        with opener(path, "rb") as stream:
+            while piece := stream.read1(1 << 20):  # read() would lose what came before an error
+                pieces.append(piece)
+    except (EOFError, zlib.error, lzma.LZMAError) as error:
+        trouble = f"is truncated or corrupt ({type(error).__name__}: {error})"
+    except OSError as error:
+        if error.errno is not None:  # the disk's trouble; that of gzip and bz2 with their contents has no number
+            raise
+        trouble = f"is truncated or corrupt ({type(error).__name__}: {error})"
+    return b"".join(pieces), trouble
+
+
+# --- Downloading ----------------------------------------------------------------------------------------------------
+
+
+def fetch(
+    name: str,
+    directory: str | os.PathLike[str] | None = None,
+    *,
+    download: Callable[[str, Path], None] | None = None,
+) -> Path:
+    """Download what is missing of a data set from its official host, and check it.
+
+    Parameters
+    ----------
+    name : {"digits", "mnist", "fashion-mnist", "cifar10"}
+        Which one. The digits ship inside, so for them nothing is done.
+    directory : path, optional
+        Where to put it: into its customary sub-folder, unless the files are here already or the folder has that name
+        itself. Created if need be. By default the download cache, as in `load`.
+    download : callable, optional
+        ``download(url, path)`` gets a URL into a file and raises ConnectionError if it cannot. By default pooch, with
+        a progress bar if the standard error stream is a terminal.
+
+    Returns
+    -------
+    Path
+        The folder of the files (for digits: the file). What happened is told in a line on the standard error stream.
+
+    Raises
+    ------
+    ConnectionError
+        If the host cannot be reached or does not have the file.
+    ValueError
+        If what came is not the published file: then nothing is kept of it. Also if the folder holds a damaged copy
+        under another name than the download's: no file of yours is deleted.
+
+    Notes
+    -----
+    A file gets its final name after its contents were checked, so a broken download cannot be taken for a good one.
+    """
+    origin = _origin(name)
+    folder = _folder(name, origin, directory, create=True)
+    if name == "digits":
+        path = folder / "digits.csv.bz2"
+        _say(f"digits ships inside the package, there is nothing to fetch: {path}")
+        return path
+    missing = [file for file in origin.files if not _is_here(file, folder, _remedy(name))]
+    if not missing:
+        _say(f"{name} is here already, checksums verified: {folder}")
+        return folder
+    folder.mkdir(parents=True, exist_ok=True)
+    for url in dict.fromkeys(file.url for file in missing):
+        _say(f"{name}: downloading {url}")
+        with tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder) as scratch:
+            wanted = [file for file in missing if file.url == url]
+            _fetch_url(url, wanted, folder, Path(scratch), download or _download)
+    _say(f"{name} downloaded, checksums verified: {folder}")
+    return folder
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+def _is_here(file: DataFile, folder: Path, remedy: str) -> bool:
+    """Whether a good copy is there; a damaged one that the download would not replace is an error."""
+    path = _find(file, folder)
+    if path is None:
+        return False
+    try:
+        _contents(path, file, remedy)
+    except ValueError:
+        if path.name == file.saved_as:
+            return False
+        raise
+    return True
+
+
+def _fetch_url(
+    url: str, wanted: Sequence[DataFile], folder: Path, scratch: Path, download: Callable[[str, Path], None]
+) -> None:
+    """Download one URL into `scratch`, and move the files wanted from it to `folder` once they are verified."""
+    arrived = scratch / PurePosixPath(url).name
+    download(url, arrived)
+    if url.endswith(".tar.gz"):
+        _unpack(arrived, url, wanted, scratch)
+    for file in wanted:
+        _contents(scratch / file.saved_as, file, "Nothing of it was kept.", subject=f"{file.name} from {url}")
+    for file in wanted:
+        os.replace(scratch / file.saved_as, folder / file.saved_as)
+
+
+def _unpack(archive: Path, url: str, wanted: Sequence[DataFile], scratch: Path) -> None:
+    """Take the wanted files, and nothing else, out of an archive."""
+    absent = {file.name for file in wanted}
+    try:
+        with tarfile.open(archive, "r:gz") as members:
+            for member in members:
+                name = PurePosixPath(member.name).name
+                if name in absent and (stream := members.extractfile(member)) is not None:
+                    (scratch / name).write_bytes(stream.read())
+                    absent.remove(name)
+    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise ValueError(
+            f"{url} is truncated or corrupt ({type(error).__name__}: {error}). Nothing was kept."
+        ) from error
+    if absent:
+        raise ValueError(f"{url} must hold {', '.join(sorted(absent))}, but does not. Nothing was kept.")
+
+
+def _download(url: str, path: Path) -> None:
+    """Get a URL with pooch; a progress bar only on a terminal."""
+    import pooch
+    import requests  # what pooch downloads with
+
+    try:
+        pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), chunk_size=1 << 16)(url, str(path), None)
+    except requests.RequestException as error:
+        raise ConnectionError(
+            f"{url} could not be downloaded ({error}). Without a network, copy the official files from elsewhere and "
+            "pass directory= their folder."
+        ) from error

@@ -1,0 +1,209 @@
+from functools import partial
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from bnn.binarize import approx_sign, clip_latent_, ste_sign
+from bnn.errors import WriteErrors
+from bnn.layers import BinaryConv2d, BinaryLinear, activation_memories, memories
+from bnn.models import lenet4, mlp
+
+torch.set_num_threads(1)
+NO_ERRORS = partial(WriteErrors, error_rate_0=0.0, error_rate_1=0.0)
+ERRORS = partial(WriteErrors, error_rate_0=0.1, error_rate_1=0.2)
+
+
+def normal(*shape, seed=0):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+class Recorder(nn.Module):
+    """A memory that keeps what is written to it, and returns the opposite bits."""
+
+    def forward(self, x):
+        self.written = x.detach()
+        return -x
+
+
+def test_linear_is_the_product_of_signs():
+    layer, x = BinaryLinear(30, 7, seed=1), normal(4, 30)
+    assert torch.equal(layer(x), ste_sign(x) @ ste_sign(layer.weight).T)
+    assert layer(x).unique().remainder(2).eq(0).all()  # 30 products of +-1: even integers
+
+
+def test_conv_pads_with_zeros_after_binarization():
+    layer, x = BinaryConv2d(3, 5, 3, seed=1, stride=2, padding=1), normal(2, 3, 8, 8)
+    signs = F.pad(ste_sign(x), (1, 1, 1, 1), value=0.0)
+    assert torch.equal(layer(x), F.conv2d(signs, ste_sign(layer.weight), stride=2))
+
+
+@pytest.mark.parametrize("layer", [BinaryLinear(6, 4, seed=1, scale="xnor", bias=True)])
+def test_scale_and_bias_of_a_linear_layer(layer):
+    with torch.no_grad():
+        layer.bias.copy_(torch.arange(4.0))
+    x = normal(3, 6)
+    expected = ste_sign(x) @ ste_sign(layer.weight).T * layer.weight.abs().mean(1) + torch.arange(4.0)
+    torch.testing.assert_close(layer(x), expected)
+
+
+def test_scale_and_bias_of_a_convolution():
+    layer, x = BinaryConv2d(3, 4, 2, seed=1, scale="xnor", bias=True), normal(2, 3, 5, 5)
+    with torch.no_grad():
+        layer.bias.copy_(torch.arange(4.0))
+    alpha = layer.weight.abs().mean((1, 2, 3))
+    expected = F.conv2d(ste_sign(x), ste_sign(layer.weight) * alpha[:, None, None, None], layer.bias)
+    torch.testing.assert_close(layer(x), expected)
+
+
+@pytest.mark.parametrize(
+    ("layer", "x"),
+    [(BinaryLinear(6, 4, seed=1), normal(3, 6)), (BinaryConv2d(3, 4, 2, seed=1, padding=1), normal(2, 3, 5, 5))],
+)
+def test_the_memory_is_written_with_the_bits_and_its_answer_is_used(layer, x):
+    clean, memory = layer(x), Recorder()
+    layer.activation_memory = memory
+    assert torch.equal(layer(x), -clean)
+    assert torch.equal(memory.written, ste_sign(x))  # no padding in it
+
+
+def test_quantizers_are_slots():
+    x = normal(3, 6)
+    real = BinaryLinear(6, 4, seed=1, weight_quantizer=None, input_quantizer=None)
+    assert torch.equal(real(x), x @ real.weight.T)
+    assert BinaryLinear(6, 4, seed=1, input_quantizer=approx_sign).input_quantizer is approx_sign
+
+
+def test_a_real_value_is_not_written_to_a_memory_of_bits():
+    with pytest.raises(ValueError, match="a real value is not a bit"):
+        BinaryLinear(6, 4, seed=1, input_quantizer=None, activation_memory=NO_ERRORS(seed=1))
+    layer = BinaryLinear(6, 4, seed=1, input_quantizer=None)
+    layer.activation_memory = NO_ERRORS(seed=1)
+    with pytest.raises(ValueError, match="a real value is not a bit"):
+        layer(normal(1, 6))
+
+
+def test_wrong_arguments_are_refused():
+    with pytest.raises(ValueError, match='scale must be "none" or "xnor"'):
+        BinaryLinear(6, 4, seed=1, scale="xnr")
+    with pytest.raises(ValueError, match="needs a weight_quantizer"):
+        BinaryLinear(6, 4, seed=1, scale="xnor", weight_quantizer=None)
+    with pytest.raises(ValueError, match="sizes >= 1"):
+        BinaryConv2d(0, 4, 3, seed=1)
+    with pytest.raises(ValueError, match="seed"):
+        BinaryLinear(6, 4, seed=-1)
+    with pytest.raises(ValueError, match="hidden must name"):
+        mlp(hidden=(), seed=1)
+    with pytest.raises(ValueError, match='last must be "real" or "binary"'):
+        mlp(last="ternary", seed=1)
+
+
+def test_initial_weights_come_from_the_seed_alone():
+    state = torch.get_rng_state()
+    a, b, c = BinaryLinear(30, 7, seed=1), BinaryLinear(30, 7, seed=1), BinaryLinear(30, 7, seed=2)
+    models = mlp(seed=3, activation_memory=ERRORS), mlp(seed=3), mlp(seed=4)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(a.weight, b.weight)
+    assert not torch.equal(a.weight, c.weight)
+    weights = [[p for p in model.parameters() if p.dim() > 1] for model in models]
+    assert all(torch.equal(p, q) for p, q in zip(weights[0], weights[1], strict=True))
+    assert not any(torch.equal(p, q) for p, q in zip(weights[0], weights[2], strict=True))
+
+
+def test_each_layer_has_a_memory_and_a_stream_of_its_own():
+    for model, slots in ((mlp(seed=1, activation_memory=ERRORS), 2), (lenet4(seed=1, activation_memory=ERRORS), 2)):
+        layers = activation_memories(model)
+        assert len(layers) == slots
+        assert len({layer.activation_memory.seed for layer in layers.values()}) == slots
+        assert all(model.get_submodule(name) is layer for name, layer in layers.items())
+
+
+def test_models_have_their_papers_shapes_and_policies():
+    network = lenet4(seed=1, activation_memory=ERRORS)
+    assert network(normal(2, 1, 28, 28)).shape == (2, 10)
+    assert [tuple(p.shape) for p in network.parameters() if p.dim() > 1] == [
+        (20, 1, 5, 5),
+        (50, 20, 5, 5),
+        (500, 800),
+        (10, 500),
+    ]
+    for last, binary in (("real", [False, True, False]), ("binary", [False, True, True])):
+        model = mlp(seed=1, hidden=(32, 16), last=last)
+        layers = [layer for layer in model if isinstance(layer, BinaryLinear)]
+        assert [layer.weight_quantizer is not None for layer in layers] == binary
+        assert [layer.input_quantizer is not None for layer in layers] == [False, True, True]
+        assert model(normal(5, 1, 8, 8)).shape == (5, 10)
+
+
+@pytest.mark.parametrize("build", [mlp, lenet4])
+def test_zero_errors_equal_a_clean_network_bit_for_bit_forward_and_in_training(build):
+    x, y = normal(16, 1, *((8, 8) if build is mlp else (28, 28))), torch.arange(16) % 10
+    states = []
+    for memory in (None, NO_ERRORS):
+        model = build(seed=1, activation_memory=memory)
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+        for _ in range(2):
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            optimizer.step()
+            clip_latent_(model)
+        states.append([model(x), *model.parameters(), *model.buffers()])
+    assert all(torch.equal(a, b) for a, b in zip(*states, strict=True))
+
+
+@pytest.mark.parametrize("build", [mlp, lenet4])
+def test_errors_reach_every_layer_type(build):
+    x = normal(16, 1, *((8, 8) if build is mlp else (28, 28)))
+    model = build(seed=1)
+    for _ in range(10):
+        model(x)  # BatchNorm statistics: without them ReLU leaves nothing but +1
+    clean = model.eval()(x)
+    for name in activation_memories(model):
+        make = lambda slot, index, name=name: ERRORS(seed=1) if slot == name else None  # noqa: E731
+        with memories(model, make):
+            assert not torch.equal(model(x), clean), name
+    assert torch.equal(model(x), clean)
+
+
+def test_memories_are_restored_also_after_an_exception():
+    model = mlp(seed=1, activation_memory=ERRORS)
+    model[-2].activation_memory = None  # an empty slot stays empty
+    former = [layer.activation_memory for layer in activation_memories(model).values()]
+    keys = list(model.state_dict())
+    seen = []
+
+    def inside():
+        with memories(model, lambda name, index: seen.append((name, index))):
+            seen.append([layer.activation_memory for layer in activation_memories(model).values()])
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        inside()
+    assert seen.pop() == [None, None]
+    assert seen == [(name, index) for index, name in enumerate(activation_memories(model))]
+    assert all(
+        a is layer.activation_memory for a, layer in zip(former, activation_memories(model).values(), strict=True)
+    )
+    assert list(model.state_dict()) == keys
+
+
+def test_memories_are_restored_if_making_one_fails():
+    model = mlp(seed=1, activation_memory=ERRORS)
+    former = [layer.activation_memory for layer in activation_memories(model).values()]
+
+    def make(name, index):
+        if index == 1:
+            raise KeyError(name)
+
+    with pytest.raises(KeyError), memories(model, make):
+        pass
+    assert all(
+        a is layer.activation_memory for a, layer in zip(former, activation_memories(model).values(), strict=True)
+    )
+
+
+def test_the_printed_model_shows_its_policy():
+    text = repr(mlp(seed=1, activation_memory=ERRORS))
+    assert "input=ste_sign, weight=ste_sign" in text
+    assert "error_rate_0=0.1, error_rate_1=0.2" in text

@@ -1,0 +1,245 @@
+"""Both roads against values computed by an independent solver; sources and conventions in tests/golden/README.md.
+
+The tolerances are the promises of the front door: 1e-6 relative for `auto`, 1e-4 for `finite_volume`. The curves are
+themselves good to 1e-6, and start at 1 - 1e-16, so they are held to 5e-6.
+"""
+
+import csv
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mtjsim.device import MTJ
+from mtjsim.fokker_planck import WALLS, SpectralSolver
+from mtjsim.reduced import AxialWrite
+from mtjsim.switching import switching_probability, tail_probability, write_error_rate
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+CASES = json.loads((GOLDEN / "wer_cases.json").read_text())["cases"]
+CURVES = {"A_delta60_i1.5_h0": (60, 1.5), "C_delta40_i0.9_h0": (40, 0.9), "E_delta80_i4_h0": (80, 4.0)}
+
+# physics.md, checkpoints: {(Delta, i): ({WER: tau}, tail slope)}
+CHECKPOINTS = {
+    (60, 1.5): ({0.5: 3.40997, 0.1: 5.14271, 1e-2: 7.37507, 1e-3: 9.58239, 1e-6: 16.19861}, 1.0441),
+    (60, 2.5): ({0.5: 1.55244, 0.1: 2.17556, 1e-2: 2.95653, 1e-3: 3.72408, 1e-6: 6.02273, 1e-9: 8.32124}, 3.0053),
+    (40, 0.9): ({0.5: 11.05395, 0.1: 24.1214}, 0.1237),
+    (80, 4.0): (
+        {0.5: 0.90868, 0.1: 1.22305, 1e-2: 1.61498, 1e-3: 1.99977, 1e-6: 3.15195, 1e-9: 4.30405, 1e-12: 5.45615},
+        5.9958,
+    ),
+}
+
+
+def is_axial(case):
+    d = case["device"]
+    field, p = d.get("Bext", (0, 0, 0)), d.get("p", (0, 0, 1))
+    return field[0] == field[1] == 0 and abs(p[2]) == 1 and d.get("Bk2", 0) == 0
+
+
+def label(case):
+    return f"{case['name'].replace(' ', '-')}-{case['value']:.2g}"
+
+
+AXIAL = [pytest.param(case, id=label(case)) for case in CASES if is_axial(case)]
+OBLIQUE = [pytest.param(case, id=label(case)) for case in CASES if not is_axial(case)]
+
+
+def device_of(case):
+    d = case["device"]
+    return MTJ(
+        diameter=d["diameter"],
+        thickness=d["thickness"],
+        saturation_magnetization=d["Ms"],
+        anisotropy_field=d["Bk"],
+        damping=d["alpha"],
+        spin_torque_efficiency=d["eta"],
+        spin_torque_asymmetry=d.get("lam", 0.0),
+        field_like_ratio=d.get("beta", 0.0),
+        stray_field=tuple(d.get("Bext", (0.0, 0.0, 0.0))),
+        polarizer=tuple(d.get("p", (0.0, 0.0, 1.0))),
+        resistance_area_product=10e-12,
+        tunnel_magnetoresistance=1.0,
+    )
+
+
+def arguments_of(case):
+    """The front door takes an amplitude and a direction; I > 0 favours P, so a signed current must agree with it."""
+    direction = {"P": "p_to_ap", "AP": "ap_to_p"}[case["from_state"]]
+    assert (case["current_A"] < 0) == (direction == "p_to_ap"), "every golden write drives out of its starting state"
+    return {
+        "current": abs(case["current_A"]),
+        "direction": direction,
+        "pulse_width": case["pulse_s"],
+        "temperature": case["T"],
+        "rise_time": case["rise_s"],
+        "relax_time": case["relax_s"],
+    }
+
+
+def answer(case, **changes):
+    question = {"wer": write_error_rate, "sw": switching_probability}[case["quantity"]]
+    return question(device_of(case), **(arguments_of(case) | changes))
+
+
+def read_curve(name):
+    with (GOLDEN / f"wer_curve_{name}.csv").open() as file:
+        rows = list(csv.reader(file))
+    assert rows[0] == ["tau", "wer"]
+    return np.array(rows[1:], dtype=float).T
+
+
+def test_every_golden_case_is_used():
+    assert (len(AXIAL), len(OBLIQUE)) == (14, 4)
+
+
+@pytest.mark.parametrize("case", AXIAL)
+def test_axial_case(case):
+    assert answer(case) == pytest.approx(case["value"], rel=1e-6)
+
+
+@pytest.mark.parametrize("case", AXIAL)
+def test_axial_case_by_finite_volume(case):
+    assert answer(case, method="finite_volume") == pytest.approx(case["value"], rel=1e-4)
+
+
+@pytest.mark.parametrize("case", AXIAL)
+def test_derived_figures_of_the_case(case):
+    device = device_of(case)
+    assert device.thermal_stability(case["T"]) == pytest.approx(case["Delta"], rel=1e-7)
+    lam, direction = device.spin_torque_asymmetry, arguments_of(case)["direction"]
+    asymmetry = 1 + lam if direction == "p_to_ap" else 1 - lam
+    assert device.critical_current(direction) == pytest.approx(case["Ic0_A"] * asymmetry, rel=1e-7)
+
+
+@pytest.mark.parametrize("case", OBLIQUE)
+def test_what_is_not_axisymmetric_is_refused(case):
+    with pytest.raises(ValueError, match=r"not axisymmetric: .*(in-plane part|not along z)"):
+        answer(case)
+
+
+@pytest.mark.parametrize("name", CURVES)
+def test_curve(name):
+    Delta, i = CURVES[name]
+    tau, expected = read_curve(name)
+    write = AxialWrite(thermal_stability=Delta, drive=i)
+    assert tail_probability(write, tau) == pytest.approx(expected, rel=5e-6)
+
+
+@pytest.mark.parametrize("name", CURVES)
+def test_curve_through_the_front_door(name):
+    """The same curve asked in amperes and seconds, for both directions."""
+    Delta, i = CURVES[name]
+    tau, expected = read_curve(name)
+    device = MTJ.from_effective(thermal_stability=Delta, critical_current=40e-6, characteristic_time=1.7e-9)
+    for direction in ("p_to_ap", "ap_to_p"):
+        rates = write_error_rate(device, current=i * 40e-6, pulse_width=tau[1:] * 1.7e-9, direction=direction)
+        assert rates == pytest.approx(expected[1:], rel=5e-6)
+
+
+@pytest.mark.parametrize("name", CURVES)
+def test_curve_by_finite_volume(name):
+    Delta, i = CURVES[name]
+    tau, expected = read_curve(name)
+    write = AxialWrite(thermal_stability=Delta, drive=i)
+    assert tail_probability(write, tau[1:], method="finite_volume") == pytest.approx(expected[1:], rel=1e-4)
+
+
+@pytest.mark.parametrize(("Delta", "i"), CHECKPOINTS)
+def test_checkpoints(Delta, i):
+    """Levels of the table are printed to 5 decimals of tau, which the tail slope turns into a relative error."""
+    levels, slope = CHECKPOINTS[Delta, i]
+    write = AxialWrite(thermal_stability=Delta, drive=i)
+    tau = np.array(list(levels.values()))
+    wer = tail_probability(write, tau)
+    printed = 0.5e-5 * max(1.0, slope)
+    assert np.log(wer) == pytest.approx(np.log(list(levels)), abs=2 * printed)
+
+
+@pytest.mark.parametrize(("Delta", "i"), CHECKPOINTS)
+@pytest.mark.parametrize("method", ["auto", "finite_volume"])
+def test_tail_slope(Delta, i, method):
+    """-d ln WER/d tau = the lowest eigenvalue, and it stays constant: numerical diffusion would bend it (trap 11)."""
+    _, slope = CHECKPOINTS[Delta, i]
+    depths = np.array([30.0, 40.0, 50.0, 60.0]) / slope  # ln(1/WER)
+    logs = np.log(tail_probability(AxialWrite(thermal_stability=Delta, drive=i), depths, method=method))
+    measured = -np.diff(logs) / np.diff(depths)
+    assert logs[-1] < -50
+    assert measured == pytest.approx(slope, abs=1.01e-4)
+    assert np.ptp(measured) < (1e-7 if method == "auto" else 1e-4) * slope
+
+
+# ---- negative controls: the golden values can tell --------------------------------------------------------------
+
+
+def worst_error(cases=AXIAL):
+    return max(abs(answer(c.values[0]) / c.values[0]["value"] - 1) for c in cases)
+
+
+def test_a_factor_two_in_the_diffusion_would_be_seen(monkeypatch):
+    """Trap 5: D = 1/Delta in place of 1/(2 Delta)."""
+    healthy = AxialWrite.__init__
+
+    def halved(self, thermal_stability, *args, **kwargs):
+        healthy(self, thermal_stability / 2, *args, **kwargs)
+
+    monkeypatch.setattr(AxialWrite, "__init__", halved)
+    errors = [abs(answer(c.values[0]) / c.values[0]["value"] - 1) for c in AXIAL]
+    assert min(errors) > 0.01
+
+
+def test_a_start_at_a_fixed_angle_would_be_seen(monkeypatch):
+    """Trap 4: a start near the mean angle of the Boltzmann law, in place of the law itself."""
+
+    def narrow(self, y):
+        mean = 1 - 0.5 / self.thermal_stability  # of 1 - y
+        return np.exp(-(((y - mean) / 0.003) ** 2))
+
+    monkeypatch.setattr(AxialWrite, "starting_density", narrow)
+    assert worst_error() > 0.05
+
+
+def test_a_wrong_wall_would_be_seen():
+    """A wall before the barrier eats what would have stayed; one too near for the ramps forgets what comes back."""
+    write = AxialWrite(thermal_stability=60, drive=1.5)
+    tau, expected = (column[5:] for column in read_curve("A_delta60_i1.5_h0"))
+    good = np.exp(SpectralSolver(write, WALLS[-2]).log_survival(tau.max())(tau))
+    bad = np.exp(SpectralSolver(write, -0.02).log_survival(tau.max())(tau))
+    assert good == pytest.approx(expected, rel=5e-6)
+    assert np.abs(bad / expected - 1).max() > 0.01
+
+
+def test_first_passage_would_be_seen():
+    """Trap 12: an absorbing wall at the equator is first passage; 0.2 % and more away from the wrong side at the end."""
+    write = AxialWrite(thermal_stability=60, drive=2.5)
+    tau = np.array([2.0, 4.0, 8.0])
+    end = tail_probability(write, tau)
+    passage = np.exp(SpectralSolver(write, -1e-9).log_survival(tau.max())(tau))
+    assert (passage < end * (1 - 0.002)).all()
+    assert (passage > end * (1 - 0.05)).all()
+
+
+def test_half_a_cell_would_be_seen():
+    """Trap 6: the mass of y >= 0 by the trapezoid over cell centres loses half a cell at the equator."""
+    from mtjsim import finite_volume as fv
+
+    write = AxialWrite(thermal_stability=60, drive=1.5)
+    cells, tau = 800, 7.37507  # WER 1e-2
+    mass = fv._starting_masses(write, cells)
+    fv._march(mass, *fv.hopping_rates(write, write.drive, cells), tau / 20000, 20000)
+    right = mass[cells // 2 :].sum()
+    trapezoid = right - mass[cells // 2] / 2 - mass[-1] / 2
+    assert right == pytest.approx(1e-2, rel=1e-3)
+    assert trapezoid < right * (1 - 1e-3)
+
+
+def test_closed_form_limit():
+    """A road without a solver: Butler's form with the exact drift time, Delta 60, i 4 is 2 % low (physics.md)."""
+    Delta, i = 60, 4.0
+    tau = np.array([2.0, 3.0, 4.0])
+    psi2 = 2 ** (2 * i / (i + 1)) * ((i - 1) / i) ** (2 / (i + 1))
+    closed = [-math.expm1(-Delta * (i - 1) * psi2 / (i * math.exp(2 * (i - 1) * t) - 1)) for t in tau]
+    solved = tail_probability(AxialWrite(thermal_stability=Delta, drive=i), tau)
+    assert closed == pytest.approx(solved, rel=0.05)
