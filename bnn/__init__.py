@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bnn.codesign import energy_accuracy_curve
-    from bnn.data import DataSet, ImageSet, fetch, load
+    from bnn.data import fetch, load
     from bnn.errors import WriteErrors
     from bnn.evaluate import Accuracy, evaluate, paired_loss
+    from bnn.images import DataSet, ImageSet
     from bnn.layers import BinaryConv2d, BinaryLinear
     from bnn.train import TrainConfig, Trainer
 
@@ -18,8 +19,8 @@ _HOME = {
     "Accuracy": "evaluate",
     "BinaryConv2d": "layers",
     "BinaryLinear": "layers",
-    "DataSet": "data",
-    "ImageSet": "data",
+    "DataSet": "images",
+    "ImageSet": "images",
     "TrainConfig": "train",
     "Trainer": "train",
     "WriteErrors": "errors",

@@ -112,7 +112,7 @@ def wer(options: argparse.Namespace) -> None:
     chosen = _device(options.device)
     currents = _quantities(options.current, "A", "--current")
     widths = _quantities(options.pulse_width, "s", "--pulse-width")
-    pulse = {
+    pulse: dict[str, Any] = {
         "temperature": to_si(options.temperature, "K", name="--temperature"),
         "rise_time": to_si(options.rise_time, "s", name="--rise-time"),
         "relax_time": to_si(options.relax_time, "s", name="--relax-time"),

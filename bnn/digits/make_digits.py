@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.datasets import load_digits
 
-from bnn.data import stratified_choice
+from bnn.images import stratified_choice
 
 SPLIT_SEED = 1998  # the year of the data set; no other was tried
 HEADER = "# label, half (0 train, 1 test), 64 pixels from 0 to 16 row by row; see ATTRIBUTION.md"

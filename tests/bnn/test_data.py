@@ -21,6 +21,7 @@ from sklearn.datasets import load_digits
 
 from bnn import data
 from bnn.digits import make_digits
+from bnn.images import DataSet, ImageSet
 
 COMPRESS = {"": bytes, ".gz": gzip.compress, ".xz": lzma.compress, ".bz2": bz2.compress}
 
@@ -177,7 +178,7 @@ def test_importing_needs_neither_torch_nor_pooch():
 def image_set(labels, /, **changes):
     labels = np.asarray(labels, dtype=np.int64)
     images = np.arange(len(labels), dtype=np.uint8).reshape(-1, 1, 1, 1)  # a pixel that says which image it is
-    return data.ImageSet(**{"images": images, "labels": labels, "name": "numbered", "full_scale": 255, **changes})
+    return ImageSet(**{"images": images, "labels": labels, "name": "numbered", "full_scale": 255, **changes})
 
 
 @pytest.mark.parametrize("full_scale", [1, 16, 255])
@@ -304,7 +305,7 @@ def test_identity_is_about_contents():
     reshaped = [image_set([0, 1], images=np.zeros((2, 1, *shape), np.uint8)) for shape in ((2, 3), (3, 2))]
     assert len({images.identity for images in (one, *others, *reshaped)}) == 7
     sets = [
-        data.DataSet("x", train, test, names, "nowhere")
+        DataSet("x", train, test, names, "nowhere")
         for train, test, names in (
             (one, others[0], tuple("abcd")),
             (others[0], one, tuple("abcd")),
@@ -316,9 +317,9 @@ def test_identity_is_about_contents():
 
 def test_data_set_refuses_halves_that_do_not_fit():
     with pytest.raises(ValueError, match="equal image shapes and full scales"):
-        data.DataSet("x", image_set([0]), image_set([0], full_scale=16), ("a",), "nowhere")
+        DataSet("x", image_set([0]), image_set([0], full_scale=16), ("a",), "nowhere")
     with pytest.raises(ValueError, match="below the 2 class names, got 2"):
-        data.DataSet("x", image_set([0]), image_set([2]), ("a", "b"), "nowhere")
+        DataSet("x", image_set([0]), image_set([2]), ("a", "b"), "nowhere")
 
 
 # --- Files ----------------------------------------------------------------------------------------------------------
