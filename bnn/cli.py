@@ -5,6 +5,7 @@ Only `demo` needs torch, and only it imports it.
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +23,7 @@ DATA_SETS = ("digits", "mnist", "fashion-mnist", "cifar10")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; 0 if it did what it was asked, 2 with one line on stderr if it could not."""
-    options = _parser().parse_args(arguments)
+    options = _parser().parse_args(_joined(sys.argv[1:] if arguments is None else arguments))
     try:
         options.verb(options)
     except (ValueError, OSError) as error:
@@ -241,6 +242,17 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("data", help=", ".join(DATA_SETS))
     sub.add_argument("--out", default=None, help="folder; default: the download cache")
     return parser
+
+
+def _joined(words: Sequence[str]) -> list[str]:
+    """Glue a negative quantity to its option, so that `--current -4uA` is a wrong current and not an unknown option."""
+    glued: list[str] = []
+    for word in words:
+        if re.match(r"-\.?\d", word) and glued and glued[-1].startswith("--"):
+            glued[-1] += "=" + word
+        else:
+            glued.append(word)
+    return glued
 
 
 def _device(name: str) -> DeviceFile:

@@ -36,6 +36,10 @@ class Interval:
     low: float
     high: float
 
+    def within(self, lowest: float, highest: float) -> "Interval":
+        """Cut the interval of a quantity that cannot leave [lowest, highest]."""
+        return Interval(self.mean, max(self.low, lowest), min(self.high, highest))
+
 
 @dataclass(frozen=True)
 class CurvePoint:
@@ -158,14 +162,14 @@ def energy_accuracy_curve(
                 CurvePoint(
                     point=point,
                     training=name,
-                    accuracy=over_networks(_shares(accuracies)),
+                    accuracy=over_networks(_shares(accuracies)).within(0.0, 1.0),
                     loss=over_networks(_shares(error_free) - _shares(accuracies)),
                     networks=networks,
                     draws=draws,
                     correct=tuple(tuple(int(c) for c in accuracy.correct) for accuracy in accuracies),
                 )
             )
-    return EnergyAccuracyCurve(over_networks(_shares(error_free)), tuple(rows))
+    return EnergyAccuracyCurve(over_networks(_shares(error_free)).within(0.0, 1.0), tuple(rows))
 
 
 def over_networks(values: np.ndarray) -> Interval:

@@ -245,9 +245,9 @@ def draw(
         for direction in DIRECTION_STYLE
     }
     plot_write_error_rate(left, fine * 1e6, rates, x_label="write current (µA)", floor=1e-10)
-    for p in points:
-        for rate, direction in ((p.error_rate_1, "p_to_ap"), (p.error_rate_0, "ap_to_p")):
-            left.plot(p.setting.current_1 * 1e6, rate, "o", ms=4, color=DIRECTION_STYLE[direction][0])
+    left.plot(currents * 1e6, [p.error_rate_1 for p in points], "o", ms=4, color=DIRECTION_STYLE["p_to_ap"][0])
+    open_square: dict[str, Any] = {"ms": 8, "mfc": "none", "color": DIRECTION_STYLE["ap_to_p"][0]}
+    left.plot(currents * 1e6, [p.error_rate_0 for p in points], "s", **open_square)
     if cheapest is not None:
         left.axvline(cheapest.point.setting.current_1 * 1e6, color=RED, lw=1, ls=":")
     left.set_title(f"{device_name or 'junction'}, {pulse_width * 1e9:g} ns, {temperature:g} K", fontsize=10)
