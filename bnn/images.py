@@ -139,6 +139,7 @@ class ImageSet:
 
         Examples
         --------
+        >>> from bnn.data import load
         >>> train, validation = load("digits").train.split(0.9, seed=0)
         >>> len(train), len(validation)
         (1078, 120)

@@ -12,7 +12,7 @@ from mtjsim.device import MTJ
 from mtjsim.switching import write_error_rate
 
 OBJECTIVES = ("energy", "latency")
-STRONGEST = 20.0  # in I_c0: where a search for a current gives up unless told otherwise
+STRONGEST = 15.0  # in I_c0: where a search for a current gives up unless told otherwise
 ITERATION_TOLERANCE = 1e-7  # relative, on currents and widths
 
 
@@ -100,7 +100,7 @@ def current_for(
     pulse_width : float
         [s].
     strongest : float, optional
-        Where the search gives up [A]; 20 critical currents.
+        Where the search gives up [A]; 15 critical currents.
 
     Returns
     -------
@@ -164,7 +164,7 @@ def find_setting(
     pulse_width : float or (float, float), optional
         Fixed, or the range to search [s]; 0.2 to 50 characteristic times.
     max_current : float, optional
-        Limit on both currents [A]; 20 critical currents.
+        Limit on both currents [A]; 15 critical currents.
     temperature, rise_time, relax_time : float
         As in `mtjsim.write_error_rate`.
 

@@ -25,6 +25,7 @@ Y. Tzoufras, AIP Adv. 8, 056002 (2018), for the plain Legendre expansion and whe
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -32,6 +33,7 @@ from typing import Any
 import numpy as np
 from scipy.linalg import expm
 from scipy.special import eval_jacobi, roots_legendre
+from threadpoolctl import ThreadpoolController
 
 from mtjsim.reduced import Array, AxialWrite
 
@@ -160,6 +162,19 @@ class Evolution:
         part = time - self.time[k]
         inside = self(self.time[k][..., None] + part[..., None] * (1 + x) / 2)
         return cumulative[k] + part / 2 * (inside @ w)
+
+
+@lru_cache(maxsize=1)
+def _blas() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
+def one_blas_thread() -> AbstractContextManager[Any]:
+    """Keep BLAS to one thread in a `with` block: same bits on any machine load, and matrices of 100 rows gain nothing.
+
+    With more threads than free cores the products wait for each other: fifty times slower was measured.
+    """
+    return _blas().limit(limits=1, user_api="blas")
 
 
 class SpectralSolver:

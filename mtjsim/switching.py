@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from mtjsim.checks import DIRECTIONS, Direction, checked_array, checked_choice
 from mtjsim.device import MTJ
-from mtjsim.fokker_planck import FULL_SPHERE, WALLS, SpectralSolver, returning_mass
+from mtjsim.fokker_planck import FULL_SPHERE, WALLS, SpectralSolver, one_blas_thread, returning_mass
 from mtjsim.reduced import Array, AxialWrite
 from mtjsim.transport import junction_resistance
 
@@ -166,9 +166,9 @@ def dissipated_energy(
     def resistance(y: Array, relative_current: float) -> Array:
         return junction_resistance(device, m_z=sign * y, current=relative_current * current)
 
-    solver = SpectralSolver(write, FULL_SPHERE)
-    dissipated = solver.dissipation(float(plateaus.max()) or 1e-9, resistance)
-    energy = current**2 * tau * dissipated(np.atleast_1d(plateaus)).reshape(plateaus.shape)
+    with one_blas_thread():
+        dissipated = SpectralSolver(write, FULL_SPHERE).dissipation(float(plateaus.max()) or 1e-9, resistance)
+        energy = current**2 * tau * dissipated(np.atleast_1d(plateaus)).reshape(plateaus.shape)
     return float(energy) if energy.ndim == 0 else energy
 
 
@@ -302,7 +302,8 @@ def _tails(
     for key, members in groups.items():
         write, tau = reduced_write(device, *key)
         plateaus = (widths[members] - key[3]) / tau
-        out[members] = tail_probability(write, np.maximum(plateaus, 0.0), method=method, tail=tail)
+        with one_blas_thread():
+            out[members] = tail_probability(write, np.maximum(plateaus, 0.0), method=method, tail=tail)
     return out.reshape(grid.pulse_width.shape)
 
 

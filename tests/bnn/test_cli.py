@@ -1,0 +1,150 @@
+"""The verbs as a new user types them, wrong input too."""
+
+import csv
+import json
+import subprocess
+import sys
+
+import pytest
+
+import bnn.demo
+from bnn.cli import main
+from bnn.data import load
+from bnn.images import DataSet
+from mtjsim import MTJ, load_preset, write_error_rate
+
+
+def run(capsys, *words):
+    code = main(words)
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    """A demo of a few seconds: 60 images, three currents, one epoch."""
+    digits = load("digits")
+    data = DataSet("tiny", digits.train.subset(range(60)), digits.test.subset(range(40)), digits.class_names, "test")
+    monkeypatch.setattr("bnn.data.load", lambda name, directory=None: data)
+    monkeypatch.setattr(bnn.demo, "TARGETS", (0.6, 0.1, 1e-4))
+    monkeypatch.setitem(bnn.demo.EPOCHS, "tiny", 1)
+    monkeypatch.setattr(bnn.demo, "HIDDEN", (16,))
+
+
+def test_demo_leaves_table_csv_json_and_figure(capsys, tiny, tmp_path):
+    words = ("demo", "--networks", "2", "--draws", "2", "--workers", "1", "--out")
+    code, out, _ = run(capsys, *words, str(tmp_path / "a"))
+    assert code == 0
+    assert "no errors at all" in out
+    rows = list(csv.DictReader((tmp_path / "a" / "curve.csv").read_text().splitlines()))
+    assert len(rows) == 2 * 3
+    device = load_preset("arm_2021")
+    for row in rows:
+        rate = write_error_rate(device, current=float(row["current_A"]), pulse_width=10e-9, direction="p_to_ap")
+        assert float(row["error_rate_1"]) == pytest.approx(rate, rel=1e-8)
+        mean = (float(row["energy_0_J"]) + float(row["energy_1_J"])) / 2
+        assert float(row["energy_per_bit_J"]) == pytest.approx(mean, rel=1e-8)
+    recorded = json.loads((tmp_path / "a" / "run.json").read_text())
+    assert MTJ(**recorded["device"]).identity == recorded["device_identity"] == device.identity
+    assert len(recorded["points"]) == len(rows)
+    assert (tmp_path / "a" / "curve.png").read_bytes().startswith(b"\x89PNG")
+    assert not list((tmp_path / "a").glob("*.partial"))
+
+    run(capsys, *words, str(tmp_path / "b"))
+    assert (tmp_path / "a" / "curve.csv").read_bytes() == (tmp_path / "b" / "curve.csv").read_bytes()
+    run(capsys, *words, str(tmp_path / "c"), "--seed", "1")
+    assert (tmp_path / "a" / "curve.csv").read_bytes() != (tmp_path / "c" / "curve.csv").read_bytes()
+
+
+def test_demo_spans_the_currents_it_promises():
+    currents = bnn.demo.spanning_currents(load_preset("arm_2021"), pulse_width=10e-9, temperature=300.0)
+    rates = write_error_rate(load_preset("arm_2021"), current=currents, pulse_width=10e-9)
+    assert len(currents) >= 10
+    assert ((rates > 1e-3) & (rates < 0.3)).sum() >= 5
+    assert rates.max() > 0.5
+    assert rates.min() < 1e-8
+
+
+def test_demo_says_that_the_folder_cannot_be_written_before_the_work(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(bnn.demo, "spanning_currents", lambda *_, **__: pytest.fail("worked first"))
+    (tmp_path / "file").write_text("not a folder")
+    code, _, err = run(capsys, "demo", "--out", str(tmp_path / "file" / "demo"))
+    assert code == 2
+    assert "cannot be written" in err
+    assert "Name another folder" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["device", "arm"], "Did you mean 'arm_2021'"),
+        (
+            ["wer", "arm_2021", "--current", "-4uA", "--pulse-width", "5ns"],
+            "current must be finite and >= 0 A, got -4e-06",
+        ),
+        (["wer", "arm_2021", "--current", "nan", "--pulse-width", "5ns"], "current must be finite"),
+        (
+            ["wer", "arm_2021", "--current", "4mV", "--pulse-width", "5ns"],
+            "--current must be a quantity in A, got '4mV'",
+        ),
+        (["wer", "arm_2021", "--current", "4uA", "--pulse-width", "0ns"], "pulse_width must be finite and > 0 s"),
+        (
+            ["wer", "arm_2021", "--current", "4uA", "--pulse-width", "1ns", "--temperature", "-3K"],
+            "temperature must be finite and > 0 K, got -3",
+        ),
+        (
+            ["wer", "arm_2021", "--current", "4uA", "--pulse-width", "1ns", "--rise-time", "2ns"],
+            "rise_time must be <= pulse_width, got 2e-09 s",
+        ),
+        (["wer", "missing.toml", "--current", "4uA", "--pulse-width", "1ns"], "'missing.toml' does not exist"),
+        (["setting", "arm_2021", "--error-rate", "5"], "Rates are probabilities, not percent"),
+        (["setting", "arm_2021", "--pulse-width", "1ns", "--max-current", "30uA"], "is not reached"),
+        (["fetch", "mnistt"], "Did you mean 'mnist'"),
+        (["demo", "--data", "fashion"], "Did you mean 'fashion-mnist'"),
+        (["demo", "--pulse-width", "10uA"], "--pulse-width must be a quantity in s, got '10uA'"),
+    ],
+)
+def test_wrong_input(capsys, words, message):
+    code, out, err = run(capsys, *words)
+    assert code == 2
+    assert out == ""
+    assert message in err
+    assert len(err.splitlines()) == 1
+
+
+def test_device_file_with_a_wrong_unit_names_file_field_and_rule(capsys, tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text('[effective]\nthermal_stability = 60\ncritical_current = "30 uA"\ncharacteristic_time = "2 nm"\n')
+    code, _, err = run(capsys, "device", str(path))
+    assert code == 2
+    assert "mine.toml" in err
+    assert "characteristic_time must be a quantity in s, got '2 nm'" in err
+
+
+def test_json_of_every_verb(capsys):
+    _, out, _ = run(capsys, "device", "--json")
+    assert "arm_2021" in json.loads(out)
+    _, out, _ = run(capsys, "device", "arm_2021", "--json")
+    assert json.loads(out)["derived"]["identity"] == load_preset("arm_2021").identity
+    _, out, _ = run(capsys, "wer", "arm_2021", "--current", "50uA,60uA", "--pulse-width", "10ns", "--json")
+    rows = json.loads(out)["write_error_rate"]
+    assert [row["current_A"] for row in rows] == [50e-6, 60e-6]
+    assert rows[0]["p_to_ap"] == write_error_rate(load_preset("arm_2021"), current=50e-6, pulse_width=10e-9)
+    _, out, _ = run(capsys, "setting", "arm_2021", "--pulse-width", "10ns", "--error-rate-1", "1e-4", "--json")
+    point = json.loads(out)
+    assert point["error_rate_0"] == pytest.approx(1e-3, rel=1e-4)
+    assert point["error_rate_1"] == pytest.approx(1e-4, rel=1e-4)
+    _, out, _ = run(capsys, "fetch", "digits", "--json")
+    assert json.loads(out)["data"] == "digits"
+
+
+def test_device_verbs_start_without_torch():
+    program = (
+        "import sys; from bnn.cli import main\n"
+        "for words in (['device'], ['wer', 'arm_2021', '--current', '50uA', '--pulse-width', '5ns'],\n"
+        "              ['setting', 'arm_2021', '--pulse-width', '10ns'], ['fetch', 'digits']):\n"
+        "    assert main(words) == 0\n"
+        "print('torch' in sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines()[-1] == "False"
