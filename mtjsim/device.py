@@ -230,6 +230,10 @@ class MTJ(BaseModel):
             **optional,
         )
 
+    def replace(self, **changes: Any) -> Self:
+        """Return the junction with some fields changed, validated as a new one (`model_copy` would not)."""
+        return type(self)(**{**self.model_dump(), **changes})
+
     # ---- derived figures ----------------------------------------------------------------------------------------
 
     @property

@@ -84,7 +84,8 @@ def plot_error_map(
     low = np.log10(levels[0]) - 1
     depth = np.clip(np.log10(np.maximum(np.asarray(rates), 1e-300)), low, 0.0).T
     mesh = ax.pcolormesh(I, t, depth, cmap="cividis", shading="gouraud", vmin=low, vmax=0.0)
-    contours = ax.contour(I, t, depth, levels=np.log10(levels), colors="white", linewidths=0.8)
+    inks = ["white" if level < 1e-4 else BLACK for level in levels]  # on dark ground and on bright
+    contours = ax.contour(I, t, depth, levels=np.log10(levels), colors=inks, linewidths=0.8, linestyles="solid")
     ax.clabel(contours, fmt=lambda value: f"{10**value:.0e}".replace("e-0", "e-") if value < -2 else f"{10**value:.2g}")
     ax.set_xlabel("write current (µA)")
     ax.set_ylabel("pulse width (ns)")
