@@ -141,13 +141,13 @@ def energy_accuracy_curve(
         raise ValueError(f"networks must be >= 2, got {networks}: one network has no spread, and no interval.")
     if draws < 1 or not points:
         raise ValueError(f"draws and the number of points must be >= 1, got {draws} and {len(points)}.")
-    jobs = [_Job(make_model, data, tuple(points), None, training, k, draws, seed) for k in range(networks)]
+    jobs = [_Job(make_model, tuple(points), None, training, k, draws, seed) for k in range(networks)]
     jobs += [
-        _Job(make_model, data, (point,), index, training, k, draws, seed)
+        _Job(make_model, (point,), index, training, k, draws, seed)
         for index, point in enumerate(points)
         for k in range(networks)
     ]
-    done = _run_all(jobs, workers, progress)
+    done = _run_all(jobs, data, workers, progress)
 
     clean = done[:networks]
     error_free = [accuracies[0] for accuracies in clean]
@@ -216,7 +216,6 @@ class _Job:
     """Network `k`, trained at the point of index `trained_at` (None: clean), evaluated at `points`."""
 
     make_model: MakeModel
-    data: DataSet
     points: tuple[OperatingPoint, ...]
     trained_at: int | None
     training: TrainConfig
@@ -229,7 +228,7 @@ def _child(seed: int, *key: int) -> int:
     return int(np.random.SeedSequence(seed, spawn_key=key).generate_state(1, np.uint64)[0])
 
 
-def _run(job: _Job) -> list[Accuracy]:
+def _run(job: _Job, data: DataSet) -> list[Accuracy]:
     """Accuracies at the job's points; a clean network's error-free accuracy comes first."""
     torch.set_num_threads(1)
     memory: Any = None
@@ -238,16 +237,29 @@ def _run(job: _Job) -> list[Accuracy]:
         memory = partial(WriteErrors, error_rate_0=point.error_rate_0, error_rate_1=point.error_rate_1)
     model = job.make_model(seed=_child(job.seed, job.k, 0), activation_memory=memory)
     config = replace(job.training, seed=_child(job.seed, job.k, 1), checkpoint=None, progress=False)
-    Trainer(model, config).fit(job.data.train)
-    first = [] if job.trained_at is not None else [evaluate(model, job.data.test, errors=None)]
+    Trainer(model, config).fit(data.train)
+    first = [] if job.trained_at is not None else [evaluate(model, data.test, errors=None)]
     role = 2 if job.trained_at is None else 3 + job.trained_at
     return first + [
-        evaluate(model, job.data.test, errors=point, draws=job.draws, seed=_child(job.seed, job.k, role, index))
+        evaluate(model, data.test, errors=point, draws=job.draws, seed=_child(job.seed, job.k, role, index))
         for index, point in enumerate(job.points)
     ]
 
 
-def _run_all(jobs: Sequence[_Job], workers: int | None, progress: bool | None) -> list[list[Accuracy]]:
+_received: DataSet  # in a worker process only
+
+
+def _receive(data: DataSet) -> None:
+    """Keep the data set in a worker process, so that it travels once and not with every job."""
+    global _received
+    _received = data
+
+
+def _run_received(job: _Job) -> list[Accuracy]:
+    return _run(job, _received)
+
+
+def _run_all(jobs: Sequence[_Job], data: DataSet, workers: int | None, progress: bool | None) -> list[list[Accuracy]]:
     """Run every job, in as many processes as asked for, results in the order of the jobs."""
     workers = min(workers or os.cpu_count() or 1, len(jobs))
     bar = partial(
@@ -256,12 +268,12 @@ def _run_all(jobs: Sequence[_Job], workers: int | None, progress: bool | None) -
     if workers == 1:
         threads = torch.get_num_threads()
         try:
-            return list(bar(map(_run, jobs)))
+            return list(bar(_run(job, data) for job in jobs))
         finally:
             torch.set_num_threads(threads)
     context = multiprocessing.get_context("spawn")  # Numba's and torch's threads do not survive a fork
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        return list(bar(pool.map(_run, jobs)))
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_receive, initargs=(data,)) as pool:
+        return list(bar(pool.map(_run_received, jobs)))
 
 
 def _disable(progress: bool | None) -> bool | None:

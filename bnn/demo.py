@@ -207,7 +207,8 @@ def summary(curve: EnergyAccuracyCurve, cheapest: CurvePoint | None) -> str:
     return (
         f"Written at {p.setting.current_1 * 1e6:.1f} µA the memory errs in {100 * p.mean_error_rate:.2g} % of its "
         f"writes and needs {p.mean_energy * 1e15:.0f} fJ a bit,\n"
-        f"{100 * saved:.0f} % less than at {reliable.mean_error_rate:.0e} ({reliable.mean_energy * 1e15:.0f} fJ); "
+        f"{100 * saved:.0f} % less than a pulse of the same width at {reliable.mean_error_rate:.0e} "
+        f"({reliable.mean_energy * 1e15:.0f} fJ); "
         f"a network trained {cheapest.training} loses "
         f"{100 * cheapest.loss.mean:.2f} points [{100 * cheapest.loss.low:.2f}, {100 * cheapest.loss.high:.2f}]."
     )

@@ -24,7 +24,7 @@ from scipy.special import exprel, roots_legendre
 from mtjsim.reduced import Array, AxialWrite
 
 CELLS = (1600, 12800)  # fewest and most of the coarser mesh; the finer has twice as many
-CELL_PECLET = 0.75  # 2 Delta |G| h, change of log density across a cell of the coarser mesh
+CELL_PECLET = 0.5  # 2 Delta |G| h, change of log density across a cell of the coarser mesh
 STEPS = 96  # of the coarsest time grid; each of the finer ones has twice as many as the one before
 LEVELS = 6  # time grids
 

@@ -110,13 +110,16 @@ def build_basis(size: int, wall: float, asymmetry: float) -> Basis:
     )
 
 
-def basis_size(write: AxialWrite, wall: float) -> int:
-    """Polynomials that resolve the narrowest structure, sqrt(Delta max|G|) of them a unit length; a multiple of 16.
+RELATIVE, ABSOLUTE = 8.0, 12.0  # polynomials a resolved length: behind a wall; for 1e-11 of the mass on the full sphere
 
-    The factor and the margin are set by convergence over the parameter space (tests: against 48 polynomials more).
+
+def basis_size(write: AxialWrite, wall: float, resolution: float) -> int:
+    """Polynomials that resolve the narrowest structure, 1/sqrt(Delta max|G|) long, `resolution` times; multiple of 16.
+
+    The factors and the margin are set by convergence over the parameter space (tests: against 48 polynomials more).
     """
     largest_force = np.abs(write.force(np.linspace(wall, 1.0, 65), write.drive)).max() + 2.0
-    needed = 8.0 * (1 - wall) / 2 * np.sqrt(write.thermal_stability * largest_force) + 16
+    needed = resolution * (1 - wall) / 2 * np.sqrt(write.thermal_stability * largest_force) + 16
     return 16 * int(np.ceil(needed / 16))
 
 
@@ -186,11 +189,13 @@ class SpectralSolver:
         The write; its ramps and relaxation are part of every answer.
     wall : float
         Where the absorbing wall stands; -1 for none.
+    resolution : float
+        Polynomials a resolved length, `RELATIVE` or `ABSOLUTE`.
     """
 
-    def __init__(self, write: AxialWrite, wall: float) -> None:
+    def __init__(self, write: AxialWrite, wall: float, resolution: float = RELATIVE) -> None:
         self.write = write
-        self.basis = build_basis(basis_size(write, wall), wall, write.asymmetry)
+        self.basis = build_basis(basis_size(write, wall, resolution), wall, write.asymmetry)
         still = self.basis.diffusion / (2 * write.thermal_stability) + self.basis.linear
         self._still = still + write.field * self.basis.uniform
         self._ramp = self._ramp_factors()

@@ -6,7 +6,6 @@ good to about 1e-5 and slower, and never loses relative accuracy, for neither ta
 back on the second for those pulse widths where the first cannot promise 1e-6.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,13 +13,20 @@ from numpy.typing import ArrayLike, NDArray
 
 from mtjsim.checks import DIRECTIONS, Direction, checked_array, checked_choice
 from mtjsim.device import MTJ
-from mtjsim.fokker_planck import FULL_SPHERE, WALLS, SpectralSolver, one_blas_thread, returning_mass
+from mtjsim.fokker_planck import (
+    ABSOLUTE,
+    FULL_SPHERE,
+    WALLS,
+    SpectralSolver,
+    one_blas_thread,
+    returning_mass,
+)
 from mtjsim.reduced import Array, AxialWrite
 from mtjsim.transport import junction_resistance
 
 METHODS = ("auto", "spectral", "finite_volume")
 FORGOTTEN = 1e-9  # relative weight of what an absorbing wall forgets, above which it is not used
-SMALLEST_DIFFERENCE = 1e-6  # a probability below this is not taken as one minus another, nor from the full sphere
+SMALLEST_DIFFERENCE = 1e-5  # a probability below this is not taken from the full sphere, whose errors are absolute
 STRONGEST_SPECTRAL = 15.0  # in I_c0 at the strongest point of the torque: beyond, rounding errors exceed 1e-6
 LARGEST_ERROR = 0.01  # estimated relative error above which the finite volume gives no number
 LONGEST_SPECTRAL = 1e5  # in tau_D: beyond, the repeated squaring of the propagator has lost nine digits
@@ -101,7 +107,7 @@ def switching_probability(
     """Probability that a pulse switches the junction: the complement of `write_error_rate`, whose arguments it takes.
 
     Where it is the small one of the two it is not computed as a difference, and keeps its own relative accuracy: 1e-6
-    down to 1e-6 and 1e-4 below.
+    down to 1e-5 and 1e-4 below.
 
     Returns
     -------
@@ -166,8 +172,14 @@ def dissipated_energy(
     def resistance(y: Array, relative_current: float) -> Array:
         return junction_resistance(device, m_z=sign * y, current=relative_current * current)
 
+    longest = float(plateaus.max())
+    if longest > LONGEST_SPECTRAL:
+        raise ValueError(
+            f"pulse_width must be <= {LONGEST_SPECTRAL * tau:.3g} s ({LONGEST_SPECTRAL:g} characteristic times), got "
+            f"{grid.pulse_width.max():g} s: nothing changes by then, so add I^2 R t of the final state."
+        )
     with one_blas_thread():
-        dissipated = SpectralSolver(write, FULL_SPHERE).dissipation(float(plateaus.max()) or 1e-9, resistance)
+        dissipated = SpectralSolver(write, FULL_SPHERE).dissipation(longest or 1e-9, resistance)
         energy = current**2 * tau * dissipated(np.atleast_1d(plateaus)).reshape(plateaus.shape)
     return float(energy) if energy.ndim == 0 else energy
 
@@ -320,37 +332,39 @@ def tail_probability(write: AxialWrite, plateaus: Array, *, method: str = "auto"
                 f"{STRONGEST_SPECTRAL:g} critical currents, got {longest:.3g} and {strongest:.3g}; use 'auto'."
             )
         return _finite_volume(write, plateaus, tail)
-    stayed, exact = _spectral(write, plateaus, longest)
-    switched = -np.expm1(np.log(stayed)) if (stayed > 0).all() else 1 - stayed
-    value = stayed if tail == "stayed" else switched
-    if tail == "switched":
-        exact = exact | (stayed < 0.5)
-        exact &= switched > SMALLEST_DIFFERENCE
+    if tail == "stayed":
+        value, exact = _stayed(write, plateaus, longest)
+    else:
+        value, exact = _switched(write, plateaus, longest)
     if method == "auto" and not exact.all():
         value[~exact] = _finite_volume(write, plateaus[~exact], tail)
     return value
 
 
-def _spectral(write: AxialWrite, plateaus: Array, longest: float) -> tuple[Array, NDArray[np.bool_]]:
-    """Stay probability, and whether its relative accuracy is sure."""
+def _stayed(write: AxialWrite, plateaus: Array, longest: float) -> tuple[Array, NDArray[np.bool_]]:
+    """Stay probability behind a wall where that is exact, on the full sphere elsewhere; and whether 1e-6 is sure."""
     returning = {wall: returning_mass(write, wall, longest) for wall in WALLS}
     wall = next((wall for wall in WALLS if returning[wall].excursion < FORGOTTEN), None)
     stayed = np.full(plateaus.shape, np.nan)
     exact: NDArray[np.bool_] = np.zeros(plateaus.shape, dtype=bool)
     if wall is not None:
-        stayed = _survival(write, wall, longest)(plateaus)
+        log_survival = SpectralSolver(write, wall).log_survival(longest)
+        stayed = np.exp(np.minimum(log_survival(plateaus), 0.0))  # cut what rounding adds to 1
         exact = returning[wall].activation < FORGOTTEN * stayed
     if not exact.all():
-        whole = _survival(write, FULL_SPHERE, longest)(plateaus[~exact])
-        stayed[~exact] = whole
-        exact[~exact] = whole > SMALLEST_DIFFERENCE
+        log_survival = SpectralSolver(write, FULL_SPHERE, ABSOLUTE).log_survival(longest)
+        stayed[~exact] = np.exp(np.minimum(log_survival(plateaus[~exact]), 0.0))
+        exact[~exact] = stayed[~exact] > SMALLEST_DIFFERENCE
     return stayed, exact
 
 
-def _survival(write: AxialWrite, wall: float, longest: float) -> Callable[[Array], Array]:
-    """Survival probability against plateau length, never above 1 by more than rounding, which is cut."""
-    log_survival = SpectralSolver(write, wall).log_survival(longest)
-    return lambda plateaus: np.exp(np.minimum(log_survival(plateaus), 0.0))
+def _switched(write: AxialWrite, plateaus: Array, longest: float) -> tuple[Array, NDArray[np.bool_]]:
+    """Switch probability as one minus the other on the full sphere; and whether 1e-6 is sure."""
+    log_survival = SpectralSolver(write, FULL_SPHERE, ABSOLUTE).log_survival(longest)
+    log_stayed = log_survival(plateaus)
+    lost = np.isnan(log_stayed)  # the survivors are below rounding: the switched ones are all
+    switched = np.where(lost, 1.0, -np.expm1(np.minimum(log_stayed, 0.0)))
+    return switched, switched > SMALLEST_DIFFERENCE
 
 
 def _finite_volume(write: AxialWrite, plateaus: Array, tail: str) -> Array:
