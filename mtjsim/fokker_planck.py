@@ -92,7 +92,7 @@ def build_basis(size: int, wall: float, asymmetry: float) -> Basis:
         test_w, _, _, trial_slope_w = polynomials(np.array([-1.0]))
         diffusion -= (1 - wall**2) * test_w @ trial_slope_w.T / half**2
 
-    x_start, w_start = roots_legendre(256)
+    x_start, w_start = roots_legendre(max(256, size))
     y, weights = (1 + x_start) / 2, w_start / 2
     test_start, _, trial_start, _ = polynomials((y - wall) / half - 1)
     return Basis(
@@ -205,13 +205,16 @@ class SpectralSolver:
         return self._still - drive * self.basis.torque
 
     def _ramp_factors(self) -> list[tuple[float, float, Array]]:
-        """Rising ramp: (relative current, duration, propagator) of each half step; the falling one is its mirror."""
+        """Rising ramp: (relative current a, int a^2 dtau, propagator) of each half step; the fall is its mirror."""
         if self.write.rise_time == 0.0:
             return []
         steps = max(4, int(np.ceil(RAMP_STEPS * (self.write.drive * self.write.rise_time) ** 0.6)))
         step = self.write.rise_time / steps
         levels = [(k + part) / steps for k in range(steps) for part in (1 / 6, 5 / 6)]
-        return [(a, step / 2, expm(self.generator(a * self.write.drive) * (step / 2))) for a in levels]
+        edges = np.arange(2 * steps + 1) / (2 * steps)
+        heats = self.write.rise_time * np.diff(edges**3) / 3
+        propagators = [expm(self.generator(a * self.write.drive) * (step / 2)) for a in levels]
+        return list(zip(levels, heats.tolist(), propagators, strict=True))
 
     def start(self) -> Array:
         """Coefficients of the normalised Boltzmann start, (n,)."""
@@ -259,11 +262,11 @@ class SpectralSolver:
 
         rise, c = 0.0, self.start()
         fall = np.zeros_like(c)
-        for a, duration, step in self._ramp:
+        for a, heat, step in self._ramp:
             before, c = c, step @ c
-            rise += a * a * duration * float(row(a) @ (before + c)) / 2
-        for a, duration, step in self._ramp:  # last factor of the fall first
-            here = a * a * duration / 2 * row(a)
+            rise += heat * float(row(a) @ (before + c)) / 2
+        for a, heat, step in self._ramp:  # last factor of the fall first
+            here = heat / 2 * row(a)
             fall = (fall + here) @ step + here
         plateau = self._evolve(row(1.0), c, longest_plateau, logarithm=False)
         end = self._evolve(fall, c, longest_plateau, logarithm=False) if self._ramp else None
@@ -272,13 +275,12 @@ class SpectralSolver:
     def _evolve(self, row: Array, c: Array, longest: float, *, logarithm: bool) -> Evolution:
         """Follow row @ c(tau) on nodes whose spacing doubles every octave; c rescaled, its logarithm carried."""
         A = self.generator(self.write.drive)
-        first = np.float64(row @ A)
-        rows = np.stack([row, first, first @ A])
-        step = first_step(self.write, longest)
+        rows = np.stack([row, row @ A, row @ A @ A])
+        step, octaves = first_step(self.write, longest)
         E = expm(A * step)
         time, values, scale = [0.0], [rows @ c], [0.0]
         log_scale = 0.0
-        while time[-1] < longest:
+        for _ in range(octaves):
             for _ in range(STEPS_PER_OCTAVE):
                 c = E @ c
                 norm = float(np.abs(c).max())
@@ -297,11 +299,11 @@ class SpectralSolver:
             return Evolution(t, np.log(f) + np.array(scale), df / f, ddf / f - (df / f) ** 2)
 
 
-def first_step(write: AxialWrite, longest: float) -> float:
-    """Step of the first octave: resolves the start, and doubles an integer number of times to reach `longest`."""
+def first_step(write: AxialWrite, longest: float) -> tuple[float, int]:
+    """Step of the first octave, which resolves the start, and number of octaves that end at `longest`."""
     start = 0.2 / (1.0 + write.drive)
     octaves = max(1, int(np.ceil(np.log2(1 + longest / start))))
-    return longest / (STEPS_PER_OCTAVE * (2.0**octaves - 1))
+    return longest / (STEPS_PER_OCTAVE * (2.0**octaves - 1)), octaves
 
 
 @dataclass(frozen=True)
