@@ -37,13 +37,14 @@ class Tails:
     ----------
     log_stayed, log_switched : (k,) arrays
         Log of the probability to be on the starting side, and on the other side, when the pulse is judged.
-    relative_error : (k,) array
-        Estimated relative error of the smaller of the two.
+    error_stayed, error_switched : (k,) arrays
+        Estimated relative errors of the two.
     """
 
     log_stayed: Array
     log_switched: Array
-    relative_error: Array
+    error_stayed: Array
+    error_switched: Array
 
 
 def mesh_size(write: AxialWrite) -> int:
@@ -78,7 +79,10 @@ def solve_tails(write: AxialWrite, plateaus: Array, *, cells: int | None = None,
     (coarse, _), (fine, step_error) = by_mesh
     best = fine + (fine - coarse) / 3  # the scheme is of second order in the width of a cell
     error = np.abs(best - fine) / 4 + step_error
-    return Tails(best[0], best[1], np.where(best[0] < best[1], error[0], error[1]))
+    # the two add up to one, so the larger has the absolute error of the smaller
+    of_larger = error * np.exp(np.minimum(best - best[::-1], 0.0))
+    error = np.where(best < best[::-1], error, of_larger[::-1])
+    return Tails(best[0], best[1], error[0], error[1])
 
 
 def _richardson_in_step(logs: Array) -> tuple[Array, Array]:

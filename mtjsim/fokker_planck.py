@@ -277,12 +277,13 @@ class SpectralSolver:
         A = self.generator(self.write.drive)
         rows = np.stack([row, row @ A, row @ A @ A])
         step, octaves = first_step(self.write, longest)
-        E = expm(A * step)
+        E, log_E = expm(A * step), 0.0
         time, values, scale = [0.0], [rows @ c], [0.0]
         log_scale = 0.0
         for _ in range(octaves):
             for _ in range(STEPS_PER_OCTAVE):
                 c = E @ c
+                log_scale += log_E
                 norm = float(np.abs(c).max())
                 if logarithm and norm < 1e-8:
                     c = c / norm
@@ -290,7 +291,10 @@ class SpectralSolver:
                 time.append(time[-1] + step)
                 values.append(rows @ c)
                 scale.append(log_scale)
-            step, E = 2 * step, E @ E
+            step, E, log_E = 2 * step, E @ E, 2 * log_E
+            largest = float(np.abs(E).max())
+            if logarithm and largest < 1e-8:
+                E, log_E = E / largest, log_E + np.log(largest)
         f, df, ddf = np.array(values).T
         t = np.array(time)
         if not logarithm:

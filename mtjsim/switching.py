@@ -16,8 +16,10 @@ from mtjsim.device import MTJ
 from mtjsim.fokker_planck import (
     ABSOLUTE,
     FULL_SPHERE,
+    RELATIVE,
     WALLS,
     SpectralSolver,
+    basis_size,
     one_blas_thread,
     returning_mass,
 )
@@ -27,6 +29,8 @@ from mtjsim.transport import junction_resistance
 METHODS = ("auto", "spectral", "finite_volume")
 FORGOTTEN = 1e-9  # relative weight of what an absorbing wall forgets, above which it is not used
 SMALLEST_DIFFERENCE = 1e-5  # a probability below this is not taken from the full sphere, whose errors are absolute
+LARGEST_BASIS = 800  # polynomials: beyond, a solve takes seconds
+STRONGEST = 100.0  # in I_c0: beyond, no mesh resolves the drift, and no macrospin describes the junction
 STRONGEST_SPECTRAL = 15.0  # in I_c0 at the strongest point of the torque: beyond, rounding errors exceed 1e-6
 LARGEST_ERROR = 0.01  # estimated relative error above which the finite volume gives no number
 LONGEST_SPECTRAL = 1e5  # in tau_D: beyond, the repeated squaring of the propagator has lost nine digits
@@ -173,6 +177,13 @@ def dissipated_energy(
         return junction_resistance(device, m_z=sign * y, current=relative_current * current)
 
     longest = float(plateaus.max())
+    size = basis_size(write, FULL_SPHERE, RELATIVE)
+    if size > LARGEST_BASIS:
+        raise ValueError(
+            f"the energy of this write cannot be resolved: a thermal stability of {write.thermal_stability:.3g} and "
+            f"{write.drive:.3g} critical currents need {size} polynomials, more than {LARGEST_BASIS}. Ask for a less "
+            "extreme current or temperature."
+        )
     if longest > LONGEST_SPECTRAL:
         raise ValueError(
             f"pulse_width must be <= {LONGEST_SPECTRAL * tau:.3g} s ({LONGEST_SPECTRAL:g} characteristic times), got "
@@ -234,6 +245,11 @@ def reduced_write(
     if drive < 0:
         raise ValueError(
             f"field_like_ratio of {device.field_like_ratio:g} turns the torque around: 1 + alpha beta must be > 0."
+        )
+    if drive > STRONGEST:
+        raise ValueError(
+            f"current must be <= {STRONGEST:g} critical currents ({STRONGEST * symmetric:.3g} A here), got "
+            f"{current:g} A: no junction survives it and no macrospin describes it."
         )
     write = AxialWrite(
         thermal_stability=device.thermal_stability(temperature),
@@ -325,11 +341,13 @@ def tail_probability(write: AxialWrite, plateaus: Array, *, method: str = "auto"
         return _finite_volume(write, plateaus, tail)
     longest = max(float(plateaus.max()), 1e-9)
     strongest = write.drive / (1 - abs(write.asymmetry))
-    if longest > LONGEST_SPECTRAL or strongest > STRONGEST_SPECTRAL:
+    size = basis_size(write, FULL_SPHERE, ABSOLUTE)
+    if longest > LONGEST_SPECTRAL or strongest > STRONGEST_SPECTRAL or size > LARGEST_BASIS:
         if method == "spectral":
             raise ValueError(
-                f"method='spectral' needs a pulse of at most {LONGEST_SPECTRAL:g} tau_D and a drive of at most "
-                f"{STRONGEST_SPECTRAL:g} critical currents, got {longest:.3g} and {strongest:.3g}; use 'auto'."
+                f"method='spectral' needs a pulse of at most {LONGEST_SPECTRAL:g} tau_D, a drive of at most "
+                f"{STRONGEST_SPECTRAL:g} critical currents and at most {LARGEST_BASIS} polynomials, got {longest:.3g}, "
+                f"{strongest:.3g} and {size}; use 'auto'."
             )
         return _finite_volume(write, plateaus, tail)
     if tail == "stayed":
@@ -371,11 +389,12 @@ def _finite_volume(write: AxialWrite, plateaus: Array, tail: str) -> Array:
     from mtjsim.finite_volume import solve_tails  # here: numba takes half a second, and most calls never need it
 
     tails = solve_tails(write, plateaus)
-    worst = float(tails.relative_error.max())
-    if worst > LARGEST_ERROR:
+    worst = float((tails.error_stayed if tail == "stayed" else tails.error_switched).max())
+    if not worst < LARGEST_ERROR:
         raise ValueError(
-            f"a probability as small as e^{min(tails.log_stayed.min(), tails.log_switched.min()):.0f} at a drive of "
-            f"{write.drive:.3g} critical currents cannot be resolved: its estimated relative error is {worst:.2g}. "
-            "Lower the current or shorten the pulse."
+            f"this write cannot be resolved: at a thermal stability of {write.thermal_stability:.3g} and "
+            f"{write.drive:.3g} critical currents, for {plateaus.max():.3g} characteristic times, the estimated "
+            f"relative error of the probability to have {tail} is {worst:.2g}. Ask for a less extreme current, width "
+            "or temperature."
         )
     return np.exp(tails.log_stayed if tail == "stayed" else tails.log_switched)
