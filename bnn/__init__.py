@@ -49,6 +49,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name in ("codesign", "data", "layers", "models", "plots"):
+        return import_module(f"bnn.{name}")
     if name in _HOME:
         return getattr(import_module(f"bnn.{_HOME[name]}"), name)
     raise AttributeError(f"module 'bnn' has no attribute {name!r}")

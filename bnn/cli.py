@@ -5,6 +5,7 @@ Only `demo` needs torch, and only it imports it.
 
 import argparse
 import json
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -13,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from mtjsim.checks import DIRECTIONS
+from bnn.files import require_writable
+from mtjsim.checks import DIRECTIONS, checked_choice
 from mtjsim.presets import DeviceFile, device_toml, list_presets, load_device, preset_file
 from mtjsim.switching import write_error_rate
 from mtjsim.units import to_si
@@ -26,6 +28,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(_joined(sys.argv[1:] if arguments is None else arguments))
     try:
         options.verb(options)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader had enough, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (ValueError, OSError) as error:
         print(f"mtj-bnn {options.name}: error: {error}", file=sys.stderr)
         return 2
@@ -42,9 +48,15 @@ def demo(options: argparse.Namespace) -> None:
     """Run the main job: from a write current to an energy/accuracy curve."""
     from bnn.data import load  # before torch, so that a wrong word is said at once
 
+    for name, least in (("--seed", 0), ("--networks", 2), ("--draws", 1), ("--workers", 1)):
+        value = getattr(options, name.removeprefix("--"))
+        if value is not None and value < least:
+            raise ValueError(f"{name} must be >= {least}, got {value}.")
     chosen = _device(options.device)
     pulse_width = to_si(options.pulse_width, "s", name="--pulse-width")
     temperature = to_si(options.temperature, "K", name="--temperature")
+    checked_choice("--data", options.data, DATA_SETS)
+    require_writable(Path(options.out), option="--out")
     data = load(options.data, options.data_dir)
     from bnn.demo import run_demo
 
@@ -58,7 +70,7 @@ def demo(options: argparse.Namespace) -> None:
         networks=options.networks,
         draws=options.draws,
         workers=options.workers,
-        device_name=_name(options.device),
+        device_name=options.device,
     )
     if options.json:
         print(result.files[1].read_text("utf-8"), end="")
@@ -179,6 +191,9 @@ def fetch(options: argparse.Namespace) -> None:
     """Download a data set, check it, and print where it is."""
     from bnn.data import fetch as fetch_data
 
+    checked_choice("data", options.data, DATA_SETS)
+    if options.out is not None:
+        require_writable(Path(options.out), option="--out")
     folder = fetch_data(options.data, options.out)
     if options.json:
         _print_json({"data": options.data, "folder": str(folder)})
@@ -248,7 +263,7 @@ def _joined(words: Sequence[str]) -> list[str]:
     """Glue a negative quantity to its option, so that `--current -4uA` is a wrong current and not an unknown option."""
     glued: list[str] = []
     for word in words:
-        if re.match(r"-\.?\d", word) and glued and glued[-1].startswith("--"):
+        if re.match(r"-(\.?\d|inf|nan)", word) and glued and glued[-1].startswith("--"):
             glued[-1] += "=" + word
         else:
             glued.append(word)

@@ -78,13 +78,13 @@ class EnergyAccuracyCurve:
     points: tuple[CurvePoint, ...]
 
     def cheapest(self, largest_loss: float) -> CurvePoint | None:
-        """Return the point of least energy a bit whose loss is surely below `largest_loss`, or None.
+        """Return the point of least energy a bit whose paired 95 % interval of the loss ends below `largest_loss`.
 
-        Surely: the upper end of the paired 95 % interval of the loss is below it. Points that fail more often than not
-        are left out: taken to have held the opposite bits, they hold the *inverse* of what was written, which a network
-        may read well and no memory offers.
+        None if there is no such point. The intervals hold for each point by itself, and the choice is made on the test
+        images. Points that invert are left out: taken to have held the opposite bits, their cells hold the *inverse* of
+        what was written more often than not, which a network may read well and no memory offers.
         """
-        fit = [p for p in self.points if p.loss.high < largest_loss and p.point.worst_error_rate < 0.5]
+        fit = [p for p in self.points if p.loss.high < largest_loss and not p.point.inverts]
         return min(fit, key=lambda p: p.point.mean_energy) if fit else None
 
 
@@ -141,6 +141,8 @@ def energy_accuracy_curve(
         raise ValueError(f"networks must be >= 2, got {networks}: one network has no spread, and no interval.")
     if draws < 1 or not points:
         raise ValueError(f"draws and the number of points must be >= 1, got {draws} and {len(points)}.")
+    if workers is not None and workers < 1:
+        raise ValueError(f"workers must be >= 1, got {workers}; leave it out for one a core.")
     jobs = [_Job(make_model, tuple(points), None, training, k, draws, seed) for k in range(networks)]
     jobs += [
         _Job(make_model, (point,), index, training, k, draws, seed)
@@ -186,10 +188,12 @@ def over_networks(values: np.ndarray) -> Interval:
 
     Notes
     -----
-    Variance of the mean: s_r^2/K + s_c^2/n with s_r^2, s_c^2 the variances of the K row means and n column means (the
-    residual counted in both, which errs on the wide side), Student's t with Satterthwaite's degrees of freedom
-    (Biometrics Bulletin 2, 110, 1946). As in the paired interval of Agresti and Min (Stat. Med. 24, 729, 2005) two
-    images are added, one a gain and one a loss, so that no interval is without width.
+    Variance of the mean: s_r^2/K + s_c^2/n with s_r^2, s_c^2 the variances of the K row means and n column means,
+    Student's t with Satterthwaite's degrees of freedom (Biometrics Bulletin 2, 110, 1946). As in the paired interval of
+    Agresti and Min (Stat. Med. 24, 729, 2005) two images are added, one a gain and one a loss, so that no interval is
+    without width. In simulations with 3 networks and 600 images, 92 to 97 % of the intervals covered, depending on
+    whether the spread of networks or of images is the larger; with so few networks their width varies much from point
+    to point.
     """
     K, n = values.shape
     rows, columns = values.mean(axis=1), values.mean(axis=0)

@@ -7,7 +7,6 @@ import csv
 import io
 import json
 import platform
-import tempfile
 import time
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -18,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from bnn.codesign import CLEAN, WITH_ERRORS, CurvePoint, EnergyAccuracyCurve, energy_accuracy_curve
-from bnn.data import DataSet
+from bnn.files import require_writable, write_whole
+from bnn.images import DataSet
 from bnn.models import mlp
 from bnn.train import TrainConfig
 from bridge.search import current_for
@@ -28,8 +28,9 @@ from mtjsim.switching import write_error_rate
 
 # Error rates of the worse direction at which the demo puts its write currents, from far too weak to comfortable.
 TARGETS = (0.9, 0.6, 0.4, 0.25, 0.15, 0.08, 0.04, 0.02, 0.01, 3e-3, 1e-3, 1e-4, 1e-6, 1e-9)
+FEWEST_POINTS = 10
 LARGEST_LOSS = 0.01  # of accuracy: one percentage point
-PACKAGES = ("mtj-bnn", "numpy", "scipy", "torch")
+PACKAGES = ("mtj-bnn", "numpy", "scipy", "numba", "pydantic", "threadpoolctl", "torch")
 EPOCHS = {"digits": 30}  # others: 3
 HIDDEN = (128, 128)
 CSV_COLUMNS = [
@@ -82,7 +83,7 @@ def run_demo(
     workers : int, optional
         Processes; the numbers do not depend on it.
     device_name : str
-        For the captions.
+        Preset or file, for the captions and for the command in `run.json`.
 
     Returns
     -------
@@ -96,7 +97,7 @@ def run_demo(
         As in `mtjsim.write_error_rate` and `bnn.energy_accuracy_curve`.
     """
     started = time.perf_counter()
-    require_writable(out)
+    require_writable(out, option="--out")
 
     # the junction: a current and a pulse give error rates and energies of both bits
     currents = spanning_currents(device, pulse_width=pulse_width, temperature=temperature)
@@ -117,7 +118,10 @@ def run_demo(
     cheapest = curve.cheapest(LARGEST_LOSS)
 
     run = {
-        "command": "mtj-bnn demo",
+        "command": (
+            f"mtj-bnn demo --device {device_name} --pulse-width {pulse_width!r} --temperature {temperature!r} "
+            f"--data {data.name} --seed {seed} --networks {networks} --draws {draws}"
+        ),
         "device_name": device_name,
         "device": device.model_dump(),
         "device_identity": device.identity,
@@ -131,6 +135,10 @@ def run_demo(
         "seed": seed,
         "networks": networks,
         "draws": draws,
+        "gradient": "identity: through a flipped bit as through a kept one",
+        "error_rate_targets": TARGETS,
+        "largest_loss": LARGEST_LOSS,
+        "cheapest": None if cheapest is None else {"identity": cheapest.point.identity, "training": cheapest.training},
         "error_free": asdict(curve.error_free),
         "points": [asdict(p) | {"identity": p.point.identity} for p in curve.points],
         "versions": {name: version(name) for name in PACKAGES} | {"python": platform.python_version()},
@@ -144,20 +152,34 @@ def run_demo(
 
 
 def spanning_currents(device: MTJ, *, pulse_width: float, temperature: float) -> list[float]:
-    """Currents [A], rising, at which the worse direction errs with about the rates `TARGETS`; rounded to 0.1 µA."""
-    currents = []
+    """Currents [A], rising, at which the worse direction errs with about the rates `TARGETS`, as far as they go.
+
+    Raises
+    ------
+    ValueError
+        If so few of the rates can be reached with this pulse that there would be no curve.
+    """
+    currents: list[float] = []
     for target in TARGETS:
-        needed = max(
-            current_for(
-                device,
-                error_rate=target,
-                pulse_width=pulse_width,
-                direction=DIRECTION_OF_BIT[bit],
-                temperature=temperature,
-            )
-            for bit in (0, 1)
-        )
-        currents.append(float(f"{needed:.3g}"))
+        try:
+            needed = [
+                current_for(
+                    device,
+                    error_rate=target,
+                    pulse_width=pulse_width,
+                    direction=DIRECTION_OF_BIT[bit],
+                    temperature=temperature,
+                )
+                for bit in (0, 1)
+            ]
+        except ValueError as error:
+            if len(currents) < FEWEST_POINTS:
+                raise ValueError(
+                    f"--pulse-width {pulse_width:g} s at {temperature:g} K leaves no curve to draw: {error} "
+                    "Try a longer pulse."
+                ) from None
+            break  # the deepest rates are out of reach: the curve ends there
+        currents.append(float(f"{max(needed):.3g}"))
     return sorted(set(currents))
 
 
@@ -200,18 +222,27 @@ def curve_table(curve: EnergyAccuracyCurve, cheapest: CurvePoint | None) -> str:
 def summary(curve: EnergyAccuracyCurve, cheapest: CurvePoint | None) -> str:
     """Say in words what the figure shows."""
     reliable = max((p for p in curve.points if p.training == CLEAN), key=lambda p: p.point.mean_energy).point
+    clean = {p.point.identity: p.accuracy.mean for p in curve.points if p.training == CLEAN}
+    trained = [p for p in curve.points if p.training == WITH_ERRORS and not p.point.inverts]
     if cheapest is None:
-        return "No operating point keeps the loss surely below one percentage point."
-    p = cheapest.point
-    saved = 1 - p.mean_energy / reliable.mean_energy
-    return (
-        f"Written at {p.setting.current_1 * 1e6:.1f} µA the memory errs in {100 * p.mean_error_rate:.2g} % of its "
-        f"writes and needs {p.mean_energy * 1e15:.0f} fJ a bit,\n"
-        f"{100 * saved:.0f} % less than a pulse of the same width at {reliable.mean_error_rate:.0e} "
-        f"({reliable.mean_energy * 1e15:.0f} fJ); "
-        f"a network trained {cheapest.training} loses "
-        f"{100 * cheapest.loss.mean:.2f} points [{100 * cheapest.loss.low:.2f}, {100 * cheapest.loss.high:.2f}]."
-    )
+        said = "No operating point keeps the loss below one percentage point."
+    else:
+        p, loss = cheapest.point, cheapest.loss
+        saved = 1 - p.mean_energy / reliable.mean_energy
+        said = (
+            f"Written at {p.setting.current_1 * 1e6:.1f} µA, {100 * p.error_rate_0:.2g} % of the zeros and "
+            f"{100 * p.error_rate_1:.2g} % of the ones fail, and a bit needs {p.mean_energy * 1e15:.0f} fJ:\n"
+            f"{100 * saved:.0f} % less than a pulse of the same width at {reliable.mean_error_rate:.0e} "
+            f"({reliable.mean_energy * 1e15:.0f} fJ). A network trained {cheapest.training} loses "
+            f"{100 * loss.mean:.2f} points [{100 * loss.low:.2f}, {100 * loss.high:.2f}] by it."
+        )
+    if trained:
+        most = max(trained, key=lambda p: p.accuracy.mean - clean[p.point.identity])
+        said += (
+            f"\nTraining with the errors helps most at {100 * most.point.mean_error_rate:.0f} % of them: "
+            f"{100 * most.accuracy.mean:.1f} % against {100 * clean[most.point.identity]:.1f} %."
+        )
+    return said
 
 
 def _percent(row: CurvePoint) -> str:
@@ -246,12 +277,14 @@ def draw(
         for direction in DIRECTION_STYLE
     }
     plot_write_error_rate(left, fine * 1e6, rates, x_label="write current (µA)", floor=1e-10)
-    left.plot(currents * 1e6, [p.error_rate_1 for p in points], "o", ms=4, color=DIRECTION_STYLE["p_to_ap"][0])
-    open_square: dict[str, Any] = {"ms": 8, "mfc": "none", "color": DIRECTION_STYLE["ap_to_p"][0]}
+    dots: dict[str, Any] = {"ms": 4, "color": DIRECTION_STYLE["p_to_ap"][0], "label": "operating points: ones"}
+    left.plot(currents * 1e6, [p.error_rate_1 for p in points], "o", **dots)
+    open_square: dict[str, Any] = {"ms": 8, "mfc": "none", "color": DIRECTION_STYLE["ap_to_p"][0], "label": "and zeros"}
     left.plot(currents * 1e6, [p.error_rate_0 for p in points], "s", **open_square)
+    left.legend(frameon=False)
     if cheapest is not None:
         left.axvline(cheapest.point.setting.current_1 * 1e6, color=RED, lw=1, ls=":")
-    left.set_title(f"{device_name or 'junction'}, {pulse_width * 1e9:g} ns, {temperature:g} K", fontsize=10)
+    left.set_title(f"{Path(device_name).stem or 'junction'}, {pulse_width * 1e9:g} ns, {temperature:g} K", fontsize=10)
     plot_energy_accuracy(right, curve, marked=cheapest, largest_loss=LARGEST_LOSS)
     first = curve.points[0]
     right.set_title(
@@ -260,21 +293,3 @@ def draw(
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return buffer.getvalue()
-
-
-def require_writable(out: Path) -> None:
-    """Make the folder and try to write in it; OSError that says so, before any work is lost."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
-            pass
-    except OSError as error:
-        reason = error.strerror or error
-        raise OSError(f"--out {str(out)!r} cannot be written ({reason}). Name another folder.") from None
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write under a temporary name, then rename: the file is the old one or the new one, whole."""
-    partial_path = path.with_name(path.name + ".partial")
-    partial_path.write_bytes(content)
-    partial_path.replace(path)

@@ -186,7 +186,7 @@ def seeded_generator(*key: int) -> torch.Generator:
 
 
 def _rate(name: str, rate: float) -> float:
-    if not 0.0 <= rate <= 1.0:  # NaN compares false
+    if isinstance(rate, bool) or not isinstance(rate, (int, float, np.number)) or not 0.0 <= rate <= 1.0:  # NaN: false
         raise ValueError(f"{name} must be in [0, 1], got {rate}: rates are probabilities, not percent.")
     return float(rate)
 
@@ -194,8 +194,8 @@ def _rate(name: str, rate: float) -> float:
 def _check_bits(x: Tensor) -> None:
     if x.numel() == 0:
         return
-    low, high = torch.aminmax(x.abs())
-    if not (low == high == 1) and not low.isnan():
+    low, high = torch.aminmax(x.abs().nan_to_num(1.0))
+    if not (low == high == 1):
         raise ValueError(
             f"x must be +1 or -1 everywhere, got magnitudes from {low:g} to {high:g}: this is a memory of bits. "
             "Binarize first, with ste_sign()."

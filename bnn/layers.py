@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bnn.binarize import ste_sign, xnor_scale
-from bnn.errors import seeded_generator
+from bnn.errors import check_seed, seeded_generator
 
 Quantizer = Callable[[Tensor], Tensor]
 
@@ -47,6 +47,7 @@ class _BinaryLayer(nn.Module):
         self.scale = scale
         self.register_module("activation_memory", activation_memory)
         self._check_slot()
+        self.seed = check_seed(seed)
         generator = seeded_generator(seed)
         bound = torch.Size(shape[1:]).numel() ** -0.5
         self.weight = nn.Parameter(torch.empty(shape).uniform_(-bound, bound, generator=generator))
@@ -82,7 +83,8 @@ class _BinaryLayer(nn.Module):
             f"{role}={getattr(quantizer, '__name__', quantizer)}"
             for role, quantizer in (("input", self.input_quantizer), ("weight", self.weight_quantizer))
         )
-        return f"{tuple(self.weight.shape)}, {quantizers}, bias={self.bias is not None}, scale={self.scale}"
+        shape, bias = tuple(self.weight.shape), self.bias is not None
+        return f"{shape}, {quantizers}, bias={bias}, scale={self.scale}, seed={self.seed}"
 
 
 class BinaryLinear(_BinaryLayer):

@@ -39,7 +39,7 @@ def plot_energy_accuracy(
     artists: list[Any] = []
     for training, (colour, marker, label) in TRAINING_STYLE.items():
         for faded in (False, True):
-            rows = [p for p in curve.points if p.training == training and (p.point.worst_error_rate > 0.5) == faded]
+            rows = [p for p in curve.points if p.training == training and p.point.inverts == faded]
             artists.append(_draw_rows(ax, rows, marker, colour, label, faded=faded))
     free = curve.error_free
     artists.append(ax.axhline(free.mean, color=BLACK, lw=0.8, ls=":", label="no errors at all"))
@@ -49,7 +49,7 @@ def plot_energy_accuracy(
         ring: dict[str, Any] = {"ms": 13, "mfc": "none", "mec": RED, "mew": 1.6, "zorder": 5}
         artists += ax.plot([marked.point.mean_energy * 1e15], [marked.accuracy.mean], "o", label=name, **ring)
     energies = {p.point.mean_energy * 1e15: p.point.worst_error_rate for p in curve.points}
-    inverted = [energy for energy, rate in energies.items() if rate > 0.5]
+    inverted = [p.point.mean_energy * 1e15 for p in curve.points if p.point.inverts]
     ax.set_xscale("log")
     left, right = 0.85 * min(energies), 1.1 * max(energies)
     ax.set_xlim(left, right)
@@ -68,9 +68,9 @@ def plot_energy_accuracy(
     some = sorted(energies)[::2]
     top.set_xticks(some, [_rate_label(energies[energy]) for energy in some], fontsize=8)
     top.minorticks_off()
-    top.set_xlabel("write error rate", fontsize=8)
+    top.set_xlabel("write error rate of the worse direction", fontsize=8)
     ax.set_xlabel("write energy per bit in the junction (fJ)")
-    ax.set_ylabel("test accuracy (%)")
+    ax.set_ylabel("test accuracy (%), logit scale")
     ax.grid(alpha=0.3)
     ax.legend(frameon=False, loc="lower right")
     return artists

@@ -1,10 +1,12 @@
 """The inverse questions: which pulse, which current, which setting reaches a target error rate, at what energy."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from scipy.optimize import brentq, minimize_scalar
+from tqdm.auto import tqdm
 
 from bridge.write import DIRECTION_OF_BIT, OperatingPoint, WriteSetting, operating_point
 from mtjsim.checks import Direction, checked_array, checked_choice
@@ -12,8 +14,12 @@ from mtjsim.device import MTJ
 from mtjsim.switching import write_error_rate
 
 OBJECTIVES = ("energy", "latency")
-STRONGEST = 15.0  # in I_c0: where a search for a current gives up unless told otherwise
-ITERATION_TOLERANCE = 1e-7  # relative, on currents and widths
+STRONGEST_DRIVE = 15.0  # in I_c0: where a search for a current gives up unless told otherwise
+SMALLEST_TARGET = 1e-60  # error rates below this are nobody's, and underflow is near
+ITERATION_TOLERANCE = 1e-7  # of currents in I_c0, and of widths, relative
+COARSE_TOLERANCE = 1e-4  # of currents while the width is still searched
+SCANNED_WIDTHS = 9
+WIDTH_TOLERANCE = 0.01  # relative: at the minimum the energy does not feel it
 
 
 def pulse_width_for(
@@ -89,6 +95,8 @@ def current_for(
     pulse_width: float,
     direction: Direction = "p_to_ap",
     strongest: float | None = None,
+    near: float | None = None,
+    tolerance: float = ITERATION_TOLERANCE,
     **pulse: Any,
 ) -> float:
     """Weakest current whose write error rate is at most a target, at a fixed pulse width.
@@ -101,6 +109,10 @@ def current_for(
         [s].
     strongest : float, optional
         Where the search gives up [A]; 15 critical currents.
+    near : float, optional
+        A guess [A], which saves solves if it is within 5 %.
+    tolerance : float
+        Of the result, in critical currents.
 
     Returns
     -------
@@ -115,7 +127,7 @@ def current_for(
     target = _checked_rate("error_rate", error_rate)
     critical = device.critical_current(direction, pulse.get("temperature"))
     limit = (
-        STRONGEST * critical
+        STRONGEST_DRIVE * critical
         if strongest is None
         else float(checked_array("strongest", strongest, "A", zero_allowed=False))
     )
@@ -124,9 +136,11 @@ def current_for(
         rate = write_error_rate(device, current=current, pulse_width=pulse_width, direction=direction, **pulse)
         return math.log(max(float(rate), 1e-300) / target)
 
-    if excess(0.0) <= 0:
+    low, high = 0.0, min(critical if near is None else 1.05 * near, limit)
+    if near is not None and excess(0.95 * near) > 0:
+        low = 0.95 * near
+    if low == 0.0 and excess(0.0) <= 0:
         return 0.0
-    low, high = 0.0, min(critical, limit)
     while excess(high) > 0:
         if high >= limit:
             reached = target * math.exp(excess(limit))
@@ -135,7 +149,7 @@ def current_for(
                 f"it is {reached:.3g} there. Allow a longer pulse or more current."
             )
         low, high = high, min(1.5 * high, limit)
-    return float(brentq(excess, low, high, xtol=ITERATION_TOLERANCE * critical))
+    return float(brentq(excess, low, high, xtol=tolerance * critical))
 
 
 def find_setting(
@@ -185,13 +199,19 @@ def find_setting(
     the minimum.
     """
     checked_choice("minimize", minimize, OBJECTIVES)
-    targets = error_rate if isinstance(error_rate, tuple) else (error_rate, error_rate)
+    targets = error_rate if isinstance(error_rate, (tuple, list)) else (error_rate, error_rate)
+    if len(targets) != 2:
+        raise ValueError(f"error_rate must be one number or (for 0, for 1), got {len(targets)} numbers.")
     targets = (_checked_rate("error_rate_0", targets[0]), _checked_rate("error_rate_1", targets[1]))
+    if max_current is not None:
+        checked_array("max_current", max_current, "A", zero_allowed=False)
     tau = device.characteristic_time(temperature)
     low, high = _width_range(pulse_width, rise_time, tau)
     pulse = {"temperature": temperature, "rise_time": rise_time, "relax_time": relax_time}
 
-    def at_width(width: float) -> OperatingPoint:
+    def at_width(
+        width: float, tolerance: float = ITERATION_TOLERANCE, near: Sequence[float | None] = (None, None)
+    ) -> OperatingPoint:
         currents = [
             current_for(
                 device,
@@ -199,6 +219,8 @@ def find_setting(
                 pulse_width=width,
                 direction=DIRECTION_OF_BIT[bit],
                 strongest=max_current,
+                near=near[bit],
+                tolerance=tolerance,
                 **pulse,
             )
             for bit in (0, 1)
@@ -215,7 +237,7 @@ def find_setting(
             pulse_width_for(
                 device,
                 error_rate=targets[bit],
-                current=max_current or STRONGEST * device.critical_current(DIRECTION_OF_BIT[bit], temperature),
+                current=max_current or STRONGEST_DRIVE * device.critical_current(DIRECTION_OF_BIT[bit], temperature),
                 direction=DIRECTION_OF_BIT[bit],
                 longest=high,
                 **pulse,
@@ -224,21 +246,31 @@ def find_setting(
         )
         return at_width(max(shortest * (1 + 1e-6), low))
 
+    near: list[float | None] = [None, None]
+    bar = tqdm(desc="widths tried", unit="width", disable=None, leave=False)
+
     def cost(log_width: float) -> float:
+        bar.update()
         try:
-            return at_width(math.exp(log_width)).mean_energy
+            point = at_width(math.exp(log_width), COARSE_TOLERANCE, near)
         except ValueError:  # the limit on the current cannot be kept at this width
             return math.inf
+        near[:] = point.setting.current_0, point.setting.current_1
+        return float(point.mean_energy)
 
-    scan = np.linspace(math.log(low), math.log(high), 13)
-    costs = [cost(x) for x in scan]
+    # from the longest width down, where currents are weak and solves cheap, until the energy rises again
+    scan = np.linspace(math.log(high), math.log(low), SCANNED_WIDTHS)
+    costs = [cost(scan[0])]
+    while len(costs) < len(scan) and not costs[-1] > min(costs):
+        costs.append(cost(scan[len(costs)]))
     best = int(np.argmin(costs))
     if not math.isfinite(costs[best]):
+        bar.close()
         return at_width(high)  # raises, with what limits it
-    bounds = (scan[max(best - 1, 0)], scan[min(best + 1, len(scan) - 1)])
-    found = minimize_scalar(cost, bounds=bounds, method="bounded", options={"xatol": 1e-3})
-    log_width = found.x if found.fun <= costs[best] else scan[best]
-    return at_width(math.exp(log_width))
+    bounds = (scan[min(best + 1, len(costs) - 1)], scan[max(best - 1, 0)])
+    found = minimize_scalar(cost, bounds=bounds, method="bounded", options={"xatol": WIDTH_TOLERANCE})
+    bar.close()
+    return at_width(math.exp(found.x if found.fun <= costs[best] else scan[best]))
 
 
 def _width_range(pulse_width: float | tuple[float, float] | None, rise_time: float, tau: float) -> tuple[float, float]:
@@ -246,13 +278,15 @@ def _width_range(pulse_width: float | tuple[float, float] | None, rise_time: flo
         return max(0.2 * tau, 1.0001 * rise_time), max(50 * tau, 2 * rise_time)
     checked = checked_array("pulse_width", pulse_width, "s", zero_allowed=False)
     low, high = float(checked.min()), float(checked.max())
-    if isinstance(pulse_width, tuple) and (len(pulse_width) != 2 or pulse_width[0] > pulse_width[1]):
+    if checked.ndim and (checked.shape != (2,) or checked[0] > checked[1]):
         raise ValueError(f"pulse_width must be one number or (shortest, longest) in s, got {pulse_width}.")
     return low, high
 
 
 def _checked_rate(name: str, rate: float) -> float:
     value = float(checked_array(name, rate, "", zero_allowed=False, way_out="Rates are probabilities, not percent."))
-    if value >= 1:
-        raise ValueError(f"{name} must be < 1, got {value:g}. Rates are probabilities, not percent.")
+    if not SMALLEST_TARGET <= value < 1:
+        raise ValueError(
+            f"{name} must be >= {SMALLEST_TARGET:g} and < 1, got {value:g}. Rates are probabilities, not percent."
+        )
     return value

@@ -43,11 +43,14 @@ class WriteSetting:
     relax_time: float = 0.0
 
     def __post_init__(self) -> None:
-        checked_array("current_0", self.current_0, "A", zero_allowed=True)
-        checked_array("current_1", self.current_1, "A", zero_allowed=True)
-        checked_array("pulse_width", self.pulse_width, "s", zero_allowed=False)
-        checked_array("rise_time", self.rise_time, "s", zero_allowed=True)
-        checked_array("relax_time", self.relax_time, "s", zero_allowed=True)
+        units = {"current_0": "A", "current_1": "A", "pulse_width": "s", "rise_time": "s", "relax_time": "s"}
+        for name, unit in units.items():
+            value = checked_array(name, getattr(self, name), unit, zero_allowed=name != "pulse_width")
+            if value.ndim:
+                raise ValueError(
+                    f"{name} must be one number in {unit}, got {value.size}: a setting is one operating point."
+                )
+            object.__setattr__(self, name, float(value))
         if self.rise_time > self.pulse_width:
             raise ValueError(
                 f"rise_time must be <= pulse_width, got {self.rise_time:g} s for a pulse of {self.pulse_width:g} s: "
@@ -93,6 +96,14 @@ class OperatingPoint:
     def mean_error_rate(self) -> float:
         """Of a write whose bit is 0 or 1 with equal chance, and differs from the bit that was there."""
         return (self.error_rate_0 + self.error_rate_1) / 2
+
+    @property
+    def inverts(self) -> bool:
+        """Whether a cell that held the opposite bit more often holds the inverse than what was written.
+
+        Then error_rate_0 + error_rate_1 > 1: what is read is anticorrelated with what was written.
+        """
+        return self.error_rate_0 + self.error_rate_1 > 1
 
     @property
     def worst_error_rate(self) -> float:

@@ -215,7 +215,14 @@ class MTJ(BaseModel):
         for name, (value, unit) in given.items():
             checked_array(name, value, unit, zero_allowed=False)
         energy = k * reference_temperature * thermal_stability  # the barrier [J]
+        scale = hbar * critical_current / (4 * elementary_charge * damping)  # [J]
         field = (1 + damping**2) / (GYROMAGNETIC_RATIO * damping * characteristic_time)
+        if not (0 < energy / max(scale, 1e-300) < 1e6 and 1e-6 < field < 1e6):
+            raise ValueError(
+                f"thermal_stability {thermal_stability:g}, critical_current {critical_current:g} A and "
+                f"characteristic_time {characteristic_time:g} s give an anisotropy field of {field:.3g} T and a spin "
+                f"torque efficiency of {energy / max(scale, 1e-300):.3g}: no junction has these. Is a unit missing?"
+            )
         area = math.pi / 4 * diameter**2
         return cls(
             diameter=diameter,
@@ -223,7 +230,7 @@ class MTJ(BaseModel):
             saturation_magnetization=2 * energy / (field * area * thickness),
             anisotropy_field=field,
             damping=damping,
-            spin_torque_efficiency=4 * elementary_charge * damping * energy / (hbar * critical_current),
+            spin_torque_efficiency=energy / scale,
             resistance_area_product=resistance_p * area,
             tunnel_magnetoresistance=tunnel_magnetoresistance,
             reference_temperature=reference_temperature,
@@ -331,6 +338,10 @@ def explain(problem: Any) -> str:
         return f"{name} must be {sign} {context[key]:g} {unit}".rstrip() + f", got {value!r}"
     if kind == "value_error":
         return f"{name} {context['error']}" if problem["loc"] else str(context["error"])
+    if kind in ("tuple_type", "too_short", "too_long", "missing_argument"):
+        return f"{name} must be three numbers (x, y, z){' in ' + unit if unit else ''}, got {value!r}"
+    if kind in ("float_type", "float_parsing"):
+        return f"{name} must be one number{' in ' + unit if unit else ''}, got {value!r}"
     if kind == "finite_number":
         return f"{name} must be a finite number, got {value!r}"
     return f"{name}: {problem['msg']}, got {value!r}"

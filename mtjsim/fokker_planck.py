@@ -40,7 +40,8 @@ from mtjsim.reduced import Array, AxialWrite
 FULL_SPHERE = -1.0
 WALLS = (-0.15, -0.3, -0.45, -0.6, -0.75, -0.9)  # where an absorbing wall may stand, nearest first
 STEPS_PER_OCTAVE = 20  # time nodes between tau and 2 tau; the interpolation error falls with its sixth power
-RAMP_STEPS = 10  # Magnus steps in a ramp of length tau_D / i; the error falls with their fourth power
+RAMP_STEPS = 8  # Magnus steps in a ramp of length tau_D / i; the error falls with their fourth power
+RAMP_STEPS_ENERGY = 5  # the same for the dissipated energy, which needs 1e-4
 
 
 @dataclass(frozen=True)
@@ -191,24 +192,28 @@ class SpectralSolver:
         Where the absorbing wall stands; -1 for none.
     resolution : float
         Polynomials a resolved length, `RELATIVE` or `ABSOLUTE`.
+    ramp_steps : float, optional
+        In place of `RAMP_STEPS`.
     """
 
-    def __init__(self, write: AxialWrite, wall: float, resolution: float = RELATIVE) -> None:
+    def __init__(
+        self, write: AxialWrite, wall: float, resolution: float = RELATIVE, ramp_steps: float | None = None
+    ) -> None:
         self.write = write
         self.basis = build_basis(basis_size(write, wall, resolution), wall, write.asymmetry)
         still = self.basis.diffusion / (2 * write.thermal_stability) + self.basis.linear
         self._still = still + write.field * self.basis.uniform
-        self._ramp = self._ramp_factors()
+        self._ramp = self._ramp_factors(RAMP_STEPS if ramp_steps is None else ramp_steps)
 
     def generator(self, drive: float) -> Array:
         """Return A at a given drive, (n, n)."""
         return self._still - drive * self.basis.torque
 
-    def _ramp_factors(self) -> list[tuple[float, float, Array]]:
+    def _ramp_factors(self, density: float) -> list[tuple[float, float, Array]]:
         """Rising ramp: (relative current a, int a^2 dtau, propagator) of each half step; the fall is its mirror."""
         if self.write.rise_time == 0.0:
             return []
-        steps = max(4, int(np.ceil(RAMP_STEPS * (self.write.drive * self.write.rise_time) ** 0.6)))
+        steps = max(4, int(np.ceil(density * (self.write.drive * self.write.rise_time) ** 0.6)))
         step = self.write.rise_time / steps
         levels = [(k + part) / steps for k in range(steps) for part in (1 / 6, 5 / 6)]
         edges = np.arange(2 * steps + 1) / (2 * steps)

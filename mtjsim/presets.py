@@ -29,6 +29,14 @@ EFFECTIVE_UNITS = {
 }
 FILE_TABLES = ("device", "effective", "provenance")
 FILE_TEXTS = ("title", "reference", "not_modelled")
+FILE_KINDS: tuple[tuple[str, type, str], ...] = (
+    ("device", dict, "a table, [device]"),
+    ("effective", dict, "a table, [effective]"),
+    ("provenance", dict, "a table, [provenance]"),
+    ("title", str, "a text"),
+    ("reference", str, "a text"),
+    ("not_modelled", list, "a list of texts"),
+)
 
 
 @dataclass(frozen=True)
@@ -95,7 +103,11 @@ def load_device(path: str | os.PathLike[str]) -> DeviceFile:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"device file {str(path)!r} does not exist. Presets: {', '.join(list_presets())}.")
-    return parse_device(path.read_text("utf-8"), where=str(path))
+    try:
+        text = path.read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not a text in UTF-8 ({error.reason} at byte {error.start}).") from None
+    return parse_device(text, where=str(path))
 
 
 def save_device(device: MTJ, path: str | os.PathLike[str], *, title: str = "") -> None:
@@ -128,11 +140,16 @@ def parse_device(text: str, *, where: str) -> DeviceFile:
             checked_choice("a top-level name", key, FILE_TABLES + FILE_TEXTS)
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from None
+    for key, kind, said in FILE_KINDS:
+        if not isinstance(content.get(key, kind()), kind):
+            raise ValueError(f"{where}: {key} must be {said}, got {content[key]!r}.")
+    if not all(isinstance(line, str) for line in content.get("not_modelled", [])):
+        raise ValueError(f"{where}: not_modelled must be a list of texts, got {content['not_modelled']!r}.")
     if ("device" in content) == ("effective" in content):
         raise ValueError(f"{where}: needs exactly one of the tables [device] and [effective].")
     try:
         device = _from_fields(content["device"]) if "device" in content else _from_effective(content["effective"])
-    except (ValueError, TypeError) as error:
+    except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
     return DeviceFile(
         device=device,
@@ -174,9 +191,9 @@ def _from_effective(table: dict[str, Any]) -> MTJ:
 
 
 def _read(name: str, value: Any, unit: str) -> Any:
-    if isinstance(value, list):
+    if isinstance(value, list) and name in ("stray_field", "polarizer"):
         return tuple(to_si(part, unit, name=name) for part in value)
-    return to_si(value, unit, name=name) if isinstance(value, (str, int, float)) else value
+    return to_si(value, unit, name=name)
 
 
 def _unit_of(name: str) -> str:

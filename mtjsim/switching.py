@@ -16,6 +16,7 @@ from mtjsim.device import MTJ
 from mtjsim.fokker_planck import (
     ABSOLUTE,
     FULL_SPHERE,
+    RAMP_STEPS_ENERGY,
     RELATIVE,
     WALLS,
     SpectralSolver,
@@ -29,6 +30,7 @@ from mtjsim.transport import junction_resistance
 METHODS = ("auto", "spectral", "finite_volume")
 FORGOTTEN = 1e-9  # relative weight of what an absorbing wall forgets, above which it is not used
 SMALLEST_DIFFERENCE = 1e-5  # a probability below this is not taken from the full sphere, whose errors are absolute
+MOST_STABLE = 1e4  # Delta: beyond, the start is narrower than any mesh
 LARGEST_BASIS = 800  # polynomials: beyond, a solve takes seconds
 STRONGEST = 100.0  # in I_c0: beyond, no mesh resolves the drift, and no macrospin describes the junction
 STRONGEST_SPECTRAL = 15.0  # in I_c0 at the strongest point of the torque: beyond, rounding errors exceed 1e-6
@@ -145,7 +147,7 @@ def dissipated_energy(
     """Mean Joule energy in the junction of a current-driven write, its resistance following the magnetisation.
 
     E = int I(t)^2 <R(m_z, I)> dt, the mean over the Fokker-Planck density, of writes that fail as well as of those that
-    succeed. Device only: no transistor, driver or line.
+    succeed. Device only: no transistor, driver or line. Relative accuracy 1e-6, with ramps 1e-4.
 
     Parameters
     ----------
@@ -190,7 +192,9 @@ def dissipated_energy(
             f"{grid.pulse_width.max():g} s: nothing changes by then, so add I^2 R t of the final state."
         )
     with one_blas_thread():
-        dissipated = SpectralSolver(write, FULL_SPHERE).dissipation(longest or 1e-9, resistance)
+        dissipated = SpectralSolver(write, FULL_SPHERE, ramp_steps=RAMP_STEPS_ENERGY).dissipation(
+            longest or 1e-9, resistance
+        )
         energy = current**2 * tau * dissipated(np.atleast_1d(plateaus)).reshape(plateaus.shape)
     return float(energy) if energy.ndim == 0 else energy
 
@@ -246,13 +250,19 @@ def reduced_write(
         raise ValueError(
             f"field_like_ratio of {device.field_like_ratio:g} turns the torque around: 1 + alpha beta must be > 0."
         )
+    stability = device.thermal_stability(temperature)
+    if stability > MOST_STABLE:
+        raise ValueError(
+            f"the thermal stability must be <= {MOST_STABLE:g}, got {stability:.3g} at {temperature:g} K: is a length "
+            "missing its unit, or the temperature too low for a thermal model?"
+        )
     if drive > STRONGEST:
         raise ValueError(
             f"current must be <= {STRONGEST:g} critical currents ({STRONGEST * symmetric:.3g} A here), got "
             f"{current:g} A: no junction survives it and no macrospin describes it."
         )
     write = AxialWrite(
-        thermal_stability=device.thermal_stability(temperature),
+        thermal_stability=stability,
         drive=drive,
         field=sign * h,
         asymmetry=asymmetry,

@@ -1,7 +1,12 @@
 """Units where people type: `40nm`, `60uA`, `5 ns` on the command line and in TOML become SI floats. SI inside."""
 
+import re
 from functools import lru_cache
 from typing import Any
+
+# a number, then a unit: words, products, quotients and powers of one digit. Anything else is not handed to a parser
+# that would evaluate it.
+TYPED = re.compile(r"\s*[-+]?[\d.]+(?:[eE][-+]?\d+)?\s*[A-Za-zµμΩ%](?:[A-Za-zµμΩ_ */().]|(?:\^|\*\*)-?\d(?!\d))*")
 
 
 @lru_cache(maxsize=1)
@@ -40,28 +45,35 @@ def to_si(text: str | float, unit: str, *, name: str = "value") -> float:
     >>> to_si("40 ns", "m", name="diameter")
     Traceback (most recent call last):
     ...
-    ValueError: diameter must be a quantity in m, got '40 ns', whose unit does not convert to m. Write it as in ...
+    ValueError: diameter must be a quantity in m, got '40 ns', whose unit does not convert. Write it as in '1.5 m', ...
     """
     if isinstance(text, bool):
         raise ValueError(f"{name} must be a number, got {text}.")
     if isinstance(text, (int, float)):
-        return float(text)
+        try:
+            return float(text)
+        except OverflowError:
+            raise ValueError(f"{name} must be a finite number, got an integer of {len(str(text))} digits.") from None
+    if not isinstance(text, str):
+        raise ValueError(f"{name} must be a number or a quantity with a unit, got {text!r}.")
     try:
         return float(text)
     except ValueError:
-        pass
+        pass  # it has a unit
     import pint
 
-    asked = unit or "no unit"
-    example = f"Write it as in '1.5 {unit}', with any SI prefix, or as a bare number in {asked}."
+    asked = f"a quantity in {unit}" if unit else "a pure number"
+    example = f"Write it as in '1.5 {unit}', with any SI prefix, or as a bare number in {unit}." if unit else ""
+    if not TYPED.fullmatch(text):
+        raise ValueError(f"{name} must be {asked}, got {text!r}. {example}".rstrip())
     try:
         quantity = _registry().Quantity(text.replace("Ohm", "ohm"))
     except Exception as error:  # pint raises tokenizer, syntax, attribute and lookup errors alike
-        raise ValueError(f"{name} must be a quantity in {asked}, got {text!r}. {example}") from error
+        raise ValueError(f"{name} must be {asked}, got {text!r}. {example}".rstrip()) from error
     try:
         magnitude = float(quantity.to(unit).magnitude)
     except pint.DimensionalityError:
         raise ValueError(
-            f"{name} must be a quantity in {asked}, got {text!r}, whose unit does not convert to {asked}. {example}"
+            f"{name} must be {asked}, got {text!r}, whose unit does not convert. {example}".rstrip()
         ) from None
     return float(f"{magnitude:.15g}")  # so that 40nm is 4e-08 and not 4.0000000000000004e-08

@@ -26,6 +26,7 @@ def tiny(monkeypatch):
     digits = load("digits")
     data = DataSet("tiny", digits.train.subset(range(60)), digits.test.subset(range(40)), digits.class_names, "test")
     monkeypatch.setattr("bnn.data.load", lambda name, directory=None: data)
+    monkeypatch.setattr(bnn.demo, "FEWEST_POINTS", 1)
     monkeypatch.setattr(bnn.demo, "TARGETS", (0.6, 0.1, 1e-4))
     monkeypatch.setitem(bnn.demo.EPOCHS, "tiny", 1)
     monkeypatch.setattr(bnn.demo, "HIDDEN", (16,))

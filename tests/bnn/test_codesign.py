@@ -97,8 +97,7 @@ def test_refuses(small, options, message):
 
 
 def test_interval_covers_for_networks_and_images_at_random():
-    # 1,000 repeats of 4 networks x 200 images with random effects of both; nominal 95 %. The interval errs on the wide
-    # side: at least 930 must cover (a true 95 % interval falls below that once in 500; the seed was fixed beforehand).
+    # 1,000 repeats of 4 networks x 200 images with random effects of both; nominal 95 %: at least 930 must cover (a true 95 % interval falls below that once in 500; the seed was fixed beforehand).
     generator = np.random.default_rng(20)
     covered = 0
     for _ in range(1000):
