@@ -11,7 +11,8 @@ import bnn.demo
 from bnn.cli import main
 from bnn.data import load
 from bnn.images import DataSet
-from mtjsim import MTJ, load_preset, write_error_rate
+from bridge.write import WriteSetting, operating_point
+from mtjsim import MTJ, load_preset, save_device, write_error_rate
 
 
 def run(capsys, *words):
@@ -57,6 +58,50 @@ def test_demo_leaves_table_csv_json_and_figure(capsys, tiny, tmp_path):
     assert (tmp_path / "a" / "curve.csv").read_bytes() != (tmp_path / "c" / "curve.csv").read_bytes()
 
 
+def test_demo_of_an_asymmetric_junction_at_another_temperature(capsys, tiny, tmp_path):
+    device = load_preset("arm_2021").replace(spin_torque_asymmetry=0.2, stray_field=(0.0, 0.0, 0.01))
+    save_device(device, tmp_path / "mine.toml")
+    where = ("--device", str(tmp_path / "mine.toml"), "--out", str(tmp_path / "out"))
+    pulse = ("--pulse-width", "8ns", "--temperature", "350K")
+    code, _, _ = run(capsys, "demo", *where, *pulse, "--networks", "2", "--draws", "2", "--workers", "1")
+    assert code == 0
+    rows = list(csv.DictReader((tmp_path / "out" / "curve.csv").read_text().splitlines()))
+    recorded = json.loads((tmp_path / "out" / "run.json").read_text())
+    for row, kept in zip(rows, recorded["points"], strict=True):
+        setting = WriteSetting(current_0=float(row["current_A"]), current_1=float(row["current_A"]), pulse_width=8e-9)
+        p = operating_point(device, setting, temperature=350.0)
+        assert p.error_rate_1 > p.error_rate_0  # the field favours P, and so does the torque
+        expected = [p.error_rate_0, p.error_rate_1, p.energy_0, p.energy_1, p.mean_energy, p.latency]
+        columns = ["error_rate_0", "error_rate_1", "energy_0_J", "energy_1_J", "energy_per_bit_J", "latency_s"]
+        assert [float(row[name]) for name in columns] == pytest.approx(expected, rel=1e-8)
+        assert float(row["accuracy"]) == pytest.approx(kept["accuracy"]["mean"], abs=1e-6)
+        assert kept["training"] == row["training"]
+        assert kept["point"]["energy_0"] == pytest.approx(p.energy_0, rel=1e-9)
+    assert "--temperature 350.0" in recorded["command"]
+    assert "mine.toml" in recorded["command"]
+
+
+def test_demo_marks_the_cheapest_row_and_no_other(capsys, tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(bnn.demo, "LARGEST_LOSS", 2.0)  # every point but the inverted one is good enough
+    code, out, _ = run(capsys, "demo", "--out", str(tmp_path), "--networks", "2", "--draws", "2", "--workers", "1")
+    assert code == 0
+    marked = [line for line in out.splitlines() if "<- cheapest" in line]
+    assert len(marked) == 1
+    recorded = json.loads((tmp_path / "run.json").read_text())
+    chosen = [p for p in recorded["points"] if p["identity"] == recorded["cheapest"]["identity"]]
+    current = chosen[0]["point"]["setting"]["current_1"]
+    assert marked[0].split()[0] == f"{current * 1e6:.1f}"
+    energies = {p["point"]["setting"]["current_1"]: p["point"]["energy_1"] for p in recorded["points"]}
+    assert current == sorted(energies)[1]
+
+
+def test_demo_of_a_pulse_too_short_says_so_before_training(capsys, tmp_path):
+    code, _, err = run(capsys, "demo", "--pulse-width", "0.2ns", "--out", str(tmp_path))
+    assert code == 2
+    assert "--pulse-width 2e-10 s at 300 K leaves no curve to draw" in err
+    assert "Try a longer pulse" in err
+
+
 def test_demo_spans_the_currents_it_promises():
     currents = bnn.demo.spanning_currents(load_preset("arm_2021"), pulse_width=10e-9, temperature=300.0)
     rates = write_error_rate(load_preset("arm_2021"), current=currents, pulse_width=10e-9)
@@ -100,8 +145,17 @@ def test_demo_says_that_the_folder_cannot_be_written_before_the_work(capsys, tmp
         (["wer", "missing.toml", "--current", "4uA", "--pulse-width", "1ns"], "'missing.toml' does not exist"),
         (["setting", "arm_2021", "--error-rate", "5"], "Rates are probabilities, not percent"),
         (["setting", "arm_2021", "--pulse-width", "1ns", "--max-current", "30uA"], "is not reached"),
-        (["fetch", "mnistt"], "Did you mean 'mnist'"),
+        (["fetch", "mnistt"], "data must be one of"),
         (["demo", "--data", "fashion"], "Did you mean 'fashion-mnist'"),
+        (["demo", "--networks", "1"], "--networks must be >= 2, got 1"),
+        (["demo", "--seed", "-1"], "--seed must be >= 0, got -1"),
+        (["demo", "--workers", "0"], "--workers must be >= 1, got 0"),
+        (["wer", "arm_2021", "--current", "1A", "--pulse-width", "5ns"], "current must be <= 100 critical currents"),
+        (["wer", "arm_2021", "--current", "9**9**9", "--pulse-width", "5ns"], "--current must be a quantity in A"),
+        (["wer", "arm_2021", "--current", "-inf", "--pulse-width", "5ns"], "current must be finite"),
+        (["wer", "arm_2021", "--current", "1uA", "--pulse-width", "5ns", "--temperature", "1e-6"], "thermal stability"),
+        (["setting", "arm_2021", "--error-rate", "1e-300"], "error_rate_0 must be >= 1e-60"),
+        (["setting", "arm_2021", "--max-current", "0"], "max_current must be finite and > 0 A"),
         (["demo", "--pulse-width", "10uA"], "--pulse-width must be a quantity in s, got '10uA'"),
     ],
 )

@@ -4,20 +4,23 @@ from functools import partial
 
 import numpy as np
 import pytest
+import torch
 
 from bnn.codesign import CLEAN, WITH_ERRORS, Interval, energy_accuracy_curve, over_networks
 from bnn.data import load
+from bnn.evaluate import Accuracy
 from bnn.images import DataSet
+from bnn.layers import activation_memories
 from bnn.models import mlp
 from bnn.train import TrainConfig
 from bridge.write import OperatingPoint, WriteSetting
 
 
-def point(rate, energy=1e-15):
+def point(rate, energy=1e-15, rate_1=None):
     setting = WriteSetting(current_0=1e-6, current_1=1e-6, pulse_width=1e-9)
     return OperatingPoint(
         error_rate_0=rate,
-        error_rate_1=rate,
+        error_rate_1=rate if rate_1 is None else rate_1,
         energy_0=energy,
         energy_1=energy,
         latency=1e-9,
@@ -97,7 +100,8 @@ def test_refuses(small, options, message):
 
 
 def test_interval_covers_for_networks_and_images_at_random():
-    # 1,000 repeats of 4 networks x 200 images with random effects of both; nominal 95 %: at least 930 must cover (a true 95 % interval falls below that once in 500; the seed was fixed beforehand).
+    # 1,000 repeats of 4 networks x 200 images with random effects of both; nominal 95 %: at least 930 must cover (a
+    # true 95 % interval falls below that once in 500; the seed was fixed beforehand).
     generator = np.random.default_rng(20)
     covered = 0
     for _ in range(1000):
@@ -114,3 +118,74 @@ def test_interval_grows_with_the_spread_of_networks():
     images[0, 100:150] = 1.0
     assert over_networks(images).high - over_networks(images).low > 2 * (same.high - same.low)
     assert Interval(0.5, -0.1, 1.1).within(0.0, 1.0) == Interval(0.5, 0.0, 1.0)
+
+
+def test_interval_of_networks_alone_is_students():
+    # Three networks that differ and images that do not: half the width is t(0.975, 2) s / sqrt(3).
+    interval = over_networks(np.repeat([[0.8], [0.9], [1.0]], 100_000, axis=1))
+    assert interval.high - interval.mean == pytest.approx(4.3027 * 0.1 / 3**0.5, rel=1e-3)
+
+
+class Recorder:
+    """In place of training and evaluation: remembers what each network was, and answers by a rule of its own."""
+
+    def __init__(self, monkeypatch):
+        self.trained, self.evaluated = [], []
+        monkeypatch.setattr("bnn.codesign.Trainer", self.trainer)
+        monkeypatch.setattr("bnn.codesign.evaluate", self.evaluate)
+
+    def trainer(self, model, config):
+        weights = torch.cat([p.detach().flatten().clone() for p in model.parameters()])
+        memories = [layer.activation_memory for layer in activation_memories(model).values()]
+        rates = {(m.error_rate_0, m.error_rate_1) for m in memories if m is not None}
+        self.trained.append((weights, config.seed, rates))
+        return type("Fitted", (), {"fit": lambda _, images: None})()
+
+    def evaluate(self, model, data, *, errors, draws=1, seed=0):
+        rates = None if errors is None else (errors.error_rate_0, errors.error_rate_1)
+        self.evaluated.append((rates, seed))
+        stream = np.random.default_rng(len(self.trained))  # one pattern of images a network
+        right = stream.random(50) < (0.9 if rates is None else 0.9 - rates[0])
+        return Accuracy(np.full(draws, right.sum()), right * draws)
+
+
+def test_every_row_is_of_its_own_point_and_network(monkeypatch, small):
+    recorder = Recorder(monkeypatch)
+    points = [point(0.3, 1e-15, 0.2), point(0.1, 2e-15, 0.05)]
+    result = energy_accuracy_curve(MODEL, small, points, TRAINING, networks=3, draws=4, workers=1)
+
+    # trained: three clean networks, then three at each point, with that point's rates the right way round
+    assert [rates for _, _, rates in recorder.trained] == 3 * [set()] + 3 * [{(0.3, 0.2)}] + 3 * [{(0.1, 0.05)}]
+    for k in range(3):  # network k starts from the same weights and sees the same order everywhere, others do not
+        for again in (3 + k, 6 + k):
+            assert torch.equal(recorder.trained[k][0], recorder.trained[again][0])
+            assert recorder.trained[k][1] == recorder.trained[again][1]
+    assert not torch.equal(recorder.trained[0][0], recorder.trained[1][0])
+    assert recorder.trained[0][1] != recorder.trained[1][1]
+
+    # evaluated: each with its point's rates, never twice with the same errors
+    expected = 3 * [None, (0.3, 0.2), (0.1, 0.05)] + 3 * [(0.3, 0.2)] + 3 * [(0.1, 0.05)]
+    assert [rates for rates, _ in recorder.evaluated] == expected
+    seeds = [seed for rates, seed in recorder.evaluated if rates is not None]
+    assert len(set(seeds)) == len(seeds)
+
+    def shares(network, rate):
+        return np.random.default_rng(network).random(50) < 0.9 - rate
+
+    free = np.stack([shares(k, 0.0) for k in (1, 2, 3)]).astype(float)
+    for index, p in enumerate(points):
+        clean, trained = result.points[2 * index], result.points[2 * index + 1]
+        assert clean.point is trained.point is p
+        for row, networks in ((clean, (1, 2, 3)), (trained, range(4 + 3 * index, 7 + 3 * index))):
+            right = np.stack([shares(k, p.error_rate_0) for k in networks]).astype(float)
+            assert row.accuracy == over_networks(right).within(0.0, 1.0)
+            assert row.loss == over_networks(free - right)
+
+
+def test_cheapest_is_the_least_energy_of_those_that_lose_little(monkeypatch, small):
+    Recorder(monkeypatch)
+    points = [point(0.2, 1e-15), point(0.0, 2e-15), point(0.0, 3e-15)]
+    result = energy_accuracy_curve(MODEL, small, points, TRAINING, networks=3, draws=4, workers=1)
+    fit = [row for row in result.points if row.loss.high < 0.1]
+    assert {row.point.mean_energy for row in fit} == {2e-15, 3e-15}
+    assert result.cheapest(0.1).point.mean_energy == 2e-15

@@ -1,4 +1,5 @@
 import copy
+import importlib
 from dataclasses import dataclass
 from functools import partial
 from types import SimpleNamespace
@@ -15,6 +16,7 @@ from bnn.layers import activation_memories
 from bnn.models import mlp
 
 torch.set_num_threads(1)
+evaluation = importlib.import_module("bnn.evaluate")  # `bnn.evaluate` itself is the function
 POINT = SimpleNamespace(error_rate_0=0.1, error_rate_1=0.2)
 
 
@@ -69,6 +71,27 @@ def test_result_depends_on_the_seed_and_not_on_the_batch_size_or_the_number_of_d
     assert as_tuple(run(seed=3, batch_size=300)) == result
     assert as_tuple(run(seed=4)) != result
     assert run(seed=3, draws=2).correct.tolist() == result[0][:2]
+
+
+def test_every_draw_and_layer_has_a_stream_of_its_own(monkeypatch):
+    started, start = [], evaluation._BlockedMemory.start
+
+    def record(memory, seed, draw, layer, count):
+        start(memory, seed, draw, layer, count)
+        seeds = list(memory.seeds)
+        started.append(seeds)
+        memory.seeds = iter(seeds)
+
+    monkeypatch.setattr(evaluation._BlockedMemory, "start", record)
+    evaluate(
+        network(activation_memory=partial(WriteErrors, error_rate_0=0.1, error_rate_1=0.1)),
+        images(600),
+        errors=POINT,
+        draws=3,
+    )
+    blocks = [seed for seeds in started for seed in seeds]
+    assert len(started) == 3 * 2  # draws x layers
+    assert len(set(blocks)) == len(blocks) == 3 * 2 * 3  # and three blocks of images
 
 
 def test_operating_point_write_errors_and_as_trained_agree():

@@ -230,6 +230,30 @@ def test_images_are_checked():
         Trainer(network(), CONFIG).fit(blobs(0, 1))
 
 
+def test_a_clean_network_of_another_seed_is_another_training(tmp_path):
+    config = replace(CONFIG, epochs=2, checkpoint=tmp_path / "run.pt")
+    Trainer(network(memory=None), config).fit(TRAIN)
+    with pytest.raises(ValueError, match="is of another training: model was"):
+        Trainer(network(seed=2, memory=None), config).fit(TRAIN)
+
+
+def test_every_epoch_has_an_order_of_its_own():
+    seen = []
+
+    class Watch(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(16, 10)
+
+        def forward(self, x):
+            seen.append(x.flatten(1)[0, 0].item())  # which image comes first in the batch
+            return self.layer(x.flatten(1))
+
+    Trainer(Watch(), replace(CONFIG, epochs=3)).fit(TRAIN)
+    epochs = [tuple(seen[8 * e : 8 * (e + 1)]) for e in range(3)]
+    assert len(set(epochs)) == 3
+
+
 def test_no_image_is_dropped():
     seen = []
 
