@@ -14,7 +14,7 @@ from mtjsim.device import MTJ
 from mtjsim.switching import write_error_rate
 
 OBJECTIVES = ("energy", "latency")
-STRONGEST_DRIVE = 15.0  # in I_c0: where a search for a current gives up unless told otherwise
+STRONGEST_DRIVE = 14.9  # in I_c0: where a search for a current gives up unless told otherwise
 SMALLEST_TARGET = 1e-60  # error rates below this are nobody's, and underflow is near
 ITERATION_TOLERANCE = 1e-7  # of currents in I_c0, and of widths, relative
 COARSE_TOLERANCE = 1e-4  # of currents while the width is still searched
@@ -70,7 +70,9 @@ def pulse_width_for(
     shortest = max(pulse.get("rise_time", 0.0), 1e-4 * device.characteristic_time(pulse.get("temperature")))
 
     def excess(log_width: float) -> float:
-        rate = write_error_rate(device, current=current, pulse_width=math.exp(log_width), direction=direction, **pulse)
+        rate = write_error_rate(
+            device, current=current, pulse_width=max(math.exp(log_width), shortest), direction=direction, **pulse
+        )
         return math.log(max(float(rate), 1e-300) / target)
 
     if excess(math.log(shortest)) <= 0:
@@ -108,7 +110,7 @@ def current_for(
     pulse_width : float
         [s].
     strongest : float, optional
-        Where the search gives up [A]; 15 critical currents.
+        Where the search gives up [A]; 14.9 critical currents.
     near : float, optional
         A guess [A], which saves solves if it is within 5 %.
     tolerance : float
@@ -178,7 +180,7 @@ def find_setting(
     pulse_width : float or (float, float), optional
         Fixed, or the range to search [s]; 0.2 to 50 characteristic times.
     max_current : float, optional
-        Limit on both currents [A]; 15 critical currents.
+        Limit on both currents [A]; 14.9 critical currents.
     temperature, rise_time, relax_time : float
         As in `mtjsim.write_error_rate`.
 

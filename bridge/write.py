@@ -8,7 +8,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from mtjsim.checks import Direction, checked_array
+from mtjsim.checks import Direction, checked_number
 from mtjsim.device import MTJ
 from mtjsim.switching import dissipated_energy, write_error_rate
 
@@ -45,12 +45,8 @@ class WriteSetting:
     def __post_init__(self) -> None:
         units = {"current_0": "A", "current_1": "A", "pulse_width": "s", "rise_time": "s", "relax_time": "s"}
         for name, unit in units.items():
-            value = checked_array(name, getattr(self, name), unit, zero_allowed=name != "pulse_width")
-            if value.ndim:
-                raise ValueError(
-                    f"{name} must be one number in {unit}, got {value.size}: a setting is one operating point."
-                )
-            object.__setattr__(self, name, float(value))
+            value = checked_number(name, getattr(self, name), unit, zero_allowed=name != "pulse_width")
+            object.__setattr__(self, name, value)
         if self.rise_time > self.pulse_width:
             raise ValueError(
                 f"rise_time must be <= pulse_width, got {self.rise_time:g} s for a pulse of {self.pulse_width:g} s: "

@@ -16,7 +16,10 @@ DIRECTIONS: tuple[Direction, ...] = ("p_to_ap", "ap_to_p")
 def checked_array(name: str, value: ArrayLike, unit: str, *, zero_allowed: bool, way_out: str = "") -> Array:
     """Return `value` as a float array; ValueError unless every element is finite and > 0 (or >= 0)."""
     try:
-        array = np.asarray(value, dtype=float)
+        array = np.asarray(value)
+        if array.size and array.dtype.kind not in "iuf":  # text and booleans are not numbers
+            raise TypeError
+        array = array.astype(float)
     except (TypeError, ValueError):
         typed = (
             " Units are read in TOML and on the command line; here give SI numbers." if isinstance(value, str) else ""
@@ -24,10 +27,18 @@ def checked_array(name: str, value: ArrayLike, unit: str, *, zero_allowed: bool,
         raise ValueError(f"{name} must be a number or an array of numbers in {unit}, got {value!r}.{typed}") from None
     bad = ~np.isfinite(array) | ((array < 0) if zero_allowed else (array <= 0))
     if bad.any():
-        rule = f">= 0 {unit}" if zero_allowed else f"> 0 {unit}"
+        rule = (f">= 0 {unit}" if zero_allowed else f"> 0 {unit}").rstrip()
         worst = array[bad].flat[0]
         raise ValueError(f"{name} must be finite and {rule}, got {worst:g}.{' ' + way_out if way_out else ''}")
     return array
+
+
+def checked_number(name: str, value: ArrayLike, unit: str, *, zero_allowed: bool, way_out: str = "") -> float:
+    """As `checked_array`, for what must be one number."""
+    array = checked_array(name, value, unit, zero_allowed=zero_allowed, way_out=way_out)
+    if array.ndim:
+        raise ValueError(f"{name} must be one number in {unit}, got an array of {array.size}.")
+    return float(array)
 
 
 def checked_choice(name: str, value: str, valid: Iterable[str]) -> str:

@@ -7,6 +7,7 @@ characteristic time; definitions and their sources are in the docstring of each 
 import hashlib
 import json
 import math
+import re
 from typing import Any, Self
 
 import numpy as np
@@ -14,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from scipy.constants import elementary_charge, hbar, k, mu_0, physical_constants
 from scipy.special import ellipe, ellipk
 
-from mtjsim.checks import DIRECTIONS, Direction, checked_array, checked_choice
+from mtjsim.checks import DIRECTIONS, Direction, checked_choice, checked_number
 
 GYROMAGNETIC_RATIO = float(physical_constants["electron gyromag. ratio"][0])  # gamma = g mu_B / hbar [rad/(s T)]
 
@@ -128,7 +129,8 @@ class MTJ(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _numbers_only(cls, value: Any) -> Any:
-        if isinstance(value, (str, bool)):
+        parts = value if isinstance(value, (tuple, list)) else [value]
+        if any(isinstance(part, (str, bool)) for part in parts):
             raise ValueError(
                 f"must be a number in SI units, got {value!r}; units are read in TOML and on the command line"
             )
@@ -213,7 +215,7 @@ class MTJ(BaseModel):
             "thickness": (thickness, "m"),
         }
         for name, (value, unit) in given.items():
-            checked_array(name, value, unit, zero_allowed=False)
+            checked_number(name, value, unit, zero_allowed=False)
         energy = k * reference_temperature * thermal_stability  # the barrier [J]
         scale = hbar * critical_current / (4 * elementary_charge * damping)  # [J]
         field = (1 + damping**2) / (GYROMAGNETIC_RATIO * damping * characteristic_time)
@@ -267,11 +269,12 @@ class MTJ(BaseModel):
     def identity(self) -> str:
         """SHA-256 over all fields: two results with the same identity speak of the same junction."""
         canonical = json.dumps(self.model_dump(), sort_keys=True, separators=(",", ":"))
+        canonical = re.sub(r"-0\.0(?=[,\]}])", "0.0", canonical)  # the two zeros are one junction
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     def magnetization_at(self, temperature: float) -> float:
         """Ms [A/m] at a temperature [K]; Ms ~ 1 - (T/T_c)^(3/2) if `curie_temperature` is given, else constant."""
-        checked_array("temperature", temperature, "K", zero_allowed=False)
+        checked_number("temperature", temperature, "K", zero_allowed=False)
         T_c = self.curie_temperature
         if T_c is None:
             return self.saturation_magnetization
@@ -395,7 +398,7 @@ def effective_anisotropy_field(
         ("diameter", diameter, "m"),
         ("thickness", thickness, "m"),
     ]:
-        checked_array(name, value, unit, zero_allowed=False)
+        checked_number(name, value, unit, zero_allowed=False)
     N_z = axial_demagnetising_factor(aspect_ratio=thickness / diameter)
     interface = 2 * interface_anisotropy / (saturation_magnetization * thickness)
     return float(interface - mu_0 * (3 * N_z - 1) / 2 * saturation_magnetization)

@@ -25,7 +25,10 @@ from mtjsim.reduced import Array, AxialWrite
 
 CELLS = (1600, 12800)  # fewest and most of the coarser mesh; the finer has twice as many
 CELL_PECLET = 0.5  # 2 Delta |G| h, change of log density across a cell of the coarser mesh
-STEPS = 96  # of the coarsest time grid; each of the finer ones has twice as many as the one before
+RATE_STEPS = 0.75  # steps of the coarsest grid in the time in which the drift e-folds
+MOST_STEPS = 1000
+LEAST_SHARE = 16  # steps of the coarsest grid between two widths
+STEPS = 96  # fewest of the coarsest time grid; each of the finer ones has twice as many as the one before
 LEVELS = 6  # time grids
 
 
@@ -54,7 +57,13 @@ def mesh_size(write: AxialWrite) -> int:
     return min(max(needed, CELLS[0]), CELLS[1])
 
 
-def solve_tails(write: AxialWrite, plateaus: Array, *, cells: int | None = None, steps: int = STEPS) -> Tails:
+def time_steps(write: AxialWrite, longest: float) -> int:
+    """Return the steps of the coarsest time grid: enough to follow the drift at the poles, where tails are made."""
+    fastest = 2 * np.abs(write.force(np.array([-1.0, 1.0]), write.drive)).max()
+    return int(np.clip(np.ceil(RATE_STEPS * fastest * longest), STEPS, MOST_STEPS))
+
+
+def solve_tails(write: AxialWrite, plateaus: Array, *, cells: int | None = None, steps: int | None = None) -> Tails:
     """Stay and switch probabilities for sorted plateau lengths, extrapolated in step and mesh.
 
     Parameters
@@ -64,7 +73,7 @@ def solve_tails(write: AxialWrite, plateaus: Array, *, cells: int | None = None,
     plateaus : (k,) array
         Plateau lengths in units of tau_D, >= 0.
     cells, steps : int
-        Cells of the coarser mesh (even; default: `mesh_size`) and steps of the coarsest time grid.
+        Cells of the coarser mesh (even; default: `mesh_size`), steps of the coarsest time grid (`time_steps`).
 
     Returns
     -------
@@ -73,8 +82,9 @@ def solve_tails(write: AxialWrite, plateaus: Array, *, cells: int | None = None,
     plateaus = np.asarray(plateaus, dtype=float)
     by_mesh = []
     cells = mesh_size(write) if cells is None else cells
+    steps = time_steps(write, float(plateaus.max())) if steps is None else steps
     for m in (cells, 2 * cells):
-        logs = np.array([_solve_grid(write, plateaus, m, steps * 2**level) for level in range(LEVELS)])
+        logs = np.array([_solve_grid(write, plateaus, m, steps, 2**level) for level in range(LEVELS)])
         by_mesh.append(_richardson_in_step(logs))
     (coarse, _), (fine, step_error) = by_mesh
     best = fine + (fine - coarse) / 3  # the scheme is of second order in the width of a cell
@@ -94,21 +104,20 @@ def _richardson_in_step(logs: Array) -> tuple[Array, Array]:
     return table[0], np.abs(table[0] - previous)
 
 
-def _solve_grid(write: AxialWrite, plateaus: Array, cells: int, steps: int) -> Array:
-    """Log of (stayed, switched), (2, k), on one mesh with one number of steps a phase."""
+def _solve_grid(write: AxialWrite, plateaus: Array, cells: int, coarsest: int, refined: int) -> Array:
+    """Log of (stayed, switched), (2, k), on one mesh, with `refined` times the steps of the coarsest grid."""
     mass = _starting_masses(write, cells)
+    steps = coarsest * refined  # of each ramp and of the relaxation
     ramp = [(k + 1) / steps for k in range(steps)] if write.rise_time > 0 else []
     for a in ramp:  # implicit: the current at the end of the step
         _march(mass, *hopping_rates(write, a * write.drive, cells), write.rise_time / steps, 1)
     out = np.empty((2, len(plateaus)))
     up, down = hopping_rates(write, write.drive, cells)
-    order = np.argsort(plateaus)
-    # every requested width closes a segment; a segment has its share of the steps, and twice as many on the next grid
-    before, base = 0.0, steps // STEPS if steps >= STEPS else 1
-    for k in order:
+    before = 0.0
+    for k in np.argsort(plateaus):  # every width closes a segment, which has its share of the steps
         span = plateaus[k] - before
         if span > 0:
-            share = max(4, int(np.ceil(STEPS * span / plateaus.max()))) * base
+            share = refined * max(LEAST_SHARE, int(np.ceil(coarsest * span / plateaus.max())))
             _march(mass, up, down, span / share, share)
             before = plateaus[k]
         final = mass

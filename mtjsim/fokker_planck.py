@@ -149,11 +149,12 @@ class Evolution:
         h = self.time[k + 1] - self.time[k]
         u = (time - self.time[k]) / h
         v = 1 - u
-        left = self.value[k] * (1 + 3 * u + 6 * u**2) + h * self.slope[k] * u * (1 + 3 * u)
-        left += h**2 * self.curvature[k] * u**2 / 2
-        right = self.value[k + 1] * (1 + 3 * v + 6 * v**2) - h * self.slope[k + 1] * v * (1 + 3 * v)
-        right += h**2 * self.curvature[k + 1] * v**2 / 2
-        return v**3 * left + u**3 * right
+        with np.errstate(invalid="ignore"):  # nodes where nothing survives are no numbers
+            left = self.value[k] * (1 + 3 * u + 6 * u**2) + h * self.slope[k] * u * (1 + 3 * u)
+            left += h**2 * self.curvature[k] * u**2 / 2
+            right = self.value[k + 1] * (1 + 3 * v + 6 * v**2) - h * self.slope[k + 1] * v * (1 + 3 * v)
+            right += h**2 * self.curvature[k + 1] * v**2 / 2
+            return v**3 * left + u**3 * right
 
     def integral(self, time: Array) -> Array:
         """Integrate the quintic Hermite polynomial, exactly, from 0 to each `time`; shape of `time`."""

@@ -161,6 +161,8 @@ def parse_device(text: str, *, where: str) -> DeviceFile:
 
 
 def _from_fields(table: dict[str, Any]) -> MTJ:
+    for name in table:
+        checked_choice("a field of [device]", name, [*MTJ.model_fields, "interface_anisotropy"])
     fields = {name: _read(name, value, _unit_of(name)) for name, value in table.items()}
     if "interface_anisotropy" in fields:
         if "anisotropy_field" in fields:

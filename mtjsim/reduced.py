@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.integrate import simpson
 
 Array = NDArray[np.float64]
 
@@ -59,6 +60,18 @@ class AxialWrite:
         else:  # the limit L -> 0, with its first correction
             torque = y - self.asymmetry * y * y / 2
         return 2.0 * self.thermal_stability * (y * y / 2 + self.field * y - drive * torque)
+
+    def drives_everywhere(self) -> bool:
+        """Whether the plateau's drift points to the other well from everywhere: no barrier is left."""
+        return bool((self.force(np.linspace(-1.0, 1.0, 201), self.drive) < 0).all())
+
+    def stationary_ratio(self) -> float:
+        """Mass on y > 0 over mass on y < 0 in equilibrium under the plateau's drive, by quadrature."""
+        y = np.linspace(0.0, 1.0, 20_001)
+        above, below = self.log_equilibrium(y, self.drive), self.log_equilibrium(-y, self.drive)
+        top, bottom = float(above.max()), float(below.max())
+        ratio = simpson(np.exp(above - top), x=y) / simpson(np.exp(below - bottom), x=y)
+        return float(ratio * np.exp(top - bottom))
 
     def starting_density(self, y: Array) -> Array:
         """Boltzmann density of the starting well, current off, unnormalised (1 at y = 1); `y` in (0, 1]."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mtjsim.checks import DIRECTIONS, Direction, checked_array, checked_choice
+from mtjsim.checks import DIRECTIONS, Direction, checked_array, checked_choice, checked_number
 from mtjsim.device import MTJ
 from mtjsim.fokker_planck import (
     ABSOLUTE,
@@ -35,7 +35,8 @@ LARGEST_BASIS = 800  # polynomials: beyond, a solve takes seconds
 STRONGEST = 100.0  # in I_c0: beyond, no mesh resolves the drift, and no macrospin describes the junction
 STRONGEST_SPECTRAL = 15.0  # in I_c0 at the strongest point of the torque: beyond, rounding errors exceed 1e-6
 LARGEST_ERROR = 0.01  # estimated relative error above which the finite volume gives no number
-LONGEST_SPECTRAL = 1e5  # in tau_D: beyond, the repeated squaring of the propagator has lost nine digits
+LONGEST_SPECTRAL = 1e4  # in tau_D, of any phase: beyond, the repeated squaring of the propagator has lost ten digits
+LONGEST_ENERGY = 1e5  # the same, for the dissipated energy
 
 
 def write_error_rate(
@@ -83,10 +84,12 @@ def write_error_rate(
 
     Notes
     -----
-    The start is the Boltzmann law of the starting well with the static fields on and the current off; the state is
-    judged by the sign of m_z at the end of the falling ramp and `relax_time`, so this is not first passage. Equations
-    and sources: fokker_planck.py. Equal (device, current, direction, temperature, ramps) share one solve, so ask for
-    many pulse widths in one call. Not modelled: incoherent reversal, heating, VCMA, a current that follows a voltage.
+    The start is the Boltzmann law on the starting side of m_z = 0 with the static fields on and the current off (with
+    an opposing field of more than half B_k that side is no longer one well, and the rate no longer that of a bit); the
+    state is judged by the sign of m_z at the end of the falling ramp and `relax_time`, so this is not first passage.
+    Equations and sources: fokker_planck.py. Equal (device, current, direction, temperature, ramps) share one solve, so
+    ask for many pulse widths in one call. Not modelled: incoherent reversal, heating, VCMA, a current that follows a
+    voltage.
 
     Examples
     --------
@@ -167,9 +170,11 @@ def dissipated_energy(
         As in `write_error_rate`.
     """
     grid = _validated(current, pulse_width, direction, temperature, rise_time, 0.0, "auto")
+    current = checked_number("current", current, "A", zero_allowed=True)
+    temperature = checked_number("temperature", temperature, "K", zero_allowed=False)
+    rise_time = checked_number("rise_time", rise_time, "s", zero_allowed=True)
     require_axisymmetric(device)
-    key = (direction, float(current), float(temperature), float(rise_time), 0.0)
-    write, tau = reduced_write(device, *key)
+    write, tau = reduced_write(device, direction, current, temperature, rise_time, 0.0)
     plateaus = (grid.pulse_width - rise_time) / tau
     if current == 0.0:
         return float(0 * plateaus) if plateaus.ndim == 0 else 0 * plateaus
@@ -186,9 +191,9 @@ def dissipated_energy(
             f"{write.drive:.3g} critical currents need {size} polynomials, more than {LARGEST_BASIS}. Ask for a less "
             "extreme current or temperature."
         )
-    if longest > LONGEST_SPECTRAL:
+    if longest > LONGEST_ENERGY:
         raise ValueError(
-            f"pulse_width must be <= {LONGEST_SPECTRAL * tau:.3g} s ({LONGEST_SPECTRAL:g} characteristic times), got "
+            f"pulse_width must be <= {LONGEST_ENERGY * tau:.3g} s ({LONGEST_ENERGY:g} characteristic times), got "
             f"{grid.pulse_width.max():g} s: nothing changes by then, so add I^2 R t of the final state."
         )
     with one_blas_thread():
@@ -352,7 +357,11 @@ def tail_probability(write: AxialWrite, plateaus: Array, *, method: str = "auto"
     longest = max(float(plateaus.max()), 1e-9)
     strongest = write.drive / (1 - abs(write.asymmetry))
     size = basis_size(write, FULL_SPHERE, ABSOLUTE)
-    if longest > LONGEST_SPECTRAL or strongest > STRONGEST_SPECTRAL or size > LARGEST_BASIS:
+    if (
+        max(longest, write.rise_time, write.relax_time) > LONGEST_SPECTRAL
+        or strongest > STRONGEST_SPECTRAL
+        or size > LARGEST_BASIS
+    ):
         if method == "spectral":
             raise ValueError(
                 f"method='spectral' needs a pulse of at most {LONGEST_SPECTRAL:g} tau_D, a drive of at most "
@@ -364,7 +373,12 @@ def tail_probability(write: AxialWrite, plateaus: Array, *, method: str = "auto"
         value, exact = _stayed(write, plateaus, longest)
     else:
         value, exact = _switched(write, plateaus, longest)
-    if method == "auto" and not exact.all():
+    if method == "spectral" and not exact.all():
+        raise ValueError(
+            f"method='spectral' cannot promise 1e-6: at {(~exact).sum()} of {exact.size} pulse widths the "
+            f"probability to have {tail} is below {SMALLEST_DIFFERENCE:g} and no absorbing wall protects it; use 'auto'."
+        )
+    if not exact.all():
         value[~exact] = _finite_volume(write, plateaus[~exact], tail)
     return value
 
@@ -378,7 +392,12 @@ def _stayed(write: AxialWrite, plateaus: Array, longest: float) -> tuple[Array, 
     if wall is not None:
         log_survival = SpectralSolver(write, wall).log_survival(longest)
         stayed = np.exp(np.minimum(log_survival(plateaus), 0.0))  # cut what rounding adds to 1
-        exact = returning[wall].activation < FORGOTTEN * stayed
+        if write.drives_everywhere() and write.rise_time == write.relax_time == 0.0:
+            # what returns is in equilibrium with the other well long before it can be compared with what stayed
+            stayed = stayed + (1 - stayed) * write.stationary_ratio()
+            exact = np.ones(plateaus.shape, dtype=bool)
+        else:
+            exact = returning[wall].activation < FORGOTTEN * stayed
     if not exact.all():
         log_survival = SpectralSolver(write, FULL_SPHERE, ABSOLUTE).log_survival(longest)
         stayed[~exact] = np.exp(np.minimum(log_survival(plateaus[~exact]), 0.0))
@@ -407,4 +426,4 @@ def _finite_volume(write: AxialWrite, plateaus: Array, tail: str) -> Array:
             f"relative error of the probability to have {tail} is {worst:.2g}. Ask for a less extreme current, width "
             "or temperature."
         )
-    return np.exp(tails.log_stayed if tail == "stayed" else tails.log_switched)
+    return np.exp(np.minimum(tails.log_stayed if tail == "stayed" else tails.log_switched, 0.0))

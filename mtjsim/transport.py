@@ -6,6 +6,7 @@ G(theta) = (G_P + G_AP)/2 + (G_P - G_AP)/2 cos(theta), cos(theta) = m_z (J. C. S
 
 import numpy as np
 
+from mtjsim.checks import checked_number
 from mtjsim.device import MTJ
 from mtjsim.reduced import Array
 
@@ -26,8 +27,16 @@ def junction_resistance(device: MTJ, *, m_z: Array, current: float) -> Array:
     -------
     array
         Shape of `m_z`.
+
+    Raises
+    ------
+    ValueError
+        If m_z is outside [-1, 1], or the current is no finite number >= 0.
     """
     m_z = np.asarray(m_z, dtype=float)
+    if not (np.abs(m_z) <= 1 + 1e-9).all():
+        raise ValueError(f"m_z must be in [-1, 1], got {m_z.flat[np.abs(m_z).argmax()]:g}.")
+    current = checked_number("current", current, "A", zero_allowed=True)
     R_p, half = device.resistance_p, device.tmr_half_voltage
 
     def resistance(tmr: float | Array) -> Array:

@@ -1,0 +1,70 @@
+"""What an error rate costs. Times are recorded, never judged; the ratio of the two roads is of one process."""
+
+import time
+
+import numpy as np
+import pytest
+
+from bridge import write_error_map
+from mtjsim import MTJ, write_error_rate
+
+DEVICE = MTJ.from_effective(thermal_stability=60, critical_current=30e-6, characteristic_time=2e-9)
+WIDTHS = np.linspace(1e-9, 40e-9, 100)
+
+
+def curve():
+    return write_error_rate(DEVICE, current=60e-6, pulse_width=WIDTHS)
+
+
+def point(method):
+    return write_error_rate(DEVICE, current=60e-6, pulse_width=20e-9, method=method)
+
+
+def least_seconds(function, rounds=5):
+    function()  # warm: bases cached, loops compiled
+    least = float("inf")
+    for _ in range(rounds):
+        start = time.perf_counter()
+        function()
+        least = min(least, time.perf_counter() - start)
+    return least
+
+
+def test_curve_of_100_widths(benchmark):
+    curve()
+    rates = benchmark(curve)
+    assert (np.diff(rates) < 0).all()
+    benchmark.extra_info["deepest"] = float(rates[-1])
+
+
+def test_curve_with_ramps(benchmark):
+    def ramped():
+        return write_error_rate(DEVICE, current=60e-6, pulse_width=WIDTHS, rise_time=0.5e-9)
+
+    ramped()
+    assert (np.diff(benchmark(ramped)) < 0).all()
+
+
+@pytest.mark.slow
+def test_map_of_100_by_100_by_2(benchmark):
+    """Both directions of a lopsided junction, below and above the critical current."""
+    device = MTJ.from_effective(
+        thermal_stability=60, critical_current=30e-6, characteristic_time=2e-9, spin_torque_asymmetry=0.2
+    )
+    currents = np.linspace(35e-6, 120e-6, 100)
+    write_error_map(device, currents[:1], WIDTHS)
+    grid = benchmark.pedantic(write_error_map, args=(device, currents, np.linspace(1e-9, 20e-9, 100)), rounds=1)
+    assert grid["write_error_rate"].shape == (2, 100, 100, 1)
+
+
+def test_one_point_by_finite_volume(benchmark):
+    point("finite_volume")
+    rate = benchmark(point, "finite_volume")
+    assert rate == pytest.approx(point("auto"), rel=1e-4)
+
+
+def test_ratio_of_the_roads(benchmark):
+    """The same question, a single point, both roads, in one process."""
+    spectral, chain = (least_seconds(lambda method=method: point(method)) for method in ("spectral", "finite_volume"))
+    benchmark.extra_info["finite_volume_over_spectral"] = chain / spectral
+    assert benchmark(point, "spectral") == pytest.approx(point("finite_volume"), rel=1e-4)

@@ -1,0 +1,129 @@
+"""Write settings and operating points: which current writes which bit, what it costs, what identifies it."""
+
+import json
+import math
+from dataclasses import replace
+
+import pytest
+
+from bridge import OperatingPoint, WriteSetting, operating_point
+from mtjsim import MTJ, dissipated_energy, write_error_rate
+
+SETTING = WriteSetting(current_0=50e-6, current_1=65e-6, pulse_width=6e-9, rise_time=1e-9, relax_time=2e-9)
+PULSE = {"pulse_width": 6e-9, "rise_time": 1e-9}
+
+
+def junction(**optional):
+    effective = {"thermal_stability": 50, "critical_current": 30e-6, "characteristic_time": 2e-9}
+    return MTJ.from_effective(**(effective | {"spin_torque_asymmetry": 0.3, "stray_field": (0, 0, 0.01)} | optional))
+
+
+@pytest.fixture(scope="module")
+def point():
+    return operating_point(junction(), SETTING, temperature=330.0)
+
+
+def test_bit_1_is_ap_and_bit_0_is_p(point):
+    """Writing a 1 drives P->AP with current_1; writing a 0 drives AP->P with current_0. The device is lopsided."""
+    one = write_error_rate(junction(), current=65e-6, direction="p_to_ap", temperature=330.0, relax_time=2e-9, **PULSE)
+    zero = write_error_rate(junction(), current=50e-6, direction="ap_to_p", temperature=330.0, relax_time=2e-9, **PULSE)
+    assert point.error_rate_1 == pytest.approx(one, rel=1e-9)
+    assert point.error_rate_0 == pytest.approx(zero, rel=1e-9)
+    assert one / zero > 3  # a swap would be seen
+
+
+def test_energies_are_of_the_same_writes(point):
+    one = dissipated_energy(junction(), current=65e-6, direction="p_to_ap", temperature=330.0, **PULSE)
+    zero = dissipated_energy(junction(), current=50e-6, direction="ap_to_p", temperature=330.0, **PULSE)
+    assert point.energy_1 == pytest.approx(one, rel=1e-9)
+    assert point.energy_0 == pytest.approx(zero, rel=1e-9)
+    assert abs(one / zero - 1) > 0.05
+
+
+def test_lambda_makes_the_write_of_a_one_the_harder():
+    """I_c0 (1 + lambda) for P->AP; a magnetic field along +z holds P, the 0."""
+    equal = WriteSetting(current_0=60e-6, current_1=60e-6, pulse_width=5e-9)
+    by_lambda = operating_point(junction(stray_field=(0, 0, 0)), equal)
+    by_field = operating_point(junction(spin_torque_asymmetry=0.0), equal)
+    assert by_lambda.error_rate_1 > 3 * by_lambda.error_rate_0
+    assert by_field.error_rate_1 > 1.1 * by_field.error_rate_0
+    swapped = operating_point(junction(spin_torque_asymmetry=-0.3, stray_field=(0, 0, -0.01)), equal)
+    both = operating_point(junction(), equal)
+    assert (swapped.error_rate_0, swapped.error_rate_1) == pytest.approx((both.error_rate_1, both.error_rate_0))
+
+
+def test_what_crosses(point):
+    assert point.latency == SETTING.latency == pytest.approx(9e-9, rel=1e-12)
+    assert point.setting == SETTING
+    assert point.device_identity == junction().identity
+    assert point.temperature == 330.0
+    assert point.mean_error_rate == pytest.approx((point.error_rate_0 + point.error_rate_1) / 2)
+    assert point.mean_energy == pytest.approx((point.energy_0 + point.energy_1) / 2)
+    loaded = json.loads(json.dumps(point.as_dict()))
+    assert loaded["identity"] == point.identity
+    assert loaded["error_rate_1"] == point.error_rate_1
+    assert loaded["setting"]["current_1"] == 65e-6
+
+
+def test_identity_changes_with_each_ingredient(point):
+    changed = {
+        "current_0": 51e-6,
+        "current_1": 66e-6,
+        "pulse_width": 6.1e-9,
+        "rise_time": 0.9e-9,
+        "relax_time": 2.1e-9,
+    }
+    points = [replace(point, setting=replace(SETTING, **{name: value})) for name, value in changed.items()]
+    points += [replace(point, temperature=331.0), replace(point, device_identity=junction(damping=0.02).identity)]
+    assert len({p.identity for p in points} | {point.identity}) == len(points) + 1
+    assert replace(point).identity == point.identity
+
+
+def test_equal_settings_have_equal_identities(point):
+    one, other = (replace(SETTING, relax_time=zero) for zero in (0, 0.0))
+    assert one == other
+    assert replace(point, setting=one).identity == replace(point, setting=other).identity
+
+
+def test_frozen_and_keyword_only():
+    with pytest.raises(AttributeError):
+        SETTING.current_0 = 1.0
+    with pytest.raises(TypeError):
+        WriteSetting(50e-6, 65e-6, 6e-9)
+    with pytest.raises(TypeError):
+        OperatingPoint(0.1, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"current_0": -1e-6}, "current_0 must be .*>= 0 A, got -1e-06"),
+        ({"current_1": math.nan}, "current_1 must be finite"),
+        ({"pulse_width": 0.0}, "pulse_width must be .*> 0 s, got 0"),
+        ({"rise_time": 7e-9}, "rise_time must be <= pulse_width, got 7e-09 s for a pulse of 6e-09 s.*plateau"),
+        ({"relax_time": -1e-9}, "relax_time must be .*>= 0 s, got -1e-09"),
+        ({"current_0": "50uA"}, "current_0 must be a number"),
+    ],
+)
+def test_bad_setting(changes, message):
+    with pytest.raises(ValueError, match=message):
+        replace(SETTING, **changes)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [50e-6, 60e-6],
+        "50e-6",
+    ],
+)
+def test_setting_that_is_no_number(value):
+    with pytest.raises(ValueError, match="current_0"):
+        replace(SETTING, current_0=value)
+
+
+def test_bad_temperature_and_device():
+    with pytest.raises(ValueError, match="temperature must be"):
+        operating_point(junction(), SETTING, temperature=0.0)
+    with pytest.raises(ValueError, match="not axisymmetric"):
+        operating_point(junction(polarizer=(0.6, 0, 0.8)), SETTING)

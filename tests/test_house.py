@@ -1,0 +1,160 @@
+"""The arrows of the house: mtjsim <- bridge <- bnn. Also: whose packages these are, what a start imports, no paths."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FORBIDDEN = {"mtjsim": {"bridge", "bnn", "torch"}, "bridge": {"bnn", "torch"}, "bnn": set()}
+
+
+def modules(package):
+    return sorted((ROOT / package).rglob("*.py"))
+
+
+def imports(source, package):
+    """Yield (line, absolute names) of every import in a module directly inside `package`, in functions too."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield node.lineno, [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            origin = ".".join(filter(None, [package if node.level else "", node.module or ""]))
+            yield node.lineno, [origin, *(f"{origin}.{alias.name}" for alias in node.names)]
+
+
+def broken_arrows(source, package):
+    return [
+        f"line {line}: {names[0]}"
+        for line, names in imports(source, package)
+        if any(name.split(".")[0] in FORBIDDEN[package] for name in names)
+    ]
+
+
+def own_front_door(source, package):
+    """Imports of the package itself rather than of one of its modules."""
+    submodules = {path.stem for path in modules(package)} | {
+        path.name for path in (ROOT / package).iterdir() if path.is_dir()
+    }
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            bad = [a.name for a in node.names if a.name == package]
+        elif isinstance(node, ast.ImportFrom):
+            origin = ".".join(filter(None, [package if node.level else "", node.module or ""]))
+            bad = [a.name for a in node.names if origin == package and a.name not in submodules]
+        else:
+            continue
+        found += [f"line {node.lineno}: {package} ({', '.join(bad)})"] if bad else []
+    return found
+
+
+@pytest.mark.parametrize("package", FORBIDDEN)
+def test_every_import_points_left(package):
+    assert modules(package)
+    problems = {str(p.relative_to(ROOT)): broken_arrows(p.read_text("utf-8"), package) for p in modules(package)}
+    assert not {path: found for path, found in problems.items() if found}
+
+
+@pytest.mark.parametrize("package", FORBIDDEN)
+def test_no_module_imports_its_own_init(package):
+    inner = [path for path in modules(package) if path.name not in ("__init__.py", "__main__.py")]
+    problems = {str(p.relative_to(ROOT)): own_front_door(p.read_text("utf-8"), package) for p in inner}
+    assert not {path: found for path, found in problems.items() if found}
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import torch",
+        "def f():\n    from torch import nn",
+        "import bnn.errors as e",
+        "from bridge import write",
+        "import bridge",
+    ],
+)
+def test_a_broken_arrow_would_be_seen(source):
+    assert broken_arrows(source, "mtjsim")
+    assert not broken_arrows("import torchlike, numpy\nfrom mtjsim.device import MTJ", "mtjsim")
+
+
+def test_an_import_of_the_own_init_would_be_seen():
+    assert own_front_door("from mtjsim import MTJ", "mtjsim")
+    assert own_front_door("import mtjsim", "mtjsim")
+    assert own_front_door("from . import MTJ", "mtjsim")
+    assert not own_front_door("from mtjsim import finite_volume\nfrom mtjsim.device import MTJ", "mtjsim")
+
+
+@pytest.mark.parametrize("package", FORBIDDEN)
+def test_packages_are_ours(package):
+    """PyPI has a project called bnn."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    assert project["project"]["name"] == "mtj-bnn"
+    assert package in project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    module = __import__(package)
+    assert Path(module.__file__).resolve().parent == (ROOT / package).resolve()
+
+
+def run(code):
+    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
+
+
+@pytest.mark.parametrize("module", ["mtjsim", "bridge", "bnn.cli"])
+def test_start_without_torch(module):
+    done = run(f"import sys, {module}; assert 'torch' not in sys.modules, 'torch'")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("module", ["mtjsim", "bridge"])
+def test_start_is_light(module):
+    """What takes a third of a second and more is imported where it is needed: the front door does without."""
+    done = run(f"import sys, {module}; print(*sorted({{'numba', 'pint', 'xarray', 'matplotlib'}} & set(sys.modules)))")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == []
+
+
+def test_public_names_exist():
+    for package in ("mtjsim", "bridge"):
+        module = __import__(package)
+        assert all(getattr(module, name).__doc__ for name in module.__all__)
+
+
+MACHINE = re.compile(r"(?<![\w./~-])/(?:work|root|home)(?:/|\b)|\.\./shared")
+ALLOWED = {".ci/run", "tests/test_house.py"}
+TEXT = {".py", ".md", ".toml", ".txt", ".json", ".csv", ".ipynb", ".yml", ".yaml", ".cfg", ".sh", ""}
+SKIPPED = {".git", ".venv", "__pycache__", ".hypothesis", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".benchmarks"}
+
+
+def tree():
+    """Files of the project, as a clean checkout has them: what git ignores is left out."""
+    for path in sorted(ROOT.rglob("*")):
+        relative = path.relative_to(ROOT)
+        if path.is_file() and path.suffix in TEXT and not SKIPPED & set(relative.parts) and relative.parts[0] != "demo":
+            yield relative
+
+
+def test_no_machine_paths():
+    found = []
+    for relative in tree():
+        if str(relative) in ALLOWED:
+            continue
+        for number, line in enumerate((ROOT / relative).read_text("utf-8", errors="replace").splitlines(), 1):
+            if ("/work" in line or "/root" in line or "/home" in line or "/shared" in line) and MACHINE.search(line):
+                found.append(f"{relative}:{number}: {line.strip()[:80]}")
+    assert not found
+
+
+def test_a_machine_path_would_be_seen():
+    for text in ("see /work/main", "'/root/x'", 'open("/home/me/data")', "../shared/data"):
+        assert MACHINE.search(text)
+    for text in ("https://example.org/home/page", "a/work/b", "the work", "~/home"):
+        assert not MACHINE.search(text)
+
+
+def test_no_file_is_a_drawer():
+    for package in FORBIDDEN:
+        assert not {path.stem for path in modules(package)} & {"utils", "util", "helpers", "common", "misc"}
