@@ -376,7 +376,7 @@ def tail_probability(write: AxialWrite, plateaus: Array, *, method: str = "auto"
     if method == "spectral" and not exact.all():
         raise ValueError(
             f"method='spectral' cannot promise 1e-6: at {(~exact).sum()} of {exact.size} pulse widths the "
-            f"probability to have {tail} is below {SMALLEST_DIFFERENCE:g} and no absorbing wall protects it; use 'auto'."
+            f"probability to have {tail} is below {SMALLEST_DIFFERENCE:g} and no wall protects it; use 'auto'."
         )
     if not exact.all():
         value[~exact] = _finite_volume(write, plateaus[~exact], tail)
