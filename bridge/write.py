@@ -8,7 +8,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from mtjsim.checks import Direction, checked_number
+from mtjsim.checks import Direction, checked_number, checked_ramps
 from mtjsim.device import MTJ
 from mtjsim.switching import dissipated_energy, write_error_rate
 
@@ -47,11 +47,7 @@ class WriteSetting:
         for name, unit in units.items():
             value = checked_number(name, getattr(self, name), unit, zero_allowed=name != "pulse_width")
             object.__setattr__(self, name, value)
-        if self.rise_time > self.pulse_width:
-            raise ValueError(
-                f"rise_time must be <= pulse_width, got {self.rise_time:g} s for a pulse of {self.pulse_width:g} s: "
-                "the width is taken at half maximum, so the plateau would be negative."
-            )
+        checked_ramps(self.rise_time, self.pulse_width)
 
     @property
     def latency(self) -> float:

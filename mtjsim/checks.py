@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from mtjsim.reduced import Array
+Array = NDArray[np.float64]
 
 Direction = Literal["p_to_ap", "ap_to_p"]
 DIRECTIONS: tuple[Direction, ...] = ("p_to_ap", "ap_to_p")
@@ -39,6 +39,17 @@ def checked_number(name: str, value: ArrayLike, unit: str, *, zero_allowed: bool
     if array.ndim:
         raise ValueError(f"{name} must be one number in {unit}, got an array of {array.size}.")
     return float(array)
+
+
+def checked_ramps(rise_time: ArrayLike, pulse_width: ArrayLike) -> None:
+    """Raise ValueError unless every ramp fits its pulse: the width is at half maximum, so rise_time <= pulse_width."""
+    rise, width = np.broadcast_arrays(rise_time, pulse_width)
+    long = rise > width
+    if long.any():
+        raise ValueError(
+            f"rise_time must be <= pulse_width, got {rise[long].flat[0]:g} s for a pulse of {width[long].flat[0]:g} s: "
+            "the width is at half maximum, so the plateau would be negative."
+        )
 
 
 def checked_choice(name: str, value: str, valid: Iterable[str]) -> str:

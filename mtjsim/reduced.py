@@ -1,4 +1,4 @@
-"""The axisymmetric write in reduced units: what both one-dimensional Fokker-Planck solvers solve.
+"""The axisymmetric write in reduced units: what both Fokker-Planck solvers solve, and how SI becomes it.
 
 Legend (physics as in Brown 1963 and Butler et al. 2012, IEEE Trans. Magn. 48, 4684, arXiv:1202.2621)
     y     s m_z, with s = +1 when the write starts in P and -1 when it starts in AP: the write drives y from +1 to -1
@@ -19,7 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.integrate import simpson
 
+from mtjsim.checks import Direction
+from mtjsim.device import MTJ
+
 Array = NDArray[np.float64]
+MOST_STABLE = 1e4  # Delta: beyond, the start is narrower than any mesh
+STRONGEST = 100.0  # in I_c0: beyond, no mesh resolves the drift, and no macrospin describes the junction
 
 
 @dataclass(frozen=True)
@@ -76,3 +81,73 @@ class AxialWrite:
     def starting_density(self, y: Array) -> Array:
         """Boltzmann density of the starting well, current off, unnormalised (1 at y = 1); `y` in (0, 1]."""
         return np.exp(self.log_equilibrium(y) - self.log_equilibrium(np.ones(1)))
+
+
+def require_axisymmetric(device: MTJ) -> None:
+    """Raise ValueError, with the physics, unless the device is axisymmetric and all it declares is modelled here."""
+    reasons = []
+    if max(abs(device.stray_field[0]), abs(device.stray_field[1])) > 0:
+        reasons.append(f"stray_field {device.stray_field} T has an in-plane part")
+    if abs(device.polarizer[2]) < 1 - 1e-12:
+        reasons.append(f"polarizer {device.polarizer} is not along z")
+    if device.in_plane_anisotropy_field != 0:
+        reasons.append(f"in_plane_anisotropy_field is {device.in_plane_anisotropy_field:g} T")
+    if reasons:
+        raise ValueError(
+            f"the device is not axisymmetric: {'; '.join(reasons)}. Then m_z alone no longer decides the write, and "
+            "the axisymmetric solvers would be wrong; a full-sphere solver is not part of this version."
+        )
+    if device.vcma_coefficient != 0:
+        raise ValueError(
+            f"vcma_coefficient is {device.vcma_coefficient:g} J/(V m), but a current-driven write does not model VCMA; "
+            "declare the device without it to leave the effect out knowingly."
+        )
+    if device.thermal_resistance is not None or device.thermal_capacity is not None:
+        raise ValueError(
+            "thermal_resistance or thermal_capacity is declared, but a current-driven write does not model "
+            "self-heating; declare the device without them and give the junction's own temperature instead."
+        )
+
+
+def reduced_write(
+    device: MTJ, direction: Direction, current: float, temperature: float, rise_time: float, relax_time: float
+) -> tuple[AxialWrite, float]:
+    """Return the write in reduced units, and tau_D [s]; ValueError if only one state is stable at zero current."""
+    sign = 1.0 if direction == "p_to_ap" else -1.0
+    B_k = device.anisotropy_field_at(temperature)
+    h = device.stray_field[2] / B_k
+    if abs(h) >= 1:
+        lost = "AP" if h > 0 else "P"
+        raise ValueError(
+            f"stray_field z of {device.stray_field[2]:g} T exceeds the anisotropy field of {B_k:g} T at "
+            f"{temperature:g} K: {lost} is not stable, so there is no bit to write."
+        )
+    tau = device.characteristic_time(temperature)
+    symmetric = device.critical_current(direction, temperature)
+    asymmetry = sign * device.spin_torque_asymmetry * device.polarizer[2]
+    symmetric /= 1 + asymmetry
+    drive = current / symmetric * (1 + device.damping * device.field_like_ratio)
+    if drive < 0:
+        raise ValueError(
+            f"field_like_ratio of {device.field_like_ratio:g} turns the torque around: 1 + alpha beta must be > 0."
+        )
+    stability = device.thermal_stability(temperature)
+    if stability > MOST_STABLE:
+        raise ValueError(
+            f"the thermal stability must be <= {MOST_STABLE:g}, got {stability:.3g} at {temperature:g} K: is a length "
+            "missing its unit, or the temperature too low for a thermal model?"
+        )
+    if drive > STRONGEST:
+        raise ValueError(
+            f"current must be <= {STRONGEST:g} critical currents ({STRONGEST * symmetric:.3g} A here), got "
+            f"{current:g} A: no junction survives it and no macrospin describes it."
+        )
+    write = AxialWrite(
+        thermal_stability=stability,
+        drive=drive,
+        field=sign * h,
+        asymmetry=asymmetry,
+        rise_time=rise_time / tau,
+        relax_time=relax_time / tau,
+    )
+    return write, tau

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 from mtjsim import finite_volume, fokker_planck
+from mtjsim.axial import tail_probability
 from mtjsim.device import MTJ
 from mtjsim.fokker_planck import WALLS, SpectralSolver
-from mtjsim.reduced import AxialWrite
-from mtjsim.switching import reduced_write, switching_probability, tail_probability, write_error_rate
+from mtjsim.reduced import AxialWrite, reduced_write
+from mtjsim.switching import switching_probability, write_error_rate
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 CASES = json.loads((GOLDEN / "wer_cases.json").read_text())["cases"]

@@ -15,12 +15,13 @@ from scipy.constants import k as k_B
 from scipy.integrate import quad
 from scipy.linalg import expm
 
-from mtjsim import finite_volume, fokker_planck, switching
+from mtjsim import axial, finite_volume, fokker_planck
+from mtjsim.axial import tail_probability
 from mtjsim.device import MTJ
 from mtjsim.finite_volume import hopping_rates, solve_tails
 from mtjsim.fokker_planck import FULL_SPHERE, SpectralSolver, build_basis, returning_mass
-from mtjsim.reduced import AxialWrite
-from mtjsim.switching import reduced_write, switching_probability, tail_probability, write_error_rate
+from mtjsim.reduced import AxialWrite, reduced_write
+from mtjsim.switching import switching_probability, write_error_rate
 
 TAU = 2e-9
 TWO_ROADS = 1e-4  # what the finite volume promises
@@ -608,11 +609,11 @@ def test_wall_does_not_matter_where_it_holds():
     tau = np.array([5.0])
     answers = {w: SpectralSolver(write, w).log_survival(tau[0])(tau)[0] for w in fokker_planck.WALLS}
     bounds = {w: returning_mass(write, w, tau[0]).excursion for w in answers}
-    allowed = [answers[w] for w in answers if bounds[w] < switching.FORGOTTEN]
+    allowed = [answers[w] for w in answers if bounds[w] < axial.FORGOTTEN]
     assert len(allowed) >= 2
     assert np.ptp(allowed) < 1e-7
     first = fokker_planck.WALLS[0]
-    assert bounds[first] > switching.FORGOTTEN
+    assert bounds[first] > axial.FORGOTTEN
     assert abs(answers[first] - allowed[-1]) > 1e-4
 
 
