@@ -66,7 +66,7 @@ def _stayed(write: AxialWrite, plateaus: Array, longest: float) -> tuple[Array, 
         if write.drives_everywhere() and write.rise_time == write.relax_time == 0.0:
             # what returns is in equilibrium with the other well long before it can be compared with what stayed
             stayed = stayed + (1 - stayed) * write.stationary_ratio()
-            exact = np.ones(plateaus.shape, dtype=bool)
+            exact = np.isfinite(stayed)
         else:
             exact = returning[wall].activation < FORGOTTEN * stayed
     if not exact.all():

@@ -73,7 +73,7 @@ def solve_tails(write: AxialWrite, plateaus: Array, *, cells: int | None = None,
     plateaus : (k,) array
         Plateau lengths in units of tau_D, >= 0.
     cells, steps : int
-        Cells of the coarser mesh (even; default: `mesh_size`), steps of the coarsest time grid (`time_steps`).
+        Cells of the coarser mesh (even; default: `mesh_size`), steps of the plateau's coarsest grid (`time_steps`).
 
     Returns
     -------
@@ -107,10 +107,11 @@ def _richardson_in_step(logs: Array) -> tuple[Array, Array]:
 def _solve_grid(write: AxialWrite, plateaus: Array, cells: int, coarsest: int, refined: int) -> Array:
     """Log of (stayed, switched), (2, k), on one mesh, with `refined` times the steps of the coarsest grid."""
     mass = _starting_masses(write, cells)
-    steps = coarsest * refined  # of each ramp and of the relaxation
-    ramp = [(k + 1) / steps for k in range(steps)] if write.rise_time > 0 else []
+    ramp_steps = refined * time_steps(write, write.rise_time)
+    relax_steps = refined * time_steps(write, write.relax_time)
+    ramp = [(k + 1) / ramp_steps for k in range(ramp_steps)] if write.rise_time > 0 else []
     for a in ramp:  # implicit: the current at the end of the step
-        _march(mass, *hopping_rates(write, a * write.drive, cells), write.rise_time / steps, 1)
+        _march(mass, *hopping_rates(write, a * write.drive, cells), write.rise_time / ramp_steps, 1)
     out = np.empty((2, len(plateaus)))
     up, down = hopping_rates(write, write.drive, cells)
     before = 0.0
@@ -124,9 +125,9 @@ def _solve_grid(write: AxialWrite, plateaus: Array, cells: int, coarsest: int, r
         if ramp or write.relax_time > 0:
             final = mass.copy()
             for a in ramp:
-                _march(final, *hopping_rates(write, (1 - a) * write.drive, cells), write.rise_time / steps, 1)
+                _march(final, *hopping_rates(write, (1 - a) * write.drive, cells), write.rise_time / ramp_steps, 1)
             if write.relax_time > 0:
-                _march(final, *hopping_rates(write, 0.0, cells), write.relax_time / steps, steps)
+                _march(final, *hopping_rates(write, 0.0, cells), write.relax_time / relax_steps, relax_steps)
         half = cells // 2
         with np.errstate(divide="ignore"):
             out[:, k] = np.log(final[half:].sum()), np.log(final[:half].sum())
