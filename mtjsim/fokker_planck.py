@@ -21,7 +21,7 @@ act on the *functionals*, so that one solve serves every pulse width.
 References
 ----------
 W. F. Brown, Phys. Rev. 130, 1677 (1963). W. H. Butler et al., IEEE Trans. Magn. 48, 4684 (2012).
-Y. Tzoufras, AIP Adv. 8, 056002 (2018), for the plain Legendre expansion and where it stops.
+M. Tzoufras, AIP Adv. 8 (2018), arXiv:1708.01671, for the plain Legendre expansion and where it stops.
 """
 
 from collections.abc import Callable
