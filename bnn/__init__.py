@@ -3,7 +3,9 @@
 Names are imported on first use, so that `mtj-bnn device` and its like start without torch.
 """
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -54,3 +56,14 @@ def __getattr__(name: str) -> Any:
     if name in _HOME:
         return getattr(import_module(f"bnn.{_HOME[name]}"), name)
     raise AttributeError(f"module 'bnn' has no attribute {name!r}")
+
+
+class _FrontDoor(ModuleType):
+    """Keeps `bnn.evaluate` the function: importing the module of the same name does not put it in its place."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _HOME and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _FrontDoor

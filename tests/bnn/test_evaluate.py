@@ -1,5 +1,7 @@
 import copy
 import importlib
+import subprocess
+import sys
 from dataclasses import dataclass
 from functools import partial
 from types import SimpleNamespace
@@ -228,3 +230,11 @@ def test_paired_loss_refuses_other_images():
 
 def test_printed_accuracy_says_images_and_draws():
     assert "100 images, 3 draws" in repr(from_shares([3] * 90 + [0] * 10, 3))
+
+
+@pytest.mark.parametrize("first", ["", "bnn.Trainer;", "import bnn.evaluate;", "from bnn.evaluate import Accuracy;"])
+def test_the_public_name_is_the_function_whatever_was_imported_first(first):
+    ask = "print(callable(bnn.evaluate), bnn.evaluate is sys.modules['bnn.evaluate'].evaluate)"
+    program = f"import sys, bnn; {first} {ask}"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout.split() == ["True", "True"]
