@@ -4,6 +4,8 @@ import re
 from functools import lru_cache
 from typing import Any
 
+NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+PREFIXES = {"": 1.0, "f": 1e-15, "p": 1e-12, "n": 1e-9, "u": 1e-6, "µ": 1e-6, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9}
 # a number, then a unit: words, products, quotients and powers of one digit. Anything else is not handed to a parser
 # that would evaluate it.
 TYPED = re.compile(r"\s*[-+]?[\d.]+(?:[eE][-+]?\d+)?\s*[A-Za-zµμΩ%](?:[A-Za-zµμΩ_ */().]|(?:\^|\*\*)-?\d(?!\d))*")
@@ -60,6 +62,9 @@ def to_si(text: str | float, unit: str, *, name: str = "value") -> float:
         return float(text)
     except ValueError:
         pass  # it has a unit
+    plain = re.fullmatch(rf"({NUMBER})\s*([{''.join(PREFIXES)}]?){re.escape(unit)}", text.strip()) if unit else None
+    if plain:  # the unit asked for, perhaps with a prefix, as people nearly always type
+        return float(f"{float(plain[1]) * PREFIXES[plain[2]]:.15g}")
     import pint
 
     asked = f"a quantity in {unit}" if unit else "a pure number"
