@@ -54,13 +54,16 @@ def write_error_rate(
     Returns
     -------
     float or array
-        Of the broadcast shape of all arguments. Relative accuracy: 1e-6 (finite volume: 1e-4) at any depth.
+        Of the broadcast shape of all arguments. Relative accuracy at any depth: 1e-6 (2e-6 was seen at abs(lambda) near
+        0.6). Where "auto" has to fall back on the finite volume, see `axial.py`: about 1e-4, and never a number whose
+        estimated error is above 1e-2.
 
     Raises
     ------
     ValueError
         If an argument is out of its range, the ramps are longer than the pulse, the device is not axisymmetric,
-        declares an effect that a current-driven write does not model, or has only one stable state at zero current.
+        declares an effect that a current-driven write does not model, or has only one stable state at zero current; or
+        if the write is so extreme that neither solver resolves it (says by how much).
 
     Notes
     -----
