@@ -72,6 +72,10 @@ class MTJ(BaseModel):
         T_c [K] of the law Ms ~ 1 - (T/T_c)^(3/2) (Bloch); without it Ms and B_k do not depend on temperature.
     anisotropy_exponent : float
         n of the law B_k ~ Ms^(n-1) (Callen-Callen); 1, the default, keeps B_k constant.
+    channel_resistance : float, optional
+        Of the heavy-metal channel that carries the write current of a three-terminal (spin-orbit torque) device [ohm];
+        with it, currents and voltages of a write are the channel's and not the junction's. The torque is then
+        eta = theta_SH A/(w t_c) along a `polarizer` that lies in the plane (`spin_hall_efficiency`).
     thermal_resistance, thermal_capacity : float, optional
         Of the junction to its surroundings [K/W], [J/K].
 
@@ -117,6 +121,7 @@ class MTJ(BaseModel):
     reference_temperature: float = _optional("K", "temperature at which the fields hold", 300.0, gt=0)
     curie_temperature: float | None = _optional("K", "T_c of Bloch's law for Ms", gt=0)
     anisotropy_exponent: float = _optional("", "n in B_k ~ Ms^(n-1)", 1.0, ge=0)
+    channel_resistance: float | None = _optional("ohm", "of the write channel of a three-terminal device", gt=0)
     thermal_resistance: float | None = _optional("K/W", "to the surroundings", gt=0)
     thermal_capacity: float | None = _optional("J/K", "of the junction", gt=0)
 

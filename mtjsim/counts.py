@@ -1,0 +1,54 @@
+"""Counted errors: how many writes failed out of how many, and what that says about the rate."""
+
+from dataclasses import dataclass
+
+from scipy.stats import beta
+
+
+@dataclass(frozen=True)
+class ErrorCount:
+    """Errors counted in independent trials.
+
+    Parameters
+    ----------
+    errors, trials : int
+        Counts.
+    time_step : float or None
+        Of the simulation [s], if it was one.
+    confidence : float
+        Of the interval.
+
+    Examples
+    --------
+    >>> none = ErrorCount(errors=0, trials=1000)
+    >>> none.rate, none.low, round(none.high, 5)
+    (0.0, 0.0, 0.00368)
+    """
+
+    errors: int
+    trials: int
+    time_step: float | None = None
+    confidence: float = 0.95
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.errors <= self.trials or self.trials < 1:
+            raise ValueError(f"errors must be between 0 and trials >= 1, got {self.errors} of {self.trials}.")
+
+    @property
+    def rate(self) -> float:
+        """Errors over trials; where it is 0 read `high`: no errors is an upper bound, never a rate of 0."""
+        return self.errors / self.trials
+
+    @property
+    def low(self) -> float:
+        """Lower end of the exact (Clopper-Pearson) interval."""
+        if self.errors == 0:
+            return 0.0
+        return float(beta.ppf((1 - self.confidence) / 2, self.errors, self.trials - self.errors + 1))
+
+    @property
+    def high(self) -> float:
+        """Upper end of the exact (Clopper-Pearson) interval."""
+        if self.errors == self.trials:
+            return 1.0
+        return float(beta.ppf((1 + self.confidence) / 2, self.errors + 1, self.trials - self.errors))

@@ -1,0 +1,187 @@
+"""The write pulse in time: rectangular, trapezoidal, sampled, or several in sequence; a current or a voltage.
+
+A pulse is piecewise linear: breakpoints in time and the level at each, a jump being two breakpoints at one time. Levels
+are amplitudes *in the direction of the write*: > 0 drives it, < 0 drives back.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from mtjsim.checks import DIRECTIONS, Array, Direction, checked_choice, checked_number, checked_ramps
+
+Drive = Literal["current", "voltage"]
+DRIVES: tuple[Drive, ...] = ("current", "voltage")
+UNITS = {"current": "A", "voltage": "V"}
+
+
+@dataclass(frozen=True)
+class Pulse:
+    """A current or a voltage in time; build it with `rectangular`, `trapezoidal`, `sampled` or `followed_by`.
+
+    Parameters
+    ----------
+    times : tuple of float
+        Breakpoints, from 0, never falling [s].
+    levels : tuple of float
+        Level at each [A or V], linear in between; > 0 drives the direction of the write.
+    drive : {"current", "voltage"}
+        What is imposed; the other follows from the resistance of the junction.
+    polarity : {"p_to_ap", "ap_to_p"}, optional
+        The direction that levels > 0 drive, whatever the direction of the write: for unipolar writes such as VCMA's.
+        Default: the direction of the write.
+
+    Raises
+    ------
+    ValueError
+        If times and levels do not match, times fall or do not start at 0, or a number is not finite.
+
+    Examples
+    --------
+    >>> pulse = Pulse.trapezoidal(current=50e-6, pulse_width=5e-9, rise_time=1e-9).followed_by(relax_time=2e-9)
+    >>> round(pulse.duration * 1e9, 9), round(float(pulse.at(0.5e-9)) * 1e6, 9)
+    (8.0, 25.0)
+    """
+
+    times: tuple[float, ...]
+    levels: tuple[float, ...]
+    drive: Drive = "current"
+    polarity: Direction | None = None
+
+    def __post_init__(self) -> None:
+        checked_choice("drive", self.drive, DRIVES)
+        if self.polarity is not None:
+            checked_choice("polarity", self.polarity, DIRECTIONS)
+        times, levels = np.asarray(self.times, dtype=float), np.asarray(self.levels, dtype=float)
+        if times.ndim != 1 or times.shape != levels.shape or times.size < 2:
+            raise ValueError(
+                f"times and levels must be two lists of one length >= 2, got shapes {times.shape} and {levels.shape}."
+            )
+        if not (np.isfinite(times).all() and np.isfinite(levels).all()):
+            raise ValueError("times and levels must be finite numbers.")
+        if times[0] != 0 or (np.diff(times) < 0).any() or times[-1] <= 0:
+            raise ValueError("times must start at 0 s, never fall, and end later than they start.")
+        object.__setattr__(self, "times", tuple(times.tolist()))
+        object.__setattr__(self, "levels", tuple(levels.tolist()))
+
+    # ---- construction -------------------------------------------------------------------------------------------
+
+    @classmethod
+    def rectangular(
+        cls,
+        *,
+        pulse_width: float,
+        current: float | None = None,
+        voltage: float | None = None,
+        polarity: Direction | None = None,
+    ) -> Self:
+        """Return a pulse of one level, `current` [A] or `voltage` [V], for `pulse_width` [s]."""
+        return cls.trapezoidal(pulse_width=pulse_width, current=current, voltage=voltage, polarity=polarity)
+
+    @classmethod
+    def trapezoidal(
+        cls,
+        *,
+        pulse_width: float,
+        rise_time: float = 0.0,
+        current: float | None = None,
+        voltage: float | None = None,
+        polarity: Direction | None = None,
+    ) -> Self:
+        """Return a pulse with linear ramps.
+
+        Parameters
+        ----------
+        pulse_width : float
+            Full width at half maximum [s].
+        rise_time : float
+            Of each of the two ramps [s]; the pulse takes pulse_width + rise_time in all.
+        current, voltage : float
+            Level of the plateau [A] or [V], >= 0; one of the two.
+        polarity
+            As in `Pulse`.
+        """
+        drive, level = _one_drive(current, voltage)
+        pulse_width = checked_number("pulse_width", pulse_width, "s", zero_allowed=False)
+        rise_time = checked_number("rise_time", rise_time, "s", zero_allowed=True)
+        checked_ramps(rise_time, pulse_width)
+        level = checked_number(drive, level, UNITS[drive], zero_allowed=True)
+        if rise_time == 0:
+            return cls((0.0, pulse_width), (level, level), drive, polarity)
+        times = (0.0, rise_time, pulse_width, pulse_width + rise_time)
+        return cls(times, (0.0, level, level, 0.0), drive, polarity)
+
+    @classmethod
+    def sampled(
+        cls,
+        times: ArrayLike,
+        *,
+        current: ArrayLike | None = None,
+        voltage: ArrayLike | None = None,
+        polarity: Direction | None = None,
+    ) -> Self:
+        """Return a waveform through samples: `times` (k,) [s] from 0, and as many levels [A] or [V], of any sign."""
+        drive, levels = _one_drive(current, voltage)
+        return cls(
+            tuple(np.asarray(times, dtype=float).tolist()),
+            tuple(np.asarray(levels, dtype=float).tolist()),
+            drive,
+            polarity,
+        )
+
+    def followed_by(self, other: "Pulse | None" = None, *, relax_time: float = 0.0) -> "Pulse":
+        """Return this pulse, then nothing for `relax_time` [s], then the `other` pulse."""
+        relax_time = checked_number("relax_time", relax_time, "s", zero_allowed=True)
+        times, levels = list(self.times), list(self.levels)
+        if relax_time > 0:
+            times += [times[-1], times[-1] + relax_time]
+            levels += [0.0, 0.0]
+        if other is not None:
+            if (other.drive, other.polarity) != (self.drive, self.polarity):
+                raise ValueError(
+                    f"a sequence needs one drive and one polarity, got {self.drive}/{self.polarity} and "
+                    f"{other.drive}/{other.polarity}."
+                )
+            times += [times[-1] + t for t in other.times]
+            levels += list(other.levels)
+        return Pulse(tuple(times), tuple(levels), self.drive, self.polarity)
+
+    # ---- reading ------------------------------------------------------------------------------------------------
+
+    @property
+    def duration(self) -> float:
+        """From the first breakpoint to the last [s]."""
+        return self.times[-1]
+
+    @property
+    def peak(self) -> float:
+        """Largest magnitude of the level [A or V]."""
+        return max(abs(level) for level in self.levels)
+
+    @property
+    def segments(self) -> list[tuple[float, float, float, float]]:
+        """Linear pieces as (start, end, level at start, level at end), jumps left out."""
+        knots = list(zip(self.times, self.levels, strict=True))
+        pieces = zip(knots[:-1], knots[1:], strict=True)
+        return [(t0, t1, a, b) for (t0, a), (t1, b) in pieces if t1 > t0]
+
+    def at(self, time: ArrayLike) -> Array:
+        """Level at `time` [s], any shape; after a jump at the jump, 0 outside."""
+        t = np.asarray(time, dtype=float)
+        level = np.zeros(t.shape)
+        for t0, t1, a, b in self.segments:
+            level = np.where((t >= t0) & (t <= t1), a + (b - a) * (t - t0) / (t1 - t0), level)
+        return level
+
+    def sign(self, direction: Direction) -> float:
+        """+1 if levels > 0 are currents I > 0, which favour P; -1 otherwise."""
+        checked_choice("direction", direction, DIRECTIONS)
+        return -1.0 if (self.polarity or direction) == "p_to_ap" else 1.0
+
+
+def _one_drive(current: ArrayLike | None, voltage: ArrayLike | None) -> tuple[Drive, ArrayLike]:
+    if (current is None) == (voltage is None):
+        raise ValueError("give exactly one of current and voltage.")
+    return ("current", current) if current is not None else ("voltage", voltage)  # type: ignore[return-value]
