@@ -15,6 +15,8 @@ class ErrorCount:
         Counts.
     time_step : float or None
         Of the simulation [s], if it was one.
+    mean_energy, energy_error : float or None
+        Mean Joule energy of a trial and its standard error [J], if it was asked for.
     confidence : float
         Of the interval.
 
@@ -28,6 +30,8 @@ class ErrorCount:
     errors: int
     trials: int
     time_step: float | None = None
+    mean_energy: float | None = None
+    energy_error: float | None = None
     confidence: float = 0.95
 
     def __post_init__(self) -> None:

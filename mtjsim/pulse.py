@@ -5,6 +5,7 @@ are amplitudes *in the direction of the write*: > 0 drives it, < 0 drives back.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal, Self
 
 import numpy as np
@@ -164,7 +165,7 @@ class Pulse:
     def segments(self) -> list[tuple[float, float, float, float]]:
         """Linear pieces as (start, end, level at start, level at end), jumps left out."""
         knots = list(zip(self.times, self.levels, strict=True))
-        pieces = zip(knots[:-1], knots[1:], strict=True)
+        pieces = pairwise(knots)
         return [(t0, t1, a, b) for (t0, a), (t1, b) in pieces if t1 > t0]
 
     def at(self, time: ArrayLike) -> Array:
@@ -179,6 +180,22 @@ class Pulse:
         """+1 if levels > 0 are currents I > 0, which favour P; -1 otherwise."""
         checked_choice("direction", direction, DIRECTIONS)
         return -1.0 if (self.polarity or direction) == "p_to_ap" else 1.0
+
+
+def pulse_of(
+    current: float | None, voltage: float | None, pulse_width: float | None, pulse: Pulse | None, rise_time: float = 0.0
+) -> Pulse:
+    """Return the `pulse` that was given, or the trapezoid that the numbers describe; ValueError if both or neither."""
+    numbers = {"current": current, "voltage": voltage, "pulse_width": pulse_width}
+    given = [name for name, value in numbers.items() if value is not None]
+    if pulse is not None:
+        if given or rise_time != 0:
+            raise ValueError(f"pulse stands in for {', '.join([*numbers, 'rise_time'])}: leave those out.")
+        return pulse
+    if "pulse_width" not in given or len(given) != 2:
+        raise ValueError(f"give pulse_width and one of current and voltage, or a pulse; got {given or 'nothing'}.")
+    assert pulse_width is not None
+    return Pulse.trapezoidal(current=current, voltage=voltage, pulse_width=pulse_width, rise_time=rise_time)
 
 
 def _one_drive(current: ArrayLike | None, voltage: ArrayLike | None) -> tuple[Drive, ArrayLike]:

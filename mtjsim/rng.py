@@ -1,7 +1,7 @@
 """Random numbers: seed -> role -> chunk, so that the same seed gives the same bits for any number of workers.
 
-One NumPy `SeedSequence` child per role, then one per chunk of fixed size; nobody touches a global stream, and no seed is
-ever another seed plus a worker's number.
+One NumPy `SeedSequence` child per role, then one per chunk of fixed size; nobody touches a global stream, and no seed
+is ever another seed plus a worker's number.
 """
 
 from typing import Literal
@@ -35,4 +35,5 @@ def lane_states(seed: int, role: Role, chunk: int, blocks: int, lanes: int) -> N
 
     128 random bits each: of 1e6 lanes that draw 1e5 words, two overlap with a chance of 1e-21.
     """
-    return child(seed, role, chunk).generate_state(blocks * 4 * lanes).reshape(blocks, 4, lanes)
+    words = child(seed, role, chunk).generate_state(blocks * 4 * lanes, np.uint32)
+    return words.astype(np.uint32).reshape(blocks, 4, lanes)

@@ -35,7 +35,7 @@ def rotation(  # noqa: D103
 ) -> Any:
     # W of the module's docstring [T]; m = (x, y, z), B the effective field at m, a the amplitude at m
     along = (beta - alpha) * a
-    across = (1 + alpha * beta) * a
+    across = a + alpha * beta * a
     ex = alpha * Bx + across * px
     ey = alpha * By + across * py
     ez = alpha * Bz + across * pz

@@ -1,0 +1,229 @@
+"""Writes counted one by one: an ensemble of macrospins through a pulse, to error counts or to pictures.
+
+The second road beside the Fokker-Planck solvers, and the only one where temperature follows each trajectory.
+"""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from mtjsim.checks import Array, Direction, checked_choice, checked_number
+from mtjsim.counts import ErrorCount
+from mtjsim.device import MTJ
+from mtjsim.macrospin import CHUNK, PRECISIONS, Ensemble
+from mtjsim.pulse import Pulse, pulse_of
+from mtjsim.rng import checked_seed
+from mtjsim.start import BoltzmannStart
+from mtjsim.time_steps import step_table
+from mtjsim.torques import torque_of
+
+
+def simulate_writes(
+    device: MTJ,
+    *,
+    trials: int,
+    seed: int,
+    direction: Direction = "p_to_ap",
+    current: float | None = None,
+    voltage: float | None = None,
+    pulse_width: float | None = None,
+    pulse: Pulse | None = None,
+    temperature: float = 300.0,
+    rise_time: float = 0.0,
+    relax_time: float = 0.0,
+    time_step: float | None = None,
+    precision: str = "double",
+    energy: bool = False,
+    threads: int | None = None,
+) -> ErrorCount:
+    """Write `trials` times and count the writes that failed.
+
+    Parameters
+    ----------
+    device : MTJ
+        Any junction; every effect it declares is simulated.
+    trials : int
+        Independent writes.
+    seed : int
+        Same seed, same counts, for any number of threads; the first trials of a longer run are those of a shorter one.
+    direction : {"p_to_ap", "ap_to_p"}
+        Of the write.
+    current, voltage : float
+        Amplitude of the pulse [A] or [V], >= 0; one of the two, with `pulse_width`.
+    pulse_width : float
+        Full width at half maximum [s].
+    pulse : Pulse
+        In place of current or voltage, pulse_width and rise_time.
+    temperature : float
+        Of the surroundings [K].
+    rise_time, relax_time : float
+        As in `write_error_rate` [s].
+    time_step : float, optional
+        Largest step [s]; default: as long as the magnetisation turns by 0.1 rad at most. The count says which.
+    precision : {"double", "single"}
+        Of the trajectories; single is twice as fast and good to error rates of 1e-5.
+    energy : bool
+        Whether to sum the joules of each write too (slower).
+    threads : int, optional
+        Default: one a core.
+
+    Returns
+    -------
+    ErrorCount
+        With exact binomial interval; `mean_energy` and its standard error if `energy`.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of its range, or the time step is too coarse for the precession (says what it may be).
+
+    Examples
+    --------
+    >>> device = MTJ.from_effective(thermal_stability=60, critical_current=30e-6, characteristic_time=2e-9)
+    >>> count = simulate_writes(device, current=75e-6, pulse_width=4e-9, trials=4096, seed=1)
+    >>> count.low < 0.168 < count.high  # the Fokker-Planck solver's
+    True
+    """
+    pulse = pulse_of(current, voltage, pulse_width, pulse, rise_time).followed_by(relax_time=relax_time)
+    run = _Run.checked(device, pulse, trials, seed, direction, temperature, precision)
+    table = step_table(device, pulse, direction=direction, temperature=temperature, time_step=time_step, energy=energy)
+
+    def job(chunk: int) -> tuple[int, float, float]:
+        ensemble = run.start(chunk)
+        ensemble.advance(table)
+        last = min(CHUNK, trials - chunk * CHUNK)
+        joules = ensemble.joules[:last]
+        failed = run.side * ensemble.vectors[:last, 2] > 0
+        return int(failed.sum()), float(joules.sum()), float((joules**2).sum())
+
+    sums = np.array(in_threads(job, -(-trials // CHUNK), threads, "writes")).sum(axis=0)
+    if not energy:
+        return ErrorCount(int(sums[0]), trials, table.time_step)
+    mean = sums[1] / trials
+    spread = max(sums[2] / trials - mean**2, 0.0)
+    return ErrorCount(int(sums[0]), trials, table.time_step, mean, float(np.sqrt(spread / trials)))
+
+
+@dataclass(frozen=True)
+class Trajectories:
+    """Magnetisation in time.
+
+    Attributes
+    ----------
+    time : (k,) array
+        [s].
+    m : (trials, k, 3) array
+        Unit vectors.
+    level : (k,) array
+        Of the pulse, in the direction of the write [A or V].
+    temperature, energy : (trials, k) arrays
+        Of each trajectory [K], and joules dissipated until then [J].
+    """
+
+    time: Array
+    m: Array
+    level: Array
+    temperature: Array
+    energy: Array
+
+
+def trajectories(
+    device: MTJ,
+    pulse: Pulse,
+    *,
+    trials: int,
+    seed: int,
+    direction: Direction = "p_to_ap",
+    temperature: float = 300.0,
+    time_step: float | None = None,
+    samples: int = 400,
+    threads: int | None = None,
+) -> Trajectories:
+    """Follow single writes: m(t), for plots and teaching.
+
+    Parameters
+    ----------
+    device, pulse, seed, direction, temperature, time_step, threads
+        As in `simulate_writes`.
+    trials : int
+        Writes to follow.
+    samples : int
+        Instants to keep, about; the steps in between are taken all the same.
+
+    Returns
+    -------
+    Trajectories
+
+    Raises
+    ------
+    ValueError
+        As in `simulate_writes`.
+    """
+    run = _Run.checked(device, pulse, trials, seed, direction, temperature, "double")
+    table = step_table(device, pulse, direction=direction, temperature=temperature, time_step=time_step, energy=True)
+    samples = int(checked_number("samples", samples, "", zero_allowed=False))
+    stops = np.unique(np.linspace(0, len(table.rows), min(samples, len(table.rows)) + 1).astype(int))
+
+    def job(chunk: int) -> tuple[Array, Array, Array]:
+        ensemble = run.start(chunk)
+        last = min(CHUNK, trials - chunk * CHUNK)
+        kept = [(ensemble.vectors[:last], ensemble.kelvins[:last], ensemble.joules[:last])]
+        for first, stop in pairwise(stops):
+            ensemble.advance(table.cut(first, stop))
+            kept.append((ensemble.vectors[:last], ensemble.kelvins[:last], ensemble.joules[:last]))
+        m, kelvins, joules = zip(*kept, strict=True)
+        return np.stack(m, axis=1), np.stack(kelvins, axis=1), np.stack(joules, axis=1)
+
+    m, kelvins, joules = zip(*in_threads(job, -(-trials // CHUNK), threads, "trajectories"), strict=True)
+    time = table.edges[stops]
+    return Trajectories(time, np.concatenate(m), pulse.at(time), np.concatenate(kelvins), np.concatenate(joules))
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What all chunks share."""
+
+    law: BoltzmannStart
+    side: float
+    seed: int
+    temperature: float
+    precision: str
+
+    @classmethod
+    def checked(
+        cls,
+        device: MTJ,
+        pulse: Pulse,
+        trials: int,
+        seed: int,
+        direction: Direction,
+        temperature: float,
+        precision: str,
+    ) -> "_Run":
+        checked_choice("precision", precision, PRECISIONS)
+        pulse.sign(direction)  # a direction, or an error
+        if isinstance(trials, (bool, np.bool_)) or not isinstance(trials, (int, np.integer)) or trials < 1:
+            raise ValueError(f"trials must be a whole number >= 1, got {trials!r}.")
+        temperature = checked_number("temperature", temperature, "K", zero_allowed=False)
+        side = 1.0 if direction == "p_to_ap" else -1.0
+        return cls(
+            BoltzmannStart(torque_of(device, temperature), side), side, checked_seed(seed), temperature, precision
+        )
+
+    def start(self, chunk: int) -> Ensemble:
+        return Ensemble.start(
+            self.law, seed=self.seed, chunk=chunk, temperature=self.temperature, precision=self.precision
+        )
+
+
+def in_threads(job: Callable[[int], Any], count: int, threads: int | None, label: str) -> list[Any]:
+    """Results of `job(0)`, ..., `job(count - 1)` in order, computed by threads (default: one a core)."""
+    workers = max(1, min(count, threads or os.cpu_count() or 1))
+    with ThreadPoolExecutor(workers) as pool:
+        return list(tqdm(pool.map(job, range(count)), total=count, desc=label, disable=None, leave=False))

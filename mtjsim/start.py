@@ -1,0 +1,100 @@
+"""Where a write starts: the Boltzmann law of one well, sampled exactly.
+
+    rho(m) ~ exp{ (Ms V/kT) (B_k m_z^2/2 + B_k2 m_x^2/2 + B_ext.m) }   on the starting side of m_z = 0
+
+in equal-area coordinates (u, phi), |m_z| = 1 - u^2 so that cells are small where the law is narrow. Every cell has a
+bound on rho, the sum of the bounds of its terms; a cell is drawn with its bound, a point in it is kept with rho over
+the bound: exact whatever the field.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtjsim.checks import Array
+from mtjsim.rng import generator
+from mtjsim.torques import Torque
+
+RINGS, SECTORS = 400, 96
+
+
+@dataclass(frozen=True)
+class BoltzmannStart:
+    """Equilibrium of the starting well with static fields on and the current off.
+
+    Parameters
+    ----------
+    torque : Torque
+        Of the junction, at the temperature of the write.
+    side : float
+        +1 if the write starts in P (m_z > 0), -1 if in AP.
+    """
+
+    torque: Torque
+    side: float
+
+    def log_density(self, m: Array) -> Array:
+        """Log of the law at `m` (..., 3), up to a constant; shape (...,)."""
+        t = self.torque
+        quadratic = t.anisotropy_field * m[..., 2] ** 2 + t.in_plane_anisotropy_field * m[..., 0] ** 2
+        return t.energy_scale * (quadratic / 2 + m @ np.asarray(t.field))
+
+    @cached_property
+    def _cells(self) -> tuple[Array, Array, Array, Array]:
+        """Edges in u and phi, log bound (rings, sectors), cumulative probability of the cells."""
+        t = self.torque
+        sectors = SECTORS if max(abs(t.field[0]), abs(t.field[1]), abs(t.in_plane_anisotropy_field)) > 0 else 1
+        u, phi = np.linspace(0, 1, RINGS + 1), np.linspace(0, 2 * np.pi, sectors + 1)
+        z = 1 - u**2
+        r = np.sqrt(1 - z**2)
+        axial = t.anisotropy_field * z**2 / 2 + self.side * t.field[2] * z
+        bound = np.maximum(axial[:-1], axial[1:])
+        if t.anisotropy_field != 0:  # the extreme of the parabola, where it lies inside a ring
+            top = np.clip(-self.side * t.field[2] / t.anisotropy_field, z[1:], z[:-1])
+            bound = np.maximum(bound, t.anisotropy_field * top**2 / 2 + self.side * t.field[2] * top)
+        cosine, sine = _range(np.cos, phi, 0.0), _range(np.sin, phi, np.pi / 2)
+        bound = bound[:, None] + np.zeros(sectors)
+        for field, (low, high) in ((t.field[0], cosine), (t.field[1], sine)):
+            bound += np.max([field * R[:, None] * c for R in (r[:-1], r[1:]) for c in (low, high)], axis=0)
+        squares = np.array([R[:, None] ** 2 * c**2 for R in (r[:-1], r[1:]) for c in cosine])
+        straddles = cosine[0] * cosine[1] < 0
+        smallest = np.where(straddles, 0.0, squares.min(axis=0))
+        bound += (
+            t.in_plane_anisotropy_field / 2 * np.where(t.in_plane_anisotropy_field > 0, squares.max(axis=0), smallest)
+        )
+        bound *= t.energy_scale
+        area = np.diff(-z)[:, None] * np.diff(phi)
+        weight = area * np.exp(bound - bound.max())
+        return u, phi, bound, np.cumsum(weight.ravel()) / weight.sum()
+
+    def sample(self, count: int, *, seed: int, chunk: int) -> Array:
+        """Draw `count` magnetisations, (count, 3), with the generator of (seed, chunk)."""
+        random = generator(seed, "start", chunk)
+        u, phi, bound, cumulative = self._cells
+        kept: list[Array] = []
+        while sum(map(len, kept)) < count:
+            n = 2 * count
+            cell = np.minimum(np.searchsorted(cumulative, random.random(n), side="right"), cumulative.size - 1)
+            ring, sector = np.divmod(cell, phi.size - 1)
+            z = 1 - (u[ring] ** 2 + (u[ring + 1] ** 2 - u[ring] ** 2) * random.random(n))
+            angle = phi[sector] + (phi[sector + 1] - phi[sector]) * random.random(n)
+            r = np.sqrt(1 - z**2)
+            m = np.stack([r * np.cos(angle), r * np.sin(angle), self.side * z], axis=1)
+            log_ratio = self.log_density(m) - bound[ring, sector]
+            kept.append(m[np.log(1 - random.random(n)) < log_ratio])
+        return np.concatenate(kept)[:count]
+
+
+def _range(function: np.ufunc, phi: Array, peak: float) -> tuple[Array, Array]:
+    """Smallest and largest value of cos or sin in each sector; `peak` is where it is 1."""
+    ends = function(phi[:-1]), function(phi[1:])
+    low, high = np.minimum(*ends), np.maximum(*ends)
+
+    def inside(angle: float) -> NDArray[np.bool_]:
+        return (np.floor((phi[1:] - angle) / (2 * np.pi)) > np.floor((phi[:-1] - angle) / (2 * np.pi))) | np.isclose(
+            np.mod(phi[:-1] - angle, 2 * np.pi), 0.0
+        )
+
+    return np.where(inside(peak + np.pi), -1.0, low), np.where(inside(peak), 1.0, high)

@@ -1,0 +1,171 @@
+"""A write cut into time steps: how long a step may be, and the coefficients that the macrospin kernels need of each."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from mtjsim.checks import Array, Direction
+from mtjsim.device import MTJ
+from mtjsim.pulse import Pulse
+from mtjsim.torques import Torque, torque_of
+from mtjsim.transport import conductance_terms, is_heated, vcma_slope
+
+BYTES_MEAN, BYTES_VARIANCE = 510.0, (256.0**2 - 1) / 3  # of the sum of four random bytes, the thermal increment
+FINEST_ANGLE = 0.1  # rotation in one step [rad] that `time_step=None` chooses
+COARSEST_ANGLE = 0.5  # beyond, a step is refused
+MOST_STEPS = 20_000_000
+
+
+@dataclass(frozen=True)
+class StepTable:
+    """A write cut into steps, each with what the kernels need of it.
+
+    Attributes
+    ----------
+    rows : (n, 5) array
+        rate dt/2 [1/T] and noise; then `lowered` (B_k - B_k(V)) [T], a_0 and a_1 [T]; or, if `coupled`, signed level
+        [A or V] and dt [s].
+    constants : (11,) array
+        Static field, B_k, B_k2 [T], lambda, p, alpha, beta.
+    circuit : (13,) array or None
+        What couples bias, current and temperature to the trajectory; None where nothing does.
+    edges : (n + 1,) array
+        Times [s].
+    time_step : float
+        Largest step [s].
+    """
+
+    rows: Array
+    constants: Array
+    circuit: Array | None
+    edges: Array
+    time_step: float
+
+    def cut(self, first: int, last: int) -> "StepTable":
+        """Return the steps first, ..., last - 1 as a table of their own."""
+        edges = self.edges[first : last + 1]
+        return StepTable(self.rows[first:last], self.constants, self.circuit, edges, self.time_step)
+
+
+def choose_time_step(
+    torque: Torque, device: MTJ, pulse: Pulse, temperature: float, time_step: float | None
+) -> tuple[float, float]:
+    """Time step [s] for a write, and the fastest rotation rate [rad/s] that decides it.
+
+    Without a `time_step` the magnetisation turns by at most `FINEST_ANGLE` in a step.
+
+    Raises
+    ------
+    ValueError
+        If the given step lets it turn by more than `COARSEST_ANGLE`, or the write takes more than `MOST_STEPS` steps.
+    """
+    current, lowered = pulse.peak, 0.0
+    if pulse.drive == "voltage":
+        lowered = abs(vcma_slope(device, temperature) * pulse.peak)
+        g0, g1 = conductance_terms(device, pulse.peak)
+        current *= (g0 + g1) if device.channel_resistance is None else 1 / device.channel_resistance
+    elif device.vcma_coefficient != 0 and device.channel_resistance is None:
+        lowered = abs(vcma_slope(device, temperature) * pulse.peak) * device.resistance_ap
+    fastest = torque.fastest(current, lowered)
+    chosen = FINEST_ANGLE / fastest if time_step is None else time_step
+    if chosen * fastest > COARSEST_ANGLE:
+        raise ValueError(
+            f"time_step must be <= {COARSEST_ANGLE / fastest:.3g} s, got {chosen:g}: the magnetisation precesses at up "
+            f"to {fastest / (2 * math.pi) / 1e9:.3g} GHz here, and a step would turn it by {chosen * fastest:.2g} rad. "
+            f"Leave time_step out for {FINEST_ANGLE / fastest:.2g} s."
+        )
+    if pulse.duration / chosen > MOST_STEPS:
+        raise ValueError(
+            f"the write takes {pulse.duration / chosen:.3g} steps of {chosen:.2g} s, more than {MOST_STEPS:g}: "
+            "trajectories resolve the precession. For rare or slow events use write_error_rate, read_disturb_rate or "
+            "retention_failure_rate."
+        )
+    return chosen, fastest
+
+
+def step_table(
+    device: MTJ,
+    pulse: Pulse,
+    *,
+    direction: Direction,
+    temperature: float,
+    time_step: float | None = None,
+    energy: bool = False,
+) -> StepTable:
+    """Cut a pulse into steps that end at its breakpoints; raises as `choose_time_step`.
+
+    Parameters
+    ----------
+    device, pulse, direction, temperature, time_step
+        Of the write.
+    energy : bool
+        Whether the joules of each trajectory are wanted.
+    """
+    torque = torque_of(device, temperature)
+    largest, _ = choose_time_step(torque, device, pulse, temperature, time_step)
+    dts, levels, edges = [], [], [np.zeros(1)]
+    for t0, t1, a, b in pulse.segments:
+        n = max(1, math.ceil((t1 - t0) / largest * (1 - 1e-12)))
+        part = (np.arange(n) + 0.5) / n
+        dts.append(np.full(n, (t1 - t0) / n))
+        levels.append(a + (b - a) * part)
+        edges.append(t0 + (t1 - t0) * np.arange(1, n + 1) / n)
+    dt, level = np.concatenate(dts), pulse.sign(direction) * np.concatenate(levels)
+    rows = np.zeros((dt.size, 5))
+    rows[:, 0] = torque.rate * dt / 2
+    circuit = None
+    if energy or is_coupled(device, pulse):  # the laws of temperature are then the kernel's
+        torque = torque_of(device, device.reference_temperature)
+        circuit = _circuit(device, pulse, temperature, torque)
+        rows[:, 2], rows[:, 3] = level, dt
+    else:
+        rows[:, 2:] = _drive_terms(device, pulse, temperature, torque, level)
+    rows[:, 1] = np.sqrt(2 * torque.diffusion * dt / BYTES_VARIANCE) / 2
+    fields = (*torque.field, torque.anisotropy_field, torque.in_plane_anisotropy_field)
+    constants = np.array([*fields, torque.asymmetry, *torque.polarizer, torque.damping, torque.field_like_ratio])
+    return StepTable(rows, constants, circuit, np.concatenate(edges), largest)
+
+
+def _drive_terms(device: MTJ, pulse: Pulse, temperature: float, torque: Torque, level: Array) -> Array:
+    """Columns `lowered`, a_0, a_1 [T] of each step, from signed levels; (n, 3)."""
+    out = np.zeros((level.size, 3))
+    if pulse.drive == "current":
+        out[:, 1] = torque.per_ampere * level
+    elif device.channel_resistance is not None:
+        out[:, 1] = torque.per_ampere * level / device.channel_resistance
+    else:
+        values, where = np.unique(level, return_inverse=True)
+        terms = np.array([conductance_terms(device, V) for V in values])
+        out[:, 0] = vcma_slope(device, temperature) * level
+        out[:, 1:] = torque.per_ampere * level[:, None] * terms[where]
+    return out
+
+
+def is_coupled(device: MTJ, pulse: Pulse) -> bool:
+    """Whether bias or temperature depend on the trajectory in a way that is not linear in m_z."""
+    by_bias = pulse.drive == "current" and device.vcma_coefficient != 0 and device.channel_resistance is None
+    return by_bias or is_heated(device)
+
+
+def _circuit(device: MTJ, pulse: Pulse, temperature: float, at_reference: Torque) -> Array:
+    heated = is_heated(device)
+    R_th = (math.inf if device.thermal_resistance is None else device.thermal_resistance) if heated else 0.0
+    C_th = (device.thermal_capacity or 0.0) if heated else 0.0
+    return np.array(
+        [
+            1 / device.resistance_p,
+            device.tunnel_magnetoresistance,
+            device.tmr_half_voltage or math.inf,
+            0.0 if device.vcma_coefficient == 0 else vcma_slope(device, device.reference_temperature),
+            at_reference.per_ampere,
+            float(pulse.drive == "voltage"),
+            device.channel_resistance or 0.0,
+            R_th,
+            C_th,
+            temperature,
+            device.reference_temperature,
+            device.curie_temperature or math.inf,
+            device.anisotropy_exponent,
+        ]
+    )
