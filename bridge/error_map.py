@@ -7,7 +7,8 @@ from numpy.typing import ArrayLike
 
 from mtjsim.checks import DIRECTIONS, checked_array
 from mtjsim.device import MTJ
-from mtjsim.switching import dissipated_energy, write_error_rate
+from mtjsim.energy import dissipated_energy
+from mtjsim.switching import write_error_rate
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -10,7 +10,8 @@ from typing import Any
 
 from mtjsim.checks import Direction, checked_number, checked_ramps
 from mtjsim.device import MTJ
-from mtjsim.switching import dissipated_energy, write_error_rate
+from mtjsim.energy import dissipated_energy
+from mtjsim.switching import write_error_rate
 
 DIRECTION_OF_BIT: dict[int, Direction] = {0: "ap_to_p", 1: "p_to_ap"}
 

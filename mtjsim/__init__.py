@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from mtjsim.counts import ErrorCount
 from mtjsim.device import MTJ, effective_anisotropy_field
+from mtjsim.energy import dissipated_energy
 from mtjsim.presets import DeviceFile, list_presets, load_device, load_preset, preset_file, save_device
 from mtjsim.pulse import Pulse
-from mtjsim.switching import dissipated_energy, switching_probability, write_error_rate
+from mtjsim.switching import switching_probability, write_error_rate
 from mtjsim.transport import junction_resistance
 from mtjsim.units import to_si
 

@@ -26,10 +26,10 @@ def tail_probability(write: AxialWrite, plateaus: Array, *, method: str = "auto"
     if method == "finite_volume":
         return _finite_volume(write, plateaus, tail)
     longest = max(float(plateaus.max()), 1e-9)
-    strongest = write.drive / (1 - abs(write.asymmetry))
+    strongest = abs(write.drive) / (1 - abs(write.asymmetry))
     size = basis_size(write, FULL_SPHERE, ABSOLUTE)
     if (
-        max(longest, write.rise_time, write.relax_time) > LONGEST_SPECTRAL
+        max(longest, *(duration for duration, _, _ in write.before + write.after), 0.0) > LONGEST_SPECTRAL
         or strongest > STRONGEST_SPECTRAL
         or size > LARGEST_BASIS
     ):
@@ -63,7 +63,7 @@ def _stayed(write: AxialWrite, plateaus: Array, longest: float) -> tuple[Array, 
     if wall is not None:
         log_survival = SpectralSolver(write, wall).log_survival(longest)
         stayed = np.exp(np.minimum(log_survival(plateaus), 0.0))  # cut what rounding adds to 1
-        if write.drives_everywhere() and write.rise_time == write.relax_time == 0.0:
+        if write.drives_everywhere() and not write.before and not write.after:
             # what returns is in equilibrium with the other well long before it can be compared with what stayed
             stayed = stayed + (1 - stayed) * write.stationary_ratio()
             exact = np.isfinite(stayed)

@@ -21,7 +21,7 @@ import numpy as np
 from numba import njit
 from scipy.special import exprel, roots_legendre
 
-from mtjsim.reduced import Array, AxialWrite
+from mtjsim.reduced import Array, AxialWrite, Piece
 
 CELLS = (1600, 12800)  # fewest and most of the coarser mesh; the finer has twice as many
 CELL_PECLET = 0.5  # 2 Delta |G| h, change of log density across a cell of the coarser mesh
@@ -107,11 +107,8 @@ def _richardson_in_step(logs: Array) -> tuple[Array, Array]:
 def _solve_grid(write: AxialWrite, plateaus: Array, cells: int, coarsest: int, refined: int) -> Array:
     """Log of (stayed, switched), (2, k), on one mesh, with `refined` times the steps of the coarsest grid."""
     mass = _starting_masses(write, cells)
-    ramp_steps = refined * time_steps(write, write.rise_time)
-    relax_steps = refined * time_steps(write, write.relax_time)
-    ramp = [(k + 1) / ramp_steps for k in range(ramp_steps)] if write.rise_time > 0 else []
-    for a in ramp:  # implicit: the current at the end of the step
-        _march(mass, *hopping_rates(write, a * write.drive, cells), write.rise_time / ramp_steps, 1)
+    for piece in write.before:
+        _march_piece(mass, write, piece, cells, refined)
     out = np.empty((2, len(plateaus)))
     up, down = hopping_rates(write, write.drive, cells)
     before = 0.0
@@ -121,17 +118,25 @@ def _solve_grid(write: AxialWrite, plateaus: Array, cells: int, coarsest: int, r
             share = refined * max(LEAST_SHARE, int(np.ceil(coarsest * span / plateaus.max())))
             _march(mass, up, down, span / share, share)
             before = plateaus[k]
-        final = mass
-        if ramp or write.relax_time > 0:
-            final = mass.copy()
-            for a in ramp:
-                _march(final, *hopping_rates(write, (1 - a) * write.drive, cells), write.rise_time / ramp_steps, 1)
-            if write.relax_time > 0:
-                _march(final, *hopping_rates(write, 0.0, cells), write.relax_time / relax_steps, relax_steps)
+        final = mass.copy() if write.after else mass
+        for piece in write.after:
+            _march_piece(final, write, piece, cells, refined)
         half = cells // 2
         with np.errstate(divide="ignore"):
             out[:, k] = np.log(final[half:].sum()), np.log(final[:half].sum())
     return out
+
+
+def _march_piece(mass: Array, write: AxialWrite, piece: Piece, cells: int, refined: int) -> None:
+    """Advance `mass` in place over one linear piece of the pulse; implicit: the level at the end of each step."""
+    duration, a, b = piece
+    steps = refined * time_steps(write, duration)
+    if a == b:
+        _march(mass, *hopping_rates(write, a * write.drive, cells), duration / steps, steps)
+        return
+    for k in range(steps):
+        level = a + (b - a) * ((k + 1) / steps)
+        _march(mass, *hopping_rates(write, level * write.drive, cells), duration / steps, 1)
 
 
 def _starting_masses(write: AxialWrite, cells: int) -> Array:

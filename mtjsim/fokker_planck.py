@@ -35,7 +35,7 @@ from scipy.linalg import expm
 from scipy.special import eval_jacobi, roots_legendre
 from threadpoolctl import ThreadpoolController
 
-from mtjsim.reduced import Array, AxialWrite
+from mtjsim.reduced import Array, AxialWrite, Piece
 
 FULL_SPHERE = -1.0
 WALLS = (-0.15, -0.3, -0.45, -0.6, -0.75, -0.9)  # where an absorbing wall may stand, nearest first
@@ -51,9 +51,10 @@ class Basis:
     `diffusion`, `uniform`, `linear` and `torque` are (n, n): the parts of A with 1/(2 Delta), H, 1 and -i in front.
     `project` (n, q) turns a density sampled at the q nodes `y` of [0, 1] into coefficients; `weights` (q,) integrates
     it. `trial` (n, k) holds the trial functions at the k nodes `y_all` of the whole interval, with weights
-    `weights_all`.
+    `weights_all`. `flux` (n, k) tests a drift sampled at the k nodes.
     """
 
+    flux: Array
     diffusion: Array
     uniform: Array
     linear: Array
@@ -68,8 +69,8 @@ class Basis:
 
 
 @lru_cache(maxsize=64)
-def build_basis(size: int, wall: float, asymmetry: float) -> Basis:
-    """Assemble the matrices of `size` polynomials on [wall, 1]."""
+def build_basis(size: int, wall: float, asymmetry: float, rational: bool = False) -> Basis:
+    """Assemble the matrices of `size` polynomials on [wall, 1]; `rational` if the drift is no polynomial."""
     b = int(wall > FULL_SPHERE)
     half = (1.0 - wall) / 2
 
@@ -83,7 +84,7 @@ def build_basis(size: int, wall: float, asymmetry: float) -> Basis:
             return test, slope, test, slope
         return test, slope, (1 + x) * test, test + (1 + x) * slope
 
-    quadrature = size + 8 if asymmetry == 0.0 else 2 * size + 64  # 1/(1 + L y) is no polynomial
+    quadrature = 2 * size + 64 if rational or asymmetry != 0.0 else size + 8  # 1/(1 + L y) is no polynomial
     x, w = roots_legendre(quadrature)
     y_all = wall + (1 + x) * half
     _, test_slope, trial, trial_slope = polynomials(x)
@@ -97,6 +98,7 @@ def build_basis(size: int, wall: float, asymmetry: float) -> Basis:
     y, weights = (1 + x_start) / 2, w_start / 2
     test_start, _, trial_start, _ = polynomials((y - wall) / half - 1)
     return Basis(
+        flux=flux,
         diffusion=diffusion,
         uniform=flux @ trial.T,
         linear=(flux * y_all) @ trial.T,
@@ -201,25 +203,35 @@ class SpectralSolver:
         self, write: AxialWrite, wall: float, resolution: float = RELATIVE, ramp_steps: float | None = None
     ) -> None:
         self.write = write
-        self.basis = build_basis(basis_size(write, wall, resolution), wall, write.asymmetry)
+        size = basis_size(write, wall, resolution)
+        self.basis = build_basis(size, wall, write.asymmetry, write.conduction is not None)
         still = self.basis.diffusion / (2 * write.thermal_stability) + self.basis.linear
         self._still = still + write.field * self.basis.uniform
-        self._ramp = self._ramp_factors(RAMP_STEPS if ramp_steps is None else ramp_steps)
+        self._density = RAMP_STEPS if ramp_steps is None else ramp_steps
+        self._before = [factor for piece in write.before for factor in self._factors(piece)]
+        if write.rise_time > 0 and not write.shape:  # the fall mirrors the rise
+            rest = [factor for piece in write.after[1:] for factor in self._factors(piece)]
+            self._after = [*reversed(self._before), *rest]
+        else:
+            self._after = [factor for piece in write.after for factor in self._factors(piece)]
 
     def generator(self, drive: float) -> Array:
         """Return A at a given drive, (n, n)."""
-        return self._still - drive * self.basis.torque
+        if self.write.conduction is None or drive == 0:
+            return self._still - drive * self.basis.torque
+        b, G = self.basis, self.write.force(self.basis.y_all, drive)
+        return b.diffusion / (2 * self.write.thermal_stability) + (b.flux * G) @ b.trial.T
 
-    def _ramp_factors(self, density: float) -> list[tuple[float, float, Array]]:
-        """Rising ramp: (relative current a, int a^2 dtau, propagator) of each half step; the fall is its mirror."""
-        if self.write.rise_time == 0.0:
-            return []
-        steps = max(4, int(np.ceil(density * (self.write.drive * self.write.rise_time) ** 0.6)))
-        step = self.write.rise_time / steps
-        levels = [(k + part) / steps for k in range(steps) for part in (1 / 6, 5 / 6)]
-        edges = np.arange(2 * steps + 1) / (2 * steps)
-        heats = self.write.rise_time * np.diff(edges**3) / 3
-        propagators = [expm(self.generator(a * self.write.drive) * (step / 2)) for a in levels]
+    def _factors(self, piece: Piece) -> list[tuple[float, float, Array]]:
+        """One linear piece as (level a, int a^2 dtau, propagator) of each half step; a level piece is one step."""
+        duration, a, b = piece
+        if a == b:
+            return [(a, a * a * duration, expm(self.generator(a * self.write.drive) * duration))]
+        steps = max(4, int(np.ceil(self._density * (abs((b - a) * self.write.drive) * duration) ** 0.6)))
+        levels = [a + (b - a) * (k + part) / steps for k in range(steps) for part in (1 / 6, 5 / 6)]
+        edges = a + (b - a) * np.arange(2 * steps + 1) / (2 * steps)
+        heats = duration * np.diff(edges**3) / (3 * (b - a))
+        propagators = [expm(self.generator(x * self.write.drive) * (duration / steps / 2)) for x in levels]
         return list(zip(levels, heats.tolist(), propagators, strict=True))
 
     def start(self) -> Array:
@@ -229,16 +241,14 @@ class SpectralSolver:
 
     def _after_rise(self) -> Array:
         c = self.start()
-        for _, _, step in self._ramp:
+        for _, _, step in self._before:
             c = step @ c
         return c
 
     def _survival_functional(self) -> Array:
         """Row (n,): mass on y > 0 after fall and relaxation from the coefficients at the plateau's end."""
         row = self.basis.survive
-        if self.write.relax_time > 0:
-            row = row @ expm(self.generator(0.0) * self.write.relax_time)
-        for _, _, step in self._ramp:  # the falling ramp's factors from last to first
+        for _, _, step in reversed(self._after):
             row = row @ step
         return row
 
@@ -249,14 +259,14 @@ class SpectralSolver:
     def dissipation(
         self, longest_plateau: float, resistance: Callable[[Array, float], Array]
     ) -> Callable[[Array], Array]:
-        """Time integral of a^2 <R>, a the relative current: mean Joule energy over I^2 tau_D, for each plateau length.
+        """Time integral of a^2 <R>, a the level: mean Joule energy over I^2 tau_D, for each plateau length.
 
         Parameters
         ----------
         longest_plateau : float
             Longest plateau that will be asked for, in units of tau_D.
-        resistance : function of (y, relative current)
-            R at the nodes.
+        resistance : function of (y, level)
+            R at the nodes (G, if a voltage is imposed: then the energy is over V^2 tau_D).
 
         Returns
         -------
@@ -268,14 +278,14 @@ class SpectralSolver:
 
         rise, c = 0.0, self.start()
         fall = np.zeros_like(c)
-        for a, heat, step in self._ramp:
+        for a, heat, step in self._before:
             before, c = c, step @ c
             rise += heat * float(row(a) @ (before + c)) / 2
-        for a, heat, step in self._ramp:  # last factor of the fall first
-            here = heat / 2 * row(a)
+        for a, heat, step in reversed(self._after):
+            here = heat / 2 * row(a) if heat else 0.0
             fall = (fall + here) @ step + here
         plateau = self._evolve(row(1.0), c, longest_plateau, logarithm=False)
-        end = self._evolve(fall, c, longest_plateau, logarithm=False) if self._ramp else None
+        end = self._evolve(fall, c, longest_plateau, logarithm=False) if self._after else None
         return lambda time: rise + plateau.integral(time) + (end(time) if end else 0.0)
 
     def _evolve(self, row: Array, c: Array, longest: float, *, logarithm: bool) -> Evolution:
@@ -311,7 +321,7 @@ class SpectralSolver:
 
 def first_step(write: AxialWrite, longest: float) -> tuple[float, int]:
     """Step of the first octave, which resolves the start, and number of octaves that end at `longest`."""
-    start = 0.2 / (1.0 + write.drive)
+    start = 0.2 / (1.0 + abs(write.drive))
     octaves = max(1, int(np.ceil(np.log2(1 + longest / start))))
     return longest / (STEPS_PER_OCTAVE * (2.0**octaves - 1)), octaves
 
@@ -341,11 +351,12 @@ def returning_mass(write: AxialWrite, wall: float, plateau: float) -> Returning:
     other well, at 4 sqrt(Delta) tau_D^-1 times the Boltzmann factor, well above Brown's prefactor sqrt(Delta / pi).
     """
     y = np.linspace(-1.0, 0.0, 401)
-    phases = [(write.drive, plateau)]
-    if write.rise_time > 0:
-        phases += [(0.5 * write.drive, write.rise_time), (0.0, 0.25 * write.rise_time)]
-    if write.relax_time > 0:
-        phases.append((0.0, write.relax_time))
+    phases = [] if write.shape else [(write.drive, plateau)]
+    for duration, a, b in {*write.before, *write.after}:
+        weakest = a if abs(a) < abs(b) else b
+        phases.append(((a + b) / 2 * write.drive, duration))
+        if a != b:
+            phases.append((weakest * write.drive, 0.25 * duration))
     excursion = activation = 0.0
     for drive, duration in phases:
         log_p = write.log_equilibrium(y, drive)

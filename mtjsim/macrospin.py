@@ -108,73 +108,66 @@ def _march(m, words, steps, constants):
 
 
 @njit(inline="always")
-def _bias(level, z, is_voltage, G_p, tmr, half):
-    # bias and current of the junction; V G(V) = I rises with V, and Newton from above converges
-    if is_voltage:
-        v2 = (level / half) ** 2
-        return level, level * G_p * ((1 + z) / 2 + (1 - z) / 2 * (1 + v2) / (1 + v2 + tmr))
-    V = level / (G_p * ((1 + z) / 2 + (1 - z) / 2 / (1 + tmr)))
-    for _ in range(4):
-        v2 = (V / half) ** 2
-        down = 1 / (1 + v2 + tmr)
-        G = G_p * ((1 + z) / 2 + (1 - z) / 2 * (1 + v2) * down)
-        V -= (V * G - level) / (G + G_p * (1 - z) * tmr * v2 * down * down)
-    return V, level
+def _circuit(z, V, level, imposed_voltage, G_p, tmr, half):
+    # bias and current at m_z; under an imposed current V G(V) = I by Newton from the last bias
+    if imposed_voltage > 0:
+        V = level
+    else:
+        for _ in range(2):
+            v2 = V * V / (half * half)
+            down = 1 / (1 + v2 + tmr)
+            G = G_p * ((1 + z) / 2 + (1 - z) / 2 * (1 + v2) * down)
+            V -= (V * G - level) / (G + G_p * (1 - z) * tmr * v2 * down * down)
+    v2 = V * V / (half * half)
+    return V, V * G_p * ((1 + z) / 2 + (1 - z) / 2 * (1 + v2) / (1 + v2 + tmr))
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
-def _march_coupled(m, words, steps, constants, circuit, heat):
-    """As `_march`, with bias, current, temperature and energy of every trajectory; `heat` (2, LANES): T, joules.
+def _march_coupled(m, words, steps, constants, circuit, laws, state):
+    """As `_march`, with bias, current, temperature and energy of every trajectory; `state` (3, LANES): T, joules, V.
 
-    Circuit and temperature of a step are those of its beginning: they vary on the scale of the reversal, not of the
-    precession.
+    The current and power of a step are those of its predicted middle. `laws` is None, or T_c and the exponent of B_k.
     """
     X, Y, Z = m[0], m[1], m[2]
     A, B, C, D = words[0], words[1], words[2], words[3]
-    T, E = heat[0], heat[1]
+    T, E, bias = state[0], state[1], state[2]
     bx, by, bz, bk, bk2, asymmetry, px, py, pz, alpha, beta = constants[:11]
-    G_p, tmr, half, slope, per_ampere, is_voltage, channel = circuit[:7]
-    R_th, C_th, ambient, T_ref, T_c, exponent = circuit[7:13]
-    bloch = 1 - (T_ref / T_c) ** 1.5
+    G_p, tmr, half, slope, per_ampere, imposed_voltage, T_ref = circuit[:7]
     for k in range(steps.shape[0]):
         h, noise, level, dt = steps[k, 0], steps[k, 1], steps[k, 2], steps[k, 3]
-        cooling = 0.0 if C_th == 0.0 else math.exp(-dt / (R_th * C_th))
+        keeps, warms, ambient = steps[k, 4], steps[k, 5], steps[k, 6]
+        hx, hy, hz = h * bx, h * by, h * bz
         for j in range(LANES):
             w0, a, b, c, d = _next_word(A[j], B[j], C[j], D[j])
             w1, a, b, c, d = _next_word(a, b, c, d)
             w2, a, b, c, d = _next_word(a, b, c, d)
             A[j], B[j], C[j], D[j] = a, b, c, d
-            x, y, z = X[j], Y[j], Z[j]
-            if channel > 0:
-                I = level / channel if is_voltage > 0 else level
-                V, power = 0.0, I * I * channel
-            else:
-                V, I = _bias(level, z, is_voltage > 0, G_p, tmr, half)
-                power = V * I
-            E[j] += power * dt
-            if math.isinf(R_th):  # adiabatic
-                T[j] += power * dt / C_th
-            else:
-                T_end = ambient + R_th * power
-                T[j] = T_end + (T[j] - T_end) * cooling
             Ms, B_k = 1.0, 1.0  # over their values at T_ref
-            if math.isfinite(T_c):
-                t = min(T[j] / T_c, 0.999)
-                Ms = (1 - t * math.sqrt(t)) / bloch
-                B_k = Ms ** (exponent - 1)
-            kick = noise * math.sqrt(T[j] / T_ref / Ms)
+            if laws is not None:
+                t, t_ref = min(T[j] / laws[0], 0.999), T_ref / laws[0]
+                Ms = (1 - t * math.sqrt(t)) / (1 - t_ref * math.sqrt(t_ref))
+                B_k = Ms ** (laws[1] - 1)
+            kick = noise * math.sqrt(T[j] / (T_ref * Ms))
             tx = (_sum_of_bytes(w0) - BYTES_MEAN) * kick
             ty = (_sum_of_bytes(w1) - BYTES_MEAN) * kick
             tz = (_sum_of_bytes(w2) - BYTES_MEAN) * kick
-            hx, hy, hz, hk, hk2 = h * bx, h * by, h * bz, h * (bk * B_k - slope * V / Ms), h * bk2 * B_k
-            amplitude = h * per_ampere * I / Ms
-            s = amplitude / (1 + asymmetry * (x * px + y * py + z * pz))
-            wx, wy, wz = rotation(x, y, z, hx + hk2 * x, hy, hz + hk * z, s, px, py, pz, alpha, beta)
+            x, y, z, V = X[j], Y[j], Z[j], bias[j]
+            hk, hk2, lower, kappa = h * bk * B_k, h * bk2 * B_k, h * slope / Ms, h * per_ampere / Ms
+            V, I = _circuit(z, V, level, imposed_voltage, G_p, tmr, half)
+            s = kappa * I / (1 + asymmetry * (x * px + y * py + z * pz))
+            Bz = hz + (hk - lower * V) * z
+            wx, wy, wz = rotation(x, y, z, hx + hk2 * x, hy, Bz, s, px, py, pz, alpha, beta)
             wx, wy, wz = wx + tx, wy + ty, wz + tz
             u, v, w = x + (wy * z - wz * y), y + (wz * x - wx * z), z + (wx * y - wy * x)
-            s = amplitude / (1 + asymmetry * (u * px + v * py + w * pz))
-            wx, wy, wz = rotation(u, v, w, hx + hk2 * u, hy, hz + hk * w, s, px, py, pz, alpha, beta)
-            X[j], Y[j], Z[j] = _cayley(x, y, z, wx + tx, wy + ty, wz + tz)
+            V, I = _circuit(w, V, level, imposed_voltage, G_p, tmr, half)
+            s = kappa * I / (1 + asymmetry * (u * px + v * py + w * pz))
+            Bz = hz + (hk - lower * V) * w
+            wx, wy, wz = rotation(u, v, w, hx + hk2 * u, hy, Bz, s, px, py, pz, alpha, beta)
+            wx, wy, wz = wx + tx, wy + ty, wz + tz
+            X[j], Y[j], Z[j] = _cayley(x, y, z, wx, wy, wz)
+            bias[j] = V
+            E[j] += V * I * dt
+            T[j] = T[j] * keeps + warms * V * I + ambient
 
 
 # ---- ensembles -------------------------------------------------------------------------------------------------------
@@ -190,13 +183,13 @@ class Ensemble:
         Magnetisations.
     words : (blocks, 4, LANES) array of uint32
         Generator states.
-    heat : (blocks, 2, LANES) array
-        Temperature [K] and dissipated energy [J] of each, kept up to date where a table is coupled.
+    state : (blocks, 3, LANES) array
+        Temperature [K], dissipated energy [J] and bias [V] of each, kept up to date where a table is coupled.
     """
 
     m: NDArray[Any]
     words: NDArray[np.uint32]
-    heat: Array
+    state: Array
 
     @classmethod
     def start(
@@ -204,16 +197,18 @@ class Ensemble:
     ) -> "Ensemble":
         """One chunk of trajectories, from the exact Boltzmann law."""
         m = law.sample(CHUNK, seed=seed, chunk=chunk).T.reshape(3, BLOCKS, LANES).transpose(1, 0, 2)
-        heat = np.zeros((BLOCKS, 2, LANES))
-        heat[:, 0] = temperature
+        state = np.zeros((BLOCKS, 3, LANES))
+        state[:, 0] = temperature
         words = lane_states(seed, "thermal", chunk, BLOCKS, LANES)
-        return cls(np.ascontiguousarray(m, dtype=PRECISIONS[precision]), words, heat)
+        return cls(np.ascontiguousarray(m, dtype=PRECISIONS[precision]), words, state)
 
     def advance(self, table: StepTable) -> None:
         """Take all steps of a table."""
         if table.circuit is not None:
             for b in range(len(self.m)):
-                _march_coupled(self.m[b], self.words[b], table.rows, table.constants, table.circuit, self.heat[b])
+                _march_coupled(
+                    self.m[b], self.words[b], table.rows, table.constants, table.circuit, table.laws, self.state[b]
+                )
             return
         rows, constants = table.rows.astype(self.m.dtype), table.constants.astype(self.m.dtype)
         for b in range(len(self.m)):
@@ -222,12 +217,12 @@ class Ensemble:
     @property
     def kelvins(self) -> Array:
         """Temperature of each trajectory [K]; (trajectories,)."""
-        return self.heat[:, 0].ravel().copy()
+        return self.state[:, 0].ravel().copy()
 
     @property
     def joules(self) -> Array:
         """Energy that each trajectory has dissipated [J]; (trajectories,)."""
-        return self.heat[:, 1].ravel().copy()
+        return self.state[:, 1].ravel().copy()
 
     @property
     def vectors(self) -> Array:

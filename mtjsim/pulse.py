@@ -168,6 +168,23 @@ class Pulse:
         pieces = pairwise(knots)
         return [(t0, t1, a, b) for (t0, a), (t1, b) in pieces if t1 > t0]
 
+    def as_trapezoid(self) -> tuple[float, float, float, float] | None:
+        """Return (level, pulse_width, rise_time, time at zero afterwards) if that is all there is to it, else None."""
+        pieces = self.segments
+        rest = 0.0
+        if len(pieces) > 1 and pieces[-1][2] == pieces[-1][3] == 0.0:
+            rest = pieces[-1][1] - pieces[-1][0]
+            pieces = pieces[:-1]
+        if len(pieces) == 1 and pieces[0][2] == pieces[0][3] >= 0:
+            return pieces[0][2], pieces[0][1], 0.0, rest
+        if len(pieces) in (2, 3):
+            (_, rise, zero, level), (start_fall, end, high, low) = pieces[0], pieces[-1]
+            flat = len(pieces) == 2 or pieces[1][2] == pieces[1][3] == level
+            even = np.isclose(end - start_fall, rise, rtol=1e-9, atol=0.0)
+            if zero == low == 0 and high == level > 0 and flat and even:
+                return level, start_fall, rise, rest
+        return None
+
     def at(self, time: ArrayLike) -> Array:
         """Level at `time` [s], any shape; after a jump at the jump, 0 outside."""
         t = np.asarray(time, dtype=float)

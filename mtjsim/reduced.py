@@ -7,24 +7,87 @@ Legend (physics as in Brown 1963 and Butler et al. 2012, IEEE Trans. Magn. 48, 4
     i     drive, (I / I_c0)(1 + alpha beta) >= 0, always out of the starting well
     H     s B_z / B_k, > 0 when the field favours the starting state
     L     s p_z lambda, spin-torque asymmetry seen from the starting state
+    a     level of the pulse relative to its plateau
 
     dP/dtau = d/dy { (1 - y^2) [ (1 / 2 Delta) dP/dy - G(y) P ] },    G(y) = y + H - i / (1 + L y)
 
-The starting well loses its stability at i = (1 + H)(1 + L).
+The starting well loses its stability at i = (1 + H)(1 + L). Where a voltage is imposed, or lowers the barrier, i and
+the coefficient of y depend on y: `Conduction`.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
+from numpy.polynomial import Chebyshev
 from numpy.typing import NDArray
 from scipy.integrate import simpson
 
 from mtjsim.checks import Direction
 from mtjsim.device import MTJ
+from mtjsim.pulse import Drive, Pulse
+from mtjsim.transport import is_heated, vcma_slope
 
 Array = NDArray[np.float64]
 MOST_STABLE = 1e4  # Delta: beyond, the start is narrower than any mesh
 STRONGEST = 100.0  # in I_c0: beyond, no mesh resolves the drift, and no macrospin describes the junction
+
+
+Piece = tuple[float, float, float]  # of a pulse: duration in tau_D, level at its start and end relative to the plateau
+
+
+@dataclass(frozen=True)
+class Conduction:
+    """How current and anisotropy follow the magnetisation; levels a are relative to the plateau.
+
+    Parameters
+    ----------
+    side : float
+        s: y = s m_z, and P conducts best.
+    tunnel_magnetoresistance : float
+        TMR_0.
+    bias : float
+        Of the P state at the plateau, over the half voltage V_h; 0 where the TMR does not depend on bias.
+    imposed : {"current", "voltage"}
+        What the driver holds.
+    softening : float
+        Part of B_k that the plateau's bias takes away (VCMA); the bias of the P state, if the current is imposed.
+    """
+
+    side: float
+    tunnel_magnetoresistance: float
+    bias: float
+    imposed: str
+    softening: float
+
+    def conductance(self, y: Array, bias: float | Array) -> Array:
+        """Over G_P at a bias over V_h; shape of `y`."""
+        toward_p, tmr = self.side * y, self.tunnel_magnetoresistance / (1 + np.square(bias))
+        return (1 + toward_p) / 2 + (1 - toward_p) / 2 / (1 + tmr)
+
+    def resistance(self, y: Array, level: float) -> Array:
+        """Over R_P at an imposed current; shape of `y`. Solves V = I R(y, V) by bisection."""
+        R_high = 1 / self.conductance(y, 0.0)
+        if self.bias == 0:
+            return R_high
+        low, high = np.ones_like(y), R_high
+        for _ in range(60):
+            middle = (low + high) / 2
+            above = middle * self.conductance(y, self.bias * level * middle) > 1
+            low, high = np.where(above, low, middle), np.where(above, middle, high)
+        return (low + high) / 2
+
+    def current(self, y: Array, level: float) -> Array:
+        """Return the current over that of the P state at the plateau; shape of `y`."""
+        if self.imposed == "current":
+            return np.full_like(y, level)
+        return level * self.conductance(y, self.bias * level)
+
+    def anisotropy(self, y: Array, level: float) -> Array:
+        """B_k under bias over B_k; shape of `y`."""
+        if self.softening == 0 or self.imposed == "voltage":
+            return np.full_like(y, 1 - self.softening * level)
+        return 1 - self.softening * level * self.resistance(y, level)
 
 
 @dataclass(frozen=True)
@@ -45,6 +108,10 @@ class AxialWrite:
         Duration of each linear ramp, in units of tau_D.
     relax_time : float
         Time at zero current before the state is judged, in units of tau_D.
+    shape : tuple of (duration, level, level)
+        Linear pieces of a pulse of any other shape; in place of the ramps, and before a plateau of length 0.
+    conduction : Conduction, optional
+        Where i or the anisotropy follow y; then `drive` is that of the P state at the plateau.
     """
 
     thermal_stability: float
@@ -53,13 +120,38 @@ class AxialWrite:
     asymmetry: float = 0.0
     rise_time: float = 0.0
     relax_time: float = 0.0
+    shape: tuple[Piece, ...] = ()
+    conduction: Conduction | None = None
+
+    @property
+    def before(self) -> tuple[Piece, ...]:
+        """Pieces of the pulse before its plateau."""
+        if self.shape:
+            return self.shape
+        return ((self.rise_time, 0.0, 1.0),) if self.rise_time > 0 else ()
+
+    @property
+    def after(self) -> tuple[Piece, ...]:
+        """Pieces after the plateau, the last one at zero current."""
+        fall = ((self.rise_time, 1.0, 0.0),) if self.rise_time > 0 and not self.shape else ()
+        return fall + (((self.relax_time, 0.0, 0.0),) if self.relax_time > 0 else ())
+
+    def level(self, drive: float) -> float:
+        """Drive relative to the plateau's."""
+        return drive / self.drive if self.drive else 0.0
 
     def force(self, y: Array, drive: float) -> Array:
         """G(y) at a given drive; shape of `y`."""
-        return y + self.field - drive / (1.0 + self.asymmetry * y)
+        if self.conduction is None:
+            return y + self.field - drive / (1.0 + self.asymmetry * y)
+        law, level = self.conduction, self.level(drive)
+        current = self.drive * law.current(y, level) if self.drive else 0.0
+        return law.anisotropy(y, level) * y + self.field - current / (1.0 + self.asymmetry * y)
 
     def log_equilibrium(self, y: Array, drive: float = 0.0) -> Array:
         """Log of the stationary density at a given drive, up to a constant: 2 Delta int G dy; shape of `y`."""
+        if self.conduction is not None and drive != 0:
+            return 2.0 * self.thermal_stability * _potential(self, drive)(y)
         if abs(self.asymmetry) > 1e-8:
             torque = np.log1p(self.asymmetry * y) / self.asymmetry
         else:  # the limit L -> 0, with its first correction
@@ -83,8 +175,15 @@ class AxialWrite:
         return np.exp(self.log_equilibrium(y) - self.log_equilibrium(np.ones(1)))
 
 
+@lru_cache(maxsize=256)
+def _potential(write: AxialWrite, drive: float) -> Chebyshev:
+    """Integral of G(y), 0 at y = 0, as a Chebyshev series on [-1, 1]: G is smooth, its poles beyond 1/|L|."""
+    degree = 64 if abs(write.asymmetry) < 0.5 else 256
+    return Chebyshev.interpolate(lambda y: write.force(y, drive), degree).integ(lbnd=0)
+
+
 def require_axisymmetric(device: MTJ) -> None:
-    """Raise ValueError, with the physics, unless the device is axisymmetric and all it declares is modelled here."""
+    """Raise ValueError, with the physics, unless the device is axisymmetric."""
     reasons = []
     if max(abs(device.stray_field[0]), abs(device.stray_field[1])) > 0:
         reasons.append(f"stray_field {device.stray_field} T has an in-plane part")
@@ -97,22 +196,33 @@ def require_axisymmetric(device: MTJ) -> None:
             f"the device is not axisymmetric: {'; '.join(reasons)}. Then m_z alone no longer decides the write, and "
             "the axisymmetric solvers would be wrong; a full-sphere solver is not part of this version."
         )
-    if device.vcma_coefficient != 0:
+
+
+def require_unheated(device: MTJ) -> None:
+    """Raise ValueError if the device heats itself: its temperature then follows each trajectory."""
+    if is_heated(device):
         raise ValueError(
-            f"vcma_coefficient is {device.vcma_coefficient:g} J/(V m), but a current-driven write does not model VCMA; "
-            "declare the device without it to leave the effect out knowingly."
-        )
-    if device.thermal_resistance is not None or device.thermal_capacity is not None:
-        raise ValueError(
-            "thermal_resistance or thermal_capacity is declared, but a current-driven write does not model "
-            "self-heating; declare the device without them and give the junction's own temperature instead."
+            "thermal_resistance or thermal_capacity is declared, so the temperature follows each trajectory, which a "
+            "Fokker-Planck solver of the magnetisation alone does not: use simulate_writes or rare_write_errors; or "
+            "declare the device without them and give the junction's own temperature."
         )
 
 
 def reduced_write(
-    device: MTJ, direction: Direction, current: float, temperature: float, rise_time: float, relax_time: float
+    device: MTJ,
+    direction: Direction,
+    level: float,
+    temperature: float,
+    rise_time: float,
+    relax_time: float,
+    imposed: Drive = "current",
+    polarity: Direction | None = None,
+    pulse: Pulse | None = None,
 ) -> tuple[AxialWrite, float]:
-    """Return the write in reduced units, and tau_D [s]; ValueError if only one state is stable at zero current."""
+    """Return the write in reduced units, and tau_D [s]; ValueError if only one state is stable at zero current.
+
+    Arguments as in `question.OneWrite`.
+    """
     sign = 1.0 if direction == "p_to_ap" else -1.0
     B_k = device.anisotropy_field_at(temperature)
     h = device.stray_field[2] / B_k
@@ -122,21 +232,22 @@ def reduced_write(
             f"stray_field z of {device.stray_field[2]:g} T exceeds the anisotropy field of {B_k:g} T at "
             f"{temperature:g} K: {lost} is not stable, so there is no bit to write."
         )
-    tau = device.characteristic_time(temperature)
-    symmetric = device.critical_current(direction, temperature)
-    asymmetry = sign * device.spin_torque_asymmetry * device.polarizer[2]
-    symmetric /= 1 + asymmetry
-    drive = current / symmetric * (1 + device.damping * device.field_like_ratio)
-    if drive < 0:
-        raise ValueError(
-            f"field_like_ratio of {device.field_like_ratio:g} turns the torque around: 1 + alpha beta must be > 0."
-        )
     stability = device.thermal_stability(temperature)
     if stability > MOST_STABLE:
         raise ValueError(
             f"the thermal stability must be <= {MOST_STABLE:g}, got {stability:.3g} at {temperature:g} K: is a length "
             "missing its unit, or the temperature too low for a thermal model?"
         )
+    tau = device.characteristic_time(temperature)
+    asymmetry = sign * device.spin_torque_asymmetry * device.polarizer[2]
+    symmetric = device.critical_current(direction, temperature) / (1 + asymmetry)
+    torque_ratio = 1 + device.damping * device.field_like_ratio
+    if torque_ratio <= 0:
+        raise ValueError(
+            f"field_like_ratio of {device.field_like_ratio:g} turns the torque around: 1 + alpha beta must be > 0."
+        )
+    current, conduction = _conduction(device, sign, level, temperature, imposed, polarity or direction)
+    drive = current / symmetric * torque_ratio
     if drive > STRONGEST:
         raise ValueError(
             f"current must be <= {STRONGEST:g} critical currents ({STRONGEST * symmetric:.3g} A here), got "
@@ -144,10 +255,37 @@ def reduced_write(
         )
     write = AxialWrite(
         thermal_stability=stability,
-        drive=drive,
+        drive=drive if polarity in (None, direction) else -drive,
         field=sign * h,
         asymmetry=asymmetry,
         rise_time=rise_time / tau,
         relax_time=relax_time / tau,
+        shape=_pieces(pulse, tau),
+        conduction=conduction,
     )
     return write, tau
+
+
+def _pieces(pulse: Pulse | None, tau: float) -> tuple[Piece, ...]:
+    if pulse is None:
+        return ()
+    return tuple(((t1 - t0) / tau, a / pulse.peak, b / pulse.peak) for t0, t1, a, b in pulse.segments)
+
+
+def _conduction(
+    device: MTJ, sign: float, level: float, temperature: float, imposed: Drive, polarity: Direction
+) -> tuple[float, Conduction | None]:
+    """Torque-carrying current of the P state at the plateau [A], and how it follows the magnetisation, if it does."""
+    if device.channel_resistance is not None:
+        return (level if imposed == "current" else level / device.channel_resistance), None
+    V = level if imposed == "voltage" else level * device.resistance_p
+    if level == 0 or (imposed == "current" and device.vcma_coefficient == 0):
+        return V / device.resistance_p, None
+    lowering = vcma_slope(device, temperature) * V / device.anisotropy_field_at(temperature)
+    return V / device.resistance_p, Conduction(
+        side=sign,
+        tunnel_magnetoresistance=device.tunnel_magnetoresistance,
+        bias=0.0 if device.tmr_half_voltage is None else V / device.tmr_half_voltage,
+        imposed=imposed,
+        softening=lowering if polarity == "ap_to_p" else -lowering,
+    )

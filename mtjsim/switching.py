@@ -1,33 +1,32 @@
-"""The front door: the probability that a write fails or succeeds, whatever the depth, and what it dissipates.
+"""The front door: the probability that a write fails or succeeds, whatever the depth.
 
-Arguments are checked and broadcast here, and equal writes share one solve; `reduced.py` turns them into reduced units,
-`axial.py` decides which solver answers.
+Arguments are checked and broadcast in `question.py`, and equal writes share one solve; `reduced.py` turns them into
+reduced units, `axial.py` decides which solver answers.
 """
-
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mtjsim.axial import LARGEST_BASIS, METHODS, tail_probability
-from mtjsim.checks import DIRECTIONS, Direction, checked_array, checked_choice, checked_number, checked_ramps
+from mtjsim.axial import METHODS, tail_probability
+from mtjsim.checks import Array, checked_choice
 from mtjsim.device import MTJ
-from mtjsim.fokker_planck import FULL_SPHERE, RAMP_STEPS_ENERGY, RELATIVE, SpectralSolver, basis_size, one_blas_thread
-from mtjsim.reduced import Array, reduced_write, require_axisymmetric
-from mtjsim.transport import junction_resistance
-
-LONGEST_ENERGY = 1e5  # in tau_D: the longest pulse whose dissipated energy is solved
+from mtjsim.fokker_planck import one_blas_thread
+from mtjsim.pulse import Pulse
+from mtjsim.question import Question
+from mtjsim.reduced import reduced_write, require_axisymmetric, require_unheated
 
 
 def write_error_rate(
     device: MTJ,
     *,
-    current: ArrayLike,
-    pulse_width: ArrayLike,
+    current: ArrayLike | None = None,
+    pulse_width: ArrayLike | None = None,
     direction: str | ArrayLike = "p_to_ap",
     temperature: ArrayLike = 300.0,
     rise_time: ArrayLike = 0.0,
     relax_time: ArrayLike = 0.0,
+    voltage: ArrayLike | None = None,
+    pulse: Pulse | None = None,
     method: str = "auto",
 ) -> float | Array:
     """Probability that a write pulse leaves the junction in the state it started from.
@@ -48,6 +47,11 @@ def write_error_rate(
         Of each of the two linear ramps [s]; the pulse takes pulse_width + rise_time in all.
     relax_time : float or array
         Time at zero current, static fields on, before the state is judged [s].
+    voltage : float or array
+        In place of `current`: amplitude >= 0 across the junction (the channel of a three-terminal device) [V]. The
+        current follows the resistance while the layer turns, and the bias lowers or raises the barrier (VCMA).
+    pulse : Pulse
+        In place of current or voltage, pulse_width and rise_time: a pulse of any shape.
     method : {"auto", "spectral", "finite_volume"}
         See `axial.py`; "auto" is right unless you compare.
 
@@ -61,9 +65,9 @@ def write_error_rate(
     Raises
     ------
     ValueError
-        If an argument is out of its range, the ramps are longer than the pulse, the device is not axisymmetric,
-        declares an effect that a current-driven write does not model, or has only one stable state at zero current; or
-        if the write is so extreme that neither solver resolves it (says by how much).
+        If an argument is out of its range, the ramps are longer than the pulse, the device is not axisymmetric, heats
+        itself, or has only one stable state at zero current; or if the write is so extreme that neither solver resolves
+        it (says by how much).
 
     Notes
     -----
@@ -71,8 +75,8 @@ def write_error_rate(
     an opposing field of more than half B_k that side is no longer one well, and the rate no longer that of a bit); the
     state is judged by the sign of m_z at the end of the falling ramp and `relax_time`, so this is not first passage.
     Equations and sources: fokker_planck.py. Equal (device, current, direction, temperature, ramps) share one solve, so
-    ask for many pulse widths in one call. Not modelled: incoherent reversal, heating, VCMA, a current that follows a
-    voltage.
+    ask for many pulse widths in one call. VCMA acts wherever the device declares it: through V = I R under an imposed
+    current. Not modelled: incoherent reversal; self-heating (see `simulate_writes`).
 
     Examples
     --------
@@ -81,19 +85,30 @@ def write_error_rate(
     >>> print(*(f"{r:.2e}" for r in rate))
     9.97e-04 1.00e-09
     """
-    tails = _tails(device, current, pulse_width, direction, temperature, rise_time, relax_time, method, "stayed")
-    return float(tails) if tails.ndim == 0 else tails
+    question = Question.checked(
+        current=current,
+        voltage=voltage,
+        pulse_width=pulse_width,
+        pulse=pulse,
+        direction=direction,
+        temperature=temperature,
+        rise_time=rise_time,
+        relax_time=relax_time,
+    )
+    return _tails(device, question, method, "stayed")
 
 
 def switching_probability(
     device: MTJ,
     *,
-    current: ArrayLike,
-    pulse_width: ArrayLike,
+    current: ArrayLike | None = None,
+    pulse_width: ArrayLike | None = None,
     direction: str | ArrayLike = "p_to_ap",
     temperature: ArrayLike = 300.0,
     rise_time: ArrayLike = 0.0,
     relax_time: ArrayLike = 0.0,
+    voltage: ArrayLike | None = None,
+    pulse: Pulse | None = None,
     method: str = "auto",
 ) -> float | Array:
     """Probability that a pulse switches the junction: the complement of `write_error_rate`, whose arguments it takes.
@@ -117,139 +132,31 @@ def switching_probability(
     >>> print(f"{switching_probability(device, current=10e-6, pulse_width=20e-9):.2e}")
     2.26e-11
     """
-    tails = _tails(device, current, pulse_width, direction, temperature, rise_time, relax_time, method, "switched")
-    return float(tails) if tails.ndim == 0 else tails
-
-
-def dissipated_energy(
-    device: MTJ,
-    *,
-    current: float,
-    pulse_width: ArrayLike,
-    direction: Direction = "p_to_ap",
-    temperature: float = 300.0,
-    rise_time: float = 0.0,
-) -> float | Array:
-    """Mean Joule energy in the junction of a current-driven write, its resistance following the magnetisation.
-
-    E = int I(t)^2 <R(m_z, I)> dt, the mean over the Fokker-Planck density, of writes that fail as well as of those that
-    succeed. Device only: no transistor, driver or line. Relative accuracy 1e-6, with ramps 1e-4.
-
-    Parameters
-    ----------
-    device, current, direction, temperature, rise_time
-        As in `write_error_rate`, scalars.
-    pulse_width : float or array
-        [s].
-
-    Returns
-    -------
-    float or array
-        Shape of `pulse_width` [J].
-
-    Raises
-    ------
-    ValueError
-        As in `write_error_rate`.
-    """
-    grid = _validated(current, pulse_width, direction, temperature, rise_time, 0.0, "auto")
-    current = checked_number("current", current, "A", zero_allowed=True)
-    temperature = checked_number("temperature", temperature, "K", zero_allowed=False)
-    rise_time = checked_number("rise_time", rise_time, "s", zero_allowed=True)
-    require_axisymmetric(device)
-    write, tau = reduced_write(device, direction, current, temperature, rise_time, 0.0)
-    plateaus = (grid.pulse_width - rise_time) / tau
-    if current == 0.0:
-        return float(0 * plateaus) if plateaus.ndim == 0 else 0 * plateaus
-    sign = 1.0 if direction == "p_to_ap" else -1.0
-
-    def resistance(y: Array, relative_current: float) -> Array:
-        return junction_resistance(device, m_z=sign * y, current=relative_current * current)
-
-    longest = float(plateaus.max())
-    size = basis_size(write, FULL_SPHERE, RELATIVE)
-    if size > LARGEST_BASIS:
-        raise ValueError(
-            f"the energy of this write cannot be resolved: a thermal stability of {write.thermal_stability:.3g} and "
-            f"{write.drive:.3g} critical currents need {size} polynomials, more than {LARGEST_BASIS}. Ask for a less "
-            "extreme current or temperature."
-        )
-    if longest > LONGEST_ENERGY:
-        raise ValueError(
-            f"pulse_width must be <= {LONGEST_ENERGY * tau:.3g} s ({LONGEST_ENERGY:g} characteristic times), got "
-            f"{grid.pulse_width.max():g} s: nothing changes by then, so add I^2 R t of the final state."
-        )
-    with one_blas_thread():
-        dissipated = SpectralSolver(write, FULL_SPHERE, ramp_steps=RAMP_STEPS_ENERGY).dissipation(
-            longest or 1e-9, resistance
-        )
-        energy = current**2 * tau * dissipated(np.atleast_1d(plateaus)).reshape(plateaus.shape)
-    return float(energy) if energy.ndim == 0 else energy
-
-
-@dataclass(frozen=True)
-class _Grid:
-    direction: np.ndarray
-    current: Array
-    pulse_width: Array
-    temperature: Array
-    rise_time: Array
-    relax_time: Array
-
-
-def _validated(
-    current: ArrayLike,
-    pulse_width: ArrayLike,
-    direction: str | ArrayLike,
-    temperature: ArrayLike,
-    rise_time: ArrayLike,
-    relax_time: ArrayLike,
-    method: str,
-) -> _Grid:
-    """Check every argument and broadcast them."""
-    checked_choice("method", method, METHODS)
-    for name in np.unique(np.asarray(direction)):
-        checked_choice("direction", str(name), DIRECTIONS)
-    arrays = [
-        np.asarray(direction),
-        checked_array(
-            "current", current, "A", zero_allowed=True, way_out="It is an amplitude; `direction` has the sign."
-        ),
-        checked_array("pulse_width", pulse_width, "s", zero_allowed=False),
-        checked_array("temperature", temperature, "K", zero_allowed=False),
-        checked_array("rise_time", rise_time, "s", zero_allowed=True),
-        checked_array("relax_time", relax_time, "s", zero_allowed=True),
-    ]
-    grid = _Grid(*np.broadcast_arrays(*arrays))
-    checked_ramps(grid.rise_time, grid.pulse_width)
-    return grid
-
-
-# ---- one solve a group of equal currents ----------------------------------------------------------------------
+    question = Question.checked(
+        current=current,
+        voltage=voltage,
+        pulse_width=pulse_width,
+        pulse=pulse,
+        direction=direction,
+        temperature=temperature,
+        rise_time=rise_time,
+        relax_time=relax_time,
+    )
+    return _tails(device, question, method, "switched")
 
 
 def _tails(
     device: MTJ,
-    current: ArrayLike,
-    pulse_width: ArrayLike,
-    direction: str | ArrayLike,
-    temperature: ArrayLike,
-    rise_time: ArrayLike,
-    relax_time: ArrayLike,
+    question: Question,
     method: str,
     tail: str,
-) -> Array:
-    grid = _validated(current, pulse_width, direction, temperature, rise_time, relax_time, method)
+) -> float | Array:
+    checked_choice("method", method, METHODS)
+    require_unheated(device)
     require_axisymmetric(device)
-    groups: dict[tuple, list[int]] = {}
-    columns = (grid.direction, grid.current, grid.temperature, grid.rise_time, grid.relax_time)
-    for index, key in enumerate(zip(*(column.ravel().tolist() for column in columns), strict=True)):
-        groups.setdefault(key, []).append(index)
-    widths = grid.pulse_width.ravel()
-    out = np.empty(widths.size)
-    for key, members in groups.items():
-        write, tau = reduced_write(device, *key)
-        plateaus = (widths[members] - key[3]) / tau
-        with one_blas_thread():
-            out[members] = tail_probability(write, np.maximum(plateaus, 0.0), method=method, tail=tail)
-    return out.reshape(grid.pulse_width.shape)
+    out = np.empty(question.pulse_width.size)
+    with one_blas_thread():
+        for one, members, plateaus in question.writes():
+            write, tau = reduced_write(device, **vars(one))
+            out[members] = tail_probability(write, plateaus / tau, method=method, tail=tail)
+    return float(out[0]) if question.pulse_width.ndim == 0 else out.reshape(question.pulse_width.shape)

@@ -23,13 +23,15 @@ class StepTable:
 
     Attributes
     ----------
-    rows : (n, 5) array
-        rate dt/2 [1/T] and noise; then `lowered` (B_k - B_k(V)) [T], a_0 and a_1 [T]; or, if `coupled`, signed level
-        [A or V] and dt [s].
+    rows : (n, 5) or (n, 7) array
+        rate dt/2 [1/T] and noise; then `lowered` (B_k - B_k(V)) [T], a_0 and a_1 [T]. Where a circuit couples: signed
+        level [A or V], dt [s], and T -> T keeps + power warms + ambient.
     constants : (11,) array
         Static field, B_k, B_k2 [T], lambda, p, alpha, beta.
-    circuit : (13,) array or None
+    circuit : (7,) array or None
         What couples bias, current and temperature to the trajectory; None where nothing does.
+    laws : (2,) array or None
+        T_c [K] and n of B_k ~ Ms^(n-1), for trajectories that heat.
     edges : (n + 1,) array
         Times [s].
     time_step : float
@@ -39,13 +41,14 @@ class StepTable:
     rows: Array
     constants: Array
     circuit: Array | None
+    laws: Array | None
     edges: Array
     time_step: float
 
     def cut(self, first: int, last: int) -> "StepTable":
         """Return the steps first, ..., last - 1 as a table of their own."""
         edges = self.edges[first : last + 1]
-        return StepTable(self.rows[first:last], self.constants, self.circuit, edges, self.time_step)
+        return StepTable(self.rows[first:last], self.constants, self.circuit, self.laws, edges, self.time_step)
 
 
 def choose_time_step(
@@ -114,17 +117,19 @@ def step_table(
     dt, level = np.concatenate(dts), pulse.sign(direction) * np.concatenate(levels)
     rows = np.zeros((dt.size, 5))
     rows[:, 0] = torque.rate * dt / 2
-    circuit = None
+    circuit = laws = None
     if energy or is_coupled(device, pulse):  # the laws of temperature are then the kernel's
         torque = torque_of(device, device.reference_temperature)
-        circuit = _circuit(device, pulse, temperature, torque)
-        rows[:, 2], rows[:, 3] = level, dt
+        circuit = _circuit(device, pulse, torque)
+        rows = np.column_stack([rows[:, :2], level, dt, *_heating(device, dt, temperature)])
+        if device.curie_temperature is not None:
+            laws = np.array([device.curie_temperature, device.anisotropy_exponent])
     else:
         rows[:, 2:] = _drive_terms(device, pulse, temperature, torque, level)
     rows[:, 1] = np.sqrt(2 * torque.diffusion * dt / BYTES_VARIANCE) / 2
     fields = (*torque.field, torque.anisotropy_field, torque.in_plane_anisotropy_field)
     constants = np.array([*fields, torque.asymmetry, *torque.polarizer, torque.damping, torque.field_like_ratio])
-    return StepTable(rows, constants, circuit, np.concatenate(edges), largest)
+    return StepTable(rows, constants, circuit, laws, np.concatenate(edges), largest)
 
 
 def _drive_terms(device: MTJ, pulse: Pulse, temperature: float, torque: Torque, level: Array) -> Array:
@@ -148,24 +153,26 @@ def is_coupled(device: MTJ, pulse: Pulse) -> bool:
     return by_bias or is_heated(device)
 
 
-def _circuit(device: MTJ, pulse: Pulse, temperature: float, at_reference: Torque) -> Array:
-    heated = is_heated(device)
-    R_th = (math.inf if device.thermal_resistance is None else device.thermal_resistance) if heated else 0.0
-    C_th = (device.thermal_capacity or 0.0) if heated else 0.0
+def _circuit(device: MTJ, pulse: Pulse, at_reference: Torque) -> Array:
+    """G_P, TMR_0, V_h, VCMA slope, a_J / I, whether a voltage is imposed, T_ref; a channel is a bare resistor."""
+    channel = device.channel_resistance
     return np.array(
         [
-            1 / device.resistance_p,
-            device.tunnel_magnetoresistance,
-            device.tmr_half_voltage or math.inf,
-            0.0 if device.vcma_coefficient == 0 else vcma_slope(device, device.reference_temperature),
+            1 / (channel or device.resistance_p),
+            0.0 if channel else device.tunnel_magnetoresistance,
+            device.tmr_half_voltage or 1e30,
+            0.0 if channel else vcma_slope(device, device.reference_temperature),
             at_reference.per_ampere,
             float(pulse.drive == "voltage"),
-            device.channel_resistance or 0.0,
-            R_th,
-            C_th,
-            temperature,
             device.reference_temperature,
-            device.curie_temperature or math.inf,
-            device.anisotropy_exponent,
         ]
     )
+
+
+def _heating(device: MTJ, dt: Array, ambient: float) -> tuple[Array, Array, Array]:
+    """C dT/dt = P - (T - T_0)/R over a step at constant P: T -> T keeps + P warms + `ambient` (1 - keeps)."""
+    R, C = device.thermal_resistance, device.thermal_capacity
+    if R is None and C is not None:  # nothing flows off
+        return np.ones_like(dt), dt / C, np.zeros_like(dt)
+    keeps = np.zeros_like(dt) if R is None or C is None else np.exp(-dt / (R * C))
+    return keeps, (R or 0.0) * (1 - keeps), ambient * (1 - keeps)

@@ -60,9 +60,9 @@ class Torque:
     anisotropy_field, in_plane_anisotropy_field : float
         B_k and B_k2 [T].
     polarizer : (float, float, float)
-        p.
+        p, turned so that p_z >= 0: I > 0 favours P whatever the polarizer, and lambda turns with it.
     per_ampere : float
-        a_J / I [T/A]; I > 0 pulls towards +p.
+        a_J / I [T/A].
     energy_scale : float
         Ms V / k T [1/T]: fields become energies over k T.
     diffusion : float
@@ -95,17 +95,18 @@ def torque_of(device: MTJ, temperature: float) -> Torque:
     moment = device.magnetization_at(temperature) * device.volume
     alpha = device.damping
     rate = GYROMAGNETIC_RATIO / (1 + alpha**2)
-    # the second anisotropy follows the first: one law for both
-    B_k = device.anisotropy_field_at(temperature)
+    B_k = device.anisotropy_field_at(temperature)  # B_k2 follows the same law
+    turn = -1.0 if device.polarizer[2] < 0 else 1.0
+    px, py, pz = device.polarizer
     return Torque(
         rate=rate,
         damping=alpha,
         field_like_ratio=device.field_like_ratio,
-        asymmetry=device.spin_torque_asymmetry,
+        asymmetry=turn * device.spin_torque_asymmetry,
         field=device.stray_field,
         anisotropy_field=B_k,
         in_plane_anisotropy_field=device.in_plane_anisotropy_field * B_k / device.anisotropy_field,
-        polarizer=device.polarizer,
+        polarizer=(turn * px, turn * py, turn * pz),
         per_ampere=hbar * device.spin_torque_efficiency / (2 * elementary_charge * moment),
         energy_scale=moment / (k * temperature),
         diffusion=rate * alpha * k * temperature / moment,

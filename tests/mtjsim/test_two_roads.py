@@ -519,14 +519,14 @@ def test_ramps_converge_with_order_four(monkeypatch):
     def log_rate(steps):
         monkeypatch.setattr(fokker_planck, "RAMP_STEPS", steps / (write.drive * write.rise_time) ** 0.6)
         solver = SpectralSolver(write, -0.75)
-        assert len(solver._ramp) == 2 * steps
+        assert len(solver._before) == 2 * steps
         return solver.log_survival(3.0)(np.array([3.0]))[0]
 
     reference = log_rate(256)
     errors = [abs(log_rate(steps) - reference) for steps in (4, 8, 16, 32)]
     assert orders(errors)[1:] == pytest.approx(4, abs=0.3)
     shipped = SpectralSolver(write, -0.75)  # still the last patched value
-    assert len(shipped._ramp) == 64
+    assert len(shipped._before) == 64
 
 
 def test_a_staircase_would_be_seen():

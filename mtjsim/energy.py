@@ -1,0 +1,121 @@
+"""What a write dissipates: mean Joule energy from the Fokker-Planck density, which knows where the layer is.
+
+Device only: no transistor, driver or line.
+"""
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from mtjsim.axial import LARGEST_BASIS
+from mtjsim.checks import Array
+from mtjsim.device import MTJ
+from mtjsim.fokker_planck import FULL_SPHERE, RAMP_STEPS_ENERGY, RELATIVE, SpectralSolver, basis_size, one_blas_thread
+from mtjsim.pulse import Pulse
+from mtjsim.question import OneWrite, Question
+from mtjsim.reduced import AxialWrite, reduced_write, require_axisymmetric, require_unheated
+from mtjsim.transport import conductance_terms, junction_resistance
+
+LONGEST_ENERGY = 1e5  # in tau_D: the longest pulse whose dissipated energy is solved
+
+
+def dissipated_energy(
+    device: MTJ,
+    *,
+    current: ArrayLike | None = None,
+    pulse_width: ArrayLike | None = None,
+    direction: str | ArrayLike = "p_to_ap",
+    temperature: ArrayLike = 300.0,
+    rise_time: ArrayLike = 0.0,
+    voltage: ArrayLike | None = None,
+    pulse: Pulse | None = None,
+) -> float | Array:
+    """Mean Joule energy of a write, the resistance following the magnetisation.
+
+    E = int <V I> dt, the mean over the Fokker-Planck density, of writes that fail as well as of those that succeed:
+    I^2 <R(m_z, V)> under an imposed current, V^2 <G(m_z, V)> under a voltage, I^2 R_channel in a three-terminal device.
+    Relative accuracy 1e-6, with ramps 1e-4.
+
+    Parameters
+    ----------
+    device, current, pulse_width, direction, temperature, rise_time, voltage, pulse
+        As in `write_error_rate`; arrays broadcast.
+
+    Returns
+    -------
+    float or array
+        Of the broadcast shape of all arguments [J].
+
+    Raises
+    ------
+    ValueError
+        As in `write_error_rate`.
+
+    Examples
+    --------
+    >>> device = MTJ.from_effective(thermal_stability=60, critical_current=30e-6, characteristic_time=2e-9)
+    >>> print(f"{dissipated_energy(device, current=75e-6, pulse_width=10e-9) * 1e15:.0f} fJ")
+    481 fJ
+    """
+    question = Question.checked(
+        current=current,
+        voltage=voltage,
+        pulse_width=pulse_width,
+        pulse=pulse,
+        direction=direction,
+        temperature=temperature,
+        rise_time=rise_time,
+    )
+    out = np.empty(question.pulse_width.size)
+    if device.channel_resistance is None:
+        require_unheated(device)
+        require_axisymmetric(device)
+    for one, members, plateaus in question.writes():
+        if one.level == 0.0:
+            out[members] = 0.0
+        elif device.channel_resistance is not None:
+            out[members] = _channel_energy(one, plateaus, device.channel_resistance)
+        else:
+            out[members] = _axial_energy(device, one, plateaus)
+    return float(out[0]) if question.pulse_width.ndim == 0 else out.reshape(question.pulse_width.shape)
+
+
+def _channel_energy(one: OneWrite, plateaus: Array, resistance: float) -> Array:
+    """I^2 R t, each linear piece from a to b with the mean square (a^2 + ab + b^2)/3."""
+    square_time = one.level**2 * (plateaus + 2 / 3 * one.rise_time)
+    if one.pulse is not None:
+        whole = sum((t1 - t0) * (a * a + a * b + b * b) / 3 for t0, t1, a, b in one.pulse.segments)
+        square_time = np.full(plateaus.shape, whole)
+    return square_time * (resistance if one.imposed == "current" else 1 / resistance)
+
+
+def _axial_energy(device: MTJ, one: OneWrite, plateaus: Array) -> Array:
+    write, tau = reduced_write(device, **vars(one))
+    sign = 1.0 if one.direction == "p_to_ap" else -1.0
+
+    def ohms_or_siemens(y: Array, level: float) -> Array:
+        if one.imposed == "current":
+            return junction_resistance(device, m_z=sign * y, current=abs(level) * one.level)
+        constant, slope = conductance_terms(device, level * one.level)
+        return constant + slope * sign * y
+
+    longest = float(plateaus.max()) / tau
+    _require_resolved(write, longest, tau)
+    with one_blas_thread():
+        solver = SpectralSolver(write, FULL_SPHERE, ramp_steps=RAMP_STEPS_ENERGY)
+        dissipated = solver.dissipation(longest or 1e-9, ohms_or_siemens)
+        return one.level**2 * tau * dissipated(plateaus / tau)
+
+
+def _require_resolved(write: AxialWrite, longest: float, tau: float) -> None:
+    size = basis_size(write, FULL_SPHERE, RELATIVE)
+    if size > LARGEST_BASIS:
+        raise ValueError(
+            f"the energy of this write cannot be resolved: a thermal stability of {write.thermal_stability:.3g} and "
+            f"{write.drive:.3g} critical currents need {size} polynomials, more than {LARGEST_BASIS}. Ask for a less "
+            "extreme current or temperature."
+        )
+    if longest > LONGEST_ENERGY:
+        raise ValueError(
+            f"pulse_width must be <= {LONGEST_ENERGY * tau:.3g} s ({LONGEST_ENERGY:g} characteristic times), got "
+            f"{longest * tau:g} s: nothing changes by then, so add I^2 R t of the final state."
+        )

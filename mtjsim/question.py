@@ -1,0 +1,135 @@
+"""What the front door is asked: its arguments checked, broadcast, and gathered into writes that share one solve."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mtjsim.checks import (
+    DIRECTIONS,
+    Array,
+    Direction,
+    checked_array,
+    checked_choice,
+    checked_ramps,
+)
+from mtjsim.pulse import UNITS, Drive, Pulse
+
+
+@dataclass(frozen=True)
+class OneWrite:
+    """One solve: everything but the width of the pulse.
+
+    Attributes
+    ----------
+    direction : {"p_to_ap", "ap_to_p"}
+    level : float
+        Of the plateau [A or V], >= 0.
+    temperature, rise_time, relax_time : float
+        [K], [s], [s].
+    imposed : {"current", "voltage"}
+        What `level` is.
+    polarity : {"p_to_ap", "ap_to_p"} or None
+        The direction that the level drives, where it is not that of the write.
+    pulse : Pulse or None
+        A pulse that is no trapezoid; `level` is then its peak.
+    """
+
+    direction: Direction
+    level: float
+    temperature: float
+    rise_time: float
+    relax_time: float
+    imposed: Drive = "current"
+    polarity: Direction | None = None
+    pulse: Pulse | None = None
+
+
+@dataclass(frozen=True)
+class Question:
+    """Arguments of the front door, broadcast to one shape; the attributes are those of `write_error_rate`."""
+
+    direction: NDArray[np.str_]
+    level: Array
+    pulse_width: Array
+    temperature: Array
+    rise_time: Array
+    relax_time: Array
+    imposed: Drive
+    polarity: Direction | None
+    pulse: Pulse | None
+
+    @classmethod
+    def checked(
+        cls,
+        *,
+        current: ArrayLike | None = None,
+        voltage: ArrayLike | None = None,
+        pulse_width: ArrayLike | None = None,
+        pulse: Pulse | None = None,
+        direction: str | ArrayLike,
+        temperature: ArrayLike,
+        rise_time: ArrayLike = 0.0,
+        relax_time: ArrayLike = 0.0,
+    ) -> "Question":
+        """Check every argument; ValueError with the argument, the rule, the value, the way out."""
+        for name in np.unique(np.asarray(direction)):
+            checked_choice("direction", str(name), DIRECTIONS)
+        level: ArrayLike
+        shape: Pulse | None = None
+        polarity: Direction | None = None
+        if pulse is not None:
+            given = {"current": current, "voltage": voltage, "pulse_width": pulse_width}
+            extra = [name for name, value in given.items() if value is not None]
+            if extra or np.any(rise_time):
+                raise ValueError(f"pulse stands in for {', '.join(extra or ['rise_time'])}: give one or the other.")
+            imposed, polarity = pulse.drive, pulse.polarity
+            if (plain := pulse.as_trapezoid()) is not None:
+                level, pulse_width, rise_time, rest = plain
+                relax_time = np.asarray(relax_time, dtype=float) + rest
+            else:
+                level, pulse_width, shape = pulse.peak, pulse.duration, pulse
+        else:
+            imposed, level = _one_drive(current, voltage)
+            if pulse_width is None:
+                raise ValueError("pulse_width is missing: give it in s, or a whole pulse.")
+        arrays = [
+            np.asarray(direction),
+            checked_array(
+                imposed,
+                level,
+                UNITS[imposed],
+                zero_allowed=True,
+                way_out="It is an amplitude; `direction` has the sign.",
+            ),
+            checked_array("pulse_width", pulse_width, "s", zero_allowed=False),
+            checked_array("temperature", temperature, "K", zero_allowed=False),
+            checked_array("rise_time", rise_time, "s", zero_allowed=True),
+            checked_array("relax_time", relax_time, "s", zero_allowed=True),
+        ]
+        way, level, pulse_width, temperature, rise_time, relax_time = np.broadcast_arrays(*arrays)
+        question = cls(way, level, pulse_width, temperature, rise_time, relax_time, imposed, polarity, shape)
+        checked_ramps(question.rise_time, question.pulse_width)
+        return question
+
+    def writes(self) -> Iterator[tuple[OneWrite, list[int], Array]]:
+        """Distinct writes, each with the flat indices of those who ask for it and their plateaus [s]."""
+        groups: dict[tuple, list[int]] = {}
+        columns = (self.direction, self.level, self.temperature, self.rise_time, self.relax_time)
+        for index, key in enumerate(zip(*(column.ravel().tolist() for column in columns), strict=True)):
+            groups.setdefault(key, []).append(index)
+        widths = self.pulse_width.ravel()
+        for key, members in groups.items():
+            way, level, temperature, rise_time, relax_time = key
+            write = OneWrite(way, level, temperature, rise_time, relax_time, self.imposed, self.polarity, self.pulse)
+            plateaus = np.zeros(len(members)) if self.pulse else np.maximum(widths[members] - write.rise_time, 0.0)
+            yield write, members, plateaus
+
+
+def _one_drive(current: ArrayLike | None, voltage: ArrayLike | None) -> tuple[Drive, ArrayLike]:
+    if current is not None and voltage is None:
+        return "current", current
+    if voltage is not None and current is None:
+        return "voltage", voltage
+    raise ValueError("give one of current, voltage and pulse." + (" Got both." if current is not None else ""))
