@@ -1,6 +1,12 @@
 """The device: one magnetic tunnel junction, its write error rate, its energy. From a free layer to a probability."""
 
 from mtjsim.device import MTJ, effective_anisotropy_field
+from mtjsim.holding import (
+    read_disturb_rate,
+    retention_failure_rate,
+    retention_time,
+    thermal_stability_for_retention,
+)
 from mtjsim.presets import DeviceFile, list_presets, load_device, load_preset, preset_file, save_device
 from mtjsim.switching import dissipated_energy, switching_probability, write_error_rate
 from mtjsim.transport import junction_resistance
@@ -16,8 +22,12 @@ __all__ = [
     "load_device",
     "load_preset",
     "preset_file",
+    "read_disturb_rate",
+    "retention_failure_rate",
+    "retention_time",
     "save_device",
     "switching_probability",
+    "thermal_stability_for_retention",
     "to_si",
     "write_error_rate",
 ]
