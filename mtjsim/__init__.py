@@ -1,5 +1,6 @@
 """The device: one magnetic tunnel junction, its write error rate, its energy. From a free layer to a probability."""
 
+from mtjsim.analytic import closed_form_escape_rate, closed_form_write_error_rate, drift_time, tail_slope
 from mtjsim.device import MTJ, effective_anisotropy_field
 from mtjsim.holding import (
     read_disturb_rate,
@@ -15,7 +16,10 @@ from mtjsim.units import to_si
 __all__ = [
     "MTJ",
     "DeviceFile",
+    "closed_form_escape_rate",
+    "closed_form_write_error_rate",
     "dissipated_energy",
+    "drift_time",
     "effective_anisotropy_field",
     "junction_resistance",
     "list_presets",
@@ -27,6 +31,7 @@ __all__ = [
     "retention_time",
     "save_device",
     "switching_probability",
+    "tail_slope",
     "thermal_stability_for_retention",
     "to_si",
     "write_error_rate",

@@ -123,18 +123,20 @@ def retention_time(
     device, state, temperature
         As in `retention_failure_rate`.
     failure_rate : float or array
-        Per bit, 0 < failure_rate < the equilibrium mass of the other side (1/2 without field). An array of n bits
+        Per bit, 0 < failure_rate < 1. An array of n bits
         loses its first with probability f after the time at which one bit has failed with 1 - (1 - f)^(1/n), about f/n.
 
     Returns
     -------
     float or array
-        [s], of the broadcast shape of all arguments; 1e-4 relative. The inverse of `retention_failure_rate`.
+        [s], of the broadcast shape of all arguments; 1e-4 relative. The inverse of `retention_failure_rate`. It is inf
+        where the failure rate is never reached, because it exceeds the equilibrium mass of the other side (1/2 without
+        field, tiny for the state that a field favours), and above 1e300 characteristic times.
 
     Raises
     ------
     ValueError
-        As there; if the failure rate is never reached, or is reached within one characteristic time.
+        As there; or if the failure rate is reached within one characteristic time.
 
     Examples
     --------
