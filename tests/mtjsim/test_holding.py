@@ -50,12 +50,12 @@ def held(Delta, share=0.0, H=0.0, L=0.0):
 
 ROADS = [  # Delta, share of the threshold, H, L
     pytest.param(20, 0.0, 0.0, 0.0, id="shallow"),
-    pytest.param(60, 0.0, 0.0, 0.0, id="retention"),
+    pytest.param(60, 0.0, 0.0, 0.0, id="retention", marks=pytest.mark.slow),
     pytest.param(60, 0.3, 0.0, 0.0, id="read"),
     pytest.param(60, 0.0, -0.4, 0.0, id="field-opposes"),
-    pytest.param(60, 0.4, 0.3, 0.0, id="field-holds"),
+    pytest.param(60, 0.4, 0.3, 0.0, id="field-holds", marks=pytest.mark.slow),
     pytest.param(80, 0.5, 0.1, 0.5, id="lambda-hard"),
-    pytest.param(80, 0.4, 0.1, -0.5, id="lambda-easy"),
+    pytest.param(80, 0.4, 0.1, -0.5, id="lambda-easy", marks=pytest.mark.slow),
     pytest.param(100, 0.65, 0.0, 0.0, id="strong-read"),
 ]
 
