@@ -6,13 +6,20 @@ What needs Numba is imported on first use: it takes half a second, and most ques
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from mtjsim.analytic import closed_form_escape_rate, closed_form_write_error_rate, drift_time, tail_slope
 from mtjsim.counts import ErrorCount
-from mtjsim.device import MTJ, effective_anisotropy_field
+from mtjsim.device import MTJ, effective_anisotropy_field, spin_hall_efficiency
 from mtjsim.energy import dissipated_energy
+from mtjsim.holding import (
+    read_disturb_rate,
+    retention_failure_rate,
+    retention_time,
+    thermal_stability_for_retention,
+)
 from mtjsim.presets import DeviceFile, list_presets, load_device, load_preset, preset_file, save_device
 from mtjsim.pulse import Pulse
 from mtjsim.switching import switching_probability, write_error_rate
-from mtjsim.transport import junction_resistance
+from mtjsim.transport import junction_conductance, junction_resistance
 from mtjsim.units import to_si
 
 if TYPE_CHECKING:
@@ -26,16 +33,26 @@ __all__ = [
     "ErrorCount",
     "Pulse",
     "Trajectories",
+    "closed_form_escape_rate",
+    "closed_form_write_error_rate",
     "dissipated_energy",
+    "drift_time",
     "effective_anisotropy_field",
+    "junction_conductance",
     "junction_resistance",
     "list_presets",
     "load_device",
     "load_preset",
     "preset_file",
+    "read_disturb_rate",
+    "retention_failure_rate",
+    "retention_time",
     "save_device",
     "simulate_writes",
+    "spin_hall_efficiency",
     "switching_probability",
+    "tail_slope",
+    "thermal_stability_for_retention",
     "to_si",
     "trajectories",
     "write_error_rate",

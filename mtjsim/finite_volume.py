@@ -30,6 +30,10 @@ MOST_STEPS = 1000
 LEAST_SHARE = 16  # steps of the coarsest grid between two widths
 STEPS = 96  # fewest of the coarsest time grid; each of the finer ones has twice as many as the one before
 LEVELS = 6  # time grids
+FIRST_BLOCK = 0.25  # of steps that double, over 1 + i, in tau_D
+BLOCK_STEPS = (8, 16, 32, 64)  # steps of the coarsest grid in a block, between tau and 2 tau; more until
+BLOCK_ERROR = 5e-5  # the last correction is below this, which leaves about a quarter of it
+BLOCK_LEVELS = 5  # time grids of the doubling steps
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,60 @@ def solve_tails(write: AxialWrite, plateaus: Array, *, cells: int | None = None,
     of_larger = error * np.exp(np.minimum(best - best[::-1], 0.0))
     error = np.where(best < best[::-1], error, of_larger[::-1])
     return Tails(best[0], best[1], error[0], error[1])
+
+
+def solve_switched(write: AxialWrite, durations: Array, *, cells: int | None = None) -> tuple[Array, Array]:
+    """Switch probability at constant drive for durations of any length, steps growing with the time passed.
+
+    Blocks of equal steps end at tau, 2 tau, 4 tau ... and at each duration, so that 1e17 tau_D take 60 blocks. Inside
+    a block the error of a step has the expansion that the Romberg table assumes, and blocks of all grids end together.
+
+    Parameters
+    ----------
+    write : AxialWrite
+        The write in reduced units; its ramps and relaxation are left out.
+    durations : (k,) array
+        In units of tau_D, > 0, in any order.
+    cells : int
+        Of the coarser mesh (even; default: `mesh_size`).
+
+    Returns
+    -------
+    log_switched, error : (k,) arrays
+        Log of the probability to be on the other side, and its estimated relative error.
+    """
+    cells = mesh_size(write) if cells is None else cells
+    first = FIRST_BLOCK / (1.0 + write.drive)
+    octaves = max(0, int(np.ceil(np.log2(durations.max() / first))))
+    ends = np.union1d(first * 2.0 ** np.arange(octaves), durations)
+    asked = np.searchsorted(ends, durations)
+    with np.errstate(invalid="ignore"):  # where nothing has arrived above 1e-308 the error is no number
+        for steps in BLOCK_STEPS:
+            coarse, _ = _extrapolated_blocks(write, ends, cells, steps)
+            fine, step_error = _extrapolated_blocks(write, ends, 2 * cells, steps)
+            if not (step_error[asked] > BLOCK_ERROR).any():
+                break
+        best = fine + (fine - coarse) / 3
+        return best[asked], (np.abs(best - fine) / 4 + step_error)[asked]
+
+
+def _extrapolated_blocks(write: AxialWrite, ends: Array, cells: int, steps: int) -> tuple[Array, Array]:
+    """Log of the mass on y < 0 at the end of every block, and the last correction; shapes of `ends`."""
+    return _richardson_in_step(
+        np.array([_march_blocks(write, ends, cells, steps * 2**level) for level in range(BLOCK_LEVELS)])
+    )
+
+
+def _march_blocks(write: AxialWrite, ends: Array, cells: int, steps: int) -> Array:
+    """Log of the mass on y < 0 at the end of every block of `steps` equal steps; shape of `ends`."""
+    mass = _starting_masses(write, cells)
+    up, down = hopping_rates(write, write.drive, cells)
+    switched = np.empty(ends.size)
+    for k, span in enumerate(np.diff(ends, prepend=0.0)):
+        _march(mass, up, down, span / steps, steps)
+        switched[k] = mass[: cells // 2].sum()
+    with np.errstate(divide="ignore"):
+        return np.log(switched)
 
 
 def _richardson_in_step(logs: Array) -> tuple[Array, Array]:

@@ -1,0 +1,270 @@
+"""Holding a bit: how often a read disturbs it, how long it is retained, what barrier that takes.
+
+The question is always the probability to be on the other side of m_z = 0 at the end of `duration`. Arguments are
+checked and broadcast here; `reduced.py` turns them into reduced units, `axial_hold.py` decides which solver answers.
+"""
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from mtjsim.axial_hold import METHODS, log_switched, stability_for, time_to_fail
+from mtjsim.checks import Direction, checked_array, checked_choice
+from mtjsim.device import MTJ
+from mtjsim.fokker_planck import one_blas_thread
+from mtjsim.reduced import Array, reduced_write, require_axisymmetric
+
+OUT_OF: dict[str, Direction] = {"p": "p_to_ap", "ap": "ap_to_p"}  # the direction that loses a state
+SHORTEST_DESIGN = 50.0  # in tau_D: the same for the choice of a barrier, with room for the field
+MOST_OPPOSING = 0.5  # B_z/B_k beyond which half a bit's start may lie beyond the barrier
+
+
+def read_disturb_rate(
+    device: MTJ,
+    *,
+    current: ArrayLike,
+    duration: ArrayLike,
+    state: str | ArrayLike = "p",
+    temperature: ArrayLike = 300.0,
+    method: str = "auto",
+) -> float | Array:
+    """Probability that one read pulse leaves the bit on the other side of m_z = 0.
+
+    Parameters
+    ----------
+    device : MTJ
+        An axisymmetric junction: polarizer along z, no in-plane field or anisotropy.
+    current : float or array
+        Amplitude >= 0 [A], in the direction that destabilises `state`: the worst case. The other direction holds it.
+    duration : float or array
+        Of the rectangular pulse [s], > 0.
+    state : {"p", "ap"} or array of these
+        What is stored.
+    temperature : float or array
+        [K]; enters the barrier, the start, the noise and the declared laws.
+    method : {"auto", "quadrature", "finite_volume"}
+        See `axial_hold.py`; "auto" is right unless you compare.
+
+    Returns
+    -------
+    float or array
+        Of the broadcast shape of all arguments. Relative accuracy: 1e-5 at any depth to 1e-300 for durations of 25
+        relaxation times and more behind a barrier, where the quadrature answers; elsewhere 1e-4 from one characteristic
+        time and 1e-22 on, and never a number whose estimated error is above 1e-2.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of its range, the device is not axisymmetric, declares an effect that a current-driven
+        pulse does not model or has one stable state only; if "quadrature" is asked for what it cannot do; or if the
+        pulse is so extreme that no road resolves it.
+
+    Notes
+    -----
+    The start is the Boltzmann law on the starting side with the current off; the state is judged by the sign of m_z at
+    the very end of the pulse. The barrier stands at m_z = 0 only without field and current: with an opposing field or
+    in the read current it stands on the stored side, and a bit between the two counts as held although most such bits
+    are about to leave. Above I_c0 (1 + s h) there is no barrier and no rate; the answer is then a write's, from the
+    finite volume. It is the question of `switching_probability` with a rectangular pulse, and the two agree; that one
+    has ramps and relaxation, this one any duration. For n reads with pauses of a few characteristic times the bit fails
+    with 1 - (1 - p)^n, about n p.
+
+    Examples
+    --------
+    >>> device = MTJ.from_effective(thermal_stability=60, critical_current=30e-6, characteristic_time=2e-9)
+    >>> print(f"{read_disturb_rate(device, current=10e-6, duration=20e-9):.3e}")
+    2.265e-11
+    """
+    checked_current = checked_array(
+        "current", current, "A", zero_allowed=True, way_out="It is an amplitude that destabilises `state`."
+    )
+    return _failure_rate(device, checked_current, duration, state, temperature, method)
+
+
+def retention_failure_rate(
+    device: MTJ,
+    *,
+    duration: ArrayLike,
+    state: str | ArrayLike = "p",
+    temperature: ArrayLike = 300.0,
+    method: str = "auto",
+) -> float | Array:
+    """Probability that a bit left alone is on the other side of m_z = 0 after `duration`.
+
+    Parameters
+    ----------
+    device, duration, state, temperature, method
+        As in `read_disturb_rate`.
+
+    Returns
+    -------
+    float or array
+        Of the broadcast shape of all arguments; saturates at the equilibrium mass of the other side.
+
+    Raises
+    ------
+    ValueError
+        As in `read_disturb_rate`.
+
+    Examples
+    --------
+    >>> device = MTJ.from_effective(thermal_stability=60, critical_current=30e-6, characteristic_time=2e-9)
+    >>> ten_years = 10 * 365.25 * 86400
+    >>> print(f"{retention_failure_rate(device, duration=ten_years):.2e}")
+    5.94e-09
+    """
+    return _failure_rate(device, np.zeros(()), duration, state, temperature, method)
+
+
+def retention_time(
+    device: MTJ, *, failure_rate: ArrayLike, state: str | ArrayLike = "p", temperature: ArrayLike = 300.0
+) -> float | Array:
+    """Duration at which a bit left alone has failed with probability `failure_rate`.
+
+    Parameters
+    ----------
+    device, state, temperature
+        As in `retention_failure_rate`.
+    failure_rate : float or array
+        Per bit, 0 < failure_rate < 1. An array of n bits
+        loses its first with probability f after the time at which one bit has failed with 1 - (1 - f)^(1/n), about f/n.
+
+    Returns
+    -------
+    float or array
+        [s], of the broadcast shape of all arguments; 1e-4 relative. The inverse of `retention_failure_rate`. It is inf
+        where the failure rate is never reached, because it exceeds the equilibrium mass of the other side (1/2 without
+        field, tiny for the state that a field favours), and above 1e300 characteristic times.
+
+    Raises
+    ------
+    ValueError
+        As there; or if the failure rate is reached within one characteristic time.
+
+    Examples
+    --------
+    >>> device = MTJ.from_effective(thermal_stability=60, critical_current=30e-6, characteristic_time=2e-9)
+    >>> print(f"{retention_time(device, failure_rate=1e-9) / 86400:.0f} days")
+    615 days
+    """
+    rates, states, temperatures = np.broadcast_arrays(
+        _checked_probability(failure_rate), _checked_states(state), _checked_temperature(temperature)
+    )
+    require_axisymmetric(device)
+    out = np.empty(rates.size)
+    with one_blas_thread():
+        for index, key in enumerate(zip(rates.flat, states.flat, temperatures.flat, strict=True)):
+            rate, name, T = float(key[0]), str(key[1]), float(key[2])
+            write, tau = reduced_write(device, OUT_OF[name], 0.0, T, 0.0, 0.0)
+            out[index] = tau * time_to_fail(write, rate, tau)
+    return float(out[0]) if rates.ndim == 0 else out.reshape(rates.shape)
+
+
+def thermal_stability_for_retention(
+    *,
+    duration: ArrayLike,
+    failure_rate: ArrayLike,
+    opposing_field_ratio: ArrayLike = 0.0,
+    characteristic_time: ArrayLike = 1e-9,
+) -> float | Array:
+    """Thermal stability factor that a bit needs to survive `duration` with a failure probability of `failure_rate`.
+
+    Parameters
+    ----------
+    duration : float or array
+        [s], at least 50 characteristic times.
+    failure_rate : float or array
+        Per bit, 0 < failure_rate < 1/2. For an array of n bits that may lose one with probability f, take f/n.
+    opposing_field_ratio : float or array
+        abs(B_z)/B_k of the static field that opposes the worse of the two states, 0 <= ratio < 0.5.
+    characteristic_time : float or array
+        tau_D [s]; a factor of two moves the answer by about ln 2 only.
+
+    Returns
+    -------
+    float or array
+        Delta *at the temperature at which the bit must hold*, of the broadcast shape of all arguments: to 1e-5. It is
+        Ms V B_k/(2 k T) without the field; the barrier left with it is Delta (1 - ratio)^2.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of its range, or no Delta from 2 to 1000 gives the failure rate.
+
+    Notes
+    -----
+    The road of `retention_failure_rate`, inverted; no closed form. One junction's Delta: a spread between junctions
+    lets the weakest decide, so take the mean over the spread of the *rate*, not the rate of the mean.
+
+    Examples
+    --------
+    Ten years, one bit of a gigabit lost with probability 1e-3:
+
+    >>> print(f"{thermal_stability_for_retention(duration=10 * 365.25 * 86400, failure_rate=1e-12):.2f}")
+    69.46
+    """
+    columns = np.broadcast_arrays(
+        checked_array("duration", duration, "s", zero_allowed=False),
+        _checked_probability(failure_rate),
+        checked_array("opposing_field_ratio", opposing_field_ratio, "", zero_allowed=True),
+        checked_array("characteristic_time", characteristic_time, "s", zero_allowed=False),
+    )
+    seconds, rates, ratios, taus = columns
+    if (ratios >= MOST_OPPOSING).any():
+        raise ValueError(
+            f"opposing_field_ratio must be < {MOST_OPPOSING}, got {ratios.max():g}: beyond, part of the start is on "
+            "the far side of the barrier at any Delta. Compensate the stray field."
+        )
+    if (rates >= 0.5).any():
+        raise ValueError(f"failure_rate must be < 0.5, got {rates.max():g}: a bit fails half the time without barrier.")
+    if (seconds < SHORTEST_DESIGN * taus).any():
+        raise ValueError(
+            f"duration must be >= {SHORTEST_DESIGN:g} characteristic times, got {(seconds / taus).min():.3g} of them: "
+            "the start has not settled yet and there is no rate. For a pulse use read_disturb_rate()."
+        )
+    with one_blas_thread():
+        found = [stability_for(*map(float, case)) for case in zip(*(column.flat for column in columns), strict=True)]
+    return found[0] if seconds.ndim == 0 else np.array(found).reshape(seconds.shape)
+
+
+# ---- arguments and groups -----------------------------------------------------------------------------------------
+
+
+def _failure_rate(
+    device: MTJ, current: Array, duration: ArrayLike, state: ArrayLike, temperature: ArrayLike, method: str
+) -> float | Array:
+    """Equal states, currents and temperatures share one solve."""
+    checked_choice("method", method, METHODS)
+    columns = np.broadcast_arrays(
+        _checked_states(state),
+        current,
+        _checked_temperature(temperature),
+        checked_array("duration", duration, "s", zero_allowed=False),
+    )
+    require_axisymmetric(device)
+    seconds = columns[3].ravel()
+    groups: dict[tuple, list[int]] = {}
+    for index, key in enumerate(zip(*(column.ravel().tolist() for column in columns[:3]), strict=True)):
+        groups.setdefault(key, []).append(index)
+    out = np.empty(seconds.size)
+    with one_blas_thread():
+        for (name, I, T), members in groups.items():
+            write, tau = reduced_write(device, OUT_OF[name], I, T, 0.0, 0.0)
+            out[members] = np.exp(log_switched(write, seconds[members] / tau, method=method, tau=tau))
+    return float(out[0]) if columns[3].ndim == 0 else out.reshape(columns[3].shape)
+
+
+def _checked_states(state: ArrayLike) -> np.ndarray:
+    for name in np.unique(np.asarray(state)):
+        checked_choice("state", str(name), OUT_OF)
+    return np.asarray(state)
+
+
+def _checked_temperature(temperature: ArrayLike) -> Array:
+    return checked_array("temperature", temperature, "K", zero_allowed=False)
+
+
+def _checked_probability(failure_rate: ArrayLike) -> Array:
+    rates = checked_array("failure_rate", failure_rate, "", zero_allowed=False)
+    if (rates >= 1).any():
+        raise ValueError(f"failure_rate must be a probability below 1, got {rates.max():g}; percent are not taken.")
+    return rates
