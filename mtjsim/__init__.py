@@ -1,6 +1,6 @@
 """The device: one magnetic tunnel junction, its write error rate, its energy. From a free layer to a probability."""
 
-from mtjsim.device import MTJ, effective_anisotropy_field
+from mtjsim.device import MTJ, effective_anisotropy_field, spin_hall_efficiency
 from mtjsim.presets import DeviceFile, list_presets, load_device, load_preset, preset_file, save_device
 from mtjsim.switching import dissipated_energy, switching_probability, write_error_rate
 from mtjsim.transport import junction_resistance
@@ -17,6 +17,7 @@ __all__ = [
     "load_preset",
     "preset_file",
     "save_device",
+    "spin_hall_efficiency",
     "switching_probability",
     "to_si",
     "write_error_rate",

@@ -25,6 +25,7 @@ from mtjsim import (
     load_preset,
     preset_file,
     save_device,
+    spin_hall_efficiency,
     switching_probability,
     to_si,
     write_error_rate,
@@ -137,6 +138,14 @@ def test_thin_disc_figures_of_the_arm_stack():
     assert d.characteristic_time() == pytest.approx(2.22e-9, abs=0.005e-9)
 
 
+def test_spin_hall_efficiency():
+    """The spin current that enters the layer, theta_SH J_c A, over the current w t_c J_c that pays for it."""
+    J_c, A = 1.3e11, math.pi / 4 * (65e-9) ** 2
+    channel = {"channel_width": 200e-9, "channel_thickness": 4.3e-9}
+    eta = spin_hall_efficiency(spin_hall_angle=0.3, diameter=65e-9, **channel)
+    assert eta == pytest.approx(0.3 * J_c * A / (J_c * 200e-9 * 4.3e-9), rel=1e-12)
+
+
 def test_in_plane_layer_has_a_negative_field():
     thick = {"interface_anisotropy": 1e-4, "saturation_magnetization": 1.1e6, "diameter": 40e-9, "thickness": 2e-9}
     assert effective_anisotropy_field(**thick) < -0.5
@@ -214,6 +223,7 @@ def test_identity():
         "reference_temperature": 295.0,
         "curie_temperature": 1000.0,
         "anisotropy_exponent": 2.0,
+        "channel_resistance": 800.0,
         "thermal_resistance": 1e6,
         "thermal_capacity": 1e-15,
     }
@@ -378,6 +388,12 @@ def test_refusals_of_the_derived_figures():
         device(curie_temperature=900.0).thermal_stability(900.0)
     with pytest.raises(ValueError, match=r"interface_anisotropy must be .*> 0 J/m"):
         effective_anisotropy_field(interface_anisotropy=-1, saturation_magnetization=1e6, diameter=1e-8, thickness=1e-9)
+    channel = {"diameter": 5e-8, "channel_width": 1e-7, "channel_thickness": 3e-9}
+    with pytest.raises(ValueError, match=r"spin_hall_angle must be .*> 0, got -0.3. Its sign is that of the polarizer"):
+        spin_hall_efficiency(spin_hall_angle=-0.3, **channel)
+    for name in channel:
+        with pytest.raises(ValueError, match=f"{name} must be .*> 0 m, got 0"):
+            spin_hall_efficiency(spin_hall_angle=0.3, **(channel | {name: 0.0}))
 
 
 # ---- files --------------------------------------------------------------------------------
@@ -432,9 +448,28 @@ def test_interface_anisotropy_in_a_file(tmp_path):
     assert read(tmp_path, text).device.anisotropy_field == pytest.approx(expected, rel=1e-12)
 
 
+CHANNEL = 'channel_width = "100 nm"\nchannel_thickness = "3 nm"\npolarizer = [0, -1, 0]\n'
+SOT_FILE = FILE.replace("spin_torque_efficiency = 0.6", "spin_hall_angle = 0.3") + CHANNEL
+
+
+def test_channel_in_a_file(tmp_path):
+    d = read(tmp_path, SOT_FILE + 'channel_resistance = "667 ohm"\n').device
+    assert d.spin_torque_efficiency == pytest.approx(0.3 * math.pi / 4 * 1.6e-15 / 3e-16, rel=1e-12)
+    assert (d.channel_resistance, d.polarizer) == (667.0, (0, -1, 0))
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        (SOT_FILE.replace("[0, -1, 0]", "[0, 0, 1]"), "spin_hall_angle needs a polarizer across the channel"),
+        (FILE.replace("spin_torque_efficiency = 0.6", "spin_hall_angle = 0.3"), "spin_hall_angle needs a polarizer"),
+        (SOT_FILE.replace('channel_width = "100 nm"\n', ""), "channel_width is missing: spin_hall_angle needs it"),
+        (SOT_FILE.replace('diameter = "40nm"\n', ""), "diameter is missing: spin_hall_angle needs it to give spin_t"),
+        (FILE + CHANNEL, "channel_width and spin_torque_efficiency are two ways to say one thing"),
+        (SOT_FILE.replace('"100 nm"', '"100 ns"'), "channel_width must be a .* in m, got '100 ns'"),
+        (SOT_FILE.replace("angle = 0.3", "angle = -0.3"), "spin_hall_angle must be .*> 0, got -0.3"),
+        (SOT_FILE.replace("[0, -1, 0]", "[0, -2, 0]"), "polarizer must be a unit vector"),
+        (SOT_FILE.replace("[0, -1, 0]", "1"), "polarizer must be three numbers"),
         (FILE.replace('"40nm"', '"40 ns"'), "diameter must be a .* in m, got '40 ns'"),
         (FILE.replace('"270 mT"', '"270 kA/m"'), "anisotropy_field must be a .* in T, got '270 kA/m'"),
         (FILE.replace("damping = 0.01\n", ""), "damping is missing"),
