@@ -420,3 +420,64 @@ def axial_demagnetising_factor(*, aspect_ratio: float) -> float:
     m = 1 / (1 + g * g)
     bracket = math.sqrt(1 + g * g) * (g * g * ellipk(m) + (1 - g * g) * ellipe(m)) - 1
     return float(1 - 4 / (3 * math.pi * g) * bracket)
+
+
+def spin_hall_efficiency(
+    *, spin_hall_angle: float, diameter: float, channel_width: float, channel_thickness: float
+) -> float:
+    """Spin torque efficiency of a junction on a heavy-metal channel that carries the write current.
+
+    eta = theta_SH A/(w t_c), with A = pi/4 d^2 the area of the junction: the spin current theta_SH J_c A that enters
+    the free layer, for each ampere w t_c J_c in the channel. It may exceed 1.
+
+    Parameters
+    ----------
+    spin_hall_angle : float
+        theta_SH, damping-like and effective (what the interface loses is in it); a magnitude.
+    diameter : float
+        Of the free layer [m].
+    channel_width, channel_thickness : float
+        w and t_c, the cross-section of the channel [m].
+
+    Returns
+    -------
+    float
+        eta, the `spin_torque_efficiency` of an `MTJ` with a `channel_resistance`.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not finite and > 0.
+
+    Notes
+    -----
+    The sign of theta_SH is in the `polarizer`, which lies in the plane and across the channel. I > 0 pulls m toward +p,
+    so by itself it favours neither state; a static field decides: with p along +y and B_x > 0, or p along -y and
+    B_x < 0, the layer that lies along +p is turned toward P, and I > 0 writes P as it does in a two-terminal junction.
+    Turn over one of the two and every write goes to the other state.
+
+    `MTJ.critical_current` stays the instability of an axial torque. A torque across the easy axis needs about
+    1/(2 alpha) times more, a_J = B_k/2 - B_x/sqrt(2), where the damping is high (Lee et al.). A macrospin of low
+    damping without field-like torque, in a field below some 15 % of B_k, is laid in the plane but then falls to either
+    state (arXiv:1911.07961). A channel narrower than the junction, shunting by the free layer and current crowding are
+    left out.
+
+    References
+    ----------
+    L. Liu et al., Phys. Rev. Lett. 109, 096602 (2012); K.-S. Lee et al., Appl. Phys. Lett. 102, 112410 (2013),
+    arXiv:1210.3442, for the threshold; arXiv:1911.07961 for the field that a reliable write needs.
+
+    Examples
+    --------
+    >>> channel = {"channel_width": 100e-9, "channel_thickness": 3e-9}
+    >>> round(spin_hall_efficiency(spin_hall_angle=0.3, diameter=50e-9, **channel), 4)
+    1.9635
+    """
+    for name, value, unit, way_out in [
+        ("spin_hall_angle", spin_hall_angle, "", "Its sign is that of the polarizer."),
+        ("diameter", diameter, "m", ""),
+        ("channel_width", channel_width, "m", ""),
+        ("channel_thickness", channel_thickness, "m", ""),
+    ]:
+        checked_number(name, value, unit, zero_allowed=False, way_out=way_out)
+    return float(spin_hall_angle * math.pi / 4 * diameter**2 / (channel_width * channel_thickness))

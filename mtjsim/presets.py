@@ -2,7 +2,8 @@
 
 A device file has one table, either
 
-    [device]      the fields of `MTJ`; `interface_anisotropy` may stand in for `anisotropy_field`
+    [device]      the fields of `MTJ`; `interface_anisotropy` may stand in for `anisotropy_field`, and
+                  `spin_hall_angle`, `channel_width`, `channel_thickness` for `spin_torque_efficiency`
     [effective]   the arguments of `MTJ.from_effective`
 
 with quantities as numbers in SI or as text with a unit ("40nm", "0.27 T"). Presets add `title`, `reference`,
@@ -11,14 +12,14 @@ with quantities as numbers in SI or as text with a unit ("40nm", "0.27 T"). Pres
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from mtjsim.checks import checked_choice
-from mtjsim.device import MTJ, effective_anisotropy_field
+from mtjsim.device import MTJ, effective_anisotropy_field, spin_hall_efficiency
 from mtjsim.units import to_si
 
 EFFECTIVE_UNITS = {
@@ -26,6 +27,12 @@ EFFECTIVE_UNITS = {
     "critical_current": "A",
     "characteristic_time": "s",
     "resistance_p": "ohm",
+}
+STAND_IN_UNITS = {
+    "interface_anisotropy": "J/m^2",
+    "spin_hall_angle": "",
+    "channel_width": "m",
+    "channel_thickness": "m",
 }
 FILE_TABLES = ("device", "effective", "provenance")
 FILE_TEXTS = ("title", "reference", "not_modelled")
@@ -162,20 +169,46 @@ def parse_device(text: str, *, where: str) -> DeviceFile:
 
 def _from_fields(table: dict[str, Any]) -> MTJ:
     for name in table:
-        checked_choice("a field of [device]", name, [*MTJ.model_fields, "interface_anisotropy"])
+        checked_choice("a field of [device]", name, [*MTJ.model_fields, *STAND_IN_UNITS])
     fields = {name: _read(name, value, _unit_of(name)) for name, value in table.items()}
-    if "interface_anisotropy" in fields:
-        if "anisotropy_field" in fields:
-            raise ValueError(
-                "interface_anisotropy and anisotropy_field are two ways to say one thing: give one of them."
-            )
-        names = ("interface_anisotropy", "saturation_magnetization", "diameter", "thickness")
-        missing = [name for name in names if name not in fields]
-        if missing:
-            raise ValueError(f"{missing[0]} is missing: interface_anisotropy needs it to give anisotropy_field.")
-        fields["anisotropy_field"] = effective_anisotropy_field(**{name: fields[name] for name in names})
-        del fields["interface_anisotropy"]
+    _stand_in(
+        fields,
+        "anisotropy_field",
+        effective_anisotropy_field,
+        given=("interface_anisotropy",),
+        shared=("saturation_magnetization", "diameter", "thickness"),
+    )
+    polarizer = fields.get("polarizer", (0.0, 0.0, 1.0))
+    if "spin_hall_angle" in fields and isinstance(polarizer, tuple) and not any(polarizer[:2]):
+        raise ValueError(
+            f"spin_hall_angle needs a polarizer across the channel, in the plane, got {polarizer}: the spin Hall "
+            "effect does not polarise along z. Give polarizer = [0, 1, 0]."
+        )
+    _stand_in(
+        fields,
+        "spin_torque_efficiency",
+        spin_hall_efficiency,
+        given=("spin_hall_angle", "channel_width", "channel_thickness"),
+        shared=("diameter",),
+    )
     return MTJ(**fields)
+
+
+def _stand_in(
+    fields: dict[str, Any], field: str, law: Callable[..., float], *, given: tuple[str, ...], shared: tuple[str, ...]
+) -> None:
+    """Replace the `given` entries, which no MTJ has, by the `field` that follows from them and the `shared` fields."""
+    said = [name for name in given if name in fields]
+    if not said:
+        return
+    if field in fields:
+        raise ValueError(f"{said[0]} and {field} are two ways to say one thing: give one of them.")
+    missing = [name for name in (*given, *shared) if name not in fields]
+    if missing:
+        raise ValueError(f"{missing[0]} is missing: {said[0]} needs it to give {field}.")
+    fields[field] = law(**{name: fields[name] for name in (*given, *shared)})
+    for name in given:
+        del fields[name]
 
 
 def _from_effective(table: dict[str, Any]) -> MTJ:
@@ -199,8 +232,8 @@ def _read(name: str, value: Any, unit: str) -> Any:
 
 
 def _unit_of(name: str) -> str:
-    if name == "interface_anisotropy":
-        return "J/m^2"
+    if name in STAND_IN_UNITS:
+        return STAND_IN_UNITS[name]
     entry = MTJ.model_fields.get(name)
     extra = entry.json_schema_extra if entry else None
     return str(extra["unit"]) if isinstance(extra, dict) else ""
