@@ -37,6 +37,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from scipy.optimize import brentq
 from scipy.special import logsumexp, roots_legendre
 
 from mtjsim.reduced import Array, AxialWrite
@@ -96,24 +97,26 @@ class Escape:
 
 
 def barrier_position(write: AxialWrite) -> float | None:
-    """Find y_b at the drive; None if the starting pole is not stable behind a barrier.
+    """Find y_b, where G rises through 0, at the drive; None unless it is the only zero and both poles are stable."""
 
-    (y + H)(1 + L y) = i; of the two roots the one that is i - H at L = 0.
-    """
-    H, L, i = write.field, write.asymmetry, write.drive
-    b = 1 + H * L
-    discriminant = b * b + 4 * L * (i - H)
-    if i >= (1 + H) * (1 + L) or discriminant <= 0 or -1 + H - i / (1 - L) >= 0:
+    def force(y: float) -> float:
+        return float(write.force(np.array([y]), write.drive)[0])
+
+    y = np.linspace(-1.0, 1.0, 401)
+    G = write.force(y, write.drive)
+    crossings = np.flatnonzero((G[:-1] < 0) != (G[1:] < 0))
+    if G[0] >= 0 or G[-1] <= 0 or len(crossings) != 1:
         return None
-    y = 2 * (i - H) / (b + math.sqrt(discriminant))
-    return y if -1 < y < 1 else None
+    k = crossings[0]
+    return float(brentq(force, y[k], y[k + 1], xtol=1e-15))
 
 
 def relaxation_time(write: AxialWrite, barrier: float) -> float:
     """tau_r in tau_D: one over the slowest of the linearised rates 2 G(1), -2 G(-1) and (1 - y_b^2) G'(y_b)."""
-    top, bottom = write.force(np.array([1.0, -1.0]), write.drive)
-    slope = 1 + write.drive * write.asymmetry / (1 + write.asymmetry * barrier) ** 2
-    return float(1 / min(2 * top, -2 * bottom, (1 - barrier**2) * slope))
+    step = 1e-5
+    at = np.array([1.0, -1.0, barrier - step, barrier + step])
+    top, bottom, below, above = write.force(at, write.drive)
+    return float(1 / min(2 * top, -2 * bottom, (1 - barrier**2) * (above - below) / (2 * step)))
 
 
 def solve_escape(write: AxialWrite) -> Escape | None:

@@ -11,7 +11,9 @@ from mtjsim.axial_hold import METHODS, log_switched, stability_for, time_to_fail
 from mtjsim.checks import Direction, checked_array, checked_choice
 from mtjsim.device import MTJ
 from mtjsim.fokker_planck import one_blas_thread
-from mtjsim.reduced import Array, reduced_write, require_axisymmetric
+from mtjsim.pulse import UNITS, Drive
+from mtjsim.question import one_drive
+from mtjsim.reduced import Array, at_rest, reduced_write, require_axisymmetric, require_unheated
 
 OUT_OF: dict[str, Direction] = {"p": "p_to_ap", "ap": "ap_to_p"}  # the direction that loses a state
 SHORTEST_DESIGN = 50.0  # in tau_D: the same for the choice of a barrier, with room for the field
@@ -21,10 +23,11 @@ MOST_OPPOSING = 0.5  # B_z/B_k beyond which half a bit's start may lie beyond th
 def read_disturb_rate(
     device: MTJ,
     *,
-    current: ArrayLike,
+    current: ArrayLike | None = None,
     duration: ArrayLike,
     state: str | ArrayLike = "p",
     temperature: ArrayLike = 300.0,
+    voltage: ArrayLike | None = None,
     method: str = "auto",
 ) -> float | Array:
     """Probability that one read pulse leaves the bit on the other side of m_z = 0.
@@ -41,6 +44,8 @@ def read_disturb_rate(
         What is stored.
     temperature : float or array
         [K]; enters the barrier, the start, the noise and the declared laws.
+    voltage : float or array
+        In place of `current` [V]: the current then follows the resistance.
     method : {"auto", "quadrature", "finite_volume"}
         See `axial_hold.py`; "auto" is right unless you compare.
 
@@ -54,8 +59,8 @@ def read_disturb_rate(
     Raises
     ------
     ValueError
-        If an argument is out of its range, the device is not axisymmetric, declares an effect that a current-driven
-        pulse does not model or has one stable state only; if "quadrature" is asked for what it cannot do; or if the
+        If an argument is out of its range, the device is not axisymmetric, heats itself, is read through its write
+        channel or has one stable state only; if "quadrature" is asked for what it cannot do; or if the
         pulse is so extreme that no road resolves it.
 
     Notes
@@ -74,10 +79,18 @@ def read_disturb_rate(
     >>> print(f"{read_disturb_rate(device, current=10e-6, duration=20e-9):.3e}")
     2.265e-11
     """
-    checked_current = checked_array(
-        "current", current, "A", zero_allowed=True, way_out="It is an amplitude that destabilises `state`."
+    require_unheated(device)
+    if device.channel_resistance is not None:
+        raise ValueError(
+            "channel_resistance is declared, so currents are the write channel's, and a read current through the "
+            "junction has a torque that the device does not declare: read a two-terminal twin of it, without "
+            "channel_resistance and with the junction's own spin_torque_efficiency and polarizer."
+        )
+    imposed, level = one_drive(current, voltage)
+    amplitude = checked_array(
+        imposed, level, UNITS[imposed], zero_allowed=True, way_out="It is an amplitude that destabilises `state`."
     )
-    return _failure_rate(device, checked_current, duration, state, temperature, method)
+    return _failure_rate(device, amplitude, duration, state, temperature, method, imposed)
 
 
 def retention_failure_rate(
@@ -112,7 +125,7 @@ def retention_failure_rate(
     >>> print(f"{retention_failure_rate(device, duration=ten_years):.2e}")
     5.94e-09
     """
-    return _failure_rate(device, np.zeros(()), duration, state, temperature, method)
+    return _failure_rate(at_rest(device), np.zeros(()), duration, state, temperature, method)
 
 
 def retention_time(
@@ -149,6 +162,7 @@ def retention_time(
     rates, states, temperatures = np.broadcast_arrays(
         _checked_probability(failure_rate), _checked_states(state), _checked_temperature(temperature)
     )
+    device = at_rest(device)
     require_axisymmetric(device)
     out = np.empty(rates.size)
     with one_blas_thread():
@@ -230,13 +244,19 @@ def thermal_stability_for_retention(
 
 
 def _failure_rate(
-    device: MTJ, current: Array, duration: ArrayLike, state: ArrayLike, temperature: ArrayLike, method: str
+    device: MTJ,
+    amplitude: Array,
+    duration: ArrayLike,
+    state: ArrayLike,
+    temperature: ArrayLike,
+    method: str,
+    imposed: Drive = "current",
 ) -> float | Array:
     """Equal states, currents and temperatures share one solve."""
     checked_choice("method", method, METHODS)
     columns = np.broadcast_arrays(
         _checked_states(state),
-        current,
+        amplitude,
         _checked_temperature(temperature),
         checked_array("duration", duration, "s", zero_allowed=False),
     )
@@ -247,8 +267,8 @@ def _failure_rate(
         groups.setdefault(key, []).append(index)
     out = np.empty(seconds.size)
     with one_blas_thread():
-        for (name, I, T), members in groups.items():
-            write, tau = reduced_write(device, OUT_OF[name], I, T, 0.0, 0.0)
+        for (name, level, T), members in groups.items():
+            write, tau = reduced_write(device, OUT_OF[name], level, T, 0.0, 0.0, imposed)
             out[members] = np.exp(log_switched(write, seconds[members] / tau, method=method, tau=tau))
     return float(out[0]) if columns[3].ndim == 0 else out.reshape(columns[3].shape)
 

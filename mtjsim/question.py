@@ -91,7 +91,7 @@ class Question:
             else:
                 level, pulse_width, shape = pulse.peak, pulse.duration, pulse
         else:
-            imposed, level = _one_drive(current, voltage)
+            imposed, level = one_drive(current, voltage)
             if pulse_width is None:
                 raise ValueError("pulse_width is missing: give it in s, or a whole pulse.")
         arrays = [
@@ -127,7 +127,8 @@ class Question:
             yield write, members, plateaus
 
 
-def _one_drive(current: ArrayLike | None, voltage: ArrayLike | None) -> tuple[Drive, ArrayLike]:
+def one_drive(current: ArrayLike | None, voltage: ArrayLike | None) -> tuple[Drive, ArrayLike]:
+    """Return which of the two was given, and its value; ValueError if both or neither."""
     if current is not None and voltage is None:
         return "current", current
     if voltage is not None and current is None:

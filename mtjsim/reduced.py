@@ -208,6 +208,11 @@ def require_unheated(device: MTJ) -> None:
         )
 
 
+def at_rest(device: MTJ) -> MTJ:
+    """Return the junction as it is with no current: neither its polarizer nor its heating matters."""
+    return device.replace(polarizer=(0.0, 0.0, 1.0), thermal_resistance=None, thermal_capacity=None)
+
+
 def reduced_write(
     device: MTJ,
     direction: Direction,
