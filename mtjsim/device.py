@@ -87,9 +87,10 @@ class MTJ(BaseModel):
     Notes
     -----
     Above about 40 to 50 nm reversal is no longer coherent and the measured Delta stops growing with the diameter.
-    Where an effective barrier is known, use `MTJ.from_effective`. `vcma_coefficient`, `thermal_resistance` and
-    `thermal_capacity` belong to voltage-driven and self-heated writes, which are not modelled yet: the front door
-    refuses a device that declares one of them rather than ignore it.
+    Where an effective barrier is known, use `MTJ.from_effective`. VCMA needs `barrier_thickness`. A device that declares
+    `thermal_resistance` or `thermal_capacity` heats itself in every write (one of them alone: no heat capacity, or
+    nothing that flows off); its writes are simulated (`simulate_writes`, `rare_write_errors`), and the Fokker-Planck
+    solvers refuse it.
 
     Examples
     --------

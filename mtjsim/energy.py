@@ -54,7 +54,7 @@ def dissipated_energy(
     --------
     >>> device = MTJ.from_effective(thermal_stability=60, critical_current=30e-6, characteristic_time=2e-9)
     >>> print(f"{dissipated_energy(device, current=75e-6, pulse_width=10e-9) * 1e15:.0f} fJ")
-    481 fJ
+    466 fJ
     """
     question = Question.checked(
         current=current,

@@ -358,9 +358,9 @@ def test_current_that_is_no_number(value):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"vcma_coefficient": 61e-15}, "vcma_coefficient is 6.1e-14 .* does not model VCMA; declare"),
-        ({"thermal_resistance": 1e6}, "thermal_resistance .* does not model self-heating; declare"),
-        ({"thermal_capacity": 1e-15}, "thermal_capacity .* does not model self-heating; declare"),
+        ({"vcma_coefficient": 61e-15}, "barrier_thickness is missing: vcma_coefficient 6.1e-14"),
+        ({"thermal_resistance": 1e6}, "temperature follows each trajectory.*use simulate_writes"),
+        ({"thermal_capacity": 1e-15}, "temperature follows each trajectory.*use simulate_writes"),
         ({"stray_field": (0.01, 0, 0)}, r"not axisymmetric: stray_field .* in-plane part"),
         ({"polarizer": (0.6, 0, 0.8)}, r"not axisymmetric: polarizer .* not along z"),
         ({"in_plane_anisotropy_field": 0.02}, r"not axisymmetric: in_plane_anisotropy_field is 0.02 T"),
