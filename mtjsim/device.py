@@ -87,10 +87,9 @@ class MTJ(BaseModel):
     Notes
     -----
     Above about 40 to 50 nm reversal is no longer coherent and the measured Delta stops growing with the diameter.
-    Where an effective barrier is known, use `MTJ.from_effective`. VCMA needs `barrier_thickness`. A device that declares
-    `thermal_resistance` or `thermal_capacity` heats itself in every write (one of them alone: no heat capacity, or
-    nothing that flows off); its writes are simulated (`simulate_writes`, `rare_write_errors`), and the Fokker-Planck
-    solvers refuse it.
+    Where an effective barrier is known, use `MTJ.from_effective`. VCMA needs `barrier_thickness`. A junction with
+    `thermal_resistance` or `thermal_capacity` heats itself in every write (with one of them alone: at once, or without
+    loss); its writes are simulated (`simulate_writes`, `rare_write_errors`), and the Fokker-Planck solvers refuse it.
 
     Examples
     --------
