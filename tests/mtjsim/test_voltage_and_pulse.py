@@ -128,7 +128,7 @@ def test_a_channel_knows_no_magnetoresistance():
     pulse = Pulse.sampled([0, 1e-9, 3e-9], current=[0.0, 9e-5, -3e-5])
     whole = 9e-5**2 * 1e-9 / 3 + 2e-9 / 3 * (9e-5**2 - 9e-5 * 3e-5 + 3e-5**2)
     assert dissipated_energy(device, pulse=pulse) == pytest.approx(500 * whole, rel=1e-12)
-    with pytest.raises(ValueError, match="channel_resistance is declared.*two-terminal twin"):
+    with pytest.raises(ValueError, match=r"channel_resistance is declared.*two-terminal twin"):
         read_disturb_rate(device, current=1e-5, duration=1e-8)
 
 
