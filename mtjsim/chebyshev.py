@@ -24,6 +24,7 @@ Practice (2013), chapter 8, for the ellipses.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -35,8 +36,8 @@ from scipy.special import ive, jv
 
 from mtjsim.checks import Array
 
-TOLERANCE = 1e-15  # of the terms left out
-LARGEST_GROWTH = 6.0  # exponent by which rounding errors may grow within a step
+TOLERANCE = 1e-12  # of the terms left out, where the box has its corners; the density lives far inside
+LARGEST_GROWTH = 16.0  # exponent by which the terms of a corner exceed its value within a step
 MOST_TERMS = 600  # of a step
 BOX_MARGIN = 1.05  # on the estimated sides of the box
 
@@ -53,8 +54,6 @@ class Flow:
         Entries of A_0 and of A_1.
     low, high, spin : (2,) arrays
         Sides of the box that holds the field of values of A_0, and of A_1: intervals of the real part, and b.
-    size : int
-        n.
     """
 
     row: NDArray[np.int64]
@@ -66,7 +65,11 @@ class Flow:
     low: Array
     high: Array
     spin: Array
-    size: int
+
+    @property
+    def geometry(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Row, column, offset, length."""
+        return self.row, self.column, self.offset, self.length
 
 
 def flow_of(still: Any, driven: Any, starts: NDArray[np.int64], box: tuple[Array, Array, Array] | None = None) -> Flow:
@@ -89,7 +92,7 @@ def flow_of(still: Any, driven: Any, starts: NDArray[np.int64], box: tuple[Array
     for out, matrix in zip(values, (still, driven), strict=True):
         out[place] = csr_array(matrix)[i, j]
     low, high, spin = box or np.transpose([field_of_values(matrix) for matrix in (still, driven)])
-    return Flow(i[new], j[new], offset[:-1], length, values[0], values[1], low, high, spin, still.shape[0])
+    return Flow(i[new], j[new], offset[:-1], length, values[0], values[1], low, high, spin)
 
 
 def field_of_values(matrix: Any) -> tuple[float, float, float]:
@@ -99,7 +102,7 @@ def field_of_values(matrix: Any) -> tuple[float, float, float]:
     start = np.cos(np.arange(n) ** 1.5)  # no seed, the same each time
     square = LinearOperator((n, n), matvec=lambda v: -(odd @ (odd @ v)), dtype=float)
 
-    def extreme(operator: Any, which: str) -> float:
+    def extreme(operator: Any, which: Any) -> float:
         if n < 8:
             dense = operator @ np.eye(n)
             values = np.linalg.eigvalsh((dense + dense.T) / 2)
@@ -134,6 +137,11 @@ class Ellipse:
     half: float
 
     @property
+    def constants(self) -> tuple[float, float, float]:
+        """s, f, kind."""
+        return self.centre, self.focus, self.kind
+
+    @property
     def longest(self) -> float:
         """Longest step [s]."""
         excess = max(self.real - self.half, 1e-300)
@@ -145,7 +153,7 @@ class Ellipse:
         most = int(1.6 * (self.real + self.imaginary) * longest) + 60
         k = np.arange(most)[:, None]
         argument = self.focus * np.asarray(times, dtype=float)[None]
-        scale = self.centre * times
+        scale = self.centre * np.asarray(times, dtype=float)
         if self.kind > 0:  # ive is scaled by exp(-argument)
             c, scale = ive(k, argument), scale + argument[0]
         else:
@@ -156,7 +164,7 @@ class Ellipse:
         with np.errstate(divide="ignore"):
             weight = np.log(np.abs(c).max(axis=1)) + growth * k[:, 0]
         needed = np.flatnonzero(weight > np.log(TOLERANCE))
-        return c[: int(needed[-1]) + 1 if needed.size else 1]
+        return np.asarray(c[: int(needed[-1]) + 1 if needed.size else 1], dtype=float)
 
 
 def ellipse(flow: Flow, level: float) -> Ellipse:
@@ -173,9 +181,7 @@ def ellipse(flow: Flow, level: float) -> Ellipse:
 
 
 @njit(cache=True)
-def _terms(  # noqa: D103
-    row, column, offset, length, values, centre, focus, kind, coefficients, c, rows, moments
-):
+def _terms(row, column, offset, length, values, centre, focus, kind, coefficients, c, rows, moments):
     # sum_k coefficients[k] phi_k; moments[k] = rows . phi_k. Names as in Flow and in the module's docstring
     n = c.size
     before, here, ahead = np.zeros(n), c.copy(), np.empty(n)
@@ -202,22 +208,12 @@ def _terms(  # noqa: D103
     return out
 
 
-def _step(flow: Flow, level: float, shape: Ellipse, c: Array, times: Array, rows: Array) -> tuple[Array, Array]:
-    """Coefficients at the last of the times of one step, and rows . c at each of them, (t, r)."""
-    values = flow.still + level * flow.driven
-    factors = shape.coefficients(times)
-    moments = np.empty((len(factors), len(rows)))
-    geometry = (flow.row, flow.column, flow.offset, flow.length)
-    last = np.ascontiguousarray(factors[:, -1])
-    c = _terms(*geometry, values, shape.centre, shape.focus, shape.kind, last, c, rows, moments)
-    return c, factors.T @ moments
-
-
 def propagate(flow: Flow, level: float, c: Array, time: float) -> Array:
     """exp(A time) c at one level; (n,)."""
-    for _, _, c, _ in steps(flow, level, c, time):
-        pass
-    return c
+    out = c
+    for _, _, after, _ in steps(flow, level, c, time):
+        out = after
+    return out
 
 
 def steps(
@@ -239,16 +235,22 @@ def steps(
     c : (n,) array
         At the end of the step.
     values : (t, r) array
-        The rows at the `times` with start <= t < end, and at the end of the last step.
+        The rows at the `times` with start <= t < end, in the last step with t = end too; (0, 0) where there are none.
     """
-    if time <= 0:
+    if time <= 0 or not flow.row.size:
         return
-    rows = np.zeros((0, c.size)) if rows is None else rows
+    rows = np.zeros((0, c.size)) if rows is None else np.ascontiguousarray(rows)
     asked = np.zeros(0) if times is None else np.asarray(times)
     shape = ellipse(flow, level)
     count = int(np.ceil(time / shape.longest))
     edges = time * np.arange(count + 1) / count
-    for k, (start, end) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+    whole = shape.coefficients(np.array([time / count]))
+    values = flow.still + level * flow.driven
+    for k, (start, end) in enumerate(pairwise(edges)):
         inside = asked[(asked >= start) & ((asked < end) | (k == count - 1))] - start
-        c, values = _step(flow, level, shape, c, np.append(inside, end - start), rows)
-        yield start, end, c, values[:-1]
+        factors = shape.coefficients(np.append(inside, time / count)) if inside.size else whole
+        moments = np.empty((len(factors), len(rows) if inside.size else 0))
+        c = _terms(
+            *flow.geometry, values, *shape.constants, factors[:, -1].copy(), c, rows[: moments.shape[1]], moments
+        )
+        yield start, end, c, factors[:, :-1].T @ moments

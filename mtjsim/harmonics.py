@@ -2,7 +2,7 @@
 
 Legend
     m            unit vector, with components x, y, z *in the frame of the harmonics*, z along their pole
-    Y_lm         orthonormal real harmonics: Theta_lm(z) times cos(m phi), sin(m phi); Theta carries the sqrt(2) of m > 0
+    Y_lm         orthonormal real harmonics: Theta_lm(z) times cos(m phi) or sin(m phi); Theta has the sqrt(2) of m > 0
     L, M         largest degree l and largest order m that are kept
     X, Y, Z      multiplication by x, y, z: couples l with l +- 1
     R = m x grad generators of rotations, R = i L: act within one l, and are antisymmetric
@@ -99,18 +99,18 @@ class Harmonics:
         return np.repeat(np.arange(2 * self.order + 1), np.diff(self.starts))
 
     @cached_property
-    def m(self) -> NDArray[np.int64]:
+    def orders(self) -> NDArray[np.int64]:
         """(n,) order of each coefficient."""
         return (self.block + 1) // 2
 
     @cached_property
-    def l(self) -> NDArray[np.int64]:
+    def degrees(self) -> NDArray[np.int64]:
         """(n,) degree of each coefficient."""
-        return np.arange(self.size) - self.starts[self.block] + self.m
+        return np.arange(self.size) - self.starts[self.block] + self.orders
 
     def among(self, larger: "Harmonics") -> NDArray[np.int64]:
-        """Indices of these harmonics in a larger set."""
-        return np.flatnonzero((larger.l <= self.degree) & (larger.m <= self.order))
+        """Return the indices of these harmonics in a larger set."""
+        return np.flatnonzero((larger.degrees <= self.degree) & (larger.orders <= self.order))
 
     # ---- operators ------------------------------------------------------------------------------------------------
 
@@ -136,7 +136,7 @@ class Harmonics:
 
     def laplacian(self) -> Any:
         """R.R = -l (l + 1), sparse."""
-        return diags_array(-self.l * (self.l + 1.0))
+        return diags_array(-self.degrees * (self.degrees + 1.0))
 
     def polar_function(self, function: Callable[[Array], Array]) -> Operator:
         """Multiplication by a smooth function of z, by quadrature."""
@@ -165,12 +165,12 @@ class Harmonics:
         l = np.concatenate([np.arange(abs(k), self.degree + 1.0) for k in orders])
         return l, m
 
-    def _position(self, l: Array, m: Array) -> NDArray[np.int64]:
+    def _position(self, l: Any, m: Any) -> NDArray[np.int64]:
         sizes = self.degree + 1 - np.abs(np.arange(-self.order, self.order + 1))
         starts = np.concatenate([[0], np.cumsum(sizes)])
         return (starts[(m + self.order).astype(int)] + l - np.abs(m)).astype(int)
 
-    def _couple(self, factor: Array, dl: int, dm: int) -> Any:
+    def _couple(self, factor: Any, dl: int, dm: int) -> Any:
         """Sparse complex matrix from (l, m) to (l + dl, m + dm)."""
         l, m = self._complex
         inside = (l + dl <= self.degree) & (np.abs(m + dm) <= np.minimum(self.order, l + dl))
@@ -181,7 +181,7 @@ class Harmonics:
     @cached_property
     def _unitary(self) -> Any:
         """Rows: the real harmonics in terms of the complex ones."""
-        sine, m, l = (self.block % 2 == 0) & (self.m > 0), self.m, self.l
+        sine, m, l = (self.block % 2 == 0) & (self.orders > 0), self.orders, self.degrees
         sign = (-1.0) ** m
         plus = np.where(m == 0, 1.0, np.where(sine, -1j * sign, sign) / np.sqrt(2))
         minus = np.where(sine, 1j, 1.0)[m > 0] / np.sqrt(2)

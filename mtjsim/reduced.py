@@ -83,8 +83,12 @@ class AxialWrite:
         return np.exp(self.log_equilibrium(y) - self.log_equilibrium(np.ones(1)))
 
 
-def require_axisymmetric(device: MTJ) -> None:
-    """Raise ValueError, with the physics, unless the device is axisymmetric and all it declares is modelled here."""
+def is_axisymmetric(device: MTJ) -> bool:
+    """Whether m_z alone decides a write: polarizer along z, no in-plane field or anisotropy."""
+    return not _departures(device)
+
+
+def _departures(device: MTJ) -> list[str]:
     reasons = []
     if max(abs(device.stray_field[0]), abs(device.stray_field[1])) > 0:
         reasons.append(f"stray_field {device.stray_field} T has an in-plane part")
@@ -92,11 +96,22 @@ def require_axisymmetric(device: MTJ) -> None:
         reasons.append(f"polarizer {device.polarizer} is not along z")
     if device.in_plane_anisotropy_field != 0:
         reasons.append(f"in_plane_anisotropy_field is {device.in_plane_anisotropy_field:g} T")
+    return reasons
+
+
+def require_axisymmetric(device: MTJ) -> None:
+    """Raise ValueError, with the physics, unless the device is axisymmetric and all it declares is modelled here."""
+    reasons = _departures(device)
     if reasons:
         raise ValueError(
             f"the device is not axisymmetric: {'; '.join(reasons)}. Then m_z alone no longer decides the write, and "
-            "the axisymmetric solvers would be wrong; a full-sphere solver is not part of this version."
+            "the axisymmetric solvers would be wrong; use method='auto' or 'spherical'."
         )
+    require_modelled(device)
+
+
+def require_modelled(device: MTJ) -> None:
+    """Raise ValueError if the device declares an effect that a current-driven write does not model."""
     if device.vcma_coefficient != 0:
         raise ValueError(
             f"vcma_coefficient is {device.vcma_coefficient:g} J/(V m), but a current-driven write does not model VCMA; "

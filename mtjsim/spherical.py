@@ -23,9 +23,7 @@ serves every pulse width.
 The pole of the harmonics is z, about which the precession of B_k is diagonal and few orders M are needed; with an
 asymmetry and a tilted polarizer it is p, so that 1/(1 + lambda m.p) is a function of the polar angle alone.
 
-**Accuracy.** A solve is repeated with more degrees, orders and ramp steps until two agree to `RELATIVE`; their
-difference is the error estimate, and the finer one is returned (it is usually a hundred times better). The density is
-known to `ROUNDING` of the whole mass, absolutely: probabilities below ROUNDING/RELATIVE are refused.
+How large a basis must be, and how deep the answers go: oblique.py.
 
 References
 ----------
@@ -36,7 +34,6 @@ expansion. S. Blanes, P. C. Moan, Appl. Numer. Math. 56, 1519 (2006).
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -48,11 +45,7 @@ from mtjsim.checks import Array
 from mtjsim.harmonics import MARGIN, Harmonics, Operator
 from mtjsim.torques import Torque, rotation
 
-RELATIVE = 1e-4  # of every probability that is returned; the promise of the front door
-ROUNDING = 1e-13  # absolute error of a probability by rounding
-SCOUT = 1e-7  # share of the mass that the first basis may miss
-LARGEST_DEGREE = 260  # L: beyond, a solve takes minutes
-MOST_PRODUCTS = 3e12  # multiplications of one solve: about a quarter of an hour
+Pieces = tuple[tuple[float, float, float], ...]
 
 
 @dataclass(frozen=True)
@@ -93,9 +86,9 @@ class Write:
     torque: Torque
     drive: Drive
     side: float
-    before: tuple[tuple[float, float, float], ...]
+    before: Pieces
     level: float
-    after: tuple[tuple[float, float, float], ...]
+    after: Pieces
 
     @property
     def peak(self) -> float:
@@ -121,7 +114,7 @@ class Write:
         t, (narrowing, tilt) = self.torque, self.strength
         stability = t.energy_scale * t.anisotropy_field / 2
         degree = int(np.sqrt(4 * stability * narrowing * np.log(1 / missed))) + 8
-        order = min(degree, int(6 + tilt * degree)) if tilt else 0
+        order = min(degree, int(6 + 0.7 * tilt * degree)) if tilt else 0
         return Resolution(degree, order, 1.0)
 
 
@@ -196,9 +189,12 @@ class SphericalSolver:
 
     def polar(self, function: Callable[[Array], Array]) -> Array:
         """Row (n,) that gives the mean of a smooth function of the lab's m_z."""
-        return self._in_frame(
-            lambda full: sum(full.hemisphere(side, lambda x, y, z: function(z)) for side in (1.0, -1.0))
-        )
+
+        def expand(full: Harmonics) -> Array:
+            north, south = (full.hemisphere(side, lambda x, y, z: function(z)) for side in (1.0, -1.0))
+            return north + south
+
+        return self._in_frame(expand)
 
     def _in_frame(self, expand: Callable[[Harmonics], Array]) -> Array:
         """Expand a function of the lab's coordinates, and turn it into the frame of the harmonics."""
@@ -245,12 +241,48 @@ class SphericalSolver:
         values = np.repeat((rows @ c)[None], times.size, axis=0)
         if later.any():
             on_the_way = steps(self.forward, self.write.level, c, float(times[-1]), rows, times[later])
-            values[later] = np.concatenate([value for _, _, _, value in on_the_way])
+            values[later] = np.concatenate([value for _, _, _, value in on_the_way if value.size])
         return values
 
     def stayed(self, plateaus: Array) -> Array:
         """Probability to be judged on the starting side, for each sorted length of the plateau [s]."""
         return self.follow(self.judge()[None], plateaus)[:, 0]
+
+    def dissipation(self, resistance: Callable[[Array, float], Array], plateaus: Array) -> Array:
+        """Time integral of level^2 <R> for each sorted length of the plateau, R a function of (m_z, level)."""
+        level = self.write.level
+
+        def row(at: float) -> Array:
+            return self.polar(lambda z: resistance(z, abs(at)))
+
+        rise, c = 0.0, self.start()
+        for heat, at, time in self._heats(self.write.before):
+            after = propagate(self.forward, at, c, time)
+            rise, c = rise + heat * float(row(at) @ (c + after)) / 2, after
+        fall = np.zeros(self.harmonics.size)
+        for heat, at, time in reversed(self._heats(self.write.after)):
+            here = heat / 2 * row(at) if heat else fall * 0
+            fall = propagate(self.backward, at, fall + here, time) + here
+        t = self.write.torque
+        edges = np.union1d(np.arange(0.0, plateaus[-1], 1 / (t.rate * t.anisotropy_field)), np.append(plateaus, 0.0))
+        x, w = roots_legendre(6)
+        lengths = np.diff(edges)
+        nodes = (edges[:-1, None] + lengths[:, None] * (1 + x) / 2).ravel()
+        times = np.sort(np.concatenate([nodes, plateaus]))
+        values = self.follow(np.stack([row(level), fall]), times)
+        pieces = values[np.searchsorted(times, nodes), 0].reshape(-1, 6) @ w * lengths / 2
+        until = np.concatenate([[0.0], np.cumsum(pieces)])[np.searchsorted(edges, plateaus)]
+        return rise + level**2 * until + values[np.searchsorted(times, plateaus), 1]
+
+    def _heats(self, pieces: Pieces) -> list[tuple[float, float, float]]:
+        """Frozen steps of linear pieces, each with its share of the integral of level^2: (heat, level, duration)."""
+        out = []
+        for duration, at_start, at_end in pieces:
+            frozen = self.frozen(duration, at_start, at_end)
+            edges = np.linspace(at_start, at_end, len(frozen) + 1)
+            heats = (edges[:-1] ** 2 + edges[:-1] * edges[1:] + edges[1:] ** 2) / 3
+            out += [(float(heat * time), level, time) for heat, (level, time) in zip(heats, frozen, strict=True)]
+        return out
 
 
 def frame_of(torque: Torque) -> tuple[Array, float, Array] | None:
@@ -270,7 +302,6 @@ def generators(
     """B_0 and B_1 of B = B_0 + level B_1, sparse (n, n)."""
     larger = Harmonics(harmonics.degree + MARGIN, harmonics.order + MARGIN)
     coordinates, R = larger.coordinates(), larger.rotations()
-    polar = coordinates[2]
     if axes is not None:  # the lab's coordinates and generators in terms of the frame's
         coordinates, R = (tuple(_turned(axes[2], parts)) for parts in (coordinates, R))
     x, y, z = coordinates
@@ -289,7 +320,6 @@ def generators(
     still = generator(static, nothing) + torque.diffusion * larger.laplacian()
     driven = generator((nothing, nothing, drive.anisotropy * z), amplitude)
     keep = harmonics.among(larger)
-    del polar
     return _cropped(still, keep), _cropped(driven, keep)
 
 

@@ -1,7 +1,7 @@
 """The front door: the probability that a write fails or succeeds, whatever the depth, and what it dissipates.
 
 Arguments are checked and broadcast here, and equal writes share one solve; `reduced.py` turns them into reduced units,
-`axial.py` decides which solver answers.
+`axial.py` decides which solver answers, and `oblique.py` answers for what is not axisymmetric.
 """
 
 from dataclasses import dataclass
@@ -9,13 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mtjsim.axial import LARGEST_BASIS, METHODS, tail_probability
+from mtjsim import axial
+from mtjsim.axial import LARGEST_BASIS, tail_probability
 from mtjsim.checks import DIRECTIONS, Direction, checked_array, checked_choice, checked_number, checked_ramps
 from mtjsim.device import MTJ
 from mtjsim.fokker_planck import FULL_SPHERE, RAMP_STEPS_ENERGY, RELATIVE, SpectralSolver, basis_size, one_blas_thread
-from mtjsim.reduced import Array, reduced_write, require_axisymmetric
+from mtjsim.reduced import Array, is_axisymmetric, reduced_write, require_axisymmetric, require_modelled
 from mtjsim.transport import junction_resistance
 
+METHODS = (*axial.METHODS, "spherical")
 LONGEST_ENERGY = 1e5  # in tau_D: the longest pulse whose dissipated energy is solved
 
 
@@ -35,7 +37,8 @@ def write_error_rate(
     Parameters
     ----------
     device : MTJ
-        An axisymmetric junction: polarizer along z, no in-plane field or anisotropy.
+        Any junction; one that is not axisymmetric (polarizer off z, in-plane field or anisotropy) takes seconds in
+        place of milliseconds.
     current : float or array
         Amplitude >= 0 that drives the named direction [A].
     pulse_width : float or array
@@ -48,31 +51,32 @@ def write_error_rate(
         Of each of the two linear ramps [s]; the pulse takes pulse_width + rise_time in all.
     relax_time : float or array
         Time at zero current, static fields on, before the state is judged [s].
-    method : {"auto", "spectral", "finite_volume"}
-        See `axial.py`; "auto" is right unless you compare.
+    method : {"auto", "spectral", "finite_volume", "spherical"}
+        See `axial.py` and `oblique.py`; "auto" is right unless you compare.
 
     Returns
     -------
     float or array
         Of the broadcast shape of all arguments. Relative accuracy at any depth: 1e-6 (2e-6 was seen at abs(lambda) near
         0.6). Where "auto" has to fall back on the finite volume, see `axial.py`: about 1e-4, and never a number whose
-        estimated error is above 1e-2.
+        estimated error is above 1e-2. For a device that is not axisymmetric: 1e-4, down to about 1e-9.
 
     Raises
     ------
     ValueError
-        If an argument is out of its range, the ramps are longer than the pulse, the device is not axisymmetric,
-        declares an effect that a current-driven write does not model, or has only one stable state at zero current; or
-        if the write is so extreme that neither solver resolves it (says by how much).
+        If an argument is out of its range, the ramps are longer than the pulse, the device declares an effect that a
+        current-driven write does not model, or has only one stable state at zero current; if the write is so extreme
+        that no solver resolves it (says by how much); or if the device is not axisymmetric and the error rate too small
+        for 1e-4 (names the floor).
 
     Notes
     -----
     The start is the Boltzmann law on the starting side of m_z = 0 with the static fields on and the current off (with
     an opposing field of more than half B_k that side is no longer one well, and the rate no longer that of a bit); the
     state is judged by the sign of m_z at the end of the falling ramp and `relax_time`, so this is not first passage.
-    Equations and sources: fokker_planck.py. Equal (device, current, direction, temperature, ramps) share one solve, so
-    ask for many pulse widths in one call. Not modelled: incoherent reversal, heating, VCMA, a current that follows a
-    voltage.
+    Equations and sources: fokker_planck.py and spherical.py. Equal (device, current, direction, temperature, ramps)
+    share one solve, so ask for many pulse widths in one call. Not modelled: incoherent reversal, heating, VCMA, a
+    current that follows a voltage.
 
     Examples
     --------
@@ -133,7 +137,8 @@ def dissipated_energy(
     """Mean Joule energy in the junction of a current-driven write, its resistance following the magnetisation.
 
     E = int I(t)^2 <R(m_z, I)> dt, the mean over the Fokker-Planck density, of writes that fail as well as of those that
-    succeed. Device only: no transistor, driver or line. Relative accuracy 1e-6, with ramps 1e-4.
+    succeed. Device only: no transistor, driver or line. Relative accuracy 1e-6, with ramps 1e-4; 1e-4 if the device is
+    not axisymmetric.
 
     Parameters
     ----------
@@ -156,6 +161,8 @@ def dissipated_energy(
     current = checked_number("current", current, "A", zero_allowed=True)
     temperature = checked_number("temperature", temperature, "K", zero_allowed=False)
     rise_time = checked_number("rise_time", rise_time, "s", zero_allowed=True)
+    if not is_axisymmetric(device) and device.channel_resistance is None:
+        return _spherical_energy(device, (direction, current, temperature, rise_time, 0.0), grid.pulse_width)
     require_axisymmetric(device)
     write, tau = reduced_write(device, direction, current, temperature, rise_time, 0.0)
     plateaus = (grid.pulse_width - rise_time) / tau
@@ -240,7 +247,8 @@ def _tails(
     tail: str,
 ) -> Array:
     grid = _validated(current, pulse_width, direction, temperature, rise_time, relax_time, method)
-    require_axisymmetric(device)
+    spherical = method == "spherical" or (method == "auto" and not is_axisymmetric(device))
+    (require_modelled if spherical else require_axisymmetric)(device)
     groups: dict[tuple, list[int]] = {}
     columns = (grid.direction, grid.current, grid.temperature, grid.rise_time, grid.relax_time)
     for index, key in enumerate(zip(*(column.ravel().tolist() for column in columns), strict=True)):
@@ -248,8 +256,27 @@ def _tails(
     widths = grid.pulse_width.ravel()
     out = np.empty(widths.size)
     for key, members in groups.items():
+        if spherical:
+            out[members] = _spherical(device, key, widths[members], tail)
+            continue
         write, tau = reduced_write(device, *key)
         plateaus = (widths[members] - key[3]) / tau
         with one_blas_thread():
             out[members] = tail_probability(write, np.maximum(plateaus, 0.0), method=method, tail=tail)
     return out.reshape(grid.pulse_width.shape)
+
+
+def _spherical(device: MTJ, key: tuple, widths: Array, tail: str) -> Array:
+    from mtjsim import oblique  # here: numba takes half a second, and most calls never need it
+
+    write = oblique.oblique_write(device, *key)
+    return oblique.tail_probability(write, np.maximum(widths - key[3], 0.0), tail)
+
+
+def _spherical_energy(device: MTJ, key: tuple, widths: Array) -> float | Array:
+    from mtjsim import oblique
+
+    require_modelled(device)
+    plateaus = np.maximum(widths - key[3], 0.0)
+    energy = oblique.mean_energy(device, oblique.oblique_write(device, *key), plateaus.ravel()).reshape(widths.shape)
+    return float(energy) if energy.ndim == 0 else energy

@@ -180,6 +180,7 @@ def test_energy_of_many_currents_is_refused_with_words():
         dissipated_energy(junction(), current=[6e-5, 7e-5], pulse_width=5e-9)
 
 
-def test_an_oblique_device_is_refused():
+def test_a_three_terminal_device_is_refused():
+    """Its current heats the channel, not the junction."""
     with pytest.raises(ValueError, match="not axisymmetric"):
-        dissipated_energy(junction(polarizer=(0.6, 0.0, 0.8)), current=6e-5, pulse_width=5e-9)
+        dissipated_energy(junction(polarizer=(0.0, 1.0, 0.0), channel_resistance=800.0), current=6e-5, pulse_width=5e-9)
