@@ -38,6 +38,7 @@ from mtjsim.checks import Array
 
 TOLERANCE = 1e-12  # of the terms left out, where the box has its corners; the density lives far inside
 LARGEST_GROWTH = 16.0  # exponent by which the terms of a corner exceed its value within a step
+LARGEST_GAIN = 4.0  # exponent of the largest transient growth within a step, with which rounding errors grow too
 MOST_TERMS = 600  # of a step
 BOX_MARGIN = 1.05  # on the estimated sides of the box
 
@@ -144,8 +145,8 @@ class Ellipse:
     @property
     def longest(self) -> float:
         """Longest step [s]."""
-        excess = max(self.real - self.half, 1e-300)
-        return min(LARGEST_GROWTH / excess, MOST_TERMS / (1.2 * (self.real + self.imaginary)))
+        excess, high = max(self.real - self.half, 1e-300), max(self.centre + self.half, 1e-300)
+        return min(LARGEST_GROWTH / excess, LARGEST_GAIN / high, MOST_TERMS / (1.2 * (self.real + self.imaginary)))
 
     def coefficients(self, times: Array) -> Array:
         """(k, t): factors of the phi_k at each time of a step."""

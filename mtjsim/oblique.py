@@ -23,9 +23,9 @@ from mtjsim.torques import Torque, torque_of
 from mtjsim.transport import junction_resistance
 
 RELATIVE = 1e-4  # of every probability that is returned
-ROUNDING = 1e-13  # absolute error of a probability by rounding
+ROUNDING = 1e-14  # absolute error of a probability by rounding: three times what was seen down to 1e-9
 SCOUT = 1e-6  # share of the mass that the first basis may miss; its error is about a thousandth of that
-FINEST = 1e-13  # the same of the largest basis that is worth its time
+FINEST = 1e-14  # the same of the largest basis that is worth its time
 LARGEST_DEGREE = 300  # L: beyond, a solve takes minutes
 MOST_PRODUCTS = 1e12  # multiplications of one solve: about ten minutes
 
@@ -161,18 +161,19 @@ def mean_energy(device: MTJ, write: Write, plateaus: Array) -> Array:
 def settle(write: Write, answer: Callable[[SphericalSolver], Array], longest: float) -> tuple[Array, Array]:
     """Refine until two answers agree to `RELATIVE`, or until nothing more can be gained: the answer and its error."""
     resolution, finest = write.resolution(SCOUT), write.resolution(FINEST)
+    most = int(1.2 * finest.degree)
     with one_blas_thread():
         before = answer(_solver(write, resolution, longest))
         while True:
             # a basis that will do as the coarser of two, unless the one before already does
             aim = write.resolution(min(SCOUT, max(FINEST, 30 * RELATIVE * float(before.min()))))
-            finer = resolution.finer()
-            resolution = Resolution(max(finer.degree, aim.degree), max(finer.order, aim.order), finer.ramps)
+            exhausted = resolution.degree >= most and resolution.order in (0, most)
+            resolution = resolution.finer(aim, most)
             values = answer(_solver(write, resolution, longest))
             change = np.abs(values - before)
             error = change + ROUNDING
             hopeless = (values + change < 0.5 * ROUNDING / RELATIVE).any()
-            if (error <= RELATIVE * values).all() or hopeless or resolution.degree > 1.2 * finest.degree:
+            if (error <= RELATIVE * values).all() or hopeless or exhausted:
                 return values, error
             before = values
 
@@ -206,12 +207,18 @@ def _solver(write: Write, resolution: Resolution, longest: float) -> SphericalSo
 def require_depth(values: Array, error: Array, tail: str) -> None:
     """Raise ValueError if a probability is known to less than `RELATIVE`."""
     lost = ~(error <= RELATIVE * values)
+    if lost.any() and error.max() > 1e4 * ROUNDING and (values > error.max()).all():
+        raise ValueError(
+            f"this write cannot be resolved: the largest basis knows the probability to have {tail} to "
+            f"{(error / values).max():.1e} only, while {RELATIVE:g} is promised. Ask for a less extreme write."
+        )
     if lost.any():
         worst = int(np.argmax(np.where(lost, error / np.maximum(values, 1e-300), 0.0)))
         raise ValueError(
             f"the probability to have {tail} is too small for the full-sphere solver: about "
-            f"{max(values[worst], 0):.1e} +- {error[worst]:.1e}, while {RELATIVE:g} of it is promised, so nothing below "
-            f"{error[worst] / RELATIVE:.1e} is resolved. For deeper tails use rare_write_errors (multilevel splitting)."
+            f"{max(values[worst], 0):.1e} +- {error[worst]:.1e}, while {RELATIVE:g} of it is promised: "
+            f"nothing below {error[worst] / RELATIVE:.1e} is resolved. "
+            "For deeper tails use rare_write_errors (multilevel splitting)."
         )
 
 

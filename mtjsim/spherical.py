@@ -114,7 +114,8 @@ class Write:
         t, (narrowing, tilt) = self.torque, self.strength
         stability = t.energy_scale * t.anisotropy_field / 2
         degree = int(np.sqrt(4 * stability * narrowing * np.log(1 / missed))) + 8
-        order = min(degree, int(6 + 0.7 * tilt * degree)) if tilt else 0
+        turned = np.hypot(*t.polarizer[:2]) if frame_of(t) else 0.0  # the wells are off the pole of the harmonics
+        order = min(degree, int(6 + (0.7 * tilt + turned) * degree)) if tilt else 0
         return Resolution(degree, order, 1.0)
 
 
@@ -126,11 +127,11 @@ class Resolution:
     order: int
     ramps: float
 
-    def finer(self) -> "Resolution":
-        """One size more."""
-        degree = int(1.13 * self.degree) + 2
-        order = min(degree, int(1.25 * self.order) + 2) if self.order else 0
-        return Resolution(degree, order, 1.4 * self.ramps)
+    def finer(self, aim: "Resolution", most: int) -> "Resolution":
+        """One size more, at least that of an `aim`, and of degree at most `most`."""
+        degree = min(max(int(1.13 * self.degree) + 2, aim.degree), most)
+        order = max(int(1.25 * self.order) + 2, aim.order) if self.order else 0
+        return Resolution(degree, min(degree, order), 1.4 * self.ramps)
 
 
 class SphericalSolver:
