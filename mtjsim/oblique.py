@@ -13,11 +13,11 @@ from typing import Literal
 import numpy as np
 
 from mtjsim.chebyshev import ellipse
-from mtjsim.checks import Array, Direction, checked_number
+from mtjsim.checks import DIRECTIONS, Array, Direction, checked_choice, checked_number
 from mtjsim.device import MTJ
 from mtjsim.fokker_planck import one_blas_thread
 from mtjsim.pulse import Pulse
-from mtjsim.reduced import STRONGEST
+from mtjsim.reduced import STRONGEST, require_modelled
 from mtjsim.spherical import Drive, Pieces, Resolution, SphericalSolver, Write
 from mtjsim.torques import Torque, torque_of
 from mtjsim.transport import junction_resistance
@@ -129,10 +129,13 @@ def solve_pulse(
     Raises
     ------
     ValueError
-        If the pulse is a voltage, or as in `write_error_rate`.
+        If the pulse is a voltage; or as in `write_error_rate`.
     """
     if pulse.drive != "current":
         raise ValueError("the pulse must be a current: build it with current=... in place of voltage=.")
+    checked_choice("tail", tail, ("stayed", "switched"))
+    checked_choice("direction", direction, DIRECTIONS)
+    require_modelled(device)
     temperature = checked_number("temperature", temperature, "K", zero_allowed=False)
     torque, side = torque_of(device, temperature), 1.0 if direction == "p_to_ap" else -1.0
     pieces = tuple((end - start, a, b) for start, end, a, b in pulse.followed_by(relax_time=relax_time).segments)

@@ -107,7 +107,7 @@ class Write:
         tilted = a * flat * (1 + abs(t.field_like_ratio))
         tilt = (np.hypot(*t.field[:2]) + abs(t.in_plane_anisotropy_field) + tilted) / B_k
         field = (abs(t.field[2]) + self.peak * abs(self.drive.anisotropy)) / B_k
-        return float(1 + field + i * (upright + flat * min(1.0, a * flat / B_k))), float(min(1.0, tilt))
+        return float(1 + field + i * (upright + 0.5 * flat * min(1.0, a * flat / B_k))), float(min(1.0, tilt))
 
     def resolution(self, missed: float) -> "Resolution":
         """Smallest basis expected to miss no more than a share of the mass."""
