@@ -217,10 +217,14 @@ def require_depth(values: Array, error: Array, tail: str) -> None:
         )
     if lost.any():
         worst = int(np.argmax(np.where(lost, error / np.maximum(values, 1e-300), 0.0)))
+        # a tail that is surely too deep was not refined to the end: what it could have reached is the floor
+        floor = ROUNDING / RELATIVE
+        if values[worst] + error[worst] > floor:
+            floor = error[worst] / RELATIVE
         raise ValueError(
             f"the probability to have {tail} is too small for the full-sphere solver: about "
             f"{max(values[worst], 0):.1e} +- {error[worst]:.1e}, while {RELATIVE:g} of it is promised: "
-            f"nothing below {error[worst] / RELATIVE:.1e} is resolved. "
+            f"nothing below {floor:.1e} is resolved. "
             "For deeper tails use rare_write_errors (multilevel splitting)."
         )
 
