@@ -31,7 +31,7 @@ def write_error_map(
     Parameters
     ----------
     device : MTJ
-        An axisymmetric junction.
+        Any junction (one that is not axisymmetric takes seconds a write).
     currents, pulse_widths, temperatures : (n,) arrays or floats
         Axes [A], [s], [K]; strictly increasing.
     rise_time, relax_time : float

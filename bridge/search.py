@@ -36,7 +36,7 @@ def pulse_width_for(
     Parameters
     ----------
     device : MTJ
-        An axisymmetric junction.
+        Any junction (one that is not axisymmetric takes seconds a write).
     error_rate : float
         Target, between 0 and 1.
     current : float
@@ -172,7 +172,7 @@ def find_setting(
     Parameters
     ----------
     device : MTJ
-        An axisymmetric junction.
+        Any junction (one that is not axisymmetric takes seconds a write).
     error_rate : float or (float, float)
         Target for both bits, or for 0 and for 1.
     minimize : {"energy", "latency"}

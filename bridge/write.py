@@ -125,7 +125,7 @@ def operating_point(device: MTJ, setting: WriteSetting, *, temperature: float = 
     Parameters
     ----------
     device : MTJ
-        An axisymmetric junction.
+        Any junction (one that is not axisymmetric takes seconds a write).
     setting : WriteSetting
         Currents and pulse.
     temperature : float

@@ -12,7 +12,7 @@ from mtjsim.device import MTJ
 from mtjsim.fokker_planck import FULL_SPHERE, RAMP_STEPS_ENERGY, RELATIVE, SpectralSolver, basis_size, one_blas_thread
 from mtjsim.pulse import Pulse
 from mtjsim.question import OneWrite, Question
-from mtjsim.reduced import AxialWrite, reduced_write, require_axisymmetric, require_unheated
+from mtjsim.reduced import AxialWrite, is_axisymmetric, reduced_write, require_unheated
 from mtjsim.transport import conductance_terms, junction_resistance
 
 LONGEST_ENERGY = 1e5  # in tau_D: the longest pulse whose dissipated energy is solved
@@ -33,7 +33,7 @@ def dissipated_energy(
 
     E = int <V I> dt, the mean over the Fokker-Planck density, of writes that fail as well as of those that succeed:
     I^2 <R(m_z, V)> under an imposed current, V^2 <G(m_z, V)> under a voltage, I^2 R_channel in a three-terminal device.
-    Relative accuracy 1e-6, with ramps 1e-4.
+    Relative accuracy 1e-6, with ramps 1e-4; 1e-4 if the device is not axisymmetric.
 
     Parameters
     ----------
@@ -68,14 +68,16 @@ def dissipated_energy(
     out = np.empty(question.pulse_width.size)
     if device.channel_resistance is None:
         require_unheated(device)
-        require_axisymmetric(device)
+    axial = is_axisymmetric(device)
     for one, members, plateaus in question.writes():
         if one.level == 0.0:
             out[members] = 0.0
         elif device.channel_resistance is not None:
             out[members] = _channel_energy(one, plateaus, device.channel_resistance)
-        else:
+        elif axial:
             out[members] = _axial_energy(device, one, plateaus)
+        else:
+            out[members] = _oblique_energy(device, one, plateaus)
     return float(out[0]) if question.pulse_width.ndim == 0 else out.reshape(question.pulse_width.shape)
 
 
@@ -119,3 +121,9 @@ def _require_resolved(write: AxialWrite, longest: float, tau: float) -> None:
             f"pulse_width must be <= {LONGEST_ENERGY * tau:.3g} s ({LONGEST_ENERGY:g} characteristic times), got "
             f"{longest * tau:g} s: nothing changes by then, so add I^2 R t of the final state."
         )
+
+
+def _oblique_energy(device: MTJ, one: OneWrite, plateaus: Array) -> Array:
+    from mtjsim import oblique  # here: numba takes half a second, and most calls never need it
+
+    return oblique.mean_energy(device, oblique.oblique_write(device, **vars(one)), plateaus, one.imposed)

@@ -182,8 +182,12 @@ def _potential(write: AxialWrite, drive: float) -> Chebyshev:
     return Chebyshev.interpolate(lambda y: write.force(y, drive), degree).integ(lbnd=0)
 
 
-def require_axisymmetric(device: MTJ) -> None:
-    """Raise ValueError, with the physics, unless the device is axisymmetric."""
+def is_axisymmetric(device: MTJ) -> bool:
+    """Whether m_z alone decides a write: polarizer along z, no in-plane field or anisotropy."""
+    return not _departures(device)
+
+
+def _departures(device: MTJ) -> list[str]:
     reasons = []
     if max(abs(device.stray_field[0]), abs(device.stray_field[1])) > 0:
         reasons.append(f"stray_field {device.stray_field} T has an in-plane part")
@@ -191,10 +195,16 @@ def require_axisymmetric(device: MTJ) -> None:
         reasons.append(f"polarizer {device.polarizer} is not along z")
     if device.in_plane_anisotropy_field != 0:
         reasons.append(f"in_plane_anisotropy_field is {device.in_plane_anisotropy_field:g} T")
+    return reasons
+
+
+def require_axisymmetric(device: MTJ) -> None:
+    """Raise ValueError, with the physics, unless the device is axisymmetric."""
+    reasons = _departures(device)
     if reasons:
         raise ValueError(
-            f"the device is not axisymmetric: {'; '.join(reasons)}. Then m_z alone no longer decides the write, and "
-            "the axisymmetric solvers would be wrong; a full-sphere solver is not part of this version."
+            f"the device is not axisymmetric: {'; '.join(reasons)}. Then m_z alone no longer decides, and the "
+            "axisymmetric solvers would be wrong. Writes are solved on the full sphere by method='auto' or 'spherical'."
         )
 
 

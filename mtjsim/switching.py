@@ -1,19 +1,22 @@
 """The front door: the probability that a write fails or succeeds, whatever the depth.
 
 Arguments are checked and broadcast in `question.py`, and equal writes share one solve; `reduced.py` turns them into
-reduced units, `axial.py` decides which solver answers.
+reduced units, `axial.py` decides which solver answers, and `oblique.py` answers for what is not axisymmetric.
 """
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mtjsim.axial import METHODS, tail_probability
+from mtjsim import axial
+from mtjsim.axial import tail_probability
 from mtjsim.checks import Array, checked_choice
 from mtjsim.device import MTJ
 from mtjsim.fokker_planck import one_blas_thread
 from mtjsim.pulse import Pulse
-from mtjsim.question import Question
-from mtjsim.reduced import reduced_write, require_axisymmetric, require_unheated
+from mtjsim.question import OneWrite, Question
+from mtjsim.reduced import is_axisymmetric, reduced_write, require_axisymmetric, require_unheated
+
+METHODS = (*axial.METHODS, "spherical")
 
 
 def write_error_rate(
@@ -34,7 +37,8 @@ def write_error_rate(
     Parameters
     ----------
     device : MTJ
-        An axisymmetric junction: polarizer along z, no in-plane field or anisotropy.
+        Any junction; one that is not axisymmetric (polarizer off z, in-plane field or anisotropy) takes seconds in
+        place of milliseconds.
     current : float or array
         Amplitude >= 0 that drives the named direction [A].
     pulse_width : float or array
@@ -52,31 +56,31 @@ def write_error_rate(
         current follows the resistance while the layer turns, and the bias lowers or raises the barrier (VCMA).
     pulse : Pulse
         In place of current or voltage, pulse_width and rise_time: a pulse of any shape.
-    method : {"auto", "spectral", "finite_volume"}
-        See `axial.py`; "auto" is right unless you compare.
+    method : {"auto", "spectral", "finite_volume", "spherical"}
+        See `axial.py` and `oblique.py`; "auto" is right unless you compare.
 
     Returns
     -------
     float or array
         Of the broadcast shape of all arguments. Relative accuracy at any depth: 1e-6 (2e-6 was seen at abs(lambda) near
         0.6). Where "auto" has to fall back on the finite volume, see `axial.py`: about 1e-4, and never a number whose
-        estimated error is above 1e-2.
+        estimated error is above 1e-2. For a device that is not axisymmetric: 1e-4, down to 1e-10.
 
     Raises
     ------
     ValueError
-        If an argument is out of its range, the ramps are longer than the pulse, the device is not axisymmetric, heats
-        itself, or has only one stable state at zero current; or if the write is so extreme that neither solver resolves
-        it (says by how much).
+        If an argument is out of its range, the ramps are longer than the pulse, the device heats itself or has only one
+        stable state at zero current; if the write is so extreme that no solver resolves it (says by how much); or if
+        the device is not axisymmetric and the probability too small for 1e-4 (names the floor).
 
     Notes
     -----
     The start is the Boltzmann law on the starting side of m_z = 0 with the static fields on and the current off (with
     an opposing field of more than half B_k that side is no longer one well, and the rate no longer that of a bit); the
     state is judged by the sign of m_z at the end of the falling ramp and `relax_time`, so this is not first passage.
-    Equations and sources: fokker_planck.py. Equal (device, current, direction, temperature, ramps) share one solve, so
-    ask for many pulse widths in one call. VCMA acts wherever the device declares it: through V = I R under an imposed
-    current. Not modelled: incoherent reversal; self-heating (see `simulate_writes`).
+    Equations and sources: fokker_planck.py, spherical.py. Equal (device, current, direction, temperature, ramps) share
+    one solve, so ask for many pulse widths in one call. VCMA acts wherever the device declares it: through V = I R
+    under an imposed current. Not modelled: incoherent reversal; self-heating (see `simulate_writes`).
 
     Examples
     --------
@@ -153,10 +157,21 @@ def _tails(
 ) -> float | Array:
     checked_choice("method", method, METHODS)
     require_unheated(device)
-    require_axisymmetric(device)
+    on_sphere = method == "spherical" or (method == "auto" and not is_axisymmetric(device))
+    if not on_sphere:
+        require_axisymmetric(device)
     out = np.empty(question.pulse_width.size)
     with one_blas_thread():
         for one, members, plateaus in question.writes():
+            if on_sphere:
+                out[members] = _on_sphere(device, one, plateaus, tail)
+                continue
             write, tau = reduced_write(device, **vars(one))
             out[members] = tail_probability(write, plateaus / tau, method=method, tail=tail)
     return float(out[0]) if question.pulse_width.ndim == 0 else out.reshape(question.pulse_width.shape)
+
+
+def _on_sphere(device: MTJ, one: OneWrite, plateaus: Array, tail: str) -> Array:
+    from mtjsim import oblique  # here: numba takes half a second, and most calls never need it
+
+    return oblique.tail_probability(oblique.oblique_write(device, **vars(one)), plateaus, tail)

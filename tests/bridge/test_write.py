@@ -125,5 +125,5 @@ def test_setting_that_is_no_number(value):
 def test_bad_temperature_and_device():
     with pytest.raises(ValueError, match="temperature must be"):
         operating_point(junction(), SETTING, temperature=0.0)
-    with pytest.raises(ValueError, match="not axisymmetric"):
-        operating_point(junction(polarizer=(0.6, 0, 0.8)), SETTING)
+    with pytest.raises(ValueError, match="use simulate_writes"):
+        operating_point(junction(thermal_resistance=1e6), SETTING)

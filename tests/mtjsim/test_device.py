@@ -361,9 +361,6 @@ def test_current_that_is_no_number(value):
         ({"vcma_coefficient": 61e-15}, "barrier_thickness is missing: vcma_coefficient 6.1e-14"),
         ({"thermal_resistance": 1e6}, "temperature follows each trajectory.*use simulate_writes"),
         ({"thermal_capacity": 1e-15}, "temperature follows each trajectory.*use simulate_writes"),
-        ({"stray_field": (0.01, 0, 0)}, r"not axisymmetric: stray_field .* in-plane part"),
-        ({"polarizer": (0.6, 0, 0.8)}, r"not axisymmetric: polarizer .* not along z"),
-        ({"in_plane_anisotropy_field": 0.02}, r"not axisymmetric: in_plane_anisotropy_field is 0.02 T"),
         (
             {"stray_field": (0, 0, 0.3)},
             "stray_field z of 0.3 T exceeds the anisotropy field of 0.27 T.*AP is not stable",
@@ -376,6 +373,18 @@ def test_current_that_is_no_number(value):
 def test_device_that_the_front_door_refuses(question, changes, message):
     with pytest.raises(ValueError, match=message):
         question(device(**changes), **PULSE)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"stray_field": (0.01, 0, 0)}, r"not axisymmetric: stray_field .* in-plane part.*method='auto'"),
+    ],
+)
+@pytest.mark.parametrize("method", ["spectral", "finite_volume"])
+def test_device_that_the_axisymmetric_solvers_refuse(method, changes, message):
+    with pytest.raises(ValueError, match=message):
+        write_error_rate(device(**changes), **PULSE, method=method)
 
 
 def test_refusals_of_the_derived_figures():

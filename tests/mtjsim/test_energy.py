@@ -180,6 +180,6 @@ def test_energies_broadcast():
     assert both.tolist() == [dissipated_energy(junction(), current=I, pulse_width=5e-9) for I in (6e-5, 7e-5)]
 
 
-def test_an_oblique_device_is_refused():
-    with pytest.raises(ValueError, match="not axisymmetric"):
-        dissipated_energy(junction(polarizer=(0.6, 0.0, 0.8)), current=6e-5, pulse_width=5e-9)
+def test_a_three_terminal_device_heats_its_channel():
+    device = junction(polarizer=(0.0, 1.0, 0.0), channel_resistance=800.0)
+    assert dissipated_energy(device, current=6e-5, pulse_width=5e-9) == pytest.approx(6e-5**2 * 800 * 5e-9)

@@ -1,6 +1,7 @@
 """Both roads against values computed by an independent solver; sources and conventions in tests/golden/README.md.
 
-The tolerances are the promises of the front door: 1e-6 relative for `auto`, 1e-4 for `finite_volume`. The curves are
+The tolerances are the promises of the front door: 1e-6 relative for `auto`, 1e-4 for `finite_volume`; for what is not
+axisymmetric the promise is 1e-4, and more is held. The curves are
 themselves good to 1e-6, and start at 1 - 1e-16, so they are held to 5e-6.
 """
 
@@ -117,9 +118,15 @@ def test_derived_figures_of_the_case(case):
 
 
 @pytest.mark.parametrize("case", OBLIQUE)
-def test_what_is_not_axisymmetric_is_refused(case):
-    with pytest.raises(ValueError, match=r"not axisymmetric: .*(in-plane part|not along z)"):
-        answer(case)
+def test_oblique_case(case):
+    """Promised: 1e-4. The solver does better than it promises, and the values are good to their own error."""
+    assert answer(case) == pytest.approx(case["value"], rel=max(1e-6, case["rel_err"]))
+
+
+@pytest.mark.parametrize("case", OBLIQUE)
+def test_oblique_case_is_refused_by_the_axisymmetric_roads(case):
+    with pytest.raises(ValueError, match=r"not axisymmetric: .*(in-plane part|not along z).*method='auto'"):
+        answer(case, method="spectral")
 
 
 @pytest.mark.parametrize("name", CURVES)

@@ -1,0 +1,258 @@
+"""Writes that are not axisymmetric: from a device to a probability that is known to 1e-4, or a refusal.
+
+A write is solved on the sphere (spherical.py) with more and more degrees, orders and ramp steps until two solves agree
+to `RELATIVE`. Their difference is the estimate of the error, and the finer one is the answer: usually a hundred times
+better than the estimate. The density is known to `ROUNDING` of the whole mass, absolutely, so that no probability below
+ROUNDING/RELATIVE can be promised; such a tail takes multilevel splitting, `rare_write_errors`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from mtjsim.chebyshev import ellipse
+from mtjsim.checks import Array, Direction
+from mtjsim.device import MTJ
+from mtjsim.fokker_planck import one_blas_thread
+from mtjsim.pulse import Drive as Imposed
+from mtjsim.pulse import Pulse
+from mtjsim.reduced import STRONGEST
+from mtjsim.spherical import Drive, Pieces, Resolution, SphericalSolver, Write
+from mtjsim.torques import Torque, torque_of
+from mtjsim.transport import conductance_terms, junction_resistance, vcma_slope
+
+RELATIVE = 1e-4  # of every probability that is returned
+ROUNDING = 1e-14  # absolute error of a probability by rounding: three times what was seen down to 1e-9
+SCOUT = 1e-6  # share of the mass that the first basis may miss; its error is about a thousandth of that
+FINEST = 1e-14  # the same of the largest basis that is worth its time
+LARGEST_DEGREE = 300  # L: beyond, a solve takes minutes
+MOST_PRODUCTS = 1e12  # multiplications of one solve: about ten minutes
+
+
+@dataclass(frozen=True)
+class Tails:
+    """Both probabilities, and what is known about their error.
+
+    Attributes
+    ----------
+    stayed, switched : arrays
+        They add up to 1.
+    error : array
+        Estimated absolute error of either.
+    """
+
+    stayed: Array
+    switched: Array
+    error: Array
+
+
+def oblique_write(
+    device: MTJ,
+    direction: Direction,
+    level: float,
+    temperature: float,
+    rise_time: float,
+    relax_time: float,
+    imposed: Imposed = "current",
+    polarity: Direction | None = None,
+    pulse: Pulse | None = None,
+) -> Write:
+    """Return a write on the sphere; ValueError if it makes no sense. Arguments as in `question.OneWrite`."""
+    torque, side = torque_of(device, temperature), 1.0 if direction == "p_to_ap" else -1.0
+    rest: Pieces = ((relax_time, 0.0, 0.0),) if relax_time > 0 else ()
+    before: Pieces = ()
+    if pulse is not None:
+        before = tuple((t1 - t0, a, b) for t0, t1, a, b in pulse.segments)
+    elif rise_time > 0:
+        before, rest = ((rise_time, 0.0, level),), ((rise_time, level, 0.0), *rest)
+    sign = -1.0 if (polarity or direction) == "p_to_ap" else 1.0
+    drive = _drive(device, torque, sign, level, temperature, imposed)
+    write = Write(torque, drive, side, before, 0.0 if pulse else level, rest)
+    _require_one_level(device, write, level, imposed)
+    require_sense(write)
+    return write
+
+
+def _drive(device: MTJ, torque: Torque, sign: float, level: float, temperature: float, imposed: Imposed) -> Drive:
+    """Return what one ampere or volt of a pulse does, linear about the plateau."""
+    a_J = sign * torque.per_ampere
+    if device.channel_resistance is not None:
+        return Drive(a_J if imposed == "current" else a_J / device.channel_resistance)
+    slope = sign * vcma_slope(device, temperature)
+    if imposed == "voltage":
+        constant, linear = conductance_terms(device, level)
+        return Drive(a_J * constant, a_J * linear, -slope)
+    if slope == 0:
+        return Drive(a_J)
+    return Drive(a_J, 0.0, lambda m_z: -slope * _ohms(device, m_z, level))
+
+
+def _ohms(device: MTJ, m_z: Array, current: float) -> Array:
+    return junction_resistance(device, m_z=np.clip(m_z, -1.0, 1.0), current=abs(current))
+
+
+def _require_one_level(device: MTJ, write: Write, level: float, imposed: Imposed) -> None:
+    """Raise ValueError if the drive is not linear in the level and the pulse has other levels than 0 and one more."""
+    by_bias = device.tmr_half_voltage is not None and device.channel_resistance is None
+    if not by_bias or (imposed == "current" and device.vcma_coefficient == 0):
+        return
+    if any(value not in (0.0, level) for piece in (*write.before, *write.after) for value in piece[1:]) or any(
+        a != b for _, a, b in (*write.before, *write.after)
+    ):
+        raise ValueError(
+            "on the full sphere a resistance that depends on bias (tmr_half_voltage) is solved for rectangular pulses "
+            "only: leave rise_time out, declare the device without tmr_half_voltage, or use simulate_writes."
+        )
+
+
+def tail_probability(write: Write, plateaus: Array, tail: str) -> Array:
+    """Probability to have "stayed" or "switched" for each length of the plateau [s], to `RELATIVE`; shape (k,)."""
+    tails = solve(write, plateaus, tail)
+    values = tails.stayed if tail == "stayed" else tails.switched
+    require_depth(values, tails.error, tail)
+    return np.minimum(values, 1.0)
+
+
+def solve(write: Write, plateaus: Array, tail: str) -> Tails:
+    """Both probabilities for each length of the plateau [s], the error of the `tail` made as small as it can be."""
+    lengths, place = np.unique(plateaus, return_inverse=True)
+
+    def answer(solver: SphericalSolver) -> Array:
+        stayed = solver.stayed(lengths)
+        return stayed if tail == "stayed" else 1 - stayed
+
+    values, error = settle(write, answer, float(lengths[-1]))
+    asked, other = values[place], 1 - values[place]
+    stayed, switched = (asked, other) if tail == "stayed" else (other, asked)
+    return Tails(stayed, switched, error[place])
+
+
+def mean_energy(device: MTJ, write: Write, plateaus: Array, imposed: Imposed = "current") -> Array:
+    """Mean Joule energy in the junction [J] for each length of the plateau [s]: the time integral of <V I>."""
+    lengths, place = np.unique(plateaus, return_inverse=True)
+
+    def ohms_or_siemens(m_z: Array, level: float) -> Array:
+        if imposed == "current":
+            return _ohms(device, m_z, level)
+        constant, linear = conductance_terms(device, level)
+        return constant + linear * m_z
+
+    if write.peak == 0:
+        return 0 * plateaus
+    R_P = device.resistance_p
+    duration = float(lengths[-1]) + sum(piece[0] for piece in write.before)
+    unit = write.peak**2 * (R_P if imposed == "current" else 1 / R_P) * max(duration, 1e-12)
+    values, _ = settle(write, lambda solver: solver.dissipation(ohms_or_siemens, lengths) / unit, float(lengths[-1]))
+    return unit * values[place]
+
+
+# ---- convergence ----------------------------------------------------------------------------------------------------
+
+
+def settle(write: Write, answer: Callable[[SphericalSolver], Array], longest: float) -> tuple[Array, Array]:
+    """Refine until two answers agree to `RELATIVE`, or until nothing more can be gained: the answer and its error."""
+    resolution, finest = write.resolution(SCOUT), write.resolution(FINEST)
+    most = int(1.2 * finest.degree)
+    with one_blas_thread():
+        before = answer(_solver(write, resolution, longest))
+        while True:
+            # a basis that will do as the coarser of two, unless the one before already does
+            aim = write.resolution(min(SCOUT, max(FINEST, 30 * RELATIVE * float(before.min()))))
+            exhausted = resolution.degree >= most and resolution.order in (0, most)
+            resolution = resolution.finer(aim, most)
+            values = answer(_solver(write, resolution, longest))
+            change = np.abs(values - before)
+            error = change + ROUNDING
+            hopeless = (values + change < 0.5 * ROUNDING / RELATIVE).any()
+            if (error <= RELATIVE * values).all() or hopeless or exhausted:
+                return values, error
+            before = values
+
+
+def _solver(write: Write, resolution: Resolution, longest: float) -> SphericalSolver:
+    t = write.torque
+    if resolution.degree > LARGEST_DEGREE:
+        raise ValueError(
+            f"this write cannot be resolved: a thermal stability of {t.energy_scale * t.anisotropy_field / 2:.3g} and "
+            f"this current need harmonics of degree {resolution.degree}, more than {LARGEST_DEGREE}. Ask for a smaller "
+            "current or a higher temperature, or count failures of the macrospin."
+        )
+    solver = SphericalSolver(write, resolution)
+    phases = [(max(abs(a), abs(b)), duration) for duration, a, b in (*write.before, *write.after)]
+    terms = 0.0
+    for level, duration in [*phases, (write.level, longest)]:
+        shape = ellipse(solver.forward, level)
+        terms += 1.2 * (shape.real + shape.imaginary) * duration
+    products = terms * solver.forward.still.size
+    if products > MOST_PRODUCTS:
+        raise ValueError(
+            f"the pulse is too long for the full sphere: {longest:.3g} s of precession take {products:.2g} products, "
+            f"more than {MOST_PRODUCTS:g}. Ask for a shorter pulse or relax_time."
+        )
+    return solver
+
+
+# ---- what makes no sense --------------------------------------------------------------------------------------------
+
+
+def require_depth(values: Array, error: Array, tail: str) -> None:
+    """Raise ValueError if a probability is known to less than `RELATIVE`."""
+    lost = ~(error <= RELATIVE * values)
+    if lost.any() and error.max() > 1e4 * ROUNDING and (values > error.max()).all():
+        raise ValueError(
+            f"this write cannot be resolved: the largest basis knows the probability to have {tail} to "
+            f"{(error / values).max():.1e} only, while {RELATIVE:g} is promised. Ask for a less extreme write."
+        )
+    if lost.any():
+        worst = int(np.argmax(np.where(lost, error / np.maximum(values, 1e-300), 0.0)))
+        # a tail that is surely too deep was not refined to the end: what it could have reached is the floor
+        floor = ROUNDING / RELATIVE
+        if values[worst] + error[worst] > floor:
+            floor = error[worst] / RELATIVE
+        raise ValueError(
+            f"the probability to have {tail} is too small for the full-sphere solver: about "
+            f"{max(values[worst], 0):.1e} +- {error[worst]:.1e}, while {RELATIVE:g} of it is promised: "
+            f"nothing below {floor:.1e} is resolved. "
+            "For deeper tails use rare_write_errors (multilevel splitting)."
+        )
+
+
+def require_sense(write: Write) -> None:
+    """Raise ValueError, with the physics, if the junction has no two states or the drive is beyond any macrospin."""
+    t = write.torque
+    if t.in_plane_anisotropy_field >= t.anisotropy_field:
+        raise ValueError(
+            f"in_plane_anisotropy_field of {t.in_plane_anisotropy_field:g} T exceeds the perpendicular one of "
+            f"{t.anisotropy_field:g} T: the layer lies in the plane, so m_z is no bit."
+        )
+    for side, name in ((1.0, "P"), (-1.0, "AP")):
+        if settled(t, side)[2] * side < 0.02:
+            raise ValueError(
+                f"stray_field {t.field} T is too strong for an anisotropy field of {t.anisotropy_field:g} T: {name} is "
+                "not stable at zero current, so there is no bit to write."
+            )
+    if 1 + t.damping * t.field_like_ratio <= 0:
+        raise ValueError(
+            f"field_like_ratio of {t.field_like_ratio:g} turns the torque around: 1 + alpha beta must be > 0."
+        )
+    largest = t.damping * t.anisotropy_field * STRONGEST / (abs(write.drive.constant) + abs(write.drive.linear))
+    if write.peak > largest:
+        raise ValueError(
+            f"the level must be <= {largest:.3g} A or V, {STRONGEST:g} critical currents, got {write.peak:g}: no "
+            "junction survives it and no macrospin describes it."
+        )
+
+
+def settled(torque: Torque, side: float) -> Array:
+    """Where m comes to rest from near the pole of one side, without current and noise: steepest descent; (3,)."""
+    m = np.array([0.01, 0.007, side])
+    B_k2, B_k = torque.in_plane_anisotropy_field, torque.anisotropy_field
+    step = 0.3 / (B_k + abs(B_k2) + float(np.linalg.norm(torque.field)))
+    for _ in range(1000):
+        before = m
+        m = m + step * (np.array([B_k2 * m[0], 0.0, B_k * m[2]]) + torque.field)
+        m /= np.linalg.norm(m)
+        if np.abs(m - before).max() < 1e-9:
+            break
+    return m
