@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mtjsim.checks import Array, Direction
+from mtjsim.checks import Array, Direction, checked_number
 from mtjsim.device import MTJ
 from mtjsim.pulse import Pulse
 from mtjsim.torques import Torque, torque_of
@@ -58,7 +58,7 @@ def choose_time_step(
     Raises
     ------
     ValueError
-        If the given step lets it turn by more than `COARSEST_ANGLE`, or the write takes more than `MOST_STEPS` steps.
+        If the given step is no number > 0 or lets it turn by more than `COARSEST_ANGLE`, or the write takes more than `MOST_STEPS` steps.
     """
     current, lowered = pulse.peak, 0.0
     if pulse.drive == "voltage":
@@ -68,6 +68,8 @@ def choose_time_step(
     elif device.vcma_coefficient != 0 and device.channel_resistance is None:
         lowered = abs(vcma_slope(device, temperature) * pulse.peak) * device.resistance_ap
     fastest = torque.fastest(current, lowered)
+    if time_step is not None:
+        time_step = checked_number("time_step", time_step, "s", zero_allowed=False)
     chosen = FINEST_ANGLE / fastest if time_step is None else time_step
     if chosen * fastest > COARSEST_ANGLE:
         raise ValueError(
@@ -124,7 +126,7 @@ def step_table(
     rows[:, 1] = np.sqrt(2 * torque.diffusion * dt / BYTES_VARIANCE) / 2
     fields = (*torque.field, torque.anisotropy_field, torque.in_plane_anisotropy_field)
     constants = np.array([*fields, torque.asymmetry, *torque.polarizer, torque.damping, torque.field_like_ratio])
-    return StepTable(rows, constants, circuit, np.concatenate(edges), largest)
+    return StepTable(rows, constants, circuit, np.concatenate(edges), float(dt.max()))
 
 
 def _drive_terms(device: MTJ, pulse: Pulse, temperature: float, torque: Torque, level: Array) -> Array:
