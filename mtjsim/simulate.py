@@ -81,7 +81,8 @@ def simulate_writes(
     Raises
     ------
     ValueError
-        If an argument is out of its range, or the time step is too coarse for the precession (says what it may be).
+        If an argument is out of its range, the time step is too coarse for the precession (says what it may be), only
+        one state is stable at zero current, or a heated junction comes too near its Curie temperature.
 
     Examples
     --------
@@ -213,9 +214,15 @@ class _Run:
         checked_whole("trials", trials, least=1)
         temperature = checked_number("temperature", temperature, "K", zero_allowed=False)
         side = 1.0 if direction == "p_to_ap" else -1.0
-        return cls(
-            BoltzmannStart(torque_of(device, temperature), side), side, checked_seed(seed), temperature, precision
-        )
+        torque = torque_of(device, temperature)
+        for name, wall in (("P", 1.0), ("AP", -1.0)):
+            if not BoltzmannStart(torque, wall).has_well():
+                raise ValueError(
+                    f"stray_field {device.stray_field} T, anisotropy_field {torque.anisotropy_field:g} T and "
+                    f"in_plane_anisotropy_field {torque.in_plane_anisotropy_field:g} T at {temperature:g} K leave no "
+                    f"minimum of the energy on the {name} side of the equator: there is no bit to write."
+                )
+        return cls(BoltzmannStart(torque, side), side, checked_seed(seed), temperature, precision)
 
     def start(self, chunk: int) -> Ensemble:
         return Ensemble.start(
