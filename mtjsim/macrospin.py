@@ -134,7 +134,7 @@ def _march_coupled(m, words, steps, constants, circuit, heat):
     T, E = heat[0], heat[1]
     bx, by, bz, bk, bk2, asymmetry, px, py, pz, alpha, beta = constants[:11]
     G_p, tmr, half, slope, per_ampere, is_voltage, channel = circuit[:7]
-    R_th, C_th, ambient, T_ref, T_c, exponent = circuit[7:13]
+    R_th, C_th, ambient, T_ref, T_c, exponent, hottest = circuit[7:14]
     bloch = 1 - (T_ref / T_c) ** 1.5
     for k in range(steps.shape[0]):
         h, noise, level, dt = steps[k, 0], steps[k, 1], steps[k, 2], steps[k, 3]
@@ -157,9 +157,11 @@ def _march_coupled(m, words, steps, constants, circuit, heat):
             else:
                 T_end = ambient + R_th * power
                 T[j] = T_end + (T[j] - T_end) * cooling
+            if T[j] > hottest:
+                T[j] = math.nan  # a step no longer resolves it; `Ensemble.advance` says so
             Ms, B_k = 1.0, 1.0  # over their values at T_ref
             if math.isfinite(T_c):
-                t = min(T[j] / T_c, 0.999)
+                t = T[j] / T_c
                 Ms = (1 - t * math.sqrt(t)) / bloch
                 B_k = Ms ** (exponent - 1)
             kick = noise * math.sqrt(T[j] / T_ref / Ms)
@@ -210,10 +212,16 @@ class Ensemble:
         return cls(np.ascontiguousarray(m, dtype=PRECISIONS[precision]), words, heat)
 
     def advance(self, table: StepTable) -> None:
-        """Take all steps of a table."""
+        """Take all steps of a table; ValueError if a junction comes too near its Curie temperature."""
         if table.circuit is not None:
             for b in range(len(self.m)):
                 _march_coupled(self.m[b], self.words[b], table.rows, table.constants, table.circuit, self.heat[b])
+            if np.isnan(self.heat[:, 0]).any():
+                raise ValueError(
+                    f"a junction heated to more than {table.circuit[13]:.4g} K, too near its Curie temperature "
+                    f"{table.circuit[11]:g} K for a macrospin in steps of {table.time_step:.2g} s: it loses its "
+                    "moment. Lower the current, the pulse_width or thermal_resistance."
+                )
             return
         rows, constants = table.rows.astype(self.m.dtype), table.constants.astype(self.m.dtype)
         for b in range(len(self.m)):

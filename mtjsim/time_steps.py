@@ -28,7 +28,7 @@ class StepTable:
         [A or V] and dt [s].
     constants : (11,) array
         Static field, B_k, B_k2 [T], lambda, p, alpha, beta.
-    circuit : (13,) array or None
+    circuit : (14,) array or None
         What couples bias, current and temperature to the trajectory; None where nothing does.
     edges : (n + 1,) array
         Times [s].
@@ -60,14 +60,7 @@ def choose_time_step(
     ValueError
         If the given step is no number > 0 or lets it turn by more than `COARSEST_ANGLE`, or the write takes more than `MOST_STEPS` steps.
     """
-    current, lowered = pulse.peak, 0.0
-    if pulse.drive == "voltage":
-        lowered = abs(vcma_slope(device, temperature) * pulse.peak)
-        g0, g1 = conductance_terms(device, pulse.peak)
-        current *= (g0 + g1) if device.channel_resistance is None else 1 / device.channel_resistance
-    elif device.vcma_coefficient != 0 and device.channel_resistance is None:
-        lowered = abs(vcma_slope(device, temperature) * pulse.peak) * device.resistance_ap
-    fastest = torque.fastest(current, lowered)
+    fastest = _fastest(torque, device, pulse, temperature)
     if time_step is not None:
         time_step = checked_number("time_step", time_step, "s", zero_allowed=False)
     chosen = FINEST_ANGLE / fastest if time_step is None else time_step
@@ -84,6 +77,30 @@ def choose_time_step(
             "retention_failure_rate."
         )
     return chosen, fastest
+
+
+def _fastest(torque: Torque, device: MTJ, pulse: Pulse, temperature: float) -> float:
+    """Upper bound of the rotation rate [rad/s] in a write."""
+    current, lowered = pulse.peak, 0.0
+    if pulse.drive == "voltage":
+        lowered = abs(vcma_slope(device, temperature) * pulse.peak)
+        g0, g1 = conductance_terms(device, pulse.peak)
+        current *= (g0 + g1) if device.channel_resistance is None else 1 / device.channel_resistance
+    elif device.vcma_coefficient != 0 and device.channel_resistance is None:
+        lowered = abs(vcma_slope(device, temperature) * pulse.peak) * device.resistance_ap
+    return torque.fastest(current, lowered)
+
+
+def _hottest(device: MTJ, pulse: Pulse, temperature: float, time_step: float) -> float:
+    """Temperature [K] at which a step would turn a junction too far: torque per moment diverges at T_c."""
+    if device.curie_temperature is None:
+        return math.inf
+    low, high = temperature, device.curie_temperature
+    for _ in range(40):
+        T = (low + high) / 2
+        fine = _fastest(torque_of(device, T), device, pulse, T) * time_step <= COARSEST_ANGLE
+        low, high = (T, high) if fine else (low, T)
+    return low
 
 
 def step_table(
@@ -119,7 +136,7 @@ def step_table(
     circuit = None
     if energy or is_coupled(device, pulse):  # the laws of temperature are then the kernel's
         torque = torque_of(device, device.reference_temperature)
-        circuit = _circuit(device, pulse, temperature, torque)
+        circuit = _circuit(device, pulse, temperature, torque, _hottest(device, pulse, temperature, largest))
         rows[:, 2], rows[:, 3] = level, dt
     else:
         rows[:, 2:] = _drive_terms(device, pulse, temperature, torque, level)
@@ -150,7 +167,7 @@ def is_coupled(device: MTJ, pulse: Pulse) -> bool:
     return by_bias or is_heated(device)
 
 
-def _circuit(device: MTJ, pulse: Pulse, temperature: float, at_reference: Torque) -> Array:
+def _circuit(device: MTJ, pulse: Pulse, temperature: float, at_reference: Torque, hottest: float) -> Array:
     heated = is_heated(device)
     R_th = (math.inf if device.thermal_resistance is None else device.thermal_resistance) if heated else 0.0
     C_th = (device.thermal_capacity or 0.0) if heated else 0.0
@@ -169,5 +186,6 @@ def _circuit(device: MTJ, pulse: Pulse, temperature: float, at_reference: Torque
             device.reference_temperature,
             device.curie_temperature or math.inf,
             device.anisotropy_exponent,
+            hottest,
         ]
     )
