@@ -9,7 +9,9 @@ there, w = w(predictor), takes the whole step by Cayley's formula,
 
 |m| = 1 is kept without renormalising, and precession is a pure rotation: Heun's scheme damps it wrongly by
 (gamma B dt)^3/(8 alpha), relative, which moves deep error rates by tens of percent at steps where this one is exact to
-counting. Thermal increments enter w, so the limit is Stratonovich's.
+counting. Thermal increments enter w, so the limit is Stratonovich's. Beside a rotation w_0 without noise, Cayley's
+formula shortens a small increment by sqrt(1 + |w_0|^2); the corrector's is longer by that much, or the noise would
+be colder than the damping by (gamma B dt/2)^2: 0.25 % of k T at 0.1 rad a step, 4 % at 0.4 rad.
 
 The thermal increment is a rotation about three axes by independent sums of four random bytes (mean, variance and odd
 moments exact; kurtosis 2.7 where a Gaussian has 3). Weak convergence needs the moments only; the *tail* needs that no
@@ -83,7 +85,7 @@ def _march(m, words, steps, constants):
     X, Y, Z = m[0], m[1], m[2]
     A, B, C, D = words[0], words[1], words[2], words[3]
     real = type(constants[0])
-    one, mean = real(1), real(BYTES_MEAN)
+    one, half, mean = real(1), real(0.5), real(BYTES_MEAN)
     bx, by, bz, bk, bk2, asymmetry, px, py, pz, alpha, beta = constants[:11]
     for k in range(steps.shape[0]):
         h, noise, lowered, a0, a1 = steps[k, 0], steps[k, 1], steps[k, 2], steps[k, 3], steps[k, 4]
@@ -104,7 +106,8 @@ def _march(m, words, steps, constants):
             u, v, w = x + (wy * z - wz * y), y + (wz * x - wx * z), z + (wx * y - wy * x)
             s = (a0 + a1 * w) / (one + asymmetry * (u * px + v * py + w * pz))
             wx, wy, wz = rotation(u, v, w, hx + hk2 * u, hy, hz + hk * w, s, px, py, pz, alpha, beta)
-            X[j], Y[j], Z[j] = _cayley(x, y, z, wx + tx, wy + ty, wz + tz)
+            q = one + half * (wx * wx + wy * wy + wz * wz)
+            X[j], Y[j], Z[j] = _cayley(x, y, z, wx + q * tx, wy + q * ty, wz + q * tz)
 
 
 @njit(inline="always")
@@ -176,7 +179,8 @@ def _march_coupled(m, words, steps, constants, circuit, heat):
             u, v, w = x + (wy * z - wz * y), y + (wz * x - wx * z), z + (wx * y - wy * x)
             s = amplitude / (1 + asymmetry * (u * px + v * py + w * pz))
             wx, wy, wz = rotation(u, v, w, hx + hk2 * u, hy, hz + hk * w, s, px, py, pz, alpha, beta)
-            X[j], Y[j], Z[j] = _cayley(x, y, z, wx + tx, wy + ty, wz + tz)
+            q = 1 + (wx * wx + wy * wy + wz * wz) / 2
+            X[j], Y[j], Z[j] = _cayley(x, y, z, wx + q * tx, wy + q * ty, wz + q * tz)
 
 
 # ---- ensembles -------------------------------------------------------------------------------------------------------

@@ -58,7 +58,8 @@ def choose_time_step(
     Raises
     ------
     ValueError
-        If the given step is no number > 0 or lets it turn by more than `COARSEST_ANGLE`, or the write takes more than `MOST_STEPS` steps.
+        If the given step is no number > 0 or lets it turn by more than `COARSEST_ANGLE`, or the write takes more than
+        `MOST_STEPS` steps.
     """
     fastest = _fastest(torque, device, pulse, temperature)
     if time_step is not None:
