@@ -117,7 +117,7 @@ def _bias(level, z, is_voltage, G_p, tmr, half):
         v2 = (level / half) ** 2
         return level, level * G_p * ((1 + z) / 2 + (1 - z) / 2 * (1 + v2) / (1 + v2 + tmr))
     V = level / (G_p * ((1 + z) / 2 + (1 - z) / 2 / (1 + tmr)))
-    for _ in range(4):
+    for _ in range(4 if half < math.inf else 0):
         v2 = (V / half) ** 2
         down = 1 / (1 + v2 + tmr)
         G = G_p * ((1 + z) / 2 + (1 - z) / 2 * (1 + v2) * down)
@@ -139,23 +139,20 @@ def _march_coupled(m, words, steps, constants, circuit, heat):
     G_p, tmr, half, slope, per_ampere, is_voltage, channel = circuit[:7]
     R_th, C_th, ambient, T_ref, T_c, exponent, hottest = circuit[7:14]
     bloch = 1 - (T_ref / T_c) ** 1.5
+    adiabatic, by_voltage, laws = math.isinf(R_th), is_voltage > 0, math.isfinite(T_c)
+    kick, spin, K, K2 = np.empty(LANES), np.empty(LANES), np.empty(LANES), np.empty(LANES)
     for k in range(steps.shape[0]):
         h, noise, level, dt = steps[k, 0], steps[k, 1], steps[k, 2], steps[k, 3]
         cooling = 0.0 if C_th == 0.0 else math.exp(-dt / (R_th * C_th))
-        for j in range(LANES):
-            w0, a, b, c, d = _next_word(A[j], B[j], C[j], D[j])
-            w1, a, b, c, d = _next_word(a, b, c, d)
-            w2, a, b, c, d = _next_word(a, b, c, d)
-            A[j], B[j], C[j], D[j] = a, b, c, d
-            x, y, z = X[j], Y[j], Z[j]
+        for j in range(LANES):  # the circuit
             if channel > 0:
-                I = level / channel if is_voltage > 0 else level
+                I = level / channel if by_voltage else level
                 V, power = 0.0, I * I * channel
             else:
-                V, I = _bias(level, z, is_voltage > 0, G_p, tmr, half)
+                V, I = _bias(level, Z[j], by_voltage, G_p, tmr, half)
                 power = V * I
             E[j] += power * dt
-            if math.isinf(R_th):  # adiabatic
+            if adiabatic:
                 T[j] += power * dt / C_th
             else:
                 T_end = ambient + R_th * power
@@ -163,16 +160,22 @@ def _march_coupled(m, words, steps, constants, circuit, heat):
             if T[j] > hottest:
                 T[j] = math.nan  # a step no longer resolves it; `Ensemble.advance` says so
             Ms, B_k = 1.0, 1.0  # over their values at T_ref
-            if math.isfinite(T_c):
+            if laws:
                 t = T[j] / T_c
                 Ms = (1 - t * math.sqrt(t)) / bloch
                 B_k = Ms ** (exponent - 1)
-            kick = noise * math.sqrt(T[j] / T_ref / Ms)
-            tx = (_sum_of_bytes(w0) - BYTES_MEAN) * kick
-            ty = (_sum_of_bytes(w1) - BYTES_MEAN) * kick
-            tz = (_sum_of_bytes(w2) - BYTES_MEAN) * kick
-            hx, hy, hz, hk, hk2 = h * bx, h * by, h * bz, h * (bk * B_k - slope * V / Ms), h * bk2 * B_k
-            amplitude = h * per_ampere * I / Ms
+            kick[j], spin[j] = noise * math.sqrt(T[j] / T_ref / Ms), h * per_ampere * I / Ms
+            K[j], K2[j] = h * (bk * B_k - slope * V / Ms), h * bk2 * B_k
+        hx, hy, hz = h * bx, h * by, h * bz
+        for j in range(LANES):  # the magnetisation
+            w0, a, b, c, d = _next_word(A[j], B[j], C[j], D[j])
+            w1, a, b, c, d = _next_word(a, b, c, d)
+            w2, a, b, c, d = _next_word(a, b, c, d)
+            A[j], B[j], C[j], D[j] = a, b, c, d
+            tx = (_sum_of_bytes(w0) - BYTES_MEAN) * kick[j]
+            ty = (_sum_of_bytes(w1) - BYTES_MEAN) * kick[j]
+            tz = (_sum_of_bytes(w2) - BYTES_MEAN) * kick[j]
+            x, y, z, hk, hk2, amplitude = X[j], Y[j], Z[j], K[j], K2[j], spin[j]
             s = amplitude / (1 + asymmetry * (x * px + y * py + z * pz))
             wx, wy, wz = rotation(x, y, z, hx + hk2 * x, hy, hz + hk * z, s, px, py, pz, alpha, beta)
             wx, wy, wz = wx + tx, wy + ty, wz + tz
