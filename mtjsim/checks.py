@@ -41,6 +41,13 @@ def checked_number(name: str, value: ArrayLike, unit: str, *, zero_allowed: bool
     return float(array)
 
 
+def checked_whole(name: str, value: object, *, least: int) -> int:
+    """Return `value` as a Python int; ValueError unless it is a whole number >= `least`."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)) or value < least:
+        raise ValueError(f"{name} must be a whole number >= {least}, got {value!r}.")
+    return int(value)
+
+
 def checked_ramps(rise_time: ArrayLike, pulse_width: ArrayLike) -> None:
     """Raise ValueError unless every ramp fits its pulse: the width is at half maximum, so rise_time <= pulse_width."""
     rise, width = np.broadcast_arrays(rise_time, pulse_width)

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from scipy.stats import beta
 
+from mtjsim.checks import checked_whole
+
 
 @dataclass(frozen=True)
 class ErrorCount:
@@ -18,7 +20,12 @@ class ErrorCount:
     mean_energy, energy_error : float or None
         Mean Joule energy of a trial and its standard error [J], if it was asked for.
     confidence : float
-        Of the interval.
+        Of the interval, between 0 and 1.
+
+    Raises
+    ------
+    ValueError
+        If the counts are no whole numbers with 0 <= errors <= trials, or the confidence is outside (0, 1).
 
     Examples
     --------
@@ -35,8 +42,12 @@ class ErrorCount:
     confidence: float = 0.95
 
     def __post_init__(self) -> None:
-        if not 0 <= self.errors <= self.trials or self.trials < 1:
+        checked_whole("errors", self.errors, least=0)
+        checked_whole("trials", self.trials, least=1)
+        if self.errors > self.trials:
             raise ValueError(f"errors must be between 0 and trials >= 1, got {self.errors} of {self.trials}.")
+        if not 0 < self.confidence < 1:
+            raise ValueError(f"confidence must be between 0 and 1, got {self.confidence!r}; 0.95 is 95 %.")
 
     @property
     def rate(self) -> float:

@@ -55,13 +55,11 @@ class Pulse:
         checked_choice("drive", self.drive, DRIVES)
         if self.polarity is not None:
             checked_choice("polarity", self.polarity, DIRECTIONS)
-        times, levels = np.asarray(self.times, dtype=float), np.asarray(self.levels, dtype=float)
+        times, levels = _numbers("times", self.times), _numbers("levels", self.levels)
         if times.ndim != 1 or times.shape != levels.shape or times.size < 2:
             raise ValueError(
                 f"times and levels must be two lists of one length >= 2, got shapes {times.shape} and {levels.shape}."
             )
-        if not (np.isfinite(times).all() and np.isfinite(levels).all()):
-            raise ValueError("times and levels must be finite numbers.")
         if times[0] != 0 or (np.diff(times) < 0).any() or times[-1] <= 0:
             raise ValueError("times must start at 0 s, never fall, and end later than they start.")
         object.__setattr__(self, "times", tuple(times.tolist()))
@@ -125,12 +123,7 @@ class Pulse:
     ) -> Self:
         """Return a waveform through samples: `times` (k,) [s] from 0, and as many levels [A] or [V], of any sign."""
         drive, levels = _one_drive(current, voltage)
-        return cls(
-            tuple(np.asarray(times, dtype=float).tolist()),
-            tuple(np.asarray(levels, dtype=float).tolist()),
-            drive,
-            polarity,
-        )
+        return cls(_numbers("times", times), _numbers(drive, levels), drive, polarity)  # type: ignore[arg-type]
 
     def followed_by(self, other: "Pulse | None" = None, *, relax_time: float = 0.0) -> "Pulse":
         """Return this pulse, then nothing for `relax_time` [s], then the `other` pulse."""
@@ -140,6 +133,8 @@ class Pulse:
             times += [times[-1], times[-1] + relax_time]
             levels += [0.0, 0.0]
         if other is not None:
+            if not isinstance(other, Pulse):
+                raise ValueError(f"other must be a Pulse, got {other!r}.")
             if (other.drive, other.polarity) != (self.drive, self.polarity):
                 raise ValueError(
                     f"a sequence needs one drive and one polarity, got {self.drive}/{self.polarity} and "
@@ -187,7 +182,7 @@ class Pulse:
 
     def at(self, time: ArrayLike) -> Array:
         """Level at `time` [s], any shape; after a jump at the jump, 0 outside."""
-        t = np.asarray(time, dtype=float)
+        t = _numbers("time", time)
         level = np.zeros(t.shape)
         for t0, t1, a, b in self.segments:
             level = np.where((t >= t0) & (t <= t1), a + (b - a) * (t - t0) / (t1 - t0), level)
@@ -206,6 +201,8 @@ def pulse_of(
     numbers = {"current": current, "voltage": voltage, "pulse_width": pulse_width}
     given = [name for name, value in numbers.items() if value is not None]
     if pulse is not None:
+        if not isinstance(pulse, Pulse):
+            raise ValueError(f"pulse must be a Pulse, got {pulse!r}; Pulse.rectangular() makes one.")
         if given or rise_time != 0:
             raise ValueError(f"pulse stands in for {', '.join([*numbers, 'rise_time'])}: leave those out.")
         return pulse
@@ -213,6 +210,17 @@ def pulse_of(
         raise ValueError(f"give pulse_width and one of current and voltage, or a pulse; got {given or 'nothing'}.")
     assert pulse_width is not None
     return Pulse.trapezoidal(current=current, voltage=voltage, pulse_width=pulse_width, rise_time=rise_time)
+
+
+def _numbers(name: str, values: ArrayLike) -> Array:
+    """Return finite numbers of any sign as an array; ValueError for anything else, text and booleans included."""
+    try:
+        array = np.asarray(values)
+    except ValueError:  # ragged
+        array = np.asarray(None)
+    if array.dtype.kind not in "iuf" or not np.isfinite(array).all():
+        raise ValueError(f"{name} must be finite numbers in SI units, got {values!r}.")
+    return array.astype(float)
 
 
 def _one_drive(current: ArrayLike | None, voltage: ArrayLike | None) -> tuple[Drive, ArrayLike]:

@@ -9,15 +9,15 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from mtjsim.checks import checked_whole
+
 Role = Literal["start", "thermal", "splitting", "data", "bootstrap"]
 ROLES: tuple[Role, ...] = ("start", "thermal", "splitting", "data", "bootstrap")  # append only: the order is the law
 
 
 def checked_seed(seed: int) -> int:
     """Return `seed` as a Python int; ValueError unless it is a whole number >= 0."""
-    if isinstance(seed, (bool, np.bool_)) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise ValueError(f"seed must be a whole number >= 0, got {seed!r}.")
-    return int(seed)
+    return checked_whole("seed", seed, least=0)
 
 
 def child(seed: int, role: Role, chunk: int) -> np.random.SeedSequence:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from mtjsim.checks import Array, Direction, checked_choice, checked_number
+from mtjsim.checks import DIRECTIONS, Array, Direction, checked_choice, checked_number, checked_whole
 from mtjsim.counts import ErrorCount
 from mtjsim.device import MTJ
 from mtjsim.macrospin import CHUNK, PRECISIONS, Ensemble
@@ -81,7 +81,8 @@ def simulate_writes(
     Raises
     ------
     ValueError
-        If an argument is out of its range, or the time step is too coarse for the precession (says what it may be).
+        If an argument is out of its range, the time step is too coarse for the precession (says what it may be), only
+        one state is stable at zero current, or a heated junction comes too near its Curie temperature.
 
     Examples
     --------
@@ -105,7 +106,7 @@ def simulate_writes(
     sums = np.array(in_threads(job, -(-trials // CHUNK), threads, "writes")).sum(axis=0)
     if not energy:
         return ErrorCount(int(sums[0]), trials, table.time_step)
-    mean = sums[1] / trials
+    mean = float(sums[1] / trials)
     spread = max(sums[2] / trials - mean**2, 0.0)
     return ErrorCount(int(sums[0]), trials, table.time_step, mean, float(np.sqrt(spread / trials)))
 
@@ -167,7 +168,7 @@ def trajectories(
     """
     run = _Run.checked(device, pulse, trials, seed, direction, temperature, "double")
     table = step_table(device, pulse, direction=direction, temperature=temperature, time_step=time_step, energy=True)
-    samples = int(checked_number("samples", samples, "", zero_allowed=False))
+    samples = checked_whole("samples", samples, least=1)
     stops = np.unique(np.linspace(0, len(table.rows), min(samples, len(table.rows)) + 1).astype(int))
 
     def job(chunk: int) -> tuple[Array, Array, Array]:
@@ -207,14 +208,21 @@ class _Run:
         precision: str,
     ) -> "_Run":
         checked_choice("precision", precision, PRECISIONS)
-        pulse.sign(direction)  # a direction, or an error
-        if isinstance(trials, (bool, np.bool_)) or not isinstance(trials, (int, np.integer)) or trials < 1:
-            raise ValueError(f"trials must be a whole number >= 1, got {trials!r}.")
+        if not isinstance(pulse, Pulse):
+            raise ValueError(f"pulse must be a Pulse, got {pulse!r}; Pulse.rectangular() makes one.")
+        checked_choice("direction", direction, DIRECTIONS)
+        checked_whole("trials", trials, least=1)
         temperature = checked_number("temperature", temperature, "K", zero_allowed=False)
         side = 1.0 if direction == "p_to_ap" else -1.0
-        return cls(
-            BoltzmannStart(torque_of(device, temperature), side), side, checked_seed(seed), temperature, precision
-        )
+        torque = torque_of(device, temperature)
+        for name, wall in (("P", 1.0), ("AP", -1.0)):
+            if not BoltzmannStart(torque, wall).has_well():
+                raise ValueError(
+                    f"stray_field {device.stray_field} T, anisotropy_field {torque.anisotropy_field:g} T and "
+                    f"in_plane_anisotropy_field {torque.in_plane_anisotropy_field:g} T at {temperature:g} K leave no "
+                    f"minimum of the energy on the {name} side of the equator: there is no bit to write."
+                )
+        return cls(BoltzmannStart(torque, side), side, checked_seed(seed), temperature, precision)
 
     def start(self, chunk: int) -> Ensemble:
         return Ensemble.start(
@@ -224,6 +232,6 @@ class _Run:
 
 def in_threads(job: Callable[[int], Any], count: int, threads: int | None, label: str) -> list[Any]:
     """Results of `job(0)`, ..., `job(count - 1)` in order, computed by threads (default: one a core)."""
-    workers = max(1, min(count, threads or os.cpu_count() or 1))
-    with ThreadPoolExecutor(workers) as pool:
+    workers = (os.cpu_count() or 1) if threads is None else checked_whole("threads", threads, least=1)
+    with ThreadPoolExecutor(min(count, workers)) as pool:
         return list(tqdm(pool.map(job, range(count)), total=count, desc=label, disable=None, leave=False))

@@ -41,6 +41,18 @@ class BoltzmannStart:
         quadratic = t.anisotropy_field * m[..., 2] ** 2 + t.in_plane_anisotropy_field * m[..., 0] ** 2
         return t.energy_scale * (quadratic / 2 + m @ np.asarray(t.field))
 
+    def has_well(self) -> bool:
+        """Whether the law has a maximum on this side, off the equator: otherwise there is no state to start from."""
+        z, phi = 1 - np.linspace(0, 1, RINGS + 1) ** 2, 2 * np.pi * np.arange(SECTORS) / SECTORS
+        r = np.sqrt(1 - z**2)[:, None]
+        m = np.stack(np.broadcast_arrays(r * np.cos(phi), r * np.sin(phi), self.side * z[:, None]), axis=-1)
+        height = self.log_density(m)
+        if height[0, 0] >= height[1].max():
+            return True
+        inner = height[1:-1]
+        around = [np.roll(height[1 + i : RINGS + i], j, axis=1) for i in (-1, 0, 1) for j in (-1, 0, 1) if i or j]
+        return bool((inner >= np.max(around, axis=0)).any())
+
     @cached_property
     def _cells(self) -> tuple[Array, Array, Array, Array]:
         """Edges in u and phi, log bound (rings, sectors), cumulative probability of the cells."""

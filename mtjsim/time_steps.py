@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mtjsim.checks import Array, Direction
+from mtjsim.checks import Array, Direction, checked_number
 from mtjsim.device import MTJ
 from mtjsim.pulse import Pulse
 from mtjsim.torques import Torque, torque_of
@@ -30,8 +30,8 @@ class StepTable:
         Static field, B_k, B_k2 [T], lambda, p, alpha, beta.
     circuit : (7,) array or None
         What couples bias, current and temperature to the trajectory; None where nothing does.
-    laws : (2,) array or None
-        T_c [K] and n of B_k ~ Ms^(n-1), for trajectories that heat.
+    laws : (3,) array or None
+        T_c [K], n of B_k ~ Ms^(n-1), and the temperature [K] beyond which a step would turn a junction too far.
     edges : (n + 1,) array
         Times [s].
     time_step : float
@@ -61,16 +61,12 @@ def choose_time_step(
     Raises
     ------
     ValueError
-        If the given step lets it turn by more than `COARSEST_ANGLE`, or the write takes more than `MOST_STEPS` steps.
+        If the given step is no number > 0 or lets it turn by more than `COARSEST_ANGLE`, or the write takes more than
+        `MOST_STEPS` steps.
     """
-    current, lowered = pulse.peak, 0.0
-    if pulse.drive == "voltage":
-        lowered = abs(vcma_slope(device, temperature) * pulse.peak)
-        g0, g1 = conductance_terms(device, pulse.peak)
-        current *= (g0 + g1) if device.channel_resistance is None else 1 / device.channel_resistance
-    elif device.vcma_coefficient != 0 and device.channel_resistance is None:
-        lowered = abs(vcma_slope(device, temperature) * pulse.peak) * device.resistance_ap
-    fastest = torque.fastest(current, lowered)
+    fastest = _fastest(torque, device, pulse, temperature)
+    if time_step is not None:
+        time_step = checked_number("time_step", time_step, "s", zero_allowed=False)
     chosen = FINEST_ANGLE / fastest if time_step is None else time_step
     if chosen * fastest > COARSEST_ANGLE:
         raise ValueError(
@@ -85,6 +81,30 @@ def choose_time_step(
             "retention_failure_rate."
         )
     return chosen, fastest
+
+
+def _fastest(torque: Torque, device: MTJ, pulse: Pulse, temperature: float) -> float:
+    """Upper bound of the rotation rate [rad/s] in a write."""
+    current, lowered = pulse.peak, 0.0
+    if pulse.drive == "voltage":
+        lowered = abs(vcma_slope(device, temperature) * pulse.peak)
+        g0, g1 = conductance_terms(device, pulse.peak)
+        current *= (g0 + g1) if device.channel_resistance is None else 1 / device.channel_resistance
+    elif device.vcma_coefficient != 0 and device.channel_resistance is None:
+        lowered = abs(vcma_slope(device, temperature) * pulse.peak) * device.resistance_ap
+    return torque.fastest(current, lowered)
+
+
+def _hottest(device: MTJ, pulse: Pulse, temperature: float, time_step: float) -> float:
+    """Temperature [K] at which a step would turn a junction too far: torque per moment diverges at T_c."""
+    if device.curie_temperature is None:
+        return math.inf
+    low, high = temperature, device.curie_temperature
+    for _ in range(40):
+        T = (low + high) / 2
+        fine = _fastest(torque_of(device, T), device, pulse, T) * time_step <= COARSEST_ANGLE
+        low, high = (T, high) if fine else (low, T)
+    return low
 
 
 def step_table(
@@ -123,13 +143,14 @@ def step_table(
         circuit = _circuit(device, pulse, torque)
         rows = np.column_stack([rows[:, :2], level, dt, *_heating(device, dt, temperature)])
         if device.curie_temperature is not None:
-            laws = np.array([device.curie_temperature, device.anisotropy_exponent])
+            hottest = _hottest(device, pulse, temperature, largest)
+            laws = np.array([device.curie_temperature, device.anisotropy_exponent, hottest])
     else:
         rows[:, 2:] = _drive_terms(device, pulse, temperature, torque, level)
     rows[:, 1] = np.sqrt(2 * torque.diffusion * dt / BYTES_VARIANCE) / 2
     fields = (*torque.field, torque.anisotropy_field, torque.in_plane_anisotropy_field)
     constants = np.array([*fields, torque.asymmetry, *torque.polarizer, torque.damping, torque.field_like_ratio])
-    return StepTable(rows, constants, circuit, laws, np.concatenate(edges), largest)
+    return StepTable(rows, constants, circuit, laws, np.concatenate(edges), float(dt.max()))
 
 
 def _drive_terms(device: MTJ, pulse: Pulse, temperature: float, torque: Torque, level: Array) -> Array:

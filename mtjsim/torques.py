@@ -20,6 +20,7 @@ W. F. Brown, Phys. Rev. 130, 1677 (1963), for the thermal field; J. C. Slonczews
 (1996), for the damping-like torque.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,12 +83,16 @@ class Torque:
     diffusion: float
 
     def fastest(self, current: float, lowered: float = 0.0) -> float:
-        """Upper bound of the precession rate [rad/s] at a current [A]; `lowered` is a change of B_k [T]."""
+        """Upper bound of the rotation rate [rad/s] at a current [A]; `lowered` is a change of B_k [T].
+
+        |W| <= sqrt(1 + alpha^2) (|B| + a sqrt(1 + beta^2)), for any m: h_1 and m x h_2 of one source are orthogonal.
+        """
         static = sum(b * b for b in self.field) ** 0.5
         anisotropy = max(abs(self.anisotropy_field), abs(self.anisotropy_field + lowered))
         spin = abs(self.per_ampere * current) / (1 - abs(self.asymmetry))
-        torque = spin * max(1.0, abs(self.field_like_ratio) + self.damping)
-        return self.rate * (static + anisotropy + abs(self.in_plane_anisotropy_field) + torque)
+        torque = spin * math.hypot(1, self.field_like_ratio)
+        turning = static + anisotropy + abs(self.in_plane_anisotropy_field) + torque
+        return self.rate * math.hypot(1, self.damping) * turning
 
 
 def torque_of(device: MTJ, temperature: float) -> Torque:

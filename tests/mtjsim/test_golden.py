@@ -12,12 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
 from mtjsim import finite_volume, fokker_planck
 from mtjsim.axial import tail_probability
 from mtjsim.device import MTJ
 from mtjsim.fokker_planck import WALLS, SpectralSolver
 from mtjsim.reduced import AxialWrite, reduced_write
+from mtjsim.simulate import simulate_writes
 from mtjsim.switching import switching_probability, write_error_rate
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -127,6 +129,30 @@ def test_oblique_case(case):
 def test_oblique_case_is_refused_by_the_axisymmetric_roads(case):
     with pytest.raises(ValueError, match=r"not axisymmetric: .*(in-plane part|not along z).*method='auto'"):
         answer(case, method="spectral")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", OBLIQUE)
+def test_oblique_case_by_counting(case):
+    """In-plane fields, a tilted polarizer, spin-orbit torque: trajectories against the full sphere's values.
+
+    1e6 trials and an exact binomial test at 1e-6/4, 5.2 standard errors: 1.0 % of a rate of 0.2 is caught.
+    """
+    count = simulate_writes(device_of(case), trials=1_000_000, seed=61, **arguments_of(case))
+    assert binomtest(count.errors, count.trials, case["value"]).pvalue > 1e-6 / len(OBLIQUE)
+
+
+@pytest.mark.parametrize("name", ["B tilted p", "SOT p=y"])
+def test_oblique_case_by_counting_fewer(name):
+    """50,000 trials: 3 % of a rate of 0.2 (4.9 standard errors). Mirrored in the plane it is another rate."""
+    case = next(c for c in CASES if c["name"] == name and c["value"] < 0.9)
+    device, write = device_of(case), arguments_of(case)
+    count = simulate_writes(device, trials=50_000, seed=62, **write)
+    assert binomtest(count.errors, count.trials, case["value"]).pvalue > 1e-6
+    x, y, z = device.polarizer
+    other = device.replace(polarizer=(-x, -y, z) if y else (0.0, 0.0, 1.0))
+    wrong = simulate_writes(other, trials=50_000, seed=62, **write)
+    assert binomtest(wrong.errors, wrong.trials, case["value"]).pvalue < 1e-6
 
 
 @pytest.mark.parametrize("name", CURVES)
