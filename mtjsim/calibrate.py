@@ -118,8 +118,8 @@ def calibrate(
     flat = tuple(flat_directions(likelihood, theta, root.T @ root))
     goodness = _goodness(likelihood, theta, root, seed)
     texts = _warnings(coordinates, theta, bounds, flat, goodness) + _open_ends(coordinates, estimates)
-    for text in texts:
-        warnings.warn(text, CalibrationWarning, stacklevel=2)
+    if texts:
+        warnings.warn(" ".join(texts), CalibrationWarning, stacklevel=2)
     deviations = np.sqrt(np.diag(spread))
     return Calibration(
         device=coordinates.device(theta),

@@ -1,9 +1,9 @@
 """What write counts cannot separate: flat directions of the likelihood, and the measurement that would end them.
 
 The eigenvectors of the Fisher information in theta (parameters.py), whose coordinates are all of one size, are
-combinations of parameters that the data know independently. A combination with a standard deviation above UNRESOLVED is
-not known to a factor e at 95 %: its parameters are called not separated, and an interval for them would only measure
-the curvature of a valley that has no end.
+combinations of parameters that the data know independently. One along which a parameter has a standard deviation above
+UNRESOLVED is not known to a factor e at 95 %: its parameters are called not separated, and an interval would only
+measure the curvature of a valley that has no end.
 """
 
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ from mtjsim.measurement import UNITS
 UNRESOLVED = 0.5  # standard deviation in theta
 WEAKEST = 1e-12  # an eigenvalue below is this one: standard deviation 1e6, that is nothing known
 NAMED = 0.3  # a parameter belongs to a combination if its share is at least this much of the largest one
-AMPLITUDES = (0.6, 0.8, 1.0, 1.3, 1.7)  # of the settings tried as a further measurement, in medians of the table
-WIDTHS = (0.2, 0.5, 1.0, 2.0, 5.0, 20.0)
+AMPLITUDES = (0.6, 0.8, 1.0, 1.4)  # of the settings tried as a further measurement, in medians of the table
+WIDTHS = (0.25, 0.5, 1.0, 2.0, 4.0)
 WARMER = (0.0, 60.0)  # [K], tried where a parameter of the temperature laws is free
 TEMPERATURE_LAWS = ("curie_temperature", "anisotropy_exponent")
 
@@ -60,15 +60,15 @@ def covariance(information: Array) -> Array:
 
 
 def flat_directions(likelihood: Likelihood, theta: Array, information: Array) -> list[FlatDirection]:
-    """Find the combinations with a standard deviation above UNRESOLVED, the flattest first."""
+    """Find the combinations along which a parameter deviates by more than UNRESOLVED, the flattest first."""
     weights, vectors = np.linalg.eigh(information)
     deviations = 1 / np.sqrt(np.maximum(weights, WEAKEST))
     flat = []
     for deviation, vector in zip(deviations, vectors.T, strict=True):
-        if deviation > UNRESOLVED:
+        largest = np.abs(vector).max()
+        if deviation * largest > UNRESOLVED:  # then a parameter of the combination is not determined by itself either
             order = np.argsort(-np.abs(vector))
             names = likelihood.coordinates.names
-            largest = np.abs(vector).max()
             shares = {names[j]: float(vector[j]) for j in order if abs(vector[j]) >= NAMED * largest}
             flat.append(FlatDirection(shares, float(deviation), _remedy(likelihood, theta, vector, deviation)))
     return flat

@@ -22,7 +22,7 @@ from mtjsim.parameters import Coordinates
 from mtjsim.switching import switching_probability, write_error_rate
 
 SMALLEST = 1e-300  # a probability below is taken as this one: the deviance of one contrary count is then 1400
-NEAR_ONE = 1e-5  # q below is asked of `switching_probability`, not taken as 1 - p, whose error is 1e-9
+NEAR_ONE = 1e-6  # q below is asked of `switching_probability`, not taken as 1 - p, whose error is 1e-9
 ROUNDED = 1e-8  # smallest q of the search, which does without that slower question
 STEP = 1e-3  # of a finite difference in theta: p is exact to 1e-6 or better and ln p bends by about STEP^2 ... 1e-3
 

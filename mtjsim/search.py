@@ -26,6 +26,7 @@ CONVERGED = 1e-3  # deviance that a further step may still gain
 ACCEPTED = 1e-3  # p-value above which the first start's optimum is not doubted
 PROFILE_STEPS = 8  # of the search for an end of an interval
 DESCENT_STEPS = 6  # at each of them, over the other parameters
+LONGEST = 0.3  # step in theta beyond which the derivatives are not believed
 UNSETTLED = 0.3  # deviance that a point of the profile may still promise to lose; more, and no end is claimed
 BETTER = 0.05  # deviance by which a profile must undercut the optimum to be a better one
 REACHED = 0.02  # in standard deviations: how exactly an end is found
@@ -105,8 +106,8 @@ def polished(likelihood: Likelihood, theta: Array, bounds: tuple[Array, Array]) 
         slopes = likelihood.slopes(theta)
         if not np.isfinite(slopes).all():
             return theta
-        step = np.linalg.lstsq(slopes, -residuals, rcond=1e-6)[0]
-        target = np.clip(theta + step, *bounds)
+        step: Array = np.linalg.lstsq(slopes, -residuals, rcond=1e-6)[0].astype(float)
+        target = np.clip(theta + _short(step), *bounds)
         tried = likelihood.residuals(target)
         gained = (residuals**2).sum() - (tried**2).sum()
         if not gained > 0:
@@ -206,7 +207,7 @@ def _constrained(
         promised = (residuals**2).sum() - ((residuals + slopes @ step) ** 2).sum()
         if promised < CONVERGED * 10:
             return theta, residuals, slopes
-        target = np.clip(theta + step * min(1.0, 1.0 / np.abs(step).max()), *bounds)
+        target = np.clip(theta + _short(step), *bounds)
         tried = likelihood.residuals(target)
         if not np.isfinite(tried).all():
             break
@@ -218,6 +219,11 @@ def _constrained(
         else:
             break
     return (theta, residuals, slopes) if promised < UNSETTLED else None
+
+
+def _short(step: Array) -> Array:
+    """Return the step, no longer than LONGEST in any coordinate: along a flat direction it says nothing."""
+    return step * min(1.0, LONGEST / max(float(np.abs(step).max()), 1e-300))
 
 
 def _mended(slopes: Array, moved: Array, changed: Array) -> Array:
