@@ -91,8 +91,11 @@ def calibrate(
     --------
     >>> from mtjsim.measurement import simulate_counts
     >>> device = MTJ.from_effective(thermal_stability=60, critical_current=30e-6, characteristic_time=2e-9)
-    >>> counts = simulate_counts(device, current=[[50e-6], [90e-6]], pulse_width=[[4e-9, 8e-9, 14e-9]],
-    ...                          direction="p_to_ap", trials=10**6, seed=1)  # doctest: +SKIP
+    >>> counts = simulate_counts(device, current=75e-6, pulse_width=[3e-9, 5e-9, 7e-9], direction="p_to_ap",
+    ...                          trials=10_000, seed=1)
+    >>> result = calibrate(counts, start=device, free=["critical_current"], scan=False)
+    >>> print(f"{result.estimates['critical_current'].value:.1e}")
+    3.0e-05
     """
     said = progress or (lambda text: None)
     checked_choice("intervals", intervals, ("profile", "wald"))
