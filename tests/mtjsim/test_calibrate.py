@@ -58,7 +58,7 @@ def test_a_fit_recovers_the_junction():
             assert e.high / e.low < 6.0  # informative, even at 5.5 standard deviations
 
 
-def coverage(device, free, plan, *, repeats, trials):
+def coverage(device, free, plan, *, repeats, trials, start=None):
     """Of each parameter and of a rate never measured: how often the 95 % interval holds the truth."""
     truth = values_of(device, free)
     elsewhere = {"current": 70e-6, "pulse_width": 25e-9, "direction": "p_to_ap"}
@@ -67,7 +67,8 @@ def coverage(device, free, plan, *, repeats, trials):
     for seed in range(repeats):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", CalibrationWarning)  # one fit in a hundred is poor at 1 %
-            result = calibrate(simulate_counts(device, **plan, trials=trials, seed=seed), free=free)
+            counts = simulate_counts(device, **plan, trials=trials, seed=seed)
+            result = calibrate(counts, free=free, start=start, scan=start is None)
         for name, e in result.estimates.items():
             held[name] += e.low <= truth[name] <= e.high
             assert math.isfinite(e.high)
@@ -78,13 +79,16 @@ def coverage(device, free, plan, *, repeats, trials):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("device", "free", "directions"),
-    [(TRUE, FREE, ("p_to_ap",)), (ASYMMETRIC, (*FREE, "spin_torque_asymmetry"), ("p_to_ap", "ap_to_p"))],
-)
-def test_intervals_cover_what_they_say(device, free, directions):
-    """At least 88 of 100; at a true coverage of 95 % each of the nine fails with 0.4 %, the seeds being fixed."""
-    held, p_values = coverage(device, free, settings(directions=directions), repeats=100, trials=300)
+@pytest.mark.parametrize("free", [FREE, (*FREE, "spin_torque_asymmetry")])
+def test_intervals_cover_what_they_say(free):
+    """At least 88 of 100; with a true coverage of 95 % each of the nine falls below with 0.4 %, the seeds fixed."""
+    if len(free) == 3:
+        held, p_values = coverage(TRUE, free, settings(), repeats=100, trials=300)
+    else:  # no scan: every new asymmetry costs the solver new matrices
+        start = MTJ.from_effective(thermal_stability=50, critical_current=33e-6, characteristic_time=1.8e-9)
+        plan = settings(currents=(50e-6, 75e-6), directions=("p_to_ap", "ap_to_p"))
+        held, p_values = coverage(ASYMMETRIC, free, plan, repeats=100, trials=500, start=start)
+    print(f"held of 100: {held}; p-values: mean {p_values.mean():.2f}, below 0.01: {(p_values < 0.01).sum()}")
     assert min(held.values()) >= 88, held
     assert (p_values < 0.01).sum() <= binom.isf(1e-6, 100, 0.01)
     assert 0.3 < p_values.mean() < 0.7  # 0.5 +- 0.03
