@@ -20,7 +20,7 @@ from mtjsim.parameters import PARAMETERS, Coordinates, values_of
 from mtjsim.search import BetterOptimumError, best_theta, guessed_device, polished, profile_end
 
 USUAL = ("thermal_stability", "critical_current", "characteristic_time")
-POOR_FIT = 0.01  # p-value below which a warning is given
+POOR_FIT = 0.001  # p-value below which a warning is given
 RESTARTS = 3  # times that a profile may find a better optimum
 AT_END = 1e-3  # in theta: an estimate this near to an end of the search has not been found inside it
 

@@ -64,7 +64,9 @@ class Goodness:
         Rows less parameters that the counts determine.
     p_value : float
         Share of BOOTSTRAP tables drawn from the fitted junction whose deviance is as large, refitted to first order;
-        no smaller than 1/(BOOTSTRAP + 1).
+        no smaller than 1/(BOOTSTRAP + 1). It takes the fitted junction for the true one and is a little too severe
+        where many rows are sparse: of 300 tables of right models, a good half of whose rows expected fewer than five
+        errors or successes, ten fell below 0.01.
     chi_square_p_value : float
         The same from the chi-square law; not to be trusted where `sparse_rows` is a good part of the table.
     sparse_rows : int

@@ -66,7 +66,7 @@ def coverage(device, free, plan, *, repeats, trials, start=None):
     p_values = []
     for seed in range(repeats):
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", CalibrationWarning)  # one fit in a hundred is poor at 1 %
+            warnings.simplefilter("ignore", CalibrationWarning)  # one right fit in some hundred looks poor
             counts = simulate_counts(device, **plan, trials=trials, seed=seed)
             result = calibrate(counts, free=free, start=start, scan=start is None)
         for name, e in result.estimates.items():
