@@ -1,4 +1,4 @@
-"""Verbs that people type: `mtj-bnn demo | device | wer | setting | fetch`.
+"""Verbs that people type: `mtj-bnn demo | device | wer | setting | fit | fetch`.
 
 Only `demo` needs torch, and only it imports it.
 """
@@ -8,6 +8,7 @@ import json
 import os
 import re
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -187,6 +188,34 @@ def setting(options: argparse.Namespace) -> None:
     print(f"mean          {point.mean_energy * 1e15:.2f} fJ a bit, in the junction")
 
 
+def fit(options: argparse.Namespace) -> None:
+    """Fit a junction to measured write counts."""
+    from mtjsim.calibrate import CalibrationWarning, calibrate
+    from mtjsim.measurement import read_counts
+
+    if options.out is not None:
+        require_writable(Path(options.out).parent, option="--out")
+    counts = read_counts(options.data)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CalibrationWarning)  # they are in the summary and in the JSON
+        result = calibrate(
+            counts,
+            start=None if options.device is None else _device(options.device).device,
+            free=[name.strip() for name in options.free.split(",")],
+            progress=_progress if sys.stderr.isatty() else None,
+        )
+    if sys.stderr.isatty():
+        print("\r\033[K", end="", file=sys.stderr)
+    if options.out is not None:
+        result.save(options.out, title=f"Fitted to {Path(options.data).name}")
+    if options.json:
+        _print_json(result.as_dict())
+        return
+    print(result.summary())
+    if options.out is not None:
+        print("written:", options.out)
+
+
 def fetch(options: argparse.Namespace) -> None:
     """Download a data set, check it, and print where it is."""
     from bnn.data import fetch as fetch_data
@@ -253,6 +282,13 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--max-current", default=None, help="limit on both currents, as in 100uA")
     pulse(sub)
 
+    sub = verb(fit)
+    sub.add_argument("data", help="CSV of write counts: current, pulse_width, direction, trials, errors")
+    sub.add_argument("--device", default=None, help=f"start, {which}; default: guessed from the data")
+    usual = "thermal_stability,critical_current,characteristic_time"
+    sub.add_argument("--free", default=usual, help=f"parameters to fit; default {usual}")
+    sub.add_argument("--out", default=None, help="device file to write, as in device.toml")
+
     sub = verb(fetch)
     sub.add_argument("data", help=", ".join(DATA_SETS))
     sub.add_argument("--out", default=None, help="folder; default: the download cache")
@@ -281,6 +317,10 @@ def _name(device_argument: str) -> str:
 
 def _quantities(text: str, unit: str, name: str) -> list[float]:
     return [to_si(part.strip(), unit, name=name) for part in text.split(",")]
+
+
+def _progress(text: str) -> None:
+    print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
 
 
 def _print_json(content: Any) -> None:

@@ -7,6 +7,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from mtjsim.analytic import closed_form_escape_rate, closed_form_write_error_rate, drift_time, tail_slope
+from mtjsim.calibrate import CalibrationWarning, calibrate
+from mtjsim.calibration import Calibration
 from mtjsim.counts import ErrorCount
 from mtjsim.device import MTJ, effective_anisotropy_field, spin_hall_efficiency
 from mtjsim.energy import dissipated_energy
@@ -16,6 +18,7 @@ from mtjsim.holding import (
     retention_time,
     thermal_stability_for_retention,
 )
+from mtjsim.measurement import WriteCounts, read_counts, simulate_counts, write_counts
 from mtjsim.presets import DeviceFile, list_presets, load_device, load_preset, preset_file, save_device
 from mtjsim.pulse import Pulse
 from mtjsim.switching import switching_probability, write_error_rate
@@ -29,10 +32,14 @@ _ON_FIRST_USE = {"Trajectories": "simulate", "simulate_writes": "simulate", "tra
 
 __all__ = [
     "MTJ",
+    "Calibration",
+    "CalibrationWarning",
     "DeviceFile",
     "ErrorCount",
     "Pulse",
     "Trajectories",
+    "WriteCounts",
+    "calibrate",
     "closed_form_escape_rate",
     "closed_form_write_error_rate",
     "dissipated_energy",
@@ -44,10 +51,12 @@ __all__ = [
     "load_device",
     "load_preset",
     "preset_file",
+    "read_counts",
     "read_disturb_rate",
     "retention_failure_rate",
     "retention_time",
     "save_device",
+    "simulate_counts",
     "simulate_writes",
     "spin_hall_efficiency",
     "switching_probability",
@@ -55,6 +64,7 @@ __all__ = [
     "thermal_stability_for_retention",
     "to_si",
     "trajectories",
+    "write_counts",
     "write_error_rate",
 ]
 

@@ -48,7 +48,7 @@ RAMP_STEPS_ENERGY = 5  # the same for the dissipated energy, which needs 1e-4
 class Basis:
     """Matrices that depend on the number of polynomials and the wall only; the legend is the module's docstring.
 
-    `diffusion`, `uniform`, `linear` and `torque` are (n, n): the parts of A with 1/(2 Delta), H, 1 and -i in front.
+    `diffusion`, `uniform` and `linear` are (n, n): the parts of A with 1/(2 Delta), H and 1 in front.
     `project` (n, q) turns a density sampled at the q nodes `y` of [0, 1] into coefficients; `weights` (q,) integrates
     it. `trial` (n, k) holds the trial functions at the k nodes `y_all` of the whole interval, with weights
     `weights_all`. `flux` (n, k) tests a drift sampled at the k nodes.
@@ -58,7 +58,6 @@ class Basis:
     diffusion: Array
     uniform: Array
     linear: Array
-    torque: Array
     project: Array
     survive: Array
     y: Array
@@ -69,7 +68,7 @@ class Basis:
 
 
 @lru_cache(maxsize=64)
-def build_basis(size: int, wall: float, asymmetry: float, rational: bool = False) -> Basis:
+def build_basis(size: int, wall: float, rational: bool = False) -> Basis:
     """Assemble the matrices of `size` polynomials on [wall, 1]; `rational` if the drift is no polynomial."""
     b = int(wall > FULL_SPHERE)
     half = (1.0 - wall) / 2
@@ -84,7 +83,7 @@ def build_basis(size: int, wall: float, asymmetry: float, rational: bool = False
             return test, slope, test, slope
         return test, slope, (1 + x) * test, test + (1 + x) * slope
 
-    quadrature = 2 * size + 64 if rational or asymmetry != 0.0 else size + 8  # 1/(1 + L y) is no polynomial
+    quadrature = 2 * size + 64 if rational else size + 8
     x, w = roots_legendre(quadrature)
     y_all = wall + (1 + x) * half
     _, test_slope, trial, trial_slope = polynomials(x)
@@ -102,7 +101,6 @@ def build_basis(size: int, wall: float, asymmetry: float, rational: bool = False
         diffusion=diffusion,
         uniform=flux @ trial.T,
         linear=(flux * y_all) @ trial.T,
-        torque=(flux / (1 + asymmetry * y_all)) @ trial.T,
         project=test_start * weights / half,
         survive=trial_start @ weights,
         y=y,
@@ -204,7 +202,9 @@ class SpectralSolver:
     ) -> None:
         self.write = write
         size = basis_size(write, wall, resolution)
-        self.basis = build_basis(size, wall, write.asymmetry, write.conduction is not None)
+        # 1/(1 + L y) and what follows the resistance are no polynomials
+        self.basis = build_basis(size, wall, write.asymmetry != 0.0 or write.conduction is not None)
+        self._torque = (self.basis.flux / (1 + write.asymmetry * self.basis.y_all)) @ self.basis.trial.T
         still = self.basis.diffusion / (2 * write.thermal_stability) + self.basis.linear
         self._still = still + write.field * self.basis.uniform
         self._density = RAMP_STEPS if ramp_steps is None else ramp_steps
@@ -218,7 +218,7 @@ class SpectralSolver:
     def generator(self, drive: float) -> Array:
         """Return A at a given drive, (n, n)."""
         if self.write.conduction is None or drive == 0:
-            return self._still - drive * self.basis.torque
+            return self._still - drive * self._torque
         b, G = self.basis, self.write.force(self.basis.y_all, drive)
         return b.diffusion / (2 * self.write.thermal_stability) + (b.flux * G) @ b.trial.T
 

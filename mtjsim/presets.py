@@ -117,15 +117,17 @@ def load_device(path: str | os.PathLike[str]) -> DeviceFile:
     return parse_device(text, where=str(path))
 
 
-def save_device(device: MTJ, path: str | os.PathLike[str], *, title: str = "") -> None:
+def save_device(
+    device: MTJ, path: str | os.PathLike[str], *, title: str = "", provenance: Mapping[str, str] | None = None
+) -> None:
     """Write a junction as a device file in SI (temporary name, then renamed); `load_device` gives the same junction."""
     path = Path(path)
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(device_toml(device, title=title), "utf-8")
+    partial.write_text(device_toml(device, title=title, provenance=provenance), "utf-8")
     partial.replace(path)
 
 
-def device_toml(device: MTJ, *, title: str = "") -> str:
+def device_toml(device: MTJ, *, title: str = "", provenance: Mapping[str, str] | None = None) -> str:
     """Return the text of a device file that gives the same junction back, to the bit."""
     lines = [f"title = {_toml_string(title)}"] if title else []
     lines += ["", "[device]"] if lines else ["[device]"]
@@ -133,6 +135,8 @@ def device_toml(device: MTJ, *, title: str = "") -> str:
         shown = f"[{', '.join(map(repr, value))}]" if isinstance(value, tuple) else repr(value)
         unit = _unit_of(name)
         lines.append(f"{name} = {shown}" + (f"  # {unit}" if unit else ""))
+    if provenance:
+        lines += ["", "[provenance]", *(f"{name} = {_toml_string(text)}" for name, text in provenance.items())]
     return "\n".join(lines) + "\n"
 
 

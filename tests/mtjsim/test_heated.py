@@ -98,7 +98,10 @@ def _bias_of(level, z, by_voltage, G_p, tmr, half, calls):
 @pytest.mark.parametrize("half", [0.2, 0.5, math.inf])
 @pytest.mark.parametrize("current", [0.0, 1e-6, -5e-5, 2e-4, -2e-3])
 def test_bias_is_that_of_the_resistance(tmr, half, current):
-    """Newton against 60 bisections, from a tenth of the half voltage to fifty times it: 1e-4 in the first step, exact from the second on."""
+    """Newton against 60 bisections, from a tenth of the half voltage to fifty times it.
+
+    1e-4 in the first step, exact from the second on.
+    """
     device = junction(tmr=tmr, tmr_half_voltage=None if half == math.inf else half)
     z = np.linspace(-1, 1, 41)
     V, I = _bias_of(current, z, 0.0, 1 / R_P, tmr, min(half, 1e30), 2)  # twice in a step

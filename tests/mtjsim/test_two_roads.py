@@ -635,9 +635,9 @@ def test_interpolation_between_nodes(monkeypatch):
 
 
 def test_basis_shapes_and_cache():
-    basis = build_basis(32, -0.6, 0.0)
+    basis = build_basis(32, -0.6)
     assert basis.diffusion.shape == basis.linear.shape == (32, 32)
-    assert build_basis(32, -0.6, 0.0) is basis
+    assert build_basis(32, -0.6) is basis
 
 
 # ---- temperature in each of its four places (trap 14) ----------------------------------------------------------------

@@ -1,0 +1,228 @@
+"""What a fit to write counts found: the junction, its parameters with intervals, how well it explains the counts."""
+
+import math
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.special import expit, ndtri
+
+from mtjsim.checks import Array
+from mtjsim.device import MTJ
+from mtjsim.identifiability import FlatDirection
+from mtjsim.likelihood import Likelihood
+from mtjsim.parameters import PARAMETERS, Coordinates, values_of
+from mtjsim.presets import save_device
+
+SPARSE = 5.0  # expected counts below which chi-square is no good law of the deviance
+BOOTSTRAP = 4999  # tables drawn from the fitted junction for the p-value
+HELD = ("thermal_stability", "critical_current", "characteristic_time", "damping")  # named in a file if not fitted
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """One fitted parameter.
+
+    Attributes
+    ----------
+    value : float
+        Maximum-likelihood estimate, SI.
+    low, high : float
+        Ends of the interval, SI; an end of the parameter's whole range where the counts give none.
+    unit : str
+        SI, "" for a number.
+    resolved : bool
+        Whether the counts determine it at all; else the interval is the whole range and the value only one of many.
+    """
+
+    value: float
+    low: float
+    high: float
+    unit: str
+    resolved: bool
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Write error rates of a fitted junction, each of the broadcast shape of the settings: estimate and interval."""
+
+    rate: Array
+    low: Array
+    high: Array
+
+
+@dataclass(frozen=True)
+class Goodness:
+    """Whether the counts look like those of the fitted junction.
+
+    Attributes
+    ----------
+    deviance : float
+        Twice the log-likelihood below that of a rate of its own for every row.
+    degrees_of_freedom : int
+        Rows less parameters that the counts determine.
+    p_value : float
+        Share of BOOTSTRAP tables drawn from the fitted junction whose deviance is as large, refitted to first order;
+        no smaller than 1/(BOOTSTRAP + 1). It takes the fitted junction for the true one and is a little too severe
+        where many rows are sparse: of 300 tables of right models, a good half of whose rows expected fewer than five
+        errors or successes, ten fell below 0.01.
+    chi_square_p_value : float
+        The same from the chi-square law; not to be trusted where `sparse_rows` is a good part of the table.
+    sparse_rows : int
+        Rows where fewer than SPARSE errors, or fewer than SPARSE successes, are expected.
+    """
+
+    deviance: float
+    degrees_of_freedom: int
+    p_value: float
+    chi_square_p_value: float
+    sparse_rows: int
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A junction fitted to write counts.
+
+    Attributes
+    ----------
+    device : MTJ
+        The fitted junction.
+    estimates : dict of str to Estimate
+        By the names of the free parameters.
+    confidence : float
+        Nominal coverage of the intervals.
+    correlations : (d, d) array
+        Of the estimates in theta (parameters.py), in the order of `estimates`.
+    log_likelihood : float
+        With the binomial coefficients.
+    goodness : Goodness
+        Of the fit.
+    flat : tuple of FlatDirection
+        Combinations of parameters that the counts leave open, and what would close them.
+    warnings : tuple of str
+        All that was warned of.
+    counts_identity : str
+        SHA-256 of the counts.
+    rows, evaluations : int
+        Rows of the table; how often all of them were computed.
+    coordinates, theta, covariance
+        Free parameters, the optimum (d,) and its covariance (d, d), for `predict`.
+    """
+
+    device: MTJ
+    estimates: dict[str, Estimate]
+    confidence: float
+    correlations: Array
+    log_likelihood: float
+    goodness: Goodness
+    flat: tuple[FlatDirection, ...]
+    warnings: tuple[str, ...]
+    counts_identity: str
+    rows: int
+    evaluations: int
+    coordinates: Coordinates
+    theta: Array
+    covariance: Array
+
+    def predict(self, **pulse: Any) -> Prediction:
+        """Write error rate at any setting, with the interval that the counts leave it.
+
+        Parameters
+        ----------
+        **pulse
+            `current`, `pulse_width` and the other arguments of `write_error_rate`.
+
+        Returns
+        -------
+        Prediction
+
+        Notes
+        -----
+        The interval is that of the log-odds to first order in theta (delta method), of this model: what the model
+        leaves out is not in it. With parameters that are not resolved it rightly grows towards (0, 1).
+        """
+        settings = dict(zip(pulse, np.broadcast_arrays(*(np.asarray(value) for value in pulse.values())), strict=True))
+        shape = next(iter(settings.values())).shape
+        flat = {name: value.ravel() for name, value in settings.items()}
+        nothing = np.zeros(int(np.prod(shape)))
+        model = Likelihood(self.coordinates, flat, np.ones_like(nothing), nothing)
+        log_p, log_q = model.log_rates(self.theta)
+        root = model.information_root(self.theta)  # sqrt(p q) d log-odds, for one trial
+        slopes = root / np.exp((log_p + log_q) / 2)[:, None]
+        reach = -ndtri((1 - self.confidence) / 2) * np.sqrt(np.einsum("ni,ij,nj->n", slopes, self.covariance, slopes))
+        low, high = (expit(log_p - log_q - reach), expit(log_p - log_q + reach))
+        return Prediction(*(value.reshape(shape) for value in (np.exp(log_p), low, high)))
+
+    def save(self, path: str | os.PathLike[str], *, title: str = "") -> None:
+        """Write the junction as a device file whose [provenance] says what was fitted, how well, to which data."""
+        save_device(self.device, path, title=title or "Fitted to write counts", provenance=self.provenance())
+
+    def provenance(self) -> dict[str, str]:
+        """For each parameter how it came about, and the data and the goodness of the fit, as text."""
+        about = {
+            name: f"fitted: {e.value:.6g} {e.unit}".rstrip() + f", {_interval_text(e, self.confidence)}"
+            for name, e in self.estimates.items()
+        }
+        held = values_of(self.device, [n for n in HELD if n not in about])
+        about |= {name: f"held: {value:.6g} {PARAMETERS[name].unit}".rstrip() for name, value in held.items()}
+        about["other_fields"] = "as in the junction that the fit started from"
+        g = self.goodness
+        about["data"] = f"{self.rows} rows of write counts, SHA-256 {self.counts_identity}"
+        about["goodness_of_fit"] = (
+            f"deviance {g.deviance:.4g}, {g.degrees_of_freedom} degrees of freedom, p {g.p_value:.3g}"
+        )
+        if self.warnings:
+            about["warnings"] = " | ".join(self.warnings)
+        return about
+
+    def summary(self) -> str:
+        """Return a table of the estimates, then goodness of fit, correlations and warnings."""
+        lines = [f"{'parameter':26}{'estimate':>13}  {100 * self.confidence:g} % interval"]
+        for name, e in self.estimates.items():
+            interval = f"{e.low:.5g} to {e.high:.5g}" if e.resolved else "not determined by these counts"
+            lines.append(f"{name:26}{e.value:13.5g}  {interval} {e.unit}".rstrip())
+        g = self.goodness
+        lines.append(f"deviance {g.deviance:.1f} with {g.degrees_of_freedom} degrees of freedom, p = {g.p_value:.3g}")
+        if g.sparse_rows:
+            lines.append(
+                f"  (bootstrap; chi-square would say {g.chi_square_p_value:.3g}, but {g.sparse_rows} of {self.rows} "
+                f"rows expect fewer than {SPARSE:g} errors or successes)"
+            )
+        names = list(self.estimates)
+        for i, j in zip(*np.triu_indices(len(names), 1), strict=True):
+            if abs(self.correlations[i, j]) > 0.9:
+                lines.append(f"correlation of {names[i]} and {names[j]}: {self.correlations[i, j]:+.3f}")
+        return "\n".join([*lines, *(f"warning: {text}" for text in self.warnings)])
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything as plain numbers and texts, for JSON; an open end of an interval is None."""
+        estimates = {
+            name: {
+                "value": e.value,
+                "low": e.low if math.isfinite(e.low) else None,
+                "high": e.high if math.isfinite(e.high) else None,
+                "unit": e.unit,
+                "resolved": e.resolved,
+            }
+            for name, e in self.estimates.items()
+        }
+        return {
+            "estimates": estimates,
+            "confidence": self.confidence,
+            "correlations": self.correlations.tolist(),
+            "log_likelihood": self.log_likelihood,
+            "goodness": vars(self.goodness),
+            "not_separated": [{"shares": f.shares, "remedy": f.remedy} for f in self.flat],
+            "warnings": list(self.warnings),
+            "rows": self.rows,
+            "counts_identity": self.counts_identity,
+            "device": self.device.model_dump(),
+            "device_identity": self.device.identity,
+        }
+
+
+def _interval_text(estimate: Estimate, confidence: float) -> str:
+    if not estimate.resolved:
+        return "not determined by the counts"
+    return f"{100 * confidence:g} % interval {estimate.low:.6g} to {estimate.high:.6g}"

@@ -1,0 +1,395 @@
+"""Fitting a junction to write counts: recovery, coverage, what cannot be known, wrong models and wrong tables."""
+
+import json
+import math
+import warnings
+
+import numpy as np
+import pytest
+from scipy.stats import binom
+
+from bnn.cli import main
+from mtjsim import (
+    MTJ,
+    CalibrationWarning,
+    WriteCounts,
+    calibrate,
+    load_device,
+    read_counts,
+    simulate_counts,
+    switching_probability,
+    write_counts,
+    write_error_rate,
+)
+from mtjsim.likelihood import Likelihood, deviance_terms
+from mtjsim.parameters import PARAMETERS, Coordinates, values_of
+
+FREE = ("thermal_stability", "critical_current", "characteristic_time")
+TRUE = MTJ.from_effective(thermal_stability=60, critical_current=30e-6, characteristic_time=2e-9)
+ASYMMETRIC = TRUE.replace(spin_torque_asymmetry=0.2)
+
+
+def settings(currents=(45e-6, 60e-6, 80e-6), widths=(3e-9, 5e-9, 8e-9, 12e-9), directions=("p_to_ap",)):
+    I, t, d = (a.ravel() for a in np.meshgrid(currents, widths, directions, indexing="ij"))
+    return {"current": I, "pulse_width": t, "direction": d}
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    counts = simulate_counts(TRUE, **settings(), trials=1000, seed=11)
+    return counts, calibrate(counts)
+
+
+# ---- recovery and coverage -------------------------------------------------------------------------------------------
+
+
+def test_a_fit_recovers_the_junction():
+    """Fifteen intervals of 5.5 standard deviations hold the truth: one misses by chance with 15 x 4e-8 = 6e-7.
+
+    It catches an estimate that is off by some six standard errors, 10 to 20 % here.
+    """
+    for seed in range(5):
+        counts = simulate_counts(TRUE, **settings(), trials=1000, seed=seed)
+        result = calibrate(counts, confidence=1 - 4e-8, intervals="wald", scan=seed == 0)
+        for name, true in values_of(TRUE, FREE).items():
+            e = result.estimates[name]
+            assert e.resolved
+            assert e.low < true < e.high
+            assert e.high / e.low < 6.0  # informative, even at 5.5 standard deviations
+
+
+def coverage(device, free, plan, *, repeats, trials, start=None):
+    """Of each parameter and of a rate never measured: how often the 95 % interval holds the truth."""
+    truth = values_of(device, free)
+    elsewhere = {"current": 70e-6, "pulse_width": 25e-9, "direction": "p_to_ap"}
+    held = dict.fromkeys([*free, "prediction"], 0)
+    p_values = []
+    for seed in range(repeats):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", CalibrationWarning)  # one right fit in some hundred looks poor
+            counts = simulate_counts(device, **plan, trials=trials, seed=seed)
+            result = calibrate(counts, free=free, start=start, scan=start is None)
+        for name, e in result.estimates.items():
+            held[name] += e.low <= truth[name] <= e.high
+            assert math.isfinite(e.high)
+        predicted = result.predict(**elsewhere)
+        held["prediction"] += bool(predicted.low <= write_error_rate(device, **elsewhere) <= predicted.high)
+        p_values.append(result.goodness.p_value)
+    return held, np.array(p_values)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("free", [FREE, (*FREE, "spin_torque_asymmetry")])
+def test_intervals_cover_what_they_say(free):
+    """At least 88 of 100; with a true coverage of 95 % each of the nine falls below with 0.4 %, the seeds fixed."""
+    if len(free) == 3:
+        held, p_values = coverage(TRUE, free, settings(), repeats=100, trials=300)
+    else:  # no scan: every new asymmetry costs the solver new matrices
+        start = MTJ.from_effective(thermal_stability=50, critical_current=33e-6, characteristic_time=1.8e-9)
+        plan = settings(currents=(50e-6, 75e-6), directions=("p_to_ap", "ap_to_p"))
+        held, p_values = coverage(ASYMMETRIC, free, plan, repeats=100, trials=500, start=start)
+    print(f"held of 100: {held}; p-values: mean {p_values.mean():.2f}, below 0.01: {(p_values < 0.01).sum()}")
+    assert min(held.values()) >= 88, held
+    assert (p_values < 0.01).sum() <= binom.isf(1e-6, 100, 0.01)
+    assert 0.3 < p_values.mean() < 0.7  # 0.5 +- 0.03
+
+
+def test_the_start_does_not_matter(fitted):
+    counts, result = fitted
+    far = MTJ.from_effective(thermal_stability=110, critical_current=75e-6, characteristic_time=0.6e-9)
+    again = calibrate(counts, start=far, intervals="wald")
+    for name in FREE:
+        assert again.estimates[name].value == pytest.approx(result.estimates[name].value, rel=2e-3)
+    assert again.log_likelihood == pytest.approx(result.log_likelihood, abs=1e-2)
+
+
+def test_the_estimate_is_the_largest_likelihood_and_the_ends_are_on_its_contour(fitted):
+    counts, result = fitted
+    likelihood = Likelihood.of(result.coordinates, counts)
+    best = likelihood.log_likelihood(result.theta)
+    assert best == pytest.approx(result.log_likelihood)
+    plain = binom.logpmf(counts.errors, counts.trials, write_error_rate(result.device, **counts.pulses)).sum()
+    assert best == pytest.approx(plain, abs=1e-6)
+    for j, name in enumerate(FREE):
+        for end in (result.estimates[name].low, result.estimates[name].high):
+            theta = result.theta.copy()
+            theta[j] = result.coordinates.scale(name).to_theta(end)
+            assert likelihood.log_likelihood(theta) < best - 1.9  # the others not following: at least as deep
+            others = [k for k in range(3) if k != j]
+            for _ in range(4):  # an independent minimisation over the other two
+                slopes = likelihood.slopes(theta)[:, others]
+                theta[others] -= np.linalg.lstsq(slopes, likelihood.residuals(theta))[0]
+            assert 2 * (best - likelihood.log_likelihood(theta)) == pytest.approx(3.841, rel=0.04)
+
+
+def test_another_temperature_gives_the_law():
+    law = TRUE.replace(curie_temperature=900.0, anisotropy_exponent=2.5)
+    plan = {name: np.tile(value, 2) for name, value in settings().items()}
+    T = np.repeat([300.0, 400.0], 12)
+    counts = simulate_counts(law, **plan, temperature=T, trials=100_000, seed=5)
+    start = law.replace(anisotropy_exponent=2.0)
+    result = calibrate(counts, start=start, free=(*FREE, "anisotropy_exponent"), intervals="wald", scan=False)
+    e = result.estimates["anisotropy_exponent"]
+    assert abs(e.value - 2.5) < 3 * (e.high - e.low)  # 5.9 standard errors each way: fails with 4e-9
+    assert e.high / e.low < 1.5
+
+
+# ---- what the data cannot say ----------------------------------------------------------------------------------------
+
+
+def test_one_direction_does_not_separate_field_and_current():
+    counts = simulate_counts(ASYMMETRIC, **settings(currents=(60e-6,)), trials=100, seed=2)
+    free = ("critical_current", "characteristic_time", "relative_stray_field")
+    with pytest.warns(CalibrationWarning, match="do not determine relative_stray_field") as caught:
+        result = calibrate(counts, start=ASYMMETRIC, free=free, scan=False)
+    text = str(caught[0].message)
+    assert "ap_to_p" in text  # the way out: the other direction
+    open_ones = [e for e in result.estimates.values() if not e.resolved]
+    assert len(open_ones) >= 2
+    for e in open_ones:
+        assert (e.low, e.high) in ((0.0, math.inf), (-1.0, 1.0))
+    assert text == " ".join(result.warnings)
+    both = settings(currents=(60e-6,), directions=("p_to_ap", "ap_to_p"))
+    counts = simulate_counts(ASYMMETRIC, **both, trials=1000, seed=2)
+    result = calibrate(counts, start=ASYMMETRIC, free=free, scan=False, intervals="wald")
+    assert not result.flat  # and that way is one
+
+
+def test_a_parameter_without_any_influence_is_named_and_left_open(fitted):
+    counts, _ = fitted
+    with pytest.warns(CalibrationWarning, match="determine damping. No single write setting"):
+        result = calibrate(counts, start=TRUE, free=("critical_current", "damping"), scan=False)
+    assert result.estimates["damping"].low == 0.0
+    assert result.estimates["damping"].high == 1.0
+    assert result.estimates["critical_current"].resolved
+
+
+def test_a_single_width_leaves_combinations_open():
+    """One row determines one number."""
+    counts = WriteCounts(current=60e-6, pulse_width=8e-9, direction="p_to_ap", trials=1000, errors=150)
+    with pytest.warns(CalibrationWarning, match="do not separate") as caught:
+        result = calibrate(counts, start=TRUE, scan=False)
+    assert all(name in str(caught[0].message) for name in FREE)
+    assert not any(e.resolved for e in result.estimates.values())
+    assert result.goodness.degrees_of_freedom == 0
+    known = result.predict(current=60e-6, pulse_width=8e-9, direction="p_to_ap")
+    assert known.rate == pytest.approx(0.15, rel=1e-2)
+    assert 0.12 < known.low < known.high < 0.18  # what was measured is known
+    unknown = result.predict(current=40e-6, pulse_width=20e-9, direction="p_to_ap")
+    assert unknown.high - unknown.low > 0.9  # what was not, is not
+
+
+# ---- goodness of fit -------------------------------------------------------------------------------------------------
+
+
+def test_the_right_model_is_accepted(fitted):
+    _, result = fitted
+    assert result.goodness.p_value > 1e-3  # a seed in a thousand; 11 was the first one tried
+    assert result.goodness.degrees_of_freedom == 12 - 3
+
+
+@pytest.mark.parametrize("wrong", ["asymmetry", "plateau"])
+def test_a_wrong_model_is_rejected(wrong):
+    plan = settings(directions=("p_to_ap", "ap_to_p"))
+    source = ASYMMETRIC if wrong == "asymmetry" else TRUE
+    counts = simulate_counts(source, **plan, trials=1000, seed=4)
+    if wrong == "plateau":  # a quarter of the pulses never write
+        stuck = np.random.default_rng(4).binomial(counts.trials - counts.errors, 0.25)
+        counts = WriteCounts(**plan, trials=1000, errors=counts.errors + stuck)
+    with pytest.warns(CalibrationWarning, match="the fit is poor"):
+        result = calibrate(counts, start=TRUE, intervals="wald", scan=False)
+    assert result.goodness.p_value < 1e-3
+    assert result.goodness.deviance > 10 * result.goodness.degrees_of_freedom
+
+
+def test_negative_control_shuffled_errors_do_not_fit():
+    counts = simulate_counts(TRUE, **settings(), trials=1000, seed=11)
+    shuffled = WriteCounts(**settings(), trials=1000, errors=np.asarray(counts.errors)[::-1])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CalibrationWarning)
+        result = calibrate(shuffled, start=TRUE, free=("critical_current",), intervals="wald", scan=False)
+    assert result.goodness.p_value < 1e-3
+
+
+# ---- the likelihood itself -------------------------------------------------------------------------------------------
+
+
+def test_deviance_is_exact_at_the_ends():
+    n = np.full(5, 1e6)
+    k = np.array([0.0, 1e6, 0.0, 5.0, 999_999.0])
+    log_p = np.array([math.log(1e-9), math.log1p(-1e-9), math.log(1e-300), math.log(5e-6), math.log1p(-1e-6)])
+    log_q = np.array([math.log1p(-1e-9), math.log(1e-9), 0.0, math.log1p(-5e-6), math.log(1e-6)])
+    terms = deviance_terms(k, n, log_p, log_q)
+    assert terms[:2] == pytest.approx([1e-3, 1e-3], rel=1e-6)  # n p, to first order
+    assert terms[2:] == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("current", "width", "errors"),
+    [(150e-6, 230e-9, 0), (150e-6, 230e-9, 1), (10e-6, 20e-9, 1000), (10e-6, 20e-9, 999)],
+)
+def test_extreme_rates_keep_their_logarithms(current, width, errors):
+    pulse = {"current": current, "pulse_width": width, "direction": "p_to_ap"}
+    counts = WriteCounts(**pulse, trials=1000, errors=errors)
+    likelihood = Likelihood.of(Coordinates(TRUE, ("critical_current",)), counts)
+    theta = likelihood.coordinates.theta(values_of(TRUE, ["critical_current"]))
+    p, q = write_error_rate(TRUE, **pulse), switching_probability(TRUE, **pulse)
+    assert p < 1e-200 or q < 1e-9
+    ways = math.log(1000) if errors in (1, 999) else 0.0
+    expected = ways + (errors * math.log(p) if errors else 0.0)
+    expected += (1000 - errors) * (math.log(q) if q < 0.5 else math.log1p(-p)) if errors < 1000 else 0.0
+    assert likelihood.log_likelihood(theta) == pytest.approx(expected, rel=1e-6, abs=1e-6)
+    assert np.isfinite(likelihood.slopes(theta)).all()
+    assert np.isfinite(likelihood.information_root(theta)).all()
+
+
+def test_rows_without_errors_count():
+    """They bound the rate from above: with them the critical current may not be much larger."""
+    some = WriteCounts(current=60e-6, pulse_width=[5e-9, 8e-9], direction="p_to_ap", trials=100, errors=[70, 20])
+    more = WriteCounts(
+        current=60e-6,
+        pulse_width=[5e-9, 8e-9, 14e-9],
+        direction="p_to_ap",
+        trials=[100, 100, 100_000],
+        errors=[70, 20, 0],
+    )
+    free = ("critical_current",)
+    ends = []
+    for counts in (some, more):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", CalibrationWarning)
+            ends.append(calibrate(counts, start=TRUE, free=free, scan=False).estimates["critical_current"].high)
+    assert ends[1] < 0.98 * ends[0]
+
+
+def test_parameters_and_devices_are_one_to_one():
+    device = MTJ.from_effective(
+        thermal_stability=50,
+        critical_current=40e-6,
+        characteristic_time=1e-9,
+        damping=0.02,
+        spin_torque_asymmetry=0.3,
+        stray_field=(0.0, 0.0, -0.02),
+        barrier_thickness=1e-9,
+        vcma_coefficient=30e-15,
+        tmr_half_voltage=0.5,
+        curie_temperature=1000.0,
+        anisotropy_exponent=2.2,
+    )
+    coordinates = Coordinates(TRUE.replace(barrier_thickness=1e-9, curie_temperature=800.0), tuple(PARAMETERS))
+    values = values_of(device, list(PARAMETERS))
+    back = values_of(coordinates.device(coordinates.theta(values)), list(PARAMETERS))
+    assert back == pytest.approx(values, rel=1e-12)
+
+
+# ---- files and verbs -------------------------------------------------------------------------------------------------
+
+HEAD = "current [uA],pulse_width_ns,direction,trials,errors\n"
+
+
+def test_a_table_survives_the_file(tmp_path):
+    counts = simulate_counts(TRUE, **settings(), trials=100, seed=1, temperature=310.0, rise_time=0.2e-9)
+    write_counts(counts, tmp_path / "a.csv", source="a test\nof two lines")
+    assert read_counts(tmp_path / "a.csv").identity == counts.identity
+    assert (tmp_path / "a.csv").read_text().startswith("# a test\n# of two lines\ncurrent [A],")
+
+
+def test_units_in_headings_or_cells_are_the_same(tmp_path):
+    texts = [
+        HEAD + "60,5,p_to_ap,1e3,3\n",
+        "pulse_width,current,direction,errors,trials\n5 ns,60uA,p_to_ap,3,1000\n",
+        "# a comment\npulse_width,current_A,direction,switched,trials,temperature\n5e-9,6e-5,p_to_ap,997,1000,300K\n\n",
+    ]
+    tables = []
+    for text in texts:
+        (tmp_path / "t.csv").write_text(text)
+        tables.append(read_counts(tmp_path / "t.csv").identity)
+    assert len(set(tables)) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (HEAD + "60,5,ptoap,10,3\n", "line 2: direction must be one of 'p_to_ap', 'ap_to_p', got 'ptoap'"),
+        (HEAD + "60,5,p_to_ap,10,3\n-6,5,p_to_ap,10,3\n", "line 3: current must be finite and >= 0 A, got -6e-06"),
+        (HEAD + "60,5,p_to_ap,10,11\n", "line 2: errors must be <= trials, got 11 of 10"),
+        (HEAD + "60,5,p_to_ap,1.5,1\n", "line 2: trials must be a whole number >= 1, got '1.5'"),
+        (HEAD + "60,5,p_to_ap,10\n", "line 2: needs 5 cells, got 4"),
+        (HEAD + "60,,p_to_ap,10,1\n", "line 2: pulse_width must be a plain number"),
+        (HEAD + "60uA,5,p_to_ap,10,1\n", "line 2: current must be a plain number, its unit is in the heading"),
+        (HEAD + "nan,0,p_to_ap,10,1\n", "line 2: current must be a plain number"),
+        (HEAD + "60,0,p_to_ap,10,1\n", "line 2: pulse_width must be finite and > 0 s, got 0"),
+        (HEAD + "60,5,p_to_ap,10,1\n\n60,5,p_to_ap,10,1\n", "line 3: needs 5 cells, got 0"),
+        (HEAD.replace("[uA]", "[ns]") + "60,5,p_to_ap,10,1\n", "line 1: column 'current [ns]': its unit must be"),
+        (HEAD.replace("current", "curent") + "1,1,1,1,1\n", "Did you mean 'current'"),
+        (HEAD.replace("errors", "trials") + "1,1,1,1,1\n", "column trials is given twice"),
+        (HEAD.replace("errors", "temperature") + "1,1,1,1,1\n", "exactly one of the columns errors and switched"),
+        (HEAD.replace(",", ";") + "1;1;1;1;1\n", "columns are separated by commas"),
+        (HEAD, "at least one line of counts"),
+        (
+            "voltage,pulse_width,direction,trials,errors,rise_time\n1V,1ns,p_to_ap,9,1,2ns\n",
+            "rise_time must be <= pulse_width, got 2e-09 s > 1e-09 s",
+        ),
+    ],
+)
+def test_a_bad_table_is_named_line_by_line(tmp_path, text, message):
+    (tmp_path / "bad.csv").write_text(text)
+    with pytest.raises(ValueError, match=r"bad\.csv") as caught:
+        read_counts(tmp_path / "bad.csv")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"free": ["thermal_stabilty"]}, "Did you mean 'thermal_stability'"),
+        ({"free": "damping"}, "free must be a sequence"),
+        ({"free": ["curie_temperature"]}, "the start device declares no curie_temperature"),
+        ({"confidence": 95}, "95 % is 0.95"),
+        ({"intervals": "exact"}, "intervals must be one of"),
+    ],
+)
+def test_wrong_arguments_of_a_fit(fitted, change, message):
+    with pytest.raises(ValueError, match=message):
+        calibrate(fitted[0], **change)
+
+
+def test_counts_without_information_are_refused():
+    for errors, way in ((0, "shorter pulses"), (10, "longer pulses")):
+        counts = WriteCounts(current=60e-6, pulse_width=[5e-9, 9e-9], direction="p_to_ap", trials=10, errors=errors)
+        with pytest.raises(ValueError, match=way):
+            calibrate(counts)
+
+
+def test_a_table_by_voltage_needs_a_start():
+    counts = WriteCounts(voltage=0.5, pulse_width=[5e-9, 9e-9], direction="p_to_ap", trials=10, errors=[4, 1])
+    with pytest.raises(ValueError, match="start is missing"):
+        calibrate(counts)
+
+
+def test_the_verb_writes_the_device_and_says_where_it_comes_from(fitted, tmp_path, capsys):
+    counts, result = fitted
+    write_counts(counts, tmp_path / "data.csv")
+    words = ["fit", str(tmp_path / "data.csv"), "--out", str(tmp_path / "fitted.toml")]
+    assert main([*words, "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""  # no progress where nobody looks
+    told = json.loads(out)
+    file = load_device(tmp_path / "fitted.toml")
+    assert file.device.identity == told["device_identity"] == result.device.identity
+    assert counts.identity in file.provenance["data"]
+    assert file.provenance["thermal_stability"].startswith("fitted: ")
+    assert "95 % interval" in file.provenance["critical_current"]
+    assert file.provenance["damping"] == "held: 0.01"
+    assert told["estimates"]["critical_current"]["low"] == result.estimates["critical_current"].low
+
+
+def test_the_verb_says_what_cannot_be_known_in_words(tmp_path, capsys):
+    (tmp_path / "one.csv").write_text(HEAD + "60,8,p_to_ap,1000,150\n60,8,p_to_ap,1000,140\n")
+    assert main(["fit", str(tmp_path / "one.csv"), "--free", "thermal_stability, critical_current"]) == 0
+    out, _ = capsys.readouterr()
+    assert "warning: the data do not" in out
+    assert "not determined by these counts" in out
+    assert main(["fit", str(tmp_path / "none.csv")]) == 2
+    assert "none.csv' does not exist" in capsys.readouterr().err
