@@ -16,14 +16,22 @@ from mtjsim.units import to_si
 
 if TYPE_CHECKING:
     from mtjsim.simulate import Trajectories, simulate_writes, trajectories
+    from mtjsim.splitting import RareRate, rare_write_errors
 
-_ON_FIRST_USE = {"Trajectories": "simulate", "simulate_writes": "simulate", "trajectories": "simulate"}
+_ON_FIRST_USE = {
+    "RareRate": "splitting",
+    "Trajectories": "simulate",
+    "rare_write_errors": "splitting",
+    "simulate_writes": "simulate",
+    "trajectories": "simulate",
+}
 
 __all__ = [
     "MTJ",
     "DeviceFile",
     "ErrorCount",
     "Pulse",
+    "RareRate",
     "Trajectories",
     "dissipated_energy",
     "effective_anisotropy_field",
@@ -32,6 +40,7 @@ __all__ = [
     "load_device",
     "load_preset",
     "preset_file",
+    "rare_write_errors",
     "save_device",
     "simulate_writes",
     "switching_probability",
