@@ -146,8 +146,9 @@ def rare_write_errors(
     -----
     An error is what `simulate_writes` counts: the sign of m_z at the end of pulse and relaxation, not first passage.
     The relative standard error is about sqrt(50/(trajectories repeats)) at 1e-10 where the learnt potential is good:
-    compare `spread`. Above a few times 1e-3 plain counting costs less. Where a temperature follows each trajectory the
-    potential sees only its magnetisation: still unbiased, with a larger spread.
+    compare `spread`. Its square was ten times that where a spin-orbit torque switches ballistically: failures precess
+    through many cells of the map between two instants. Above a few times 1e-3 plain counting costs less. Where a
+    temperature follows each trajectory the potential sees only its magnetisation: still unbiased.
 
     Examples
     --------
