@@ -27,8 +27,15 @@ from mtjsim.units import to_si
 
 if TYPE_CHECKING:
     from mtjsim.simulate import Trajectories, simulate_writes, trajectories
+    from mtjsim.splitting import RareRate, rare_write_errors
 
-_ON_FIRST_USE = {"Trajectories": "simulate", "simulate_writes": "simulate", "trajectories": "simulate"}
+_ON_FIRST_USE = {
+    "RareRate": "splitting",
+    "Trajectories": "simulate",
+    "rare_write_errors": "splitting",
+    "simulate_writes": "simulate",
+    "trajectories": "simulate",
+}
 
 __all__ = [
     "MTJ",
@@ -37,6 +44,7 @@ __all__ = [
     "DeviceFile",
     "ErrorCount",
     "Pulse",
+    "RareRate",
     "Trajectories",
     "WriteCounts",
     "calibrate",
@@ -51,6 +59,7 @@ __all__ = [
     "load_device",
     "load_preset",
     "preset_file",
+    "rare_write_errors",
     "read_counts",
     "read_disturb_rate",
     "retention_failure_rate",
