@@ -148,6 +148,7 @@ CASE = {"current": 1.9e-4, "pulse_width": 1.6e-9}
 STEP = 1e-12
 
 
+@pytest.mark.slow
 def test_beside_cmtj(benchmark):
     """Axial, rectangular, 1 ps a step in both, P -> AP; time a spin-step on one thread, and both error rates.
 

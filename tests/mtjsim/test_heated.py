@@ -225,7 +225,7 @@ def test_a_good_heat_sink_changes_nothing():
 
 def test_instant_heat_is_a_higher_temperature_after_a_cold_start():
     """Trap 14, with the laws: C_th = 0 and TMR = 0 give the path of a junction at T_0 + R_th P, same noise."""
-    laws = {"curie_temperature": 900.0, "anisotropy_exponent": 3.0}
+    laws = {"curie_temperature": 900.0, "anisotropy_exponent": 3.0, "in_plane_anisotropy_field": 0.05}
     hot = 300 + R_TH * WRITE["current"] ** 2 * R_P * 5
     heated = junction(tmr=0.0, thermal_resistance=5 * R_TH, **laws)
     plain = junction(tmr=0.0, **laws)
