@@ -9,15 +9,19 @@ there, w = w(predictor), takes the whole step by Cayley's formula,
 
 |m| = 1 is kept without renormalising, and precession is a pure rotation: Heun's scheme damps it wrongly by
 (gamma B dt)^3/(8 alpha), relative, which moves deep error rates by tens of percent at steps where this one is exact to
-counting. Thermal increments enter w, so the limit is Stratonovich's. Beside a rotation w_0 without noise, Cayley's
-formula shortens a small increment by sqrt(1 + |w_0|^2); the corrector's is longer by that much, or the noise would
-be colder than the damping by (gamma B dt/2)^2: 0.25 % of k T at 0.1 rad a step, 4 % at 0.4 rad.
+counting. Thermal increments enter w, so the limit is Stratonovich's.
+
+The predictor has half of the step's increment and as much again that is independent of it: together half of its
+variance, as the path has on average, so that hops over a barrier too are of second order in dt. Beside a rotation w_0
+without noise, Cayley's formula shortens a small increment by sqrt(1 + |w_0|^2); the corrector's is longer by that much,
+or the noise would be colder than the damping by (gamma B dt/2)^2: 0.25 % of k T at 0.1 rad a step, 4 % at 0.4 rad.
 
 The thermal increment is a rotation about three axes by independent sums of four random bytes (mean, variance and odd
 moments exact; kurtosis 2.7 where a Gaussian has 3). Weak convergence needs the moments only; the *tail* needs that no
 single step decides it. A write that fails with probability p takes about sqrt(2 ln(1/p)/n) standard deviations in each
 of its n steps, so ln p is off by about (0.3/24)(2 ln(1/p))^2/n: 1 % at p = 1e-10 and n = 2,700. Two-point increments
-(kurtosis 1) would be off by seven times that.
+(kurtosis 1) would be off by seven times that. What is new in the predictor is the difference of a word's two halves:
+swapping them turns its sign and leaves the sum, so the two are uncorrelated exactly.
 
 Trajectories are stored in blocks of `LANES` (structure of arrays) with a generator each, xoshiro128+ (D. Blackman,
 S. Vigna, ACM Trans. Math. Softw. 47, 36, 2021), so that the loop over lanes becomes vector instructions.
@@ -34,12 +38,13 @@ from numpy.typing import NDArray
 from mtjsim.checks import Array
 from mtjsim.rng import lane_states
 from mtjsim.start import BoltzmannStart
-from mtjsim.time_steps import BYTES_MEAN, StepTable
+from mtjsim.time_steps import BYTES_MEAN, BYTES_VARIANCE, StepTable
 from mtjsim.torques import rotation
 
 LANES = 32  # trajectories a block
 BLOCKS = 32  # blocks a chunk; a chunk has one seed
 CHUNK = LANES * BLOCKS
+BETWEEN = math.sqrt(BYTES_VARIANCE / ((2.0**32 - 1) / 6))  # gives the difference of halves the variance of the sum
 PRECISIONS = {"double": np.float64, "single": np.float32}
 
 
@@ -67,6 +72,11 @@ def _sum_of_bytes(word):
 
 
 @njit(inline="always")
+def _difference_of_halves(word):
+    return np.int32(word >> uint32(16)) - np.int32(word & uint32(0xFFFF))
+
+
+@njit(inline="always")
 def _cayley(x, y, z, wx, wy, wz):
     one, two = type(x)(1), type(x)(2)
     q = two / (one + wx * wx + wy * wy + wz * wz)
@@ -90,7 +100,7 @@ def _march(m, words, steps, constants):
     for k in range(steps.shape[0]):
         h, noise, lowered, a0, a1 = steps[k, 0], steps[k, 1], steps[k, 2], steps[k, 3], steps[k, 4]
         hx, hy, hz, hk, hk2 = h * bx, h * by, h * bz, h * (bk - lowered), h * bk2
-        a0, a1 = h * a0, h * a1
+        a0, a1, between = h * a0, h * a1, noise * real(BETWEEN)
         for j in range(LANES):
             w0, a, b, c, d = _next_word(A[j], B[j], C[j], D[j])
             w1, a, b, c, d = _next_word(a, b, c, d)
@@ -99,10 +109,13 @@ def _march(m, words, steps, constants):
             tx = (real(_sum_of_bytes(w0)) - mean) * noise
             ty = (real(_sum_of_bytes(w1)) - mean) * noise
             tz = (real(_sum_of_bytes(w2)) - mean) * noise
+            dx = tx + real(_difference_of_halves(w0)) * between
+            dy = ty + real(_difference_of_halves(w1)) * between
+            dz = tz + real(_difference_of_halves(w2)) * between
             x, y, z = X[j], Y[j], Z[j]
             s = (a0 + a1 * z) / (one + asymmetry * (x * px + y * py + z * pz))
             wx, wy, wz = rotation(x, y, z, hx + hk2 * x, hy, hz + hk * z, s, px, py, pz, alpha, beta)
-            wx, wy, wz = wx + tx, wy + ty, wz + tz
+            wx, wy, wz = wx + dx, wy + dy, wz + dz
             u, v, w = x + (wy * z - wz * y), y + (wz * x - wx * z), z + (wx * y - wy * x)
             s = (a0 + a1 * w) / (one + asymmetry * (u * px + v * py + w * pz))
             wx, wy, wz = rotation(u, v, w, hx + hk2 * u, hy, hz + hk * w, s, px, py, pz, alpha, beta)
@@ -159,6 +172,9 @@ def _march_coupled(m, words, steps, constants, circuit, laws, state):
             tx = (_sum_of_bytes(w0) - BYTES_MEAN) * kick
             ty = (_sum_of_bytes(w1) - BYTES_MEAN) * kick
             tz = (_sum_of_bytes(w2) - BYTES_MEAN) * kick
+            dx = tx + _difference_of_halves(w0) * kick * BETWEEN
+            dy = ty + _difference_of_halves(w1) * kick * BETWEEN
+            dz = tz + _difference_of_halves(w2) * kick * BETWEEN
             x, y, z, V = X[j], Y[j], Z[j], bias[j]
             hk, hk2 = h * bk * anisotropy[j], h * bk2 * anisotropy[j]
             lower, kappa = h * slope / moment[j], h * per_ampere / moment[j]
@@ -166,7 +182,7 @@ def _march_coupled(m, words, steps, constants, circuit, laws, state):
             s = kappa * I / (1 + asymmetry * (x * px + y * py + z * pz))
             Bz = hz + (hk - lower * V) * z
             wx, wy, wz = rotation(x, y, z, hx + hk2 * x, hy, Bz, s, px, py, pz, alpha, beta)
-            wx, wy, wz = wx + tx, wy + ty, wz + tz
+            wx, wy, wz = wx + dx, wy + dy, wz + dz
             u, v, w = x + (wy * z - wz * y), y + (wz * x - wx * z), z + (wx * y - wy * x)
             V, I = _circuit(w, V, level, imposed_voltage, G_p, tmr, half)
             s = kappa * I / (1 + asymmetry * (u * px + v * py + w * pz))

@@ -76,6 +76,12 @@ def increments(words):
     return (octets.sum(axis=-1) - 4 * 127.5) / math.sqrt(4 * (256**2 - 1) / 12)
 
 
+def between(words):
+    """Standardised difference of the two halves of a word: what only the predictor has."""
+    high, low = (words >> np.uint32(16)).astype(float), (words & np.uint32(0xFFFF)).astype(float)
+    return (high - low) / math.sqrt((2.0**32 - 1) / 6)
+
+
 def spin_torque_field(device, m, current):
     """a_J/(1 + lambda m.p) [T] at signed currents."""
     moment = device.saturation_magnetization * device.volume
@@ -102,8 +108,8 @@ def current_of(device, m, level, drive):
     return level * ((G_p + G_ap) / 2 + (G_p - G_ap) / 2 * m[:, 2])
 
 
-def oracle_step(device, m, dt, level, kicks, *, drive="current", temperature=300.0, torque=solved_rotation):
-    """One step of (lanes, 3): `kicks` (lanes, 3) of variance 1, `level` signed."""
+def oracle_step(device, m, dt, level, kicks, extra=0.0, *, drive="current", temperature=300.0, torque=solved_rotation):
+    """One step of (lanes, 3): `kicks` and the predictor's `extra` (lanes, 3) of variance 1, `level` signed."""
     alpha, moment = device.damping, device.saturation_magnetization * device.volume
     D = GYROMAGNETIC_RATIO * alpha * k_B * temperature / ((1 + alpha**2) * moment)
     lowered = 0.0
@@ -116,7 +122,7 @@ def oracle_step(device, m, dt, level, kicks, *, drive="current", temperature=300
         return torque(device, m, current_of(device, m, level, drive), lowered) * rate * dt / 2
 
     thermal = np.sqrt(2 * D * dt) * kicks / 2
-    predictor = m + np.cross(half_rotation(m) + thermal, m)
+    predictor = m + np.cross(half_rotation(m) + thermal + np.sqrt(2 * D * dt) * extra / 2, m)
     w = half_rotation(predictor)
     w = w + (1 + (w * w).sum(axis=1, keepdims=True) / 2) * thermal
     size = np.linalg.norm(w, axis=1, keepdims=True)
@@ -126,8 +132,8 @@ def oracle_step(device, m, dt, level, kicks, *, drive="current", temperature=300
 def oracle_run(device, m, words, dts, levels, *, noise=increments, **options):
     random = Xoshiro(words[0])
     for dt, level in zip(dts, levels, strict=True):
-        kicks = noise(np.stack([random(), random(), random()])).T
-        m = oracle_step(device, m, dt, level, kicks, **options)
+        drawn = np.stack([random(), random(), random()])
+        m = oracle_step(device, m, dt, level, noise(drawn).T, between(drawn).T, **options)
     return m
 
 
