@@ -4,10 +4,10 @@ Legend: h_k(m) probability that a trajectory which is at m at instant k ends on 
 P and -1 in AP, (u, v) place on the map in units of its cells.
 
 The map is Lambert's equal-area projection about the starting pole, (X, Y) = (m_x, m_y) sqrt(2/(1 + s m_z)), cut into
-square cells about half the thermal angle 1/sqrt(2 Delta) wide. At every instant the pilot spreads its trajectories
-evenly over the cells that they have reached (a weighted ensemble without its weights), so that the cells near the
-starting pole stay populated however soon a write empties them; what it records is where each goes by the next instant.
-Backwards from the end,
+square cells a quarter to a third of the thermal angle 1/sqrt(2 Delta) wide: every interval blurs h by about one. At
+every instant the pilot spreads its trajectories evenly over the cells that they have reached (a weighted ensemble
+without its weights), so that the cells near the starting pole stay populated however soon a write empties them; what it
+records is where each goes by the next instant. Backwards from the end,
 
     h_k(cell) = mean over the trajectories that left the cell at k of h_(k+1)(where they were at k + 1).
 
@@ -36,16 +36,16 @@ from mtjsim.macrospin import LANES, Ensemble
 from mtjsim.time_steps import StepTable
 from mtjsim.torques import Torque
 
-FEWEST_CELLS, MOST_CELLS = 40, 160  # across the map
+FEWEST_CELLS, MOST_CELLS = 60, 200  # across the map
 BLUR = 0.8  # of the counts in the cells, in cells
 SEEN = 0.05  # trajectories in a cell, after the blur, below which it borrows from the nearest
 SLICES = 8  # of the pilot's trajectories, for threads
 
 
 def cells_across(torque: Torque) -> int:
-    """Cells across the map, about two to a thermal angle of the starting well."""
+    """Cells across the map, three or four to a thermal angle of the starting well."""
     B = abs(torque.anisotropy_field) + abs(torque.in_plane_anisotropy_field) + max(abs(b) for b in torque.field)
-    return int(min(max(8 * math.sqrt(torque.energy_scale * B), FEWEST_CELLS), MOST_CELLS))
+    return int(min(max(14 * math.sqrt(torque.energy_scale * B), FEWEST_CELLS), MOST_CELLS))
 
 
 @njit(nogil=True, cache=True, error_model="numpy")

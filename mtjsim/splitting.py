@@ -44,9 +44,9 @@ from mtjsim.torques import Torque, torque_of
 from mtjsim.transport import conductance_terms
 
 DEFENSIVE = 0.1  # share of the trajectories that are kept as plain counting would
-PILOT = 16  # chunks of the pilot
-STRIDE = 0.35  # contraction of the flow (1 in tau_D/(1 + i), about) between two instants
-FEWEST, MOST = 32, 512  # instants
+PILOT = 32  # chunks of the pilot
+STRIDE = 0.5  # contraction of the flow (1 in tau_D/(1 + i), about) between two instants
+FEWEST, MOST = 8, 256  # instants
 CONFIDENCE = 0.95
 
 
@@ -146,9 +146,10 @@ def rare_write_errors(
     -----
     An error is what `simulate_writes` counts: the sign of m_z at the end of pulse and relaxation, not first passage.
     The relative standard error is about sqrt(50/(trajectories repeats)) at 1e-10 where the learnt potential is good:
-    compare `spread`. Its square was ten times that where a spin-orbit torque switches ballistically: failures precess
-    through many cells of the map between two instants. Above a few times 1e-3 plain counting costs less. Where a
-    temperature follows each trajectory the potential sees only its magnetisation: still unbiased.
+    compare `spread`. It is worse where a write is ballistic (precessional or spin-orbit, over in a few turns): failures
+    then follow spirals finer than the potential's map, and below 1e-5 `rate` may be 0 with the bound of plain counting.
+    Above a few times 1e-3 plain counting costs less. Where a temperature follows each trajectory the potential sees
+    only its magnetisation: still unbiased.
 
     Examples
     --------

@@ -125,10 +125,10 @@ def test_a_wrong_potential_costs_variance_and_not_the_mean(monkeypatch):
 
 
 def test_forgetting_the_weights_would_be_seen(monkeypatch):
+    """Copies by g^2 and weights by 1/g."""
     device = junction(Delta=40.0)
-    monkeypatch.setattr(splitting, "_chances", lambda weight, h: np.where(h > np.median(h), 1.5, 0.5))
     healthy = splitting.draw
-    monkeypatch.setattr(splitting, "draw", lambda g, offset: healthy(g**2, offset))  # and weighs by g
+    monkeypatch.setattr(splitting, "draw", lambda g, offset: healthy(g**2, offset))
     write = deep_write(device, 2.0)
     result = rare_write_errors(device, seed=8, trajectories=1024, **write)
     assert not agrees(result, write_error_rate(device, **write))
