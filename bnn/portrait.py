@@ -13,6 +13,7 @@ import numpy as np
 from bnn.files import require_writable, write_whole
 from mtjsim.checks import DIRECTIONS, Array
 from mtjsim.device import MTJ
+from mtjsim.explorer import YEAR, strongest_read
 from mtjsim.holding import read_disturb_rate, retention_failure_rate
 from mtjsim.pulse import Drive
 from mtjsim.switching import write_error_rate
@@ -23,9 +24,7 @@ if TYPE_CHECKING:
 
 FORMATS = (".pdf", ".png", ".svg")
 FEWEST_FOR_A_MAP = 4  # values of both; with fewer of one there is a curve for each
-YEAR = 365.25 * 86400.0  # [s]
 READING = 1e-6  # [s] of the read disturb in a portrait: fifty reads of 20 ns
-LOWEST_BARRIER = 15.0  # kT that the strongest read of a portrait leaves
 LOWEST = 1e-40  # probability shown; leaves room for a legend
 HOT = (300.0, 358.15, 398.15)  # K: 27, 85 and 125 degrees Celsius
 
@@ -153,7 +152,7 @@ def device_portrait(device: MTJ, *, title: str) -> "Figure":
     Notes
     -----
     The pulse of the S-curves is five characteristic times, to one digit; the write of the error rates twice the larger
-    critical current; the read at most half the smaller one, and leaves `LOWEST_BARRIER` kT at the highest temperature.
+    critical current; the strongest read is `strongest_read` at the highest temperature.
     A three-terminal device is read through another path than it is written: its read disturb is left out.
     """
     from matplotlib.figure import Figure
@@ -165,7 +164,7 @@ def device_portrait(device: MTJ, *, title: str) -> "Figure":
     (s_curves, errors), (disturb, retention) = figure.subplots(2, 2)
     _draw_s_curves(s_curves, device, np.linspace(0.0, 4 * max(critical), 60), width)
     _draw_errors(errors, device, float(f"{2 * max(critical):.2g}"), np.linspace(0.2 * tau, 15 * tau, 120))
-    _draw_disturb(disturb, device, _strongest_read(device))
+    _draw_disturb(disturb, device, strongest_read(device, temperature=HOT[-1]))
     _draw_retention(retention, device)
     facts = (
         f"Δ {device.thermal_stability():.3g} at 300 K, I_c0 {critical[0] * 1e6:.3g} µA (P→AP) and "
@@ -195,14 +194,6 @@ def _draw_errors(ax: "Axes", device: MTJ, current: float, widths: Array) -> None
     }
     plot_write_error_rate(ax, widths * 1e9, rates, x_label="pulse width (ns)")
     ax.set_title(f"write errors at {current * 1e6:g} µA, 300 K", fontsize=10)
-
-
-def _strongest_read(device: MTJ) -> float:
-    """Largest read current [A]: half the smaller critical current, or less where the barrier would get too low."""
-    smallest = min(device.critical_current(direction) for direction in DIRECTIONS)
-    left = np.sqrt(LOWEST_BARRIER / device.thermal_stability(HOT[-1]))
-    field = abs(device.stray_field[2]) / device.anisotropy_field_at(HOT[-1])
-    return float(smallest * np.clip(1 - field - left, 0.0, 0.5) / abs(1 + device.damping * device.field_like_ratio))
 
 
 def _draw_disturb(ax: "Axes", device: MTJ, strongest: float) -> None:
