@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ipywidgets import Widget
 
 YEAR = 365.25 * 86400.0  # [s]
-TEMPERATURES = (240.0, 270.0, 300.0, 330.0, 360.0, 390.0)  # [K]
+TEMPERATURES = (253.0, 300.0, 328.0, 358.0, 398.0)  # [K], about -20, 27, 55, 85 and 125 degrees Celsius
 HELD = np.geomspace(1e-6, 100 * YEAR, 60)  # [s]
 LOWEST_BARRIER = 15.0  # kT that the strongest read leaves
 UNITS = {"current": (1e6, "µA"), "pulse_width": (1e9, "ns"), "temperature": (1.0, "K"), "read_current": (1e6, "µA")}
@@ -101,7 +101,7 @@ class WriteExplorer:
     device : MTJ
         An axisymmetric two-terminal junction that does not heat itself.
     currents, pulse_widths, temperatures, read_currents : (n,) arrays, optional
-        Values of the sliders, rising [A], [s], [K], [A]. Default: from below the critical current to 4.4 times it, to
+        Values of the sliders, rising [A], [s], [K], [A]. Default: from below the critical current to 3.9 times it, to
         20 characteristic times, `TEMPERATURES`, from 0 to `strongest_read`.
     reading : float
         Total time of the reads whose disturb is shown [s], such as fifty of 20 ns.
@@ -139,7 +139,7 @@ class WriteExplorer:
         critical = max(device.critical_current(direction) for direction in DIRECTIONS)
         strongest = strongest_read(device, temperature=float(heat[-1]))
         defaults: dict[str, ArrayLike] = {
-            "currents": _round(0.1 * critical) * np.arange(9, 45),
+            "currents": _round(0.1 * critical) * np.arange(9, 40),
             "pulse_widths": _round(device.characteristic_time() / 4) * np.arange(1, 81),
             "read_currents": np.arange(0.0, strongest + 1e-12, _round(max(strongest, 1e-7) / 12)),
         }
@@ -159,30 +159,22 @@ class WriteExplorer:
     # ---- what takes long, once --------------------------------------------------------------------------------------
 
     def _solve(self) -> None:
-        """Tables: `_rate` (T, direction, I, width), `_rest` (T, state, held), `_read` (T, state, I_read, held)."""
+        """Tables: `_rate`, `_joule` (T, way, I, width), `_rest` (T, state, held), `_read` (T, state, I_read, held)."""
         I, width, heat, read = (self.values[n] for n in ("current", "pulse_width", "temperature", "read_current"))
         held = np.append(HELD, [self.reading, 10 * YEAR])
         self._rate = np.empty((heat.size, len(DIRECTIONS), I.size, width.size))
+        self._joule = np.empty_like(self._rate)
         self._rest = np.empty((heat.size, len(OUT_OF), held.size))
         self._read = np.empty((heat.size, len(OUT_OF), read.size, held.size))
         for k, T in enumerate(tqdm(heat, desc="explorer", disable=None, leave=False)):
             for d, direction in enumerate(DIRECTIONS):
                 grid: dict[str, Any] = {"current": I[:, None], "pulse_width": width[None, :]}
                 self._rate[k, d] = write_error_rate(self.device, **grid, direction=direction, temperature=T)
+                self._joule[k, d] = dissipated_energy(self.device, **grid, direction=direction, temperature=T)
             for s, state in enumerate(OUT_OF):
                 one: dict[str, Any] = {"state": state, "temperature": T}
                 self._rest[k, s] = retention_failure_rate(self.device, duration=held, **one)
                 self._read[k, s] = read_disturb_rate(self.device, current=read[:, None], duration=held, **one)
-        self._warm()
-
-    def _warm(self) -> None:
-        """Ask for energies once across the currents: the solver keeps what it builds, and no move waits for it."""
-        for T in self.values["temperature"]:
-            for direction in DIRECTIONS:
-                some = self.values["current"][::2]
-                dissipated_energy(
-                    self.device, current=some, pulse_width=1e-9, direction=direction, temperature=float(T)
-                )
 
     # ---- the picture ------------------------------------------------------------------------------------------------
 
@@ -252,8 +244,6 @@ class WriteExplorer:
         where = {name: float(self.values[name][n]) for name, n in zip(UNITS, (i, j, k, r), strict=True)}
         self._position = where
         rates, rest, read = self._rate[k], self._rest[k].max(axis=0), self._read[k, :, r].max(axis=0)
-        pulse: dict[str, Any] = {n: where[n] for n in ("current", "pulse_width", "temperature")}
-        energy = {str(d): float(dissipated_energy(self.device, direction=d, **pulse)) for d in DIRECTIONS}
         self._set_data(rates, rest, read, i, j)
         return Reading(
             current=where["current"],
@@ -261,7 +251,7 @@ class WriteExplorer:
             temperature=where["temperature"],
             read_current=where["read_current"],
             write_error_rate={d: float(rates[n, i, j]) for n, d in enumerate(DIRECTIONS)},
-            energy=energy,
+            energy={d: float(self._joule[k, n, i, j]) for n, d in enumerate(DIRECTIONS)},
             read_disturb=float(read[-2]),
             retention_failure=float(rest[-1]),
             reading=self.reading,

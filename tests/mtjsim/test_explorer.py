@@ -46,7 +46,7 @@ def test_numbers_are_the_solvers(explorer):
         rate = write_error_rate(DEVICE, direction=direction, **pulse)
         assert reading.write_error_rate[direction] == pytest.approx(rate, rel=1e-6)
         energy = dissipated_energy(DEVICE, direction=direction, **pulse)
-        assert reading.energy[direction] == pytest.approx(energy, rel=1e-12)
+        assert reading.energy[direction] == pytest.approx(energy, rel=1e-5)
     lost = [read_disturb_rate(DEVICE, current=4e-6, duration=1e-6, state=s, temperature=350.0) for s in ("p", "ap")]
     assert reading.read_disturb == pytest.approx(max(lost), rel=1e-6)
     rest = retention_failure_rate(DEVICE, duration=10 * YEAR, temperature=350.0)
@@ -119,9 +119,9 @@ def test_sliders_move_picture_and_numbers(explorer):
     assert f"{rate:.2e}" in numbers.value
 
 
-def test_a_move_solves_no_curve_and_draws_no_axes(explorer, monkeypatch):
+def test_a_move_solves_nothing_and_draws_no_axes(explorer, monkeypatch):
     """What makes a move fast, without a clock; the ratio is in tests/benchmarks."""
-    for name in ("write_error_rate", "read_disturb_rate", "retention_failure_rate"):
+    for name in ("write_error_rate", "dissipated_energy", "read_disturb_rate", "retention_failure_rate"):
         monkeypatch.setattr(f"mtjsim.explorer.{name}", lambda *_, **__: pytest.fail("solved again"))
     monkeypatch.setattr(explorer._canvas, "draw", lambda: pytest.fail("drawn from scratch"))
     for current in explorer.values["current"]:
