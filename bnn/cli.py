@@ -16,8 +16,10 @@ from typing import Any
 import numpy as np
 
 from bnn.files import require_writable
+from bnn.portrait import check_drawable, checked_plot_file, device_portrait, error_rate_figure, save_figure
 from mtjsim.checks import DIRECTIONS, checked_choice
 from mtjsim.presets import DeviceFile, device_toml, list_presets, load_device, preset_file
+from mtjsim.pulse import UNITS, Drive
 from mtjsim.switching import write_error_rate
 from mtjsim.units import to_si
 
@@ -85,7 +87,10 @@ def demo(options: argparse.Namespace) -> None:
 
 def device(options: argparse.Namespace) -> None:
     """Show a junction and what follows from its declaration; without a name, list the presets."""
+    plot = None if options.plot is None else checked_plot_file(options.plot)
     if options.device is None:
+        if plot is not None:
+            raise ValueError("--plot needs a device: name a preset or a TOML file.")
         entries = {name: preset_file(name).title for name in list_presets()}
         if options.json:
             _print_json(entries)
@@ -94,6 +99,8 @@ def device(options: argparse.Namespace) -> None:
         return
     chosen = _device(options.device)
     d = chosen.device
+    if plot is not None:
+        save_figure(device_portrait(d, title=chosen.title or _name(options.device)), plot)
     derived = {
         "resistance_p_ohm": d.resistance_p,
         "resistance_ap_ohm": d.resistance_ap,
@@ -122,9 +129,10 @@ def device(options: argparse.Namespace) -> None:
 
 
 def wer(options: argparse.Namespace) -> None:
-    """Print write error rates for currents and pulse widths."""
+    """Print write error rates for currents or voltages and pulse widths."""
     chosen = _device(options.device)
-    currents = _quantities(options.current, "A", "--current")
+    drive: Drive = "current" if options.voltage is None else "voltage"
+    levels = _quantities(getattr(options, drive), UNITS[drive], f"--{drive}")
     widths = _quantities(options.pulse_width, "s", "--pulse-width")
     pulse: dict[str, Any] = {
         "temperature": to_si(options.temperature, "K", name="--temperature"),
@@ -132,27 +140,34 @@ def wer(options: argparse.Namespace) -> None:
         "relax_time": to_si(options.relax_time, "s", name="--relax-time"),
     }
     directions = DIRECTIONS if options.direction == "both" else (options.direction,)
-    I, t = np.meshgrid(currents, widths, indexing="ij")
+    plot = None if options.plot is None else checked_plot_file(options.plot)
+    if plot is not None:
+        check_drawable(levels, widths, drive=drive)
+    grid: dict[str, Any] = dict(zip((drive, "pulse_width"), np.meshgrid(levels, widths, indexing="ij"), strict=True))
     rates = {
-        name: np.atleast_2d(write_error_rate(chosen.device, current=I, pulse_width=t, direction=name, **pulse))
-        for name in directions
+        name: np.atleast_2d(write_error_rate(chosen.device, **grid, direction=name, **pulse)) for name in directions
     }
+    if plot is not None:
+        title = f"{_name(options.device)}, {pulse['temperature']:g} K"
+        save_figure(error_rate_figure(levels, widths, rates, title=title, drive=drive), plot)
+    column = f"{drive}_{UNITS[drive]}"
     rows = [
         {
-            "current_A": currents[i],
+            column: levels[i],
             "pulse_width_s": widths[j],
             **{name: float(rates[name][i, j]) for name in directions},
         }
-        for i in range(len(currents))
+        for i in range(len(levels))
         for j in range(len(widths))
     ]
     if options.json:
         _print_json({"device_identity": chosen.device.identity, **pulse, "write_error_rate": rows})
         return
-    print("   current   pulse width   " + "   ".join(f"{name:>12}" for name in directions))
+    scale, digits, unit = (1e6, "7.2f", "µA") if drive == "current" else (1.0, "7.4f", "V ")
+    print(f"   {drive}   pulse width   " + "   ".join(f"{name:>12}" for name in directions))
     for row in rows:
         rate_text = "   ".join(f"{row[name]:12.4e}" for name in directions)
-        print(f"{row['current_A'] * 1e6:7.2f} µA   {row['pulse_width_s'] * 1e9:8.3f} ns   {rate_text}")
+        print(f"{row[column] * scale:{digits}} {unit}   {row['pulse_width_s'] * 1e9:8.3f} ns   {rate_text}")
 
 
 def setting(options: argparse.Namespace) -> None:
@@ -264,12 +279,16 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = verb(device)
     sub.add_argument("device", nargs="?", help=f"{which}; without it the presets are listed")
+    sub.add_argument("--plot", default=None, metavar="FILE", help="also draw its portrait: .png, .pdf or .svg")
 
     sub = verb(wer)
     sub.add_argument("device", help=which)
-    sub.add_argument("--current", required=True, help="one or several, as in 40uA,50uA")
+    level = sub.add_mutually_exclusive_group(required=True)
+    level.add_argument("--current", help="one or several, as in 40uA,50uA")
+    level.add_argument("--voltage", help="in its place, as in 0.5V,600mV: the current follows the resistance")
     sub.add_argument("--pulse-width", required=True, help="one or several, as in 5ns,10ns")
     sub.add_argument("--direction", choices=[*DIRECTIONS, "both"], default="both")
+    sub.add_argument("--plot", default=None, metavar="FILE", help="also draw a curve or a map: .png, .pdf or .svg")
     pulse(sub)
 
     sub = verb(setting)

@@ -1,26 +1,42 @@
 """Pictures of a junction: functions that take axes and data, return the artists, and never simulate.
 
-matplotlib is imported by the caller, who makes the axes.
+matplotlib is imported by the caller, who makes the axes. Two conventions hold throughout: a *dashed* line is an
+extrapolation and nothing else, and a triangle that points down is an upper bound from counting no errors. The
+magnetisation in time is drawn by `motion_plots.py`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+
+from mtjsim.counts import ErrorCount
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart
 BLUE, ORANGE, GREEN, RED, PURPLE, BLACK = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#000000"
-DIRECTION_STYLE = {"p_to_ap": (BLUE, "-", "write 1 (P→AP)"), "ap_to_p": (ORANGE, "--", "write 0 (AP→P)")}
+DIRECTION_STYLE = {"p_to_ap": (BLUE, "-", "write 1 (P→AP)"), "ap_to_p": (ORANGE, "-.", "write 0 (AP→P)")}
+DRIVE_LABEL = {"current": (1e6, "write current (µA)"), "voltage": (1.0, "write voltage (V)")}
+DISCRETE = 24  # a curve of fewer points shows them
+
+
+# ---- error rates -----------------------------------------------------------------------------------------------------
 
 
 def plot_write_error_rate(
-    ax: "Axes", x: ArrayLike, rates: dict[str, ArrayLike], *, x_label: str, floor: float = 1e-12
+    ax: "Axes",
+    x: ArrayLike,
+    rates: Mapping[str, ArrayLike],
+    *,
+    x_label: str,
+    floor: float = 1e-12,
+    counted: Mapping[str, tuple[ArrayLike, Sequence[ErrorCount]]] | None = None,
+    extrapolated: Mapping[str, tuple[ArrayLike, ArrayLike]] | None = None,
 ) -> list[Any]:
-    """Draw write error rates of one or both directions on a logarithmic axis.
+    """Draw write error rates of one or both directions on a logarithmic axis, against current, voltage or width.
 
     Parameters
     ----------
@@ -34,22 +50,72 @@ def plot_write_error_rate(
         With the unit.
     floor : float
         Lowest rate shown.
+    counted : dict of (x, counts), optional
+        Error counts by direction, drawn over the curves as by `plot_error_counts`.
+    extrapolated : dict of (x, rates), optional
+        By direction: rates that nobody solved or counted, dashed.
 
     Returns
     -------
-    list of Line2D
+    list
+        The lines of the rates, then those of the extrapolations, then the artists of the counts.
     """
-    lines = []
+    x = np.asarray(x, dtype=float)
+    artists: list[Any] = []
+    dots = {"marker": "o", "ms": 3} if x.size < DISCRETE else {}
     for direction, rate in rates.items():
         colour, dash, label = DIRECTION_STYLE[direction]
-        lines += ax.plot(np.asarray(x), np.asarray(rate), dash, color=colour, label=label)
-    ax.set_yscale("log")
-    ax.set_ylim(floor, 2.0)
+        artists += ax.plot(x, np.asarray(rate), dash, color=colour, label=label, **dots)  # type: ignore[arg-type]
+    for direction, (where, rate) in (extrapolated or {}).items():
+        colour, _, label = DIRECTION_STYLE[direction]
+        artists += ax.plot(np.asarray(where), np.asarray(rate), "--", color=colour, label=f"{label}, extrapolated")
+    for direction, (where, counts) in (counted or {}).items():
+        colour, _, label = DIRECTION_STYLE[direction]
+        artists += plot_error_counts(ax, where, counts, color=colour, label=f"{label}, counted")
+    _log_rate_axis(ax, floor)
     ax.set_xlabel(x_label)
     ax.set_ylabel("write error rate")
-    ax.grid(alpha=0.3)
     ax.legend(frameon=False)
-    return lines
+    return artists
+
+
+def plot_error_counts(
+    ax: "Axes", x: ArrayLike, counts: Sequence[ErrorCount], *, color: str = BLACK, label: str | None = None
+) -> list[Any]:
+    """Draw counted rates with their exact binomial intervals; no errors at all as an upper bound, a triangle down.
+
+    Parameters
+    ----------
+    ax : Axes
+        To draw on.
+    x : (n,) array
+        In the unit of the axis.
+    counts : sequence of n ErrorCount
+        Their `confidence` is the interval's.
+    color : str
+        Of all of it.
+    label : str, optional
+        For the legend.
+
+    Returns
+    -------
+    list
+        The error bars of the counts with errors, the triangles of those without; either is left out if there is none.
+    """
+    x = np.asarray(x, dtype=float)
+    if x.shape != (len(counts),):
+        raise ValueError(f"x must have one value for each count, got shape {x.shape} for {len(counts)} counts.")
+    some = np.array([count.errors > 0 for count in counts], dtype=bool)
+    rate, low, high = (np.array([getattr(count, name) for count in counts]) for name in ("rate", "low", "high"))
+    artists: list[Any] = []
+    if some.any():
+        bars = np.stack([rate - low, high - rate])[:, some]
+        style: dict[str, Any] = {"fmt": "o", "mfc": "none", "ms": 5, "capsize": 2, "lw": 1, "color": color}
+        artists.append(ax.errorbar(x[some], rate[some], bars, label=label, **style))
+    if not some.all():
+        bound = None if label is None else f"{label}: none, upper bound"
+        artists += ax.plot(x[~some], high[~some], "v", mfc="none", ms=6, color=color, label=bound)
+    return artists
 
 
 def plot_error_map(
@@ -59,6 +125,7 @@ def plot_error_map(
     rates: ArrayLike,
     *,
     levels: Sequence[float] = (1e-9, 1e-6, 1e-3, 1e-2, 1e-1, 0.5),
+    drive: str = "current",
 ) -> list[Any]:
     """Draw a write error rate over current and pulse width, with labelled contours.
 
@@ -67,27 +134,156 @@ def plot_error_map(
     ax : Axes
         To draw on.
     currents : (n,) array
-        [A].
+        [A], or [V] if `drive` is "voltage".
     pulse_widths : (m,) array
         [s].
     rates : (n, m) array
         Write error rates; shown down to the lowest level.
     levels : sequence of float
-        Contours, rising.
+        Contours, rising; those that the map does not reach are left out.
+    drive : {"current", "voltage"}
+        What the first axis is.
 
     Returns
     -------
     list
-        The mesh and the contours.
+        The mesh, the contours and the colour bar.
     """
-    I, t = np.asarray(currents) * 1e6, np.asarray(pulse_widths) * 1e9
+    scale, label = DRIVE_LABEL[drive]
+    I, t = np.asarray(currents) * scale, np.asarray(pulse_widths) * 1e9
     low = np.log10(levels[0]) - 1
     depth = np.clip(np.log10(np.maximum(np.asarray(rates), 1e-300)), low, 0.0).T
     mesh = ax.pcolormesh(I, t, depth, cmap="cividis", shading="gouraud", vmin=low, vmax=0.0)
-    inks = ["white" if level < 1e-4 else BLACK for level in levels]  # on dark ground and on bright
-    contours = ax.contour(I, t, depth, levels=np.log10(levels), colors=inks, linewidths=0.8, linestyles="solid")
-    ax.clabel(contours, fmt=lambda value: f"{10**value:.0e}".replace("e-0", "e-") if value < -2 else f"{10**value:.2g}")
-    ax.set_xlabel("write current (µA)")
+    reached = [level for level in levels if depth.min() < np.log10(level) < depth.max()]
+    artists: list[Any] = [mesh]
+    if reached:  # no contour at all would be a warning
+        inks = ["white" if level < 1e-4 else BLACK for level in reached]  # on dark ground and on bright
+        where = np.log10(reached)
+        contours = ax.contour(I, t, depth, levels=where, colors=inks, linewidths=0.8, linestyles="solid")
+        ax.clabel(contours, fmt=lambda value: _power(10**value) if value < -2 else f"{10**value:.2g}")
+        artists.append(contours)
+    ax.set_xlabel(label)
     ax.set_ylabel("pulse width (ns)")
-    bar = ax.figure.colorbar(mesh, ax=ax, label="log10 write error rate")
-    return [mesh, contours, bar]
+    return [*artists, ax.figure.colorbar(mesh, ax=ax, label="log10 write error rate")]
+
+
+def plot_switching_probability(
+    ax: "Axes",
+    x: ArrayLike,
+    probabilities: Mapping[str, ArrayLike],
+    *,
+    x_label: str,
+    counted: Mapping[str, tuple[ArrayLike, Sequence[ErrorCount]]] | None = None,
+    label: str = "",
+) -> list[Any]:
+    """Draw the S-curves of both directions on one signed axis: I > 0 favours P, so AP->P is right and P->AP left.
+
+    Parameters
+    ----------
+    ax : Axes
+        To draw on.
+    x : (n,) array
+        Amplitudes >= 0, already in the unit that `x_label` names; the sign is put here.
+    probabilities : dict of (n,) arrays
+        Switching probability by direction, "p_to_ap" or "ap_to_p".
+    x_label : str
+        With the unit.
+    counted : dict of (x, counts), optional
+        By direction: amplitudes and counts of the writes that *failed* out of all, drawn as switched with intervals.
+    label : str
+        Said behind the direction in the legend, such as the pulse width.
+
+    Returns
+    -------
+    list
+        The lines, then the error bars of the counts.
+    """
+    x = np.asarray(x, dtype=float)
+    artists: list[Any] = []
+    for direction, probability in probabilities.items():
+        colour, dash, name = DIRECTION_STYLE[direction]
+        text = f"{name} {label}".strip()
+        artists += ax.plot(_side(direction) * x, np.asarray(probability), dash, color=colour, label=text)
+    for direction, (where, counts) in (counted or {}).items():
+        switched = [ErrorCount(c.trials - c.errors, c.trials, confidence=c.confidence) for c in counts]
+        rate, low, high = (np.array([getattr(c, name) for c in switched]) for name in ("rate", "low", "high"))
+        style: dict[str, Any] = {"fmt": "o", "mfc": "none", "ms": 4, "capsize": 2, "lw": 1}
+        bars = np.stack([rate - low, high - rate])
+        signed = _side(direction) * np.asarray(where, dtype=float)
+        artists.append(ax.errorbar(signed, rate, bars, color=DIRECTION_STYLE[direction][0], **style))
+    ax.axvline(0.0, color=BLACK, lw=0.6)
+    ax.set_ylim(-0.02, 1.02)
+    ax.set_xlabel(f"{x_label}, > 0 favours P")
+    ax.set_ylabel("switching probability")
+    ax.grid(alpha=0.3)
+    ax.legend(frameon=False)
+    return artists
+
+
+def plot_holding(
+    ax: "Axes",
+    x: ArrayLike,
+    failures: Mapping[str, ArrayLike],
+    *,
+    x_label: str,
+    floor: float = 1e-30,
+    log_x: bool = True,
+    marks: Mapping[str, float] | None = None,
+) -> list[Any]:
+    """Draw how often a held bit is lost: retention against time, read disturb against time or current.
+
+    Parameters
+    ----------
+    ax : Axes
+        To draw on.
+    x : (n,) array
+        Already in the unit that `x_label` names.
+    failures : dict of (n,) arrays
+        Probability to have flipped, by what the legend shall say; up to six.
+    x_label : str
+        With the unit.
+    floor : float
+        Lowest probability shown.
+    log_x : bool
+        For times yes, for currents no.
+    marks : dict of float, optional
+        Places on the x axis to name, such as ten years.
+
+    Returns
+    -------
+    list
+        The lines, then those of the marks.
+    """
+    artists: list[Any] = []
+    styles = zip((BLUE, ORANGE, GREEN, RED, PURPLE, BLACK), ("-", "-.", ":", "-", "-.", ":"), strict=True)
+    for (label, failure), (colour, dash) in zip(failures.items(), styles, strict=False):
+        artists += ax.plot(np.asarray(x), np.asarray(failure), dash, color=colour, label=label)
+    for name, place in (marks or {}).items():
+        artists.append(ax.axvline(place, color=BLACK, lw=0.8, ls=":"))
+        where: dict[str, Any] = {"transform": ax.get_xaxis_transform(), "rotation": 90, "va": "bottom", "ha": "right"}
+        ax.text(place, 0.02, name, fontsize=8, **where)
+    if log_x:
+        ax.set_xscale("log")
+    _log_rate_axis(ax, floor)
+    ax.set_xlabel(x_label)
+    ax.set_ylabel("probability that the bit has flipped")
+    ax.legend(frameon=False)
+    return artists
+
+
+# ---- parts -----------------------------------------------------------------------------------------------------------
+
+
+def _log_rate_axis(ax: "Axes", floor: float) -> None:
+    ax.set_yscale("log")
+    ax.set_ylim(floor, 2.0)
+    ax.grid(alpha=0.3)
+
+
+def _side(direction: str) -> float:
+    """Sign of the current that drives a direction."""
+    return 1.0 if direction == "ap_to_p" else -1.0
+
+
+def _power(value: float) -> str:
+    return f"{value:.0e}".replace("e-0", "e-")

@@ -1,5 +1,6 @@
 """What an error rate costs. Times are recorded, never judged; the ratio of the two roads is of one process."""
 
+import io
 import time
 
 import numpy as np
@@ -68,3 +69,24 @@ def test_ratio_of_the_roads(benchmark):
     spectral, chain = (least_seconds(lambda method=method: point(method)) for method in ("spectral", "finite_volume"))
     benchmark.extra_info["finite_volume_over_spectral"] = chain / spectral
     assert benchmark(point, "spectral") == pytest.approx(point("finite_volume"), rel=1e-4)
+
+
+def test_move_of_the_explorer(benchmark):
+    """What a slider's callback does: numbers, curves, picture; beside it a picture that is drawn from scratch."""
+    from mtjsim.explorer import WriteExplorer
+
+    explorer = WriteExplorer(
+        DEVICE, currents=np.linspace(40e-6, 120e-6, 10), pulse_widths=WIDTHS, temperatures=[300.0, 330.0]
+    )
+    places = [{"current": explorer.values["current"][k], "temperature": 300.0 + 30 * (k % 2)} for k in range(10)]
+
+    def moves():
+        for place in places:
+            explorer.update(**place)
+            explorer.png()
+
+    moves()
+    benchmark(moves)
+    full = least_seconds(lambda: explorer.figure.savefig(io.BytesIO(), format="png"))
+    benchmark.extra_info["move_over_full_draw"] = least_seconds(moves) / len(places) / full
+    assert len(explorer.png()) > 1000

@@ -146,6 +146,8 @@ def test_demo_says_that_the_folder_cannot_be_written_before_the_work(capsys, tmp
         (["setting", "arm_2021", "--error-rate", "5"], "Rates are probabilities, not percent"),
         (["setting", "arm_2021", "--pulse-width", "1ns", "--max-current", "30uA"], "is not reached"),
         (["fetch", "mnistt"], "data must be one of"),
+        (["wer", "arm_2021", "--voltage", "40uA", "--pulse-width", "1ns"], "--voltage must be a quantity in V"),
+        (["device", "--plot", "portrait.png"], "--plot needs a device"),
         (["demo", "--data", "fashion"], "Did you mean 'fashion-mnist'"),
         (["demo", "--networks", "1"], "--networks must be >= 2, got 1"),
         (["demo", "--seed", "-1"], "--seed must be >= 0, got -1"),
@@ -191,6 +193,73 @@ def test_json_of_every_verb(capsys):
     assert point["error_rate_1"] == pytest.approx(1e-4, rel=1e-4)
     _, out, _ = run(capsys, "fetch", "digits", "--json")
     assert json.loads(out)["data"] == "digits"
+
+
+def test_wer_takes_a_voltage(capsys):
+    words = ("wer", "arm_2021", "--voltage", "0.4V,500mV", "--pulse-width", "5ns", "--direction", "p_to_ap")
+    code, out, _ = run(capsys, *words, "--json")
+    assert code == 0
+    rows = json.loads(out)["write_error_rate"]
+    rate = write_error_rate(load_preset("arm_2021"), voltage=0.5, pulse_width=5e-9)
+    assert rows[1] == {"voltage_V": 0.5, "pulse_width_s": 5e-9, "p_to_ap": pytest.approx(rate, rel=1e-9)}
+    _, out, _ = run(capsys, *words)
+    assert out.splitlines()[0].split()[0] == "voltage"
+    assert out.splitlines()[2].split()[:2] == ["0.5000", "V"]
+    with pytest.raises(SystemExit):
+        main((*words, "--current", "50uA"))
+    with pytest.raises(SystemExit):
+        main(("wer", "arm_2021", "--pulse-width", "5ns"))
+
+
+CURVE = ("wer", "arm_2021", "--current", "50uA,60uA", "--pulse-width", "10ns")
+
+
+@pytest.mark.parametrize(
+    ("name", "begins"), [("a.png", b"\x89PNG"), ("new/folder/a.PDF", b"%PDF"), ("a.svg", b"<?xml")]
+)
+def test_wer_plots_what_it_prints(capsys, tmp_path, name, begins):
+    _, plain, _ = run(capsys, *CURVE)
+    code, out, _ = run(capsys, *CURVE, "--plot", str(tmp_path / name))
+    assert (code, out) == (0, plain)
+    assert (tmp_path / name).read_bytes().startswith(begins)
+    assert not list(tmp_path.rglob("*.partial"))
+
+
+def test_plot_goes_with_json(capsys, tmp_path):
+    code, out, _ = run(capsys, *CURVE, "--json", "--plot", str(tmp_path / "a.png"))
+    assert code == 0
+    assert len(json.loads(out)["write_error_rate"]) == 2
+    assert (tmp_path / "a.png").stat().st_size > 1000
+
+
+def test_portrait_of_a_device(capsys, tmp_path):
+    code, out, _ = run(capsys, "device", "arm_2021", "--json", "--plot", str(tmp_path / "arm.png"))
+    assert code == 0
+    assert json.loads(out)["derived"]["identity"] == load_preset("arm_2021").identity
+    assert (tmp_path / "arm.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_plot_file_is_tried_before_the_work(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr("bnn.cli.write_error_rate", lambda *_, **__: pytest.fail("worked first"))
+    monkeypatch.setattr("bnn.cli.device_portrait", lambda *_, **__: pytest.fail("worked first"))
+    (tmp_path / "file").write_text("not a folder")
+    (tmp_path / "folder.png").mkdir()
+    for words in (CURVE, ("device", "arm_2021")):
+        for name, message in (
+            ("a.bmp", "--plot must end in .pdf, .png, .svg, got"),
+            ("a", "--plot must end in"),
+            ("file/a.png", "cannot be written"),
+            ("folder.png", "is a folder"),
+        ):
+            code, out, err = run(capsys, *words, "--plot", str(tmp_path / name))
+            assert (code, out) == (2, "")
+            assert message in err
+            assert len(err.splitlines()) == 1
+    for current, message in (("50uA", "one is no curve"), ("50uA,50uA", "--current has a value twice")):
+        words = ("wer", "arm_2021", "--current", current, "--pulse-width", "10ns", "--plot", str(tmp_path / "a.png"))
+        code, _, err = run(capsys, *words)
+        assert code == 2
+        assert message in err
 
 
 def test_device_verbs_start_without_torch():
