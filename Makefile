@@ -9,10 +9,10 @@ demo: .venv/base                ## the main job: from a write current to an ener
 	$(BIN)/mtj-bnn demo --out demo
 
 test: .venv/dev                 ## the fast suite
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n auto
 
 test-slow: .venv/dev            ## the minutes-long checks
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow -n auto
 
 lint: .venv/dev                 ## style, formatting, types of the public API
 	$(BIN)/ruff check .

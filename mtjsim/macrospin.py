@@ -44,6 +44,8 @@ from mtjsim.torques import rotation
 LANES = 32  # trajectories a block
 BLOCKS = 32  # blocks a chunk; a chunk has one seed
 CHUNK = LANES * BLOCKS
+STRAIGHT = 0.9490332780957842  # with CUBIC: s (STRAIGHT + CUBIC s^2) has variance and kurtosis of a Gaussian
+CUBIC = STRAIGHT * 0.019643549842651375 / BYTES_VARIANCE
 BETWEEN = math.sqrt(BYTES_VARIANCE / ((2.0**32 - 1) / 6))  # gives the difference of halves the variance of the sum
 PRECISIONS = {"double": np.float64, "single": np.float32}
 
@@ -72,6 +74,14 @@ def _sum_of_bytes(word):
 
 
 @njit(inline="always")
+def _increment(word, noise):
+    # bent, the sum has the variance and the kurtosis of a Gaussian
+    real = type(noise)
+    s = real(_sum_of_bytes(word)) - real(BYTES_MEAN)
+    return noise * s * (real(STRAIGHT) + real(CUBIC) * s * s)
+
+
+@njit(inline="always")
 def _difference_of_halves(word):
     return np.int32(word >> uint32(16)) - np.int32(word & uint32(0xFFFF))
 
@@ -95,7 +105,7 @@ def _march(m, words, steps, constants):
     X, Y, Z = m[0], m[1], m[2]
     A, B, C, D = words[0], words[1], words[2], words[3]
     real = type(constants[0])
-    one, half, mean = real(1), real(0.5), real(BYTES_MEAN)
+    one, half = real(1), real(0.5)
     bx, by, bz, bk, bk2, asymmetry, px, py, pz, alpha, beta = constants[:11]
     for k in range(steps.shape[0]):
         h, noise, lowered, a0, a1 = steps[k, 0], steps[k, 1], steps[k, 2], steps[k, 3], steps[k, 4]
@@ -106,9 +116,9 @@ def _march(m, words, steps, constants):
             w1, a, b, c, d = _next_word(a, b, c, d)
             w2, a, b, c, d = _next_word(a, b, c, d)
             A[j], B[j], C[j], D[j] = a, b, c, d
-            tx = (real(_sum_of_bytes(w0)) - mean) * noise
-            ty = (real(_sum_of_bytes(w1)) - mean) * noise
-            tz = (real(_sum_of_bytes(w2)) - mean) * noise
+            tx = _increment(w0, noise)
+            ty = _increment(w1, noise)
+            tz = _increment(w2, noise)
             dx = tx + real(_difference_of_halves(w0)) * between
             dy = ty + real(_difference_of_halves(w1)) * between
             dz = tz + real(_difference_of_halves(w2)) * between
@@ -169,9 +179,9 @@ def _march_coupled(m, words, steps, constants, circuit, laws, state):
             w2, a, b, c, d = _next_word(a, b, c, d)
             A[j], B[j], C[j], D[j] = a, b, c, d
             kick = noise * math.sqrt(T[j] / (T_ref * moment[j]))
-            tx = (_sum_of_bytes(w0) - BYTES_MEAN) * kick
-            ty = (_sum_of_bytes(w1) - BYTES_MEAN) * kick
-            tz = (_sum_of_bytes(w2) - BYTES_MEAN) * kick
+            tx = _increment(w0, kick)
+            ty = _increment(w1, kick)
+            tz = _increment(w2, kick)
             dx = tx + _difference_of_halves(w0) * kick * BETWEEN
             dy = ty + _difference_of_halves(w1) * kick * BETWEEN
             dz = tz + _difference_of_halves(w2) * kick * BETWEEN

@@ -147,7 +147,8 @@ def step_table(
             laws = np.array([device.curie_temperature, device.anisotropy_exponent, hottest])
     else:
         rows[:, 2:] = _drive_terms(device, pulse, temperature, torque, level)
-    rows[:, 1] = np.sqrt(2 * torque.diffusion * dt / BYTES_VARIANCE) / 2
+    spread = 2 * torque.diffusion * dt  # of each rotation; as a Cayley rotation it diffuses 3/4 of itself too little
+    rows[:, 1] = np.sqrt(spread * (1 + 0.75 * spread) / BYTES_VARIANCE) / 2
     fields = (*torque.field, torque.anisotropy_field, torque.in_plane_anisotropy_field)
     constants = np.array([*fields, torque.asymmetry, *torque.polarizer, torque.damping, torque.field_like_ratio])
     return StepTable(rows, constants, circuit, laws, np.concatenate(edges), float(dt.max()))
