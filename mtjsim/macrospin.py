@@ -11,17 +11,19 @@ there, w = w(predictor), takes the whole step by Cayley's formula,
 (gamma B dt)^3/(8 alpha), relative, which moves deep error rates by tens of percent at steps where this one is exact to
 counting. Thermal increments enter w, so the limit is Stratonovich's.
 
-The predictor has half of the step's increment and as much again that is independent of it: together half of its
-variance, as the path has on average, so that hops over a barrier too are of second order in dt. Beside a rotation w_0
-without noise, Cayley's formula shortens a small increment by sqrt(1 + |w_0|^2); the corrector's is longer by that much,
-or the noise would be colder than the damping by (gamma B dt/2)^2: 0.25 % of k T at 0.1 rad a step, 4 % at 0.4 rad.
+Four corrections make the law of the ensemble (its weak error) second order in dt, measured by hops over a barrier:
+* beside a rotation w_0 Cayley's formula shortens what is small by sqrt(1 + |w_0|^2): damping is longer by that much in
+  the predictor anyway, the corrector's thermal increment is made longer (else 0.25 % of k T too cold at 0.1 rad);
+* a Cayley rotation by a random vector diffuses too little, by 3/4 of its own variance (`time_steps.py`);
+* the predictor has half of the step's increment and as much again that is independent of it: together half of its
+  variance, as the path has on average;
+* the predictor is shorter by D dt, as the mean of a diffusing unit vector is.
 
-The thermal increment is a rotation about three axes by independent sums of four random bytes (mean, variance and odd
-moments exact; kurtosis 2.7 where a Gaussian has 3). Weak convergence needs the moments only; the *tail* needs that no
-single step decides it. A write that fails with probability p takes about sqrt(2 ln(1/p)/n) standard deviations in each
-of its n steps, so ln p is off by about (0.3/24)(2 ln(1/p))^2/n: 1 % at p = 1e-10 and n = 2,700. Two-point increments
-(kurtosis 1) would be off by seven times that. What is new in the predictor is the difference of a word's two halves:
-swapping them turns its sign and leaves the sum, so the two are uncorrelated exactly.
+The thermal increment is a rotation about three axes by independent sums s of four random bytes, bent to
+s (STRAIGHT + CUBIC s^2), which has the variance and the kurtosis of a Gaussian. An unbent sum (kurtosis 2.7) makes hops
+rarer by (0.3/24) sum theta^4 for increments theta that climb the barrier: 0.7 % at 0.1 rad a step and alpha = 0.1. The
+predictor's own increment is the difference of the two halves of the same word: swapping them turns its sign and leaves
+the sum, so the two are uncorrelated exactly.
 
 Trajectories are stored in blocks of `LANES` (structure of arrays) with a generator each, xoshiro128+ (D. Blackman,
 S. Vigna, ACM Trans. Math. Softw. 47, 36, 2021), so that the loop over lanes becomes vector instructions.
@@ -46,6 +48,7 @@ BLOCKS = 32  # blocks a chunk; a chunk has one seed
 CHUNK = LANES * BLOCKS
 STRAIGHT = 0.9490332780957842  # with CUBIC: s (STRAIGHT + CUBIC s^2) has variance and kurtosis of a Gaussian
 CUBIC = STRAIGHT * 0.019643549842651375 / BYTES_VARIANCE
+SPREAD = 2 * BYTES_VARIANCE  # times the square of an increment's scale: D dt, by which noise shortens the mean of m
 BETWEEN = math.sqrt(BYTES_VARIANCE / ((2.0**32 - 1) / 6))  # gives the difference of halves the variance of the sum
 PRECISIONS = {"double": np.float64, "single": np.float32}
 
@@ -87,6 +90,11 @@ def _difference_of_halves(word):
 
 
 @njit(inline="always")
+def _predicted(x, y, z, wx, wy, wz, shrinks):
+    return shrinks * (x + (wy * z - wz * y)), shrinks * (y + (wz * x - wx * z)), shrinks * (z + (wx * y - wy * x))
+
+
+@njit(inline="always")
 def _cayley(x, y, z, wx, wy, wz):
     one, two = type(x)(1), type(x)(2)
     q = two / (one + wx * wx + wy * wy + wz * wz)
@@ -110,7 +118,7 @@ def _march(m, words, steps, constants):
     for k in range(steps.shape[0]):
         h, noise, lowered, a0, a1 = steps[k, 0], steps[k, 1], steps[k, 2], steps[k, 3], steps[k, 4]
         hx, hy, hz, hk, hk2 = h * bx, h * by, h * bz, h * (bk - lowered), h * bk2
-        a0, a1, between = h * a0, h * a1, noise * real(BETWEEN)
+        a0, a1, between, shrinks = h * a0, h * a1, noise * real(BETWEEN), one - real(SPREAD) * noise * noise
         for j in range(LANES):
             w0, a, b, c, d = _next_word(A[j], B[j], C[j], D[j])
             w1, a, b, c, d = _next_word(a, b, c, d)
@@ -126,7 +134,7 @@ def _march(m, words, steps, constants):
             s = (a0 + a1 * z) / (one + asymmetry * (x * px + y * py + z * pz))
             wx, wy, wz = rotation(x, y, z, hx + hk2 * x, hy, hz + hk * z, s, px, py, pz, alpha, beta)
             wx, wy, wz = wx + dx, wy + dy, wz + dz
-            u, v, w = x + (wy * z - wz * y), y + (wz * x - wx * z), z + (wx * y - wy * x)
+            u, v, w = _predicted(x, y, z, wx, wy, wz, shrinks)
             s = (a0 + a1 * w) / (one + asymmetry * (u * px + v * py + w * pz))
             wx, wy, wz = rotation(u, v, w, hx + hk2 * u, hy, hz + hk * w, s, px, py, pz, alpha, beta)
             q = one + half * (wx * wx + wy * wy + wz * wz)
@@ -179,9 +187,11 @@ def _march_coupled(m, words, steps, constants, circuit, laws, state):
             w2, a, b, c, d = _next_word(a, b, c, d)
             A[j], B[j], C[j], D[j] = a, b, c, d
             kick = noise * math.sqrt(T[j] / (T_ref * moment[j]))
+            kick *= 1 + 0.75 * SPREAD * kick * kick
             tx = _increment(w0, kick)
             ty = _increment(w1, kick)
             tz = _increment(w2, kick)
+            shrinks = 1 - SPREAD * kick * kick
             dx = tx + _difference_of_halves(w0) * kick * BETWEEN
             dy = ty + _difference_of_halves(w1) * kick * BETWEEN
             dz = tz + _difference_of_halves(w2) * kick * BETWEEN
@@ -193,7 +203,7 @@ def _march_coupled(m, words, steps, constants, circuit, laws, state):
             Bz = hz + (hk - lower * V) * z
             wx, wy, wz = rotation(x, y, z, hx + hk2 * x, hy, Bz, s, px, py, pz, alpha, beta)
             wx, wy, wz = wx + dx, wy + dy, wz + dz
-            u, v, w = x + (wy * z - wz * y), y + (wz * x - wx * z), z + (wx * y - wy * x)
+            u, v, w = _predicted(x, y, z, wx, wy, wz, shrinks)
             V, I = _circuit(w, V, level, imposed_voltage, G_p, tmr, half)
             s = kappa * I / (1 + asymmetry * (u * px + v * py + w * pz))
             Bz = hz + (hk - lower * V) * w

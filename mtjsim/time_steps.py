@@ -148,7 +148,9 @@ def step_table(
     else:
         rows[:, 2:] = _drive_terms(device, pulse, temperature, torque, level)
     spread = 2 * torque.diffusion * dt  # of each rotation; as a Cayley rotation it diffuses 3/4 of itself too little
-    rows[:, 1] = np.sqrt(spread * (1 + 0.75 * spread) / BYTES_VARIANCE) / 2
+    rows[:, 1] = np.sqrt(spread / BYTES_VARIANCE) / 2
+    if circuit is None:  # a coupled kernel knows the temperature, and does it itself
+        rows[:, 1] *= 1 + 0.375 * spread
     fields = (*torque.field, torque.anisotropy_field, torque.in_plane_anisotropy_field)
     constants = np.array([*fields, torque.asymmetry, *torque.polarizer, torque.damping, torque.field_like_ratio])
     return StepTable(rows, constants, circuit, laws, np.concatenate(edges), float(dt.max()))
