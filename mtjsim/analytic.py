@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike
 from mtjsim.checks import Array, checked_array, checked_choice, checked_number
 
 LEAST_OVERDRIVE: Mapping[str, float] = {"exact": 1.5, "linear": 2.0}  # of closed_form_write_error_rate, by drift
-LEAST_STABILITY = 20.0  # below, the start is no narrow cone around the pole
+LEAST_STABILITY = 40.0  # below, the start is no narrow cone around the pole
 LEAST_BARRIER = 10.0  # in kT, of closed_form_escape_rate
 
 
@@ -36,7 +36,7 @@ def closed_form_write_error_rate(
     Parameters
     ----------
     thermal_stability : float
-        Delta >= 20.
+        Delta >= 40.
     overdrive : float
         i >= 1.5 with "exact" drift, >= 2 with "linear".
     duration : float or array

@@ -24,7 +24,8 @@ def checked_array(name: str, value: ArrayLike, unit: str, *, zero_allowed: bool,
         typed = (
             " Units are read in TOML and on the command line; here give SI numbers." if isinstance(value, str) else ""
         )
-        raise ValueError(f"{name} must be a number or an array of numbers in {unit}, got {value!r}.{typed}") from None
+        where = f" in {unit}" if unit else ""
+        raise ValueError(f"{name} must be a number or an array of numbers{where}, got {value!r}.{typed}") from None
     bad = ~np.isfinite(array) | ((array < 0) if zero_allowed else (array <= 0))
     if bad.any():
         rule = (f">= 0 {unit}" if zero_allowed else f"> 0 {unit}").rstrip()
@@ -37,7 +38,7 @@ def checked_number(name: str, value: ArrayLike, unit: str, *, zero_allowed: bool
     """As `checked_array`, for what must be one number."""
     array = checked_array(name, value, unit, zero_allowed=zero_allowed, way_out=way_out)
     if array.ndim:
-        raise ValueError(f"{name} must be one number in {unit}, got an array of {array.size}.")
+        raise ValueError(f"{name} must be one number{' in ' + unit if unit else ''}, got an array of {array.size}.")
     return float(array)
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from scipy.stats import beta
+from scipy.special import betaincinv
 
 from mtjsim.checks import checked_whole
 
@@ -59,11 +59,11 @@ class ErrorCount:
         """Lower end of the exact (Clopper-Pearson) interval."""
         if self.errors == 0:
             return 0.0
-        return float(beta.ppf((1 - self.confidence) / 2, self.errors, self.trials - self.errors + 1))
+        return float(betaincinv(self.errors, self.trials - self.errors + 1, (1 - self.confidence) / 2))
 
     @property
     def high(self) -> float:
         """Upper end of the exact (Clopper-Pearson) interval."""
         if self.errors == self.trials:
             return 1.0
-        return float(beta.ppf((1 + self.confidence) / 2, self.errors + 1, self.trials - self.errors))
+        return float(betaincinv(self.errors + 1, self.trials - self.errors, (1 + self.confidence) / 2))

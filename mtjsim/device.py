@@ -328,6 +328,15 @@ class MTJ(BaseModel):
         return (1 + self.damping**2) / (GYROMAGNETIC_RATIO * self.damping * self.anisotropy_field_at(T))
 
 
+def require_junction(device: object) -> None:
+    """Raise ValueError unless `device` is an `MTJ`, and say how to get one."""
+    if not isinstance(device, MTJ):
+        raise ValueError(
+            f"device must be an MTJ, got {type(device).__name__}: load_preset(name) gives one, a device file has one "
+            "as `.device`."
+        )
+
+
 def explain(problem: Any) -> str:
     """One pydantic problem as the field, the rule, the value, the way out."""
     name = ".".join(str(part) for part in problem["loc"]) or "device"

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from mtjsim.axial import LARGEST_BASIS
 from mtjsim.checks import Array
-from mtjsim.device import MTJ
+from mtjsim.device import MTJ, require_junction
 from mtjsim.fokker_planck import FULL_SPHERE, RAMP_STEPS_ENERGY, RELATIVE, SpectralSolver, basis_size, one_blas_thread
 from mtjsim.pulse import Pulse
 from mtjsim.question import OneWrite, Question
@@ -65,6 +65,7 @@ def dissipated_energy(
         temperature=temperature,
         rise_time=rise_time,
     )
+    require_junction(device)
     out = np.empty(question.pulse_width.size)
     if device.channel_resistance is None:
         require_unheated(device)

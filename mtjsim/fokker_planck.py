@@ -28,7 +28,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.linalg import expm
@@ -182,6 +182,15 @@ def one_blas_thread() -> AbstractContextManager[Any]:
     return _blas().limit(limits=1, user_api="blas")
 
 
+class _Step(NamedTuple):
+    """A step frozen at one level: its share of the integral of level^2, its duration (tau_D), its propagator."""
+
+    level: float
+    heat: float
+    duration: float
+    propagator: Array
+
+
 class SpectralSolver:
     """Polynomial solution of one axial write on [wall, 1].
 
@@ -222,17 +231,18 @@ class SpectralSolver:
         b, G = self.basis, self.write.force(self.basis.y_all, drive)
         return b.diffusion / (2 * self.write.thermal_stability) + (b.flux * G) @ b.trial.T
 
-    def _factors(self, piece: Piece) -> list[tuple[float, float, Array]]:
-        """One linear piece as (level a, int a^2 dtau, propagator) of each half step; a level piece is one step."""
+    def _factors(self, piece: Piece) -> list["_Step"]:
+        """Cut a linear piece into frozen half steps; a level piece is one step."""
         duration, a, b = piece
         if a == b:
-            return [(a, a * a * duration, expm(self.generator(a * self.write.drive) * duration))]
+            return [_Step(a, a * a * duration, duration, expm(self.generator(a * self.write.drive) * duration))]
         steps = max(4, int(np.ceil(self._density * (abs((b - a) * self.write.drive) * duration) ** 0.6)))
         levels = [a + (b - a) * (k + part) / steps for k in range(steps) for part in (1 / 6, 5 / 6)]
         edges = a + (b - a) * np.arange(2 * steps + 1) / (2 * steps)
         heats = duration * np.diff(edges**3) / (3 * (b - a))
-        propagators = [expm(self.generator(x * self.write.drive) * (duration / steps / 2)) for x in levels]
-        return list(zip(levels, heats.tolist(), propagators, strict=True))
+        half = duration / steps / 2
+        propagators = [expm(self.generator(x * self.write.drive) * half) for x in levels]
+        return [_Step(x, heat, half, E) for x, heat, E in zip(levels, heats.tolist(), propagators, strict=True)]
 
     def start(self) -> Array:
         """Coefficients of the normalised Boltzmann start, (n,)."""
@@ -241,15 +251,15 @@ class SpectralSolver:
 
     def _after_rise(self) -> Array:
         c = self.start()
-        for _, _, step in self._before:
-            c = step @ c
+        for step in self._before:
+            c = step.propagator @ c
         return c
 
     def _survival_functional(self) -> Array:
         """Row (n,): mass on y > 0 after fall and relaxation from the coefficients at the plateau's end."""
         row = self.basis.survive
-        for _, _, step in reversed(self._after):
-            row = row @ step
+        for step in reversed(self._after):
+            row = row @ step.propagator
         return row
 
     def log_survival(self, longest_plateau: float) -> Evolution:
@@ -278,15 +288,24 @@ class SpectralSolver:
 
         rise, c = 0.0, self.start()
         fall = np.zeros_like(c)
-        for a, heat, step in self._before:
-            before, c = c, step @ c
-            rise += heat * float(row(a) @ (before + c)) / 2
-        for a, heat, step in reversed(self._after):
-            here = heat / 2 * row(a) if heat else 0.0
-            fall = (fall + here) @ step + here
+        for step in self._before:
+            rise += float(self._mean(step, row(step.level)) @ c)
+            c = step.propagator @ c
+        for step in reversed(self._after):
+            fall = fall @ step.propagator + self._mean(step, row(step.level))
         plateau = self._evolve(row(1.0), c, longest_plateau, logarithm=False)
         end = self._evolve(fall, c, longest_plateau, logarithm=False) if self._after else None
         return lambda time: rise + plateau.integral(time) + (end(time) if end else 0.0)
+
+    def _mean(self, step: "_Step", row: Array) -> Array:
+        """Row of the heat times the mean of `row` over a step: the corner of one exponential, (n,)."""
+        if step.heat == 0:
+            return np.zeros_like(row)
+        n = len(row)
+        larger = np.zeros((n + 1, n + 1))
+        larger[0, 1:] = row
+        larger[1:, 1:] = self.generator(step.level * self.write.drive)
+        return step.heat / step.duration * expm(larger * step.duration)[0, 1:]
 
     def _evolve(self, row: Array, c: Array, longest: float, *, logarithm: bool) -> Evolution:
         """Follow row @ c(tau) on nodes whose spacing doubles every octave; c rescaled, its logarithm carried."""
@@ -353,10 +372,9 @@ def returning_mass(write: AxialWrite, wall: float, plateau: float) -> Returning:
     y = np.linspace(-1.0, 0.0, 401)
     phases = [] if write.shape else [(write.drive, plateau)]
     for duration, a, b in {*write.before, *write.after}:
-        weakest = a if abs(a) < abs(b) else b
         phases.append(((a + b) / 2 * write.drive, duration))
-        if a != b:
-            phases.append((weakest * write.drive, 0.25 * duration))
+        if a != b:  # what comes back comes where the current drives least, or drives back
+            phases.append((min(a * write.drive, b * write.drive), 0.25 * duration))
     excursion = activation = 0.0
     for drive, duration in phases:
         log_p = write.log_equilibrium(y, drive)

@@ -10,7 +10,9 @@ with quantities as numbers in SI or as text with a unit ("40nm", "0.27 T"). Pres
 `not_modelled` and a table `[provenance]` that says of every number where it was read, or that it is derived or assumed.
 """
 
+import json
 import os
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -136,7 +138,11 @@ def device_toml(device: MTJ, *, title: str = "", provenance: Mapping[str, str] |
         unit = _unit_of(name)
         lines.append(f"{name} = {shown}" + (f"  # {unit}" if unit else ""))
     if provenance:
-        lines += ["", "[provenance]", *(f"{name} = {_toml_string(text)}" for name, text in provenance.items())]
+        lines += [
+            "",
+            "[provenance]",
+            *(f"{_toml_key(name)} = {_toml_string(text)}" for name, text in provenance.items()),
+        ]
     return "\n".join(lines) + "\n"
 
 
@@ -244,8 +250,11 @@ def _unit_of(name: str) -> str:
 
 
 def _toml_string(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    return f'"{escaped}"'
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")  # a JSON string is a TOML string
+
+
+def _toml_key(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _toml_string(name)
 
 
 def _folder() -> Any:

@@ -80,12 +80,16 @@ class Question:
         shape: Pulse | None = None
         polarity: Direction | None = None
         if pulse is not None:
+            if not isinstance(pulse, Pulse):
+                raise ValueError(f"pulse must be a Pulse, got {pulse!r}; Pulse.rectangular() makes one.")
             given = {"current": current, "voltage": voltage, "pulse_width": pulse_width}
             extra = [name for name, value in given.items() if value is not None]
             if extra or np.any(rise_time):
                 raise ValueError(f"pulse stands in for {', '.join(extra or ['rise_time'])}: give one or the other.")
             imposed, polarity = pulse.drive, pulse.polarity
-            if (plain := pulse.as_trapezoid()) is not None:
+            if pulse.peak == 0:  # waiting
+                level, pulse_width, rise_time = 0.0, pulse.duration, 0.0
+            elif (plain := pulse.as_trapezoid()) is not None:
                 level, pulse_width, rise_time, rest = plain
                 relax_time = np.asarray(relax_time, dtype=float) + rest
             else:

@@ -3,6 +3,7 @@
 The second road beside the Fokker-Planck solvers, and the only one where temperature follows each trajectory.
 """
 
+import math
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,11 +16,11 @@ from tqdm import tqdm
 
 from mtjsim.checks import DIRECTIONS, Array, Direction, checked_choice, checked_number, checked_whole
 from mtjsim.counts import ErrorCount
-from mtjsim.device import MTJ
+from mtjsim.device import MTJ, require_junction
 from mtjsim.macrospin import CHUNK, PRECISIONS, Ensemble
 from mtjsim.pulse import Pulse, pulse_of
 from mtjsim.rng import checked_seed
-from mtjsim.start import BoltzmannStart
+from mtjsim.start import BoltzmannStart, require_two_states
 from mtjsim.time_steps import step_table
 from mtjsim.torques import torque_of
 
@@ -107,8 +108,10 @@ def simulate_writes(
     if not energy:
         return ErrorCount(int(sums[0]), trials, table.time_step)
     mean = float(sums[1] / trials)
-    spread = max(sums[2] / trials - mean**2, 0.0)
-    return ErrorCount(int(sums[0]), trials, table.time_step, mean, float(np.sqrt(spread / trials)))
+    if trials == 1:
+        return ErrorCount(int(sums[0]), trials, table.time_step, mean, math.nan)
+    variance = max(sums[2] / trials - mean**2, 0.0) / (trials - 1)
+    return ErrorCount(int(sums[0]), trials, table.time_step, mean, math.sqrt(variance))
 
 
 @dataclass(frozen=True)
@@ -207,6 +210,7 @@ class _Run:
         temperature: float,
         precision: str,
     ) -> "_Run":
+        require_junction(device)
         checked_choice("precision", precision, PRECISIONS)
         if not isinstance(pulse, Pulse):
             raise ValueError(f"pulse must be a Pulse, got {pulse!r}; Pulse.rectangular() makes one.")
@@ -215,13 +219,7 @@ class _Run:
         temperature = checked_number("temperature", temperature, "K", zero_allowed=False)
         side = 1.0 if direction == "p_to_ap" else -1.0
         torque = torque_of(device, temperature)
-        for name, wall in (("P", 1.0), ("AP", -1.0)):
-            if not BoltzmannStart(torque, wall).has_well():
-                raise ValueError(
-                    f"stray_field {device.stray_field} T, anisotropy_field {torque.anisotropy_field:g} T and "
-                    f"in_plane_anisotropy_field {torque.in_plane_anisotropy_field:g} T at {temperature:g} K leave no "
-                    f"minimum of the energy on the {name} side of the equator: there is no bit to write."
-                )
+        require_two_states(device, torque, temperature)
         return cls(BoltzmannStart(torque, side), side, checked_seed(seed), temperature, precision)
 
     def start(self, chunk: int) -> Ensemble:

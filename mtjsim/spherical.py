@@ -264,13 +264,15 @@ class SphericalSolver:
             return self.polar(lambda z: resistance(z, abs(at)))
 
         rise, c = 0.0, self.start()
-        for heat, at, time in self._heats(self.write.before):
-            after = propagate(self.forward, at, c, time)
-            rise, c = rise + heat * float(row(at) @ (c + after)) / 2, after
+        for heat, at, time in self._heats(self.write.before):  # Simpson's rule in each
+            middle = propagate(self.forward, at, c, time / 2)
+            after = propagate(self.forward, at, middle, time / 2)
+            rise, c = rise + heat * float(row(at) @ (c + 4 * middle + after)) / 6, after
         fall = np.zeros(self.harmonics.size)
         for heat, at, time in reversed(self._heats(self.write.after)):
-            here = heat / 2 * row(at) if heat else fall * 0
-            fall = propagate(self.backward, at, fall + here, time) + here
+            here = heat / 6 * row(at) if heat else fall * 0
+            fall = propagate(self.backward, at, fall + here, time / 2) + 4 * here
+            fall = propagate(self.backward, at, fall, time / 2) + here
         t = self.write.torque
         edges = np.union1d(np.arange(0.0, plateaus[-1], 1 / (t.rate * t.anisotropy_field)), np.append(plateaus, 0.0))
         x, w = roots_legendre(6)
@@ -285,8 +287,12 @@ class SphericalSolver:
     def _heats(self, pieces: Pieces) -> list[tuple[float, float, float]]:
         """Frozen steps of linear pieces, each with its share of the integral of level^2: (heat, level, duration)."""
         out = []
+        t = self.write.torque
         for duration, at_start, at_end in pieces:
             frozen = self.frozen(duration, at_start, at_end)
+            if at_start == at_end != 0:  # cut so finely that the layer turns little in each
+                count = int(np.ceil(4 * t.rate * t.damping * t.anisotropy_field * duration * self.write.strength[0]))
+                frozen = [(at_start, duration / count)] * count
             edges = np.linspace(at_start, at_end, len(frozen) + 1)
             heats = (edges[:-1] ** 2 + edges[:-1] * edges[1:] + edges[1:] ** 2) / 3
             out += [(float(heat * time), level, time) for heat, (level, time) in zip(heats, frozen, strict=True)]

@@ -32,13 +32,13 @@ from numpy.typing import NDArray
 from scipy.stats import t as student
 
 from mtjsim.checks import Array, Direction, checked_choice, checked_number
-from mtjsim.device import MTJ
+from mtjsim.device import MTJ, require_junction
 from mtjsim.importance import Importance, cells_across, copy_states, draw, learn
 from mtjsim.macrospin import CHUNK, PRECISIONS, Ensemble
 from mtjsim.pulse import Pulse, pulse_of
 from mtjsim.rng import checked_seed, child, generator
 from mtjsim.simulate import in_threads
-from mtjsim.start import BoltzmannStart
+from mtjsim.start import BoltzmannStart, require_two_states
 from mtjsim.time_steps import StepTable, step_table
 from mtjsim.torques import Torque, torque_of
 from mtjsim.transport import conductance_terms
@@ -222,12 +222,14 @@ class _Run:
         trajectories: int,
         time_step: float | None,
     ) -> "_Run":
+        require_junction(device)
         checked_choice("precision", precision, PRECISIONS)
         pulse.sign(direction)  # a direction, or an error
         temperature = checked_number("temperature", temperature, "K", zero_allowed=False)
         chunks = -(-_whole("trajectories", trajectories, 1) // CHUNK)
         side = 1.0 if direction == "p_to_ap" else -1.0
         torque = torque_of(device, temperature)
+        require_two_states(device, torque, temperature)
         table = step_table(device, pulse, direction=direction, temperature=temperature, time_step=time_step)
         stops = _stops(table, _contraction(device, pulse, torque, table))
         law = BoltzmannStart(torque, side)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtjsim.checks import Array
+from mtjsim.device import MTJ
 from mtjsim.rng import generator
 from mtjsim.torques import Torque
 
@@ -110,3 +111,18 @@ def _range(function: np.ufunc, phi: Array, peak: float) -> tuple[Array, Array]:
         )
 
     return np.where(inside(peak + np.pi), -1.0, low), np.where(inside(peak), 1.0, high)
+
+
+def require_two_states(device: MTJ, torque: Torque, temperature: float) -> None:
+    """Raise ValueError, with the physics, unless both states are stable and the torque points where it should."""
+    for name, side in (("P", 1.0), ("AP", -1.0)):
+        if not BoltzmannStart(torque, side).has_well():
+            raise ValueError(
+                f"stray_field {device.stray_field} T, anisotropy_field {torque.anisotropy_field:g} T and "
+                f"in_plane_anisotropy_field {torque.in_plane_anisotropy_field:g} T at {temperature:g} K leave no "
+                f"minimum of the energy on the {name} side of the equator: there is no bit to write."
+            )
+    if 1 + device.damping * device.field_like_ratio <= 0:
+        raise ValueError(
+            f"field_like_ratio of {device.field_like_ratio:g} turns the torque around: 1 + alpha beta must be > 0."
+        )

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from mtjsim import axial
 from mtjsim.axial import tail_probability
 from mtjsim.checks import Array, checked_choice
-from mtjsim.device import MTJ
+from mtjsim.device import MTJ, require_junction
 from mtjsim.fokker_planck import one_blas_thread
 from mtjsim.pulse import Pulse
 from mtjsim.question import OneWrite, Question
@@ -156,6 +156,7 @@ def _tails(
     tail: str,
 ) -> float | Array:
     checked_choice("method", method, METHODS)
+    require_junction(device)
     require_unheated(device)
     on_sphere = method == "spherical" or (method == "auto" and not is_axisymmetric(device))
     if not on_sphere:

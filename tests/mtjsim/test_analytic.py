@@ -146,7 +146,7 @@ WRITE = {"thermal_stability": 60, "overdrive": 3, "duration": 3}
 OUTSIDE = [
     (closed_form_write_error_rate, WRITE | {"overdrive": 1.4}, r"overdrive must be >= 1\.5.*1\.4.*write_error_rate"),
     (closed_form_write_error_rate, WRITE | {"overdrive": 1.9, "drift": "linear"}, "overdrive must be >= 2"),
-    (closed_form_write_error_rate, WRITE | {"thermal_stability": 10}, "thermal_stability must be >= 20"),
+    (closed_form_write_error_rate, WRITE | {"thermal_stability": 10}, "thermal_stability must be >= 40"),
     (closed_form_write_error_rate, WRITE | {"duration": -1}, "duration must be finite and >= 0"),
     (closed_form_write_error_rate, WRITE | {"drift": "exakt"}, "Did you mean 'exact'"),
     (tail_slope, {"overdrive": 1.4}, r"must be >= 1\.5, got 1\.4.*write_error_rate"),
