@@ -703,3 +703,13 @@ def test_to_si_refuses(text, unit):
     with pytest.raises(ValueError, match="diameter must be") as caught:
         to_si(text, unit, name="diameter")
     assert str(text) in str(caught.value)
+
+
+def test_any_text_survives_a_device_file(tmp_path):
+    """Control characters in a title, spaces and quotes in a name of the provenance."""
+    path = tmp_path / "odd.toml"
+    save_device(device(), path, title='bell\x07, "quoted", back\\slash, \x7f', provenance={"a b": "said \n twice"})
+    read = load_device(path)
+    assert read.device == device()
+    assert read.title == 'bell\x07, "quoted", back\\slash, \x7f'
+    assert read.provenance == {"a b": "said \n twice"}

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from mtjsim import MTJ, Pulse, dissipated_energy, read_disturb_rate, simulate_writes
+from mtjsim import MTJ, Pulse, dissipated_energy, rare_write_errors, read_disturb_rate, simulate_writes
 from mtjsim.reduced import AxialWrite, Conduction, reduced_write
 from mtjsim.switching import switching_probability, write_error_rate
 from mtjsim.transport import conductance_terms, junction_conductance, junction_resistance, vcma_slope
@@ -303,6 +303,58 @@ def test_a_pulse_that_drives_back():
     assert same == pytest.approx(
         write_error_rate(device, current=1.2e-4, pulse_width=6e-9, direction="ap_to_p"), rel=1e-12
     )
+
+
+def test_a_knot_more_changes_nothing():
+    """A ramp that drives back brings writes back over the barrier at its end: the wall must know (it once forgot)."""
+    device = MTJ.from_effective(thermal_stability=120, critical_current=30e-6, characteristic_time=2e-9, damping=0.05)
+    pulse = Pulse.sampled(np.array([0, 12, 12, 212]) * 1e-9, current=[75e-6, 75e-6, 0.0, -24e-6])
+    knots = np.array([0, 12, 12, 112, 212]) * 1e-9
+    cut = Pulse.sampled(knots, current=[75e-6, 75e-6, 0.0, -12e-6, -24e-6])
+    rate = write_error_rate(device, pulse=pulse)
+    assert write_error_rate(device, pulse=cut) == pytest.approx(rate, rel=1e-5)
+    assert 1 - rate == pytest.approx(switching_probability(device, pulse=pulse), abs=1e-9)
+
+
+@pytest.mark.parametrize("field", [0.0, 1e-9])
+def test_energy_of_a_pulse_cut_in_two(field):
+    """The layer turns within a level piece: its joules are an integral, not the mean of both ends."""
+    device = MTJ.from_effective(
+        thermal_stability=40, critical_current=30e-6, characteristic_time=1e-9, damping=0.05, stray_field=(field, 0, 0)
+    )
+    whole = dissipated_energy(device, current=75e-6, pulse_width=5e-9)
+    cut = dissipated_energy(device, pulse=Pulse.sampled(np.array([0, 2, 5]) * 1e-9, current=[75e-6] * 3))
+    assert cut == pytest.approx(whole, rel=1e-5)
+
+
+def test_waiting_is_a_pulse_too():
+    device = junction()
+    pulse = Pulse.sampled([0, 1e-9, 2e-9], current=[0.0, 0.0, 0.0])
+    assert write_error_rate(device, pulse=pulse) == pytest.approx(1.0, abs=1e-9)
+    assert dissipated_energy(device, pulse=pulse) == 0.0
+
+
+def test_where_there_is_no_bit_every_road_says_so():
+    write = {"current": 1e-4, "pulse_width": 2e-9, "trials": 10, "seed": 1}
+    for changes, message in (
+        ({"stray_field": (0.0, 0.0, 5.0)}, "no bit"),
+        ({"field_like_ratio": -200.0}, "turns the torque around"),
+    ):
+        device = junction(**PLAIN).replace(**changes)
+        with pytest.raises(ValueError, match=message):
+            simulate_writes(device, **write)
+        with pytest.raises(ValueError, match=message):
+            rare_write_errors(device, current=1e-4, pulse_width=2e-9, seed=1)
+        with pytest.raises(ValueError, match=message):
+            write_error_rate(device, current=1e-4, pulse_width=2e-9)
+
+
+@pytest.mark.parametrize("question", [write_error_rate, dissipated_energy])
+def test_what_is_no_device_and_no_pulse(question):
+    with pytest.raises(ValueError, match="device must be an MTJ, got str: load_preset"):
+        question("arm_2021", current=1e-4, pulse_width=1e-9)
+    with pytest.raises(ValueError, match="pulse must be a Pulse, got 'abc'"):
+        question(junction(), pulse="abc")
 
 
 def test_broadcasting_of_a_pulse():
