@@ -41,7 +41,7 @@ from mtjsim.checks import Array
 from mtjsim.rng import lane_states
 from mtjsim.start import BoltzmannStart
 from mtjsim.time_steps import BYTES_MEAN, BYTES_VARIANCE, StepTable
-from mtjsim.torques import rotation
+from mtjsim.torques import axial_rotation, rotation
 
 LANES = 32  # trajectories a block
 BLOCKS = 32  # blocks a chunk; a chunk has one seed
@@ -105,10 +105,11 @@ def _cayley(x, y, z, wx, wy, wz):
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
-def _march(m, words, steps, constants):
+def _march(m, words, steps, constants, oblique):
     """Advance one block in place; `m` (3, LANES), `words` (4, LANES), `steps` as `StepTable.rows`, in one precision.
 
-    The current and B_k of a step do not depend on the trajectory, except that a voltage drives a_0 + a_1 m_z.
+    The current and B_k of a step do not depend on the trajectory, except that a voltage drives a_0 + a_1 m_z. `oblique`
+    is None where field and polarizer lie along z and lambda = 0: a smaller kernel is compiled for these.
     """
     X, Y, Z = m[0], m[1], m[2]
     A, B, C, D = words[0], words[1], words[2], words[3]
@@ -131,12 +132,20 @@ def _march(m, words, steps, constants):
             dy = ty + real(_difference_of_halves(w1)) * between
             dz = tz + real(_difference_of_halves(w2)) * between
             x, y, z = X[j], Y[j], Z[j]
-            s = (a0 + a1 * z) / (one + asymmetry * (x * px + y * py + z * pz))
-            wx, wy, wz = rotation(x, y, z, hx + hk2 * x, hy, hz + hk * z, s, px, py, pz, alpha, beta)
+            s = a0 + a1 * z
+            if oblique is None:
+                wx, wy, wz = axial_rotation(x, y, hz + hk * z, s, pz, alpha, beta)
+            else:
+                s /= one + asymmetry * (x * px + y * py + z * pz)
+                wx, wy, wz = rotation(x, y, z, hx + hk2 * x, hy, hz + hk * z, s, px, py, pz, alpha, beta)
             wx, wy, wz = wx + dx, wy + dy, wz + dz
             u, v, w = _predicted(x, y, z, wx, wy, wz, shrinks)
-            s = (a0 + a1 * w) / (one + asymmetry * (u * px + v * py + w * pz))
-            wx, wy, wz = rotation(u, v, w, hx + hk2 * u, hy, hz + hk * w, s, px, py, pz, alpha, beta)
+            s = a0 + a1 * w
+            if oblique is None:
+                wx, wy, wz = axial_rotation(u, v, hz + hk * w, s, pz, alpha, beta)
+            else:
+                s /= one + asymmetry * (u * px + v * py + w * pz)
+                wx, wy, wz = rotation(u, v, w, hx + hk2 * u, hy, hz + hk * w, s, px, py, pz, alpha, beta)
             q = one + half * (wx * wx + wy * wy + wz * wz)
             X[j], Y[j], Z[j] = _cayley(x, y, z, wx + q * tx, wy + q * ty, wz + q * tz)
 
@@ -261,8 +270,10 @@ class Ensemble:
                 )
             return
         rows, constants = table.rows.astype(self.m.dtype), table.constants.astype(self.m.dtype)
+        bx, by, _, _, bk2, asymmetry, px, py = constants[:8]
+        oblique = True if any((bx, by, bk2, asymmetry, px, py)) else None
         for b in range(len(self.m)):
-            _march(self.m[b], self.words[b], rows, constants)
+            _march(self.m[b], self.words[b], rows, constants, oblique)
 
     @property
     def kelvins(self) -> Array:

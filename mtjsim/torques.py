@@ -46,6 +46,15 @@ def rotation(  # noqa: D103
     return Wx, Wy, Wz
 
 
+@njit(inline="always")
+def axial_rotation(x: Any, y: Any, Bz: Any, a: Any, pz: Any, alpha: Any, beta: Any) -> Any:  # noqa: D103
+    # `rotation` where field and polarizer lie along z
+    along = (beta - alpha) * a
+    across = a + alpha * beta * a
+    turns = alpha * Bz + across * pz
+    return turns * y, -turns * x, Bz + along * pz
+
+
 @dataclass(frozen=True)
 class Torque:
     """What the torque of a junction is made of, at one temperature.
