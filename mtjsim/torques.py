@@ -31,10 +31,10 @@ from mtjsim.device import GYROMAGNETIC_RATIO, MTJ
 
 
 @njit(inline="always")
-def rotation(  # noqa: D103
+def rotation(
     x: Any, y: Any, z: Any, Bx: Any, By: Any, Bz: Any, a: Any, px: Any, py: Any, pz: Any, alpha: Any, beta: Any
 ) -> Any:
-    # W of the module's docstring [T]; m = (x, y, z), B the effective field at m, a the amplitude at m
+    """Return (W_x, W_y, W_z) of the module's docstring [T]; m = (x, y, z), B and a [T] are those at m."""
     along = (beta - alpha) * a
     across = a + alpha * beta * a
     ex = alpha * Bx + across * px
@@ -47,8 +47,8 @@ def rotation(  # noqa: D103
 
 
 @njit(inline="always")
-def axial_rotation(x: Any, y: Any, Bz: Any, a: Any, pz: Any, alpha: Any, beta: Any) -> Any:  # noqa: D103
-    # `rotation` where field and polarizer lie along z
+def axial_rotation(x: Any, y: Any, Bz: Any, a: Any, pz: Any, alpha: Any, beta: Any) -> Any:
+    """Return what `rotation` does [T] where field and polarizer lie along z."""
     along = (beta - alpha) * a
     across = a + alpha * beta * a
     turns = alpha * Bz + across * pz
