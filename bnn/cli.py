@@ -205,8 +205,8 @@ def setting(options: argparse.Namespace) -> None:
 
 def fit(options: argparse.Namespace) -> None:
     """Fit a junction to measured write counts."""
-    from mtjsim.calibrate import CalibrationWarning, calibrate
-    from mtjsim.measurement import read_counts
+    from mtjsim.calibration.fit import CalibrationWarning, calibrate
+    from mtjsim.calibration.measurement import read_counts
 
     if options.out is not None:
         require_writable(Path(options.out).parent, option="--out")

@@ -1,11 +1,18 @@
 """The device: one magnetic tunnel junction, its write error rate, its energy. From a free layer to a probability.
 
+the junction   `device.py` its declaration · `presets.py` files of junctions · `transport.py` how it conducts ·
+               `torques.py` what turns it · `pulse.py` what drives it
+the questions  `switching.py` does a write fail (`question.py`: its arguments) · `energy.py` what does it cost ·
+               `holding.py` does a bit stay · `analytic.py` what do closed forms say
+the answers    `fokker_planck/` by density · `macrospin/` by trajectories
+the way back   `calibration/` from measured counts to a junction
+to look at     `plots.py`, `motion_plots.py`, `explorer.py` (sliders)
+for all rooms  `checks.py` input · `units.py` where people type · `rng.py` streams · `counts.py` errors of trials
+
 Trajectories and calibration are imported on first use: they take half a second, and most questions never need them.
 """
 
-import sys
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from mtjsim.analytic import closed_form_escape_rate, closed_form_write_error_rate, drift_time, tail_slope
@@ -25,25 +32,25 @@ from mtjsim.transport import junction_conductance, junction_resistance
 from mtjsim.units import to_si
 
 if TYPE_CHECKING:
-    from mtjsim.calibrate import CalibrationWarning, calibrate
-    from mtjsim.calibration import Calibration
-    from mtjsim.measurement import WriteCounts, read_counts, simulate_counts, write_counts
-    from mtjsim.simulate import Trajectories, simulate_writes, trajectories
-    from mtjsim.splitting import RareRate, rare_write_errors
+    from mtjsim.calibration.fit import CalibrationWarning, calibrate
+    from mtjsim.calibration.measurement import WriteCounts, read_counts, simulate_counts, write_counts
+    from mtjsim.calibration.report import Calibration
+    from mtjsim.macrospin.simulate import Trajectories, simulate_writes, trajectories
+    from mtjsim.macrospin.splitting import RareRate, rare_write_errors
 
 _ON_FIRST_USE = {
-    "Calibration": "calibration",
-    "CalibrationWarning": "calibrate",
-    "RareRate": "splitting",
-    "Trajectories": "simulate",
-    "WriteCounts": "measurement",
-    "calibrate": "calibrate",
-    "rare_write_errors": "splitting",
-    "read_counts": "measurement",
-    "simulate_counts": "measurement",
-    "simulate_writes": "simulate",
-    "trajectories": "simulate",
-    "write_counts": "measurement",
+    "Calibration": "calibration.report",
+    "CalibrationWarning": "calibration.fit",
+    "RareRate": "macrospin.splitting",
+    "Trajectories": "macrospin.simulate",
+    "WriteCounts": "calibration.measurement",
+    "calibrate": "calibration.fit",
+    "rare_write_errors": "macrospin.splitting",
+    "read_counts": "calibration.measurement",
+    "simulate_counts": "calibration.measurement",
+    "simulate_writes": "macrospin.simulate",
+    "trajectories": "macrospin.simulate",
+    "write_counts": "calibration.measurement",
 }
 
 __all__ = [
@@ -91,14 +98,3 @@ def __getattr__(name: str) -> Any:
     if name in _ON_FIRST_USE:
         return getattr(import_module(f"mtjsim.{_ON_FIRST_USE[name]}"), name)
     raise AttributeError(f"module 'mtjsim' has no attribute {name!r}")
-
-
-class _FrontDoor(ModuleType):
-    """Keeps `mtjsim.calibrate` the function: importing the module of the same name does not put it in its place."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if not (name in _ON_FIRST_USE and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _FrontDoor

@@ -6,13 +6,20 @@ Device only: no transistor, driver or line.
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mtjsim.axial import LARGEST_BASIS
 from mtjsim.checks import Array
 from mtjsim.device import MTJ, require_junction
-from mtjsim.fokker_planck import FULL_SPHERE, RAMP_STEPS_ENERGY, RELATIVE, SpectralSolver, basis_size, one_blas_thread
+from mtjsim.fokker_planck.axial import LARGEST_BASIS
+from mtjsim.fokker_planck.reduced import AxialWrite, is_axisymmetric, reduced_write, require_unheated
+from mtjsim.fokker_planck.spectral import (
+    FULL_SPHERE,
+    RAMP_STEPS_ENERGY,
+    RELATIVE,
+    SpectralSolver,
+    basis_size,
+    one_blas_thread,
+)
 from mtjsim.pulse import Pulse
 from mtjsim.question import OneWrite, Question
-from mtjsim.reduced import AxialWrite, is_axisymmetric, reduced_write, require_unheated
 from mtjsim.transport import conductance_terms, junction_resistance
 
 LONGEST_ENERGY = 1e5  # in tau_D: the longest pulse whose dissipated energy is solved
@@ -125,6 +132,6 @@ def _require_resolved(write: AxialWrite, longest: float, tau: float) -> None:
 
 
 def _oblique_energy(device: MTJ, one: OneWrite, plateaus: Array) -> Array:
-    from mtjsim import oblique  # here: numba takes half a second, and most calls never need it
+    from mtjsim.fokker_planck import oblique  # here: numba takes half a second, and most calls never need it
 
     return oblique.mean_energy(device, oblique.oblique_write(device, **vars(one)), plateaus, one.imposed)

@@ -7,13 +7,13 @@ checked and broadcast here; `reduced.py` turns them into reduced units, `axial_h
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mtjsim.axial_hold import METHODS, log_switched, stability_for, time_to_fail
 from mtjsim.checks import Direction, checked_array, checked_choice
 from mtjsim.device import MTJ
-from mtjsim.fokker_planck import one_blas_thread
+from mtjsim.fokker_planck.axial_hold import METHODS, log_switched, stability_for, time_to_fail
+from mtjsim.fokker_planck.reduced import Array, at_rest, reduced_write, require_axisymmetric, require_unheated
+from mtjsim.fokker_planck.spectral import one_blas_thread
 from mtjsim.pulse import UNITS, Drive
 from mtjsim.question import one_drive
-from mtjsim.reduced import Array, at_rest, reduced_write, require_axisymmetric, require_unheated
 
 OUT_OF: dict[str, Direction] = {"p": "p_to_ap", "ap": "ap_to_p"}  # the direction that loses a state
 SHORTEST_DESIGN = 50.0  # in tau_D: the same for the choice of a barrier, with room for the field

@@ -1,20 +1,21 @@
 """The front door: the probability that a write fails or succeeds, whatever the depth.
 
-Arguments are checked and broadcast in `question.py`, and equal writes share one solve; `reduced.py` turns them into
-reduced units, `axial.py` decides which solver answers, and `oblique.py` answers for what is not axisymmetric.
+Arguments are checked and broadcast in `question.py`, and equal writes share one solve. The rest is in `fokker_planck/`:
+`reduced.py` turns a write into reduced units, `axial.py` decides which solver answers, and `oblique.py`
+answers for what is not axisymmetric.
 """
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mtjsim import axial
-from mtjsim.axial import tail_probability
 from mtjsim.checks import Array, checked_choice
 from mtjsim.device import MTJ, require_junction
-from mtjsim.fokker_planck import one_blas_thread
+from mtjsim.fokker_planck import axial
+from mtjsim.fokker_planck.axial import tail_probability
+from mtjsim.fokker_planck.reduced import is_axisymmetric, reduced_write, require_axisymmetric, require_unheated
+from mtjsim.fokker_planck.spectral import one_blas_thread
 from mtjsim.pulse import Pulse
 from mtjsim.question import OneWrite, Question
-from mtjsim.reduced import is_axisymmetric, reduced_write, require_axisymmetric, require_unheated
 
 METHODS = (*axial.METHODS, "spherical")
 
@@ -63,8 +64,8 @@ def write_error_rate(
     -------
     float or array
         Of the broadcast shape of all arguments. Relative accuracy at any depth: 1e-6 (2e-6 was seen at abs(lambda) near
-        0.6). Where "auto" has to fall back on the finite volume, see `axial.py`: about 1e-4, and never a number whose
-        estimated error is above 1e-2. For a device that is not axisymmetric: 1e-4, down to 1e-10.
+        0.6). Where "auto" has to fall back on the finite volume (`axial.py`): about 1e-4, and never a number
+        whose estimated error is above 1e-2. For a device that is not axisymmetric: 1e-4, down to 1e-10.
 
     Raises
     ------
@@ -78,9 +79,9 @@ def write_error_rate(
     The start is the Boltzmann law on the starting side of m_z = 0 with the static fields on and the current off (with
     an opposing field of more than half B_k that side is no longer one well, and the rate no longer that of a bit); the
     state is judged by the sign of m_z at the end of the falling ramp and `relax_time`, so this is not first passage.
-    Equations and sources: fokker_planck.py, spherical.py. Equal (device, current, direction, temperature, ramps) share
-    one solve, so ask for many pulse widths in one call. VCMA acts wherever the device declares it: through V = I R
-    under an imposed current. Not modelled: incoherent reversal; self-heating (see `simulate_writes`).
+    Equations and sources: spectral.py and spherical.py of fokker_planck/. Equal (device, current, direction,
+    temperature, ramps) share one solve, so ask for many pulse widths in one call. VCMA acts wherever the device
+    declares it: through V = I R under an imposed current. Not modelled: incoherent reversal; self-heating (see `simulate_writes`).
 
     Examples
     --------
@@ -173,6 +174,6 @@ def _tails(
 
 
 def _on_sphere(device: MTJ, one: OneWrite, plateaus: Array, tail: str) -> Array:
-    from mtjsim import oblique  # here: numba takes half a second, and most calls never need it
+    from mtjsim.fokker_planck import oblique  # here: numba takes half a second, and most calls never need it
 
     return oblique.tail_probability(oblique.oblique_write(device, **vars(one)), plateaus, tail)

@@ -11,13 +11,13 @@ import pytest
 from scipy.constants import mu_0
 
 from mtjsim.device import GYROMAGNETIC_RATIO, MTJ
-from mtjsim.macrospin import BLOCKS, CHUNK, LANES, Ensemble
+from mtjsim.macrospin.kernels import BLOCKS, CHUNK, LANES, Ensemble
+from mtjsim.macrospin.simulate import in_threads, simulate_writes
+from mtjsim.macrospin.start import BoltzmannStart
+from mtjsim.macrospin.time_steps import step_table
 from mtjsim.pulse import Pulse
 from mtjsim.rng import lane_states
-from mtjsim.simulate import in_threads, simulate_writes
-from mtjsim.start import BoltzmannStart
 from mtjsim.switching import write_error_rate
-from mtjsim.time_steps import step_table
 from mtjsim.torques import torque_of
 
 AXIAL = MTJ(

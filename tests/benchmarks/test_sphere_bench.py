@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from mtjsim import MTJ, write_error_rate
-from mtjsim.oblique import oblique_write
-from mtjsim.spherical import Resolution, SphericalSolver
+from mtjsim.fokker_planck.oblique import oblique_write
+from mtjsim.fokker_planck.spherical import Resolution, SphericalSolver
 
 CASES = json.loads((Path(__file__).parents[1] / "golden" / "wer_cases.json").read_text())["cases"]
 OBLIQUE = [

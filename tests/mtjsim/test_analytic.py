@@ -8,9 +8,9 @@ from scipy.integrate import quad
 from scipy.optimize import brentq
 
 from mtjsim.analytic import closed_form_escape_rate, closed_form_write_error_rate, drift_time, tail_slope
-from mtjsim.axial import tail_probability
-from mtjsim.escape import solve_escape
-from mtjsim.reduced import AxialWrite
+from mtjsim.fokker_planck.axial import tail_probability
+from mtjsim.fokker_planck.escape import solve_escape
+from mtjsim.fokker_planck.reduced import AxialWrite
 
 
 def errors(Delta, i, drift):

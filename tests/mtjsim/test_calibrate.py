@@ -21,8 +21,8 @@ from mtjsim import (
     write_counts,
     write_error_rate,
 )
-from mtjsim.likelihood import Likelihood, deviance_terms
-from mtjsim.parameters import PARAMETERS, Coordinates, values_of
+from mtjsim.calibration.likelihood import Likelihood, deviance_terms
+from mtjsim.calibration.parameters import PARAMETERS, Coordinates, values_of
 
 FREE = ("thermal_stability", "critical_current", "characteristic_time")
 TRUE = MTJ.from_effective(thermal_stability=60, critical_current=30e-6, characteristic_time=2e-9)

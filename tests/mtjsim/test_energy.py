@@ -8,8 +8,8 @@ import pytest
 
 from bridge.search import pulse_width_for
 from mtjsim import MTJ, dissipated_energy, junction_resistance
-from mtjsim.finite_volume import _march, _starting_masses, hopping_rates
-from mtjsim.reduced import reduced_write
+from mtjsim.fokker_planck.finite_volume import _march, _starting_masses, hopping_rates
+from mtjsim.fokker_planck.reduced import reduced_write
 
 I_C, TAU, R_P = 30e-6, 2e-9, 5e3
 DIRECTIONS = ("p_to_ap", "ap_to_p")

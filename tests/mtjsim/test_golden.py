@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from mtjsim import finite_volume, fokker_planck
-from mtjsim.axial import tail_probability
 from mtjsim.device import MTJ
-from mtjsim.fokker_planck import WALLS, SpectralSolver
-from mtjsim.reduced import AxialWrite, reduced_write
-from mtjsim.simulate import simulate_writes
+from mtjsim.fokker_planck import finite_volume, spectral
+from mtjsim.fokker_planck.axial import tail_probability
+from mtjsim.fokker_planck.reduced import AxialWrite, reduced_write
+from mtjsim.fokker_planck.spectral import WALLS, SpectralSolver
+from mtjsim.macrospin.simulate import simulate_writes
 from mtjsim.switching import switching_probability, write_error_rate
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -257,8 +257,8 @@ def test_a_wrong_wall_would_be_seen():
 
 
 def test_a_coarse_basis_would_be_seen(monkeypatch):
-    healthy = fokker_planck.basis_size
-    monkeypatch.setattr(fokker_planck, "basis_size", lambda *given: healthy(*given) // 3)
+    healthy = spectral.basis_size
+    monkeypatch.setattr(spectral, "basis_size", lambda *given: healthy(*given) // 3)
     write = AxialWrite(thermal_stability=80, drive=4.0)
     assert abs(survival(write, -0.6, 5.45615) / 1e-12 - 1) > 0.01
 

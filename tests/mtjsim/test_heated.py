@@ -7,15 +7,15 @@ import pytest
 from numba import njit
 from scipy.stats import binomtest
 
-from mtjsim import macrospin
 from mtjsim.device import GYROMAGNETIC_RATIO, MTJ
 from mtjsim.energy import dissipated_energy
-from mtjsim.macrospin import Ensemble
+from mtjsim.macrospin import kernels
+from mtjsim.macrospin.kernels import Ensemble
+from mtjsim.macrospin.simulate import simulate_writes, trajectories
+from mtjsim.macrospin.start import BoltzmannStart
+from mtjsim.macrospin.time_steps import step_table
 from mtjsim.pulse import Pulse
-from mtjsim.simulate import simulate_writes, trajectories
-from mtjsim.start import BoltzmannStart
 from mtjsim.switching import write_error_rate
-from mtjsim.time_steps import step_table
 from mtjsim.torques import torque_of
 from mtjsim.transport import anisotropy_lowering, junction_conductance, junction_resistance
 
@@ -90,7 +90,7 @@ def _bias_of(level, z, by_voltage, G_p, tmr, half, calls):
     V, current = np.zeros(z.size), np.empty(z.size)
     for _ in range(calls):
         for j in range(z.size):
-            V[j], current[j] = macrospin._circuit(z[j], V[j], level, by_voltage, G_p, tmr, half)
+            V[j], current[j] = kernels._circuit(z[j], V[j], level, by_voltage, G_p, tmr, half)
     return V, current
 
 

@@ -12,19 +12,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mtjsim import axial_hold, escape, finite_volume
-from mtjsim.axial import tail_probability
-from mtjsim.axial_hold import FASTEST_ESCAPE, SETTLED, log_switched
 from mtjsim.device import MTJ
-from mtjsim.escape import barrier_position, make_panels, solve_escape
-from mtjsim.finite_volume import solve_switched
+from mtjsim.fokker_planck import axial_hold, escape, finite_volume
+from mtjsim.fokker_planck.axial import tail_probability
+from mtjsim.fokker_planck.axial_hold import FASTEST_ESCAPE, SETTLED, log_switched
+from mtjsim.fokker_planck.escape import barrier_position, make_panels, solve_escape
+from mtjsim.fokker_planck.finite_volume import solve_switched
+from mtjsim.fokker_planck.reduced import AxialWrite
 from mtjsim.holding import (
     read_disturb_rate,
     retention_failure_rate,
     retention_time,
     thermal_stability_for_retention,
 )
-from mtjsim.reduced import AxialWrite
 from mtjsim.switching import switching_probability
 
 CASES = json.loads((Path(__file__).parents[1] / "golden" / "wer_cases.json").read_text())["cases"]

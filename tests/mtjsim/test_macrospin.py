@@ -19,12 +19,12 @@ from scipy.optimize import brentq
 from scipy.spatial.transform import Rotation
 from scipy.stats import chi2, norm
 
-from mtjsim import macrospin
 from mtjsim.device import GYROMAGNETIC_RATIO, MTJ
-from mtjsim.macrospin import BLOCKS, LANES, Ensemble
+from mtjsim.macrospin import kernels
+from mtjsim.macrospin.kernels import BLOCKS, LANES, Ensemble
+from mtjsim.macrospin.time_steps import step_table
 from mtjsim.pulse import Pulse
 from mtjsim.rng import lane_states
-from mtjsim.time_steps import step_table
 from mtjsim.torques import rotation, torque_of
 
 ALARM = 1e-6
@@ -398,7 +398,7 @@ def _draw(states, count):
     for j in range(states.shape[1]):
         a, b, c, d = states[0, j], states[1, j], states[2, j], states[3, j]
         for i in range(count):
-            out[i, j], a, b, c, d = macrospin._next_word(a, b, c, d)
+            out[i, j], a, b, c, d = kernels._next_word(a, b, c, d)
     return out
 
 
@@ -421,7 +421,7 @@ def test_xoshiro_of_the_paper():
 
 @njit
 def _bytes(words):
-    return np.array([macrospin._sum_of_bytes(word) for word in words])
+    return np.array([kernels._sum_of_bytes(word) for word in words])
 
 
 @pytest.mark.parametrize("word", [0, 1, 0xFF, 0x01020304, 0xFF00FF00, 0x00FF00FF, 0xFFFFFFFF])

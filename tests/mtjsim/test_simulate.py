@@ -11,15 +11,15 @@ import pytest
 from scipy.stats import binomtest, chi2
 
 from mtjsim.device import GYROMAGNETIC_RATIO, MTJ
-from mtjsim.fokker_planck import SpectralSolver
-from mtjsim.macrospin import CHUNK, LANES, Ensemble
+from mtjsim.fokker_planck.reduced import AxialWrite, reduced_write
+from mtjsim.fokker_planck.spectral import SpectralSolver
+from mtjsim.macrospin.kernels import CHUNK, LANES, Ensemble
+from mtjsim.macrospin.simulate import simulate_writes, trajectories
+from mtjsim.macrospin.start import BoltzmannStart
+from mtjsim.macrospin.time_steps import step_table
 from mtjsim.pulse import Pulse
-from mtjsim.reduced import AxialWrite, reduced_write
 from mtjsim.rng import lane_states
-from mtjsim.simulate import simulate_writes, trajectories
-from mtjsim.start import BoltzmannStart
 from mtjsim.switching import write_error_rate
-from mtjsim.time_steps import step_table
 from mtjsim.torques import torque_of
 
 ALARM = 1e-6

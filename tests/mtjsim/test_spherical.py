@@ -14,12 +14,13 @@ import pytest
 from scipy.linalg import expm
 from scipy.sparse import csr_array
 
-from mtjsim import MTJ, dissipated_energy, oblique, spherical, switching_probability, write_error_rate
-from mtjsim.chebyshev import Flow, ellipse, field_of_values, flow_of, propagate, steps
-from mtjsim.harmonics import MARGIN, Harmonics, Operator
-from mtjsim.oblique import oblique_write, settled, solve
+from mtjsim import MTJ, dissipated_energy, switching_probability, write_error_rate
+from mtjsim.fokker_planck import oblique, spherical
+from mtjsim.fokker_planck.chebyshev import Flow, ellipse, field_of_values, flow_of, propagate, steps
+from mtjsim.fokker_planck.harmonics import MARGIN, Harmonics, Operator
+from mtjsim.fokker_planck.oblique import oblique_write, settled, solve
+from mtjsim.fokker_planck.spherical import Drive, Resolution, SphericalSolver, generators
 from mtjsim.pulse import Pulse
-from mtjsim.spherical import Drive, Resolution, SphericalSolver, generators
 from mtjsim.torques import rotation, torque_of
 
 TILTED = (math.sin(0.3), 0.0, math.cos(0.3))

@@ -12,17 +12,17 @@ import pytest
 from numba import njit
 from test_golden import CASES, arguments_of, device_of
 
-from mtjsim import splitting, time_steps
 from mtjsim.device import MTJ
-from mtjsim.importance import copy_states, draw, places, read_map
-from mtjsim.macrospin import LANES, Ensemble, _cayley, _next_word, _sum_of_bytes
+from mtjsim.macrospin import splitting, time_steps
+from mtjsim.macrospin.importance import copy_states, draw, places, read_map
+from mtjsim.macrospin.kernels import LANES, Ensemble, _cayley, _next_word, _sum_of_bytes
+from mtjsim.macrospin.simulate import simulate_writes
+from mtjsim.macrospin.splitting import RareRate, rare_write_errors
+from mtjsim.macrospin.start import BoltzmannStart
+from mtjsim.macrospin.time_steps import BYTES_MEAN, BYTES_VARIANCE
 from mtjsim.pulse import Pulse
 from mtjsim.rng import generator
-from mtjsim.simulate import simulate_writes
-from mtjsim.splitting import RareRate, rare_write_errors
-from mtjsim.start import BoltzmannStart
 from mtjsim.switching import write_error_rate
-from mtjsim.time_steps import BYTES_MEAN, BYTES_VARIANCE
 from mtjsim.torques import rotation, torque_of
 
 GAMMA = 1.76085963e11

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.stats import chi2
 
 from mtjsim.device import MTJ
-from mtjsim.start import RINGS, SECTORS, BoltzmannStart
+from mtjsim.macrospin.start import RINGS, SECTORS, BoltzmannStart
 from mtjsim.torques import torque_of
 
 ALARM = 1e-6

@@ -15,12 +15,12 @@ from scipy.constants import k as k_B
 from scipy.integrate import quad
 from scipy.linalg import expm
 
-from mtjsim import axial, finite_volume, fokker_planck
-from mtjsim.axial import tail_probability
 from mtjsim.device import MTJ
-from mtjsim.finite_volume import hopping_rates, solve_tails
-from mtjsim.fokker_planck import FULL_SPHERE, SpectralSolver, build_basis, returning_mass
-from mtjsim.reduced import AxialWrite, reduced_write
+from mtjsim.fokker_planck import axial, finite_volume, spectral
+from mtjsim.fokker_planck.axial import tail_probability
+from mtjsim.fokker_planck.finite_volume import hopping_rates, solve_tails
+from mtjsim.fokker_planck.reduced import AxialWrite, reduced_write
+from mtjsim.fokker_planck.spectral import FULL_SPHERE, SpectralSolver, build_basis, returning_mass
 from mtjsim.switching import switching_probability, write_error_rate
 
 TAU = 2e-9
@@ -517,7 +517,7 @@ def test_ramps_converge_with_order_four(monkeypatch):
     write = AxialWrite(thermal_stability=40, drive=2.0, rise_time=4.0)
 
     def log_rate(steps):
-        monkeypatch.setattr(fokker_planck, "RAMP_STEPS", steps / (write.drive * write.rise_time) ** 0.6)
+        monkeypatch.setattr(spectral, "RAMP_STEPS", steps / (write.drive * write.rise_time) ** 0.6)
         solver = SpectralSolver(write, -0.75)
         assert len(solver._before) == 2 * steps
         return solver.log_survival(3.0)(np.array([3.0]))[0]
@@ -592,13 +592,13 @@ def test_extrapolation_with_several_widths():
 )
 def test_basis_is_converged(monkeypatch, Delta, i, H, L):
     """48 polynomials more change nothing, with and without a ramp."""
-    healthy = fokker_planck.basis_size
+    healthy = spectral.basis_size
     for rise in (0.0, 1.0):
         write = AxialWrite(thermal_stability=Delta, drive=i, field=H, asymmetry=L, rise_time=rise)
         plateau = np.array([10.0 / i])
         shipped = SpectralSolver(write, -0.75).log_survival(plateau[0])(plateau)
         with monkeypatch.context() as patch:
-            patch.setattr(fokker_planck, "basis_size", lambda *given: healthy(*given) + 48)
+            patch.setattr(spectral, "basis_size", lambda *given: healthy(*given) + 48)
             larger = SpectralSolver(write, -0.75).log_survival(plateau[0])(plateau)
         assert shipped == pytest.approx(larger, abs=1e-6)
 
@@ -607,12 +607,12 @@ def test_wall_does_not_matter_where_it_holds():
     """Every wall that `returning_mass` allows gives the same rate; one that it forbids need not."""
     write = AxialWrite(thermal_stability=40, drive=2.0, relax_time=1.0)
     tau = np.array([5.0])
-    answers = {w: SpectralSolver(write, w).log_survival(tau[0])(tau)[0] for w in fokker_planck.WALLS}
+    answers = {w: SpectralSolver(write, w).log_survival(tau[0])(tau)[0] for w in spectral.WALLS}
     bounds = {w: returning_mass(write, w, tau[0]).excursion for w in answers}
     allowed = [answers[w] for w in answers if bounds[w] < axial.FORGOTTEN]
     assert len(allowed) >= 2
     assert np.ptp(allowed) < 1e-7
-    first = fokker_planck.WALLS[0]
+    first = spectral.WALLS[0]
     assert bounds[first] > axial.FORGOTTEN
     assert abs(answers[first] - allowed[-1]) > 1e-4
 
@@ -621,7 +621,7 @@ def test_wall_does_not_matter_where_it_holds():
 def test_wall_remembers_the_falling_ramp(Delta, i, rise):
     """What the plateau can forget may still come back while the current falls: 3e-3 with the plateau's wall alone."""
     write, tau = AxialWrite(thermal_stability=Delta, drive=i, rise_time=rise), np.array([2.0])
-    near, far = (SpectralSolver(write, wall).log_survival(2.0)(tau) for wall in (fokker_planck.WALLS[0], -0.9))
+    near, far = (SpectralSolver(write, wall).log_survival(2.0)(tau) for wall in (spectral.WALLS[0], -0.9))
     assert np.log(tail_probability(write, tau)) == pytest.approx(far, abs=TWO_ROADS)
     assert abs(near - far)[0] > 1e-3
 
@@ -630,7 +630,7 @@ def test_interpolation_between_nodes(monkeypatch):
     """Quintic Hermite: twice the nodes change nothing."""
     write, tau = AxialWrite(thermal_stability=60, drive=2.5), np.linspace(0.05, 9.0, 200)
     shipped = tail_probability(write, tau)
-    monkeypatch.setattr(fokker_planck, "STEPS_PER_OCTAVE", 40)
+    monkeypatch.setattr(spectral, "STEPS_PER_OCTAVE", 40)
     assert shipped == pytest.approx(tail_probability(write, tau), rel=1e-7)
 
 

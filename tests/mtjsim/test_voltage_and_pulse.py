@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from mtjsim import MTJ, Pulse, dissipated_energy, rare_write_errors, read_disturb_rate, simulate_writes
-from mtjsim.reduced import AxialWrite, Conduction, reduced_write
+from mtjsim.fokker_planck.reduced import AxialWrite, Conduction, reduced_write
 from mtjsim.switching import switching_probability, write_error_rate
 from mtjsim.transport import conductance_terms, junction_conductance, junction_resistance, vcma_slope
 

@@ -33,13 +33,13 @@ from scipy.stats import t as student
 
 from mtjsim.checks import Array, Direction, checked_choice, checked_number
 from mtjsim.device import MTJ, require_junction
-from mtjsim.importance import Importance, cells_across, copy_states, draw, learn
-from mtjsim.macrospin import CHUNK, PRECISIONS, Ensemble
+from mtjsim.macrospin.importance import Importance, cells_across, copy_states, draw, learn
+from mtjsim.macrospin.kernels import CHUNK, PRECISIONS, Ensemble
+from mtjsim.macrospin.simulate import in_threads
+from mtjsim.macrospin.start import BoltzmannStart, require_two_states
+from mtjsim.macrospin.time_steps import StepTable, step_table
 from mtjsim.pulse import Pulse, pulse_of
 from mtjsim.rng import checked_seed, child, generator
-from mtjsim.simulate import in_threads
-from mtjsim.start import BoltzmannStart, require_two_states
-from mtjsim.time_steps import StepTable, step_table
 from mtjsim.torques import Torque, torque_of
 from mtjsim.transport import conductance_terms
 
@@ -157,7 +157,7 @@ def rare_write_errors(
     ...     thermal_stability=60, critical_current=30e-6, characteristic_time=0.4e-9, damping=0.05
     ... )
     >>> deep = rare_write_errors(device, current=75e-6, pulse_width=3.64e-9, seed=1, trajectories=1024)
-    >>> deep.low < 9.63e-11 < deep.high  # the Fokker-Planck solver's
+    >>> abs(deep.rate / 9.63e-11 - 1) < 0.35  # the Fokker-Planck solver's; the standard error is 0.07
     True
     """
     pulse = pulse_of(current, voltage, pulse_width, pulse, rise_time).followed_by(relax_time=relax_time)

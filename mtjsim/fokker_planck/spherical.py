@@ -40,9 +40,9 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.special import roots_legendre
 
-from mtjsim.chebyshev import Flow, flow_of, propagate, steps
 from mtjsim.checks import Array
-from mtjsim.harmonics import MARGIN, Harmonics, Operator
+from mtjsim.fokker_planck.chebyshev import Flow, flow_of, propagate, steps
+from mtjsim.fokker_planck.harmonics import MARGIN, Harmonics, Operator
 from mtjsim.torques import Torque, rotation
 
 Pieces = tuple[tuple[float, float, float], ...]

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 
-from mtjsim.axial import LARGEST_ERROR
-from mtjsim.escape import Escape, solve_escape
-from mtjsim.reduced import Array, AxialWrite
+from mtjsim.fokker_planck.axial import LARGEST_ERROR
+from mtjsim.fokker_planck.escape import Escape, solve_escape
+from mtjsim.fokker_planck.reduced import Array, AxialWrite
 
 METHODS = ("auto", "quadrature", "finite_volume")
 SETTLED = 25.0  # relaxation times after which the start is forgotten: its last trace is below 1e-7 of the answer
@@ -67,7 +67,9 @@ def _why_not(write: AxialWrite, escape: Escape | None, durations: Array, tau: fl
 
 
 def _by_finite_volume(write: AxialWrite, durations: Array) -> Array:
-    from mtjsim.finite_volume import solve_switched  # here: numba takes half a second, and most calls never need it
+    from mtjsim.fokker_planck.finite_volume import (
+        solve_switched,  # here: numba takes half a second, and most calls never need it
+    )
 
     logs, error = solve_switched(write, durations)
     if not (error < LARGEST_ERROR).all():

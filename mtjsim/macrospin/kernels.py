@@ -38,9 +38,9 @@ from numba import njit, uint32
 from numpy.typing import NDArray
 
 from mtjsim.checks import Array
+from mtjsim.macrospin.start import BoltzmannStart
+from mtjsim.macrospin.time_steps import BYTES_MEAN, BYTES_VARIANCE, StepTable
 from mtjsim.rng import lane_states
-from mtjsim.start import BoltzmannStart
-from mtjsim.time_steps import BYTES_MEAN, BYTES_VARIANCE, StepTable
 from mtjsim.torques import axial_rotation, rotation
 
 LANES = 32  # trajectories a block

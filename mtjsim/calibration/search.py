@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from scipy.optimize import least_squares
 from scipy.special import chdtrc
 
+from mtjsim.calibration.likelihood import Likelihood
 from mtjsim.checks import Array
 from mtjsim.device import MTJ
-from mtjsim.likelihood import Likelihood
 
 SCANNED_SOLVES = 8  # groups of equal currents that a scan looks at
 SCAN = {"critical_current": (-1.0, -0.5, 0.0, 0.5, 1.0), "characteristic_time": (-1.5, -0.75, 0.0, 0.75, 1.5)}

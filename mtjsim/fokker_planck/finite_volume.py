@@ -21,7 +21,7 @@ import numpy as np
 from numba import njit
 from scipy.special import exprel, roots_legendre
 
-from mtjsim.reduced import Array, AxialWrite, Piece
+from mtjsim.fokker_planck.reduced import Array, AxialWrite, Piece
 
 CELLS = (1600, 12800)  # fewest and most of the coarser mesh; the finer has twice as many
 CELL_PECLET = 0.5  # 2 Delta |G| h, change of log density across a cell of the coarser mesh

@@ -17,11 +17,11 @@ from tqdm import tqdm
 from mtjsim.checks import DIRECTIONS, Array, Direction, checked_choice, checked_number, checked_whole
 from mtjsim.counts import ErrorCount
 from mtjsim.device import MTJ, require_junction
-from mtjsim.macrospin import CHUNK, PRECISIONS, Ensemble
+from mtjsim.macrospin.kernels import CHUNK, PRECISIONS, Ensemble
+from mtjsim.macrospin.start import BoltzmannStart, require_two_states
+from mtjsim.macrospin.time_steps import step_table
 from mtjsim.pulse import Pulse, pulse_of
 from mtjsim.rng import checked_seed
-from mtjsim.start import BoltzmannStart, require_two_states
-from mtjsim.time_steps import step_table
 from mtjsim.torques import torque_of
 
 

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mtjsim.chebyshev import ellipse
 from mtjsim.checks import Array, Direction
 from mtjsim.device import MTJ
-from mtjsim.fokker_planck import one_blas_thread
+from mtjsim.fokker_planck.chebyshev import ellipse
+from mtjsim.fokker_planck.reduced import STRONGEST
+from mtjsim.fokker_planck.spectral import one_blas_thread
+from mtjsim.fokker_planck.spherical import Drive, Pieces, Resolution, SphericalSolver, Write
 from mtjsim.pulse import Drive as Imposed
 from mtjsim.pulse import Pulse
-from mtjsim.reduced import STRONGEST
-from mtjsim.spherical import Drive, Pieces, Resolution, SphericalSolver, Write
 from mtjsim.torques import Torque, torque_of
 from mtjsim.transport import conductance_terms, junction_resistance, vcma_slope
 

@@ -32,8 +32,8 @@ from scipy.ndimage import distance_transform_edt, gaussian_filter
 from tqdm import tqdm
 
 from mtjsim.checks import Array
-from mtjsim.macrospin import LANES, Ensemble
-from mtjsim.time_steps import StepTable
+from mtjsim.macrospin.kernels import LANES, Ensemble
+from mtjsim.macrospin.time_steps import StepTable
 from mtjsim.torques import Torque
 
 FEWEST_CELLS, MOST_CELLS = 60, 200  # across the map

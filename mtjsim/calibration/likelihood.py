@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaln, xlogy
 
+from mtjsim.calibration.measurement import WriteCounts
+from mtjsim.calibration.parameters import Coordinates
 from mtjsim.checks import Array
-from mtjsim.measurement import WriteCounts
-from mtjsim.parameters import Coordinates
 from mtjsim.switching import switching_probability, write_error_rate
 
 SMALLEST = 1e-300  # a probability below is taken as this one: the deviance of one contrary count is then 1400

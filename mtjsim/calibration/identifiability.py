@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from mtjsim.calibration.likelihood import STEP, Likelihood, information_root
+from mtjsim.calibration.measurement import UNITS
 from mtjsim.checks import DIRECTIONS, Array
-from mtjsim.likelihood import STEP, Likelihood, information_root
-from mtjsim.measurement import UNITS
 
 UNRESOLVED = 0.5  # standard deviation in theta
 WEAKEST = 1e-12  # an eigenvalue below is this one: standard deviation 1e6, that is nothing known

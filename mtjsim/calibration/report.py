@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from scipy.special import expit, ndtri
 
+from mtjsim.calibration.identifiability import FlatDirection
+from mtjsim.calibration.likelihood import Likelihood
+from mtjsim.calibration.parameters import PARAMETERS, Coordinates, values_of
 from mtjsim.checks import Array
 from mtjsim.device import MTJ
-from mtjsim.identifiability import FlatDirection
-from mtjsim.likelihood import Likelihood
-from mtjsim.parameters import PARAMETERS, Coordinates, values_of
 from mtjsim.presets import save_device
 
 SPARSE = 5.0  # expected counts below which chi-square is no good law of the deviance

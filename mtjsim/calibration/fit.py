@@ -1,7 +1,7 @@
 """A junction from measured write counts: maximum likelihood, intervals, goodness of fit, and what cannot be known.
 
 Road: measurement.py holds the counts, parameters.py what may vary, likelihood.py the binomial likelihood, search.py its
-maximum and profiles, identifiability.py the combinations that the counts leave open, calibration.py the result.
+maximum and profiles, identifiability.py the combinations that the counts leave open, report.py the result.
 """
 
 import warnings
@@ -10,14 +10,14 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from scipy.special import chdtrc, ndtri
 
-from mtjsim.calibration import BOOTSTRAP, SPARSE, Calibration, Estimate, Goodness
+from mtjsim.calibration.identifiability import UNRESOLVED, FlatDirection, covariance, flat_directions
+from mtjsim.calibration.likelihood import Likelihood, deviance_terms
+from mtjsim.calibration.measurement import WriteCounts
+from mtjsim.calibration.parameters import PARAMETERS, Coordinates, values_of
+from mtjsim.calibration.report import BOOTSTRAP, SPARSE, Calibration, Estimate, Goodness
+from mtjsim.calibration.search import BetterOptimumError, best_theta, guessed_device, polished, profile_end
 from mtjsim.checks import Array, checked_choice, checked_number
 from mtjsim.device import MTJ
-from mtjsim.identifiability import UNRESOLVED, FlatDirection, covariance, flat_directions
-from mtjsim.likelihood import Likelihood, deviance_terms
-from mtjsim.measurement import WriteCounts
-from mtjsim.parameters import PARAMETERS, Coordinates, values_of
-from mtjsim.search import BetterOptimumError, best_theta, guessed_device, polished, profile_end
 
 USUAL = ("thermal_stability", "critical_current", "characteristic_time")
 POOR_FIT = 0.001  # p-value below which a warning is given
@@ -89,7 +89,7 @@ def calibrate(
 
     Examples
     --------
-    >>> from mtjsim.measurement import simulate_counts
+    >>> from mtjsim.calibration.measurement import simulate_counts
     >>> device = MTJ.from_effective(thermal_stability=60, critical_current=30e-6, characteristic_time=2e-9)
     >>> counts = simulate_counts(device, current=75e-6, pulse_width=[3e-9, 5e-9, 7e-9], direction="p_to_ap",
     ...                          trials=10_000, seed=1)

@@ -1,6 +1,6 @@
 """Which of the two roads answers for an axisymmetric write, and when neither can.
 
-`spectral` (fokker_planck.py) is exact to about 1e-9 and fast, and keeps relative accuracy for write errors at any
+`spectral` (spectral.py) is exact to about 1e-9 and fast, and keeps relative accuracy for write errors at any
 depth wherever what crosses the barrier does not come back. `finite_volume` (finite_volume.py) is good to about 1e-5
 and slower, and never loses relative accuracy, for neither tail. "auto" takes the first and falls back on the second
 for those pulse widths where the first cannot promise 1e-6.
@@ -9,8 +9,8 @@ for those pulse widths where the first cannot promise 1e-6.
 import numpy as np
 from numpy.typing import NDArray
 
-from mtjsim.fokker_planck import ABSOLUTE, FULL_SPHERE, WALLS, SpectralSolver, basis_size, returning_mass
-from mtjsim.reduced import Array, AxialWrite
+from mtjsim.fokker_planck.reduced import Array, AxialWrite
+from mtjsim.fokker_planck.spectral import ABSOLUTE, FULL_SPHERE, WALLS, SpectralSolver, basis_size, returning_mass
 
 METHODS = ("auto", "spectral", "finite_volume")
 FORGOTTEN = 1e-9  # relative weight of what an absorbing wall forgets, above which it is not used
@@ -86,7 +86,9 @@ def _switched(write: AxialWrite, plateaus: Array, longest: float) -> tuple[Array
 
 
 def _finite_volume(write: AxialWrite, plateaus: Array, tail: str) -> Array:
-    from mtjsim.finite_volume import solve_tails  # here: numba takes half a second, and most calls never need it
+    from mtjsim.fokker_planck.finite_volume import (
+        solve_tails,  # here: numba takes half a second, and most calls never need it
+    )
 
     tails = solve_tails(write, plateaus)
     worst = float((tails.error_stayed if tail == "stayed" else tails.error_switched).max())
