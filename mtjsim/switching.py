@@ -81,7 +81,8 @@ def write_error_rate(
     state is judged by the sign of m_z at the end of the falling ramp and `relax_time`, so this is not first passage.
     Equations and sources: spectral.py and spherical.py of fokker_planck/. Equal (device, current, direction,
     temperature, ramps) share one solve, so ask for many pulse widths in one call. VCMA acts wherever the device
-    declares it: through V = I R under an imposed current. Not modelled: incoherent reversal; self-heating (see `simulate_writes`).
+    declares it: through V = I R under an imposed current. Not modelled: incoherent reversal; self-heating (see
+    `simulate_writes`).
 
     Examples
     --------
