@@ -4,15 +4,17 @@ One NumPy `SeedSequence` child per role, then one per chunk of fixed size; nobod
 is ever another seed plus a worker's number.
 """
 
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mtjsim.checks import checked_whole
 
-Role = Literal["start", "thermal", "splitting", "data", "bootstrap"]
-ROLES: tuple[Role, ...] = ("start", "thermal", "splitting", "data", "bootstrap")  # append only: the order is the law
+Role = Literal[
+    "start", "thermal", "splitting", "data", "bootstrap", "d2d", "defects", "write_errors", "read_errors", "retention"
+]
+ROLES: tuple[Role, ...] = get_args(Role)  # append only: the order is the law
 
 
 def checked_seed(seed: int) -> int:
