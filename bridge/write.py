@@ -5,25 +5,36 @@ Bit 1 is AP (high resistance), bit 0 is P. Writing a 1 drives P->AP, writing a 0
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
 
-from mtjsim.checks import Direction, checked_number, checked_ramps
+import numpy as np
+from scipy.special import roots_legendre
+
+from mtjsim.checks import Array, Direction, checked_array, checked_number, checked_ramps
 from mtjsim.device import MTJ
 from mtjsim.energy import dissipated_energy
+from mtjsim.pulse import UNITS, Drive
 from mtjsim.switching import write_error_rate
+from mtjsim.transport import conductance_terms, junction_resistance
 
 DIRECTION_OF_BIT: dict[int, Direction] = {0: "ap_to_p", 1: "p_to_ap"}
+M_Z_OF_BIT = {0: 1.0, 1: -1.0}
+PARTS = ("junction", "transistor", "driver")  # where the joules of a write go
 
 
 @dataclass(frozen=True, kw_only=True)
 class WriteSetting:
-    """What the write driver is told: an amplitude for each bit value and one pulse.
+    """What the write driver is told: an amplitude for each bit value, two currents or two voltages, and one pulse.
 
     Parameters
     ----------
     current_0, current_1 : float
-        Amplitude that writes a 0 (AP->P) and a 1 (P->AP) [A], >= 0.
+        Amplitude that writes a 0 (AP->P) and a 1 (P->AP) [A], >= 0; None in a setting of voltages.
+    voltage_0, voltage_1 : float
+        In their place [V]: across the junction (the channel, of three terminals), or, of a `Cell`, the supply of its
+        driver.
     pulse_width : float
         Full width at half maximum [s], > 0.
     rise_time : float
@@ -34,26 +45,57 @@ class WriteSetting:
     Raises
     ------
     ValueError
-        If a value is not finite or out of its range.
+        If a value is not finite or out of its range, or the amplitudes are not exactly one pair.
     """
 
-    current_0: float
-    current_1: float
+    # `| Any` in place of `| None`: who knows the drive need not prove to the type checker that its pair is there
+    current_0: float | Any = None
+    current_1: float | Any = None
     pulse_width: float
     rise_time: float = 0.0
     relax_time: float = 0.0
+    voltage_0: float | Any = None
+    voltage_1: float | Any = None
 
     def __post_init__(self) -> None:
-        units = {"current_0": "A", "current_1": "A", "pulse_width": "s", "rise_time": "s", "relax_time": "s"}
+        amplitudes = ("current_0", "current_1", "voltage_0", "voltage_1")
+        given = tuple(name for name in amplitudes if getattr(self, name) is not None)
+        if given not in (amplitudes[:2], amplitudes[2:]):
+            raise ValueError(
+                "give exactly one pair of amplitudes, current_0 and current_1 [A] or voltage_0 and voltage_1 [V]; got "
+                f"{' and '.join(given) or 'none'}."
+            )
+        units = {name: UNITS[name[:-2]] for name in given} | dict.fromkeys(
+            ("pulse_width", "rise_time", "relax_time"), "s"
+        )
         for name, unit in units.items():
             value = checked_number(name, getattr(self, name), unit, zero_allowed=name != "pulse_width")
             object.__setattr__(self, name, value)
         checked_ramps(self.rise_time, self.pulse_width)
 
+    @classmethod
+    def of_drive(cls, drive: Drive, amplitudes: tuple[float, float], **pulse: float) -> Self:
+        """Return the setting with amplitudes (for 0, for 1) of a "current" [A] or a "voltage" [V]."""
+        return cls(**{f"{drive}_0": amplitudes[0], f"{drive}_1": amplitudes[1]}, **pulse)
+
+    @property
+    def drive(self) -> Drive:
+        """What the amplitudes are, "current" or "voltage"."""
+        return "current" if self.voltage_0 is None else "voltage"
+
+    @property
+    def amplitudes(self) -> tuple[float, float]:
+        """Of a 0 and of a 1 [A] or [V]."""
+        return getattr(self, f"{self.drive}_0"), getattr(self, f"{self.drive}_1")
+
     @property
     def latency(self) -> float:
         """From the start of the rising ramp until the bit can be relied on: width + one ramp + relaxation [s]."""
         return self.pulse_width + self.rise_time + self.relax_time
+
+    def as_dict(self) -> dict[str, float]:
+        """Return the numbers of the setting, without the pair that is not its own."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,12 +110,21 @@ class OperatingPoint:
         Mean Joule energy in the junction of such a write [J]; device only, without transistor, driver and lines.
     latency : float
         [s], see `WriteSetting.latency`.
-    setting : WriteSetting
-        The currents and the pulse.
+    setting : WriteSetting or None
+        The amplitudes and the pulse; None where the rates were given (`of_rates`).
     device_identity : str
-        `MTJ.identity` of the junction.
+        `MTJ.identity` of the junction, `Cell.identity` of a cell, or where given rates come from.
     temperature : float
         [K].
+    energies : dict of str to (2, 2) array
+        Mean joules of a pulse by part, "junction", "transistor", "driver", indexed [bit, kept]: kept = 0 is the write
+        above, kept = 1 a pulse on a cell that holds the bit already, whose layer rests in its well [J]. Transistor and
+        driver are 0 without a cell. Left out: the junction's are energy_0 and energy_1 in both columns.
+
+    Raises
+    ------
+    ValueError
+        If `energies` are not three (2, 2) arrays of finite numbers >= 0 that agree with energy_0 and energy_1.
     """
 
     error_rate_0: float
@@ -81,9 +132,73 @@ class OperatingPoint:
     energy_0: float
     energy_1: float
     latency: float
-    setting: WriteSetting
+    setting: WriteSetting | Any
     device_identity: str
     temperature: float
+    energies: Mapping[str, Array] = field(default_factory=dict, compare=False)  # follows from device and setting
+
+    def __post_init__(self) -> None:
+        junction = np.array([[self.energy_0] * 2, [self.energy_1] * 2], dtype=float)
+        given = {"junction": junction} | dict(self.energies)
+        if set(given) - set(PARTS):
+            raise ValueError(f"energies must be of {', '.join(PARTS)}, got {', '.join(given)}.")
+        energies = {}
+        for part in PARTS:
+            table = checked_array(f"energies[{part!r}]", given.get(part, np.zeros((2, 2))), "J", zero_allowed=True)
+            if table.shape != (2, 2):
+                raise ValueError(f"energies[{part!r}] must be a (2, 2) array [bit, kept], got shape {table.shape}.")
+            table.flags.writeable = False
+            energies[part] = table
+        if not np.array_equal(energies["junction"][:, 0], junction[:, 0]):
+            raise ValueError(
+                f"energies['junction'][:, 0] must be energy_0 and energy_1, got {energies['junction'][:, 0]} and "
+                f"{junction[:, 0]} J: leave `energies` out, or change both."
+            )
+        object.__setattr__(self, "energies", energies)
+
+    @classmethod
+    def of_rates(
+        cls,
+        *,
+        error_rate_0: float,
+        error_rate_1: float,
+        energy_0: float = 0.0,
+        energy_1: float = 0.0,
+        latency: float = 0.0,
+        temperature: float = 300.0,
+        energies: Mapping[str, Array] | None = None,
+        source: str = "by hand",
+    ) -> Self:
+        """Return the operating point of rates that somebody typed or measured.
+
+        Parameters
+        ----------
+        error_rate_0, error_rate_1 : float
+            In [0, 1], as the attributes.
+        energy_0, energy_1, latency, temperature, energies
+            As the attributes; 0 J and 0 s unless given, so that a ledger of such a point counts writes and no joules.
+        source : str
+            Where the rates come from; kept in `device_identity`. The `setting` is None.
+
+        Raises
+        ------
+        ValueError
+            If a rate is not in [0, 1], or a number not finite or negative.
+
+        Examples
+        --------
+        >>> OperatingPoint.of_rates(error_rate_0=1e-3, error_rate_1=2e-3).device_identity
+        'rates given by hand'
+        """
+        numbers: dict[str, float] = {}
+        for name, rate in (("error_rate_0", error_rate_0), ("error_rate_1", error_rate_1)):
+            numbers[name] = checked_number(name, rate, "", zero_allowed=True)
+            if numbers[name] > 1:
+                raise ValueError(f"{name} must be <= 1, got {rate:g}. Rates are probabilities, not percent.")
+        for name, value, unit in (("energy_0", energy_0, "J"), ("energy_1", energy_1, "J"), ("latency", latency, "s")):
+            numbers[name] = checked_number(name, value, unit, zero_allowed=True)
+        numbers["temperature"] = checked_number("temperature", temperature, "K", zero_allowed=False)
+        return cls(**numbers, setting=None, device_identity=f"rates given {source}", energies=energies or {})
 
     @property
     def mean_error_rate(self) -> float:
@@ -105,40 +220,57 @@ class OperatingPoint:
 
     @property
     def mean_energy(self) -> float:
-        """Of the same write [J]."""
+        """Of the same write as `mean_error_rate`, in the junction [J]."""
         return (self.energy_0 + self.energy_1) / 2
+
+    @property
+    def mean_energy_with_driver(self) -> float:
+        """Of the same write, in junction, transistor and driver together [J]; without a cell, the junction's."""
+        return float(sum(self.energies.values())[:, 0].mean())  # type: ignore[index]
 
     @property
     def identity(self) -> str:
         """SHA-256 over device, setting and temperature: equal identities, equal operating points."""
-        parts = [self.device_identity, asdict(self.setting), self.temperature]
+        parts: list[Any] = [self.device_identity, self.temperature]
+        if self.setting is not None:
+            parts.insert(1, self.setting.as_dict())
+        else:  # nothing but the numbers says what they are
+            parts += [self.error_rate_0, self.error_rate_1, self.latency, _as_lists(self.energies)]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def as_dict(self) -> dict[str, Any]:
         """All attributes and the identity, ready for JSON."""
-        return {**asdict(self), "identity": self.identity}
+        setting = None if self.setting is None else self.setting.as_dict()
+        return {**asdict(self), "setting": setting, "energies": _as_lists(self.energies), "identity": self.identity}
 
 
-def operating_point(device: MTJ, setting: WriteSetting, *, temperature: float = 300.0) -> OperatingPoint:
+def _as_lists(energies: Mapping[str, Array]) -> dict[str, list[list[float]]]:
+    return {part: table.tolist() for part, table in energies.items()}
+
+
+def operating_point(device: MTJ | Any, setting: WriteSetting, *, temperature: float = 300.0) -> OperatingPoint:
     """Solve the two writes of a setting.
 
     Parameters
     ----------
-    device : MTJ
-        Any junction (one that is not axisymmetric takes seconds a write).
+    device : MTJ or Cell
+        Any junction (one that is not axisymmetric takes seconds a write), bare or in a cell with its own
+        `operating_point`.
     setting : WriteSetting
-        Currents and pulse.
+        Amplitudes and pulse.
     temperature : float
         [K].
 
     Returns
     -------
     OperatingPoint
+        Rates and mean energies over the Fokker-Planck density. A pulse that finds its bit already there (kept = 1)
+        dissipates I^2 R or V^2 G of that state at rest: its thermal wobble of 1/(2 Delta) is left out.
 
     Raises
     ------
     ValueError
-        As in `mtjsim.write_error_rate`.
+        As in `mtjsim.write_error_rate`, and as in `Cell.operating_point`.
 
     Examples
     --------
@@ -148,37 +280,51 @@ def operating_point(device: MTJ, setting: WriteSetting, *, temperature: float = 
     >>> print(f"{point.error_rate_1:.2e} {point.energy_0 * 1e15:.0f} fJ {point.energy_1 * 1e15:.0f} fJ")
     1.54e-02 326 fJ 301 fJ
     """
-    rates, energies = [], []
-    for bit, current in ((0, setting.current_0), (1, setting.current_1)):
-        direction = DIRECTION_OF_BIT[bit]
-        rates.append(
-            write_error_rate(
-                device,
-                current=current,
-                pulse_width=setting.pulse_width,
-                direction=direction,
-                temperature=temperature,
-                rise_time=setting.rise_time,
-                relax_time=setting.relax_time,
-            )
-        )
-        energies.append(
-            dissipated_energy(
-                device,
-                current=current,
-                pulse_width=setting.pulse_width,
-                direction=direction,
-                temperature=temperature,
-                rise_time=setting.rise_time,
-            )
-        )
+    if not isinstance(device, MTJ) and hasattr(device, "operating_point"):
+        return device.operating_point(setting, temperature=temperature)
+    rates, energies = [], np.empty((2, 2))
+    for bit, amplitude in enumerate(setting.amplitudes):
+        pulse: dict[str, Any] = {
+            setting.drive: amplitude,
+            "pulse_width": setting.pulse_width,
+            "direction": DIRECTION_OF_BIT[bit],
+            "temperature": temperature,
+            "rise_time": setting.rise_time,
+        }
+        rates.append(float(write_error_rate(device, relax_time=setting.relax_time, **pulse)))
+        energies[bit] = dissipated_energy(device, **pulse), resting_energy(device, setting, bit=bit)
     return OperatingPoint(
-        error_rate_0=float(rates[0]),
-        error_rate_1=float(rates[1]),
-        energy_0=float(energies[0]),
-        energy_1=float(energies[1]),
+        error_rate_0=rates[0],
+        error_rate_1=rates[1],
+        energy_0=float(energies[0, 0]),
+        energy_1=float(energies[1, 0]),
         latency=setting.latency,
         setting=setting,
         device_identity=device.identity,
         temperature=float(temperature),
+        energies={"junction": energies},
     )
+
+
+def resting_energy(device: MTJ, setting: WriteSetting, *, bit: int) -> float:
+    """Joule energy of a pulse on a junction that holds the `bit` already, the layer at the pole of its well [J]."""
+    level, m_z = setting.amplitudes[bit], np.array(M_Z_OF_BIT[bit])
+
+    def power(part: float) -> float:  # at a part of the plateau's level
+        if setting.drive == "current":
+            R = device.channel_resistance or float(junction_resistance(device, m_z=m_z, current=part * level))
+            return (part * level) ** 2 * R
+        constant, slope = conductance_terms(device, part * level)
+        G = constant + slope * float(m_z) if device.channel_resistance is None else 1 / device.channel_resistance
+        return (part * level) ** 2 * G
+
+    return pulse_energy(setting, power)
+
+
+def pulse_energy(setting: WriteSetting, power: Callable[[float], float]) -> float:
+    """Integral over the pulse of a `power` [W] that depends on the level relative to the plateau's alone [J]."""
+    plateau = (setting.pulse_width - setting.rise_time) * power(1.0)
+    if setting.rise_time == 0:
+        return plateau
+    x, weights = roots_legendre(8)
+    return plateau + setting.rise_time * sum(w * power((1 + part) / 2) for part, w in zip(x, weights, strict=True))
