@@ -1,0 +1,299 @@
+"""Cells in rows of words: what happens to their bits when they are pulsed, sensed and left alone.
+
+Legend: word w has `bits` cells, cell k of it is bit k; the cell's number in the array is w * bits + k.
+
+**A write is a pulse that may fail.** A cell told to become b that holds b already cannot fail: the torque holds it
+there. One that holds the other bit keeps it with probability error_rate_b. With *independent* errors every written cell
+is taken to have held the other bit. Either way a failed cell ends as the opposite of what it was told; what differs is
+who may fail, and that is one line below.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bridge.sampling import BitRates, Positions
+from mtjsim.checks import checked_whole
+
+Words = NDArray[np.unsignedinteger[Any]]
+Selected = NDArray[np.intp] | None  # words of an array; None: all of them
+
+SAMPLE = 1 << 14  # words looked at where the flips of a large array are estimated
+EXACT = 1 << 22  # cells up to which all are looked at unless told otherwise
+COUNTED = 1 << 15  # words counted at a time: they stay in the cache
+
+
+@dataclass(frozen=True, kw_only=True)
+class WritePolicy:
+    """What a controller does to have a word written.
+
+    Parameters
+    ----------
+    read_first : bool
+        Read before write: only cells that read as the other bit are pulsed.
+    attempts : int
+        Pulses a cell gets at most. From two on, every pulse but the last is followed by a read that verifies it, and
+        the cells that read wrong are pulsed again.
+
+    Raises
+    ------
+    ValueError
+        If there is not at least one attempt.
+    """
+
+    read_first: bool = False
+    attempts: int = 1
+
+    def __post_init__(self) -> None:
+        checked_whole("attempts", self.attempts, least=1)
+
+    @property
+    def reads(self) -> bool:
+        """Whether it ever reads."""
+        return self.read_first or self.attempts > 1
+
+
+PLAIN = WritePolicy()
+READ_BEFORE_WRITE = WritePolicy(read_first=True)
+WRITE_VERIFY_RETRY = WritePolicy(attempts=3)
+
+
+@dataclass
+class Tally:
+    """Events counted so far, and the variance of those that were estimated from a sample."""
+
+    counts: dict[str, float] = field(default_factory=lambda: defaultdict(int))
+    variances: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+
+    def add(self, event: str, count: float, variance: float = 0.0) -> None:
+        """Add events of one kind."""
+        if count:
+            self.counts[event] += count
+        if variance:
+            self.variances[event] += variance
+
+    def state(self) -> dict[str, dict[str, float]]:
+        """Return copies of both."""
+        return {"counts": dict(self.counts), "variances": dict(self.variances)}
+
+    def restore(self, state: dict[str, dict[str, float]]) -> None:
+        """Go on from a `state()`."""
+        for mine, saved in ((self.counts, state["counts"]), (self.variances, state["variances"])):
+            mine.clear()
+            mine.update(saved)
+
+
+class CellArray:
+    """Words of cells with their errors.
+
+    Parameters
+    ----------
+    words : (n,) array of unsigned integers
+        What the cells hold at first. Owned by the array from now on.
+    bits : int
+        Cells a word.
+    write_errors : BitRates
+        error_rate_b of the pulse that writes b.
+    read_errors, disturbs : BitRates, optional
+        Chance that a stored b is sensed wrongly; that a read turns it.
+    fixed : (indices, bits) pair of arrays, optional
+        Cells that never change, and what they read as.
+    independent : bool
+        Which of the two kinds of write errors.
+    exact : bool or None
+        Count turned cells exactly, from a sample of words, or (None) exactly up to `EXACT` cells.
+    wear : bool
+        Count the pulses of each cell.
+    """
+
+    def __init__(
+        self,
+        words: Words,
+        *,
+        bits: int,
+        write_errors: BitRates,
+        read_errors: BitRates | None = None,
+        disturbs: BitRates | None = None,
+        fixed: tuple[Positions, NDArray[np.integer[Any]]] | None = None,
+        independent: bool = False,
+        exact: bool | None = None,
+        wear: bool = False,
+    ) -> None:
+        self.words = words
+        self.bits = bits
+        self.write_errors, self.read_errors, self.disturbs = write_errors, read_errors, disturbs
+        self.independent = independent
+        self.exact = words.size * bits <= EXACT if exact is None else exact
+        self.tally = Tally()
+        self.pulses = np.zeros((words.size, bits), np.uint32) if wear else None
+        self._fixed = None if fixed is None or fixed[0].size == 0 else _fixed_words(*fixed, bits, words.dtype)
+        self._hold_fixed()
+
+    @property
+    def cells(self) -> int:
+        """How many."""
+        return self.words.size * self.bits
+
+    # ---- writing -----------------------------------------------------------------------------------------------------
+
+    def write(self, target: Words, policy: WritePolicy, rng: np.random.Generator) -> None:
+        """Have `target`, (n,) words, written; what the cells hold afterwards is in `words`."""
+        mask = self.sense(rng) ^ target if policy.read_first else None
+        self._pulse(target, mask, rng, independent=self.independent)
+        at: Selected = None
+        for _ in range(policy.attempts - 1):
+            wrong = self.sense(rng, at) ^ (target if at is None else target[at])
+            again = np.flatnonzero(wrong)
+            if again.size == 0:
+                break
+            at, wrong = again if at is None else at[again], wrong[again]
+            self.tally.add("cell pulsed again", int(np.bitwise_count(wrong).sum(dtype=np.int64)))
+            self._pulse(target[at], wrong, rng, at=at)  # by now it is known what each cell holds
+
+    def _pulse(
+        self,
+        target: Words,
+        mask: Words | None,
+        rng: np.random.Generator,
+        *,
+        at: Selected = None,
+        independent: bool = False,
+    ) -> None:
+        """Pulse the cells of `mask` (all if None) in the words `at` (all if None) towards `target`."""
+        old = self.words if at is None else self.words[at]
+        self.tally.add("write access", old.size if mask is None else int(np.count_nonzero(mask)))
+        self._count_pulses(old, target, mask, rng, independent)
+        told = self._bits_in(target)
+        failed = self._rates_at(self.write_errors, at).hits(rng, old.size * self.bits, told)
+        if mask is not None:
+            failed = failed[self._bits_in(mask)(failed) == 1]
+        if not independent:  # a cell that holds its bit already cannot fail
+            failed = failed[self._bits_in(old)(failed) != told(failed)]
+        failed = self._free(failed, at)
+        failed_ones = int(told(failed).sum())
+        self.tally.add("failed write 1", failed_ones)
+        self.tally.add("failed write 0", failed.size - failed_ones)
+        if self.pulses is not None:
+            all_or_masked = np.broadcast_to(self._full, old.shape) if mask is None else mask
+            self.pulses[slice(None) if at is None else at] += _unpacked(all_or_masked, self.bits)
+        new = target if mask is None else (target & mask) | (old & ~mask)
+        if at is None:
+            self.words[...] = new
+            self._flip(self.words, failed)
+        else:
+            new = new.copy()
+            self._flip(new, failed)
+            self.words[at] = new
+        self._hold_fixed()
+
+    def _count_pulses(
+        self, old: Words, target: Words, mask: Words | None, rng: np.random.Generator, independent: bool
+    ) -> None:
+        def kinds(part: Any) -> tuple[Any, ...]:
+            t, m = target[part], self._full if mask is None else mask[part]
+            if independent:
+                return t & m, ~t & m
+            o = old[part]
+            return t & ~o & m, ~t & o & m, t & o & m, ~t & ~o & m
+
+        events = ("write 1 turned", "write 0 turned", "write 1 held", "write 0 held")
+        self._count(events, kinds, old.size, rng)
+
+    # ---- reading and waiting -----------------------------------------------------------------------------------------
+
+    def sense(self, rng: np.random.Generator, at: Selected = None) -> Words:
+        """Read the words `at` (all if None): a copy, as sensed. The read may disturb the cells."""
+        seen = self.words.copy() if at is None else self.words[at]
+        self.tally.add("read access", seen.size)
+        self._count(("read 1", "read 0"), lambda part: (seen[part], ~seen[part] & self._full), seen.size, rng)
+        cells = seen.size * self.bits
+        wrong = turned = np.empty(0, np.int64)
+        if self.read_errors is not None:
+            wrong = self._free(self._rates_at(self.read_errors, at).hits(rng, cells, self._bits_in(seen)), at)
+        if self.disturbs is not None:
+            turned = self._free(self._rates_at(self.disturbs, at).hits(rng, cells, self._bits_in(seen)), at)
+        if turned.size:
+            after = seen.copy()
+            self._flip(after, turned)
+            self.words[slice(None) if at is None else at] = after
+        self._flip(seen, wrong)
+        self.tally.add("read error", wrong.size)
+        self.tally.add("disturbed by a read", turned.size)
+        return seen
+
+    def hold(self, rates: BitRates, rng: np.random.Generator) -> None:
+        """Let each cell lose its bit with the rate of what it holds."""
+        lost = self._free(rates.hits(rng, self.cells, self._bits_in(self.words)), None)
+        self._flip(self.words, lost)
+        self.tally.add("lost while waiting", lost.size)
+
+    # ---- cells -------------------------------------------------------------------------------------------------------
+
+    @property
+    def _full(self) -> Any:
+        return self.words.dtype.type((1 << self.bits) - 1)
+
+    def _bits_in(self, words: Words) -> Callable[[Positions], NDArray[np.integer[Any]]]:
+        """Return the function that gives the bits of `words` at positions."""
+
+        def bits_at(positions: Positions) -> NDArray[np.integer[Any]]:
+            w, k = np.divmod(positions, self.bits)
+            return (words[w] >> k.astype(words.dtype)) & 1
+
+        return bits_at
+
+    def _flip(self, words: Words, positions: Positions) -> None:
+        if positions.size:
+            w, k = np.divmod(positions, self.bits)
+            np.bitwise_xor.at(words, w, np.left_shift(1, k).astype(words.dtype))
+
+    def _rates_at(self, rates: BitRates, at: Selected) -> BitRates:
+        return rates if at is None else rates.at((at[:, None] * self.bits + np.arange(self.bits)).ravel())
+
+    def _free(self, positions: Positions, at: Selected) -> Positions:
+        """Leave out the cells that never change."""
+        if self._fixed is None or positions.size == 0:
+            return positions
+        w, k = np.divmod(positions, self.bits)
+        w = w if at is None else at[w]
+        found = np.minimum(np.searchsorted(self._fixed[0], w), self._fixed[0].size - 1)
+        stuck = (self._fixed[0][found] == w) & ((self._fixed[1][found] >> k.astype(self.words.dtype)) & 1 == 1)
+        return positions[~stuck]
+
+    def _hold_fixed(self) -> None:
+        if self._fixed is not None:
+            w, mask, value = self._fixed
+            self.words[w] = (self.words[w] & ~mask) | value
+
+    def _count(
+        self, events: tuple[str, ...], kinds: Callable[[Any], tuple[Any, ...]], n: int, rng: np.random.Generator
+    ) -> None:
+        """Count the set bits of kinds(words of a part), all of n words, or estimate them from a sample of `SAMPLE`."""
+        if not self.exact and n > SAMPLE:
+            for event, words in zip(events, kinds(rng.integers(n, size=SAMPLE)), strict=False):
+                counts = np.bitwise_count(words)
+                self.tally.add(event, n * float(counts.mean()), n**2 * float(counts.var(ddof=1)) / SAMPLE)
+            return
+        for start in range(0, n, COUNTED):
+            for event, words in zip(events, kinds(slice(start, start + COUNTED)), strict=False):
+                self.tally.add(event, int(np.bitwise_count(words).sum(dtype=np.int64)))
+
+
+def _unpacked(words: Words, bits: int) -> NDArray[np.uint8]:
+    return ((words[:, None] >> np.arange(bits, dtype=words.dtype)) & 1).astype(np.uint8)
+
+
+def _fixed_words(
+    indices: Positions, values: NDArray[np.integer[Any]], bits: int, dtype: np.dtype[Any]
+) -> tuple[NDArray[np.intp], Words, Words]:
+    """Return the words that have fixed cells, (k,), a mask of these cells and their bits."""
+    w, k = np.divmod(np.asarray(indices, np.int64), bits)
+    words, inverse = np.unique(w, return_inverse=True)
+    mask, value = np.zeros(words.size, dtype), np.zeros(words.size, dtype)
+    np.bitwise_or.at(mask, inverse, np.left_shift(1, k).astype(dtype))
+    np.bitwise_or.at(value, inverse, np.left_shift(np.asarray(values, np.int64), k).astype(dtype))
+    return words, mask, value

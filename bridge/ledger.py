@@ -1,0 +1,187 @@
+"""What was done in memories, and what it cost: counted events times sourced constants gives joules and seconds.
+
+An entry is one kind of event in one memory: how often, what one costs, and where that constant comes from. Joules are
+kept in four columns, and a total always says which of them it contains (its scope):
+
+device       the junctions
+with_driver  and the access transistors and write drivers
+system       and the periphery: sensing, the logic of codes, moving data between memories, error-free memories
+
+*System level* means the last in this project: every access that memories made. It leaves out the processor's
+arithmetic, leakage, clocks and refresh. A constant that nobody gave is 0 and its source says so.
+"""
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from scipy.special import ndtri
+
+from mtjsim.checks import checked_choice
+
+PARTS = ("junction", "transistor", "driver", "periphery")
+SCOPES = {"device": PARTS[:1], "with_driver": PARTS[:3], "system": PARTS}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One kind of event in one memory.
+
+    Attributes
+    ----------
+    memory, event : str
+        Which memory, and what happened there.
+    count : float
+        How often; whole if it was counted, not if it was estimated from a sample.
+    variance : float
+        Of that estimate; 0 if it was counted.
+    junction, transistor, driver, periphery : float
+        Energy of one event [J].
+    seconds : float
+        Duration of one event, events one after another [s].
+    source : str
+        Where the constants come from.
+    """
+
+    memory: str
+    event: str
+    count: float
+    variance: float = 0.0
+    junction: float = 0.0
+    transistor: float = 0.0
+    driver: float = 0.0
+    periphery: float = 0.0
+    seconds: float = 0.0
+    source: str = ""
+
+    def joules(self, scope: str = "with_driver") -> float:
+        """Energy of all these events in a scope [J]."""
+        return self.count * self._price(scope)
+
+    def _price(self, scope: str) -> float:
+        return sum(getattr(self, part) for part in SCOPES[checked_choice("scope", scope, SCOPES)])
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """Entries that add up; ledgers add, too.
+
+    Parameters
+    ----------
+    entries : iterable of Entry
+        Equal kinds (memory, event, constants, source) become one.
+
+    Examples
+    --------
+    >>> write = Entry(memory="weights", event="write 1", count=8, junction=2e-13, source="operating point")
+    >>> both = Ledger([write]) + Ledger([write])
+    >>> both.count("write 1"), round(both.joules("device") * 1e15)
+    (16, 3200)
+    """
+
+    entries: tuple[Entry, ...] = ()
+
+    def __init__(self, entries: Iterable[Entry] = ()) -> None:
+        merged: dict[Entry, Entry] = {}
+        for entry in entries:
+            kind = replace(entry, count=0, variance=0.0)
+            sum_ = merged.get(kind, kind)
+            merged[kind] = replace(entry, count=sum_.count + entry.count, variance=sum_.variance + entry.variance)
+        object.__setattr__(self, "entries", tuple(merged.values()))
+
+    def __add__(self, other: "Ledger") -> "Ledger":
+        if not isinstance(other, Ledger):
+            return NotImplemented
+        return Ledger([*self, *other])
+
+    def __radd__(self, other: int) -> "Ledger":
+        return self if other == 0 else NotImplemented  # sum() starts from 0
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self.entries)
+
+    def count(self, event: str, *, memory: str | None = None) -> float:
+        """Return how often `event` happened, in one memory or in all; 0 if it never did."""
+        return sum(e.count for e in self if e.event == event and memory in (None, e.memory))
+
+    def joules(self, scope: str = "with_driver") -> float:
+        """Total energy in a scope, "device", "with_driver" or "system" [J]."""
+        checked_choice("scope", scope, SCOPES)
+        return sum(entry.joules(scope) for entry in self)
+
+    def joules_interval(self, scope: str = "with_driver", *, confidence: float = 0.95) -> tuple[float, float]:
+        """Interval of the total [J], from the counts that were sampled (normal; each kind on its own).
+
+        The kinds of one sample are correlated: the widths are added, which is the widest it can be. Both ends are equal
+        if everything was counted.
+        """
+        if not 0 < confidence < 1:
+            raise ValueError(f"confidence must be between 0 and 1, got {confidence!r}.")
+        spread = sum(math.sqrt(entry.variance) * entry._price(scope) for entry in self)
+        half = float(ndtri(0.5 + confidence / 2)) * spread
+        total = self.joules(scope)
+        return total - half, total + half
+
+    @property
+    def seconds(self) -> float:
+        """Total duration if one access follows another [s]."""
+        return sum(entry.count * entry.seconds for entry in self)
+
+    def table(self) -> list[dict[str, Any]]:
+        """Return one row an entry: its attributes and `joules_device`, `joules_with_driver`, `joules_system`."""
+        return [{**asdict(e), **{f"joules_{scope}": e.joules(scope) for scope in SCOPES}} for e in self]
+
+    def to_csv(self, path: str | Path | None = None) -> str:
+        """Return the table as CSV, and write it to `path` if one is given (to a temporary name, then renamed)."""
+        names = [field.name for field in fields(Entry)] + [f"joules_{scope}" for scope in SCOPES]
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, names, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.table())
+        if path is not None:
+            target = Path(path)
+            draft = target.with_name(target.name + ".part")
+            draft.write_text(text.getvalue(), "utf-8")
+            draft.replace(target)
+        return text.getvalue()
+
+    def __str__(self) -> str:
+        rows: list[tuple[str, ...]] = [("memory", "event", "count", "J, device", "J, with driver", "J, system")]
+        for e in self:
+            whole = e.variance == 0 and float(e.count).is_integer()
+            number = f"{e.count:.0f}" if whole else f"{e.count:.4g} ± {math.sqrt(e.variance):.2g}"
+            rows.append((e.memory, e.event, number, *(f"{e.joules(scope):.3g}" for scope in SCOPES)))
+        rows.append(("", "total", "", *(f"{self.joules(scope):.3g}" for scope in SCOPES)))
+        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+        aligned = ["<", "<", ">", ">", ">", ">"]
+        return "\n".join(
+            "  ".join(f"{text:{side}{w}}" for text, side, w in zip(row, aligned, widths, strict=True)) for row in rows
+        )
+
+
+def transfer(bits: float, *, energy_per_bit: float, source: str, name: str = "bus") -> Ledger:
+    """Return the ledger of data that were moved between memories.
+
+    Parameters
+    ----------
+    bits : float
+        How many.
+    energy_per_bit : float
+        [J].
+    source : str
+        Where that constant comes from; must not be empty.
+    name : str
+        Of the road between them.
+
+    Raises
+    ------
+    ValueError
+        If there is no source.
+    """
+    if not source:
+        raise ValueError('source must say where energy_per_bit comes from; "assumed" is an answer.')
+    return Ledger([Entry(memory=name, event="bit moved", count=bits, periphery=energy_per_bit, source=source)])
