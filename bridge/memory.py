@@ -1,0 +1,330 @@
+"""A memory: numbers in, numbers out, through cells that fail as MRAM cells do, and a ledger of what it cost.
+
+The road of a number: `formats.py` makes it a word of bits, `protection.py` adds check cells, `cells.py` pulses the
+cells (a failed write *leaves the old bit*), reads and time disturb them, and the way back ends in `Memory.read`.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from bridge.cells import PLAIN, CellArray, Tally, WritePolicy
+from bridge.codes import range_fails
+from bridge.faults import Die
+from bridge.formats import Format, format_of
+from bridge.ledger import Entry, Ledger
+from bridge.protection import Protection
+from bridge.read import ReadPoint, Retention
+from bridge.sampling import BitRates
+from bridge.write import PARTS, OperatingPoint
+from mtjsim.checks import checked_choice, checked_number, checked_whole
+from mtjsim.rng import checked_seed, generator
+
+ERRORS = ("overwrite", "independent")
+DATA, CHECK = 0, 1  # the two cell arrays of a memory
+
+
+class Memory:
+    """An array of words in MRAM.
+
+    Parameters
+    ----------
+    shape : int or tuple of int
+        Of the array of numbers.
+    format : str or Format
+        How a number is laid out in cells: "binary", "ternary", "fp16", "bf16", "fp32", or a `Format` (int8 needs a
+        scale).
+    point : OperatingPoint
+        Error rates, energies and latency of a write.
+    errors : {"overwrite", "independent"}
+        *overwrite*: a failed cell keeps its old bit, so a cell that holds the bit already cannot fail. *independent*:
+        every written cell is taken to have held the other bit, so that each errs with its full rate: the worst case,
+        and what the literature simulates. Which of the two it was stands in the ledger.
+    policy : WritePolicy
+        `PLAIN`, `READ_BEFORE_WRITE`, `WRITE_VERIFY_RETRY`, or one of your own.
+    protection : str or Protection
+        "none", "parity", "secded", or `Protection("range", limit=...)`. What is detected and not corrected reads as
+        zero.
+    reading : ReadPoint, optional
+        Read errors, read disturb, energy and latency of a read; without it reads are exact and free.
+    retention : Retention, optional
+        What `wait` needs.
+    die : Die, optional
+        Broken cells, and an error rate for each cell; of the shape `cells_shape`. Broken cells cost what healthy ones
+        do.
+    initial : array_like, optional
+        Numbers the cells hold at first, without a write; left out, every cell holds a 0.
+    seed : int
+        Of this memory's own streams. Give every memory another one.
+    exact_counts : bool, optional
+        Whether turned cells are counted, or estimated from 16384 words a write; left out, binary memories and those of
+        up to 4 million cells are counted. Failed writes are always counted.
+    wear : bool
+        Count the pulses of each cell (`pulses`); the total is in the ledger in any case.
+    words_at_once : int
+        Words that one access writes or reads; divides the seconds of the ledger.
+    code_energy : float
+        Of encoding or decoding the check cells of one code word [J].
+    name : str
+        In the ledger.
+
+    Raises
+    ------
+    ValueError
+        For unknown names, a die of another shape, read-before-write with independent errors, rates that are none.
+
+    Notes
+    -----
+    Every operation has its own stream, keyed by the seed and the operation's number: equal histories give equal bits,
+    and a checkpoint is `state()`. The pulses of a retry find the cells as they are, whatever `errors` says.
+
+    Examples
+    --------
+    >>> point = OperatingPoint.of_rates(error_rate_0=0.1, error_rate_1=0.1, energy_0=2e-13, energy_1=3e-13)
+    >>> weights = Memory(10000, format="binary", point=point, seed=1)
+    >>> ones = np.ones(10000)
+    >>> for _ in range(3):  # what failed is written again; what holds its bit cannot fail
+    ...     weights.write(ones)
+    ...     print(round((weights.read() != ones).mean(), 2), end=" ")
+    0.1 0.01 0.0
+    >>> print(f"{weights.ledger.joules('device') * 1e9:.1f} nJ")
+    9.0 nJ
+    """
+
+    def __init__(
+        self,
+        shape: int | Sequence[int],
+        *,
+        format: str | Format,
+        point: OperatingPoint,
+        errors: str = "overwrite",
+        policy: WritePolicy = PLAIN,
+        protection: str | Protection = "none",
+        reading: ReadPoint | None = None,
+        retention: Retention | None = None,
+        die: Die | None = None,
+        initial: ArrayLike | None = None,
+        seed: int = 0,
+        exact_counts: bool | None = None,
+        wear: bool = False,
+        words_at_once: int = 1,
+        code_energy: float = 0.0,
+        name: str = "MRAM",
+    ) -> None:
+        self.shape = checked_shape(shape)
+        self.format = format_of(format) if isinstance(format, str) else format
+        self.protection = Protection(protection) if isinstance(protection, str) else protection
+        self.errors = checked_choice("errors", errors, ERRORS)
+        if policy.read_first and errors == "independent":
+            raise ValueError(
+                "policy must not read first where errors are independent: a read tells which cells differ, and "
+                'independent errors take every cell to differ. Use errors="overwrite".'
+            )
+        self.point, self.policy, self.reading, self.retention = point, policy, reading, retention
+        self.words_at_once = checked_whole("words_at_once", words_at_once, least=1)
+        self.code_energy = checked_number("code_energy", code_energy, "J", zero_allowed=True)
+        self.name, self.seed, self._operations, self._codes = name, checked_seed(seed), 0, Tally()
+        if die is not None:
+            die.require_shape(self.cells_shape)
+        words = np.zeros(math.prod(self.shape), self.format.word_dtype)
+        if initial is not None:
+            words[...] = self._encoded("initial", initial)
+        exact = True if self.format.name == "binary" else exact_counts
+        check = self.protection.encode(words, self.format.bits)
+        self._arrays = [
+            CellArray(
+                content,
+                bits=bits,
+                write_errors=BitRates(self._rates(die, kind)),
+                read_errors=None if reading is None else BitRates([reading.error_rate_0, reading.error_rate_1]),
+                disturbs=None if reading is None else BitRates([reading.disturb_rate_0, reading.disturb_rate_1]),
+                fixed=self._fixed(die, kind),
+                independent=errors == "independent",
+                exact=exact,
+                wear=wear,
+            )
+            for kind, content, bits in ((DATA, words, self.format.bits), (CHECK, check, self.protection.check_bits))
+            if bits
+        ]
+
+    @property
+    def cells_shape(self) -> tuple[int, ...]:
+        """Shape of the array of cells, as a die must have it.
+
+        The cells of a word are the last axis, its parity after them; a memory of single bits has no such axis. With
+        SECDED the data cells, in their order, stand in rows of 64, each with its 8 check cells after it.
+        """
+        bits, check = self.format.bits, self.protection.check_bits
+        if self.protection.name == "secded":
+            return (self.protection.code_words(math.prod(self.shape), bits), 64 + check)
+        return self.shape if bits + check == 1 else (*self.shape, bits + check)
+
+    # ---- what it does ------------------------------------------------------------------------------------------------
+
+    def write(self, values: ArrayLike) -> None:
+        """Store numbers, of the memory's shape; ValueError for another one, or for numbers the format does not have."""
+        words = self._encoded("values", values)
+        targets = [words, self.protection.encode(words, self.format.bits)]
+        self._codes.add("word encoded", self.protection.code_words(words.size, self.format.bits))
+        for kind, array in enumerate(self._arrays):
+            array.write(targets[kind], self.policy, self._stream("write_errors", kind))
+        self._operations += 1
+
+    def read(self) -> NDArray[np.float32]:
+        """Return the numbers as they are sensed and decoded, a new array of the memory's shape."""
+        sensed = [array.sense(self._stream("read_errors", kind)) for kind, array in enumerate(self._arrays)]
+        self._operations += 1
+        words, zeroed = sensed[DATA], None
+        if len(sensed) > 1:
+            decoded = self.protection.decode(words, sensed[CHECK], self.format.bits)
+            words, zeroed = decoded.words, decoded.zeroed
+            self._codes.add("word decoded", self.protection.code_words(words.size, self.format.bits))
+            self._codes.add("error corrected", decoded.corrected)
+            self._codes.add("error detected", decoded.detected)
+        values = self.format.decode(words)
+        if self.protection.limit is not None:
+            zeroed = range_fails(values, limit=self.protection.limit)
+        if zeroed is not None:
+            self._codes.add("word read as zero", int(np.count_nonzero(zeroed)))
+            values[zeroed] = 0.0
+        return values.reshape(self.shape)
+
+    def wait(self, duration: float) -> None:
+        """Leave the cells alone for so long [s]; each may lose its bit (`mtjsim.retention_failure_rate`)."""
+        checked_number("duration", duration, "s", zero_allowed=True)
+        if self.retention is None:
+            raise ValueError("retention must be given to wait: Memory(..., retention=Retention(device, temperature)).")
+        if duration == 0:
+            return
+        rates = BitRates(self.retention.rates(float(duration)), name="retention failure rate")
+        for kind, array in enumerate(self._arrays):
+            array.hold(rates, self._stream("retention", kind))
+        self._operations += 1
+
+    @property
+    def pulses(self) -> NDArray[np.uint32]:
+        """Pulses each data cell has had, of shape (*shape, bits); ValueError unless `wear` was asked for."""
+        pulses = self._arrays[DATA].pulses
+        if pulses is None:
+            raise ValueError("wear must be True for pulses to be counted cell by cell.")
+        return pulses.reshape(*self.shape, self.format.bits)
+
+    @property
+    def stored(self) -> NDArray[np.float32]:
+        """The numbers that the data cells hold: what a perfect read would return, without protection, at no cost."""
+        return self.format.decode(self._arrays[DATA].words.copy()).reshape(self.shape)
+
+    # ---- what it costs -----------------------------------------------------------------------------------------------
+
+    @property
+    def ledger(self) -> Ledger:
+        """What was done so far, and what it cost."""
+        entries = []
+        for kind, array in enumerate(self._arrays):
+            memory = self.name if kind == DATA else f"{self.name}, check cells"
+            for event, count in array.tally.counts.items():
+                variance = array.tally.variances.get(event, 0.0)
+                price = self._price(event, parallel=kind == CHECK)
+                entries.append(Entry(memory=memory, event=event, count=count, variance=variance, **price))
+        for event, count in self._codes.counts.items():
+            price = {"periphery": self.code_energy, "source": "code_energy"} if event.startswith("word ") else {}
+            entries.append(Entry(memory=self.name, event=event, count=count, **price))
+        return Ledger(entries)
+
+    def _price(self, event: str, *, parallel: bool) -> dict[str, Any]:
+        verb, what, *turned = event.split()
+        write_source = f"{self.errors} errors; operating point {self.point.identity[:12]}"
+        if verb == "write" and what in "01":
+            cost = {part: float(self.point.energies[part][int(what), turned == ["held"]]) for part in PARTS}
+            return {**cost, "source": write_source}
+        if verb == "write":
+            return {"seconds": 0.0 if parallel else self.point.latency / self.words_at_once, "source": write_source}
+        if verb != "read" or what == "error":
+            return {"source": "counted"}
+        if self.reading is None:
+            return {"source": "reads taken to be free"}
+        if what == "access":
+            return {"seconds": 0.0 if parallel else self.reading.latency / self.words_at_once, "source": "read point"}
+        energy = (self.reading.energy_0, self.reading.energy_1)[int(what)]
+        return {"junction": energy, "periphery": self.reading.sense_energy, "source": "read point"}
+
+    # ---- a checkpoint ------------------------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        """Return all that changes: cells, counts, the number of operations. Arrays are copies."""
+        return {
+            "operations": self._operations,
+            "words": [array.words.copy() for array in self._arrays],
+            "pulses": [None if array.pulses is None else array.pulses.copy() for array in self._arrays],
+            "tallies": [tally.state() for tally in (*(array.tally for array in self._arrays), self._codes)],
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a `state()` of a memory like this one, bit for bit."""
+        for array, words, pulses in zip(self._arrays, state["words"], state["pulses"], strict=True):
+            if words.shape != array.words.shape or words.dtype != array.words.dtype:
+                raise ValueError(
+                    f"state must be of a memory like this one, got {words.shape} words of {words.dtype} for "
+                    f"{array.words.shape} of {array.words.dtype}."
+                )
+            array.words[...] = words
+            array.pulses = None if pulses is None else pulses.copy()
+        self._operations = state["operations"]
+        for tally, saved in zip((*(array.tally for array in self._arrays), self._codes), state["tallies"], strict=True):
+            tally.restore(saved)
+
+    # ---- inside ------------------------------------------------------------------------------------------------------
+
+    def _stream(self, role: Any, kind: int) -> np.random.Generator:
+        return generator(self.seed, role, 2 * self._operations + kind)
+
+    def _encoded(self, name: str, values: ArrayLike) -> NDArray[Any]:
+        words = self.format.encode(values)
+        if words.shape != self.shape:
+            raise ValueError(f"{name} must have the memory's shape {self.shape}, got {words.shape}.")
+        return words.reshape(-1)
+
+    def _rates(self, die: Die | None, kind: int) -> ArrayLike:
+        if die is None or die.error_rates is None:
+            return [self.point.error_rate_0, self.point.error_rate_1]
+        return np.stack([self._part(rates, kind) for rates in die.error_rates])
+
+    def _fixed(self, die: Die | None, kind: int) -> tuple[NDArray[np.int64], NDArray[Any]] | None:
+        """Cells of one array that never change: their numbers in it, and their bits."""
+        if die is None:
+            return None
+        indices, values = die.fixed_cells
+        row, column = np.divmod(indices, self.cells_in_row)
+        data = self.cells_in_row - self.protection.check_bits
+        here = (column < data) == (kind == DATA)
+        columns, first = (data, 0) if kind == DATA else (self.protection.check_bits, data)
+        cells = row[here] * columns + column[here] - first
+        real = cells < self._cells(kind)  # SECDED pads its last row
+        return cells[real], np.asarray(values)[here][real]
+
+    @property
+    def cells_in_row(self) -> int:
+        """Cells of one code word, or of one word without a code."""
+        return (64 if self.protection.name == "secded" else self.format.bits) + self.protection.check_bits
+
+    def _part(self, cells: NDArray[Any], kind: int) -> NDArray[Any]:
+        """Of a flat array over all cells, those of one cell array."""
+        rows = cells.reshape(-1, self.cells_in_row)
+        data = self.cells_in_row - self.protection.check_bits
+        return (rows[:, :data] if kind == DATA else rows[:, data:]).reshape(-1)[: self._cells(kind)]
+
+    def _cells(self, kind: int) -> int:
+        """How many cells the data array or the array of check cells has."""
+        words = math.prod(self.shape)
+        if kind == DATA:
+            return words * self.format.bits
+        return self.protection.code_words(words, self.format.bits) * self.protection.check_bits
+
+
+def checked_shape(shape: int | Sequence[int]) -> tuple[int, ...]:
+    """Return `shape` as a tuple; ValueError unless it is whole numbers >= 0."""
+    sides = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
+    return tuple(checked_whole("shape", side, least=0) for side in sides)
