@@ -178,8 +178,8 @@ class Format:
         ValueError
             If the words are of another dtype, or have bits set above the highest cell.
         """
-        if not isinstance(words, np.ndarray) or words.dtype != self.word_dtype:
-            got = words.dtype if isinstance(words, np.ndarray) else type(words).__name__
+        if not isinstance(words, (np.ndarray, np.generic)) or words.dtype != self.word_dtype:
+            got = words.dtype if isinstance(words, (np.ndarray, np.generic)) else type(words).__name__
             raise ValueError(
                 f"words must be an array of {self.word_dtype} for {self.name}, got {got}. encode() gives such words."
             )
@@ -188,7 +188,7 @@ class Format:
                 f"words must be < {1 << self.bits} for {self.name}, got {words.max()}: "
                 f"a word has {self.bits} cell{'s' if self.bits > 1 else ''}."
             )
-        return np.asarray(_DECODERS[self.name](words, self), dtype=np.float32)
+        return np.asarray(_DECODERS[self.name](np.asarray(words), self), dtype=np.float32)
 
 
 def format_of(name: str, *, scale: float | None = None, overflow: Overflow = "error") -> Format:

@@ -342,6 +342,7 @@ def test_any_type_of_number(name, dtype):
 def test_lists_scalars_and_nothing(name):
     form = make(name)
     assert form.encode(1).shape == ()
+    assert form.decode(form.encode(1)[()]).shape == ()  # a NumPy scalar
     assert form.encode([[1.0], [-1.0]]).shape == (2, 1)
     assert form.encode(np.zeros((3, 0))).shape == (3, 0)
     assert form.decode(np.zeros((0, 2), dtype=form.word_dtype)).shape == (0, 2)
