@@ -3,6 +3,8 @@
 Device only: no transistor, driver or line.
 """
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -108,12 +110,41 @@ def _axial_energy(device: MTJ, one: OneWrite, plateaus: Array) -> Array:
         constant, slope = conductance_terms(device, level * one.level)
         return constant + slope * sign * y
 
+    return one.level**2 * axial_dissipation(write, tau, plateaus, [ohms_or_siemens])[0]
+
+
+def axial_dissipation(
+    write: AxialWrite, tau: float, plateaus: Array, loads: Sequence[Callable[[Array, float], Array]]
+) -> list[Array]:
+    """Mean over the density of an axial write of int a^2 load(y, a) dt, for each load: power over level squared.
+
+    Parameters
+    ----------
+    write : AxialWrite
+        In reduced units, y = s m_z.
+    tau : float
+        tau_D [s].
+    plateaus : (k,) array
+        Pulse widths less a ramp [s].
+    loads : sequence of functions of (y, level)
+        Such as R(y) of an imposed current, or what a circuit around the junction dissipates; a the level over the
+        plateau's.
+
+    Returns
+    -------
+    list of (k,) arrays
+        One for each load, in its unit times s.
+
+    Raises
+    ------
+    ValueError
+        If the write is too extreme to be resolved.
+    """
     longest = float(plateaus.max()) / tau
     _require_resolved(write, longest, tau)
     with one_blas_thread():
         solver = SpectralSolver(write, FULL_SPHERE, ramp_steps=RAMP_STEPS_ENERGY)
-        dissipated = solver.dissipation(longest or 1e-9, ohms_or_siemens)
-        return one.level**2 * tau * dissipated(plateaus / tau)
+        return [tau * solver.dissipation(longest or 1e-9, load)(plateaus / tau) for load in loads]
 
 
 def _require_resolved(write: AxialWrite, longest: float, tau: float) -> None:
