@@ -238,7 +238,7 @@ class Memory:
         verb, what, *turned = event.split()
         write_source = f"{self.errors} errors; operating point {self.point.identity[:12]}"
         if verb == "write" and what in "01":
-            cost = {part: float(self.point.energies[part][int(what), turned == ["held"]]) for part in PARTS}
+            cost = {part: float(self.point.energies[part][int(what), int(turned == ["held"])]) for part in PARTS}
             return {**cost, "source": write_source}
         if verb == "write":
             return {"seconds": 0.0 if parallel else self.point.latency / self.words_at_once, "source": write_source}
