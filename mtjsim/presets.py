@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from mtjsim.checks import checked_choice
-from mtjsim.device import MTJ, effective_anisotropy_field, spin_hall_efficiency
+from mtjsim.device import MTJ, effective_anisotropy_field, require_junction, spin_hall_efficiency
 from mtjsim.units import to_si
 
 EFFECTIVE_UNITS = {
@@ -123,6 +123,7 @@ def save_device(
     device: MTJ, path: str | os.PathLike[str], *, title: str = "", provenance: Mapping[str, str] | None = None
 ) -> None:
     """Write a junction as a device file in SI (temporary name, then renamed); `load_device` gives the same junction."""
+    require_junction(device)
     path = Path(path)
     partial = path.with_name(path.name + ".partial")
     partial.write_text(device_toml(device, title=title, provenance=provenance), "utf-8")
