@@ -23,6 +23,7 @@ from mtjsim import (
 )
 from mtjsim.calibration.likelihood import Likelihood, deviance_terms
 from mtjsim.calibration.parameters import PARAMETERS, Coordinates, values_of
+from mtjsim.calibration.report import Goodness
 
 FREE = ("thermal_stability", "critical_current", "characteristic_time")
 TRUE = MTJ.from_effective(thermal_stability=60, critical_current=30e-6, characteristic_time=2e-9)
@@ -211,6 +212,18 @@ def test_negative_control_shuffled_errors_do_not_fit():
     assert result.goodness.p_value < 1e-3
 
 
+def test_as_many_parameters_as_rows_leave_nothing_to_test():
+    counts = simulate_counts(TRUE, current=60e-6, pulse_width=8e-9, direction="p_to_ap", trials=1000, seed=1)
+    result = calibrate(counts, start=TRUE, free=("critical_current",), intervals="wald", scan=False)
+    assert (result.goodness.degrees_of_freedom, result.goodness.p_value) == (0, None)
+    assert "nothing is left to test" in result.summary()
+    assert "p = " not in result.summary()
+    assert "nothing is left to test" in result.provenance()["goodness_of_fit"]
+    assert json.loads(json.dumps(result.as_dict()))["goodness"]["p_value"] is None
+    assert not result.goodness.is_poor
+    assert Goodness(20.0, 0, None, None, 0).is_poor  # the model cannot reach the counts at all
+
+
 # ---- the likelihood itself -------------------------------------------------------------------------------------------
 
 
@@ -355,6 +368,13 @@ def test_wrong_arguments_of_a_fit(fitted, change, message):
         calibrate(fitted[0], **change)
 
 
+def test_what_is_no_table_and_no_start(fitted):
+    with pytest.raises(ValueError, match="counts must be WriteCounts, got NoneType: read_counts"):
+        calibrate(None)
+    with pytest.raises(ValueError, match="start must be an MTJ, got str: load_preset"):
+        calibrate(fitted[0], start="arm_2021")
+
+
 def test_counts_without_information_are_refused():
     for errors, way in ((0, "shorter pulses"), (10, "longer pulses")):
         counts = WriteCounts(current=60e-6, pulse_width=[5e-9, 9e-9], direction="p_to_ap", trials=10, errors=errors)
@@ -381,8 +401,17 @@ def test_the_verb_writes_the_device_and_says_where_it_comes_from(fitted, tmp_pat
     assert counts.identity in file.provenance["data"]
     assert file.provenance["thermal_stability"].startswith("fitted: ")
     assert "95 % interval" in file.provenance["critical_current"]
-    assert file.provenance["damping"] == "held: 0.01"
+    assert file.provenance["damping"] == "assumed: 0.01"  # nobody gave it
+    assert file.provenance["other_fields"].startswith("assumed: ")
     assert told["estimates"]["critical_current"]["low"] == result.estimates["critical_current"].low
+
+
+def test_what_a_start_gave_is_held_and_what_was_guessed_is_assumed(fitted):
+    counts, guessed = fitted
+    given = calibrate(counts, start=TRUE, free=["critical_current"], intervals="wald", scan=False)
+    assert given.provenance()["thermal_stability"] == "held: 60"
+    assert given.provenance()["other_fields"] == "as in the junction that the fit started from"
+    assert not any(text.startswith("held") for text in guessed.provenance().values())
 
 
 def test_the_verb_says_what_cannot_be_known_in_words(tmp_path, capsys):
