@@ -62,7 +62,8 @@ def calibrate(
     seed : int
         Of the tables drawn for the p-value.
     progress : callable, optional
-        Called with a short text now and then.
+        Called with a short text before each computation of the table, which takes seconds to minutes for a device that
+        is not axisymmetric.
 
     Returns
     -------
@@ -96,7 +97,7 @@ def calibrate(
     >>> print(f"{result.estimates['critical_current'].value:.1e}")
     3.0e-05
     """
-    said = progress or (lambda text: None)
+    said, watch = _told(progress)
     checked_choice("intervals", intervals, ("profile", "wald"))
     if not 0 < checked_number("confidence", confidence, "", zero_allowed=False) < 1:
         raise ValueError(f"confidence must be between 0 and 1, got {confidence:g}. 95 % is 0.95.")
@@ -106,7 +107,7 @@ def calibrate(
         require_junction(start, name="start")
     _require_information(counts)
     coordinates, starts = _starts(counts, start, free, scan)
-    likelihood = Likelihood.of(coordinates, counts)
+    likelihood = Likelihood.of(coordinates, counts, watch)
     bounds = _bounds(coordinates, starts)
     theta = best_theta(likelihood, starts, bounds, said)
     z = float(-ndtri((1 - confidence) / 2))
@@ -144,6 +145,18 @@ def calibrate(
         covariance=spread,
         guessed_start=start is None,
     )
+
+
+def _told(progress: Callable[[str], None] | None) -> tuple[Callable[[str], None], Callable[[int], None]]:
+    """Return what to tell of a new stage, and of another computation of the table within it."""
+    if progress is None:
+        return lambda text: None, lambda number: None
+    stage = ["start"]
+
+    def said(text: str) -> None:
+        stage[0] = text
+
+    return said, lambda number: progress(f"{stage[0]}, evaluation {number}")
 
 
 def _require_information(counts: WriteCounts) -> None:

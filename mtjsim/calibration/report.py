@@ -85,7 +85,7 @@ class Goodness:
     def is_poor(self) -> bool:
         """Whether no such junction gives these counts; with nothing to test, if the deviance is far from 0 even so."""
         if self.p_value is None:
-            return self.deviance > chdtri(1, POOR_FIT)
+            return bool(self.deviance > chdtri(1, POOR_FIT))
         return self.p_value < POOR_FIT
 
     def __str__(self) -> str:
