@@ -110,6 +110,8 @@ def load_device(path: str | os.PathLike[str]) -> DeviceFile:
         and the rule.
     """
     path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"device file {str(path)!r} is a folder. Name a TOML file in it.")
     if not path.is_file():
         raise FileNotFoundError(f"device file {str(path)!r} does not exist. Presets: {', '.join(list_presets())}.")
     try:
