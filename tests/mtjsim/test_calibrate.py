@@ -394,7 +394,7 @@ def test_the_verb_writes_the_device_and_says_where_it_comes_from(fitted, tmp_pat
     words = ["fit", str(tmp_path / "data.csv"), "--out", str(tmp_path / "fitted.toml")]
     assert main([*words, "--json"]) == 0
     out, err = capsys.readouterr()
-    assert err == ""  # no progress where nobody looks
+    assert err == f"written: {tmp_path / 'fitted.toml'}\n"  # no progress where nobody looks
     told = json.loads(out)
     file = load_device(tmp_path / "fitted.toml")
     assert file.device.identity == told["device_identity"] == result.device.identity
@@ -422,3 +422,43 @@ def test_the_verb_says_what_cannot_be_known_in_words(tmp_path, capsys):
     assert "not determined by these counts" in out
     assert main(["fit", str(tmp_path / "none.csv")]) == 2
     assert "none.csv' does not exist" in capsys.readouterr().err
+
+
+def test_the_verb_refuses_before_it_fits(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("mtjsim.calibration.fit.calibrate", lambda *_, **__: pytest.fail("worked first"))
+    (tmp_path / "volts.csv").write_text("voltage,pulse_width,direction,trials,errors\n500mV,8ns,p_to_ap,100,5\n")
+    table = str(tmp_path / "volts.csv")
+    for words, message in (
+        ([str(tmp_path)], "is a folder. Name a CSV file in it."),
+        ([table], "--device is missing: a table by voltage needs"),
+        ([table, "--device", f"{tmp_path}/"], "is a folder. Name a TOML file in it."),
+        ([table, "--out", str(tmp_path / "mine.json")], "--out must end in .toml, got"),
+        (
+            [table, "--out", str(tmp_path / "no" / "mine.toml")],
+            f"there is no folder {str(tmp_path / 'no')!r}). Make it",
+        ),
+    ):
+        assert main(["fit", *words]) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_the_verb_says_what_a_slow_device_costs(tmp_path, capsys, monkeypatch):
+    def stop(*_, **__):
+        raise ValueError("free must be stopped here.")
+
+    monkeypatch.setattr("mtjsim.calibration.fit.calibrate", stop)
+    (tmp_path / "a.csv").write_text(HEAD + "60,8,p_to_ap,100,5\n60,9,p_to_ap,100,5\n70,9,p_to_ap,100,5\n")
+    for device, noted in (("w_sot_80nm", True), ("arm_2021", False)):
+        assert main(["fit", str(tmp_path / "a.csv"), "--device", device]) == 2
+        said = capsys.readouterr().err.splitlines()
+        assert said[-1] == "mtj-bnn fit: error: --free must be stopped here."
+        assert [("2 solves" in line) for line in said[:-1]] == [True] * noted  # two currents; widths share a solve
+
+
+def test_progress_names_the_stage_and_every_computation():
+    counts = simulate_counts(TRUE, **settings(), trials=1000, seed=11)
+    said = []
+    result = calibrate(counts, start=TRUE, free=["critical_current"], scan=False, progress=said.append)
+    assert said[0] == "start, evaluation 1"
+    assert any(text.startswith("interval of critical_current, evaluation") for text in said)
+    assert len(said) == result.evaluations
