@@ -310,7 +310,12 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, list[str]]]:
 
     sub = verb(device)
     sub.add_argument("device", nargs="?", help=f"{which}; without it the presets are listed")
-    sub.add_argument("--plot", default=None, metavar="FILE", help="also draw its portrait: .png, .pdf or .svg")
+    sub.add_argument(
+        "--plot",
+        default=None,
+        metavar="FILE",
+        help="also draw its portrait, what is not axisymmetric from counted writes: .png, .pdf or .svg",
+    )
 
     sub = verb(wer)
     sub.add_argument("device", help=which)
