@@ -255,4 +255,4 @@ def in_threads(job: Callable[[int], Any], count: int, threads: int | None, label
     """Results of `job(0)`, ..., `job(count - 1)` in order, computed by threads (default: one a core)."""
     workers = (os.cpu_count() or 1) if threads is None else checked_whole("threads", threads, least=1)
     with ThreadPoolExecutor(min(count, workers)) as pool:
-        return list(tqdm(pool.map(job, range(count)), total=count, desc=label, disable=None, leave=False))
+        return list(tqdm(pool.map(job, range(count)), total=count, desc=label, disable=count == 1 or None, leave=False))
