@@ -4,31 +4,43 @@ Only `demo` needs torch, and only it imports it.
 """
 
 import argparse
+import difflib
 import json
 import os
 import re
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
-from bnn.files import require_writable
-from bnn.portrait import check_drawable, checked_plot_file, device_portrait, error_rate_figure, save_figure
+from bnn.files import checked_file, require_writable
+from bnn.portrait import FORMATS, check_drawable, device_portrait, error_rate_figure, left_out, save_figure
 from mtjsim.checks import DIRECTIONS, checked_choice
+from mtjsim.fokker_planck.reduced import is_axisymmetric
 from mtjsim.presets import DeviceFile, device_toml, list_presets, load_device, preset_file
 from mtjsim.pulse import UNITS, Drive
 from mtjsim.switching import write_error_rate
 from mtjsim.units import to_si
 
+AXIAL_FORMULA = "axial formula, not the threshold of a torque across the easy axis: about 1/(2 alpha) times more"
 DATA_SETS = ("digits", "mnist", "fashion-mnist", "cifar10")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb; 0 if it did what it was asked, 2 with one line on stderr if it could not."""
-    options = _parser().parse_args(_joined(sys.argv[1:] if arguments is None else arguments))
+    """Run one verb; 0 if it did what it was asked, 2 with one line on stderr if it could not.
+
+    The answer goes to stdout; what else there is to say, such as `written: PATH` of each file, to stderr.
+    """
+    words = _joined(sys.argv[1:] if arguments is None else arguments)
+    parser, known = _parser()
+    if words and (wrong := _unknown_option(words[1:], known.get(words[0], ()))):
+        print(f"mtj-bnn {words[0]}: error: {wrong} See mtj-bnn {words[0]} --help.", file=sys.stderr)
+        return 2
+    options = parser.parse_args(words)
     try:
         options.verb(options)
         sys.stdout.flush()
@@ -36,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (ValueError, OSError) as error:
-        print(f"mtj-bnn {options.name}: error: {error}", file=sys.stderr)
+        print(f"mtj-bnn {options.name}: error: {_as_typed(str(error), known[options.name])}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"mtj-bnn {options.name}: interrupted", file=sys.stderr)
@@ -56,10 +68,10 @@ def demo(options: argparse.Namespace) -> None:
         if value is not None and value < least:
             raise ValueError(f"{name} must be >= {least}, got {value}.")
     chosen = _device(options.device)
-    pulse_width = to_si(options.pulse_width, "s", name="--pulse-width")
-    temperature = to_si(options.temperature, "K", name="--temperature")
+    pulse_width = _quantity(options.pulse_width, "s", "--pulse-width")
+    temperature = _quantity(options.temperature, "K", "--temperature")
     checked_choice("--data", options.data, DATA_SETS)
-    require_writable(Path(options.out), option="--out")
+    require_writable(Path(options.out), option="--out", make=True)
     data = load(options.data, options.data_dir)
     from bnn.demo import run_demo
 
@@ -75,6 +87,7 @@ def demo(options: argparse.Namespace) -> None:
         workers=options.workers,
         device_name=options.device,
     )
+    _announce(*result.files)
     if options.json:
         print(result.files[1].read_text("utf-8"), end="")
         return
@@ -82,12 +95,11 @@ def demo(options: argparse.Namespace) -> None:
     print(f"{_name(options.device)}, {conditions}; {data.name}, every hidden activation written to that memory")
     print(result.table)
     print(result.summary)
-    print("written:", ", ".join(str(file) for file in result.files))
 
 
 def device(options: argparse.Namespace) -> None:
     """Show a junction and what follows from its declaration; without a name, list the presets."""
-    plot = None if options.plot is None else checked_plot_file(options.plot)
+    plot = None if options.plot is None else checked_file(options.plot, FORMATS, option="--plot")
     if options.device is None:
         if plot is not None:
             raise ValueError("--plot needs a device: name a preset or a TOML file.")
@@ -101,7 +113,10 @@ def device(options: argparse.Namespace) -> None:
     d = chosen.device
     if plot is not None:
         save_figure(device_portrait(d, title=chosen.title or _name(options.device)), plot)
-    derived = {
+        _announce(plot)
+        for panel, reason in left_out(d).items():
+            print(f"not drawn: {panel}, because {reason}", file=sys.stderr)
+    derived: dict[str, Any] = {
         "resistance_p_ohm": d.resistance_p,
         "resistance_ap_ohm": d.resistance_ap,
         "thermal_stability_300K": d.thermal_stability(),
@@ -110,6 +125,9 @@ def device(options: argparse.Namespace) -> None:
         "characteristic_time_s": d.characteristic_time(),
         "identity": d.identity,
     }
+    across = abs(d.polarizer[2]) < 1
+    if across:
+        derived["critical_current_is"] = AXIAL_FORMULA
     if options.json:
         described = {"title": chosen.title, "reference": chosen.reference, "not_modelled": chosen.not_modelled}
         _print_json({**described, "device": d.model_dump(), "derived": derived, "provenance": dict(chosen.provenance)})
@@ -120,7 +138,10 @@ def device(options: argparse.Namespace) -> None:
     print(device_toml(d).rstrip())
     print("\n[derived]")
     for name, value in derived.items():
-        print(f"{name} = {value:.6g}" if isinstance(value, float) else f"{name} = {value}")
+        if name == "critical_current_is":
+            continue
+        note = f"  # {AXIAL_FORMULA}" if across and name.startswith("critical_current") else ""
+        print(f"{name} = {value:.6g}{note}" if isinstance(value, float) else f"{name} = {value}")
     if chosen.provenance:
         print("\n[provenance]")
         print("\n".join(f"{name}: {text}" for name, text in chosen.provenance.items()))
@@ -135,21 +156,24 @@ def wer(options: argparse.Namespace) -> None:
     levels = _quantities(getattr(options, drive), UNITS[drive], f"--{drive}")
     widths = _quantities(options.pulse_width, "s", "--pulse-width")
     pulse: dict[str, Any] = {
-        "temperature": to_si(options.temperature, "K", name="--temperature"),
-        "rise_time": to_si(options.rise_time, "s", name="--rise-time"),
-        "relax_time": to_si(options.relax_time, "s", name="--relax-time"),
+        "temperature": _quantity(options.temperature, "K", "--temperature"),
+        "rise_time": _quantity(options.rise_time, "s", "--rise-time"),
+        "relax_time": _quantity(options.relax_time, "s", "--relax-time"),
     }
     directions = DIRECTIONS if options.direction == "both" else (options.direction,)
-    plot = None if options.plot is None else checked_plot_file(options.plot)
+    plot = None if options.plot is None else checked_file(options.plot, FORMATS, option="--plot")
     if plot is not None:
         check_drawable(levels, widths, drive=drive)
-    grid: dict[str, Any] = dict(zip((drive, "pulse_width"), np.meshgrid(levels, widths, indexing="ij"), strict=True))
-    rates = {
-        name: np.atleast_2d(write_error_rate(chosen.device, **grid, direction=name, **pulse)) for name in directions
-    }
+    rates = {name: np.empty((len(levels), len(widths))) for name in directions}
+    slow = not is_axisymmetric(chosen.device)
+    solves = [(name, i) for name in directions for i in range(len(levels))]
+    for name, i in tqdm(solves, desc="solves", disable=None, leave=False, delay=0.0 if slow else 1.0):
+        one: dict[str, Any] = {drive: levels[i], "direction": name, **pulse}
+        rates[name][i] = write_error_rate(chosen.device, pulse_width=widths, **one)
     if plot is not None:
         title = f"{_name(options.device)}, {pulse['temperature']:g} K"
         save_figure(error_rate_figure(levels, widths, rates, title=title, drive=drive), plot)
+        _announce(plot)
     column = f"{drive}_{UNITS[drive]}"
     rows = [
         {
@@ -184,11 +208,11 @@ def setting(options: argparse.Namespace) -> None:
         chosen.device,
         (targets[0], targets[1]),
         minimize=options.minimize,
-        pulse_width=None if options.pulse_width is None else to_si(options.pulse_width, "s", name="--pulse-width"),
-        max_current=None if options.max_current is None else to_si(options.max_current, "A", name="--max-current"),
-        temperature=to_si(options.temperature, "K", name="--temperature"),
-        rise_time=to_si(options.rise_time, "s", name="--rise-time"),
-        relax_time=to_si(options.relax_time, "s", name="--relax-time"),
+        pulse_width=None if options.pulse_width is None else _quantity(options.pulse_width, "s", "--pulse-width"),
+        max_current=None if options.max_current is None else _quantity(options.max_current, "A", "--max-current"),
+        temperature=_quantity(options.temperature, "K", "--temperature"),
+        rise_time=_quantity(options.rise_time, "s", "--rise-time"),
+        relax_time=_quantity(options.relax_time, "s", "--relax-time"),
     )
     if options.json:
         _print_json(point.as_dict())
@@ -208,27 +232,33 @@ def fit(options: argparse.Namespace) -> None:
     from mtjsim.calibration.fit import CalibrationWarning, calibrate
     from mtjsim.calibration.measurement import read_counts
 
-    if options.out is not None:
-        require_writable(Path(options.out).parent, option="--out")
+    out = None if options.out is None else checked_file(options.out, (".toml",), option="--out")
     counts = read_counts(options.data)
+    start = None if options.device is None else _device(options.device).device
+    if start is None and counts.voltage is not None:
+        raise ValueError(
+            "--device is missing: a table by voltage needs a junction with its resistances to start from. Name a "
+            "preset or a TOML file."
+        )
+    if start is not None and not is_axisymmetric(start):
+        print(_cost_of_a_fit(options.device, counts.pulses), file=sys.stderr)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CalibrationWarning)  # they are in the summary and in the JSON
         result = calibrate(
             counts,
-            start=None if options.device is None else _device(options.device).device,
+            start=start,
             free=[name.strip() for name in options.free.split(",")],
             progress=_progress if sys.stderr.isatty() else None,
         )
     if sys.stderr.isatty():
         print("\r\033[K", end="", file=sys.stderr)
-    if options.out is not None:
-        result.save(options.out, title=f"Fitted to {Path(options.data).name}")
+    if out is not None:
+        result.save(out, title=f"Fitted to {Path(options.data).name}")
+        _announce(out)
     if options.json:
         _print_json(result.as_dict())
         return
     print(result.summary())
-    if options.out is not None:
-        print("written:", options.out)
 
 
 def fetch(options: argparse.Namespace) -> None:
@@ -237,7 +267,7 @@ def fetch(options: argparse.Namespace) -> None:
 
     checked_choice("data", options.data, DATA_SETS)
     if options.out is not None:
-        require_writable(Path(options.out), option="--out")
+        require_writable(Path(options.out), option="--out", make=True)
     folder = fetch_data(options.data, options.out)
     if options.json:
         _print_json({"data": options.data, "folder": str(folder)})
@@ -248,7 +278,8 @@ def fetch(options: argparse.Namespace) -> None:
 # ---- what they are told ----------------------------------------------------------------------------------------------
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> tuple[argparse.ArgumentParser, dict[str, list[str]]]:
+    """Return the parser, and the options of each verb."""
     parser = argparse.ArgumentParser(prog="mtj-bnn", description=__doc__.splitlines()[0])
     verbs = parser.add_subparsers(dest="name", required=True, metavar="VERB")
 
@@ -279,7 +310,12 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = verb(device)
     sub.add_argument("device", nargs="?", help=f"{which}; without it the presets are listed")
-    sub.add_argument("--plot", default=None, metavar="FILE", help="also draw its portrait: .png, .pdf or .svg")
+    sub.add_argument(
+        "--plot",
+        default=None,
+        metavar="FILE",
+        help="also draw its portrait, what is not axisymmetric from counted writes: .png, .pdf or .svg",
+    )
 
     sub = verb(wer)
     sub.add_argument("device", help=which)
@@ -311,7 +347,33 @@ def _parser() -> argparse.ArgumentParser:
     sub = verb(fetch)
     sub.add_argument("data", help=", ".join(DATA_SETS))
     sub.add_argument("--out", default=None, help="folder; default: the download cache")
-    return parser
+    return parser, {name: re.findall(r"--[a-z][a-z0-9-]*", sub.format_help()) for name, sub in verbs.choices.items()}
+
+
+def _unknown_option(words: Sequence[str], known: Sequence[str]) -> str:
+    """Name the first option that the verb does not have, and the nearest that it has; empty if there is none."""
+    for word in words if known else ():
+        option = word.split("=")[0]
+        if re.fullmatch(r"--[A-Za-z][\w-]*", option) and option not in known:
+            near = difflib.get_close_matches(option, known, n=1)
+            return f"there is no option {option}." + (f" Did you mean {near[0]}?" if near else "")
+    return ""
+
+
+def _as_typed(message: str, known: Sequence[str]) -> str:
+    """Say the arguments of a message as they are typed: `--pulse-width` for pulse_width.
+
+    A name with an underscore can only be an argument. One that is also an English word is one where the message begins
+    with it, as ours do: `current must be ...`, and not in `critical current`. Quoted texts and paths stay.
+    """
+    for option in known:
+        name = option.removeprefix("--").replace("-", "_")
+        if "_" in name:
+            pattern = rf"(?<![\w'\"/.-]){name}(?![\w'\"/(=]|\.\w)"
+        else:
+            pattern = rf"^{name}(?= (?:must|is|needs|has)\b)"
+        message = re.sub(pattern, option, message)
+    return message
 
 
 def _joined(words: Sequence[str]) -> list[str]:
@@ -334,8 +396,27 @@ def _name(device_argument: str) -> str:
     return Path(device_argument).stem
 
 
-def _quantities(text: str, unit: str, name: str) -> list[float]:
-    return [to_si(part.strip(), unit, name=name) for part in text.split(",")]
+def _quantity(text: str, unit: str, option: str) -> float:
+    return to_si(text.strip(), unit, name=option, unit_required=True)
+
+
+def _quantities(text: str, unit: str, option: str) -> list[float]:
+    return [_quantity(part, unit, option) for part in text.split(",")]
+
+
+def _announce(*files: Path) -> None:
+    for file in files:
+        print(f"written: {file}", file=sys.stderr)
+
+
+def _cost_of_a_fit(device: str, pulses: Mapping[str, Any]) -> str:
+    columns = [values.tolist() for name, values in pulses.items() if name != "pulse_width"]
+    solves = len(set(zip(*columns, strict=True)))
+    return (
+        f"note: {_name(device)} is not axisymmetric, so each computation of the table takes {solves} solves on the "
+        "full sphere, each seconds to minutes, and a fit takes some hundred computations. In Python, "
+        'calibrate(..., scan=False, intervals="wald") takes the fewest.'
+    )
 
 
 def _progress(text: str) -> None:

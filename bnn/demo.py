@@ -97,7 +97,7 @@ def run_demo(
         As in `mtjsim.write_error_rate` and `bnn.energy_accuracy_curve`.
     """
     started = time.perf_counter()
-    require_writable(out, option="--out")
+    require_writable(out, option="--out", make=True)
 
     # the junction: a current and a pulse give error rates and energies of both bits
     currents = spanning_currents(device, pulse_width=pulse_width, temperature=temperature)
@@ -119,7 +119,7 @@ def run_demo(
 
     run = {
         "command": (
-            f"mtj-bnn demo --device {device_name} --pulse-width {pulse_width!r} --temperature {temperature!r} "
+            f"mtj-bnn demo --device {device_name} --pulse-width {pulse_width!r}s --temperature {temperature!r}K "
             f"--data {data.name} --seed {seed} --networks {networks} --draws {draws}"
         ),
         "device_name": device_name,

@@ -1,18 +1,59 @@
 """Writing results: tried before the work, and never half a file."""
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 
-def require_writable(folder: Path, *, option: str) -> None:
-    """Make the folder and try to write in it; OSError that names the option and the folder, before any work is lost."""
+def require_writable(folder: Path, *, option: str, make: bool = False) -> None:
+    """Try to write in a folder; OSError that names the option and the folder, before any work is lost.
+
+    With `make` the folder itself is made, for an option that names one; what is above it never is.
+    """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        if make:
+            folder.mkdir(exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        reason = error.strerror or error
-        raise OSError(f"{option} {str(folder)!r} cannot be written ({reason}). Name another folder.") from None
+        missing = [str(path) for path in (folder, *folder.parents) if not path.exists()]
+        if missing and isinstance(error, FileNotFoundError):
+            reason, way_out = f"there is no folder {missing[-1]!r}", "Make it, or name another folder."
+        else:
+            reason, way_out = error.strerror or str(error), "Name another folder."
+        raise OSError(f"{option} {str(folder)!r} cannot be written ({reason}). {way_out}") from None
+
+
+def checked_file(text: str, formats: Sequence[str], *, option: str) -> Path:
+    """Return the path of a file that can be written there, tried before any work is done.
+
+    Parameters
+    ----------
+    text : str
+        As typed.
+    formats : sequence of str
+        Extensions allowed, with their dots.
+    option : str
+        Named in messages.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    ValueError
+        If the extension is none of the formats.
+    OSError
+        If the folder is missing or cannot be written, or the path is a folder.
+    """
+    path = Path(text)
+    if path.suffix.lower() not in formats:
+        raise ValueError(f"{option} must end in {', '.join(formats)}, got {text!r}.")
+    if path.is_dir():
+        raise OSError(f"{option} {text!r} is a folder. Name a file in it.")
+    require_writable(path.parent, option=option)
+    return path
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -4,19 +4,23 @@ matplotlib is imported on first use: most calls of a verb draw nothing. Nothing 
 """
 
 import io
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from tqdm import tqdm
 
-from bnn.files import require_writable, write_whole
+from bnn.files import write_whole
 from mtjsim.checks import DIRECTIONS, Array
 from mtjsim.device import MTJ
 from mtjsim.explorer import YEAR, strongest_read
+from mtjsim.fokker_planck.reduced import at_rest, departures, is_axisymmetric
 from mtjsim.holding import read_disturb_rate, retention_failure_rate
 from mtjsim.pulse import Drive
 from mtjsim.switching import write_error_rate
+from mtjsim.transport import is_heated
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,38 +29,9 @@ if TYPE_CHECKING:
 FORMATS = (".pdf", ".png", ".svg")
 FEWEST_FOR_A_MAP = 4  # values of both; with fewer of one there is a curve for each
 READING = 1e-6  # [s] of the read disturb in a portrait: fifty reads of 20 ns
+COUNTED = 500  # writes for each point of a portrait that is counted
 LOWEST = 1e-40  # probability shown; leaves room for a legend
 HOT = (300.0, 358.15, 398.15)  # K: 27, 85 and 125 degrees Celsius
-
-
-def checked_plot_file(text: str, *, option: str = "--plot") -> Path:
-    """Return the path of a figure that can be written there, tried before any work is done.
-
-    Parameters
-    ----------
-    text : str
-        As typed; its folder is made if need be.
-    option : str
-        Named in messages.
-
-    Returns
-    -------
-    Path
-
-    Raises
-    ------
-    ValueError
-        If the extension is none of `FORMATS`.
-    OSError
-        If the folder cannot be written, or the path is a folder.
-    """
-    path = Path(text)
-    if path.suffix.lower() not in FORMATS:
-        raise ValueError(f"{option} must end in {', '.join(FORMATS)}, got {text!r}.")
-    if path.is_dir():
-        raise OSError(f"{option} {text!r} is a folder. Name a file in it.")
-    require_writable(path.parent, option=option)
-    return path
 
 
 def save_figure(figure: "Figure", path: Path) -> None:
@@ -131,47 +106,129 @@ def error_rate_figure(
 
 
 def device_portrait(device: MTJ, *, title: str) -> "Figure":
-    """Solve and draw one page: S-curves and error rates of both directions, read disturb, retention.
+    """Solve or count, and draw one page: S-curves and error rates of both directions, read disturb, retention.
 
     Parameters
     ----------
     device : MTJ
-        An axisymmetric junction that does not heat itself.
+        Any junction. A progress bar is shown if the standard error stream is a terminal.
     title : str
         Of the page.
 
     Returns
     -------
     Figure
+        A panel of `left_out` says why it is empty.
 
     Raises
     ------
     ValueError
-        As in `write_error_rate`.
+        As in `write_error_rate` or `simulate_writes`.
 
     Notes
     -----
     The pulse of the S-curves is five characteristic times, to one digit; the write of the error rates twice the larger
     critical current; the strongest read is `strongest_read` at the highest temperature.
-    A three-terminal device is read through another path than it is written: its read disturb is left out.
+    Writes of a device that is not axisymmetric, where one solve takes seconds to minutes, or that heats itself, are
+    counted: `COUNTED` trajectories a point, with their intervals. Under a torque across the easy axis currents are
+    measured in the threshold of Lee et al. (see `spin_hall_efficiency`), the error rates taken at 1.1 times it, and the
+    state is judged five characteristic times after the pulse, when the layer has left the plane.
     """
     from matplotlib.figure import Figure
 
     tau = device.characteristic_time()
-    critical = [device.critical_current(direction) for direction in DIRECTIONS]
     width = float(f"{5 * tau:.0e}")
     figure = Figure(figsize=(10, 7.6), layout="constrained", dpi=140)
     (s_curves, errors), (disturb, retention) = figure.subplots(2, 2)
-    _draw_s_curves(s_curves, device, np.linspace(0.0, 4 * max(critical), 60), width)
-    _draw_errors(errors, device, float(f"{2 * max(critical):.2g}"), np.linspace(0.2 * tau, 15 * tau, 120))
-    _draw_disturb(disturb, device, strongest_read(device, temperature=HOT[-1]))
-    _draw_retention(retention, device)
+    scale = writing_current(device)
+    if is_axisymmetric(device) and not is_heated(device):
+        _draw_s_curves(s_curves, device, np.linspace(0.0, 4 * scale, 60), width)
+        _draw_errors(errors, device, float(f"{2 * scale:.2g}"), np.linspace(0.2 * tau, 15 * tau, 120))
+    else:
+        rest = float(f"{5 * tau:.0e}") if _is_across(device) else 0.0
+        _draw_counted(s_curves, errors, device, scale, width, rest)
+    empty = left_out(device)
+    for name, ax in (("read disturb", disturb), ("retention", retention)):
+        if name in empty:
+            _say_why(ax, f"no {name}:", empty[name])
+    if "read disturb" not in empty:
+        _draw_disturb(disturb, device, strongest_read(device, temperature=HOT[-1]))
+    if "retention" not in empty:
+        _draw_retention(retention, device)
+    forth, back = (device.critical_current(direction) * 1e6 for direction in DIRECTIONS)
+    axial = " (axial formula)" if _is_across(device) else ""
     facts = (
-        f"Δ {device.thermal_stability():.3g} at 300 K, I_c0 {critical[0] * 1e6:.3g} µA (P→AP) and "
-        f"{critical[1] * 1e6:.3g} µA (AP→P), characteristic time {tau * 1e9:.3g} ns"
+        f"Δ {device.thermal_stability():.3g} at 300 K, I_c0{axial} {forth:.3g} µA (P→AP) and {back:.3g} µA (AP→P), "
+        f"characteristic time {tau * 1e9:.3g} ns"
     )
     figure.suptitle(f"{title}\n{facts}", fontsize=10)
     return figure
+
+
+def left_out(device: MTJ) -> dict[str, str]:
+    """Panels that a portrait cannot have, each with the reason as a clause."""
+    reasons = {}
+    if device.channel_resistance is not None:
+        reasons["read disturb"] = "it is read through another path than its write channel"
+    elif not is_axisymmetric(device):
+        reasons["read disturb"] = f"it is not axisymmetric: {'; '.join(departures(device))}"
+    elif is_heated(device):
+        reasons["read disturb"] = "it heats itself, which no rate of escape follows"
+    elif strongest_read(device, temperature=HOT[-1]) == 0:
+        reasons["read disturb"] = f"it has a barrier too low to be read at {HOT[-1]:.0f} K"
+    if not is_axisymmetric(at_rest(device)):
+        reasons["retention"] = f"it is not axisymmetric: {'; '.join(departures(at_rest(device)))}"
+    return reasons
+
+
+def writing_current(device: MTJ) -> float:
+    """Scale of the write currents worth drawing [A]: the larger critical current, or the threshold across the axis."""
+    critical = max(device.critical_current(direction) for direction in DIRECTIONS)
+    if not _is_across(device):
+        return critical
+    from mtjsim.torques import torque_of  # here: numba takes half a second
+
+    threshold = device.anisotropy_field / 2 - np.hypot(*device.stray_field[:2]) / np.sqrt(2)  # [T], Lee et al.
+    return max(critical, float(threshold) / torque_of(device, device.reference_temperature).per_ampere)
+
+
+def _is_across(device: MTJ) -> bool:
+    return abs(device.polarizer[2]) < 0.5
+
+
+def _draw_counted(
+    s_curves: "Axes", errors: "Axes", device: MTJ, scale: float, pulse_width: float, relax_time: float
+) -> None:
+    """Both panels of writes, from trajectories."""
+    from mtjsim.macrospin.simulate import simulate_writes  # here: numba takes half a second
+    from mtjsim.plots import DIRECTION_STYLE, plot_switching_probability, plot_write_error_rate
+
+    currents = np.linspace(0.0, 3 * scale, 13)[1:]
+    strong, widths = float(f"{(1.1 if relax_time else 2) * scale:.2g}"), np.linspace(0.1, 2.0, 8) * pulse_width
+    writes = [(I, pulse_width) for I in currents] + [(strong, width) for width in widths]
+    bar = tqdm([(d, *w) for d in DIRECTIONS for w in writes], desc="counted writes", disable=None, leave=False)
+    counts: dict[str, list[Any]] = {d: [] for d in DIRECTIONS}
+    for seed, (d, I, width) in enumerate(bar):
+        pulse: dict[str, Any] = {"current": float(I), "pulse_width": float(width), "relax_time": relax_time}
+        counts[d].append(simulate_writes(device, trials=COUNTED, seed=seed, direction=d, **pulse))
+    nothing: dict[str, Any] = {d: [] for d in DIRECTIONS}  # no curve between the points
+    switched: dict[str, Any] = {d: (currents * 1e6, counts[d][: currents.size]) for d in DIRECTIONS}
+    failed: dict[str, Any] = {d: (widths * 1e9, counts[d][currents.size :]) for d in DIRECTIONS}
+    then = f" and {relax_time * 1e9:g} ns of rest" if relax_time else ""
+    counted = f"{COUNTED} writes a point counted"
+    plot_switching_probability(s_curves, [], nothing, x_label="write current (µA)", counted=switched)
+    labels = [DIRECTION_STYLE[d][2] for d in DIRECTIONS]
+    s_curves.legend(s_curves.containers, labels, frameon=False, fontsize=8, loc="lower left")
+    s_curves.set_title(f"one pulse of {pulse_width * 1e9:g} ns{then}, 300 K, {counted}", fontsize=8)
+    plot_write_error_rate(errors, [], {}, x_label="pulse width (ns)", counted=failed, floor=0.1 / COUNTED)
+    errors.legend(frameon=False, fontsize=8, loc="lower left")
+    errors.set_title(f"write errors at {strong * 1e6:g} µA{then}, 300 K, {counted}", fontsize=8)
+
+
+def _say_why(ax: "Axes", what: str, reason: str) -> None:
+    text = "\n".join([what, *textwrap.wrap(reason, 44)])
+    ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center")
+    ax.set_axis_off()
 
 
 def _draw_s_curves(ax: "Axes", device: MTJ, currents: Array, width: float) -> None:
@@ -199,11 +256,6 @@ def _draw_errors(ax: "Axes", device: MTJ, current: float, widths: Array) -> None
 def _draw_disturb(ax: "Axes", device: MTJ, strongest: float) -> None:
     from mtjsim.plots import plot_holding
 
-    if device.channel_resistance is not None or strongest == 0:
-        reason = "read through another path\nthan its write channel" if strongest else "barrier too low to be read"
-        ax.text(0.5, 0.5, f"no read disturb:\n{reason}", transform=ax.transAxes, ha="center", va="center")
-        ax.set_axis_off()
-        return
     currents = np.linspace(0.0, strongest, 25)
     failures = _by_state(
         {

@@ -19,7 +19,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mtjsim.checks import Array, checked_array, checked_choice, checked_number
+from mtjsim.checks import Array, checked_array, checked_choice, checked_number, checked_signed
 
 LEAST_OVERDRIVE: Mapping[str, float] = {"exact": 1.5, "linear": 2.0}  # of closed_form_write_error_rate, by drift
 LEAST_STABILITY = 40.0  # below, the start is no narrow cone around the pole
@@ -235,7 +235,7 @@ def _at_least(name: str, value: float, least: float, way_out: str) -> float:
 
 
 def _field(field: float) -> float:
-    magnitude = checked_number("abs(field)", abs(field), "B_k", zero_allowed=True)
-    if magnitude >= 1:
-        raise ValueError(f"abs(field) must be < 1, got {magnitude:g}: only one state is stable.")
-    return float(field)
+    h = checked_signed("field", field, "B_k")
+    if abs(h) >= 1:
+        raise ValueError(f"abs(field) must be < 1, got {abs(h):g}: only one state is stable.")
+    return h

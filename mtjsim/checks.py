@@ -15,6 +15,26 @@ DIRECTIONS: tuple[Direction, ...] = ("p_to_ap", "ap_to_p")
 
 def checked_array(name: str, value: ArrayLike, unit: str, *, zero_allowed: bool, way_out: str = "") -> Array:
     """Return `value` as a float array; ValueError unless every element is finite and > 0 (or >= 0)."""
+    array = _numbers(name, value, unit)
+    bad = ~np.isfinite(array) | ((array < 0) if zero_allowed else (array <= 0))
+    if bad.any():
+        rule = (f">= 0 {unit}" if zero_allowed else f"> 0 {unit}").rstrip()
+        worst = array[bad].flat[0]
+        raise ValueError(f"{name} must be finite and {rule}, got {worst:g}.{' ' + way_out if way_out else ''}")
+    return array
+
+
+def checked_signed(name: str, value: ArrayLike, unit: str) -> float:
+    """Return `value` as a float; ValueError unless it is one finite number, of either sign."""
+    array = _numbers(name, value, unit)
+    if array.ndim:
+        raise ValueError(f"{name} must be one number{' in ' + unit if unit else ''}, got an array of {array.size}.")
+    if not np.isfinite(array):
+        raise ValueError(f"{name} must be finite, got {array:g}.")
+    return float(array)
+
+
+def _numbers(name: str, value: ArrayLike, unit: str) -> Array:
     try:
         array = np.asarray(value)
         if array.size and array.dtype.kind not in "iuf":  # text and booleans are not numbers
@@ -26,11 +46,6 @@ def checked_array(name: str, value: ArrayLike, unit: str, *, zero_allowed: bool,
         )
         where = f" in {unit}" if unit else ""
         raise ValueError(f"{name} must be a number or an array of numbers{where}, got {value!r}.{typed}") from None
-    bad = ~np.isfinite(array) | ((array < 0) if zero_allowed else (array <= 0))
-    if bad.any():
-        rule = (f">= 0 {unit}" if zero_allowed else f"> 0 {unit}").rstrip()
-        worst = array[bad].flat[0]
-        raise ValueError(f"{name} must be finite and {rule}, got {worst:g}.{' ' + way_out if way_out else ''}")
     return array
 
 

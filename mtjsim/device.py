@@ -328,11 +328,11 @@ class MTJ(BaseModel):
         return (1 + self.damping**2) / (GYROMAGNETIC_RATIO * self.damping * self.anisotropy_field_at(T))
 
 
-def require_junction(device: object) -> None:
+def require_junction(device: object, *, name: str = "device") -> None:
     """Raise ValueError unless `device` is an `MTJ`, and say how to get one."""
     if not isinstance(device, MTJ):
         raise ValueError(
-            f"device must be an MTJ, got {type(device).__name__}: load_preset(name) gives one, a device file has one "
+            f"{name} must be an MTJ, got {type(device).__name__}: load_preset(name) gives one, a device file has one "
             "as `.device`."
         )
 
@@ -343,7 +343,7 @@ def explain(problem: Any) -> str:
     kind, value, context = problem["type"], problem.get("input"), problem.get("ctx", {})
     unit = _unit(name)
     bounds = {"greater_than": ("gt", ">"), "greater_than_equal": ("ge", ">="), "less_than": ("lt", "<")}
-    if kind == "missing":
+    if kind == "missing" and len(problem["loc"]) == 1:
         return f"{name} is missing: give it in {unit}" if unit else f"{name} is missing: give it as a pure number"
     if kind == "extra_forbidden":
         try:
@@ -355,7 +355,8 @@ def explain(problem: Any) -> str:
         return f"{name} must be {sign} {context[key]:g} {unit}".rstrip() + f", got {value!r}"
     if kind == "value_error":
         return f"{name} {context['error']}" if problem["loc"] else str(context["error"])
-    if kind in ("tuple_type", "too_short", "too_long", "missing_argument"):
+    if kind in ("tuple_type", "too_short", "too_long", "missing"):  # "missing" of one of the three
+        name = str(problem["loc"][0])
         return f"{name} must be three numbers (x, y, z){' in ' + unit if unit else ''}, got {value!r}"
     if kind in ("float_type", "float_parsing"):
         return f"{name} must be one number{' in ' + unit if unit else ''}, got {value!r}"

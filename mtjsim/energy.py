@@ -152,8 +152,8 @@ def _require_resolved(write: AxialWrite, longest: float, tau: float) -> None:
     if size > LARGEST_BASIS:
         raise ValueError(
             f"the energy of this write cannot be resolved: a thermal stability of {write.thermal_stability:.3g} and "
-            f"{write.drive:.3g} critical currents need {size} polynomials, more than {LARGEST_BASIS}. Ask for a less "
-            "extreme current or temperature."
+            f"{abs(write.drive):.3g} critical currents need {size} polynomials, more than {LARGEST_BASIS}. Ask for a "
+            "less extreme current or temperature."
         )
     if longest > LONGEST_ENERGY:
         raise ValueError(

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from mtjsim.checks import checked_choice
-from mtjsim.device import MTJ, effective_anisotropy_field, spin_hall_efficiency
+from mtjsim.device import MTJ, effective_anisotropy_field, require_junction, spin_hall_efficiency
 from mtjsim.units import to_si
 
 EFFECTIVE_UNITS = {
@@ -72,12 +72,35 @@ class DeviceFile:
 
 
 def list_presets() -> list[str]:
-    """Names of the junctions that ship with the package, sorted."""
+    """Names of the junctions that ship with the package.
+
+    Returns
+    -------
+    list of str
+        Sorted; `load_preset` and `preset_file` take each of them.
+
+    Examples
+    --------
+    >>> [name for name in list_presets() if name.startswith("arm")]
+    ['arm_2021', 'arm_vcma_2021']
+    """
     return sorted(entry.name.removesuffix(".toml") for entry in _folder().iterdir() if entry.name.endswith(".toml"))
 
 
 def load_preset(name: str) -> MTJ:
-    """Return the preset junction called `name`.
+    """Return the preset junction called `name`, ready for a question.
+
+    Parameters
+    ----------
+    name : str
+        One of `list_presets`.
+
+    Returns
+    -------
+    MTJ
+        The junction alone: a preset is chosen by its name, and what its file says of it is known before. `preset_file`
+        returns that too, and so does `load_device` for a file of your own: both give a `DeviceFile`, whose `.device` is
+        the junction.
 
     Raises
     ------
@@ -93,23 +116,67 @@ def load_preset(name: str) -> MTJ:
 
 
 def preset_file(name: str) -> DeviceFile:
-    """Return a preset with its source and the provenance of each number; raises as `load_preset`."""
+    """Return a preset with its source and the provenance of each number.
+
+    Parameters
+    ----------
+    name : str
+        One of `list_presets`.
+
+    Returns
+    -------
+    DeviceFile
+        The junction is its `.device`, and is what `load_preset` returns.
+
+    Raises
+    ------
+    ValueError
+        As in `load_preset`.
+
+    Examples
+    --------
+    >>> file = preset_file("arm_2021")
+    >>> file.device == load_preset("arm_2021"), file.provenance["damping"].split(":")[0]
+    (True, 'read')
+    """
     checked_choice("preset", name, list_presets())
     return parse_device(_folder().joinpath(f"{name}.toml").read_text("utf-8"), where=f"preset {name}")
 
 
 def load_device(path: str | os.PathLike[str]) -> DeviceFile:
-    """Read a device file.
+    """Read a device file; its format is on top of presets.py.
+
+    Parameters
+    ----------
+    path : str or path
+        Of the TOML file.
+
+    Returns
+    -------
+    DeviceFile
+        The junction is its `.device`; `title`, `reference`, `not_modelled` and `provenance` are what the file says of
+        it. (`load_preset` returns the junction alone, `preset_file` a DeviceFile as this function does.)
 
     Raises
     ------
-    FileNotFoundError
-        If there is no such file.
+    FileNotFoundError, IsADirectoryError
+        If there is no such file, or it is a folder.
     ValueError
         If it is not TOML, or a field is missing, unknown, in a wrong unit or out of range: names the file, the field
         and the rule.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     save_device(load_preset("arm_2021"), f"{folder}/mine.toml", title="as published")
+    ...     file = load_device(f"{folder}/mine.toml")
+    >>> file.title, file.device == load_preset("arm_2021")
+    ('as published', True)
     """
     path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"device file {str(path)!r} is a folder. Name a TOML file in it.")
     if not path.is_file():
         raise FileNotFoundError(f"device file {str(path)!r} does not exist. Presets: {', '.join(list_presets())}.")
     try:
@@ -122,7 +189,35 @@ def load_device(path: str | os.PathLike[str]) -> DeviceFile:
 def save_device(
     device: MTJ, path: str | os.PathLike[str], *, title: str = "", provenance: Mapping[str, str] | None = None
 ) -> None:
-    """Write a junction as a device file in SI (temporary name, then renamed); `load_device` gives the same junction."""
+    """Write a junction as a device file in SI: under a temporary name, then renamed.
+
+    Parameters
+    ----------
+    device : MTJ
+        The junction; of a `DeviceFile` that is its `.device`.
+    path : str or path
+        Of the TOML file; its folder must exist. A file that is there is replaced.
+    title : str
+        What the junction is.
+    provenance : mapping of str to str, optional
+        For each number: read, derived, fitted or assumed, and where.
+
+    Raises
+    ------
+    ValueError
+        If `device` is no MTJ.
+    OSError
+        If the file cannot be written.
+
+    Notes
+    -----
+    `load_device(path).device` is the same junction, to the bit. `reference` and `not_modelled` are not written.
+
+    Examples
+    --------
+    See `load_device`.
+    """
+    require_junction(device)
     path = Path(path)
     partial = path.with_name(path.name + ".partial")
     partial.write_text(device_toml(device, title=title, provenance=provenance), "utf-8")

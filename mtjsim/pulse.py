@@ -203,7 +203,7 @@ def pulse_of(
     if pulse is not None:
         if not isinstance(pulse, Pulse):
             raise ValueError(f"pulse must be a Pulse, got {pulse!r}; Pulse.rectangular() makes one.")
-        if given or rise_time != 0:
+        if given or checked_number("rise_time", rise_time, "s", zero_allowed=True) != 0:
             raise ValueError(f"pulse stands in for {', '.join([*numbers, 'rise_time'])}: leave those out.")
         return pulse
     if "pulse_width" not in given or len(given) != 2:

@@ -117,20 +117,43 @@ def switching_probability(
     pulse: Pulse | None = None,
     method: str = "auto",
 ) -> float | Array:
-    """Probability that a pulse switches the junction: the complement of `write_error_rate`, whose arguments it takes.
+    """Probability that a pulse switches the junction: the complement of `write_error_rate`, for when that is rare.
 
-    Where it is the small one of the two it is not computed as a difference, and keeps its own relative accuracy: 1e-6
-    down to 1e-5 and 1e-4 below.
+    Parameters
+    ----------
+    device : MTJ
+        Any junction that does not heat itself.
+    current, voltage : float or array
+        Amplitude >= 0 that drives the named direction [A] or [V]; one of the two, with `pulse_width`.
+    pulse_width : float or array
+        Full width at half maximum [s], > 0.
+    direction : {"p_to_ap", "ap_to_p"} or array of these
+        Of the write.
+    temperature : float or array
+        [K].
+    rise_time, relax_time : float or array
+        Of each of the two ramps, and at zero current before the state is judged [s].
+    pulse : Pulse
+        In place of current or voltage, pulse_width and rise_time.
+    method : {"auto", "spectral", "finite_volume", "spherical"}
+        As in `write_error_rate`.
 
     Returns
     -------
     float or array
-        Of the broadcast shape of all arguments.
+        Of the broadcast shape of all arguments. Where it is the smaller of the two probabilities it is not computed as
+        a difference, and keeps its own relative accuracy: 1e-6 down to 1e-5 and 1e-4 below. For a device that is not
+        axisymmetric: 1e-4, down to 1e-10.
 
     Raises
     ------
     ValueError
         As in `write_error_rate`.
+
+    Notes
+    -----
+    Start, judgement and what is left out are those of `write_error_rate`; the two add up to 1. For a read current see
+    `read_disturb_rate`, which takes any duration.
 
     Examples
     --------

@@ -14,7 +14,7 @@ the channel's, and neither depends on the magnetisation.
 
 import numpy as np
 
-from mtjsim.checks import Array, checked_number
+from mtjsim.checks import Array, checked_number, checked_signed
 from mtjsim.device import MTJ
 
 
@@ -38,9 +38,9 @@ def junction_conductance(device: MTJ, *, m_z: Array, voltage: float) -> Array:
     Raises
     ------
     ValueError
-        If m_z is outside [-1, 1].
+        If m_z is outside [-1, 1], or the voltage is no finite number.
     """
-    constant, slope = conductance_terms(device, voltage)
+    constant, slope = conductance_terms(device, checked_signed("voltage", voltage, "V"))
     return constant + slope * _checked_m_z(m_z)
 
 
@@ -122,7 +122,10 @@ def is_heated(device: MTJ) -> bool:
 
 
 def _checked_m_z(m_z: Array) -> Array:
-    m_z = np.asarray(m_z, dtype=float)
+    try:
+        m_z = np.asarray(m_z, dtype=float)
+    except (TypeError, ValueError):
+        raise ValueError(f"m_z must be a number or an array of numbers, got {m_z!r}.") from None
     if not (np.abs(m_z) <= 1 + 1e-9).all():
         raise ValueError(f"m_z must be in [-1, 1], got {m_z.flat[np.abs(m_z).argmax()]:g}.")
     return m_z

@@ -1,5 +1,6 @@
 """Units where people type: `40nm`, `60uA`, `5 ns` on the command line and in TOML become SI floats. SI inside."""
 
+import math
 import re
 from functools import lru_cache
 from typing import Any
@@ -18,7 +19,10 @@ def _registry() -> Any:
     return pint.UnitRegistry()
 
 
-def to_si(text: str | float, unit: str, *, name: str = "value") -> float:
+USUAL = {"s": "ns", "A": "uA", "m": "nm"}  # what a bare number was probably meant in
+
+
+def to_si(text: str | float, unit: str, *, name: str = "value", unit_required: bool = False) -> float:
     """Read a typed quantity and return it in SI.
 
     Parameters
@@ -29,6 +33,9 @@ def to_si(text: str | float, unit: str, *, name: str = "value") -> float:
         The SI unit asked for, as in `"m"` or `"ohm m^2"`; `""` for a pure number.
     name : str
         What the quantity is called in an error message.
+    unit_required : bool
+        Whether a bare number in a text is refused, as on the command line, where 10 hardly ever means ten seconds. Zero
+        needs no unit.
 
     Returns
     -------
@@ -38,7 +45,7 @@ def to_si(text: str | float, unit: str, *, name: str = "value") -> float:
     Raises
     ------
     ValueError
-        If the text is no quantity, or one of another dimension.
+        If the text is no quantity, or one of another dimension, or without the unit that it needs.
 
     Examples
     --------
@@ -48,6 +55,10 @@ def to_si(text: str | float, unit: str, *, name: str = "value") -> float:
     Traceback (most recent call last):
     ...
     ValueError: diameter must be a quantity in m, got '40 ns', whose unit does not convert. Write it as in '1.5 m', ...
+    >>> to_si("10", "s", name="--pulse-width", unit_required=True)
+    Traceback (most recent call last):
+    ...
+    ValueError: --pulse-width must have a unit, got '10'. Write it as in '10ns', or '10s' if that is meant.
     """
     if isinstance(text, bool):
         raise ValueError(f"{name} must be a number, got {text}.")
@@ -59,16 +70,23 @@ def to_si(text: str | float, unit: str, *, name: str = "value") -> float:
     if not isinstance(text, str):
         raise ValueError(f"{name} must be a number or a quantity with a unit, got {text!r}.")
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
         pass  # it has a unit
+    else:
+        if not (unit_required and unit and number and math.isfinite(number)):
+            return number
+        typed = text.strip()
+        usual = f"'{typed}{USUAL[unit]}', or '{typed}{unit}' if that is meant" if unit in USUAL else f"'{typed}{unit}'"
+        raise ValueError(f"{name} must have a unit, got {text!r}. Write it as in {usual}.")
     plain = re.fullmatch(rf"({NUMBER})\s*([{''.join(PREFIXES)}]?){re.escape(unit)}", text.strip()) if unit else None
     if plain:  # the unit asked for, perhaps with a prefix, as people nearly always type
         return float(f"{float(plain[1]) * PREFIXES[plain[2]]:.15g}")
     import pint
 
     asked = f"a quantity in {unit}" if unit else "a pure number"
-    example = f"Write it as in '1.5 {unit}', with any SI prefix, or as a bare number in {unit}." if unit else ""
+    bare = "" if unit_required else f", or as a bare number in {unit}"
+    example = f"Write it as in '1.5 {unit}', with any SI prefix{bare}." if unit else ""
     if not TYPED.fullmatch(text):
         raise ValueError(f"{name} must be {asked}, got {text!r}. {example}".rstrip())
     try:

@@ -1,6 +1,7 @@
 """The arrows of the house: mtjsim <- bridge <- bnn. Also: whose packages these are, what a start imports, no paths."""
 
 import ast
+import inspect
 import re
 import subprocess
 import sys
@@ -8,6 +9,8 @@ import tomllib
 from pathlib import Path
 
 import pytest
+
+import mtjsim
 
 ROOT = Path(__file__).parents[1]
 FORBIDDEN = {"mtjsim": {"bridge", "bnn", "torch"}, "bridge": {"bnn", "torch"}, "bnn": set()}
@@ -121,6 +124,24 @@ def test_public_names_exist():
     for package in ("mtjsim", "bridge"):
         module = __import__(package)
         assert all(getattr(module, name).__doc__ for name in module.__all__)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("list_presets", "load_preset", "preset_file", "load_device", "save_device"),
+        *("switching_probability", "write_error_rate", "trajectories", "simulate_writes"),
+    ],
+)
+def test_the_front_door_is_described_whole(name):
+    """Every argument by name, what comes back, what is raised, and an example that runs."""
+    function = getattr(mtjsim, name)
+    text, arguments = function.__doc__, inspect.signature(function).parameters
+    sections = ["Examples"] + ["Parameters", "Raises"] * bool(arguments)
+    sections += ["Returns"] * (inspect.signature(function).return_annotation is not None)
+    assert not [title for title in sections if f"    {title}\n    {'-' * len(title)}\n" not in text]
+    listed = re.findall(r"^    ([\w, ]+) : ", text, re.M)
+    assert not set(arguments) - {word for line in listed for word in line.split(", ")}
 
 
 MACHINE = re.compile(r"(?<![\w./~-])/(?:work|root|home)(?:/|\b)|\.\./shared")

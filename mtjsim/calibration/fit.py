@@ -17,10 +17,9 @@ from mtjsim.calibration.parameters import PARAMETERS, Coordinates, values_of
 from mtjsim.calibration.report import BOOTSTRAP, SPARSE, Calibration, Estimate, Goodness
 from mtjsim.calibration.search import BetterOptimumError, best_theta, guessed_device, polished, profile_end
 from mtjsim.checks import Array, checked_choice, checked_number
-from mtjsim.device import MTJ
+from mtjsim.device import MTJ, require_junction
 
 USUAL = ("thermal_stability", "critical_current", "characteristic_time")
-POOR_FIT = 0.001  # p-value below which a warning is given
 RESTARTS = 3  # times that a profile may find a better optimum
 AT_END = 1e-3  # in theta: an estimate this near to an end of the search has not been found inside it
 
@@ -63,7 +62,8 @@ def calibrate(
     seed : int
         Of the tables drawn for the p-value.
     progress : callable, optional
-        Called with a short text now and then.
+        Called with a short text before each computation of the table, which takes seconds to minutes for a device that
+        is not axisymmetric.
 
     Returns
     -------
@@ -97,13 +97,17 @@ def calibrate(
     >>> print(f"{result.estimates['critical_current'].value:.1e}")
     3.0e-05
     """
-    said = progress or (lambda text: None)
+    said, watch = _told(progress)
     checked_choice("intervals", intervals, ("profile", "wald"))
     if not 0 < checked_number("confidence", confidence, "", zero_allowed=False) < 1:
         raise ValueError(f"confidence must be between 0 and 1, got {confidence:g}. 95 % is 0.95.")
+    if not isinstance(counts, WriteCounts):
+        raise ValueError(f"counts must be WriteCounts, got {type(counts).__name__}: read_counts(path) reads a table.")
+    if start is not None:
+        require_junction(start, name="start")
     _require_information(counts)
     coordinates, starts = _starts(counts, start, free, scan)
-    likelihood = Likelihood.of(coordinates, counts)
+    likelihood = Likelihood.of(coordinates, counts, watch)
     bounds = _bounds(coordinates, starts)
     theta = best_theta(likelihood, starts, bounds, said)
     z = float(-ndtri((1 - confidence) / 2))
@@ -139,7 +143,20 @@ def calibrate(
         coordinates=coordinates,
         theta=theta,
         covariance=spread,
+        guessed_start=start is None,
     )
+
+
+def _told(progress: Callable[[str], None] | None) -> tuple[Callable[[str], None], Callable[[int], None]]:
+    """Return what to tell of a new stage, and of another computation of the table within it."""
+    if progress is None:
+        return lambda text: None, lambda number: None
+    stage = ["start"]
+
+    def said(text: str) -> None:
+        stage[0] = text
+
+    return said, lambda number: progress(f"{stage[0]}, evaluation {number}")
 
 
 def _require_information(counts: WriteCounts) -> None:
@@ -251,8 +268,8 @@ def _goodness(likelihood: Likelihood, theta: Array, root: Array, seed: int) -> G
     return Goodness(
         deviance=deviance,
         degrees_of_freedom=freedom,
-        p_value=float((1 + (refitted >= deviance * (1 - 1e-9)).sum()) / (BOOTSTRAP + 1)),
-        chi_square_p_value=float(chdtrc(freedom, deviance)) if freedom else 1.0,
+        p_value=float((1 + (refitted >= deviance * (1 - 1e-9)).sum()) / (BOOTSTRAP + 1)) if freedom else None,
+        chi_square_p_value=float(chdtrc(freedom, deviance)) if freedom else None,
         sparse_rows=int((n * np.minimum(p, q) < SPARSE).sum()),
     )
 
@@ -272,9 +289,6 @@ def _warnings(
                 f"{name} ended at {value:.4g}, the end of the search: start nearer to the junction, hold it, or doubt "
                 "the model."
             )
-    if goodness.p_value < POOR_FIT:
-        texts.append(
-            f"the fit is poor (deviance {goodness.deviance:.4g} with {goodness.degrees_of_freedom} degrees of freedom, "
-            f"p = {goodness.p_value:.2g}): no such junction gives these counts; do not trust the intervals."
-        )
+    if goodness.is_poor:
+        texts.append(f"the fit is poor ({goodness}): no such junction gives these counts; do not trust the intervals.")
     return texts

@@ -8,6 +8,7 @@ Legend
     A       sqrt(n / p q) dp/dtheta; A^T A is the Fisher information
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,6 +41,8 @@ class Likelihood:
         Counts.
     evaluations : list of int
         One number: how often the front door was asked for all rows.
+    watch : callable
+        Told that number before each of them.
     """
 
     coordinates: Coordinates
@@ -47,21 +50,27 @@ class Likelihood:
     trials: Array
     errors: Array
     evaluations: list[int] = field(default_factory=lambda: [0])
+    watch: Callable[[int], None] = lambda number: None
 
     @classmethod
-    def of(cls, coordinates: Coordinates, counts: WriteCounts) -> "Likelihood":
+    def of(
+        cls, coordinates: Coordinates, counts: WriteCounts, watch: Callable[[int], None] = lambda number: None
+    ) -> "Likelihood":
         """Likelihood of a whole table."""
         trials, errors = np.asarray(counts.trials, dtype=float), np.asarray(counts.errors, dtype=float)
-        return cls(coordinates, counts.pulses, trials, errors)
+        return cls(coordinates, counts.pulses, trials, errors, watch=watch)
 
     def rows(self, chosen: NDArray[Any]) -> "Likelihood":
         """Likelihood of some of the rows."""
         pulses = {name: value[chosen] for name, value in self.pulses.items()}
-        return Likelihood(self.coordinates, pulses, self.trials[chosen], self.errors[chosen], self.evaluations)
+        return Likelihood(
+            self.coordinates, pulses, self.trials[chosen], self.errors[chosen], self.evaluations, self.watch
+        )
 
     def log_rates(self, theta: Array, *, exact: bool = True) -> tuple[Array, Array]:
         """Ln p and ln q of every row, shape (n,) each; without `exact` q is no smaller than ROUNDED."""
         self.evaluations[0] += 1
+        self.watch(self.evaluations[0])
         device = self.coordinates.device(theta)
         p = np.atleast_1d(write_error_rate(device, **self.pulses))  # type: ignore[arg-type]
         q = 1 - p

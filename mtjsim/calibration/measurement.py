@@ -233,13 +233,15 @@ def read_counts(path: str | os.PathLike[str]) -> WriteCounts:
 
     Raises
     ------
-    FileNotFoundError
-        If there is no such file.
+    FileNotFoundError, IsADirectoryError
+        If there is no such file, or it is a folder.
     ValueError
         If a column is missing, unknown or given twice, or a cell breaks a rule: every bad cell is named by its line,
         column, rule and value. Nothing is skipped or repaired.
     """
     path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"file of write counts {str(path)!r} is a folder. Name a CSV file in it.")
     if not path.is_file():
         raise FileNotFoundError(f"file of write counts {str(path)!r} does not exist.")
     try:

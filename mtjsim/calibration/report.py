@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import expit, ndtri
+from scipy.special import chdtri, expit, ndtri
 
 from mtjsim.calibration.identifiability import FlatDirection
 from mtjsim.calibration.likelihood import Likelihood
@@ -15,6 +15,7 @@ from mtjsim.checks import Array
 from mtjsim.device import MTJ
 from mtjsim.presets import save_device
 
+POOR_FIT = 0.001  # p-value below which a warning is given
 SPARSE = 5.0  # expected counts below which chi-square is no good law of the deviance
 BOOTSTRAP = 4999  # tables drawn from the fitted junction for the p-value
 HELD = ("thermal_stability", "critical_current", "characteristic_time", "damping")  # named in a file if not fitted
@@ -62,12 +63,13 @@ class Goodness:
         Twice the log-likelihood below that of a rate of its own for every row.
     degrees_of_freedom : int
         Rows less parameters that the counts determine.
-    p_value : float
-        Share of BOOTSTRAP tables drawn from the fitted junction whose deviance is as large, refitted to first order;
-        no smaller than 1/(BOOTSTRAP + 1). It takes the fitted junction for the true one and is a little too severe
-        where many rows are sparse: of 300 tables of right models, a good half of whose rows expected fewer than five
-        errors or successes, ten fell below 0.01.
-    chi_square_p_value : float
+    p_value : float or None
+        None without a degree of freedom: as many parameters as rows leave nothing to test. Else the share of BOOTSTRAP
+        tables drawn from the fitted junction whose deviance is as large, refitted to first order; no smaller than
+        1/(BOOTSTRAP + 1). It takes the fitted junction for the true one and is a little too severe where many rows are
+        sparse: of 300 tables of right models, a good half of whose rows expected fewer than five errors or successes,
+        ten fell below 0.01.
+    chi_square_p_value : float or None
         The same from the chi-square law; not to be trusted where `sparse_rows` is a good part of the table.
     sparse_rows : int
         Rows where fewer than SPARSE errors, or fewer than SPARSE successes, are expected.
@@ -75,9 +77,22 @@ class Goodness:
 
     deviance: float
     degrees_of_freedom: int
-    p_value: float
-    chi_square_p_value: float
+    p_value: float | None
+    chi_square_p_value: float | None
     sparse_rows: int
+
+    @property
+    def is_poor(self) -> bool:
+        """Whether no such junction gives these counts; with nothing to test, if the deviance is far from 0 even so."""
+        if self.p_value is None:
+            return bool(self.deviance > chdtri(1, POOR_FIT))
+        return self.p_value < POOR_FIT
+
+    def __str__(self) -> str:
+        said = f"deviance {self.deviance:.1f} with {self.degrees_of_freedom} degrees of freedom"
+        if self.p_value is None:
+            return f"{said}: as many parameters as rows, nothing is left to test"
+        return f"{said}, p = {self.p_value:.3g}"
 
 
 @dataclass(frozen=True)
@@ -108,6 +123,8 @@ class Calibration:
         Rows of the table; how often all of them were computed.
     coordinates, theta, covariance
         Free parameters, the optimum (d,) and its covariance (d, d), for `predict`.
+    guessed_start : bool
+        Whether no junction was given to start from: what is not fitted is then nominal, assumed and not known.
     """
 
     device: MTJ
@@ -124,6 +141,7 @@ class Calibration:
     coordinates: Coordinates
     theta: Array
     covariance: Array
+    guessed_start: bool = False
 
     def predict(self, **pulse: Any) -> Prediction:
         """Write error rate at any setting, with the interval that the counts leave it.
@@ -165,13 +183,15 @@ class Calibration:
             for name, e in self.estimates.items()
         }
         held = values_of(self.device, [n for n in HELD if n not in about])
-        about |= {name: f"held: {value:.6g} {PARAMETERS[name].unit}".rstrip() for name, value in held.items()}
-        about["other_fields"] = "as in the junction that the fit started from"
-        g = self.goodness
-        about["data"] = f"{self.rows} rows of write counts, SHA-256 {self.counts_identity}"
-        about["goodness_of_fit"] = (
-            f"deviance {g.deviance:.4g}, {g.degrees_of_freedom} degrees of freedom, p {g.p_value:.3g}"
+        how = "assumed" if self.guessed_start else "held"
+        about |= {name: f"{how}: {value:.6g} {PARAMETERS[name].unit}".rstrip() for name, value in held.items()}
+        about["other_fields"] = (
+            "assumed: the nominal values of MTJ.from_effective, as no junction was given to start from"
+            if self.guessed_start
+            else "as in the junction that the fit started from"
         )
+        about["data"] = f"{self.rows} rows of write counts, SHA-256 {self.counts_identity}"
+        about["goodness_of_fit"] = str(self.goodness)
         if self.warnings:
             about["warnings"] = " | ".join(self.warnings)
         return about
@@ -183,8 +203,8 @@ class Calibration:
             interval = f"{e.low:.5g} to {e.high:.5g}" if e.resolved else "not determined by these counts"
             lines.append(f"{name:26}{e.value:13.5g}  {interval} {e.unit}".rstrip())
         g = self.goodness
-        lines.append(f"deviance {g.deviance:.1f} with {g.degrees_of_freedom} degrees of freedom, p = {g.p_value:.3g}")
-        if g.sparse_rows:
+        lines.append(str(g))
+        if g.sparse_rows and g.chi_square_p_value is not None:
             lines.append(
                 f"  (bootstrap; chi-square would say {g.chi_square_p_value:.3g}, but {g.sparse_rows} of {self.rows} "
                 f"rows expect fewer than {SPARSE:g} errors or successes)"

@@ -95,7 +95,7 @@ def _finite_volume(write: AxialWrite, plateaus: Array, tail: str) -> Array:
     if not worst < LARGEST_ERROR:
         raise ValueError(
             f"this write cannot be resolved: at a thermal stability of {write.thermal_stability:.3g} and "
-            f"{write.drive:.3g} critical currents, for {plateaus.max():.3g} characteristic times, the estimated "
+            f"{abs(write.drive):.3g} critical currents, for {plateaus.max():.3g} characteristic times, the estimated "
             f"relative error of the probability to have {tail} is {worst:.2g}. Ask for a less extreme current, width "
             "or temperature."
         )

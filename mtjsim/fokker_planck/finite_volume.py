@@ -158,8 +158,10 @@ def _richardson_in_step(logs: Array) -> tuple[Array, Array]:
     table = logs
     for order in range(1, len(logs)):
         previous = table[-1]
-        table = table[1:] + (table[1:] - table[:-1]) / (2.0**order - 1)
-    return table[0], np.abs(table[0] - previous)
+        with np.errstate(invalid="ignore"):  # -inf - -inf where all mass is lost: NaN, which the caller refuses
+            table = table[1:] + (table[1:] - table[:-1]) / (2.0**order - 1)
+    with np.errstate(invalid="ignore"):
+        return table[0], np.abs(table[0] - previous)
 
 
 def _solve_grid(write: AxialWrite, plateaus: Array, cells: int, coarsest: int, refined: int) -> Array:

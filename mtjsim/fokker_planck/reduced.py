@@ -184,10 +184,11 @@ def _potential(write: AxialWrite, drive: float) -> Chebyshev:
 
 def is_axisymmetric(device: MTJ) -> bool:
     """Whether m_z alone decides a write: polarizer along z, no in-plane field or anisotropy."""
-    return not _departures(device)
+    return not departures(device)
 
 
-def _departures(device: MTJ) -> list[str]:
+def departures(device: MTJ) -> list[str]:
+    """Return what makes a device not axisymmetric, each as a clause; nothing if it is."""
     reasons = []
     if max(abs(device.stray_field[0]), abs(device.stray_field[1])) > 0:
         reasons.append(f"stray_field {device.stray_field} T has an in-plane part")
@@ -200,7 +201,7 @@ def _departures(device: MTJ) -> list[str]:
 
 def require_axisymmetric(device: MTJ) -> None:
     """Raise ValueError, with the physics, unless the device is axisymmetric."""
-    reasons = _departures(device)
+    reasons = departures(device)
     if reasons:
         raise ValueError(
             f"the device is not axisymmetric: {'; '.join(reasons)}. Then m_z alone no longer decides, and the "

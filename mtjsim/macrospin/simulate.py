@@ -153,21 +153,44 @@ def trajectories(
 
     Parameters
     ----------
-    device, pulse, seed, direction, temperature, time_step, threads
-        As in `simulate_writes`.
+    device : MTJ
+        Any junction; every effect it declares is simulated.
+    pulse : Pulse
+        What drives it, a current or a voltage; `Pulse.rectangular` makes one, and `followed_by(relax_time=...)` goes on
+        watching after it.
     trials : int
         Writes to follow.
+    seed : int
+        Same seed, same trajectories, for any number of threads.
+    direction : {"p_to_ap", "ap_to_p"}
+        Of the write; the start is drawn from the Boltzmann law of the state that is left.
+    temperature : float
+        Of the surroundings [K].
+    time_step : float, optional
+        Largest step [s]; default: as long as the magnetisation turns by 0.1 rad at most.
     samples : int
-        Instants to keep, about; the steps in between are taken all the same.
+        Instants to keep after the start, at most; the steps in between are taken all the same.
+    threads : int, optional
+        Default: one a core.
 
     Returns
     -------
     Trajectories
+        `time` (k,) [s] from 0 to the end of the pulse, `m` (trials, k, 3), `level` (k,) [A or V], `temperature`
+        (trials, k) [K] and `energy` (trials, k) [J], with k <= samples + 1.
 
     Raises
     ------
     ValueError
-        As in `simulate_writes`.
+        As in `simulate_writes`; or if `pulse` is no Pulse, or `samples` no whole number >= 1.
+
+    Examples
+    --------
+    >>> device = MTJ.from_effective(thermal_stability=60, critical_current=30e-6, characteristic_time=2e-9)
+    >>> pulse = Pulse.rectangular(current=90e-6, pulse_width=8e-9)
+    >>> seen = trajectories(device, pulse, trials=3, seed=1, samples=50)
+    >>> seen.m.shape, bool((seen.m[:, 0, 2] > 0.8).all()), bool((seen.m[:, -1, 2] < -0.8).all())
+    ((3, 51, 3), True, True)
     """
     run = _Run.checked(device, pulse, trials, seed, direction, temperature, "double")
     table = step_table(device, pulse, direction=direction, temperature=temperature, time_step=time_step, energy=True)
@@ -232,4 +255,4 @@ def in_threads(job: Callable[[int], Any], count: int, threads: int | None, label
     """Results of `job(0)`, ..., `job(count - 1)` in order, computed by threads (default: one a core)."""
     workers = (os.cpu_count() or 1) if threads is None else checked_whole("threads", threads, least=1)
     with ThreadPoolExecutor(min(count, workers)) as pool:
-        return list(tqdm(pool.map(job, range(count)), total=count, desc=label, disable=None, leave=False))
+        return list(tqdm(pool.map(job, range(count)), total=count, desc=label, disable=count == 1 or None, leave=False))

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+import bnn.cli
 import bnn.demo
 from bnn.cli import main
 from bnn.data import load
@@ -35,8 +36,10 @@ def tiny(monkeypatch):
 
 def test_demo_leaves_table_csv_json_and_figure(capsys, tiny, tmp_path):
     words = ("demo", "--networks", "2", "--draws", "2", "--workers", "1", "--out")
-    code, out, _ = run(capsys, *words, str(tmp_path / "a"))
+    code, out, err = run(capsys, *words, str(tmp_path / "a"))
     assert code == 0
+    written = [f"written: {tmp_path / 'a' / name}" for name in ("curve.csv", "run.json", "curve.png")]
+    assert err.splitlines() == written
     assert "no errors at all" in out
     rows = list(csv.DictReader((tmp_path / "a" / "curve.csv").read_text().splitlines()))
     assert len(rows) == 2 * 3
@@ -77,7 +80,7 @@ def test_demo_of_an_asymmetric_junction_at_another_temperature(capsys, tiny, tmp
         assert float(row["accuracy"]) == pytest.approx(kept["accuracy"]["mean"], abs=1e-6)
         assert kept["training"] == row["training"]
         assert kept["point"]["energy_0"] == pytest.approx(p.energy_0, rel=1e-9)
-    assert "--temperature 350.0" in recorded["command"]
+    assert "--pulse-width 8e-09s --temperature 350.0K" in recorded["command"]
     assert "mine.toml" in recorded["command"]
 
 
@@ -118,6 +121,11 @@ def test_demo_says_that_the_folder_cannot_be_written_before_the_work(capsys, tmp
     assert code == 2
     assert "cannot be written" in err
     assert "Name another folder" in err
+    for words in (("demo",), ("fetch", "digits")):
+        code, _, err = run(capsys, *words, "--out", str(tmp_path / "missing" / "demo"))
+        assert code == 2
+        assert f"there is no folder {str(tmp_path / 'missing')!r}). Make it" in err
+        assert not (tmp_path / "missing").exists()
 
 
 @pytest.mark.parametrize(
@@ -126,21 +134,21 @@ def test_demo_says_that_the_folder_cannot_be_written_before_the_work(capsys, tmp
         (["device", "arm"], "Did you mean 'arm_2021'"),
         (
             ["wer", "arm_2021", "--current", "-4uA", "--pulse-width", "5ns"],
-            "current must be finite and >= 0 A, got -4e-06",
+            "--current must be finite and >= 0 A, got -4e-06",
         ),
-        (["wer", "arm_2021", "--current", "nan", "--pulse-width", "5ns"], "current must be finite"),
+        (["wer", "arm_2021", "--current", "nan", "--pulse-width", "5ns"], "--current must be finite"),
         (
             ["wer", "arm_2021", "--current", "4mV", "--pulse-width", "5ns"],
             "--current must be a quantity in A, got '4mV'",
         ),
-        (["wer", "arm_2021", "--current", "4uA", "--pulse-width", "0ns"], "pulse_width must be finite and > 0 s"),
+        (["wer", "arm_2021", "--current", "4uA", "--pulse-width", "0ns"], "--pulse-width must be finite and > 0 s"),
         (
             ["wer", "arm_2021", "--current", "4uA", "--pulse-width", "1ns", "--temperature", "-3K"],
-            "temperature must be finite and > 0 K, got -3",
+            "--temperature must be finite and > 0 K, got -3",
         ),
         (
             ["wer", "arm_2021", "--current", "4uA", "--pulse-width", "1ns", "--rise-time", "2ns"],
-            "rise_time must be <= pulse_width, got 2e-09 s",
+            "--rise-time must be <= --pulse-width, got 2e-09 s",
         ),
         (["wer", "missing.toml", "--current", "4uA", "--pulse-width", "1ns"], "'missing.toml' does not exist"),
         (["setting", "arm_2021", "--error-rate", "5"], "Rates are probabilities, not percent"),
@@ -152,13 +160,29 @@ def test_demo_says_that_the_folder_cannot_be_written_before_the_work(capsys, tmp
         (["demo", "--networks", "1"], "--networks must be >= 2, got 1"),
         (["demo", "--seed", "-1"], "--seed must be >= 0, got -1"),
         (["demo", "--workers", "0"], "--workers must be >= 1, got 0"),
-        (["wer", "arm_2021", "--current", "1A", "--pulse-width", "5ns"], "current must be <= 100 critical currents"),
+        (["wer", "arm_2021", "--current", "1A", "--pulse-width", "5ns"], "--current must be <= 100 critical currents"),
         (["wer", "arm_2021", "--current", "9**9**9", "--pulse-width", "5ns"], "--current must be a quantity in A"),
-        (["wer", "arm_2021", "--current", "-inf", "--pulse-width", "5ns"], "current must be finite"),
-        (["wer", "arm_2021", "--current", "1uA", "--pulse-width", "5ns", "--temperature", "1e-6"], "thermal stability"),
-        (["setting", "arm_2021", "--error-rate", "1e-300"], "error_rate_0 must be >= 1e-60"),
-        (["setting", "arm_2021", "--max-current", "0"], "max_current must be finite and > 0 A"),
+        (["wer", "arm_2021", "--current", "-inf", "--pulse-width", "5ns"], "--current must be finite"),
+        (
+            ["wer", "arm_2021", "--current", "1uA", "--pulse-width", "5ns", "--temperature", "1e-6K"],
+            "thermal stability",
+        ),
+        (["setting", "arm_2021", "--error-rate", "1e-300"], "--error-rate-0 must be >= 1e-60"),
+        (["setting", "arm_2021", "--max-current", "0"], "--max-current must be finite and > 0 A"),
         (["demo", "--pulse-width", "10uA"], "--pulse-width must be a quantity in s, got '10uA'"),
+        (
+            ["demo", "--pulse-width", "10"],
+            "--pulse-width must have a unit, got '10'. Write it as in '10ns', or '10s' if",
+        ),
+        (["wer", "arm_2021", "--current", "50", "--pulse-width", "5ns"], "--current must have a unit, got '50'"),
+        (["wer", "arm_2021", "--voltage", "0.5", "--pulse-width", "5ns"], "Write it as in '0.5V'"),
+        (["setting", "arm_2021", "--temperature", "300"], "--temperature must have a unit, got '300'"),
+        (
+            ["wer", "arm_2021", "--curent", "50uA", "--pulse-width", "5ns"],
+            "no option --curent. Did you mean --current?",
+        ),
+        (["setting", "arm_2021", "--pulsewidth=5ns"], "no option --pulsewidth. Did you mean --pulse-width?"),
+        (["setting", "arm_2021", "--pulse-width", "1ns", "--rise-time", "2ns"], "--rise-time"),
     ],
 )
 def test_wrong_input(capsys, words, message):
@@ -214,13 +238,12 @@ def test_wer_takes_a_voltage(capsys):
 CURVE = ("wer", "arm_2021", "--current", "50uA,60uA", "--pulse-width", "10ns")
 
 
-@pytest.mark.parametrize(
-    ("name", "begins"), [("a.png", b"\x89PNG"), ("new/folder/a.PDF", b"%PDF"), ("a.svg", b"<?xml")]
-)
+@pytest.mark.parametrize(("name", "begins"), [("a.png", b"\x89PNG"), ("a.PDF", b"%PDF"), ("a.svg", b"<?xml")])
 def test_wer_plots_what_it_prints(capsys, tmp_path, name, begins):
     _, plain, _ = run(capsys, *CURVE)
-    code, out, _ = run(capsys, *CURVE, "--plot", str(tmp_path / name))
+    code, out, err = run(capsys, *CURVE, "--plot", str(tmp_path / name))
     assert (code, out) == (0, plain)
+    assert err == f"written: {tmp_path / name}\n"
     assert (tmp_path / name).read_bytes().startswith(begins)
     assert not list(tmp_path.rglob("*.partial"))
 
@@ -250,6 +273,7 @@ def test_plot_file_is_tried_before_the_work(capsys, tmp_path, monkeypatch):
             ("a", "--plot must end in"),
             ("file/a.png", "cannot be written"),
             ("folder.png", "is a folder"),
+            ("new/folder/a.png", f"there is no folder {str(tmp_path / 'new')!r}). Make it, or name another"),
         ):
             code, out, err = run(capsys, *words, "--plot", str(tmp_path / name))
             assert (code, out) == (2, "")
@@ -260,6 +284,56 @@ def test_plot_file_is_tried_before_the_work(capsys, tmp_path, monkeypatch):
         code, _, err = run(capsys, *words)
         assert code == 2
         assert message in err
+
+
+def test_portrait_that_leaves_out_says_what_and_why(capsys, tmp_path):
+    code, _, err = run(capsys, "device", "ut_austin_sot", "--plot", str(tmp_path / "sot.svg"))
+    assert code == 0
+    assert err.splitlines() == [
+        f"written: {tmp_path / 'sot.svg'}",
+        "not drawn: read disturb, because it is read through another path than its write channel",
+    ]
+
+
+def test_critical_current_of_a_torque_across_the_axis_is_labelled(capsys):
+    _, out, _ = run(capsys, "device", "w_sot_80nm")
+    labelled = [line for line in out.splitlines() if "axial formula, not the threshold" in line]
+    assert [line.split()[0] for line in labelled] == ["critical_current_p_to_ap_A", "critical_current_ap_to_p_A"]
+    _, out, _ = run(capsys, "device", "w_sot_80nm", "--json")
+    assert json.loads(out)["derived"]["critical_current_is"].startswith("axial formula")
+    for words in (("device", "arm_2021"), ("device", "arm_2021", "--json")):
+        assert "axial formula" not in run(capsys, *words)[1]
+
+
+@pytest.mark.parametrize("verb", ["wer", "fit"])
+def test_messages_speak_of_options_only_where_options_are_meant(verb):
+    known = bnn.cli._parser()[1][verb]
+    for said, typed in {
+        "wer": {
+            "current must be <= 100 critical currents": "--current must be <= 100 critical currents",
+            "rise_time must be <= pulse_width.": "--rise-time must be <= --pulse-width.",
+            "device file 'pulse_width.toml' does not exist": "device file 'pulse_width.toml' does not exist",
+            "mine.toml: reference_temperature must be > 0": "mine.toml: reference_temperature must be > 0",
+            "current flows": "current flows",
+        },
+        "fit": {"a.csv: line 2: pulse_width must be > 0": "a.csv: line 2: pulse_width must be > 0"},
+    }[verb].items():
+        assert bnn.cli._as_typed(said, known) == typed
+
+
+def test_progress_is_shown_on_a_terminal_and_nowhere_else(capsys, monkeypatch):
+    seen = []
+
+    def bar(jobs, **settings):
+        seen.append((len(jobs), settings["disable"], settings["delay"]))
+        return jobs
+
+    monkeypatch.setattr("bnn.cli.tqdm", bar)
+    monkeypatch.setattr("bnn.cli.write_error_rate", lambda *_, pulse_width, **__: [0.5] * len(pulse_width))
+    words = ("--current", "50uA,60uA,70uA", "--pulse-width", "5ns,10ns")
+    for name in ("arm_2021", "w_sot_80nm"):
+        assert run(capsys, "wer", name, *words)[0] == 0
+    assert seen == [(6, None, 1.0), (6, None, 0.0)]  # None: silent without a terminal; a slow one is shown at once
 
 
 def test_device_verbs_start_without_torch():

@@ -3,8 +3,16 @@
 import numpy as np
 import pytest
 
-from bnn.portrait import READING, YEAR, device_portrait, error_rate_figure
-from mtjsim import MTJ, load_preset, read_disturb_rate, retention_failure_rate, write_error_rate
+from bnn.portrait import COUNTED, READING, YEAR, device_portrait, error_rate_figure, left_out, writing_current
+from mtjsim import (
+    MTJ,
+    ErrorCount,
+    list_presets,
+    load_preset,
+    read_disturb_rate,
+    retention_failure_rate,
+    write_error_rate,
+)
 
 
 def figure(n, m, directions=("p_to_ap", "ap_to_p"), **optional):
@@ -73,6 +81,47 @@ def test_portrait_of_a_barrier_too_low_to_read():
     assert "barrier too low" in page.axes[2].texts[0].get_text()
 
 
-def test_portrait_says_why_it_cannot_be():
-    with pytest.raises(ValueError, match="not axisymmetric"):
-        device_portrait(load_preset("umn_sot_2017"), title="t")
+def test_portrait_counts_what_is_not_axisymmetric_and_says_what_is_left_out(monkeypatch):
+    asked = []
+
+    def counted(device, *, trials, **write):
+        asked.append(write)
+        return ErrorCount(trials // 4, trials)
+
+    monkeypatch.setattr("mtjsim.macrospin.simulate.simulate_writes", counted)
+    device = load_preset("umn_sot_2017")  # in a field along x, read through another path
+    page = device_portrait(device, title="t")
+    s_curves, errors, disturb, retention = page.axes
+    assert f"{COUNTED} writes a point counted" in s_curves.get_title()
+    assert {write["direction"] for write in asked} == {"p_to_ap", "ap_to_p"}
+    assert max(write["current"] for write in asked) == pytest.approx(3 * writing_current(device))
+    assert all(write["relax_time"] > 0 for write in asked)
+    assert errors.containers[0].lines[0].get_ydata() == pytest.approx(0.25)
+    assert s_curves.containers[0].lines[0].get_ydata() == pytest.approx(0.75)
+    assert "read through another path" in disturb.texts[0].get_text().replace("\n", " ")
+    assert "has an in-plane part" in retention.texts[0].get_text().replace("\n", " ")
+    assert list(left_out(device)) == ["read disturb", "retention"]
+
+
+def test_left_out_is_what_the_solvers_refuse():
+    for name in list_presets():
+        device = load_preset(name)
+        for panel, ask in (
+            ("read disturb", lambda d: read_disturb_rate(d, current=0.0, duration=1e-6)),
+            ("retention", lambda d: retention_failure_rate(d, duration=1.0)),
+        ):
+            if panel in left_out(device):
+                with pytest.raises(ValueError, match=r"axisymmetric|two-terminal twin"):
+                    ask(device)
+            else:
+                assert ask(device) < 0.5
+    heated = load_preset("arm_2021").replace(thermal_resistance=1e6)
+    assert list(left_out(heated)) == ["read disturb"]
+    assert left_out(load_preset("arm_2021")) == {}
+
+
+def test_a_torque_across_the_axis_is_drawn_to_its_threshold():
+    """Lee et al.: a_J = B_k/2 without field, about 1/(2 alpha) times the axial critical current."""
+    device = load_preset("ut_austin_sot")
+    assert writing_current(device) == pytest.approx(device.critical_current() / (2 * device.damping), rel=1e-6)
+    assert writing_current(load_preset("arm_2021")) == load_preset("arm_2021").critical_current()

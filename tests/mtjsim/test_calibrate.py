@@ -23,6 +23,7 @@ from mtjsim import (
 )
 from mtjsim.calibration.likelihood import Likelihood, deviance_terms
 from mtjsim.calibration.parameters import PARAMETERS, Coordinates, values_of
+from mtjsim.calibration.report import Goodness
 
 FREE = ("thermal_stability", "critical_current", "characteristic_time")
 TRUE = MTJ.from_effective(thermal_stability=60, critical_current=30e-6, characteristic_time=2e-9)
@@ -211,6 +212,18 @@ def test_negative_control_shuffled_errors_do_not_fit():
     assert result.goodness.p_value < 1e-3
 
 
+def test_as_many_parameters_as_rows_leave_nothing_to_test():
+    counts = simulate_counts(TRUE, current=60e-6, pulse_width=8e-9, direction="p_to_ap", trials=1000, seed=1)
+    result = calibrate(counts, start=TRUE, free=("critical_current",), intervals="wald", scan=False)
+    assert (result.goodness.degrees_of_freedom, result.goodness.p_value) == (0, None)
+    assert "nothing is left to test" in result.summary()
+    assert "p = " not in result.summary()
+    assert "nothing is left to test" in result.provenance()["goodness_of_fit"]
+    assert json.loads(json.dumps(result.as_dict()))["goodness"]["p_value"] is None
+    assert not result.goodness.is_poor
+    assert Goodness(20.0, 0, None, None, 0).is_poor  # the model cannot reach the counts at all
+
+
 # ---- the likelihood itself -------------------------------------------------------------------------------------------
 
 
@@ -355,6 +368,13 @@ def test_wrong_arguments_of_a_fit(fitted, change, message):
         calibrate(fitted[0], **change)
 
 
+def test_what_is_no_table_and_no_start(fitted):
+    with pytest.raises(ValueError, match="counts must be WriteCounts, got NoneType: read_counts"):
+        calibrate(None)
+    with pytest.raises(ValueError, match="start must be an MTJ, got str: load_preset"):
+        calibrate(fitted[0], start="arm_2021")
+
+
 def test_counts_without_information_are_refused():
     for errors, way in ((0, "shorter pulses"), (10, "longer pulses")):
         counts = WriteCounts(current=60e-6, pulse_width=[5e-9, 9e-9], direction="p_to_ap", trials=10, errors=errors)
@@ -374,15 +394,24 @@ def test_the_verb_writes_the_device_and_says_where_it_comes_from(fitted, tmp_pat
     words = ["fit", str(tmp_path / "data.csv"), "--out", str(tmp_path / "fitted.toml")]
     assert main([*words, "--json"]) == 0
     out, err = capsys.readouterr()
-    assert err == ""  # no progress where nobody looks
+    assert err == f"written: {tmp_path / 'fitted.toml'}\n"  # no progress where nobody looks
     told = json.loads(out)
     file = load_device(tmp_path / "fitted.toml")
     assert file.device.identity == told["device_identity"] == result.device.identity
     assert counts.identity in file.provenance["data"]
     assert file.provenance["thermal_stability"].startswith("fitted: ")
     assert "95 % interval" in file.provenance["critical_current"]
-    assert file.provenance["damping"] == "held: 0.01"
+    assert file.provenance["damping"] == "assumed: 0.01"  # nobody gave it
+    assert file.provenance["other_fields"].startswith("assumed: ")
     assert told["estimates"]["critical_current"]["low"] == result.estimates["critical_current"].low
+
+
+def test_what_a_start_gave_is_held_and_what_was_guessed_is_assumed(fitted):
+    counts, guessed = fitted
+    given = calibrate(counts, start=TRUE, free=["critical_current"], intervals="wald", scan=False)
+    assert given.provenance()["thermal_stability"] == "held: 60"
+    assert given.provenance()["other_fields"] == "as in the junction that the fit started from"
+    assert not any(text.startswith("held") for text in guessed.provenance().values())
 
 
 def test_the_verb_says_what_cannot_be_known_in_words(tmp_path, capsys):
@@ -393,3 +422,43 @@ def test_the_verb_says_what_cannot_be_known_in_words(tmp_path, capsys):
     assert "not determined by these counts" in out
     assert main(["fit", str(tmp_path / "none.csv")]) == 2
     assert "none.csv' does not exist" in capsys.readouterr().err
+
+
+def test_the_verb_refuses_before_it_fits(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("mtjsim.calibration.fit.calibrate", lambda *_, **__: pytest.fail("worked first"))
+    (tmp_path / "volts.csv").write_text("voltage,pulse_width,direction,trials,errors\n500mV,8ns,p_to_ap,100,5\n")
+    table = str(tmp_path / "volts.csv")
+    for words, message in (
+        ([str(tmp_path)], "is a folder. Name a CSV file in it."),
+        ([table], "--device is missing: a table by voltage needs"),
+        ([table, "--device", f"{tmp_path}/"], "is a folder. Name a TOML file in it."),
+        ([table, "--out", str(tmp_path / "mine.json")], "--out must end in .toml, got"),
+        (
+            [table, "--out", str(tmp_path / "no" / "mine.toml")],
+            f"there is no folder {str(tmp_path / 'no')!r}). Make it",
+        ),
+    ):
+        assert main(["fit", *words]) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_the_verb_says_what_a_slow_device_costs(tmp_path, capsys, monkeypatch):
+    def stop(*_, **__):
+        raise ValueError("free must be stopped here.")
+
+    monkeypatch.setattr("mtjsim.calibration.fit.calibrate", stop)
+    (tmp_path / "a.csv").write_text(HEAD + "60,8,p_to_ap,100,5\n60,9,p_to_ap,100,5\n70,9,p_to_ap,100,5\n")
+    for device, noted in (("w_sot_80nm", True), ("arm_2021", False)):
+        assert main(["fit", str(tmp_path / "a.csv"), "--device", device]) == 2
+        said = capsys.readouterr().err.splitlines()
+        assert said[-1] == "mtj-bnn fit: error: --free must be stopped here."
+        assert [("2 solves" in line) for line in said[:-1]] == [True] * noted  # two currents; widths share a solve
+
+
+def test_progress_names_the_stage_and_every_computation():
+    counts = simulate_counts(TRUE, **settings(), trials=1000, seed=11)
+    said = []
+    result = calibrate(counts, start=TRUE, free=["critical_current"], scan=False, progress=said.append)
+    assert said[0] == "start, evaluation 1"
+    assert any(text.startswith("interval of critical_current, evaluation") for text in said)
+    assert len(said) == result.evaluations

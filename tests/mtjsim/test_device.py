@@ -282,7 +282,7 @@ def test_zero_is_refused(name):
         ({"spin_torque_asymmetry": 1.0}, "spin_torque_asymmetry must be < 1, got 1"),
         ({"spin_torque_asymmetry": -1.0}, "spin_torque_asymmetry must be > -1, got -1"),
         ({"polarizer": (0, 1, 1)}, r"polarizer must be a unit vector, got .* of length 1.41421; divide"),
-        ({"polarizer": (0, 1)}, "polarizer"),
+        ({"polarizer": (0, 1)}, r"polarizer must be three numbers \(x, y, z\), got \(0, 1\)"),
         ({"stray_field": (0, 0, math.nan)}, "stray_field.* finite"),
         ({"stray_field": 0.02}, "stray_field"),
         ({"reference_temperature": 0}, "reference_temperature must be > 0 K, got 0"),

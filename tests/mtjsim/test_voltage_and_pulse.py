@@ -147,6 +147,10 @@ def test_conductance_and_resistance_are_inverse():
     assert 1 / junction_conductance(device, m_z=-np.ones(1), voltage=0.5) == pytest.approx(3e3 * 1.6)  # half the TMR
     with pytest.raises(ValueError, match=r"m_z must be in \[-1, 1\], got 1.5"):
         junction_conductance(device, m_z=np.array([1.5]), voltage=0.1)
+    with pytest.raises(ValueError, match="m_z must be a number or an array of numbers, got 'a'"):
+        junction_conductance(device, m_z="a", voltage=0.1)
+    with pytest.raises(ValueError, match="voltage must be finite, got nan"):
+        junction_conductance(device, m_z=np.ones(1), voltage=math.nan)
 
 
 def test_reduced_conduction_is_the_transport_of_the_junction():
@@ -355,6 +359,23 @@ def test_what_is_no_device_and_no_pulse(question):
         question("arm_2021", current=1e-4, pulse_width=1e-9)
     with pytest.raises(ValueError, match="pulse must be a Pulse, got 'abc'"):
         question(junction(), pulse="abc")
+
+
+def test_simulated_writes_take_one_rise_time_and_none_beside_a_pulse():
+    pulse = Pulse.rectangular(current=1e-4, pulse_width=1e-9)
+    for rise_time, message in (
+        (np.zeros(2), "rise_time must be one number in s, got an array of 2"),
+        (1e-10, "pulse stands in for .*rise_time"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            simulate_writes(junction(), pulse=pulse, rise_time=rise_time, trials=1, seed=0)
+
+
+@pytest.mark.parametrize("question", [write_error_rate, switching_probability])
+def test_a_refusal_of_a_reversed_pulse_names_a_magnitude(question):
+    reversed_pulse = Pulse.rectangular(current=60 * junction().critical_current(), pulse_width=1e-8, polarity="ap_to_p")
+    with pytest.raises(ValueError, match=r"cannot be resolved: .* and \d+\.?\d* critical currents"):
+        question(junction(), pulse=reversed_pulse, direction="p_to_ap")
 
 
 def test_broadcasting_of_a_pulse():
