@@ -8,6 +8,7 @@ ROUNDING/RELATIVE can be promised; such a tail takes multilevel splitting, `rare
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NoReturn
 
 import numpy as np
 
@@ -155,12 +156,15 @@ def settle(write: Write, answer: Callable[[SphericalSolver], Array], longest: fl
     resolution, finest = write.resolution(SCOUT), write.resolution(FINEST)
     most = int(1.2 * finest.degree)
     with one_blas_thread():
+        _require_pair(write, resolution, most)
         before = answer(_solver(write, resolution, longest))
         while True:
             # a basis that will do as the coarser of two, unless the one before already does
             aim = write.resolution(min(SCOUT, max(FINEST, 30 * RELATIVE * float(before.min()))))
             exhausted = resolution.degree >= most and resolution.order in (0, most)
             resolution = resolution.finer(aim, most)
+            if before.min() < -ROUNDING / RELATIVE and not exhausted:  # nothing agrees with that: it takes two more
+                _require_pair(write, resolution, most)
             values = answer(_solver(write, resolution, longest))
             change = np.abs(values - before)
             error = change + ROUNDING
@@ -170,14 +174,24 @@ def settle(write: Write, answer: Callable[[SphericalSolver], Array], longest: fl
             before = values
 
 
+def _require_pair(write: Write, resolution: Resolution, most: int) -> None:
+    """Raise ValueError, before anything is solved, if a basis has no finer one that it could agree with."""
+    following = resolution.finer(resolution, most).degree
+    if following > LARGEST_DEGREE:
+        _refuse_degree(write, following)
+
+
+def _refuse_degree(write: Write, degree: int) -> NoReturn:
+    raise ValueError(
+        f"this write cannot be resolved: a thermal stability of {write.stability:.3g} and this drive need harmonics of "
+        f"degree {degree}, about, more than {LARGEST_DEGREE}. Ask for a smaller drive or a higher temperature, or let "
+        "macrospins answer: simulate_writes counts failures, rare_write_errors estimates rare ones."
+    )
+
+
 def _solver(write: Write, resolution: Resolution, longest: float) -> SphericalSolver:
-    t = write.torque
     if resolution.degree > LARGEST_DEGREE:
-        raise ValueError(
-            f"this write cannot be resolved: a thermal stability of {t.energy_scale * t.anisotropy_field / 2:.3g} and "
-            f"this current need harmonics of degree {resolution.degree}, more than {LARGEST_DEGREE}. Ask for a smaller "
-            "current or a higher temperature, or count failures of the macrospin."
-        )
+        _refuse_degree(write, resolution.degree)
     solver = SphericalSolver(write, resolution)
     phases = [(max(abs(a), abs(b)), duration) for duration, a, b in (*write.before, *write.after)]
     terms = 0.0

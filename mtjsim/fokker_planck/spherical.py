@@ -103,6 +103,11 @@ class Write:
         pieces = [abs(value) for piece in (*self.before, *self.after) for value in piece[1:]]
         return max([abs(self.level), *pieces])
 
+    @property
+    def stability(self) -> float:
+        """Delta."""
+        return self.torque.energy_scale * self.torque.anisotropy_field / 2
+
     @cached_property
     def strength(self) -> tuple[float, float]:
         """How much narrower than sqrt(1/2 Delta) the drive makes the density, 1 + i; and sine of the tilt it causes."""
@@ -119,8 +124,7 @@ class Write:
     def resolution(self, missed: float) -> "Resolution":
         """Smallest basis expected to miss no more than a share of the mass."""
         t, (narrowing, tilt) = self.torque, self.strength
-        stability = t.energy_scale * t.anisotropy_field / 2
-        degree = int(np.sqrt(4 * stability * narrowing * np.log(1 / missed))) + 8
+        degree = int(np.sqrt(4 * self.stability * narrowing * np.log(1 / missed))) + 8
         turned = np.hypot(*t.polarizer[:2]) if frame_of(t) else 0.0  # the wells are off the pole of the harmonics
         order = min(degree, int(6 + (0.7 * tilt + turned) * degree)) if tilt else 0
         return Resolution(degree, order, 1.0)

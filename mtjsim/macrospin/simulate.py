@@ -93,7 +93,8 @@ def simulate_writes(
     True
     """
     pulse = pulse_of(current, voltage, pulse_width, pulse, rise_time).followed_by(relax_time=relax_time)
-    run = _Run.checked(device, pulse, trials, seed, direction, temperature, precision)
+    checked_whole("trials", trials, least=1)
+    run = Run.checked(device, pulse, seed, direction, temperature, precision)
     table = step_table(device, pulse, direction=direction, temperature=temperature, time_step=time_step, energy=energy)
 
     def job(chunk: int) -> tuple[int, float, float]:
@@ -192,7 +193,8 @@ def trajectories(
     >>> seen.m.shape, bool((seen.m[:, 0, 2] > 0.8).all()), bool((seen.m[:, -1, 2] < -0.8).all())
     ((3, 51, 3), True, True)
     """
-    run = _Run.checked(device, pulse, trials, seed, direction, temperature, "double")
+    checked_whole("trials", trials, least=1)
+    run = Run.checked(device, pulse, seed, direction, temperature, "double")
     table = step_table(device, pulse, direction=direction, temperature=temperature, time_step=time_step, energy=True)
     samples = checked_whole("samples", samples, least=1)
     stops = np.unique(np.linspace(0, len(table.rows), min(samples, len(table.rows)) + 1).astype(int))
@@ -213,8 +215,8 @@ def trajectories(
 
 
 @dataclass(frozen=True)
-class _Run:
-    """What all chunks share."""
+class Run:
+    """What all chunks share, here and in `splitting.py`: where trajectories start, and the seed of their streams."""
 
     law: BoltzmannStart
     side: float
@@ -227,18 +229,17 @@ class _Run:
         cls,
         device: MTJ,
         pulse: Pulse,
-        trials: int,
         seed: int,
         direction: Direction,
         temperature: float,
         precision: str,
-    ) -> "_Run":
+    ) -> "Run":
+        """Check what every road of trajectories is asked; ValueError as in `simulate_writes`."""
         require_junction(device)
         checked_choice("precision", precision, PRECISIONS)
         if not isinstance(pulse, Pulse):
             raise ValueError(f"pulse must be a Pulse, got {pulse!r}; Pulse.rectangular() makes one.")
         checked_choice("direction", direction, DIRECTIONS)
-        checked_whole("trials", trials, least=1)
         temperature = checked_number("temperature", temperature, "K", zero_allowed=False)
         side = 1.0 if direction == "p_to_ap" else -1.0
         torque = torque_of(device, temperature)
@@ -246,6 +247,7 @@ class _Run:
         return cls(BoltzmannStart(torque, side), side, checked_seed(seed), temperature, precision)
 
     def start(self, chunk: int) -> Ensemble:
+        """Return the trajectories of a chunk at the beginning of the pulse."""
         return Ensemble.start(
             self.law, seed=self.seed, chunk=chunk, temperature=self.temperature, precision=self.precision
         )

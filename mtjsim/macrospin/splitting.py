@@ -24,23 +24,22 @@ mixtures.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
-from mtjsim.checks import Array, Direction, checked_choice, checked_number
-from mtjsim.device import MTJ, require_junction
+from mtjsim.checks import Array, Direction, checked_whole
+from mtjsim.device import MTJ
 from mtjsim.macrospin.importance import Importance, cells_across, copy_states, draw, learn
-from mtjsim.macrospin.kernels import CHUNK, PRECISIONS, Ensemble
-from mtjsim.macrospin.simulate import in_threads
-from mtjsim.macrospin.start import BoltzmannStart, require_two_states
+from mtjsim.macrospin.kernels import CHUNK, Ensemble
+from mtjsim.macrospin.simulate import Run, in_threads
 from mtjsim.macrospin.time_steps import StepTable, step_table
 from mtjsim.pulse import Pulse, pulse_of
-from mtjsim.rng import checked_seed, child, generator
-from mtjsim.torques import Torque, torque_of
+from mtjsim.rng import child, generator
+from mtjsim.torques import Torque
 from mtjsim.transport import conductance_terms
 
 DEFENSIVE = 0.1  # share of the trajectories that are kept as plain counting would
@@ -162,7 +161,7 @@ def rare_write_errors(
     """
     pulse = pulse_of(current, voltage, pulse_width, pulse, rise_time).followed_by(relax_time=relax_time)
     run = _Run.checked(device, pulse, seed, direction, temperature, precision, trajectories, time_step)
-    repeats = _whole("repeats", repeats, 4)
+    checked_whole("repeats", repeats, least=4)
     potential = run.learnt(threads)
     results = in_threads(lambda r: run.repeat(potential, r), repeats, threads, "repeats")
     estimates = np.array([estimate for estimate, _, _ in results])
@@ -191,21 +190,11 @@ def _interval(estimates: Array, heaviest: float, trajectories: int) -> tuple[flo
     return rate, rate / factor, min(1.0, rate * factor)
 
 
-def _whole(name: str, value: int, least: int) -> int:
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)) or value < least:
-        raise ValueError(f"{name} must be a whole number >= {least}, got {value!r}.")
-    return int(value)
-
-
 @dataclass(frozen=True)
 class _Run:
     """What pilot and repeats share."""
 
-    law: BoltzmannStart
-    side: float
-    seed: int
-    temperature: float
-    precision: str
+    common: Run
     chunks: int
     table: StepTable
     stops: NDArray[np.int64]
@@ -222,18 +211,10 @@ class _Run:
         trajectories: int,
         time_step: float | None,
     ) -> "_Run":
-        require_junction(device)
-        checked_choice("precision", precision, PRECISIONS)
-        pulse.sign(direction)  # a direction, or an error
-        temperature = checked_number("temperature", temperature, "K", zero_allowed=False)
-        chunks = -(-_whole("trajectories", trajectories, 1) // CHUNK)
-        side = 1.0 if direction == "p_to_ap" else -1.0
-        torque = torque_of(device, temperature)
-        require_two_states(device, torque, temperature)
+        common = Run.checked(device, pulse, seed, direction, temperature, precision)
+        chunks = -(-checked_whole("trajectories", trajectories, least=1) // CHUNK)
         table = step_table(device, pulse, direction=direction, temperature=temperature, time_step=time_step)
-        stops = _stops(table, _contraction(device, pulse, torque, table))
-        law = BoltzmannStart(torque, side)
-        return cls(law, side, checked_seed(seed), temperature, precision, chunks, table, stops)
+        return cls(common, chunks, table, _stops(table, _contraction(device, pulse, common.law.torque, table)))
 
     @property
     def parts(self) -> list[StepTable]:
@@ -241,23 +222,21 @@ class _Run:
 
     def start(self, job: int, chunks: int, precision: str) -> tuple[Ensemble, np.random.Generator]:
         """Trajectories of one job and the generator of its choices: job 0 is the pilot, r + 1 repeat r."""
-        words = child(self.seed, "splitting", job).generate_state(4, np.uint32)
+        words = child(self.common.seed, "splitting", job).generate_state(4, np.uint32)
         seed = sum(int(word) << (32 * i) for i, word in enumerate(words))
-        parts = [
-            Ensemble.start(self.law, seed=seed, chunk=chunk, temperature=self.temperature, precision=precision)
-            for chunk in range(chunks)
-        ]
+        run = replace(self.common, seed=seed, precision=precision)
+        parts = [run.start(chunk) for chunk in range(chunks)]
         joined = (np.concatenate([getattr(part, name) for part in parts]) for name in ("m", "words", "state"))
         return Ensemble(*joined), generator(seed, "splitting", 0)
 
     def learnt(self, threads: int | None) -> Importance:
         ensemble, random = self.start(0, PILOT, "single")
-        across = cells_across(self.law.torque)
-        return learn(ensemble, self.parts, side=self.side, across=across, random=random, threads=threads)
+        across = cells_across(self.common.law.torque)
+        return learn(ensemble, self.parts, side=self.common.side, across=across, random=random, threads=threads)
 
     def repeat(self, potential: Importance, r: int) -> tuple[float, float, list[float]]:
         """One estimate, the heaviest weight at the end, the fraction of trajectories copied at each instant."""
-        ensemble, random = self.start(r + 1, self.chunks, self.precision)
+        ensemble, random = self.start(r + 1, self.chunks, self.common.precision)
         weight = np.ones(self.chunks * CHUNK)
         surviving = []
         for k, part in enumerate(self.parts):
@@ -267,7 +246,7 @@ class _Run:
             copy_states(ensemble, origin)
             surviving.append(float(np.count_nonzero(np.diff(origin)) + 1) / len(origin))
             ensemble.advance(part)
-        failed = self.side * ensemble.vectors[:, 2] > 0
+        failed = self.common.side * ensemble.vectors[:, 2] > 0
         return float((weight * failed).mean()), float(weight.max()), surviving
 
 
