@@ -6,14 +6,13 @@ cells (a failed write *leaves the old bit*), reads and time disturb them, and th
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bridge.cells import PLAIN, CellArray, Tally, WritePolicy
 from bridge.codes import range_fails
-from bridge.faults import Die
 from bridge.formats import Format, format_of
 from bridge.ledger import Entry, Ledger
 from bridge.protection import Protection
@@ -22,6 +21,9 @@ from bridge.sampling import BitRates
 from bridge.write import PARTS, OperatingPoint
 from mtjsim.checks import checked_choice, checked_number, checked_whole
 from mtjsim.rng import checked_seed, generator
+
+if TYPE_CHECKING:
+    from bridge.faults import Die
 
 ERRORS = ("overwrite", "independent")
 DATA, CHECK = 0, 1  # the two cell arrays of a memory
@@ -105,7 +107,7 @@ class Memory:
         protection: str | Protection = "none",
         reading: ReadPoint | None = None,
         retention: Retention | None = None,
-        die: Die | None = None,
+        die: "Die | None" = None,
         initial: ArrayLike | None = None,
         seed: int = 0,
         exact_counts: bool | None = None,
@@ -287,12 +289,12 @@ class Memory:
             raise ValueError(f"{name} must have the memory's shape {self.shape}, got {words.shape}.")
         return words.reshape(-1)
 
-    def _rates(self, die: Die | None, kind: int) -> ArrayLike:
+    def _rates(self, die: "Die | None", kind: int) -> ArrayLike:
         if die is None or die.error_rates is None:
             return [self.point.error_rate_0, self.point.error_rate_1]
         return np.stack([self._part(rates, kind) for rates in die.error_rates])
 
-    def _fixed(self, die: Die | None, kind: int) -> tuple[NDArray[np.int64], NDArray[Any]] | None:
+    def _fixed(self, die: "Die | None", kind: int) -> tuple[NDArray[np.int64], NDArray[Any]] | None:
         """Cells of one array that never change: their numbers in it, and their bits."""
         if die is None:
             return None

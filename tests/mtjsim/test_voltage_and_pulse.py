@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from mtjsim import MTJ, Pulse, dissipated_energy, rare_write_errors, read_disturb_rate, simulate_writes
+from mtjsim.fokker_planck import spectral
 from mtjsim.fokker_planck.reduced import AxialWrite, Conduction, reduced_write
 from mtjsim.switching import switching_probability, write_error_rate
 from mtjsim.transport import conductance_terms, junction_conductance, junction_resistance, vcma_slope
@@ -271,6 +272,15 @@ def test_a_sampled_trapezoid_is_a_trapezoid():
         assert write_error_rate(device, pulse=pulse) == pytest.approx(expected, rel=1e-6)
         energy = dissipated_energy(device, pulse=pulse)
         assert energy == pytest.approx(dissipated_energy(device, **numbers), rel=1e-4)
+
+
+def test_ramps_of_a_resistance_that_follows_the_bias_are_of_order_four(monkeypatch):
+    """Twice the steps move nothing: with operators frozen at 1/6 and 5/6 of a step, 2e-4 moved."""
+    pulse = Pulse.sampled(np.array([0, 0.5, 2, 4, 5]) * 1e-9, voltage=[0.0, 0.5, 0.35, 0.45, -0.1])
+    device = junction(thermal_stability=20)
+    rate = write_error_rate(device, pulse=pulse, direction="ap_to_p")
+    monkeypatch.setattr(spectral, "RAMP_STEPS", 2 * spectral.RAMP_STEPS)
+    assert write_error_rate(device, pulse=pulse, direction="ap_to_p") == pytest.approx(rate, rel=3e-6)
 
 
 @pytest.mark.slow
