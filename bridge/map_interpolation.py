@@ -12,8 +12,10 @@ polynomial of degree five; along the logarithm of the temperature up to six do, 
 place fall with current and width, as the physics does, the value is kept between the corners of its cell: no overshoot.
 
 The estimate of the error compares two interpolations of the map itself at the middle of each interval: six nodes and
-four; along an axis of three nodes, one parabola in the logarithm and one in the reciprocal. Twice the sum over the
-axes is the bound. Two nodes say nothing about what is between them: the bound is infinite.
+four, and takes the largest difference of a cell and its neighbours, because a difference may change its sign; it is
+mostly the error of the four. Along an axis of three nodes it compares parabolas in two coordinates, logarithm and
+reciprocal, and doubles the difference. The sum over the axes is the bound. Two nodes say nothing about what is between
+them: the bound is infinite.
 """
 
 from dataclasses import dataclass
@@ -26,7 +28,7 @@ from mtjsim.checks import Array
 
 NODES = 6  # that carry the polynomial along each axis
 FEWER = 4  # that carry the one it is compared with
-SAFETY = 2.0
+SAFETY_OF_THREE = 2.0  # nodes: what a parabola leaves out is only guessed from them
 LEAST_SWITCHED = 1e-8  # a stored W nearer to 1 has rounding and solver noise in place of 1 - W
 LEAST_RATE = 1e-300  # below, the logarithm of a stored W is lost
 CHUNK = 1 << 14  # places at once: keeps the gathered nodes in cache and memory
@@ -148,7 +150,12 @@ def _one_axis(values: Array, axes: tuple[Array, Array, Array], axis: int) -> Arr
         index, w = weights(axis, nodes, x, most, other)
         around = np.moveaxis(values, axis + 1, -1)[..., index]
         found.append(np.moveaxis((around * w).sum(-1), -1, axis + 1))
-    return SAFETY * corners(np.abs(found[1] - found[0]), axis, np.maximum)
+    change = np.moveaxis(np.abs(found[1] - found[0]), axis + 1, 0)
+    if len(nodes) == 3:
+        change = SAFETY_OF_THREE * change
+    around = np.pad(change, [(1, 1)] + [(0, 0)] * 3, mode="edge")
+    change = np.maximum(np.maximum(around[:-2], around[2:]), change)
+    return corners(np.moveaxis(change, 0, axis + 1), axis, np.maximum)
 
 
 def corners(values: Array, but: int | None, choose: Any) -> Array:
@@ -161,10 +168,9 @@ def corners(values: Array, but: int | None, choose: Any) -> Array:
 
 
 def points_needed(nodes: int, error: float, target: float) -> int:
-    """Nodes of an axis that bring its estimated error to the target: the estimate falls as spacing^4, or ^3."""
+    """Nodes of an axis that bring its estimated error to the target: it falls as spacing^4 at last, as ^3 on the way."""
     if nodes <= 2:
         return nodes if error == 0 else 4
     if error <= target:
         return nodes
-    order = FEWER if nodes > FEWER else 3
-    return int(np.ceil((nodes - 1) * (error / target) ** (1 / order))) + 1
+    return int(np.ceil((nodes - 1) * (error / target) ** (1 / 3))) + 1

@@ -127,7 +127,7 @@ def plot_energy_contours(
     direction, temperature
         As in `plot_map`.
     energies : sequence of float, optional
-        Of the lines, rising [J]; 1, 2, 5 of each decade.
+        Of the lines, rising [J]; 1 and 3 of each decade.
     color : str
         Of lines and labels.
 
@@ -145,10 +145,12 @@ def plot_energy_contours(
         raise ValueError("this map has no energies: make it with write_error_map(..., energy=True).")
     I, t, joule = _plane(dataset, "energy", direction, temperature)
     femto = joule.T * 1e15
-    where = np.array([m * 10.0**n for n in range(-6, 9) for m in (1, 2, 5)] if energies is None else energies)
+    where = np.array([m * 10.0**n for n in range(-6, 9) for m in (1, 3)] if energies is None else energies)
     if energies is not None:
         where = where * 1e15
     artists = _labelled_contours(ax, I, t, femto, where, [color] * len(where), lambda fJ: f"{fJ:g} fJ", ":")
+    for artist in artists:  # readable on any ground
+        artist.set_path_effects([_halo()])
     _map_axes(ax, dataset)
     return artists
 
@@ -192,12 +194,20 @@ def plot_measured_places(
     artists: list[Any] = []
     for chosen, marker in ((~bound, "o"), (bound, "v")):
         if chosen.any():
-            fill: dict[str, Any] = {"c": "white"}
+            fill: dict[str, Any] = {"c": ["white"] * int(chosen.sum())}
             if mesh is not None:
                 fill = {"c": np.log10(shown[chosen]), "cmap": mesh.cmap, "norm": mesh.norm}
             artists.append(
                 ax.scatter(
-                    x[chosen], y[chosen], s=36, marker=marker, edgecolors="white", linewidths=1.2, zorder=3, **fill
+                    x[chosen],
+                    y[chosen],
+                    s=36,
+                    marker=marker,
+                    edgecolors=BLACK,
+                    linewidths=1.0,
+                    zorder=3,
+                    path_effects=[_halo()],
+                    **fill,
                 )
             )
     if intervals:
@@ -338,6 +348,12 @@ def _labelled_contours(
     where, colours = zip(*reached, strict=True)
     lines = ax.contour(x, y, z, levels=where, colors=colours, linewidths=1.0, linestyles=dash)
     return [lines, *ax.clabel(lines, fmt=text, fontsize=8)]
+
+
+def _halo() -> Any:
+    from matplotlib.patheffects import withStroke  # here: whoever has axes has matplotlib
+
+    return withStroke(linewidth=3, foreground="white", alpha=0.7)
 
 
 def _power_of_ten(depth: float) -> str:
