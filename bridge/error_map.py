@@ -78,6 +78,12 @@ def write_error_map(
     OSError
         If the cache's folder cannot be written.
 
+    Notes
+    -----
+    A slice of a rectangular pulse takes milliseconds. With ramps or relaxation a slice that reaches below about 1e-17
+    (thermal activation over the barrier no longer negligible) is solved by the finite volume, in ten seconds and more;
+    one on the full sphere takes seconds too. Then a bar shows the progress, and a `cache` keeps what is done.
+
     Examples
     --------
     >>> device = MTJ.from_effective(thermal_stability=60, critical_current=30e-6, characteristic_time=2e-9)

@@ -129,6 +129,21 @@ def test_two_nodes_know_nothing_between_them():
     assert error_map.bound(**write, temperature=350.0) < 0.01
 
 
+def test_with_ramps_and_relaxation():
+    pulse = {"rise_time": 0.5e-9, "relax_time": 1e-9}
+    device = DEVICES["lopsided"]
+    dataset = write_error_map(device, np.linspace(35e-6, 70e-6, 18), np.geomspace(1.5e-9, 12e-9, 18), **pulse)
+    error_map = ErrorMap(dataset)
+    places = random_places(dataset, 64, 3, between=False)
+    solved = direct(device, places | pulse)
+    error = np.abs(error_map.rate(**places) / solved - 1)
+    assert (error <= error_map.bound(**places) + SOLVER).all()
+    assert error.max() < 0.01
+    setting = WriteSetting(current_0=50e-6, current_1=55e-6, pulse_width=5e-9, **pulse)
+    point = error_map.operating_point(setting)
+    assert point.latency == operating_point(device, setting).latency == pytest.approx(6.5e-9)
+
+
 def test_nodes_come_back():
     dataset, error_map = asked("lopsided")
     some = dataset.isel(current=[0, 20, 49], pulse_width=[0, 7, 30], temperature=[0, 2])
