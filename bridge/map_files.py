@@ -1,0 +1,296 @@
+"""Maps as files: what a map is the answer to, its identity, and the refusal of a map that answers something else.
+
+A finished map is NetCDF, written under a temporary name and renamed. While it is made, finished slices (one level,
+direction and temperature, all widths) are appended to a file beside it, whose name carries the identity of the
+question; a run that was killed finds them there.
+"""
+
+import hashlib
+import json
+import os
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bridge.map_axes import AXES, DRIVES, axis_of, checked_dataset
+from mtjsim.checks import Array, checked_choice, checked_number
+from mtjsim.device import MTJ
+from mtjsim.pulse import UNITS
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+METHOD = "fokker-planck 1"  # raise the number when a change of the solvers moves a rate by more than it promised
+EXPECTED = ("device", "currents", "voltages", "pulse_widths", "temperatures", "rise_time", "relax_time", "energy")
+
+
+@dataclass(frozen=True, eq=False)
+class MapQuestion:
+    """What a map answers; the attributes are the arguments of `write_error_map`, checked.
+
+    Attributes
+    ----------
+    device : MTJ
+    drive : {"current", "voltage"}
+    levels, pulse_widths, temperatures : (n,) arrays
+        [A] or [V], [s], [K].
+    rise_time, relax_time : float
+        [s].
+    energy : bool
+    """
+
+    device: MTJ
+    drive: str
+    levels: Array
+    pulse_widths: Array
+    temperatures: Array
+    rise_time: float
+    relax_time: float
+    energy: bool
+
+    @property
+    def parts(self) -> dict[str, Any]:
+        """All that decides the answer, by name, in SI: numbers, words and lists of numbers."""
+        fields = {f"device {name}": value for name, value in json.loads(self.device.model_dump_json()).items()}
+        axes = {self.drive: self.levels, "pulse_width": self.pulse_widths, "temperature": self.temperatures}
+        return {
+            **fields,
+            **{name: values.tolist() for name, values in axes.items()},
+            "rise_time": self.rise_time,
+            "relax_time": self.relax_time,
+            "energy": self.energy,
+            "method": METHOD,
+        }
+
+    @property
+    def identity(self) -> str:
+        """SHA-256 of the question: equal identities, equal maps, bit for bit on one machine."""
+        return _digest(self.parts, self.device.identity)
+
+
+def _digest(parts: Mapping[str, Any], device_identity: str) -> str:
+    rest = {name: value for name, value in parts.items() if not name.startswith("device ")}
+    return hashlib.sha256(json.dumps([device_identity, rest], sort_keys=True).encode()).hexdigest()
+
+
+def _parts_of(dataset: "xr.Dataset") -> dict[str, Any]:
+    drive = checked_dataset(dataset)
+    fields = json.loads(str(dataset.attrs["device"]))
+    return {
+        **{f"device {name}": value for name, value in fields.items()},
+        **{name: dataset[name].values.tolist() for name in (drive, "pulse_width", "temperature")},
+        "rise_time": float(dataset.attrs["rise_time"]),
+        "relax_time": float(dataset.attrs["relax_time"]),
+        "energy": "energy" in dataset,
+        "method": str(dataset.attrs["method"]),
+    }
+
+
+def map_identity(dataset: "xr.Dataset") -> str:
+    """SHA-256 over junction, axes, ramps, what was solved and how, recomputed: a part of a map has its own.
+
+    Raises
+    ------
+    ValueError
+        If the dataset is no solved map.
+    """
+    missing = {"device", "device_identity", "rise_time", "relax_time", "method"} - set(dataset.attrs)
+    if missing:
+        raise ValueError(f"this is no solved map: the attributes {', '.join(sorted(missing))} are missing.")
+    return _digest(_parts_of(dataset), str(dataset.attrs["device_identity"]))
+
+
+def map_differences(have: Mapping[str, Any], want: Mapping[str, Any]) -> list[str]:
+    """Name what differs between two sets of parts, with both values; what is not wanted is not compared."""
+    found = []
+    for name in want:
+        a, b = have.get(name, "absent"), want[name]
+        if a == b:
+            continue
+        if isinstance(a, list) and isinstance(b, list) and not name.startswith("device "):
+            unit = {**UNITS, **AXES}[name]
+            if len(a) != len(b):
+                ends = (f"{len(x)} values from {x[0]:g} to {x[-1]:g} {unit}" for x in (a, b))
+                found.append("{}: {} in the map, {} expected".format(name, *ends))
+            else:
+                k = next(k for k in range(len(a)) if a[k] != b[k])
+                found.append(f"{name}: value {k + 1} of {len(a)} is {a[k]!r} {unit} in the map, {b[k]!r} expected")
+        else:
+            a, b = (f"an axis of {len(x)} values" if name in DRIVES and x != "absent" else repr(x) for x in (a, b))
+            found.append(f"{name}: {a} in the map, {b} expected")
+    return found
+
+
+def save_map(dataset: "xr.Dataset", path: str | os.PathLike[str]) -> None:
+    """Write a map as NetCDF: temporary name, then renamed, so that the file is the old one or the new one, whole.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        Of `write_error_map` (also a part of one) or `measured_map`.
+    path : str or path
+        Of the file; its folder must exist.
+
+    Raises
+    ------
+    ValueError
+        If the dataset is no map; then nothing is written.
+    """
+    checked_dataset(dataset)
+    if dataset.attrs.get("kind") != "measured":
+        dataset = dataset.assign_attrs(identity=map_identity(dataset))
+    path = Path(path)
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        dataset.to_netcdf(partial, engine="h5netcdf")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def load_map(path: str | os.PathLike[str], *, expect: MTJ | Mapping[str, Any] | None = None) -> "xr.Dataset":
+    """Read a map, and refuse it if it is damaged or not the map that was expected.
+
+    Parameters
+    ----------
+    path : str or path
+        Of a file of `save_map`, or the cache of `write_error_map`.
+    expect : MTJ or dict, optional
+        The junction, or any of the arguments of `write_error_map` by name: device, currents or voltages, pulse_widths,
+        temperatures, rise_time, relax_time, energy. What is not named is not compared. The method's version always is.
+
+    Returns
+    -------
+    xarray.Dataset
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is no map, its identity does not fit its contents, or it differs from what was expected: each
+        differing parameter is named with both values.
+    """
+    path = Path(path)
+    dataset = _read(path)
+    if dataset.attrs.get("kind") == "measured":
+        if expect is not None:
+            raise ValueError(f"{path}: a measured map has no junction to compare: leave `expect` out.")
+        return dataset
+    if dataset.attrs.get("identity") != map_identity(dataset):
+        raise ValueError(
+            f"{path}: the identity in the file is not that of its contents: the file was changed or damaged."
+        )
+    _refuse_other(path, _parts_of(dataset), {"method": METHOD, **_expected(expect)})
+    return dataset
+
+
+def cached_map(path: Path, question: MapQuestion) -> "xr.Dataset | None":
+    """Return the map in the file if it answers the question; None if there is no file; ValueError otherwise."""
+    if not path.exists():
+        return None
+    dataset = load_map(path)
+    if dataset.attrs.get("kind") == "measured":
+        raise ValueError(f"{path}: holds a measured map. Name another file.")
+    _refuse_other(path, _parts_of(dataset), question.parts)
+    return dataset
+
+
+def _refuse_other(path: Path, have: Mapping[str, Any], want: Mapping[str, Any]) -> None:
+    if differences := map_differences(have, want):
+        raise ValueError(
+            f"{path}: not the map that is asked for. {'; '.join(differences)}. Name another file, or delete it."
+        )
+
+
+def _read(path: Path) -> "xr.Dataset":
+    import xarray as xr  # here: it takes half a second
+
+    if not path.is_file():
+        raise FileNotFoundError(f"file of a map {str(path)!r} does not exist.")
+    try:
+        with xr.open_dataset(path, engine="h5netcdf") as stored:
+            dataset = stored.load()
+    except Exception as error:  # whatever the reader says of a file that is none of ours
+        raise ValueError(f"{path}: cannot be read as NetCDF ({type(error).__name__}: {error}).") from None
+    try:
+        checked_dataset(dataset)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    return dataset
+
+
+def _expected(expect: MTJ | Mapping[str, Any] | None) -> dict[str, Any]:
+    if expect is None:
+        return {}
+    given: dict[str, Any] = {"device": expect} if isinstance(expect, MTJ) else dict(expect)
+    parts: dict[str, Any] = {}
+    names = {"currents": "current", "voltages": "voltage", "pulse_widths": "pulse_width", "temperatures": "temperature"}
+    for name, value in given.items():
+        checked_choice("a name in expect", name, EXPECTED)
+        if name == "device":
+            fields = json.loads(value.model_dump_json())
+            parts |= {f"device {field}": x for field, x in fields.items()}
+        elif name in names:
+            parts[names[name]] = axis_of(name, value).tolist()
+        elif name == "energy":
+            parts[name] = bool(value)
+        else:
+            parts[name] = checked_number(name, value, "s", zero_allowed=True)
+    return parts
+
+
+# ---- slices of a map that is being made ------------------------------------------------------------------------------
+
+
+class FinishedSlices:
+    """Slices that are done, appended to a file one by one; each with a checksum, so that a torn last one is no slice.
+
+    Parameters
+    ----------
+    path : Path
+        Of the finished map; the slices lie beside it.
+    identity : str
+        Of the question.
+    size : int
+        Numbers in a slice.
+    """
+
+    def __init__(self, path: Path, identity: str, size: int) -> None:
+        self.path = path.with_name(f"{path.name}.{identity[:16]}.partial")
+        self._record = 8 * (size + 1) + 4
+
+    def read(self) -> dict[int, Array]:
+        """Whole slices by number; what is torn is cut off the file."""
+        found: dict[int, Array] = {}
+        if not self.path.exists():
+            return found
+        content = self.path.read_bytes()
+        good = 0
+        for start in range(0, len(content) - self._record + 1, self._record):
+            body, check = (
+                content[start : start + self._record - 4],
+                content[start + self._record - 4 : start + self._record],
+            )
+            if zlib.crc32(body).to_bytes(4, "little") != check:
+                break
+            numbers = np.frombuffer(body, dtype="<f8")
+            found[int(numbers[0])] = numbers[1:].astype(float)
+            good = start + self._record
+        if good < len(content):
+            os.truncate(self.path, good)
+        return found
+
+    def add(self, number: int, values: Array) -> None:
+        """Append one slice."""
+        body = np.concatenate([[number], values]).astype("<f8").tobytes()
+        with self.path.open("ab") as file:
+            file.write(body + zlib.crc32(body).to_bytes(4, "little"))
+
+    def discard(self) -> None:
+        """Remove the file."""
+        self.path.unlink(missing_ok=True)

@@ -1,0 +1,354 @@
+"""A map that is asked: error rates, energies and operating points between its nodes, each with a bound on its error."""
+
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from bridge.map_axes import checked_dataset
+from bridge.map_bound import TARGET, describe, relative_error
+from bridge.map_interpolation import interpolate, log_rate, log_switched, to_linear, uncertainty
+from bridge.write import DIRECTION_OF_BIT, OperatingPoint, WriteSetting
+from mtjsim.checks import DIRECTIONS, Array, checked_array, checked_choice
+from mtjsim.pulse import UNITS
+from mtjsim.question import one_drive
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+class CoarseMapWarning(UserWarning):
+    """The grid of a map is too coarse for 1 %."""
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Checked and broadcast arguments of a question to a map; `index` has the direction's."""
+
+    shape: tuple[int, ...]
+    index: NDArray[np.intp]
+    level: Array
+    pulse_width: Array
+    temperature: Array
+
+    @property
+    def coordinates(self) -> tuple[Array, Array, Array]:
+        return self.level, self.pulse_width, self.temperature
+
+    def shaped(self, values: Array) -> float | Array:
+        return float(values[0]) if self.shape == () else values.reshape(self.shape)
+
+
+class ErrorMap:
+    """A solved or measured map with answers between its nodes. How they are found is in `map_interpolation.py`.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        Of `write_error_map`, `load_map` or `measured_map`, or a part of one that kept its axes.
+
+    Attributes
+    ----------
+    dataset : xarray.Dataset
+    drive : {"current", "voltage"}
+        What the first axis is.
+    error_bound : float
+        Largest relative error of `rate` in any cell of the grid down to 1e-30, as estimated from the map; `inf` where
+        an axis has two nodes only.
+    advice : str
+        How many points of which axis would do for 1 %; empty if the grid does.
+
+    Raises
+    ------
+    ValueError
+        If the dataset is no map: a missing or non-monotone axis, a rate that is no probability, another unit.
+
+    Warns
+    -----
+    CoarseMapWarning
+        If the bound is above 1 %; says the advice.
+
+    Notes
+    -----
+    Nothing is ever extrapolated. A measured map answers at its measured points only.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mtjsim import MTJ, write_error_rate
+    >>> from bridge import write_error_map
+    >>> device = MTJ.from_effective(thermal_stability=60, critical_current=30e-6, characteristic_time=2e-9)
+    >>> dataset = write_error_map(device, np.linspace(40e-6, 90e-6, 20), np.geomspace(2e-9, 20e-9, 20))
+    >>> error_map = ErrorMap(dataset)
+    >>> print(f"{error_map.rate(current=61.7e-6, pulse_width=12.3e-9):.3e}")
+    1.074e-04
+    >>> print(f"{write_error_rate(device, current=61.7e-6, pulse_width=12.3e-9):.3e}")
+    1.074e-04
+    """
+
+    def __init__(self, dataset: "xr.Dataset") -> None:
+        self.drive = checked_dataset(dataset)
+        self.dataset = dataset
+        self.measured = dataset.attrs.get("kind") == "measured"
+        self._axes: Any = tuple(
+            np.asarray(dataset[x].values, float) for x in (self.drive, "pulse_width", "temperature")
+        )
+        self._directions = [str(name) for name in dataset["direction"].values]
+        self.error_bound, self.advice = np.inf, ""
+        if self.measured:
+            return
+        self._v = to_linear(dataset["write_error_rate"].values)
+        self._uncertainty = uncertainty(self._v, self._axes)
+        self.error_bound, self.advice = describe(self._v, self._uncertainty, self._axes, self.drive)
+        self._resistance: tuple[Array, tuple[Array, Array, Array]] | None = None
+        if "energy" in dataset:
+            self._resistance = self._reduced_energy(dataset["energy"].values)
+        if self.error_bound > TARGET:
+            warnings.warn(
+                f"the map is known to {self.error_bound:.2g} only. {self.advice}", CoarseMapWarning, stacklevel=2
+            )
+
+    # ---- answers -----------------------------------------------------------------------------------------------------
+
+    def rate(
+        self,
+        *,
+        current: ArrayLike | None = None,
+        pulse_width: ArrayLike,
+        temperature: ArrayLike = 300.0,
+        direction: str | ArrayLike = "p_to_ap",
+        voltage: ArrayLike | None = None,
+    ) -> float | Array:
+        """Write error rate inside the grid.
+
+        Parameters
+        ----------
+        current, voltage : float or array
+            The one that is an axis of this map [A] or [V].
+        pulse_width, temperature : float or array
+            [s], [K].
+        direction : {"p_to_ap", "ap_to_p"} or array of these
+            Of the write.
+
+        Returns
+        -------
+        float or array
+            Of the broadcast shape of all arguments; relative error at most `bound` of the same arguments. Of a measured
+            map: errors over trials, and where no error was counted the upper end of the interval, never 0.
+
+        Raises
+        ------
+        ValueError
+            If a place is outside the grid, or not a measured point of a measured map; names the nearest ones.
+        """
+        p = self._places(current, voltage, pulse_width, temperature, direction)
+        if self.measured:
+            return p.shaped(self._counted(p))
+        return p.shaped(np.exp(log_rate(interpolate(self._v, self._axes, p.index, p.coordinates))))
+
+    def switching_probability(
+        self,
+        *,
+        current: ArrayLike | None = None,
+        pulse_width: ArrayLike,
+        temperature: ArrayLike = 300.0,
+        direction: str | ArrayLike = "p_to_ap",
+        voltage: ArrayLike | None = None,
+    ) -> float | Array:
+        """One minus the rate, not taken as a difference; arguments as in `rate`. Ask `bound` about its own error.
+
+        A map keeps write error rates, so that nothing is known of probabilities below 1e-8: there the answer is that.
+        """
+        p = self._places(current, voltage, pulse_width, temperature, direction)
+        if self.measured:
+            return p.shaped(1 - self._counted(p))
+        return p.shaped(np.exp(log_switched(interpolate(self._v, self._axes, p.index, p.coordinates))))
+
+    def bound(
+        self,
+        *,
+        current: ArrayLike | None = None,
+        pulse_width: ArrayLike,
+        temperature: ArrayLike = 300.0,
+        direction: str | ArrayLike = "p_to_ap",
+        voltage: ArrayLike | None = None,
+        tail: str = "stayed",
+    ) -> float | Array:
+        """Bound on the relative error of `rate` (or of `switching_probability`, with tail="switched") at each place.
+
+        0 at a node, up to the solver's 1e-6 (1e-4 where it had to fall back on the finite volume); `inf` where two
+        nodes are all there is.
+        """
+        checked_choice("tail", tail, ("stayed", "switched"))
+        self._require_solved("a bound on interpolation")
+        p = self._places(current, voltage, pulse_width, temperature, direction)
+        v = interpolate(self._v, self._axes, p.index, p.coordinates)
+        error = self._uncertainty.at(self._axes, p.index, p.coordinates)
+        return p.shaped(relative_error(v, error, log_rate if tail == "stayed" else log_switched))
+
+    def energy(
+        self,
+        *,
+        current: ArrayLike | None = None,
+        pulse_width: ArrayLike,
+        temperature: ArrayLike = 300.0,
+        direction: str | ArrayLike = "p_to_ap",
+        voltage: ArrayLike | None = None,
+    ) -> float | Array:
+        """Mean Joule energy in the junction [J], of a map with energies; arguments as in `rate`.
+
+        Interpolated as E / (I^2 t), a mean resistance (with voltages E / (V^2 t), a conductance), which hardly varies.
+
+        Raises
+        ------
+        ValueError
+            If the map has no energies, a place is outside the grid, or between zero and the first level above it.
+        """
+        self._require_solved("an energy")
+        if self._resistance is None:
+            raise ValueError("this map has no energies: make it with write_error_map(..., energy=True).")
+        p = self._places(current, voltage, pulse_width, temperature, direction)
+        reduced, axes = self._resistance
+        low = (p.level > 0) & (p.level < axes[0][0])
+        if low.any():
+            raise ValueError(
+                f"{self.drive} must be 0 or >= {axes[0][0]:g} {UNITS[self.drive]} for an energy, got "
+                f"{p.level[low][0]:g}: below the first positive level of the map nothing is known."
+            )
+        level = np.maximum(p.level, axes[0][0])
+        mean = np.exp(interpolate(reduced, axes, p.index, (level, p.pulse_width, p.temperature)))
+        return p.shaped(mean * p.level**2 * p.pulse_width)
+
+    def operating_point(self, setting: WriteSetting, *, temperature: float = 300.0) -> OperatingPoint:
+        """Return what `bridge.operating_point(device, setting)` would solve, from the map.
+
+        Parameters
+        ----------
+        setting : WriteSetting
+            Its amplitudes are those of the map's drive, its ramps those of the map.
+        temperature : float
+            [K].
+
+        Returns
+        -------
+        OperatingPoint
+            Rates to `bound`; energies are not-a-number if the map has none.
+
+        Raises
+        ------
+        ValueError
+            If the setting is outside the grid, has other ramps or is driven otherwise; if the map is measured (it knows
+            no junction).
+        """
+        self._require_solved("an operating point")
+        for name in ("rise_time", "relax_time"):
+            ours, theirs = float(self.dataset.attrs[name]), getattr(setting, name)
+            if ours != theirs:
+                raise ValueError(f"{name} of the setting must be that of the map, {ours:g} s, got {theirs:g} s.")
+        rates, energies = [], []
+        for bit in (0, 1):
+            level = getattr(setting, f"{self.drive}_{bit}", None)
+            if level is None:
+                raise ValueError(f"the map is over {self.drive}, and the setting has no {self.drive}_{bit}.")
+            write: Any = {
+                self.drive: level,
+                "pulse_width": setting.pulse_width,
+                "temperature": temperature,
+                "direction": DIRECTION_OF_BIT[bit],
+            }
+            rates.append(float(self.rate(**write)))
+            energies.append(np.nan if self._resistance is None else float(self.energy(**write)))
+        return OperatingPoint(
+            error_rate_0=rates[0],
+            error_rate_1=rates[1],
+            energy_0=energies[0],
+            energy_1=energies[1],
+            latency=setting.latency,
+            setting=setting,
+            device_identity=str(self.dataset.attrs["device_identity"]),
+            temperature=float(temperature),
+        )
+
+    # ---- parts -------------------------------------------------------------------------------------------------------
+
+    def _require_solved(self, what: str) -> None:
+        if self.measured:
+            raise ValueError(
+                f"a measured map has no {what.split(' ', 1)[1]}: fit a junction to its counts (calibrate)."
+            )
+
+    def _places(
+        self,
+        current: ArrayLike | None,
+        voltage: ArrayLike | None,
+        pulse_width: ArrayLike,
+        temperature: ArrayLike,
+        direction: str | ArrayLike,
+    ) -> _Places:
+        drive, level = one_drive(current, voltage)
+        if drive != self.drive:
+            raise ValueError(f"this map is over {self.drive}, got a {drive}.")
+        for name in np.unique(np.asarray(direction)):
+            checked_choice("direction", str(name), DIRECTIONS)
+            if str(name) not in self._directions:
+                raise ValueError(f"this map has no direction {str(name)!r}, only {', '.join(self._directions)}.")
+        names = {drive: UNITS[drive], "pulse_width": "s", "temperature": "K"}
+        given = (level, pulse_width, temperature)
+        checked = [
+            checked_array(name, value, unit, zero_allowed=name == drive)
+            for (name, unit), value in zip(names.items(), given, strict=True)
+        ]
+        way, *spread = np.broadcast_arrays(np.asarray(direction), *checked)
+        index = np.zeros(way.size, dtype=np.intp)
+        for k, name in enumerate(self._directions):
+            index[way.ravel() == name] = k
+        places = _Places(way.shape, index, *(x.ravel() for x in spread))
+        for (name, unit), axis, x in zip(names.items(), self._axes, places.coordinates, strict=True):
+            outside = (x < axis[0]) | (x > axis[-1])
+            if outside.any():
+                raise ValueError(
+                    f"{name} must be inside the map, {axis[0]:g} to {axis[-1]:g} {unit}, got {x[outside][0]:g}: a map "
+                    "is never extrapolated. Make a larger one, or solve the place with mtjsim.write_error_rate."
+                )
+        return places
+
+    def _counted(self, p: _Places) -> Array:
+        where = tuple(
+            np.argmin(np.abs(axis[:, None] - x), axis=0) for axis, x in zip(self._axes, p.coordinates, strict=True)
+        )
+        hit = [
+            np.isclose(axis[k], x, rtol=1e-9, atol=0)
+            for axis, k, x in zip(self._axes, where, p.coordinates, strict=True)
+        ]
+        at = (p.index, *where)
+        known = np.all(hit, axis=0) & (self.dataset["trials"].values[at] > 0)
+        if not known.all():
+            self._refuse_between(p, int(np.flatnonzero(~known)[0]))
+        rate = self.dataset["write_error_rate"].values[at]
+        return np.where(self.dataset["errors"].values[at] > 0, rate, self.dataset["high"].values[at])
+
+    def _refuse_between(self, p: _Places, k: int) -> NoReturn:
+        d, *near = np.nonzero(self.dataset["trials"].values > 0)
+        asked = [float(x[k]) for x in p.coordinates]
+        points = np.stack([axis[i] for axis, i in zip(self._axes, near, strict=True)], axis=1)
+        spans = np.array([max(axis[-1] - axis[0], 1e-300) for axis in self._axes])
+        distance = (((points - asked) / spans) ** 2).sum(1) + 1e9 * (d != p.index[k])
+        I, t, T = points[int(np.argmin(distance))]
+        unit = UNITS[self.drive]
+        raise ValueError(
+            f"{self.drive} {asked[0]:g} {unit}, pulse_width {asked[1]:g} s, temperature {asked[2]:g} K "
+            f"({self._directions[p.index[k]]}) was not measured, and nothing is interpolated between measured points. "
+            f"The nearest measured one is {I:g} {unit}, {t:g} s, {T:g} K. To go between them, calibrate()."
+        )
+
+    def _reduced_energy(self, energy: Array) -> tuple[Array, tuple[Array, Array, Array]]:
+        """Log of E / (level^2 t) at the nodes with a level above 0, and their axes."""
+        level, width, temperature = self._axes
+        first = int(level[0] == 0)
+        if first == len(level):
+            raise ValueError(f"a map with energies needs a {self.drive} above 0.")
+        positive = level[first:]
+        reduced = energy[:, first:] / (positive[:, None, None] ** 2 * width[:, None])
+        return np.log(reduced), (positive, width, temperature)

@@ -1,0 +1,53 @@
+"""What a map costs: 50 x 50 x 3 x 2 solved (the bar is 5 s on two cores), reused, and asked between its nodes."""
+
+import time
+
+import numpy as np
+import pytest
+
+from bridge import ErrorMap, write_error_map
+from mtjsim import MTJ
+
+DEVICE = MTJ.from_effective(
+    thermal_stability=60, critical_current=30e-6, characteristic_time=2e-9, spin_torque_asymmetry=0.3
+)
+GRID = {
+    "currents": np.linspace(20e-6, 120e-6, 50),
+    "pulse_widths": np.geomspace(0.6e-9, 20e-9, 50),
+    "temperatures": [260.0, 300.0, 350.0],
+}
+
+
+def share_of_cpu(function):
+    """Wall seconds and processor seconds of one call."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    function()
+    return {"wall_seconds": time.perf_counter() - wall, "processor_seconds": time.process_time() - cpu}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("energy", [False, True], ids=["rates", "rates and energies"])
+def test_map_of_50_by_50_by_3_by_2(benchmark, workers, energy):
+    solve = lambda: write_error_map(DEVICE, **GRID, energy=energy, workers=workers)  # noqa: E731
+    grid = benchmark.pedantic(solve, rounds=3, warmup_rounds=1)
+    assert grid["write_error_rate"].shape == (2, 50, 50, 3)
+    benchmark.extra_info |= share_of_cpu(solve)
+    benchmark.extra_info["interpolation_bound"] = float(grid.attrs["interpolation_bound"])
+
+
+def test_reuse(benchmark, tmp_path):
+    path = tmp_path / "map.nc"
+    write_error_map(DEVICE, **GRID, cache=path)
+    assert benchmark(write_error_map, DEVICE, **GRID, cache=path).attrs["kind"] == "solved"
+
+
+def test_100_000_places(benchmark):
+    error_map = ErrorMap(write_error_map(DEVICE, **GRID))
+    draw = np.random.default_rng(1)
+    places = {
+        "current": draw.uniform(20e-6, 120e-6, 100_000),
+        "pulse_width": draw.uniform(0.6e-9, 20e-9, 100_000),
+        "temperature": draw.uniform(260, 350, 100_000),
+    }
+    rates = benchmark(error_map.rate, **places)
+    assert ((rates >= 0) & (rates <= 1)).all()
