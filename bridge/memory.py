@@ -140,7 +140,7 @@ class Memory:
             CellArray(
                 content,
                 bits=bits,
-                write_errors=BitRates(self._rates(die, kind)),
+                write_errors=self._write_errors(die, kind),
                 read_errors=None if reading is None else BitRates([reading.error_rate_0, reading.error_rate_1]),
                 disturbs=None if reading is None else BitRates([reading.disturb_rate_0, reading.disturb_rate_1]),
                 fixed=self._fixed(die, kind),
@@ -289,23 +289,32 @@ class Memory:
             raise ValueError(f"{name} must have the memory's shape {self.shape}, got {words.shape}.")
         return words.reshape(-1)
 
-    def _rates(self, die: "Die | None", kind: int) -> ArrayLike:
-        if die is None or die.error_rates is None:
-            return [self.point.error_rate_0, self.point.error_rate_1]
-        return np.stack([self._part(rates, kind) for rates in die.error_rates])
+    def _write_errors(self, die: "Die | None", kind: int) -> BitRates:
+        alike = self.point.error_rate_0, self.point.error_rate_1
+        if die is None:
+            return BitRates(alike)
+        if die.error_rates is not None:
+            return BitRates(np.stack([self._part(rates, kind) for rates in die.error_rates]))
+        weak, rates = die.weak_error_rates(*alike)
+        cells, here = self._located(weak, kind)
+        return BitRates(alike, own=(cells, rates[:, here]))
 
     def _fixed(self, die: "Die | None", kind: int) -> tuple[NDArray[np.int64], NDArray[Any]] | None:
         """Cells of one array that never change: their numbers in it, and their bits."""
         if die is None:
             return None
         indices, values = die.fixed_cells
+        cells, here = self._located(indices, kind)
+        return cells, np.asarray(values)[here]
+
+    def _located(self, indices: NDArray[np.int64], kind: int) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
+        """Which of the die's cells are in one array, as their numbers there and their places in `indices`."""
         row, column = np.divmod(indices, self.cells_in_row)
         data = self.cells_in_row - self.protection.check_bits
-        here = (column < data) == (kind == DATA)
-        columns, first = (data, 0) if kind == DATA else (self.protection.check_bits, data)
-        cells = row[here] * columns + column[here] - first
-        real = cells < self._cells(kind)  # SECDED pads its last row
-        return cells[real], np.asarray(values)[here][real]
+        width, first = (data, 0) if kind == DATA else (self.protection.check_bits, data)
+        cells = row * width + column - first
+        here = np.flatnonzero(((column < data) == (kind == DATA)) & (cells < self._cells(kind)))  # SECDED pads a row
+        return cells[here], here
 
     @property
     def cells_in_row(self) -> int:

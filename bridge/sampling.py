@@ -33,6 +33,8 @@ class BitRates:
     ----------
     rates : (2,) array, or (2, cells) array
         Chance for bit 0 and for bit 1, of all cells alike or of each cell.
+    own : ((k,) array, (2, k) array), optional
+        Beside a chance of all alike: increasing numbers of cells that have one of their own, and these.
 
     Raises
     ------
@@ -41,8 +43,11 @@ class BitRates:
     """
 
     rates: NDArray[np.float64]
+    own: "tuple[Positions, BitRates] | None"
 
-    def __init__(self, rates: ArrayLike, *, name: str = "error_rate") -> None:
+    def __init__(
+        self, rates: ArrayLike, *, own: tuple[Positions, ArrayLike] | None = None, name: str = "error_rate"
+    ) -> None:
         way_out = "Rates are probabilities, not percent."
         checked = checked_array(name, rates, "", zero_allowed=True, way_out=way_out)
         if (checked > 1).any():
@@ -50,15 +55,21 @@ class BitRates:
         if checked.ndim not in (1, 2) or checked.shape[0] != 2:
             raise ValueError(f"{name} must have the shape (2,) or (2, cells), got {checked.shape}.")
         object.__setattr__(self, "rates", checked)
+        object.__setattr__(self, "own", (own[0], BitRates(own[1])) if own is not None and own[0].size else None)
 
     @cached_property
     def never(self) -> bool:
         """Whether no cell is ever hit."""
-        return not self.rates.any()
+        return not self.rates.any() and (self.own is None or self.own[1].never)
 
     def at(self, cells: Positions) -> "BitRates":
         """Return the chances of some of the cells, (k,) numbers."""
-        return self if self.rates.ndim == 1 else BitRates(self.rates[:, cells])
+        if self.rates.ndim == 2:
+            return BitRates(self.rates[:, cells])
+        if self.own is None:
+            return self
+        found, member = _found(cells, self.own[0])
+        return BitRates(np.where(member, self.own[1].rates[:, found], self.rates[:, None]))
 
     def hits(self, rng: np.random.Generator, cells: int, bits_at: BitsAt) -> Positions:
         """Draw the cells that are hit.
@@ -79,7 +90,13 @@ class BitRates:
         if self.never or cells == 0:
             return np.empty(0, np.int64)
         if self.rates.ndim == 1:
-            return _thinned(rng, chosen(rng, cells, self.rates.max()), self.rates.max(), self._uniform_rate(bits_at))
+            hits = _thinned(rng, chosen(rng, cells, self.rates.max()), self.rates.max(), self._uniform_rate(bits_at))
+            if self.own is None:
+                return hits
+            others, rates = self.own
+            return np.union1d(
+                hits[~_found(hits, others)[1]], others[rates.hits(rng, others.size, lambda k: bits_at(others[k]))]
+            )
         found = [
             _thinned(rng, members[chosen(rng, members.size, most)], most, self._cell_rate(bits_at))
             for members, most in self._octaves
@@ -100,6 +117,12 @@ class BitRates:
         order = np.argsort(octave, kind="stable")
         groups = np.split(order, np.flatnonzero(np.diff(octave[order])) + 1)
         return [(group, float(most[group].max())) for group in groups if most[group[0]] > 0]
+
+
+def _found(positions: Positions, among: Positions) -> tuple[Positions, NDArray[np.bool_]]:
+    """Return where each position is, or would be, among increasing ones, and whether it is there."""
+    at = np.minimum(np.searchsorted(among, positions), among.size - 1)
+    return at, among[at] == positions
 
 
 def chosen(rng: np.random.Generator, cells: int, chance: float) -> Positions:

@@ -1,0 +1,391 @@
+"""Memories: numbers in and out through formats, protection, policies, faults; what they report; what they refuse."""
+
+import numpy as np
+import pytest
+from bridge.die import Die
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import binom
+
+from bridge.cells import READ_BEFORE_WRITE, WRITE_VERIFY_RETRY, WritePolicy
+from bridge.codes import encode_secded, pack_blocks, parity_bit
+from bridge.formats import FORMATS, format_of
+from bridge.memory import Memory
+from bridge.protection import Protection
+from bridge.read import ReadPoint, Retention
+from bridge.sram import SRAM
+from bridge.write import OperatingPoint
+from mtjsim.device import MTJ
+
+FALSE_ALARM = 1e-6
+PROTECTIONS = ("none", "parity", "secded", Protection("range", limit=1e30))
+
+
+def point(p0=0.0, p1=None, **others):
+    return OperatingPoint.of_rates(error_rate_0=p0, error_rate_1=p0 if p1 is None else p1, **others)
+
+
+def of(name):
+    return format_of(name, scale=0.5) if name == "int8" else format_of(name)
+
+
+def numbers(name, shape, seed=0):
+    rng = np.random.default_rng(seed)
+    if name == "binary":
+        return rng.choice([-1.0, 1.0], shape)
+    if name == "ternary":
+        return rng.choice([-1.0, 0.0, 1.0], shape)
+    if name == "int8":
+        return rng.integers(-128, 128, shape) * 0.5
+    return of(name).decode(of(name).encode(rng.standard_normal(shape)))
+
+
+def inside(count, trials, p, tests=1):
+    low, high = binom.interval(1 - FALSE_ALARM / tests, trials, p)
+    return low <= count <= high
+
+
+formats = st.sampled_from(FORMATS)
+shapes = st.lists(st.integers(0, 5), min_size=1, max_size=3).map(tuple)
+
+
+@settings(max_examples=100, deadline=None)
+@given(formats, shapes, st.sampled_from(PROTECTIONS), st.booleans(), st.integers(0, 99))
+def test_without_errors_what_is_written_is_read(name, shape, protection, independent, seed):
+    memory = Memory(
+        shape,
+        format=of(name),
+        point=point(),
+        errors="independent" if independent else "overwrite",
+        protection=protection,
+        seed=seed,
+    )
+    for turn in range(2):
+        values = numbers(name, shape, seed + turn)
+        memory.write(values)
+        np.testing.assert_array_equal(memory.read(), values)
+        np.testing.assert_array_equal(memory.stored, values)
+
+
+@settings(max_examples=60, deadline=None)
+@given(formats, shapes, st.sampled_from([0.0, 1.0]), st.sampled_from([0.0, 1.0]))
+def test_rates_of_one_leave_the_old_bit(name, shape, p0, p1):
+    """Overwrite errors at rate 1: a told 1 that was 0 stays 0. Independent ones: every told 1 ends as 0."""
+    form = of(name)
+    old, new = (numbers(name, shape, seed) for seed in (1, 2))
+    a, b = form.encode(old).astype(np.int64), form.encode(new).astype(np.int64)
+    full = (1 << form.bits) - 1
+    stays = (b & ~a if p1 else 0) | (~b & a if p0 else 0)
+    fails = (b if p1 else 0) | (~b & full if p0 else 0)
+    for errors, wrong in (("overwrite", stays), ("independent", fails)):
+        memory = Memory(shape, format=form, point=point(p0, p1), errors=errors, initial=old)
+        memory.write(new)
+        words = np.asarray((b ^ wrong) & full, form.word_dtype)
+        np.testing.assert_array_equal(memory.stored, form.decode(words))
+
+
+class SlowMemory:
+    """Words of Python ints and one obvious write: what fails keeps its old bit; then parity, one word at a time."""
+
+    def __init__(self, words):
+        self.words, self.parity = list(words), [int(w).bit_count() % 2 for w in words]
+
+    def write(self, words, failed, failed_parity):
+        """`failed`: cells that would fail if they had to turn."""
+        for n, word in enumerate(words):
+            for cells, new, bits, fails in (
+                (self.words, int(word), 16, failed[n]),
+                (self.parity, int(word).bit_count() % 2, 1, failed_parity[n]),
+            ):
+                out = 0
+                for k in range(bits):
+                    old_bit, new_bit = cells[n] >> k & 1, new >> k & 1
+                    out |= (old_bit if old_bit != new_bit and k in fails else new_bit) << k
+                cells[n] = out
+
+    def read(self):
+        return [0.0 if w.bit_count() % 2 != p else None for w, p in zip(self.words, self.parity, strict=True)]
+
+
+def test_parity_reads_as_zero_what_a_slow_memory_says():
+    """Which cells fail is read off the cells afterwards; that the words are zeroed or not, is the slow memory's."""
+    values = [numbers("bf16", (300,), seed) for seed in range(4)]
+    memory = Memory(300, format="bf16", point=point(0.02), protection="parity", initial=values[0], seed=8)
+    slow = SlowMemory(int(w) for w in of("bf16").encode(values[0]))
+    for new in values[1:]:
+        told = of("bf16").encode(new)
+        memory.write(new)
+        data, check = (array.words for array in memory._arrays)
+        failed = [{k for k in range(16) if (int(w) ^ int(t)) >> k & 1} for w, t in zip(data, told, strict=True)]
+        failed_parity = [{0} if c != t else set() for c, t in zip(check, parity_bit(told), strict=True)]
+        slow.write(told, failed, failed_parity)
+        assert [int(w) for w in data] == slow.words
+        read = memory.read()
+        for n, zero in enumerate(slow.read()):
+            assert read[n] == (0.0 if zero is not None else memory.stored[n])
+    counts = memory.ledger
+    assert counts.count("error detected") == counts.count("word read as zero") > 30
+
+
+@pytest.mark.parametrize("name", ["binary", "ternary", "int8", "bf16", "fp32"])
+def test_secded_corrects_one_error_in_a_block_and_zeroes_two(name):
+    form = of(name)
+    count = 64 // form.bits * 3
+    values = numbers(name, (count,), 3)
+    values[values == 0] = 1.0
+    for wrong_cells, right in (([5], True), ([5, 40], False)):
+        memory = Memory(count, format=form, point=point(), protection="secded", initial=values)
+        memory._arrays[0]._flip(memory._arrays[0].words, np.array(wrong_cells) + 64)
+        read = memory.read().reshape(3, -1)
+        np.testing.assert_array_equal(read[[0, 2]], values.reshape(3, -1)[[0, 2]])
+        np.testing.assert_array_equal(read[1], values.reshape(3, -1)[1] if right else 0.0)
+        assert memory.ledger.count("error corrected") == right
+        assert memory.ledger.count("error detected") == (not right)
+
+
+def test_secded_makes_a_weak_memory_a_good_one():
+    """At 1e-3 one block of 72 cells in 400 has two errors and more, and is lost; all others are right."""
+    values = numbers("fp32", (200_000,), 1)
+    raw = 1e-3
+    memory = Memory(
+        200_000, format="fp32", point=point(raw), errors="independent", protection="secded", seed=4, initial=values
+    )
+    memory.write(values)
+    wrong = np.flatnonzero((memory.read() != values).reshape(-1, 2).any(axis=1)).size
+    assert inside(wrong, 100_000, binom.sf(1, 72, raw), 2)
+    looks_single = binom.pmf(1, 72, raw) + 33_568 / 59_640 * binom.pmf(3, 72, raw)  # some triple errors pass for one
+    assert inside(memory.ledger.count("error corrected"), 100_000, looks_single, 2)
+
+
+def test_range_check_zeroes_what_is_too_large():
+    memory = Memory(4, format="fp32", point=point(), protection=Protection("range", limit=2.0))
+    memory.write([1.0, -3.0, np.inf, np.nan])
+    assert memory.read().tolist() == [1.0, 0.0, 0.0, 0.0]
+    assert memory.ledger.count("word read as zero") == 3
+
+
+# ---- counts, joules, seconds -----------------------------------------------------------------------------------------
+
+
+def test_a_ledger_by_hand():
+    """Ten cells: 6 told 1, of which 4 held 0; 4 told 0, of which 1 held 1."""
+    old = np.array([0, 0, 0, 0, 1, 1, 1, 0, 0, 0]) * 2.0 - 1
+    new = np.array([1, 1, 1, 1, 1, 1, 0, 0, 0, 0]) * 2.0 - 1
+    energies = {
+        "junction": [[2e-13, 1e-13], [4e-13, 3e-13]],
+        "transistor": [[1e-14, 1e-14], [2e-14, 2e-14]],
+        "driver": [[0, 0], [1e-15, 0]],
+    }
+    cost = point(energy_0=2e-13, energy_1=4e-13, latency=1e-8, energies=energies)
+    reading = ReadPoint(energy_0=1e-15, energy_1=5e-16, sense_energy=1e-16, latency=2e-9)
+    memory = Memory(10, format="binary", point=cost, reading=reading, initial=old)
+    memory.write(new)
+    ledger = memory.ledger
+    assert [ledger.count(f"write {b} {k}") for b in (0, 1) for k in ("turned", "held")] == [1, 3, 4, 2]
+    assert ledger.joules("device") == pytest.approx(1 * 2e-13 + 3 * 1e-13 + 4 * 4e-13 + 2 * 3e-13)
+    with_driver = ledger.joules("device") + 4 * 1e-14 + 6 * 2e-14 + 4 * 1e-15
+    assert ledger.joules("with_driver") == ledger.joules("system") == pytest.approx(with_driver)
+    assert ledger.seconds == pytest.approx(10 * 1e-8)
+    memory.read()
+    assert memory.ledger.joules("device") - ledger.joules("device") == pytest.approx(4 * 1e-15 + 6 * 5e-16)
+    assert memory.ledger.joules("system") - memory.ledger.joules("with_driver") == pytest.approx(10 * 1e-16)
+    assert memory.ledger.seconds - ledger.seconds == pytest.approx(10 * 2e-9)
+
+
+def test_reading_first_saves_what_needs_no_write():
+    values = numbers("bf16", (1000,))
+    cost = point(energy_0=1e-13, energy_1=1e-13)
+    for policy, pulses in ((WritePolicy(), 16_000), (READ_BEFORE_WRITE, 0)):
+        memory = Memory(1000, format="bf16", point=cost, policy=policy, initial=values)
+        memory.write(values)
+        assert memory.ledger.joules("device") == pytest.approx(pulses * 1e-13)
+
+
+def test_check_cells_cost_what_cells_cost():
+    memory = Memory(
+        100, format="fp32", point=point(energy_0=1e-13, energy_1=1e-13), protection="parity", code_energy=1e-15
+    )
+    memory.write(numbers("fp32", (100,)))
+    memory.read()
+    assert memory.ledger.joules("device") == pytest.approx(3300e-13)
+    assert memory.ledger.joules("system") == pytest.approx(3300e-13 + 200e-15)
+
+
+def test_retries_are_paid_for():
+    memory = Memory(
+        100_000, format="binary", point=point(0.1, energy_0=1.0, energy_1=1.0), policy=WRITE_VERIFY_RETRY, seed=1
+    )
+    memory.write(np.ones(100_000))
+    again = memory.ledger.count("cell pulsed again")
+    assert inside(again, 111_111, 0.1)  # 0.1 + 0.01 of the cells; a little wider than exact
+    assert memory.ledger.joules("device") == 100_000 + again
+
+
+def test_wear():
+    memory = Memory((3, 2), format="ternary", point=point(), wear=True, policy=READ_BEFORE_WRITE)
+    memory.write(np.array([[1, 0], [0, -1], [1, 1]]))
+    assert memory.pulses.tolist() == [[[1, 0], [0, 0]], [[0, 0], [0, 1]], [[1, 0], [1, 0]]]
+    with pytest.raises(ValueError, match="wear must be True"):
+        _ = Memory(3, format="binary", point=point()).pulses
+
+
+# ---- time, reads, faults ---------------------------------------------------------------------------------------------
+
+
+def test_retention_loses_bits_at_the_rate_of_the_junction():
+    device = MTJ.from_effective(thermal_stability=30, critical_current=30e-6, characteristic_time=2e-9)
+    retention = Retention(device)
+    rate = retention.rates(0.01)[0]
+    assert 1e-3 < rate < 0.3
+    memory = Memory(200_000, format="binary", point=point(), retention=retention)
+    memory.wait(0.01)
+    assert inside((memory.read() == 1).sum(), 200_000, rate)
+    with pytest.raises(ValueError, match="retention must be given"):
+        Memory(2, format="binary", point=point()).wait(1.0)
+
+
+def test_reads_disturb_the_cells_and_are_wrong_for_once():
+    reading = ReadPoint(error_rate_0=0.05, disturb_rate_1=0.02)
+    memory = Memory(100_000, format="binary", point=point(), reading=reading, seed=6)
+    assert inside((memory.read() == 1).sum(), 100_000, 0.05, 2)
+    assert (memory.stored == -1).all()
+    memory.write(np.ones(100_000))
+    assert (memory.read() == 1).all()
+    assert inside((memory.stored == -1).sum(), 100_000, 0.02, 2)
+
+
+@pytest.mark.parametrize("protection", ["none", "parity", "secded"])
+@pytest.mark.parametrize("name", ["binary", "int8", "fp32"])
+def test_faults_stay_whatever_is_written(name, protection):
+    """Stuck data cells have their bit, stuck check cells theirs, wherever the die says they are."""
+    form, rng = of(name), np.random.default_rng(5)
+    count = 128 // form.bits * 2
+    blank = Memory(count, format=form, point=point(), protection=protection)
+    shape = blank.cells_shape
+    size = int(np.prod(shape))
+    stuck = rng.permutation(size)[: size // 4]
+    die = Die.of(shape, stuck_p=stuck[::2], stuck_ap=stuck[1::2])
+    memory = Memory(count, format=form, point=point(), protection=protection, die=die)
+    values = numbers(name, (count,))
+    memory.write(values)
+    words = form.encode(values)
+    bits = (words[:, None] >> np.arange(form.bits, dtype=words.dtype)) & 1
+    if protection == "parity":
+        bits = np.concatenate([bits, parity_bit(words)[:, None]], axis=1)
+    if protection == "secded":
+        check = encode_secded(pack_blocks(words, bits=form.bits))
+        bits = np.concatenate([bits.reshape(-1, 64), (check[:, None] >> np.arange(8, dtype=np.uint8)) & 1], axis=1)
+    cells = bits.reshape(-1).astype(int)
+    cells[stuck[::2]], cells[stuck[1::2]] = 0, 1
+    rows = cells.reshape(-1, memory.cells_in_row)
+    data = memory.cells_in_row - memory.protection.check_bits
+    held = rows[:, :data].reshape(count, form.bits)
+    assert memory._arrays[0].words.tolist() == [sum(int(b) << k for k, b in enumerate(row)) for row in held]
+    if protection != "none":
+        assert memory._arrays[1].words.tolist() == [sum(int(b) << k for k, b in enumerate(r)) for r in rows[:, data:]]
+
+
+def test_weak_cells_fail_more_often():
+    weak = np.arange(0, 200_000, 2)
+    die = Die.of((200_000,), weak=weak, weak_error_rate_factor=20.0)
+    memory = Memory(200_000, format="binary", point=point(1e-3), die=die)
+    memory.write(np.ones(200_000))
+    failed = memory.read() == -1
+    assert inside(failed[weak].sum(), 100_000, 0.02, 2)
+    assert inside(failed[weak + 1].sum(), 100_000, 1e-3, 2)
+
+
+def test_a_die_of_another_shape_is_refused():
+    with pytest.raises(ValueError, match=r"\(3, 4\).*\(3, 32\)|\(3, 32\).*\(3, 4\)"):
+        Memory(3, format="fp32", point=point(), die=Die.of((3, 4)))
+
+
+# ---- streams, checkpoints --------------------------------------------------------------------------------------------
+
+
+def test_same_seed_same_bits_and_a_checkpoint_goes_on():
+    def memory():
+        return Memory(
+            (50, 7),
+            format="fp16",
+            point=point(0.05),
+            protection="parity",
+            reading=ReadPoint(error_rate_0=0.01, disturb_rate_0=0.01),
+            wear=True,
+            seed=11,
+        )
+
+    first, second = memory(), memory()
+    for turn in range(3):
+        first.write(numbers("fp16", (50, 7), turn))
+        first.read()
+    saved = first.state()
+    for turn in range(3, 6):
+        first.write(numbers("fp16", (50, 7), turn))
+    second.restore(saved)
+    for turn in range(3, 6):
+        second.write(numbers("fp16", (50, 7), turn))
+    np.testing.assert_array_equal(first.read(), second.read())
+    assert first.ledger == second.ledger
+    np.testing.assert_array_equal(first.pulses, second.pulses)
+    with pytest.raises(ValueError, match="state must be of a memory like this one"):
+        Memory(3, format="fp32", point=point(), protection="parity", wear=True).restore(saved)
+
+
+def test_what_a_memory_returns_is_not_its_cells():
+    memory = Memory(4, format="fp32", point=point())
+    values = np.ones(4, np.float32)
+    memory.write(values)
+    values[:] = 5
+    memory.read()[:] = 7
+    assert memory.read().tolist() == [1, 1, 1, 1]
+
+
+# ---- what is refused -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"format": "fp64"}, "format must be one of"),
+        ({"errors": "flips"}, "errors must be one of"),
+        ({"protection": "ecc"}, "protection must be one of"),
+        ({"protection": "range"}, "limit must be given"),
+        ({"errors": "independent", "policy": READ_BEFORE_WRITE}, "policy must not read first"),
+        ({"seed": -1}, "seed must be a whole number"),
+        ({"words_at_once": 0}, "words_at_once must be a whole number"),
+        ({"code_energy": -1.0}, "code_energy must be"),
+        ({"initial": np.ones(3)}, "initial must have the memory's shape"),
+    ],
+)
+def test_refusals(change, words):
+    with pytest.raises(ValueError, match=words):
+        Memory(4, **({"format": "binary", "point": point()} | change))
+
+
+def test_values_of_another_shape_or_kind():
+    memory = Memory((2, 2), format="binary", point=point())
+    with pytest.raises(ValueError, match=r"values must have the memory's shape \(2, 2\), got \(4,\)"):
+        memory.write(np.ones(4))
+    with pytest.raises(ValueError, match="-1"):
+        memory.write(np.zeros((2, 2)))
+    with pytest.raises(ValueError, match="shape must be a whole number"):
+        Memory((2.5,), format="binary", point=point())
+
+
+# ---- the memory beside it --------------------------------------------------------------------------------------------
+
+
+def test_sram_rounds_as_its_format_and_never_errs():
+    cache = SRAM((2, 50), format="bf16", kind="1MB")
+    values = np.random.default_rng(0).standard_normal((2, 50))
+    cache.write(values)
+    np.testing.assert_array_equal(cache.read(), of("bf16").decode(of("bf16").encode(values)))
+    assert cache.ledger.joules("system") == pytest.approx(2 * 1600 * 100e-12 / 64)
+    assert cache.ledger.joules("with_driver") == 0
+    both = cache.ledger + SRAM(1, format="fp32", name="other").ledger
+    assert both.count("read access") == 100
+    with pytest.raises(ValueError, match="source must say"):
+        SRAM(1, format="fp32", energy_per_bit=1e-12)
+    with pytest.raises(ValueError, match="kind must be one of"):
+        SRAM(1, format="fp32", kind="2MB")
