@@ -49,6 +49,11 @@ class CellWrite:
         """Whether one solve answers for all characteristic times: a rectangular pulse, judged at once."""
         return self.rise_time == 0 and self.relax_time == 0
 
+    @property
+    def plain(self) -> "CellWrite":
+        """Return the same as a rectangular pulse, judged at once, that is the same in each cycle."""
+        return replace(self, rise_time=0.0, relax_time=0.0, drive_c2c=0.0, pulse_width_c2c=0.0)
+
     def log_rates(self, x: Array, log_time: Array) -> Array:
         """Ln WER, direct, at the coordinates `x` (all but time) and each ln(tau_D / nominal); shape of `log_time`."""
         groups = [log_time] if self.shares_solves else list(log_time[:, None])

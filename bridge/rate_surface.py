@@ -10,8 +10,9 @@ the function
 is fitted by a polynomial of bounded total degree (products of Chebyshev polynomials), by least squares at direct
 solves. A total degree needs far fewer terms than a tensor product, and a ball no solves in corners that no cell ever
 visits. A rectangular pulse enters its solve through its width over tau_D alone, so that one solve answers for all
-values of tau_D: time is then no axis of the solves. The degree rises until the error at direct solves that took no part
-in the fit is below `TOLERANCE`; that error is kept.
+values of tau_D: time is then no axis of the solves. Where solves are dear, with ramps or an average over cycles, only
+the small difference of g to the plain pulse is fitted, on top of the plain pulse's own surface. The degree rises until
+the error at direct solves that took no part in the fit is below `TOLERANCE`; that error is kept.
 """
 
 from dataclasses import dataclass, replace
@@ -29,10 +30,12 @@ from mtjsim.checks import Array
 from mtjsim.fokker_planck.spectral import one_blas_thread
 
 DEGREES = (2, 3, 4, 5, 6, 8, 10, 12)
+FEWER_TEST_POINTS = 24  # where only the difference to the plain pulse is fitted
 TOLERANCE = 2e-3  # of ln WER at the test points; a fifth of what is promised, because they are few
 TEST_POINTS = 64  # half of them like cells, half spread over the ball
 TIME_NODES = 16  # values of tau_D that share one solve
-OUTSIDE = 1e-5  # fraction of cells beyond the ball: they are solved one by one
+OUTSIDE = 2e-6  # fraction of cells beyond the ball: they are solved one by one
+BLOCK = 4096  # cells at a time: their terms fit a cache
 MARGIN = 1.15  # the fitted region ends a little beyond the ball
 LARGEST_RADIUS = 10.0
 NARROWEST, NARROW = 1e-6, 1e-3  # standard deviations of an axis: below the first it is dropped, below the other widened
@@ -115,6 +118,8 @@ class RateSurface:
         Largest error of ln WER, that is relative error of the rate, over the test points.
     tests, solves : int
         Test points, and direct solves in all.
+    base : RateSurface or None
+        Of the plain pulse, if the polynomial is the difference to it.
     """
 
     write: CellWrite
@@ -126,6 +131,7 @@ class RateSurface:
     worst_error: float
     tests: int
     solves: int
+    base: "RateSurface | None" = None
 
     @classmethod
     def fit(
@@ -140,7 +146,7 @@ class RateSurface:
         x : (n, 7) array
             Coordinates of a sample of the population; it fixes the axes, and half of the test points are taken from it.
         radius : float, optional
-            Of the ball [standard deviations]. Default: beyond it are 1e-5 of the cells.
+            Of the ball [standard deviations]. Default: beyond it are 2e-6 of the cells.
         tolerance : float
             At which error of ln WER the degree stops to rise; at the last degree it stops in any case.
 
@@ -163,25 +169,28 @@ class RateSurface:
         if radius is None:
             radius = max(float(chi2.isf(OUTSIDE, d)) ** 0.5, 1.05 * float(np.sqrt((w**2).sum(axis=1).max())))
         radius = min(radius, LARGEST_RADIUS)
-        half = TEST_POINTS // 2
-        like_cells = w[np.sqrt((w**2).sum(axis=1)) <= radius][1 : half + 1]
-        tested = np.concatenate([like_cells, _ball(half, d, radius, skip=1 << 14, power=1.0)])
+        base = None
+        if write.plain != write:
+            base = cls.fit(write.plain, x, radius=radius, tolerance=tolerance / 2)
+        half = (TEST_POINTS if base is None else FEWER_TEST_POINTS) // 2
+        like_cells = w[np.sqrt((w**2).sum(axis=1)) <= radius][:half]
+        tested = axes.mean + np.concatenate([like_cells, _ball(half, d, radius, skip=1 << 14, power=1.0)]) @ axes.back
         with one_blas_thread():
-            expected = np.concatenate([write.log_rates(p[:-1], p[-1:]) for p in axes.mean + tested @ axes.back])
+            expected = np.concatenate([write.log_rates(cell[:-1], cell[-1:]) for cell in tested])
             best: RateSurface | None = None
             points, values = np.empty((0, d)), np.empty(0)
             solved = 0
             for degree in DEGREES:
                 exponents = _exponents(degree, axes.deviations * radius)
                 columns = exponents[(exponents[:, axes.solved :] == 0).all(axis=1)]
-                new_points, new_values = _design(write, axes, radius, range(solved, 2 * len(columns) + 4))
-                solved = max(solved, 2 * len(columns) + 4)
-                points, values = np.concatenate([points, new_points]), np.concatenate([values, new_values])
-                coefficients = _least_squares(_basis(points / (MARGIN * radius), exponents), values)
-                surface = cls(
-                    write, axes, radius, degree, exponents, coefficients, 0.0, len(tested), solved + len(tested)
-                )
-                error = float(np.abs(surface._log_rates(tested) - expected).max())
+                needed = max(solved, 2 * len(columns) + 4)
+                new_points, new_values = _design(write, axes, radius, range(solved, needed))
+                points, values, solved = np.concatenate([points, new_points]), np.append(values, new_values), needed
+                rest = values if base is None else values - base.log_hazards(axes.mean + points @ axes.back)
+                coefficients = _least_squares(_basis(points / (MARGIN * radius), exponents), rest, values)
+                figures = 0.0, len(tested), solved + len(tested) + (base.solves if base else 0)
+                surface = cls(write, axes, radius, degree, exponents, coefficients, *figures, base)
+                error = float(np.abs(log_rate(surface.log_hazards(tested)) - expected).max())
                 if best is None or error < best.worst_error:
                     best = replace(surface, worst_error=error)
                 if error <= tolerance:
@@ -193,14 +202,14 @@ class RateSurface:
         """Scaled principal coordinates w of cells; (n, 7) -> (n, d)."""
         return (x - self.axes.mean) @ self.axes.turn
 
-    def inside(self, w: Array) -> NDArray[np.bool_]:
-        """Whether cells are in the ball; (n, d) -> (n,) of bool."""
+    def inside(self, x: Array) -> NDArray[np.bool_]:
+        """Whether cells are in the ball; (n, 7) -> (n,) of bool."""
+        w = self.whiten(x)
         return np.einsum("nd,nd->n", w, w) <= self.radius**2
 
     def __call__(self, x: Array) -> tuple[Array, NDArray[np.bool_]]:
         """Ln WER of each cell, and whether the cell is in the ball, without which the number means nothing."""
-        w = self.whiten(x)
-        return self._log_rates(w), self.inside(w)
+        return log_rate(self.log_hazards(x)), self.inside(x)
 
     def log_rates(self, x: Array, count: int | None = None) -> Array:
         """Ln WER of the first `count` cells, (n, 7) -> (count,); cells beyond the ball are solved one by one."""
@@ -220,15 +229,16 @@ class RateSurface:
         between[i.ravel(), j.ravel()] = self.coefficients
         return first, last, between
 
-    def _log_rates(self, w: Array, block: int = 4096) -> Array:
-        """Ln WER by the polynomial; (n, d) -> (n,)."""
+    def log_hazards(self, x: Array) -> Array:
+        """Return g of cells; (n, 7) -> (n,). Outside the ball it is a polynomial, and nothing else."""
         first, last, between = self._halves
+        w = self.whiten(x)
         cut, g = self.axes.dimension // 2, np.empty(len(w))
-        for start in range(0, len(w), block):
-            part = w[start : start + block] / (MARGIN * self.radius) if self.radius else w[start : start + block]
-            left, right = _basis(part[:, :cut], first), _basis(part[:, cut:], last)
-            g[start : start + block] = np.einsum("an,an->n", between.T @ left, right)
-        return log_rate(g)
+        for start in range(0, len(w), BLOCK):
+            u = w[start : start + BLOCK] / (MARGIN * max(self.radius, 1.0))
+            left, right = _basis(u[:, :cut], first), _basis(u[:, cut:], last)
+            g[start : start + BLOCK] = np.einsum("an,an->n", between.T @ left, right)
+        return g if self.base is None else g + self.base.log_hazards(x)
 
 
 def _exponents(degree: int, widths: Array) -> NDArray[np.int_]:
@@ -283,8 +293,8 @@ def _design(write: CellWrite, axes: Axes, radius: float, numbers: range) -> tupl
     return np.concatenate(points), np.concatenate(values)
 
 
-def _least_squares(basis: Array, g: Array) -> Array:
-    """Fit g where an error of g is an error of ln WER: saturated cells, whose WER is 1 whatever g, weigh little."""
+def _least_squares(basis: Array, rest: Array, g: Array) -> Array:
+    """Fit `rest`, weighted as its errors are errors of ln WER: cells whose WER is 1 whatever g weigh little."""
     hazard = np.exp(np.clip(g, -30, 5))
     weight = hazard * np.exp(-hazard) / -np.expm1(-hazard) + 1e-6  # d ln WER / dg
-    return np.asarray(np.linalg.lstsq((basis * weight).T, g * weight, rcond=1e-13)[0], dtype=np.float64)
+    return np.asarray(np.linalg.lstsq((basis * weight).T, rest * weight, rcond=1e-13)[0], dtype=np.float64)

@@ -26,6 +26,7 @@ PROPERTIES = (
 )
 ANISOTROPIES = ("net", "interface")
 WIDEST = {"d2d": 0.3, "c2c": 0.2}  # relative standard deviations: beyond, a normal is no law of a positive quantity
+LARGEST_DEPARTURE = 0.9  # of a property from its nominal value, relative
 NEVER_CUT = 8.0  # standard deviations: double-precision normals do not get there
 
 
@@ -33,9 +34,9 @@ NEVER_CUT = 8.0  # standard deviations: double-precision normals do not get ther
 class Spread:
     """How much the junctions of a population differ. Relative standard deviations: 0.05 is 5 %.
 
-    Every property is its nominal value times 1 + sd z, z standard normal, cut symmetrically to abs(sd z) < 1 where a
-    normal would go negative: the mean stays the nominal value. An sd of at most 0.3 is allowed (cycle to cycle: 0.2);
-    up to 0.2 the cut takes less than one cell in a million.
+    Every property is its nominal value times 1 + sd z, with z a standard normal that is cut at abs(sd z) < 0.9, on both
+    sides: a normal would go negative, and the mean stays the nominal value. An sd of at most 0.3 is allowed (cycle to
+    cycle: 0.2); at 0.3 the cut takes 3 cells in 1000, at 0.2 7 in a million.
 
     Parameters
     ----------
@@ -159,7 +160,7 @@ class Spread:
         out = {}
         for k, name in enumerate(names):
             deviation = getattr(self, f"{name}_d2d")
-            cut = 1 / deviation
+            cut = LARGEST_DEPARTURE / deviation
             column = z[:, k]
             if cut < NEVER_CUT:  # map the normal on the cut one, quantile by quantile
                 low = ndtr(-cut)
