@@ -98,6 +98,8 @@ class Population:
         require_axisymmetric(self.device)
         if not isinstance(self.spread, Spread):
             raise ValueError(f"spread must be a Spread, got {self.spread!r}.")
+        if not hasattr(self.setting, "pulse_width"):
+            raise ValueError(f"setting must be a WriteSetting, got {self.setting!r}.")
         checked_number("temperature", self.temperature, "K", zero_allowed=False)
 
     @property

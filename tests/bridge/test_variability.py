@@ -492,6 +492,8 @@ def test_bad_populations(population):
         Population(DEVICE.replace(thermal_resistance=1e6), SPREAD, SETTING)
     with pytest.raises(ValueError, match="spread must be a Spread"):
         Population(DEVICE, 0.05, SETTING)
+    with pytest.raises(ValueError, match="setting must be a WriteSetting, got 7e-05"):
+        Population(DEVICE, SPREAD, 7e-5)
     with pytest.raises(ValueError, match="temperature must be finite and > 0 K"):
         Population(DEVICE, SPREAD, SETTING, -1.0)
     with pytest.raises(ValueError, match="bit must be 0 or 1, got 2"):
