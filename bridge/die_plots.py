@@ -1,0 +1,138 @@
+"""Pictures of dies and populations: functions that take axes and data, return the artists, and never draw cells.
+
+matplotlib is imported by the caller, who makes the axes; colours as in `mtjsim.plots`.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.special import ndtr
+
+from bridge.die import FAULTS, Die
+from bridge.rate_distribution import MeanRate, RateDistribution
+from mtjsim.plots import BLACK, BLUE, GREEN, ORANGE, PURPLE, RED
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+FAULT_STYLE = {  # marker and colour: the one without the other still tells
+    "short": ("s", RED, "short"),
+    "open": ("X", BLACK, "open"),
+    "stuck_p": ("v", PURPLE, "stuck at 0 (P)"),
+    "stuck_ap": ("^", GREEN, "stuck at 1 (AP)"),
+    "weak": ("o", ORANGE, "weak"),
+}
+MOST_MARKS = 2000  # faults of one kind that are still marked one by one
+
+
+def plot_die(ax: "Axes", die: Die, *, bit: int = 1, colorbar: bool = True) -> list[Any]:
+    """Draw the map of a die: error rates as shades, if there are any, and each fault as a mark.
+
+    Parameters
+    ----------
+    ax : Axes
+        To draw on.
+    die : Die
+        Of any shape: its cells in C order, the last axis to the right, the others one below the other. A die of one
+        axis is folded into nearly square rows, and says so.
+    bit : int
+        Whose error rates are shaded.
+    colorbar : bool
+        Whether to add one for the rates.
+
+    Returns
+    -------
+    list
+        The image (if there are rates), then the marks of each kind that is there.
+    """
+    from matplotlib.colors import LogNorm
+
+    columns = die.shape[-1] if len(die.shape) > 1 else int(np.ceil(np.sqrt(die.size)))
+    rows = -(-die.size // columns)
+    artists: list[Any] = []
+    if die.error_rates is not None:
+        shades = np.full(rows * columns, np.nan)
+        shades[: die.size] = die.error_rates[bit]
+        positive = shades[shades > 0]
+        limits = (positive.min(), max(positive.max(), 1.001 * positive.min())) if positive.size else (1e-12, 1.0)
+        image = ax.imshow(
+            shades.reshape(rows, columns),
+            cmap="cividis",
+            norm=LogNorm(*limits),
+            interpolation="nearest",
+            aspect="auto",
+        )
+        artists.append(image)
+        if colorbar:
+            ax.figure.colorbar(image, ax=ax, label=f"write error rate of a {bit}")
+    for name in FAULTS:
+        where = die.where(name)
+        if not len(where):
+            continue
+        marker, colour, label = FAULT_STYLE[name]
+        shown = where[:: -(-len(where) // MOST_MARKS)]
+        note = "" if len(shown) == len(where) else f", every {-(-len(where) // MOST_MARKS)}th marked"
+        artists += ax.plot(
+            shown % columns,
+            shown // columns,
+            marker,
+            ls="",
+            ms=6,
+            color=colour,
+            mec="white",
+            mew=0.5,
+            label=f"{label} ({len(where)}{note})",
+        )
+    ax.set_xlim(-0.5, columns - 0.5)
+    ax.set_ylim(rows - 0.5, -0.5)
+    ax.set_xlabel("column")
+    ax.set_ylabel("row" if len(die.shape) > 1 else f"row (folded every {columns} cells)")
+    if any(die.counts.values()):
+        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=3, frameon=False, fontsize="small")
+    return artists
+
+
+def plot_rate_distribution(
+    ax: "Axes", distribution: RateDistribution, *, mean: MeanRate | None = None, bins: int = 60, label: str = "cells"
+) -> list[Any]:
+    """Draw the histogram of cell error rates, the fitted log-normal over it, and the mean rate with its error.
+
+    Parameters
+    ----------
+    ax : Axes
+        To draw on.
+    distribution : RateDistribution
+        Of one bit.
+    mean : MeanRate, optional
+        Of the same population: a vertical line, and a band as wide as its error.
+    bins : int
+        Of the histogram, equal on the logarithmic axis.
+    label : str
+        Of the histogram.
+
+    Returns
+    -------
+    list
+        The histogram, the log-normal (if there is a spread), the line and the band of the mean.
+    """
+    edges, density = distribution.histogram(bins)
+    artists: list[Any] = [ax.stairs(density, edges, fill=True, color=BLUE, alpha=0.45, label=label)]
+    if distribution.sd_log > 0:
+        fine = np.linspace(np.log(edges[0]), np.log(edges[-1]), 20 * bins + 1)
+        cumulative = ndtr((fine - distribution.mean_log) / distribution.sd_log)
+        middle = np.exp((fine[1:] + fine[:-1]) / 2)
+        artists += ax.plot(
+            middle,
+            np.diff(cumulative) / np.diff(fine) * np.log(10),
+            color=BLACK,
+            label=f"log-normal (distance {distribution.distance:.2g}, skewness {distribution.skewness:.2g})",
+        )
+    if mean is not None:
+        artists.append(ax.axvline(mean.rate, color=RED, ls="-.", label=f"mean rate {mean.rate:.3g}"))
+        artists.append(ax.axvspan(max(mean.rate - mean.error, edges[0]), mean.rate + mean.error, color=RED, alpha=0.2))
+    ax.set_xscale("log")
+    ax.set_ylim(0, 1.35 * float(density.max()))  # room for the legend
+    ax.set_xlabel("write error rate of a cell")
+    ax.set_ylabel("density of cells (per decade)")
+    ax.legend(loc="upper left", frameon=False, fontsize="small")
+    return artists

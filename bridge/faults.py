@@ -1,0 +1,136 @@
+"""A process: how often a junction is broken, and how much the working ones differ. It is a distribution of dies.
+
+Rates are per junction: counts come out binomial. What the kinds of faults are, and which wins where two meet, is in
+die.py. Left out: clustered defects (rows, columns, edges of a wafer) and differences between whole dies; make such a
+`Die` from indices with `Die.of` and join it with `|`.
+"""
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from bridge.die import FAULTS, Die, checked_law, checked_shape, digest, fault_columns
+from bridge.variability import Population
+from mtjsim.checks import checked_number, checked_whole
+from mtjsim.rng import checked_seed, child, generator
+
+CHUNK = 1 << 18  # cells that share one stream of defects
+
+
+@dataclass(frozen=True, kw_only=True)
+class Process:
+    """A distribution of dies: how often a junction has which fault, and how much the working ones spread.
+
+    Parameters
+    ----------
+    short_rate, open_rate, stuck_p_rate, stuck_ap_rate, weak_rate : float
+        Probability that a junction is one of these, each 0 to 1 and at most 1 together: a junction is one or none of
+        them, independently of its neighbours.
+    short_conductance : float, optional
+        Of a short [S]; needed if there are shorts.
+    weak_error_rate_factor : float, optional
+        On both write error rates of a weak cell, >= 1.
+    weak_stability_factor : float, optional
+        On the thermal stability of a weak cell, in (0, 1]. One of the two is needed if there are weak cells.
+    population : Population, optional
+        Of the working cells; without it all are alike and a die has no per-cell rates.
+
+    Raises
+    ------
+    ValueError
+        If a rate is no probability, they sum to more than 1, or a parameter is missing or out of its range.
+
+    Examples
+    --------
+    >>> process = Process(short_rate=1e-3, short_conductance=1e-3, stuck_ap_rate=2e-3)
+    >>> die = process.die((100, 200), seed=1)
+    >>> die.counts["short"], die.counts["stuck_ap"]
+    (25, 45)
+    """
+
+    short_rate: float = 0.0
+    open_rate: float = 0.0
+    stuck_p_rate: float = 0.0
+    stuck_ap_rate: float = 0.0
+    weak_rate: float = 0.0
+    short_conductance: float | None = None
+    weak_error_rate_factor: float | None = None
+    weak_stability_factor: float | None = None
+    population: Population | None = None
+
+    def __post_init__(self) -> None:
+        for name in FAULTS:
+            argument = f"{name}_rate"
+            rate = checked_number(argument, getattr(self, argument), "", zero_allowed=True)
+            if rate > 1:
+                hint = f"Is it {rate:g} %? Then give {rate / 100:g}." if rate <= 100 else "It is no count either."
+                raise ValueError(f"{argument} must be a probability, 0 to 1 a junction, got {rate:g}. {hint}")
+            object.__setattr__(self, argument, rate)
+        if sum(self.rates) > 1 + 1e-12:
+            raise ValueError(
+                f"the rates must sum to at most 1, got {sum(self.rates):g}: a junction has one fault or none. For "
+                "faults that may meet, draw two dies and join them with |."
+            )
+        law = self.short_conductance, self.weak_error_rate_factor, self.weak_stability_factor
+        checked_law(self.short_rate > 0, self.weak_rate > 0, *law)
+        if self.population is not None and not isinstance(self.population, Population):
+            raise ValueError(f"population must be a Population, got {self.population!r}.")
+
+    @property
+    def rates(self) -> tuple[float, ...]:
+        """Rates in the order of `FAULTS`."""
+        return tuple(getattr(self, f"{name}_rate") for name in FAULTS)
+
+    def as_dict(self) -> dict[str, Any]:
+        """All that defines the process, ready for JSON."""
+        numbers = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "population"}
+        return numbers | {"population": None if self.population is None else self.population.as_dict()}
+
+    @property
+    def identity(self) -> str:
+        """SHA-256 over all that defines the process."""
+        return digest(json.dumps(self.as_dict(), sort_keys=True).encode())
+
+    def die(self, shape: tuple[int, ...], *, seed: int) -> Die:
+        """Draw one die.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            Of the array of cells.
+        seed : int
+            Same seed, same die; a larger die has the same faults in the cells (flat indices) of the smaller one.
+
+        Returns
+        -------
+        Die
+        """
+        shape, seed = checked_shape(shape), checked_seed(seed)
+        size, total = math.prod(shape), min(sum(self.rates), 1.0)
+        edges = np.cumsum(self.rates)
+        where, kinds = [np.empty(0, np.int64)], [np.empty(0, np.uint8)]
+        for chunk in range(-(-size // CHUNK) if total > 0 else 0):
+            draw = generator(seed, "defects", chunk)
+            count = int(draw.binomial(CHUNK, total))
+            if count == 0:
+                continue
+            at = np.sort(draw.choice(CHUNK, count, replace=False, shuffle=False))
+            which = np.searchsorted(edges, draw.random(count) * edges[-1], side="right")
+            kept = at < size - chunk * CHUNK
+            where.append(at[kept].astype(np.int64) + chunk * CHUNK)
+            kinds.append(np.minimum(which[kept], len(FAULTS) - 1).astype(np.uint8))
+        kind = np.concatenate(kinds)
+        columns = fault_columns(kind, self.short_conductance, self.weak_error_rate_factor, self.weak_stability_factor)
+        cells = None if self.population is None else self.population.cells(size, seed=seed)
+        return Die(shape, np.concatenate(where), kind, *columns, cells, seed, self.as_dict())
+
+    def dies(self, shape: tuple[int, ...], *, count: int, seed: int) -> Iterator[Die]:
+        """Draw `count` independent dies, one after the other; the first ones do not depend on how many follow."""
+        seed, count = checked_seed(seed), checked_whole("count", count, least=1)
+        for k in range(count):
+            low, high = child(seed, "defects", k).generate_state(2, np.uint64).tolist()
+            yield self.die(shape, seed=(high << 64) | low)
