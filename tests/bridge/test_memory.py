@@ -111,7 +111,7 @@ def test_parity_reads_as_zero_what_a_slow_memory_says():
     """Which cells fail is read off the cells afterwards; that the words are zeroed or not, is the slow memory's."""
     values = [numbers("bf16", (300,), seed) for seed in range(4)]
     memory = Memory(300, format="bf16", point=point(0.02), protection="parity", initial=values[0], seed=8)
-    slow = SlowMemory(int(w) for w in of("bf16").encode(values[0]))
+    slow = SlowMemory([int(w) for w in of("bf16").encode(values[0])])
     for new in values[1:]:
         told = of("bf16").encode(new)
         memory.write(new)
@@ -233,7 +233,7 @@ def test_wear():
 
 
 def test_retention_loses_bits_at_the_rate_of_the_junction():
-    device = MTJ.from_effective(thermal_stability=30, critical_current=30e-6, characteristic_time=2e-9)
+    device = MTJ.from_effective(thermal_stability=20, critical_current=30e-6, characteristic_time=2e-9)
     retention = Retention(device)
     rate = retention.rates(0.01)[0]
     assert 1e-3 < rate < 0.3
