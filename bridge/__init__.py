@@ -1,23 +1,100 @@
-"""From a junction to a memory: write settings, operating points, maps and the search for the cheapest setting."""
+"""The memory: a cell behind its transistor, a million that differ, words, codes, policies, and the bill in joules.
 
-from bridge.error_map import write_error_map
-from bridge.map_files import load_map, save_map
-from bridge.map_lookup import CoarseMapWarning, ErrorMap
-from bridge.measured_map import measured_map
+one cell        `write.py` a setting and what comes of it, the operating point · `cell.py` behind a transistor
+many settings   `maps/` solved once or measured, kept, asked between the nodes · `search.py` the cheapest one
+many cells      `dies/` how they differ, which are broken
+a memory        `memory/` numbers in and out, a failed write leaves the old bit · `ledger.py` what it cost
+
+What takes long to import comes on first use: most questions never need it.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from bridge.search import current_for, find_setting, pulse_width_for
 from bridge.write import OperatingPoint, WriteSetting, operating_point
 
+if TYPE_CHECKING:
+    from bridge.dies.die import Die
+    from bridge.dies.faults import Process
+    from bridge.dies.files import load_die, save_die
+    from bridge.dies.spread import Spread
+    from bridge.dies.variability import Population
+    from bridge.ledger import Entry, Ledger, transfer
+    from bridge.maps.error_map import write_error_map
+    from bridge.maps.files import load_map, save_map
+    from bridge.maps.lookup import CoarseMapWarning, ErrorMap
+    from bridge.maps.measured import measured_map
+    from bridge.memory.cells import PLAIN, READ_BEFORE_WRITE, WRITE_VERIFY_RETRY, WritePolicy
+    from bridge.memory.formats import FORMATS, Format, format_of
+    from bridge.memory.mram import Memory
+    from bridge.memory.protection import Protection
+    from bridge.memory.read import ReadPoint, ReadSetting, Retention, read_point
+    from bridge.memory.sram import SRAM
+
+_ON_FIRST_USE = {
+    name: module
+    for module, names in {
+        "dies.die": ("Die",),
+        "dies.faults": ("Process",),
+        "dies.files": ("load_die", "save_die"),
+        "dies.spread": ("Spread",),
+        "dies.variability": ("Population",),
+        "ledger": ("Entry", "Ledger", "transfer"),
+        "maps.error_map": ("write_error_map",),
+        "maps.files": ("load_map", "save_map"),
+        "maps.lookup": ("CoarseMapWarning", "ErrorMap"),
+        "maps.measured": ("measured_map",),
+        "memory.cells": ("PLAIN", "READ_BEFORE_WRITE", "WRITE_VERIFY_RETRY", "WritePolicy"),
+        "memory.formats": ("FORMATS", "Format", "format_of"),
+        "memory.mram": ("Memory",),
+        "memory.protection": ("Protection",),
+        "memory.read": ("ReadPoint", "ReadSetting", "Retention", "read_point"),
+        "memory.sram": ("SRAM",),
+    }.items()
+    for name in names
+}
+
 __all__ = [
+    "FORMATS",
+    "PLAIN",
+    "READ_BEFORE_WRITE",
+    "SRAM",
+    "WRITE_VERIFY_RETRY",
     "CoarseMapWarning",
+    "Die",
+    "Entry",
     "ErrorMap",
+    "Format",
+    "Ledger",
+    "Memory",
     "OperatingPoint",
+    "Population",
+    "Process",
+    "Protection",
+    "ReadPoint",
+    "ReadSetting",
+    "Retention",
+    "Spread",
+    "WritePolicy",
     "WriteSetting",
     "current_for",
     "find_setting",
+    "format_of",
+    "load_die",
     "load_map",
     "measured_map",
     "operating_point",
     "pulse_width_for",
+    "read_point",
+    "save_die",
     "save_map",
+    "transfer",
     "write_error_map",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ON_FIRST_USE:
+        return getattr(import_module(f"bridge.{_ON_FIRST_USE[name]}"), name)
+    raise AttributeError(f"module 'bridge' has no attribute {name!r}")

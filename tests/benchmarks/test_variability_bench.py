@@ -8,9 +8,9 @@ import time
 import numpy as np
 import pytest
 
-from bridge.faults import Process
-from bridge.spread import Spread
-from bridge.variability import Population
+from bridge.dies.faults import Process
+from bridge.dies.spread import Spread
+from bridge.dies.variability import Population
 from bridge.write import WriteSetting
 from mtjsim import MTJ
 

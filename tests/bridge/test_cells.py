@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from bridge.cells import PLAIN, READ_BEFORE_WRITE, SAMPLE, WRITE_VERIFY_RETRY, CellArray, WritePolicy
-from bridge.sampling import DENSE, BitRates, chosen
+from bridge.memory.cells import PLAIN, READ_BEFORE_WRITE, SAMPLE, WRITE_VERIFY_RETRY, CellArray, WritePolicy
+from bridge.memory.sampling import DENSE, BitRates, chosen
 
 NONE = BitRates([0.0, 0.0])
 FALSE_ALARM = 1e-6

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from bridge.codes import (
+from bridge.memory.codes import (
     CORRECTED,
     HSIAO_COLUMNS,
     NO_ERROR,
@@ -25,7 +25,7 @@ from bridge.codes import (
     storage_overhead,
     unpack_blocks,
 )
-from bridge.formats import FORMATS, format_of
+from bridge.memory.formats import FORMATS, format_of
 
 DTYPES = {1: np.uint8, 2: np.uint8, 8: np.uint8, 16: np.uint16, 32: np.uint32}
 SHAPES = hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=9)

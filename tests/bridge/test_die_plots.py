@@ -4,10 +4,10 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 
-from bridge.die_plots import plot_die, plot_rate_distribution
-from bridge.faults import Die, Process
-from bridge.rate_distribution import MeanRate, RateDistribution
-from bridge.variability import Cells
+from bridge.dies.faults import Die, Process
+from bridge.dies.plots import plot_die, plot_rate_distribution
+from bridge.dies.rate_distribution import MeanRate, RateDistribution
+from bridge.dies.variability import Cells
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt

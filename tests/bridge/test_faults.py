@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom, chi2
 
-from bridge.die import FAULTS
-from bridge.die_files import load_die, save_die
-from bridge.faults import Die, Process
-from bridge.spread import Spread
-from bridge.variability import Cells, Population
+from bridge.dies.die import FAULTS
+from bridge.dies.faults import Die, Process
+from bridge.dies.files import load_die, save_die
+from bridge.dies.spread import Spread
+from bridge.dies.variability import Cells, Population
 from bridge.write import WriteSetting
 from mtjsim import MTJ
 

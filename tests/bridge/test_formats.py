@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from bridge.formats import FORMATS, Format, format_of, int8_scale
+from bridge.memory.formats import FORMATS, Format, format_of, int8_scale
 
 SCALE = 0.37
 FLOATS = {"fp16": (5, 10), "bf16": (8, 7), "fp32": (8, 23)}  # bits of exponent and fraction

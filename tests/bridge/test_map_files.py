@@ -9,7 +9,8 @@ import warnings
 import numpy as np
 import pytest
 
-from bridge import ErrorMap, error_map, load_map, save_map, write_error_map
+from bridge import ErrorMap, load_map, save_map, write_error_map
+from bridge.maps import error_map
 from mtjsim import MTJ
 
 with warnings.catch_warnings():  # not about us: what xarray imports
@@ -85,7 +86,7 @@ def test_another_map_is_refused_by_name(path, change, message, counted):
 
 def test_another_method_is_refused(path, monkeypatch):
     write_error_map(junction(), **GRID, cache=path)
-    monkeypatch.setattr("bridge.map_files.METHOD", "fokker-planck 2")
+    monkeypatch.setattr("bridge.maps.files.METHOD", "fokker-planck 2")
     with pytest.raises(ValueError, match="method: 'fokker-planck 1' in the map, 'fokker-planck 2' expected"):
         load_map(path)
 

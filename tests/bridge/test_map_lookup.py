@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge import CoarseMapWarning, ErrorMap, WriteSetting, operating_point, write_error_map
-from bridge.map_interpolation import log_rate, log_switched, points_needed, to_linear
+from bridge.maps.interpolation import log_rate, log_switched, points_needed, to_linear
 from mtjsim import MTJ, dissipated_energy, load_preset, write_error_rate
 
 SOLVER = 2e-5

@@ -2,18 +2,18 @@
 
 import numpy as np
 import pytest
-from bridge.die import Die
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from bridge.cells import READ_BEFORE_WRITE, WRITE_VERIFY_RETRY, WritePolicy
-from bridge.codes import encode_secded, pack_blocks, parity_bit
-from bridge.formats import FORMATS, format_of
-from bridge.memory import Memory
-from bridge.protection import Protection
-from bridge.read import ReadPoint, Retention
-from bridge.sram import SRAM
+from bridge.dies.die import Die
+from bridge.memory.cells import READ_BEFORE_WRITE, WRITE_VERIFY_RETRY, WritePolicy
+from bridge.memory.codes import encode_secded, pack_blocks, parity_bit
+from bridge.memory.formats import FORMATS, format_of
+from bridge.memory.mram import Memory
+from bridge.memory.protection import Protection
+from bridge.memory.read import ReadPoint, Retention
+from bridge.memory.sram import SRAM
 from bridge.write import OperatingPoint
 from mtjsim.device import MTJ
 

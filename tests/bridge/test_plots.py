@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bridge import measured_map, write_error_map
-from bridge.plots import plot_energy_contours, plot_iso_error, plot_map, plot_map_cut, plot_measured_places
+from bridge.maps.plots import plot_energy_contours, plot_iso_error, plot_map, plot_map_cut, plot_measured_places
 from mtjsim import MTJ, WriteCounts
 
 DEVICE = MTJ.from_effective(thermal_stability=60, critical_current=30e-6, characteristic_time=2e-9)

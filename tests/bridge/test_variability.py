@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom, norm
 
-from bridge.rate_distribution import RateDistribution, mean_rate
-from bridge.rate_surface import RateSurface
-from bridge.spread import PROPERTIES, Spread
-from bridge.variability import CHUNK, Population
+from bridge.dies.rate_distribution import RateDistribution, mean_rate
+from bridge.dies.rate_surface import RateSurface
+from bridge.dies.spread import PROPERTIES, Spread
+from bridge.dies.variability import CHUNK, Population
 from bridge.write import WriteSetting
 from mtjsim import MTJ, effective_anisotropy_field, load_preset, write_error_rate
 from mtjsim.fokker_planck.reduced import reduced_write

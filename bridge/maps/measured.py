@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.special import betaincinv
 
-from bridge.map_axes import labelled
+from bridge.maps.axes import labelled
 from mtjsim.checks import DIRECTIONS
 
 if TYPE_CHECKING:

@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bridge.cells import PLAIN, CellArray, Tally, WritePolicy
-from bridge.codes import range_fails
-from bridge.formats import Format, format_of
 from bridge.ledger import Entry, Ledger
-from bridge.protection import Protection
-from bridge.read import ReadPoint, Retention
-from bridge.sampling import BitRates
+from bridge.memory.cells import PLAIN, CellArray, Tally, WritePolicy
+from bridge.memory.codes import range_fails
+from bridge.memory.formats import Format, format_of
+from bridge.memory.protection import Protection
+from bridge.memory.read import ReadPoint, Retention
+from bridge.memory.sampling import BitRates
 from bridge.write import PARTS, OperatingPoint
 from mtjsim.checks import checked_choice, checked_number, checked_whole
 from mtjsim.rng import checked_seed, generator
 
 if TYPE_CHECKING:
-    from bridge.faults import Die
+    from bridge.dies.faults import Die
 
 ERRORS = ("overwrite", "independent")
 DATA, CHECK = 0, 1  # the two cell arrays of a memory

@@ -18,10 +18,10 @@ import numpy as np
 from scipy.constants import mu_0
 from scipy.special import ellipe, ellipk
 
-from bridge.rate_distribution import MeanRate, RateDistribution, mean_rate, quasi_normals
-from bridge.rate_surface import RateSurface
-from bridge.spread import PROPERTIES, Spread
-from bridge.spread_write import COORDINATES, CellWrite
+from bridge.dies.rate_distribution import MeanRate, RateDistribution, mean_rate, quasi_normals
+from bridge.dies.rate_surface import RateSurface
+from bridge.dies.spread import PROPERTIES, Spread
+from bridge.dies.spread_write import COORDINATES, CellWrite
 from bridge.write import DIRECTION_OF_BIT, WriteSetting
 from mtjsim.checks import Array, checked_number, checked_whole
 from mtjsim.device import MTJ, require_junction

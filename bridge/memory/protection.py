@@ -15,7 +15,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bridge.codes import PROTECTIONS, decode_secded, encode_secded, pack_blocks, parity_bit, parity_fails, unpack_blocks
+from bridge.memory.codes import (
+    PROTECTIONS,
+    decode_secded,
+    encode_secded,
+    pack_blocks,
+    parity_bit,
+    parity_fails,
+    unpack_blocks,
+)
 from mtjsim.checks import checked_choice, checked_number
 
 Words = NDArray[np.unsignedinteger[Any]]

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bridge.map_axes import checked_dataset
-from bridge.map_interpolation import Uncertainty, corners, log_rate, points_needed, to_linear, uncertainty
+from bridge.maps.axes import checked_dataset
+from bridge.maps.interpolation import Uncertainty, corners, log_rate, points_needed, to_linear, uncertainty
 from mtjsim.checks import Array
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bridge.map_axes import checked_dataset
+from bridge.maps.axes import checked_dataset
 from mtjsim.checks import DIRECTIONS, Array, checked_choice
 from mtjsim.plots import BLACK, DIRECTION_STYLE, DISCRETE, DRIVE_LABEL
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from bridge.die import FAULTS, Die, checked_law, checked_shape, digest, fault_columns
-from bridge.variability import Population
+from bridge.dies.die import FAULTS, Die, checked_law, checked_shape, digest, fault_columns
+from bridge.dies.variability import Population
 from mtjsim.checks import checked_number, checked_whole
 from mtjsim.rng import checked_seed, child, generator
 

@@ -19,7 +19,7 @@ from scipy.special import ndtr, ndtri
 from scipy.stats import qmc
 from scipy.stats import t as student_t
 
-from bridge.rate_surface import RateSurface
+from bridge.dies.rate_surface import RateSurface
 from mtjsim.checks import Array, checked_whole
 
 REPLICATES = 16

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bridge.sampling import BitRates, Positions
+from bridge.memory.sampling import BitRates, Positions
 from mtjsim.checks import checked_whole
 
 Words = NDArray[np.unsignedinteger[Any]]

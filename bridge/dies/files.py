@@ -8,9 +8,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from bridge.die import Die
-from bridge.faults import Process
-from bridge.variability import Cells
+from bridge.dies.die import Die
+from bridge.dies.faults import Process
+from bridge.dies.variability import Cells
 
 FORMAT = "mtj-bnn die 1"
 UNITS = {"conductance": "S", "resistance_p": "ohm", "resistance_ap": "ohm"}

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bridge.formats import Format, format_of
 from bridge.ledger import Entry, Ledger
-from bridge.memory import checked_shape
+from bridge.memory.formats import Format, format_of
+from bridge.memory.mram import checked_shape
 from mtjsim.checks import checked_choice, checked_number
 
 HOROWITZ = (

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.special import ndtr
 
-from bridge.die import FAULTS, Die
-from bridge.rate_distribution import MeanRate, RateDistribution
+from bridge.dies.die import FAULTS, Die
+from bridge.dies.rate_distribution import MeanRate, RateDistribution
 from mtjsim.plots import BLACK, BLUE, GREEN, ORANGE, PURPLE, RED
 
 if TYPE_CHECKING:

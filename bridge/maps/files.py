@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bridge.map_axes import AXES, DRIVES, axis_of, checked_dataset
+from bridge.maps.axes import AXES, DRIVES, axis_of, checked_dataset
 from mtjsim.checks import Array, checked_choice, checked_number
 from mtjsim.device import MTJ
 from mtjsim.pulse import UNITS

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bridge.map_axes import checked_dataset
-from bridge.map_bound import TARGET, describe, relative_error
-from bridge.map_interpolation import interpolate, log_rate, log_switched, to_linear, uncertainty
+from bridge.maps.axes import checked_dataset
+from bridge.maps.bound import TARGET, describe, relative_error
+from bridge.maps.interpolation import interpolate, log_rate, log_switched, to_linear, uncertainty
 from bridge.write import DIRECTION_OF_BIT, OperatingPoint, WriteSetting
 from mtjsim.checks import DIRECTIONS, Array, checked_array, checked_choice
 from mtjsim.pulse import UNITS
@@ -42,7 +42,7 @@ class _Places:
 
 
 class ErrorMap:
-    """A solved or measured map with answers between its nodes. How they are found is in `map_interpolation.py`.
+    """A solved or measured map with answers between its nodes. How they are found is in `interpolation.py`.
 
     Parameters
     ----------

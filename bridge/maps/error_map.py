@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from bridge.map_axes import axis_of, labelled
-from bridge.map_bound import described_bound
-from bridge.map_files import METHOD, FinishedSlices, MapQuestion, cached_map, save_map
+from bridge.maps.axes import axis_of, labelled
+from bridge.maps.bound import described_bound
+from bridge.maps.files import METHOD, FinishedSlices, MapQuestion, cached_map, save_map
 from mtjsim.checks import DIRECTIONS, Array, checked_number, checked_ramps, checked_whole
 from mtjsim.device import MTJ, require_junction
 from mtjsim.energy import dissipated_energy

@@ -23,7 +23,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bridge.variability import Cells
+from bridge.dies.variability import Cells
 from mtjsim.checks import Array, checked_choice, checked_number, checked_whole
 
 FAULTS = ("short", "open", "stuck_p", "stuck_ap", "weak")  # `kind` is the place in it; the first wins

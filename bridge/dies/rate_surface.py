@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 from scipy.stats import chi2, qmc
 
-from bridge.spread_write import CellWrite, log_hazard, log_rate
+from bridge.dies.spread_write import CellWrite, log_hazard, log_rate
 from mtjsim.checks import Array
 from mtjsim.fokker_planck.spectral import one_blas_thread
 
