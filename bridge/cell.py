@@ -241,3 +241,25 @@ def narrowest_transistor(cell: Cell, setting: WriteSetting) -> Transistor:
         bit = widths.index(math.inf)
         raise ValueError(f"current_{bit} {why_not(cell, bit, setting.amplitudes[bit])}")
     return cell.transistor.with_width(max(F, *widths) * (1 + 1e-12))
+
+
+def within_area(cell: Cell, max_area: float) -> Cell:
+    """Return the cell, its access transistor narrowed if it has to be, so that its area is at most `max_area` [m^2].
+
+    Raises
+    ------
+    ValueError
+        If even the narrowest transistor, W = F, is too large.
+    """
+    limit = checked_number("max_area", max_area, "m^2", zero_allowed=False)
+    if cell.area <= limit:
+        return cell
+    F = cell.transistor.feature_size
+    smallest = cell.with_width(F).area
+    if smallest > limit * (1 + 1e-12):
+        raise ValueError(
+            f"max_area must be >= {smallest:.3g} m^2, the cell with the narrowest transistor (W = F = {F:g} m), "
+            f"got {limit:g}. Take a smaller node."
+        )
+    width = F + (cell.transistor.width - F) * (limit - smallest) / (cell.area - smallest)  # the area is linear in W
+    return cell.with_width(max(width, F))
