@@ -240,7 +240,7 @@ def narrowest_transistor(cell: Cell, setting: WriteSetting) -> Transistor:
     if not all(map(math.isfinite, widths)):
         bit = widths.index(math.inf)
         raise ValueError(f"current_{bit} {why_not(cell, bit, setting.amplitudes[bit])}")
-    return cell.transistor.with_width(max(F, *widths) * (1 + 1e-12))
+    return cell.transistor.with_width(max(F, *(W * (1 + 1e-12) for W in widths)))
 
 
 def within_area(cell: Cell, max_area: float) -> Cell:

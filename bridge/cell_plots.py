@@ -67,6 +67,9 @@ def plot_trade_off(
     ax.set_yscale("log")
     ax.set_xlabel(x_label)
     ax.set_ylabel(y_label)
+    for axis, name in ((ax.xaxis, x), (ax.yaxis, y)):
+        if name != "error_rate":
+            _plain_ticks(axis)
     ax.legend(frameon=False, title="write error rate", fontsize="small")
     return artists
 
@@ -134,6 +137,15 @@ def plot_energy_parts(ax: "Axes", points: Mapping[str, OperatingPoint]) -> list[
     ax.set_ylabel("mean energy of a write (fJ)")
     ax.legend(frameon=False)
     return artists
+
+
+def _plain_ticks(axis: Any) -> None:
+    """Label 1, 2 and 5 of each decade as plain numbers."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter  # here: it takes half a second
+
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _colours(n: int) -> list[Any]:

@@ -134,12 +134,10 @@ def _energies(cell: "Cell", setting: WriteSetting, bit: int, temperature: float)
 
         return over_level_squared
 
-    if setting.drive == "voltage":
-        write, tau = _axial_write(cell, setting, bit, temperature)
+    if setting.drive == "voltage":  # nothing is dissipated while the layer relaxes
+        write, tau = _axial_write(cell, replace(setting, relax_time=0.0), bit, temperature)
     else:
-        write, tau = reduced_write(
-            cell.device, DIRECTION_OF_BIT[bit], level, temperature, setting.rise_time, setting.relax_time
-        )
+        write, tau = reduced_write(cell.device, DIRECTION_OF_BIT[bit], level, temperature, setting.rise_time, 0.0)
     plateau = np.array([setting.pulse_width - setting.rise_time])
     turned = axial_dissipation(write, tau, plateau, [load(k) for k in range(len(PARTS))])
     return np.array([[float(joules[0]) for joules in turned], kept])

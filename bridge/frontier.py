@@ -11,7 +11,7 @@ from bridge.cell import Cell
 from bridge.inquiry import Inquiry
 from bridge.reach import ITERATION_TOLERANCE, weakest_amplitude
 from bridge.write import OperatingPoint
-from mtjsim.checks import checked_array, checked_choice
+from mtjsim.checks import checked_array, checked_choice, checked_number
 from mtjsim.device import MTJ
 
 FIGURES: dict[str, Callable[[OperatingPoint], float]] = {
@@ -101,7 +101,10 @@ def _weakest(question: Inquiry, width: float, near: list[float | None]) -> Opera
 
 
 def pareto(
-    points: Iterable[OperatingPoint], figures: Sequence[str] = ("energy", "latency", "error_rate")
+    points: Iterable[OperatingPoint],
+    figures: Sequence[str] = ("energy", "latency", "error_rate"),
+    *,
+    tolerance: float = 1e-5,
 ) -> list[OperatingPoint]:
     """Keep the points that no other point beats in one figure without losing in another; in their order.
 
@@ -110,21 +113,25 @@ def pareto(
     points : iterable of OperatingPoint
     figures : sequence of {"energy", "energy_with_driver", "latency", "error_rate"}
         All to be small: mean energies [J], latency [s], the error rate of the worse direction.
+    tolerance : float
+        Relative; figures that differ by less are equal, as two rates are that were searched for one target.
 
     Raises
     ------
     ValueError
-        If a figure is unknown, or there is none.
+        If the tolerance is negative, a figure is unknown, or there is none.
     """
     if not figures:
         raise ValueError(f"figures must be at least one of {', '.join(FIGURES)}.")
     for name in figures:
         checked_choice("a figure", name, FIGURES)
+    tolerance = checked_number("tolerance", tolerance, "", zero_allowed=True)
     points = list(points)
     table = np.array([[FIGURES[name](point) for name in figures] for point in points]).reshape(len(points), -1)
     kept = []
     for k, row in enumerate(table):
-        no_worse, better = (table <= row).all(axis=1), (table < row).any(axis=1)
+        no_worse = (table <= row * (1 + tolerance)).all(axis=1)
+        better = (table < row * (1 - tolerance)).any(axis=1)
         twin = (table[:k] == row).all(axis=1).any()
         if not (no_worse & better).any() and not twin:
             kept.append(points[k])

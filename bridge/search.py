@@ -343,13 +343,13 @@ def _smallest(question: Inquiry) -> tuple[Cell, OperatingPoint]:
     else:
 
         def excess(log_width: float) -> float:
-            within = replace(reach, device=cell.with_width(math.exp(log_width)))
+            within = replace(reach, device=cell.with_width(max(math.exp(log_width), F)))
             rates = [within.rate(bit, within.ceiling(bit).amplitude, width) / targets[bit] for bit in (0, 1)]
             return math.log(max(*rates, 1e-300))
 
-        ends = math.log(F * (1 + 1e-9)), math.log(WIDEST * F)
-        log_width = ends[0] if excess(ends[0]) <= 0 else float(brentq(excess, *ends, xtol=1e-6))
-        small = cell.with_width(math.exp(log_width) * (1 + 1e-6))
+        ends = math.log(F), math.log(WIDEST * F)
+        enough = excess(ends[0]) <= 0
+        small = cell.with_width(F) if enough else cell.with_width(math.exp(brentq(excess, *ends, xtol=1e-6) + 2e-6))
     if question.max_area is not None and small.area > question.max_area * (1 + 1e-9):
         raise ValueError(
             f"the targets need a cell of {small.area:.3g} m^2, W = {small.transistor.width * 1e9:.0f} nm, at "
