@@ -127,7 +127,9 @@ def pareto(
         checked_choice("a figure", name, FIGURES)
     tolerance = checked_number("tolerance", tolerance, "", zero_allowed=True)
     points = list(points)
-    table = np.array([[FIGURES[name](point) for name in figures] for point in points]).reshape(len(points), -1)
+    table = np.array([[FIGURES[name](point) for name in figures] for point in points]).reshape(
+        len(points), len(figures)
+    )
     kept = []
     for k, row in enumerate(table):
         no_worse = (table <= row * (1 + tolerance)).all(axis=1)
