@@ -196,7 +196,7 @@ def wer(options: argparse.Namespace) -> None:
 
 def setting(options: argparse.Namespace) -> None:
     """Find the cheapest write setting for target error rates."""
-    from bridge.search import find_setting
+    from bridge.search.find import find_setting
 
     chosen = _device(options.device)
     both = to_si(options.error_rate, "", name="--error-rate")

@@ -21,7 +21,7 @@ from bnn.files import require_writable, write_whole
 from bnn.images import DataSet
 from bnn.models import mlp
 from bnn.train import TrainConfig
-from bridge.search import current_for
+from bridge.search.find import current_for
 from bridge.write import DIRECTION_OF_BIT, WriteSetting, operating_point
 from mtjsim.device import MTJ
 from mtjsim.switching import write_error_rate

@@ -1,7 +1,7 @@
 """The memory: a cell behind its transistor, a million that differ, words, codes, policies, and the bill in joules.
 
-one cell        `write.py` a setting and what comes of it, the operating point · `cell.py` behind a transistor
-many settings   `maps/` solved once or measured, kept, asked between the nodes · `search.py` the cheapest one
+one cell        `write.py` a setting and what comes of it, the operating point · `cell/` behind a transistor
+many settings   `maps/` solved once or measured, kept, asked between the nodes · `search/` the cheapest one
 many cells      `dies/` how they differ, which are broken
 a memory        `memory/` numbers in and out, a failed write leaves the old bit · `ledger.py` what it cost
 
@@ -11,10 +11,12 @@ What takes long to import comes on first use: most questions never need it.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from bridge.search import current_for, find_setting, pulse_width_for
+from bridge.search.find import current_for, find_setting, pulse_width_for, smallest_cell, voltage_for
 from bridge.write import OperatingPoint, WriteSetting, operating_point
 
 if TYPE_CHECKING:
+    from bridge.cell.cell import Cell, narrowest_transistor
+    from bridge.cell.transistor import Transistor
     from bridge.dies.die import Die
     from bridge.dies.faults import Process
     from bridge.dies.files import load_die, save_die
@@ -31,10 +33,13 @@ if TYPE_CHECKING:
     from bridge.memory.protection import Protection
     from bridge.memory.read import ReadPoint, ReadSetting, Retention, read_point
     from bridge.memory.sram import SRAM
+    from bridge.search.frontier import pareto, trade_off
 
 _ON_FIRST_USE = {
     name: module
     for module, names in {
+        "cell.cell": ("Cell", "narrowest_transistor"),
+        "cell.transistor": ("Transistor",),
         "dies.die": ("Die",),
         "dies.faults": ("Process",),
         "dies.files": ("load_die", "save_die"),
@@ -51,6 +56,7 @@ _ON_FIRST_USE = {
         "memory.protection": ("Protection",),
         "memory.read": ("ReadPoint", "ReadSetting", "Retention", "read_point"),
         "memory.sram": ("SRAM",),
+        "search.frontier": ("pareto", "trade_off"),
     }.items()
     for name in names
 }
@@ -61,6 +67,7 @@ __all__ = [
     "READ_BEFORE_WRITE",
     "SRAM",
     "WRITE_VERIFY_RETRY",
+    "Cell",
     "CoarseMapWarning",
     "Die",
     "Entry",
@@ -76,6 +83,7 @@ __all__ = [
     "ReadSetting",
     "Retention",
     "Spread",
+    "Transistor",
     "WritePolicy",
     "WriteSetting",
     "current_for",
@@ -84,12 +92,17 @@ __all__ = [
     "load_die",
     "load_map",
     "measured_map",
+    "narrowest_transistor",
     "operating_point",
+    "pareto",
     "pulse_width_for",
     "read_point",
     "save_die",
     "save_map",
+    "smallest_cell",
+    "trade_off",
     "transfer",
+    "voltage_for",
     "write_error_map",
 ]
 

@@ -1,10 +1,26 @@
 """The inverse questions against brute force on a grid, and against the checkpoints of pulse width ratios."""
 
+import re
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from bridge import WriteSetting, current_for, find_setting, operating_point, pulse_width_for
-from mtjsim import MTJ, write_error_rate
+from bridge import (
+    Cell,
+    Transistor,
+    WriteSetting,
+    current_for,
+    find_setting,
+    operating_point,
+    pulse_width_for,
+    smallest_cell,
+    voltage_for,
+)
+from bridge.cell.cell import within_area
+from bridge.cell.cell_write import cell_error_rate
+from mtjsim import MTJ, dissipated_energy, write_error_rate
 
 TAU, I_C = 2e-9, 30e-6
 
@@ -144,7 +160,7 @@ def test_current_that_does_not_exist(changes, message):
     [
         ({"error_rate": 5}, "error_rate.* must be .*1, got 5.*not percent"),
         ({"error_rate": (1e-3, 5)}, "error_rate_1 must be .*1, got 5.*not percent"),
-        ({"minimize": "enregy"}, "minimize must be one of 'energy', 'latency', got 'enregy'. Did you mean 'energy'"),
+        ({"minimize": "enregy"}, "minimize must be one of 'energy', .*, got 'enregy'. Did you mean 'energy'"),
         ({"pulse_width": (5e-9, 2e-9)}, r"pulse_width must be one number or \(shortest, longest\)"),
         ({"pulse_width": 5e-9, "max_current": 40e-6}, "is not reached with 5e-09 s and at most 4e-05 A"),
         ({"pulse_width": (2e-9, 4e-9), "max_current": 31e-6}, "is not reached with 4e-09 s and at most 3.1e-05 A"),
@@ -159,3 +175,212 @@ def test_setting_that_does_not_exist(changes, message):
 def test_targets_that_are_not_two(targets):
     with pytest.raises(ValueError, match="error_rate"):
         find_setting(junction(), targets, pulse_width=5e-9)
+
+
+# ---- energy ratios, voltages, cells, areas, temperatures -------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("direction", "ratio"), [("p_to_ap", 2.362), ("ap_to_p", 1.781)])
+def test_ratios_of_energies(direction, ratio):
+    """Delta 60, i = 2, TMR 100 %: 1e-8 in place of 1e-3 costs most where the longer pulse meets the AP state.
+
+    "About 2.35 and 1.75" is what the project was told; trajectories agree with these to their 0.1 %.
+    """
+    widths = [pulse_width_for(junction(), error_rate=p, current=2 * I_C, direction=direction) for p in (1e-8, 1e-3)]
+    deep, shallow = dissipated_energy(junction(), current=2 * I_C, pulse_width=widths, direction=direction)
+    assert deep / shallow == pytest.approx(ratio, abs=0.002)
+    assert deep / shallow == pytest.approx({"p_to_ap": 2.35, "ap_to_p": 1.75}[direction], rel=0.02)
+
+
+def by_brute_force(device, targets, widths, amplitudes, *, drive="current", temperature=300.0):
+    """Least mean energy over a grid of widths and, for each bit, of amplitudes [A or V]."""
+    best = np.full(len(widths), 0.0)
+    for target, direction in zip(targets, ("ap_to_p", "p_to_ap"), strict=True):
+        write = {drive: amplitudes[:, None], "pulse_width": widths, "direction": direction, "temperature": temperature}
+        rates, energies = write_error_rate(device, **write), dissipated_energy(device, **write)
+        best = best + np.where(rates <= target, energies, np.inf).min(axis=0) / 2
+    return best.min()
+
+
+MANY = [
+    pytest.param(LOPSIDED, (1e-3, 1e-3), {}, id="lopsided"),
+    pytest.param(LOPSIDED, (1e-6, 1e-2), {"max_current": 75e-6}, id="unequal-targets-limited"),
+    pytest.param(junction(80.0, tmr_half_voltage=0.5), (1e-8, 1e-8), {"max_latency": 9e-9}, id="stable-fast"),
+    pytest.param(junction(40.0, resistance_p=2e3), (0.05, 0.05), {"breakdown_voltage": 0.19}, id="shallow-breakdown"),
+    pytest.param(LOPSIDED, (1e-3, 1e-3), {"drive": "voltage"}, id="voltage"),
+    pytest.param(junction(), (1e-5, 1e-5), {"drive": "voltage", "max_voltage": 0.55}, id="voltage-limited"),
+]
+
+
+@pytest.mark.parametrize(("device", "targets", "limits"), MANY)
+def test_never_dearer_than_the_best_of_a_grid(device, targets, limits):
+    found = find_setting(device, targets, **limits)
+    drive = limits.get("drive", "current")
+    high = min(limits.get("max_latency", 1.0), 50 * TAU)
+    widths = np.geomspace(2e-9, high, 25)
+    top = {"current": 6 * I_C, "voltage": 6 * I_C * device.resistance_p}[drive]
+    amplitudes = np.linspace(0.15, 1.0, 60) * top
+    if "max_current" in limits:
+        amplitudes = amplitudes[amplitudes <= limits["max_current"]]
+    if "max_voltage" in limits:
+        amplitudes = amplitudes[amplitudes <= limits["max_voltage"]]
+    if "breakdown_voltage" in limits:
+        amplitudes = amplitudes[amplitudes * device.resistance_ap <= limits["breakdown_voltage"]]
+    best = by_brute_force(device, targets, widths, amplitudes, drive=drive)
+    assert found.mean_energy <= best * (1 + 1e-3)
+    assert found.mean_energy >= 0.9 * best  # the grid is not far off: 1.4 % in amplitude, 15 % in width
+    assert (found.error_rate_0, found.error_rate_1) <= targets
+    assert max(found.error_rate_0 / targets[0], found.error_rate_1 / targets[1]) <= 1
+    assert found.latency <= high * (1 + 1e-12)
+
+
+@given(
+    target=st.sampled_from([0.1, 1e-3, 1e-7]),
+    drive=st.sampled_from(["current", "voltage"]),
+    most=st.floats(0.2, 4.0),
+    latency=st.floats(0.1e-9, 30e-9),
+)
+@settings(deadline=None, max_examples=15, derandomize=True)
+def test_a_limit_is_kept_or_named(target, drive, most, latency):
+    """Whatever the limits: a setting within them that reaches the targets, or an error with a rate that misses it."""
+    limit = {"max_current": most * I_C} if drive == "current" else {"max_voltage": most * I_C * junction().resistance_p}
+    try:
+        point = find_setting(junction(), target, minimize="latency", drive=drive, max_latency=latency, **limit)
+    except ValueError as error:
+        text = str(error)
+        assert "limited by max_" in text or "limited by 14.9" in text
+        assert "the pulse by max_latency" in text
+        reached = float(re.search(r"it is (\S+) there", text).group(1))
+        assert reached > target * 0.999
+        return
+    assert point.worst_error_rate <= target
+    assert point.latency <= latency * (1 + 1e-12)
+    assert max(point.setting.amplitudes) <= next(iter(limit.values())) * (1 + 1e-12)
+
+
+def cell(**changes):
+    circuit = {"supply_voltage": 1.2, "word_line_voltage": 1.5}
+    return Cell(device=junction(), transistor=Transistor(width=180e-9), **(circuit | changes))
+
+
+def test_a_cell_under_voltages_against_a_grid():
+    """With the driver's joules: 7 widths, 30 supplies for each bit."""
+    best = np.inf
+    for width in np.geomspace(6e-9, 25e-9, 7):
+        mean = 0.0
+        for bit in (0, 1):
+            costs = [np.inf]
+            for V in np.linspace(0.25, 1.2, 30):
+                setting = WriteSetting(voltage_0=V, voltage_1=V, pulse_width=width)
+                if cell_error_rate(cell(), setting, bit, temperature=300.0) <= 1e-4:
+                    point = operating_point(cell(), setting)
+                    costs.append(sum(table[bit, 0] for table in point.energies.values()))
+                    break  # a higher supply costs more
+            mean += min(costs) / 2
+        best = min(best, mean)
+    found = find_setting(cell(), 1e-4, drive="voltage", minimize="energy_with_driver", pulse_width=(6e-9, 25e-9))
+    assert 0.88 * best < found.mean_energy_with_driver <= best * (1 + 1e-3)
+    assert found.worst_error_rate <= 1e-4
+
+
+def test_energy_with_the_driver_wants_a_shorter_pulse():
+    """A regulated current draws the supply whatever the junction takes: the charge counts, not I^2."""
+    junction_only, whole = (find_setting(cell(), 1e-4, minimize=m) for m in ("energy", "energy_with_driver"))
+    assert whole.setting.pulse_width < 0.8 * junction_only.setting.pulse_width
+    assert whole.mean_energy_with_driver < 0.9 * junction_only.mean_energy_with_driver
+    assert whole.mean_energy > junction_only.mean_energy
+
+
+@pytest.mark.parametrize("drive", ["current", "voltage"])
+def test_the_smallest_cell(drive):
+    """A deeper target takes a wider transistor; 2 % less width no longer reaches it."""
+    sizes = []
+    for target in (1e-3, 1e-8):
+        small, point = smallest_cell(cell(), target, max_latency=9e-9, drive=drive)
+        assert point == operating_point(small, point.setting)
+        assert point.worst_error_rate <= target
+        sizes.append(small.area_f2)
+        assert find_setting(cell(), target, minimize="area", max_latency=9e-9, drive=drive) == point
+    assert sizes[0] < 0.75 * sizes[1]
+    less = small.with_width(0.98 * small.transistor.width)
+    with pytest.raises(ValueError, match=r"is not reached with 9e-09 s .*A longer pulse alone would do"):
+        find_setting(less, 1e-8, pulse_width=9e-9, drive=drive)
+
+
+def test_area_as_a_limit():
+    area = 12 * 45e-9**2
+    point = find_setting(cell(), 1e-4, pulse_width=15e-9, max_area=area)
+    assert point.device_identity == within_area(cell(), area).identity
+    assert within_area(cell(), area).transistor.width == pytest.approx(135e-9)
+    with pytest.raises(ValueError, match=r"the targets need a cell of .* m\^2.*more than max_area"):
+        smallest_cell(cell(), 1e-8, max_latency=9e-9, max_area=area)
+
+
+def test_each_junction_of_a_pair_meets_the_smaller_target():
+    point = find_setting(cell(differential=True), (1e-3, 1e-4), pulse_width=12e-9)
+    assert point.error_rate_0 == point.error_rate_1 == pytest.approx(1e-4, rel=1e-4)
+
+
+def test_a_temperature_range_holds_at_both_ends_and_between():
+    """Ms and B_k fall with temperature here, so the cold end is the hard one."""
+    device = junction(curie_temperature=1100.0, anisotropy_exponent=2.0)
+    point = find_setting(device, 1e-4, pulse_width=10e-9, temperature=(263.0, 358.0))
+    assert point.temperature == 263.0
+    rates = [operating_point(device, point.setting, temperature=T).worst_error_rate for T in (263, 290, 320, 358)]
+    assert max(rates) <= 1e-4
+    assert rates[0] > 5 * rates[-1]
+    assert point.mean_energy > find_setting(device, 1e-4, pulse_width=10e-9, temperature=358.0).mean_energy
+
+
+def test_voltage_and_width_are_inverse():
+    volts = voltage_for(LOPSIDED, error_rate=1e-5, pulse_width=8e-9, direction="ap_to_p", rise_time=1e-9)
+    width = pulse_width_for(LOPSIDED, error_rate=1e-5, voltage=volts, direction="ap_to_p", rise_time=1e-9)
+    assert width == pytest.approx(8e-9, rel=1e-5)
+    inside = voltage_for(cell(), error_rate=1e-5, pulse_width=8e-9)
+    assert pulse_width_for(cell(), error_rate=1e-5, voltage=inside) == pytest.approx(8e-9, rel=1e-5)
+
+
+def test_a_three_terminal_junction_is_searched_in_its_channel():
+    device = junction(channel_resistance=800.0)
+    current = find_setting(device, 1e-3, pulse_width=6e-9).setting
+    voltage = find_setting(device, 1e-3, pulse_width=6e-9, drive="voltage", breakdown_voltage=0.01).setting
+    assert voltage.voltage_1 == pytest.approx(800 * current.current_1, rel=1e-5)
+    with pytest.raises(ValueError, match=r"limited by max_voltage = 0.03 V"):
+        find_setting(device, 1e-3, pulse_width=6e-9, max_voltage=0.03)
+
+
+@pytest.mark.parametrize(
+    ("device", "question", "message"),
+    [
+        (
+            junction(),
+            {"max_latency": 2e-9, "relax_time": 3e-9},
+            "max_latency of 2e-09 s contradicts the pulse: .*3e-09 s",
+        ),
+        (junction(), {"max_latency": 2e-9, "pulse_width": 3e-9}, "max_latency of 2e-09 s contradicts the pulse"),
+        (junction(), {"max_latency": 2e-9, "rise_time": 3e-9}, "max_latency of 2e-09 s contradicts the pulse: a ramp"),
+        (junction(), {"breakdown_voltage": 0.2}, "limited by breakdown_voltage = 0.2 V in the AP state.*No pulse of"),
+        (junction(), {"minimize": "area"}, "a bare junction has no area"),
+        (junction(), {"max_area": 1e-14}, "a bare junction has no area"),
+        (junction(), {"drive": "volts"}, "drive must be one of 'current', 'voltage', got 'volts'"),
+        (junction(), {"temperature": (358.0, 263.0)}, r"temperature must be one number or \(lowest, highest\)"),
+        (junction(), {"max_current": 0.0}, "max_current must be .*> 0 A"),
+        (cell(), {"max_voltage": 1.0}, "max_voltage limits a search for voltages.*supply_voltage"),
+        (cell(), {"max_area": 1e-15}, r"max_area must be >= 1.22e-14 m\^2"),
+        (cell(), {"error_rate": 1e-9, "pulse_width": 5e-9}, "limited by what the transistor of 180 nm passes"),
+        (
+            cell(),
+            {"error_rate": 1e-9, "pulse_width": 5e-9, "drive": "voltage"},
+            "limited by supply_voltage = 1.2 V, the pulse by pulse_width. A longer pulse alone would do: ",
+        ),
+        (
+            cell(breakdown_voltage=0.25),
+            {"pulse_width": 5e-9, "breakdown_voltage": 0.5},
+            "limited by breakdown_voltage = 0.25 V in the AP state",
+        ),
+        (3, {}, "device must be an MTJ, got int"),
+    ],
+)
+def test_questions_that_contradict_themselves(device, question, message):
+    with pytest.raises(ValueError, match=message):
+        find_setting(device, **question)

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from bridge.search import pulse_width_for
+from bridge.search.find import pulse_width_for
 from mtjsim import MTJ, dissipated_energy, junction_resistance
 from mtjsim.fokker_planck.finite_volume import _march, _starting_masses, hopping_rates
 from mtjsim.fokker_planck.reduced import reduced_write

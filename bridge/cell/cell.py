@@ -26,9 +26,9 @@ import math
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, Self
 
-from bridge.cell_write import AP, cell_operating_point, why_not
-from bridge.circuit import Circuit
-from bridge.transistor import Transistor
+from bridge.cell.cell_write import AP, cell_operating_point, why_not
+from bridge.cell.circuit import Circuit
+from bridge.cell.transistor import Transistor
 from bridge.write import M_Z_OF_BIT, OperatingPoint, WriteSetting
 from mtjsim.checks import checked_choice, checked_number
 from mtjsim.device import MTJ, require_junction
@@ -240,4 +240,26 @@ def narrowest_transistor(cell: Cell, setting: WriteSetting) -> Transistor:
     if not all(map(math.isfinite, widths)):
         bit = widths.index(math.inf)
         raise ValueError(f"current_{bit} {why_not(cell, bit, setting.amplitudes[bit])}")
-    return cell.transistor.with_width(max(F, *widths) * (1 + 1e-12))
+    return cell.transistor.with_width(max(F, *(W * (1 + 1e-12) for W in widths)))
+
+
+def within_area(cell: Cell, max_area: float) -> Cell:
+    """Return the cell, its access transistor narrowed if it has to be, so that its area is at most `max_area` [m^2].
+
+    Raises
+    ------
+    ValueError
+        If even the narrowest transistor, W = F, is too large.
+    """
+    limit = checked_number("max_area", max_area, "m^2", zero_allowed=False)
+    if cell.area <= limit:
+        return cell
+    F = cell.transistor.feature_size
+    smallest = cell.with_width(F).area
+    if smallest > limit * (1 + 1e-12):
+        raise ValueError(
+            f"max_area must be >= {smallest:.3g} m^2, the cell with the narrowest transistor (W = F = {F:g} m), "
+            f"got {limit:g}. Take a smaller node."
+        )
+    width = F + (cell.transistor.width - F) * (limit - smallest) / (cell.area - smallest)  # the area is linear in W
+    return cell.with_width(max(width, F))

@@ -5,17 +5,19 @@ the three in series carry. `LoadLine` hands it to the Fokker-Planck solver, whic
 a constant current nor a constant voltage of the junction is assumed while the layer turns.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from bridge.transistor import Transistor
+from bridge.cell.transistor import Transistor
 from mtjsim.checks import Array
 from mtjsim.device import MTJ
 from mtjsim.transport import conductance_terms, junction_resistance
 
-HALVINGS = 52  # of a voltage by bisection: to the last bit
+MOST_ITERATIONS = 150  # of which a third halve the bracket; ten are usual
+TABLE = 2049  # m_z at which a load line is solved for more points than that; linear between them, 1e-7 off
 
 
 @dataclass(frozen=True)
@@ -63,25 +65,21 @@ class Circuit:
     def driven_by_voltage(self, m_z: ArrayLike, supply: float) -> tuple[Array, Array, Array]:
         """Return current [A], voltage of the load and of the transistor [V] at a supply [V]; shape of `m_z`."""
         at = np.clip(np.asarray(m_z, dtype=float), -1.0, 1.0)
-        low, high = np.zeros_like(at), np.full_like(at, supply)
-        for _ in range(HALVINGS):  # more voltage of the load: more current through it, less through the transistor
-            V = (low + high) / 2
+
+        def spare(V: Array) -> Array:  # more voltage of the load: more current through it, less through the transistor
             I = self.load_current(at, V)
-            carries = self.transistor_current(V, supply - I * self.driver_resistance - V) > I
-            low, high = np.where(carries, V, low), np.where(carries, high, V)
-        I = self.load_current(at, low)
-        return I, low, np.maximum(supply - I * self.driver_resistance - low, 0.0)
+            return self.transistor_current(V, supply - I * self.driver_resistance - V) - I
+
+        load = _root(spare, np.zeros_like(at), np.full_like(at, supply))
+        I = self.load_current(at, load)
+        return I, load, np.maximum(supply - I * self.driver_resistance - load, 0.0)
 
     def driven_by_current(self, m_z: ArrayLike, current: float, supply: float) -> tuple[Array, Array]:
         """Voltage of the load and of the transistor [V] under a regulated current [A]; shape of `m_z`."""
         m_z = np.asarray(m_z, dtype=float)
         load = self.load_voltage(m_z, current)
-        low, high = np.zeros_like(load), np.maximum(supply - current * self.driver_resistance - load, 0.0)
-        for _ in range(HALVINGS):
-            V = (low + high) / 2
-            enough = self.transistor_current(load, V) >= current
-            low, high = np.where(enough, low, V), np.where(enough, V, high)
-        return load, high
+        most = np.maximum(supply - current * self.driver_resistance - load, 0.0)
+        return load, _root(lambda V: current - self.transistor_current(load, V), np.zeros_like(load), most)
 
     def width_for(self, m_z: float, current: float, supply: float) -> float:
         """Width of the transistor [m] that carries a current [A] from a supply [V]; inf if none does."""
@@ -117,10 +115,36 @@ class LoadLine:
 
     def current(self, y: Array, level: float) -> Array:
         """Over that of the P state on the plateau; shape of `y`."""
-        return self.circuit.driven_by_voltage(self.side * y, level * self.supply)[0] / self.reference
+        return self._solved(y, level, 0) / self.reference
 
     def anisotropy(self, y: Array, level: float) -> Array:
         """B_k under bias over B_k; shape of `y`."""
         if self.softening == 0:
             return np.ones_like(y)
-        return 1 - self.softening * self.circuit.driven_by_voltage(self.side * y, level * self.supply)[1]
+        return 1 - self.softening * self._solved(y, level, 1)
+
+    def _solved(self, y: Array, level: float, which: int) -> Array:
+        """Return current (0) or voltage of the load (1); shape of `y`."""
+        if y.size <= TABLE:
+            return self.circuit.driven_by_voltage(self.side * y, level * self.supply)[which]
+        m_z = np.linspace(-1.0, 1.0, TABLE)
+        return np.interp(self.side * y, m_z, self.circuit.driven_by_voltage(m_z, level * self.supply)[which])
+
+
+def _root(falling: Callable[[Array], Array], low: Array, high: Array) -> Array:
+    """Zero of a function that falls from low to high, element by element: false position, safe by halving."""
+    f_low, f_high = falling(low), falling(high)
+    scale = np.maximum(np.abs(f_low), np.abs(f_high))
+    x = np.where(f_low <= 0, low, high)
+    for k in range(MOST_ITERATIONS):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            x = (low * f_high - high * f_low) / (f_high - f_low) if k % 3 < 2 else (low + high) / 2
+        x = np.where(np.isfinite(x), np.clip(x, low, high), (low + high) / 2)
+        f = falling(x)
+        right = f > 0  # the zero is to the right of x
+        low, high = np.where(right, x, low), np.where(right, high, x)
+        # Illinois: the end that stays loses half its weight, else it would stay for ever
+        f_low, f_high = np.where(right, f, f_low / 2), np.where(right, f_high / 2, f)
+        if ((np.abs(f) <= 1e-14 * scale) | (high - low <= 1e-15 * np.abs(high))).all():
+            break
+    return x

@@ -1,0 +1,260 @@
+"""How far a search may go: error rates over an amplitude and a width, and the limit that stops the amplitude.
+
+An amplitude is a current or a voltage; of a `Cell` it is what its driver regulates or supplies. Error rates fall with
+amplitude and width, so a limit on anything that rises with the amplitude is a ceiling on the amplitude.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from scipy.optimize import brentq
+
+from bridge.cell.cell import Cell
+from bridge.cell.cell_write import AP, cell_error_rate, junction_voltage
+from bridge.write import DIRECTION_OF_BIT, OperatingPoint, WriteSetting, operating_point
+from mtjsim.checks import checked_number
+from mtjsim.device import MTJ
+from mtjsim.pulse import UNITS, Drive
+from mtjsim.switching import write_error_rate
+from mtjsim.transport import junction_conductance, junction_resistance
+
+STRONGEST_DRIVE = 14.9  # in I_c0: where a search gives up unless told otherwise
+ITERATION_TOLERANCE = 1e-7  # of amplitudes in those of I_c0, and of widths, relative
+
+
+class Ceiling(NamedTuple):
+    """Largest amplitude of a bit [A or V], what sets it in words, and whether somebody asked for that."""
+
+    amplitude: float
+    reason: str
+    asked: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reach:
+    """Rates and limits of the writes of a junction or a cell.
+
+    Parameters
+    ----------
+    device : MTJ or Cell
+        What is written.
+    drive : {"current", "voltage"}
+        What the amplitudes are.
+    temperatures : tuple of float
+        The rate is the worst over these [K].
+    rise_time, relax_time : float
+        Of every pulse [s].
+    max_current : float, optional
+        Largest current at any time [A]: of a voltage, in the P state.
+    max_voltage : float, optional
+        Largest voltage [V]: of the supply of a cell; else across junction (in the AP state) or channel.
+    breakdown_voltage : float, optional
+        Across the junction [V]; the lower one, if the cell has its own.
+    """
+
+    device: MTJ | Cell
+    drive: Drive = "current"
+    temperatures: tuple[float, ...] = (300.0,)
+    rise_time: float = 0.0
+    relax_time: float = 0.0
+    max_current: float | None = None
+    max_voltage: float | None = None
+    breakdown_voltage: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, unit in (("max_current", "A"), ("max_voltage", "V"), ("breakdown_voltage", "V")):
+            if getattr(self, name) is not None:
+                checked_number(name, getattr(self, name), unit, zero_allowed=False)
+        if isinstance(self.device, Cell) and self.drive == "current" and self.max_voltage is not None:
+            raise ValueError(
+                "max_voltage limits a search for voltages; regulated currents come from the supply of the cell: give "
+                "cell.replace(supply_voltage=...)."
+            )
+
+    @property
+    def junction(self) -> MTJ:
+        """The junction, in a cell or bare."""
+        return self.device.device if isinstance(self.device, Cell) else self.device
+
+    @property
+    def unit(self) -> str:
+        """Of an amplitude."""
+        return UNITS[self.drive]
+
+    def setting(self, amplitudes: tuple[float, float], width: float) -> WriteSetting:
+        """Return the setting of two amplitudes and a width [s]."""
+        pulse = {"pulse_width": width, "rise_time": self.rise_time, "relax_time": self.relax_time}
+        return WriteSetting.of_drive(self.drive, amplitudes, **pulse)
+
+    def rate(self, bit: int, amplitude: float, width: float) -> float:
+        """Worst error rate over the temperatures, of one junction."""
+        return max(self.rate_at(bit, amplitude, width, T) for T in self.temperatures)
+
+    def rate_at(self, bit: int, amplitude: float, width: float, temperature: float) -> float:
+        """Error rate at one temperature [K]."""
+        if isinstance(self.device, Cell):
+            setting = self.setting((amplitude, amplitude), width)
+            return cell_error_rate(self.device, setting, bit, temperature=temperature)
+        return float(
+            write_error_rate(
+                self.device,
+                current=amplitude if self.drive == "current" else None,
+                voltage=amplitude if self.drive == "voltage" else None,
+                pulse_width=width,
+                direction=DIRECTION_OF_BIT[bit],
+                temperature=temperature,
+                rise_time=self.rise_time,
+                relax_time=self.relax_time,
+            )
+        )
+
+    def point(self, amplitudes: tuple[float, float], width: float) -> OperatingPoint:
+        """Operating point at the temperature where the worse of the two rates is worst."""
+        points = [
+            operating_point(self.device, self.setting(amplitudes, width), temperature=T) for T in self.temperatures
+        ]
+        return max(points, key=lambda point: point.worst_error_rate)
+
+    # ---- ceilings ---------------------------------------------------------------------------------------------------
+
+    def critical(self, bit: int) -> float:
+        """Amplitude that puts about one critical current through the P state: the scale of a search."""
+        I_c = self.junction.critical_current(DIRECTION_OF_BIT[bit], self.temperatures[0])
+        load = self.junction.channel_resistance or self.junction.resistance_p
+        line = self.device.driver_resistance if isinstance(self.device, Cell) else 0.0
+        return I_c if self.drive == "current" else I_c * (load + line)
+
+    def ceiling(self, bit: int) -> Ceiling:
+        """Return the lowest of all limits on the amplitude of a `bit`."""
+        I_c = self.junction.critical_current(DIRECTION_OF_BIT[bit], self.temperatures[0])
+        found = [
+            self._below(bit, self._current, STRONGEST_DRIVE * I_c, f"{STRONGEST_DRIVE:g} critical currents", False)
+        ]
+        if self.max_current is not None:
+            found.append(self._below(bit, self._current, self.max_current, f"max_current = {self.max_current:g} A"))
+        if self.max_voltage is not None:
+            found.append(self._below(bit, self._voltage, self.max_voltage, f"max_voltage = {self.max_voltage:g} V"))
+        own = self.device.breakdown_voltage if isinstance(self.device, Cell) else None
+        weakest = min((V for V in (self.breakdown_voltage, own) if V is not None), default=None)
+        if weakest is not None and self.junction.channel_resistance is None:
+            found.append(self._below(bit, self._stress, weakest, f"breakdown_voltage = {weakest:g} V in the AP state"))
+        if isinstance(self.device, Cell):
+            cell = self.device
+            if self.drive == "voltage":
+                found.append(Ceiling(cell.supply_voltage, f"supply_voltage = {cell.supply_voltage:g} V", True))
+            else:
+                W = cell.transistor.width
+                found.append(Ceiling(cell.current(bit), f"what the transistor of {W * 1e9:.0f} nm passes", True))
+        return min(found, key=lambda limit: limit.amplitude)
+
+    def _below(
+        self, bit: int, measure: Callable[[int, float], float], limit: float, reason: str, asked: bool = True
+    ) -> Ceiling:
+        """Largest amplitude at which a `measure` that rises with it is within its `limit`."""
+        high = self.critical(bit)
+        while measure(bit, high) < limit:
+            high *= 2
+            if high > 1e6 * self.critical(bit):  # a transistor in saturation never gets there
+                return Ceiling(math.inf, reason, asked)
+        return Ceiling(float(brentq(lambda a: measure(bit, a) - limit, 0.0, high, xtol=1e-14 * high)), reason, asked)
+
+    def _current(self, bit: int, amplitude: float) -> float:
+        if self.drive == "current":
+            return amplitude
+        if isinstance(self.device, Cell):
+            return self.device.current(bit, voltage=amplitude, m_z=-AP)
+        if self.junction.channel_resistance is not None:
+            return amplitude / self.junction.channel_resistance
+        return amplitude * float(junction_conductance(self.junction, m_z=np.array(-AP), voltage=amplitude))
+
+    def _voltage(self, bit: int, amplitude: float) -> float:
+        if self.drive == "voltage":
+            return amplitude
+        if self.junction.channel_resistance is not None:
+            return amplitude * self.junction.channel_resistance
+        return self._stress(bit, amplitude)
+
+    def _stress(self, bit: int, amplitude: float) -> float:
+        if isinstance(self.device, Cell):
+            return junction_voltage(self.device, self.setting((amplitude, amplitude), 2 * self.rise_time or 1e-9), bit)
+        if self.drive == "voltage":
+            return amplitude
+        return amplitude * float(junction_resistance(self.junction, m_z=np.array(AP), current=amplitude))
+
+
+def weakest_amplitude(
+    reach: Reach, bit: int, target: float, width: float, *, near: float | None = None, tolerance: float
+) -> float:
+    """Weakest amplitude whose rate is at most the target at a width [s].
+
+    Parameters
+    ----------
+    near : float, optional
+        A guess, which saves solves if it is within 5 %.
+    tolerance : float
+        Of the result, in the amplitude of a critical current.
+
+    Raises
+    ------
+    ValueError
+        If the ceiling does not reach the target; says what was reached and what limits it.
+    """
+    scale, ceiling = reach.critical(bit), reach.ceiling(bit)
+    limit = ceiling.amplitude
+
+    def excess(amplitude: float) -> float:
+        return math.log(max(reach.rate(bit, amplitude, width), 1e-300) / target)
+
+    low, high = 0.0, min(scale if near is None else 1.05 * near, limit)
+    if near is not None and 0.95 * near < limit and excess(0.95 * near) > 0:
+        low = 0.95 * near
+    if low == 0.0 and excess(0.0) <= 0:
+        return 0.0
+    while excess(high) > 0:
+        if high >= limit:
+            raise ValueError(unreached(reach, bit, target, width))
+        low, high = high, min(1.5 * high, limit)
+    root = float(brentq(excess, low, high, xtol=tolerance * scale))
+    return min(root + 2 * tolerance * scale, limit)  # on the right side of the target
+
+
+def shortest_width(
+    reach: Reach, bit: int, target: float, amplitude: float, *, longest: float, shortest: float | None = None
+) -> float | None:
+    """Shortest pulse [s] whose rate is at most the target at an amplitude; None if `longest` [s] is too short."""
+    tau = reach.junction.characteristic_time(reach.temperatures[0])
+    least = max(reach.rise_time, 1e-4 * tau if shortest is None else shortest)
+
+    def excess(log_width: float) -> float:
+        return math.log(max(reach.rate(bit, amplitude, max(math.exp(log_width), least)), 1e-300) / target)
+
+    if excess(math.log(least)) <= 0:
+        return least
+    # walk up in octaves: a solve costs little more for a long pulse, but the root is found in a narrow bracket
+    low, high = least, min(2 * least, longest)
+    while excess(math.log(high)) > 0:
+        if high >= longest:
+            return None
+        low, high = high, min(2 * high, longest)
+    root = brentq(excess, math.log(low), math.log(high), xtol=ITERATION_TOLERANCE)
+    return min(math.exp(root + 2 * ITERATION_TOLERANCE), longest)  # on the right side of the target
+
+
+def unreached(reach: Reach, bit: int, target: float, width: float, *, width_reason: str = "") -> str:
+    """Say that a target is not reached: the nearest rate, what limits it, and what alone would be enough."""
+    ceiling, direction = reach.ceiling(bit), DIRECTION_OF_BIT[bit]
+    reached = reach.rate(bit, ceiling.amplitude, width)
+    text = (
+        f"error_rate {target:g} of a {bit} is not reached with {width:g} s and at most {ceiling.amplitude:.6g} "
+        f"{reach.unit} ({direction}): it is {reached:.3g} there. The amplitude is limited by {ceiling.reason}"
+        + (f", the pulse by {width_reason}" if width_reason else "")
+        + ". "
+    )
+    tau = reach.junction.characteristic_time(reach.temperatures[0])
+    longer = shortest_width(reach, bit, target, ceiling.amplitude, longest=max(50 * tau, 10 * width), shortest=width)
+    if longer is not None:
+        return text + f"A longer pulse alone would do: {longer:.3g} s."
+    return text + f"No pulse of {max(50 * tau, 10 * width):.3g} s would do either: allow more {reach.drive}."

@@ -1,0 +1,83 @@
+"""The transistor: its reference point, its two regions and their seam, its limits; input that is refused."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bridge.cell.transistor import NODES, Transistor
+
+ONE = Transistor(width=180e-9)
+
+
+@pytest.mark.parametrize("node", NODES)
+def test_the_reference_current_is_that_of_the_table(node):
+    F, V_0, V_T0, I_0 = NODES[node]
+    transistor = Transistor.of_node(node, width=4 * F)
+    assert float(transistor.current(gate_source=V_0, drain_source=V_0)) == pytest.approx(4 * F * I_0, rel=1e-12)
+    assert (transistor.threshold_voltage, transistor.feature_size) == (V_T0, F)
+
+
+def test_saturation_and_the_linear_region_by_hand():
+    """n-th power law: V_GS 1.0 V, threshold 0.28894 V, (V_GS - V_T)/(V_0 - V_T0) = 1.73."""
+    over = (1.0 - 0.28894) / (0.7 - 0.28894)
+    V_sat, saturated = 0.35 * over**0.65, 180e-9 * 682.1 / 1.07 * over**1.3
+    assert float(ONE.current(gate_source=1.0, drain_source=1.0)) == pytest.approx(saturated * 1.1, rel=1e-12)
+    low = float(ONE.current(gate_source=1.0, drain_source=0.1))
+    assert low == pytest.approx(saturated * 1.01 * (2 - 0.1 / V_sat) * 0.1 / V_sat, rel=1e-12)
+
+
+def test_the_regions_meet_with_one_slope():
+    over = (0.9 - 0.28894) / (0.7 - 0.28894)
+    V_sat = 0.35 * over**0.65
+    around = V_sat + np.array([-2e-5, -1e-5, 0.0, 1e-5, 2e-5])
+    slopes = np.diff(ONE.current(gate_source=0.9, drain_source=around)) / 1e-5
+    assert np.ptp(slopes) < 1e-3 * ONE.current(gate_source=0.9, drain_source=V_sat) / V_sat
+
+
+def test_it_does_not_conduct_below_its_threshold():
+    assert float(ONE.current(gate_source=0.28, drain_source=1.0)) == 0.0
+    assert float(ONE.current(gate_source=1.0, drain_source=0.0)) == 0.0
+
+
+def test_the_body_effect_takes_from_the_gate():
+    """A source 0.4 V above the body raises the threshold by gamma (sqrt(1.25) - sqrt(0.85)), 39 mV."""
+    lifted = float(ONE.current(gate_source=0.9, drain_source=1.0, source=0.4))
+    shift = 0.2 * (np.sqrt(1.25) - np.sqrt(0.85))
+    assert lifted == pytest.approx(float(ONE.current(gate_source=0.9 - shift, drain_source=1.0)), rel=1e-12)
+
+
+@given(
+    gate=st.floats(0.0, 1.5),
+    drain=st.floats(0.0, 1.5),
+    more=st.floats(1e-3, 0.3),
+    width=st.floats(45e-9, 1e-6),
+)
+@settings(deadline=None, max_examples=60)
+def test_current_rises_with_gate_and_drain_and_width(gate, drain, more, width):
+    transistor = ONE.with_width(width)
+    here = float(transistor.current(gate_source=gate, drain_source=drain))
+    assert float(transistor.current(gate_source=gate + more, drain_source=drain)) >= here
+    assert float(transistor.current(gate_source=gate, drain_source=drain + more)) >= here
+    assert here == pytest.approx(float(ONE.current(gate_source=gate, drain_source=drain)) * width / 180e-9, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"width": 40e-9}, "width must be >= feature_size .4.5e-08 m., got 4e-08"),
+        ({"width": 0.0}, "width must be .*> 0 m, got 0"),
+        ({"saturation_index": 2.5}, "saturation_index must be between 1 and 2"),
+        ({"threshold_voltage": 0.8}, "threshold_voltage must be < reference_voltage .0.7 V., got 0.8"),
+        ({"drive_per_width": -1.0}, "drive_per_width must be"),
+        ({"body_effect": np.nan}, "body_effect must be finite"),
+    ],
+)
+def test_bad_transistor(changes, message):
+    with pytest.raises(ValueError, match=message):
+        Transistor(**({"width": 180e-9} | changes))
+
+
+def test_unknown_node():
+    with pytest.raises(ValueError, match=r"node must be one of '45nm_hp'.*got '45nm-lop'. Did you mean '45nm_lop'"):
+        Transistor.of_node("45nm-lop", width=1e-7)
