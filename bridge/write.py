@@ -119,12 +119,13 @@ class OperatingPoint:
     energies : dict of str to (2, 2) array
         Mean joules of a pulse by part, "junction", "transistor", "driver", indexed [bit, kept]: kept = 0 is the write
         above, kept = 1 a pulse on a cell that holds the bit already, whose layer rests in its well [J]. Transistor and
-        driver are 0 without a cell. Left out: the junction's are energy_0 and energy_1 in both columns.
+        driver are 0 without a cell. Left out: the junction's are energy_0 and energy_1 in both columns. NaN is an energy
+        that nobody knows (a map without energies).
 
     Raises
     ------
     ValueError
-        If `energies` are not three (2, 2) arrays of finite numbers >= 0 that agree with energy_0 and energy_1.
+        If `energies` are not three (2, 2) arrays of numbers >= 0 or NaN that agree with energy_0 and energy_1.
     """
 
     error_rate_0: float
@@ -144,12 +145,13 @@ class OperatingPoint:
             raise ValueError(f"energies must be of {', '.join(PARTS)}, got {', '.join(given)}.")
         energies = {}
         for part in PARTS:
-            table = checked_array(f"energies[{part!r}]", given.get(part, np.zeros((2, 2))), "J", zero_allowed=True)
+            table = np.array(given.get(part, np.zeros((2, 2))))
+            checked_array(f"energies[{part!r}]", np.where(np.isnan(table), 0.0, table), "J", zero_allowed=True)
             if table.shape != (2, 2):
                 raise ValueError(f"energies[{part!r}] must be a (2, 2) array [bit, kept], got shape {table.shape}.")
             table.flags.writeable = False
             energies[part] = table
-        if not np.array_equal(energies["junction"][:, 0], junction[:, 0]):
+        if not np.array_equal(energies["junction"][:, 0], junction[:, 0], equal_nan=True):
             raise ValueError(
                 f"energies['junction'][:, 0] must be energy_0 and energy_1, got {energies['junction'][:, 0]} and "
                 f"{junction[:, 0]} J: leave `energies` out, or change both."
