@@ -21,7 +21,7 @@ import numpy as np
 
 from mtjsim.checks import Array, checked_choice, checked_number
 
-# V_0 [V], V_T0 [V], I_0 [A/m] of n-channel transistors at 300 K: ITRS devices computed with MASTAR 5, as tabulated in
+# F [m], V_0 [V], V_T0 [V], I_0 [A/m] of n-channel transistors at 300 K: ITRS devices computed with MASTAR 5, as tabulated in
 # NVSim's Technology.cpp (the same figures as CACTI's). HP high performance, LOP low operating power, LSTP low standby
 # power. Their thresholds are those in saturation.
 NODES: dict[str, tuple[float, float, float, float]] = {
