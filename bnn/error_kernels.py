@@ -1,6 +1,6 @@
 """Write errors drawn by key: what happens to a sample depends on nothing but its key, on any number of processes.
 
-Legend: n samples, f cells a sample, p01 = error_rate_1 (a 1 that ends as 0), p10 = error_rate_0, key 64 bits of a sample.
+Legend: n samples, f cells a sample, p01 = error_rate_1 (a 1 that ends as 0), p10 = error_rate_0, key 64 bits a sample.
 
 Each sample has a stream of its own, a xoshiro-family generator (xoroshiro128++) seeded from its key, and its cells are
 decided in order. Two ways, each exact to 2^-53 and better at any rate:
@@ -12,7 +12,7 @@ decided in order. Two ways, each exact to 2^-53 and better at any rate:
 
 References
 ----------
-Blackman, Vigna, "Scrambled linear pseudorandom number generators", ACM Trans. Math. Softw. 47, 36 (2021), xoroshiro128++.
+Blackman, Vigna, "Scrambled linear pseudorandom number generators", ACM Trans. Math. Softw. 47, 36 (2021).
 Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014 (SplitMix64, for seeds and keys).
 """
 

@@ -17,6 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mtjsim.checks import checked_whole
+
 if TYPE_CHECKING:
     from bridge.write import OperatingPoint
 
@@ -36,6 +38,13 @@ class WriteErrors(nn.Module):
     gradient : {"identity", "flipped"}
         "identity" hands the gradient through unchanged, as in [1]; "flipped" multiplies it by -1 where the bit was
         flipped. Forward and backward always see the same draw.
+    layer : int, >= 0
+        Which memory of a network this is; part of the key, so that one seed serves a whole network.
+    path : {"auto", "numba", "torch"}
+        Two roads to the same law, with different draws. "numba", on the CPU: drawn *by key* (`error_kernels.py`), from
+        (seed, layer, step, sample) and nothing else, so that the draw of a sample is the same however a batch is split
+        over forward passes and processes. "torch", on any device: drawn from one stream, in the order of the writes.
+        "auto": "numba" for a tensor on the CPU.
 
     Raises
     ------
@@ -45,10 +54,13 @@ class WriteErrors(nn.Module):
 
     Notes
     -----
-    The tensor is not touched cell by cell. To select each of N cells independently with probability p, draw
-    ``K ~ Poisson(-N log(1 - p))`` and then K positions with replacement: each cell is hit by its own Poisson number of
-    positions, hence at least once with probability exactly p, whatever the others do. A position drawn twice writes the
-    same value twice. For p <= 1/2 the selected cells err; for p > 1/2 the selected cells (now with 1 - p) are those
+    *By key.* Dimension 0 counts samples (of a vector: one sample). `address` says which samples they are, and of which
+    step; without an address a write's step is the number of writes before it, its samples are 0, 1, 2 ...
+
+    *From the stream.* The tensor is not touched cell by cell. To select each of N cells independently with probability
+    p, draw ``K ~ Poisson(-N log(1 - p))`` and then K positions with replacement: each cell is hit by its own Poisson
+    number of positions, hence at least once with probability exactly p, whatever the others do. A position drawn twice
+    writes the same value twice. For p <= 1/2 the selected cells err; for p > 1/2 the selected cells (now with 1 - p) are those
     that succeed. Unequal rates take one pass for each bit value, both decided on the original tensor. A rate of 0 or 1
     draws nothing.
 
@@ -56,8 +68,9 @@ class WriteErrors(nn.Module):
     multiples of 2^-24, so it fires with probability 6e-8 at any smaller p. Here the count is resolved to 2^-53 per call
     (a relative 1e-16 / (N p)) and the positions to N / 2^53.
 
-    Draws are made on the CPU and moved to the device of the input. The stream's state is in the `state_dict`, so that a
-    resumed training continues bit for bit; the rates are not, since they describe the memory and not its contents.
+    Draws are made on the CPU and moved to the device of the input. The stream's state and the number of writes are in
+    the `state_dict`, so that a resumed training continues bit for bit; the rates are not, since they describe the
+    memory and not its contents.
 
     Examples
     --------
@@ -68,24 +81,49 @@ class WriteErrors(nn.Module):
     tensor([1., 1.])
     """
 
-    def __init__(self, *, error_rate_0: float, error_rate_1: float, seed: int, gradient: str = "identity") -> None:
+    def __init__(
+        self,
+        *,
+        error_rate_0: float,
+        error_rate_1: float,
+        seed: int,
+        gradient: str = "identity",
+        layer: int = 0,
+        path: str = "auto",
+    ) -> None:
         super().__init__()
         if gradient not in ("identity", "flipped"):
             raise ValueError(f'gradient must be "identity" or "flipped", got {gradient!r}.')
+        if path not in ("auto", "numba", "torch"):
+            raise ValueError(f'path must be "auto", "numba" or "torch", got {path!r}.')
         self.error_rate_0 = _rate("error_rate_0", error_rate_0)
         self.error_rate_1 = _rate("error_rate_1", error_rate_1)
-        self.gradient = gradient
+        self.gradient, self.path, self.layer = gradient, path, checked_whole("layer", layer, least=0)
         self.reseed(seed)
 
     @classmethod
-    def from_operating_point(cls, point: "OperatingPoint", *, seed: int, gradient: str = "identity") -> "WriteErrors":
+    def from_operating_point(cls, point: "OperatingPoint", *, seed: int, **others: Any) -> "WriteErrors":
         """Make the memory that a `bridge` operating point describes; anything with the two error rates will do."""
-        return cls(error_rate_0=point.error_rate_0, error_rate_1=point.error_rate_1, seed=seed, gradient=gradient)
+        return cls(error_rate_0=point.error_rate_0, error_rate_1=point.error_rate_1, seed=seed, **others)
 
     def reseed(self, seed: int) -> None:
-        """Start the stream of `seed`."""
+        """Start the stream of `seed`, and forget the address."""
         self.seed = check_seed(seed)
         self._generator = seeded_generator(seed)
+        self._root = np.random.SeedSequence(self.seed).generate_state(1, np.uint64)[0]
+        self._writes = 0
+        self._address: tuple[int, np.ndarray] | None = None
+
+    def address(self, *, step: int, samples: Tensor | np.ndarray) -> None:
+        """Say which samples are written next, and in which step; holds until it is said anew.
+
+        Parameters
+        ----------
+        step : int, >= 0
+        samples : (n,) whole numbers
+            One for each sample of the batch, the same for the same sample in any batch, on any process.
+        """
+        self._address = (step, np.asarray(samples, dtype=np.int64))
 
     def forward(self, x: Tensor) -> Tensor:
         """Write `x` and return what the cells hold.
@@ -102,10 +140,27 @@ class WriteErrors(nn.Module):
         _check_bits(x)
         if x.numel() == 0 or self.error_rate_0 == self.error_rate_1 == 0.0:
             return x
-        return _Write.apply(x, self._written, self.gradient == "flipped")
+        by_key = self.path == "numba" or (self.path == "auto" and x.device.type == "cpu")
+        if self.path == "numba" and x.device.type != "cpu":
+            raise ValueError(f'path must be "auto" or "torch" for a tensor on {x.device}: "numba" is for the CPU.')
+        return _Write.apply(x, self._written_by_key if by_key else self._written, self.gradient == "flipped")
+
+    def _written_by_key(self, x: Tensor) -> Tensor:
+        """Apply both rates to x, (samples, ...) or one sample (n,)."""
+        from bnn.error_kernels import sample_keys, write_bits  # here: numba takes half a second
+
+        rows = x.detach().reshape(len(x) if x.dim() > 1 else 1, -1)
+        step, samples = self._address or (self._writes, np.arange(len(rows)))
+        if len(samples) != len(rows):
+            raise ValueError(f"samples must name each of the {len(rows)} samples that are written, got {len(samples)}.")
+        self._writes += 1
+        keys = sample_keys(self._root, self.layer, step, samples)
+        cells = rows.to(torch.float32).contiguous().numpy()
+        return torch.from_numpy(write_bits(cells, keys, self.error_rate_1, self.error_rate_0)).to(x.dtype)
 
     def _written(self, x: Tensor) -> Tensor:
-        """Apply both rates to the flat tensor x, shape (n,)."""
+        """Apply both rates to x, of any shape, from the stream; (n,)."""
+        x = x.reshape(-1)
         if self.error_rate_0 == self.error_rate_1:  # the value does not matter: one pass
             hits, default, hit = self._select(x, self.error_rate_1)
             return (x * default).index_copy_(0, hits, x.index_select(0, hits) * hit)
@@ -131,12 +186,15 @@ class WriteErrors(nn.Module):
         return (positions, 1, -1) if rate <= 0.5 else (positions, -1, 1)
 
     def get_extra_state(self) -> Tensor:
-        """Return the state of the stream; part of `state_dict`."""
-        return self._generator.get_state()
+        """Return the state of the stream, the root of the keys and the number of writes; part of `state_dict`."""
+        by_key = torch.from_numpy(np.array([self._root, self._writes], dtype=np.uint64).view(np.uint8))
+        return torch.cat([self._generator.get_state(), by_key])
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Continue the stream from `state`; part of `load_state_dict`."""
-        self._generator.set_state(state.cpu())
+        """Continue from `state`; part of `load_state_dict`."""
+        stream, by_key = state.cpu()[:-16].clone(), state.cpu()[-16:].numpy().copy().view(np.uint64)
+        self._generator.set_state(stream)
+        self._root, self._writes = by_key[0], int(by_key[1])
 
     def __getstate__(self) -> dict[str, Any]:
         # A generator is neither copied nor pickled by every torch we support; its state is.
@@ -150,7 +208,7 @@ class WriteErrors(nn.Module):
     def extra_repr(self) -> str:
         """Show rates, gradient and seed in the printed model."""
         rates = f"error_rate_0={self.error_rate_0}, error_rate_1={self.error_rate_1}"
-        return f"{rates}, gradient={self.gradient}, seed={self.seed}"
+        return f"{rates}, gradient={self.gradient}, seed={self.seed}, layer={self.layer}, path={self.path}"
 
 
 class _Write(torch.autograd.Function):
@@ -158,7 +216,7 @@ class _Write(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, written: Callable[[Tensor], Tensor], flipped: bool) -> Tensor:
-        out = written(x.reshape(-1)).view(x.shape)
+        out = written(x).view(x.shape)
         if flipped:
             ctx.save_for_backward(x * out)  # +1 where the bit was kept, -1 where it was flipped
         return out
@@ -166,6 +224,13 @@ class _Write(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         return (gradient * ctx.saved_tensors[0] if ctx.saved_tensors else gradient), None, None
+
+
+def address(model: nn.Module, *, step: int, samples: Tensor | np.ndarray) -> None:
+    """Tell every memory of `model` that draws by key which samples are written next, and in which step."""
+    for module in model.modules():
+        if isinstance(module, WriteErrors):
+            module.address(step=step, samples=samples)
 
 
 def check_seed(seed: object) -> int:

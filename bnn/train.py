@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from bnn.binarize import clip_latent_
-from bnn.errors import check_seed, seeded_generator
+from bnn.errors import address, check_seed, seeded_generator
 from bnn.evaluate import LabelledImages, evaluate
 
 SCHEDULES: dict[str, Callable[[float], float]] = {  # share of the training done -> factor of the learning rate
@@ -176,6 +176,7 @@ class Trainer:
             for step, batch in enumerate(order.tensor_split(steps)):
                 _set_learning_rate(optimizer, config, (epoch * steps + step) / (config.epochs * steps))
                 x, y = images[batch], labels[batch]
+                address(model, step=epoch * steps + step, samples=batch.cpu())
                 logits = model(x)
                 loss = F.cross_entropy(logits, y)
                 if not math.isfinite(value := loss.item()):
