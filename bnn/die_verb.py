@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bnn.files import checked_file
+from bnn.memory_portrait import UNITS_SHOWN
 from bnn.portrait import FORMATS, save_figure
 from bnn.words import (
     announce,
@@ -56,7 +57,7 @@ def die(options: argparse.Namespace) -> None:
     if plot is not None:
         from bnn.memory_portrait import die_figure
 
-        title = f"{name_of(options.device)}, {'x'.join(map(str, shape))} cells, {population.temperature:g} K"
+        title = f"{name_of(options.device)}, {_size(drawn)} cells, {_pulse(population)}"
         save_figure(die_figure(drawn, means, title=title), plot)
         announce(plot)
     facts = _die_facts(drawn, population, means)
@@ -144,20 +145,24 @@ def _die_facts(drawn: "Die", population: "Population", means: Any) -> dict[str, 
 
 def _print_die(name: str, drawn: "Die", population: "Population", facts: dict[str, Any]) -> None:
     s = population.setting
-    scale, unit = (1e6, "µA") if s.drive == "current" else (1.0, "V")
-    size = " x ".join(map(str, drawn.shape))
-    pulse = f"{s.pulse_width * 1e9:g} ns, {population.temperature:g} K"
-    print(f"{size} cells of {name_of(name)}, {pulse}, seed {drawn.seed}")
-    print(
-        "                      mean error rate              this die     median        99 %      99.99 %     worst cell"
-    )
+    scale, unit = UNITS_SHOWN[s.drive]
+    print(f"{_size(drawn)} cells of {name_of(name)}, {_pulse(population)}, seed {drawn.seed}")
+    print("                     mean error rate           this die      median        99 %     99.99 %  worst cell")
     for bit in (0, 1):
         row = facts[f"error_rate_{bit}"]
         level = f"{s.amplitudes[bit] * scale:.4g} {unit}"
         cells = [row["mean_of_die"], *row["quantiles"].values()] if row["quantiles"] else []
         text = "  ".join(f"{rate:10.3e}" for rate in cells)
-        print(f"write {bit}  {level:>10}   {row['mean']:.4e} ± {row['mean_error']:.1e}   {text}")
+        print(f"write {bit}  {level:>9}   {row['mean']:.4e} ± {row['mean_error']:.1e}  {text}")
     print("               (± holds in 999 of 1000 cases; a die's own figures are of the cells that are not fixed)")
     broken = sum(facts["faults"].values())
     kinds = ", ".join(f"{count} {kind}" for kind, count in facts["faults"].items())
     print(f"faults   {kinds}: {broken} of {drawn.size} cells")
+
+
+def _size(drawn: "Die") -> str:
+    return " x ".join(map(str, drawn.shape))
+
+
+def _pulse(population: "Population") -> str:
+    return f"{population.setting.pulse_width * 1e9:g} ns, {population.temperature:g} K"

@@ -132,7 +132,7 @@ def _print_map(name: str, dataset: "xr.Dataset", facts: dict[str, Any]) -> None:
             print(f"no errors at   {facts['upper_bounds']} of them: upper bounds, not rates of 0")
         return
     if "energy_J" in facts:
-        print("energy         {:.3g} to {:.3g} fJ, in the junction".format(*(E * 1e15 for E in facts["energy_J"])))
+        print("energy         {:.4g} to {:.4g} fJ, in the junction".format(*(E * 1e15 for E in facts["energy_J"])))
     bound = facts["interpolation_bound"]
     size = "unknown, an axis has two values only" if bound is None else f"at most {bound:.2g}, relative, down to 1e-30"
     print(f"between nodes  error {size}")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mtjsim.checks import DIRECTIONS
-from mtjsim.plots import DIRECTION_STYLE, RED
+from mtjsim.plots import BLACK, DIRECTION_STYLE, RED
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -52,7 +52,7 @@ def setting_figure(
     label = f"chosen: {rates}, {chosen.latency * 1e9:.3g} ns, {joule * 1e15:.3g} fJ"
     ax.plot(chosen.latency * 1e9, joule * 1e15, "*", ms=15, color=RED, mec="white", zorder=4, label=label)
     ax.grid(alpha=0.3)
-    ax.legend(frameon=False, fontsize=8, title="write error rate of both bits", title_fontsize=8)
+    _legend_below(ax, title="write error rate of both bits", ncols=3)
     return figure
 
 
@@ -76,16 +76,20 @@ def map_figure(dataset: "xr.Dataset", *, title: str) -> "Figure":
     if dataset.attrs.get("kind") == "measured" or min(dataset.sizes[drive], dataset.sizes["pulse_width"]) < 2:
         return _map_cuts(dataset, drive, title)
     temperatures = _some(dataset["temperature"].values, MOST_ROWS)
-    figure = _figure(10.2, 0.5 + 3.9 * len(temperatures), title)
-    grid = figure.subplots(len(temperatures), 2, squeeze=False)
-    for row, T in zip(grid, temperatures, strict=True):
+    rows = len(temperatures) + ("energy" in dataset)
+    figure = _figure(10.2, 0.5 + 3.9 * rows, title)
+    grid = figure.subplots(rows, 2, squeeze=False)
+    for row, T in zip(grid, temperatures, strict=False):
         for ax, direction in zip(row, DIRECTIONS, strict=True):
             plot_map(ax, dataset, direction=direction, temperature=T)
-            if "energy" in dataset:
-                plot_energy_contours(ax, dataset, direction=direction, temperature=T)
-            for name, axis in ((drive, "x"), ("pulse_width", "y")):
-                if _is_geometric(dataset[name].values):
-                    _plain_logarithm(ax, axis)
+    for ax, direction in zip(grid[-1] if "energy" in dataset else (), DIRECTIONS, strict=False):
+        T = temperatures[len(temperatures) // 2]  # joules hardly depend on it
+        plot_energy_contours(ax, dataset, direction=direction, temperature=T, color=BLACK)
+        ax.set_title(f"{DIRECTION_STYLE[direction][2]}, {T:g} K: mean energy in the junction")
+    for name, axis in ((drive, "x"), ("pulse_width", "y")):
+        if _is_geometric(dataset[name].values):
+            for ax in grid.ravel():
+                _plain_logarithm(ax, axis)
     return figure
 
 
@@ -146,6 +150,7 @@ def die_figure(die: "Die", means: "tuple[MeanRate, MeanRate]", *, title: str) ->
         plot_rate_distribution(ax, distribution, mean=means[bit])
         direction = DIRECTION_STYLE[DIRECTIONS[1 - bit]][2]
         ax.set_title("both bits alike" if alike else direction, fontsize=10)
+        _legend_below(ax, ncols=2)
     return figure
 
 
@@ -155,6 +160,12 @@ def _figure(width: float, height: float, title: str) -> "Figure":
     figure = Figure(figsize=(width, height), layout="constrained", dpi=140)
     figure.suptitle(title, fontsize=10)
     return figure
+
+
+def _legend_below(ax: Any, *, ncols: int, title: str | None = None) -> None:
+    """Put the legend where no line can be."""
+    where: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.13)}
+    ax.legend(frameon=False, fontsize=8, ncols=ncols, title=title, title_fontsize=8, **where)
 
 
 def _some(values: Any, most: int) -> list[float]:
