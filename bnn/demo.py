@@ -140,7 +140,7 @@ def run_demo(
         "largest_loss": LARGEST_LOSS,
         "cheapest": None if cheapest is None else {"identity": cheapest.point.identity, "training": cheapest.training},
         "error_free": asdict(curve.error_free),
-        "points": [asdict(p) | {"identity": p.point.identity} for p in curve.points],
+        "points": [asdict(p) | {"point": p.point.as_dict(), "identity": p.point.identity} for p in curve.points],
         "versions": {name: version(name) for name in PACKAGES} | {"python": platform.python_version()},
         "seconds": round(time.perf_counter() - started, 1),
     }

@@ -119,8 +119,8 @@ class OperatingPoint:
     energies : dict of str to (2, 2) array
         Mean joules of a pulse by part, "junction", "transistor", "driver", indexed [bit, kept]: kept = 0 is the write
         above, kept = 1 a pulse on a cell that holds the bit already, whose layer rests in its well [J]. Transistor and
-        driver are 0 without a cell. Left out: the junction's are energy_0 and energy_1 in both columns. NaN is an energy
-        that nobody knows (a map without energies).
+        driver are 0 without a cell. Left out: the junction's are energy_0 and energy_1 in both columns. NaN is
+        an energy that nobody knows (a map without energies).
 
     Raises
     ------
@@ -145,8 +145,10 @@ class OperatingPoint:
             raise ValueError(f"energies must be of {', '.join(PARTS)}, got {', '.join(given)}.")
         energies = {}
         for part in PARTS:
-            table = np.array(given.get(part, np.zeros((2, 2))))
-            checked_array(f"energies[{part!r}]", np.where(np.isnan(table), 0.0, table), "J", zero_allowed=True)
+            table = np.asarray(given.get(part, np.zeros((2, 2))))
+            known = np.where(np.isnan(table), 0.0, table) if table.dtype.kind == "f" else table
+            checked_array(f"energies[{part!r}]", known, "J", zero_allowed=True)
+            table = np.array(table, dtype=float)
             if table.shape != (2, 2):
                 raise ValueError(f"energies[{part!r}] must be a (2, 2) array [bit, kept], got shape {table.shape}.")
             table.flags.writeable = False

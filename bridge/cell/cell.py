@@ -6,7 +6,7 @@ is taken from the gate drive (source degeneration), and that direction gets the 
 
 connection     "reference_at_drain", the usual one: the reference layer is on the transistor, the free layer on the bit
                line. AP->P (a 0) then sinks its current into the drain, and P->AP (a 1) is degenerated. "free_at_drain",
-               the reversed one: the 0 is. (C. J. Lin et al., IEDM 2009, propose it to help the harder P->AP.)
+               the reversed one: the 0 is. (Recalled: C. J. Lin et al., IEDM 2009, for the harder P->AP.)
                Of a three-terminal device: the end of the channel that is on the transistor; the channel hangs at its
                source for a 1, or, reversed, for a 0.
 one junction   1T-1MTJ. Rates and joules are those of the junction in its circuit.

@@ -4,8 +4,8 @@ A supply of voltages drives the series circuit of `circuit.py`; the Fokker-Planc
 current changes with m_z as the layer turns, and the answer is that of the solver (1e-6, with ramps 1e-4). How far
 short cuts would be off, which need no load line, is measured in the tests (a supply of 1.2 V, W = 4 F, TMR 100 % and
 257 %): the current of the starting state held constant gives an AP->P error rate 1.7 to 4.3 times too high and a P->AP
-one 0.6 to 0.75 of the right one; the starting voltage of the junction held constant, one 7 % too low and 13 to 24 % too
-high.
+one 0.6 to 0.75 of the right one; the starting voltage of the junction held constant, one 4 to 8 % too low and one 13 to
+24 % too high.
 
 A regulated current imposes itself, whatever the circuit; the circuit only says whether it can be had, and what it
 costs: the supply times the current, of which the driver takes what junction and transistor leave over.

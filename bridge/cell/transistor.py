@@ -21,9 +21,8 @@ import numpy as np
 
 from mtjsim.checks import Array, checked_choice, checked_number
 
-# V_0 [V], V_T0 [V], I_0 [A/m] of n-channel transistors at 300 K: ITRS devices computed with MASTAR 5, as tabulated in
-# NVSim's Technology.cpp (the same figures as CACTI's). HP high performance, LOP low operating power, LSTP low standby
-# power. Their thresholds are those in saturation.
+# F [m], V_0 [V], V_T0 [V], I_0 [A/m] of n-channel transistors at 300 K: read in NVSim's Technology.cpp, which has them
+# from MASTAR 5 for ITRS devices. HP high performance, LOP low operating power, LSTP low standby power.
 NODES: dict[str, tuple[float, float, float, float]] = {
     "45nm_hp": (45e-9, 1.0, 0.12679, 1823.8),
     "45nm_lop": (45e-9, 0.7, 0.28894, 682.1),

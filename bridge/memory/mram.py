@@ -131,6 +131,7 @@ class Memory:
         self.name, self.seed, self._operations, self._codes = name, checked_seed(seed), 0, Tally()
         if die is not None:
             die.require_shape(self.cells_shape)
+            _require_one_setting(die, point)
         words = np.zeros(math.prod(self.shape), self.format.word_dtype)
         if initial is not None:
             words[...] = self._encoded("initial", initial)
@@ -333,6 +334,19 @@ class Memory:
         if kind == DATA:
             return words * self.format.bits
         return self.protection.code_words(words, self.format.bits) * self.protection.check_bits
+
+
+def _require_one_setting(die: "Die", point: OperatingPoint) -> None:
+    """Raise ValueError if the rates of the die's cells were drawn for another write than the point's."""
+    if die.cells is None or point.setting is None:
+        return
+    parts = die.process.get("joined", [die.process])
+    drawn = [part["population"]["setting"] for part in parts if part.get("population")]
+    if drawn and point.setting.as_dict() not in drawn:
+        raise ValueError(
+            f"die must have cells that are written as the point's are, got rates for {drawn[0]} and a point for "
+            f"{point.setting.as_dict()}. Draw the die from a Population with the point's setting."
+        )
 
 
 def checked_shape(shape: int | Sequence[int]) -> tuple[int, ...]:

@@ -1,5 +1,7 @@
 """Memories: numbers in and out through formats, protection, policies, faults; what they report; what they refuse."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,6 +9,9 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 
 from bridge.dies.die import Die
+from bridge.dies.faults import Process
+from bridge.dies.spread import Spread
+from bridge.dies.variability import Population
 from bridge.memory.cells import READ_BEFORE_WRITE, WRITE_VERIFY_RETRY, WritePolicy
 from bridge.memory.codes import encode_secded, pack_blocks, parity_bit
 from bridge.memory.formats import FORMATS, format_of
@@ -14,7 +19,7 @@ from bridge.memory.mram import Memory
 from bridge.memory.protection import Protection
 from bridge.memory.read import ReadPoint, Retention
 from bridge.memory.sram import SRAM
-from bridge.write import OperatingPoint
+from bridge.write import OperatingPoint, WriteSetting, operating_point
 from mtjsim.device import MTJ
 
 FALSE_ALARM = 1e-6
@@ -298,6 +303,25 @@ def test_weak_cells_fail_more_often():
 def test_a_die_of_another_shape_is_refused():
     with pytest.raises(ValueError, match=r"\(3, 4\).*\(3, 32\)|\(3, 32\).*\(3, 4\)"):
         Memory(3, format="fp32", point=point(), die=Die.of((3, 4)))
+
+
+def test_cells_that_differ_and_a_point_for_another_write():
+    device = MTJ.from_effective(thermal_stability=60, critical_current=30e-6, characteristic_time=2e-9)
+    setting = WriteSetting(current_0=75e-6, current_1=75e-6, pulse_width=7.45e-9)
+    population = Population(device, Spread(damping_d2d=0.1), setting)
+    die = Process(population=population).die((100_000,), seed=3)
+    there = operating_point(device, setting)
+    memory = Memory(100_000, format="binary", point=there, die=die)
+    memory.write(np.ones(100_000))
+    rates = die.error_rates[1]
+    failed = memory.read() == -1
+    assert rates.max() > 10 * rates.min()
+    likely = rates > np.median(rates)
+    for part in (likely, ~likely):
+        assert abs(failed[part].sum() - rates[part].sum()) < 5 * rates[part].sum() ** 0.5
+    weaker = replace(setting, pulse_width=7e-9)
+    with pytest.raises(ValueError, match="die must have cells that are written as the point's are"):
+        Memory(100_000, format="binary", point=operating_point(device, weaker), die=die)
 
 
 # ---- streams, checkpoints --------------------------------------------------------------------------------------------
