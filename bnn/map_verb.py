@@ -10,7 +10,7 @@ import numpy as np
 
 from bnn.files import checked_file
 from bnn.memory_portrait import UNITS_SHOWN
-from bnn.portrait import FORMATS, save_figure
+from bnn.portrait import FORMATS, check_drawable, save_figure
 from bnn.words import (
     announce,
     name_of,
@@ -20,8 +20,8 @@ from bnn.words import (
     quantities,
     quantity,
 )
-from mtjsim.checks import DIRECTIONS
-from mtjsim.pulse import UNITS
+from mtjsim.checks import DIRECTIONS, Array
+from mtjsim.pulse import UNITS, Drive
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -55,9 +55,11 @@ def _solved(options: argparse.Namespace, out: Path) -> "xr.Dataset":
     chosen = named_device(options.device)
     if options.pulse_width is None or (options.current is None) == (options.voltage is None):
         raise ValueError("--pulse-width and one of --current and --voltage are needed: the axes of the map.")
-    drive = "current" if options.voltage is None else "voltage"
+    drive: Drive = "current" if options.voltage is None else "voltage"
     levels = quantities(getattr(options, drive), UNITS[drive], f"--{drive}")
     widths = quantities(options.pulse_width, "s", "--pulse-width")
+    if options.plot is not None:
+        check_drawable(levels, widths, drive=drive)
     temperatures = quantities(options.temperature or "300K", "K", "--temperature")
     ramps: dict[str, Any] = {
         name: quantity(getattr(options, name) or "0s", "s", option_of(name)) for name in ("rise_time", "relax_time")
@@ -99,21 +101,29 @@ def _map_facts(dataset: "xr.Dataset") -> dict[str, Any]:
     kind = str(dataset.attrs.get("kind"))
     facts: dict[str, Any] = {"kind": kind, "identity": dataset.attrs["identity"]}
     facts["axes"] = {str(name): dataset[name].values.tolist() for name in rate.dims}
-    facts["write_error_rate"] = {
-        str(name): [float(rate.sel(direction=name).min()), float(rate.sel(direction=name).max())]
-        for name in rate["direction"].values
-    }
     if kind == "measured":
-        points = dataset["trials"].values > 0
+        seen = rate.where(dataset["errors"] > 0)  # no error is an upper bound, and no rate of 0
         sums = {name: int(dataset[name].values.sum()) for name in ("trials", "errors")}
-        return facts | {"points": int(points.sum()), "upper_bounds": int(dataset["upper_bound"].values.sum()), **sums}
+        none = dataset["upper_bound"].values
+        facts |= {"points": int((dataset["trials"].values > 0).sum()), **sums, "points_without_errors": int(none.sum())}
+        facts["highest_upper_bound"] = float(dataset["high"].values[none].max()) if none.any() else None
+    else:
+        seen = rate
+    facts["write_error_rate"] = {str(name): _ends(seen.sel(direction=name).values) for name in seen["direction"].values}
+    if kind == "measured":
+        return facts
     bound = float(dataset.attrs["interpolation_bound"])
     facts["device_identity"] = dataset.attrs["device_identity"]
     facts["interpolation_bound"] = bound if math.isfinite(bound) else None
     facts["interpolation_advice"] = dataset.attrs["interpolation_advice"]
     if "energy" in dataset:
-        facts["energy_J"] = [float(dataset["energy"].min()), float(dataset["energy"].max())]
+        facts["energy_J"] = _ends(dataset["energy"].values)
     return facts
+
+
+def _ends(values: Array) -> list[float] | None:
+    known = values[np.isfinite(values)]
+    return [float(known.min()), float(known.max())] if known.size else None
 
 
 def _print_map(name: str, dataset: "xr.Dataset", facts: dict[str, Any]) -> None:
@@ -124,16 +134,22 @@ def _print_map(name: str, dataset: "xr.Dataset", facts: dict[str, Any]) -> None:
         scale, unit = UNITS_SHOWN[axis]
         ends = f"{values[0] * scale:g}" + (f" to {values[-1] * scale:g}" if len(values) > 1 else "")
         print(f"{axis.replace('_', ' '):14} {ends} {unit}" + (f", {len(values)} values" if len(values) > 1 else ""))
-    for direction, (low, high) in facts["write_error_rate"].items():
-        print(f"{direction:14} write error rate {low:.3g} to {high:.3g}")
+    for direction, ends in facts["write_error_rate"].items():
+        if ends is not None:
+            print(f"{direction:14} write error rate {ends[0]:.3g} to {ends[1]:.3g}")
     if facts["kind"] == "measured":
-        print(f"points         {facts['points']} measured, {facts['errors']} errors in {facts['trials']} trials")
-        if facts["upper_bounds"]:
-            print(f"no errors at   {facts['upper_bounds']} of them: upper bounds, not rates of 0")
+        print(f"counted        {facts['errors']} errors in {facts['trials']} trials, {facts['points']} points")
+        if facts["points_without_errors"]:
+            bound = facts["highest_upper_bound"]
+            print(
+                f"no errors      at {facts['points_without_errors']} of them: rates below {bound:.3g} each, and not 0"
+            )
         return
     if "energy_J" in facts:
         print("energy         {:.4g} to {:.4g} fJ, in the junction".format(*(E * 1e15 for E in facts["energy_J"])))
     bound = facts["interpolation_bound"]
+    if all(len(values) == 1 for name, values in facts["axes"].items() if name != "direction"):
+        return
     size = "unknown, an axis has two values only" if bound is None else f"at most {bound:.2g}, relative, down to 1e-30"
     print(f"between nodes  error {size}")
     if facts["interpolation_advice"]:

@@ -22,7 +22,12 @@ MOST_CUTS = 3  # panels of a map that is drawn as curves
 
 
 def setting_figure(
-    points: Sequence["OperatingPoint"], chosen: "OperatingPoint", *, title: str, energy: str = "energy"
+    points: Sequence["OperatingPoint"],
+    chosen: "OperatingPoint",
+    *,
+    title: str,
+    energy: str = "energy",
+    max_latency: float | None = None,
 ) -> "Figure":
     """Draw energy against latency, a line for each target error rate, and the chosen point.
 
@@ -36,6 +41,8 @@ def setting_figure(
         Of the figure.
     energy : {"energy", "energy_with_driver"}
         On the y axis.
+    max_latency : float, optional
+        A limit [s], drawn as a line.
 
     Returns
     -------
@@ -51,6 +58,8 @@ def setting_figure(
     rates = zero if zero == one else f"{zero} (0), {one} (1)"
     label = f"chosen: {rates}, {chosen.latency * 1e9:.3g} ns, {joule * 1e15:.3g} fJ"
     ax.plot(chosen.latency * 1e9, joule * 1e15, "*", ms=15, color=RED, mec="white", zorder=4, label=label)
+    if max_latency is not None:
+        ax.axvline(max_latency * 1e9, color=BLACK, lw=1, ls=":", label="largest latency allowed")
     ax.grid(alpha=0.3)
     _legend_below(ax, title="write error rate of both bits", ncols=3)
     return figure

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 CELL_OPTIONS = ("supply_voltage", "word_line_voltage", "node", "connection")
 USUAL_NODE = "45nm_lop"
 DECADES_AROUND = (2, 0, -3, -6)  # error rates of the trade-off's picture, in decades from the target
-WIDTHS_AROUND = np.geomspace(0.3, 3.0, 9)  # and its pulse widths, in the chosen one
+WIDTHS_AROUND = np.geomspace(1 / 3, 3, 9)  # and its pulse widths, in the chosen one
 
 
 def setting(options: argparse.Namespace) -> None:
@@ -144,12 +144,13 @@ def _draw_setting(
     strictest = min(targets)
     rates = {strictest * 10.0**n for n in DECADES_AROUND if SMALLEST_TARGET <= strictest * 10.0**n < 0.3}
     widths = point.setting.pulse_width * WIDTHS_AROUND
-    rest = {name: value for name, value in limits.items() if name != "max_area"}
+    rest = {name: value for name, value in limits.items() if name not in ("max_area", "max_latency")}
     drawn = trade_off(device, sorted({*rates, *targets}, reverse=True), widths, drive=options.drive, **rest)
     energy = "energy_with_driver" if options.minimize == "energy_with_driver" else "energy"
     T = limits["temperature"]
     heat = f"{T:g} K" if isinstance(T, float) else f"{T[0]:g} to {T[1]:g} K"
-    save_figure(setting_figure(drawn, point, title=f"{name_of(options.device)}, {heat}", energy=energy), plot)
+    look: dict[str, Any] = {"title": f"{name_of(options.device)}, {heat}", "energy": energy}
+    save_figure(setting_figure(drawn, point, max_latency=limits["max_latency"], **look), plot)
     announce(plot)
 
 
