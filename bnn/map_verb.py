@@ -141,9 +141,7 @@ def _print_map(name: str, dataset: "xr.Dataset", facts: dict[str, Any]) -> None:
         print(f"counted        {facts['errors']} errors in {facts['trials']} trials, {facts['points']} points")
         if facts["points_without_errors"]:
             bound = facts["highest_upper_bound"]
-            print(
-                f"no errors      at {facts['points_without_errors']} of them: rates below {bound:.3g} each, and not 0"
-            )
+            print(f"no errors      at {facts['points_without_errors']} of them: rates below {bound:.3g}, and not 0")
         return
     if "energy_J" in facts:
         print("energy         {:.4g} to {:.4g} fJ, in the junction".format(*(E * 1e15 for E in facts["energy_J"])))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 MOST_ROWS = 3  # temperatures of a map that are drawn: the first, a middle one, the last
 UNITS_SHOWN = {"current": (1e6, "µA"), "voltage": (1.0, "V"), "pulse_width": (1e9, "ns"), "temperature": (1.0, "K")}
+NARROW = 5.0  # ratio of an axis whose every 1, 2, 3 ... of a decade is labelled
 MOST_CUTS = 3  # panels of a map that is drawn as curves
 
 
@@ -48,6 +49,8 @@ def setting_figure(
     -------
     Figure
     """
+    from matplotlib.ticker import LogLocator
+
     from bridge.search.plots import plot_trade_off
 
     figure = _figure(6.6, 4.8, title)
@@ -60,6 +63,9 @@ def setting_figure(
     ax.plot(chosen.latency * 1e9, joule * 1e15, "*", ms=15, color=RED, mec="white", zorder=4, label=label)
     if max_latency is not None:
         ax.axvline(max_latency * 1e9, color=BLACK, lw=1, ls=":", label="largest latency allowed")
+    for axis, (low, high) in ((ax.xaxis, ax.get_xlim()), (ax.yaxis, ax.get_ylim())):
+        if high < NARROW * low:
+            axis.set_major_locator(LogLocator(subs=range(1, 10)))
     ax.grid(alpha=0.3)
     _legend_below(ax, title="write error rate of both bits", ncols=3)
     return figure
@@ -124,7 +130,7 @@ def _map_cuts(dataset: "xr.Dataset", drive: str, title: str) -> "Figure":
         plot_map_cut(ax, **drawn, along=along, at=value, directions=directions, temperature=T, floor=floor)
         scale, unit = UNITS_SHOWN[other]
         ax.set_title(f"{value * scale:g} {unit}", fontsize=10)
-        ax.legend(frameon=False, fontsize=8, loc="lower left")
+        _legend_below(ax, ncols=2)
     return figure
 
 
