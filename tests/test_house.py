@@ -121,7 +121,7 @@ def test_start_is_light(module):
 
 
 def test_approx_is_relative():
-    assert 2e-14 != pytest.approx(1e-14, rel=1e-9)
+    assert pytest.approx(1e-14, rel=1e-9) != 2e-14
 
 
 def test_public_names_exist():
