@@ -83,3 +83,16 @@ def checked_choice(name: str, value: str, valid: Iterable[str]) -> str:
     near = difflib.get_close_matches(str(value), names, n=3, cutoff=0.4)
     hint = f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
     raise ValueError(f"{name} must be one of {', '.join(repr(n) for n in names)}, got {value!r}.{hint}")
+
+
+def checked_names(name: str, values: ArrayLike, valid: Iterable[str]) -> NDArray[np.str_]:
+    """As `checked_choice`, for one name or an array of them; returns the array."""
+    names = list(valid)
+    try:
+        array = np.asarray(values)
+    except ValueError:  # ragged
+        checked_choice(name, str(values), names)
+        raise
+    for value in dict.fromkeys(map(str, array.ravel().tolist())):
+        checked_choice(name, value, names)
+    return array

@@ -7,8 +7,8 @@ checked and broadcast here; `reduced.py` turns them into reduced units, `axial_h
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mtjsim.checks import Direction, checked_array, checked_choice
-from mtjsim.device import MTJ
+from mtjsim.checks import Direction, checked_array, checked_choice, checked_names
+from mtjsim.device import MTJ, require_junction
 from mtjsim.fokker_planck.axial_hold import METHODS, log_switched, stability_for, time_to_fail
 from mtjsim.fokker_planck.reduced import Array, at_rest, reduced_write, require_axisymmetric, require_unheated
 from mtjsim.fokker_planck.spectral import one_blas_thread
@@ -79,6 +79,7 @@ def read_disturb_rate(
     >>> print(f"{read_disturb_rate(device, current=10e-6, duration=20e-9):.3e}")
     2.265e-11
     """
+    require_junction(device)
     require_unheated(device)
     if device.channel_resistance is not None:
         raise ValueError(
@@ -125,6 +126,7 @@ def retention_failure_rate(
     >>> print(f"{retention_failure_rate(device, duration=ten_years):.2e}")
     5.94e-09
     """
+    require_junction(device)
     return _failure_rate(at_rest(device), np.zeros(()), duration, state, temperature, method)
 
 
@@ -162,6 +164,7 @@ def retention_time(
     rates, states, temperatures = np.broadcast_arrays(
         _checked_probability(failure_rate), _checked_states(state), _checked_temperature(temperature)
     )
+    require_junction(device)
     device = at_rest(device)
     require_axisymmetric(device)
     out = np.empty(rates.size)
@@ -274,9 +277,7 @@ def _failure_rate(
 
 
 def _checked_states(state: ArrayLike) -> np.ndarray:
-    for name in np.unique(np.asarray(state)):
-        checked_choice("state", str(name), OUT_OF)
-    return np.asarray(state)
+    return checked_names("state", state, OUT_OF)
 
 
 def _checked_temperature(temperature: ArrayLike) -> Array:

@@ -11,7 +11,7 @@ from mtjsim.checks import (
     Array,
     Direction,
     checked_array,
-    checked_choice,
+    checked_names,
     checked_ramps,
 )
 from mtjsim.pulse import UNITS, Drive, Pulse
@@ -74,8 +74,7 @@ class Question:
         relax_time: ArrayLike = 0.0,
     ) -> "Question":
         """Check every argument; ValueError with the argument, the rule, the value, the way out."""
-        for name in np.unique(np.asarray(direction)):
-            checked_choice("direction", str(name), DIRECTIONS)
+        ways = checked_names("direction", direction, DIRECTIONS)
         level: ArrayLike
         shape: Pulse | None = None
         polarity: Direction | None = None
@@ -99,7 +98,7 @@ class Question:
             if pulse_width is None:
                 raise ValueError("pulse_width is missing: give it in s, or a whole pulse.")
         arrays = [
-            np.asarray(direction),
+            ways,
             checked_array(
                 imposed,
                 level,

@@ -79,7 +79,10 @@ def to_si(text: str | float, unit: str, *, name: str = "value", unit_required: b
         typed = text.strip()
         usual = f"'{typed}{USUAL[unit]}', or '{typed}{unit}' if that is meant" if unit in USUAL else f"'{typed}{unit}'"
         raise ValueError(f"{name} must have a unit, got {text!r}. Write it as in {usual}.")
-    plain = re.fullmatch(rf"({NUMBER})\s*([{''.join(PREFIXES)}]?){re.escape(unit)}", text.strip()) if unit else None
+    first = unit.split()[0] if unit else ""
+    # a prefix belongs to a unit before its power is taken: um^2 is (um)^2, and pint's
+    quick = rf"({NUMBER})\s*([{''.join(PREFIXES)}]?){re.escape(unit)}"
+    plain = re.fullmatch(quick, text.strip()) if unit and "^" not in first else None
     if plain:  # the unit asked for, perhaps with a prefix, as people nearly always type
         return float(f"{float(plain[1]) * PREFIXES[plain[2]]:.15g}")
     import pint

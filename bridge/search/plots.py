@@ -69,7 +69,7 @@ def plot_trade_off(
     ax.set_ylabel(y_label)
     for axis, name in ((ax.xaxis, x), (ax.yaxis, y)):
         if name != "error_rate":
-            _plain_ticks(axis)
+            plain_ticks(axis)
     ax.legend(frameon=False, title="write error rate", fontsize="small")
     return artists
 
@@ -139,7 +139,7 @@ def plot_energy_parts(ax: "Axes", points: Mapping[str, OperatingPoint]) -> list[
     return artists
 
 
-def _plain_ticks(axis: Any) -> None:
+def plain_ticks(axis: Any) -> None:
     """Label 1, 2 and 5 of each decade as plain numbers."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter  # here: it takes half a second
 

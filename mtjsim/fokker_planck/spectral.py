@@ -186,10 +186,9 @@ def one_blas_thread() -> AbstractContextManager[Any]:
 
 
 class _Step(NamedTuple):
-    """A step frozen at one level: its share of the integral of level^2, its duration (tau_D), its generator."""
+    """A step with one generator: the levels that it mixes as (weight, level), its duration (tau_D)."""
 
-    level: float
-    heat: float
+    levels: tuple[tuple[float, float], ...]
     duration: float
     generator: Array
     propagator: Array
@@ -240,20 +239,17 @@ class SpectralSolver:
         duration, a, b = piece
         if a == b:
             A = self.generator(a * self.write.drive)
-            return [_Step(a, a * a * duration, duration, A, expm(A * duration))]
+            return [_Step(((1.0, a),), duration, A, expm(A * duration))]
         steps = max(4, int(np.ceil(self._density * (abs((b - a) * self.write.drive) * duration) ** 0.6)))
-        levels = [a + (b - a) * (k + part) / steps for k in range(steps) for part in (1 / 6, 5 / 6)]
-        edges = a + (b - a) * np.arange(2 * steps + 1) / (2 * steps)
-        heats = duration * np.diff(edges**3) / (3 * (b - a))
         half = duration / steps / 2
-        generators = []
+        out = []
         for k in range(steps):
-            early, late = (self.generator((a + (b - a) * (k + g) / steps) * self.write.drive) for g in GAUSS)
-            generators += [NEARER * early + (1 - NEARER) * late, (1 - NEARER) * early + NEARER * late]
-        return [
-            _Step(x, heat, half, A, expm(A * half))
-            for x, heat, A in zip(levels, heats.tolist(), generators, strict=True)
-        ]
+            levels = [a + (b - a) * (k + g) / steps for g in GAUSS]
+            early, late = (self.generator(level * self.write.drive) for level in levels)
+            for weights in ((NEARER, 1 - NEARER), (1 - NEARER, NEARER)):
+                A = weights[0] * early + weights[1] * late
+                out.append(_Step(tuple(zip(weights, levels, strict=True)), half, A, expm(A * half)))
+        return out
 
     def start(self) -> Array:
         """Coefficients of the normalised Boltzmann start, (n,)."""
@@ -293,30 +289,32 @@ class SpectralSolver:
         -------
         function of plateau lengths (array) -> array of the same shape
         """
+        # as the last row of the generators the power is mixed as they are, and the joules are of order four too
 
-        def row(a: float) -> Array:
-            return self.basis.trial @ (self.basis.weights_all * resistance(self.basis.y_all, a))
+        def row(levels: tuple[tuple[float, float], ...]) -> Array:
+            power = sum(part * a * a * resistance(self.basis.y_all, a) for part, a in levels)
+            return self.basis.trial @ (self.basis.weights_all * power)
 
         rise, c = 0.0, self.start()
         fall = np.zeros_like(c)
         for step in self._before:
-            rise += float(self._mean(step, row(step.level)) @ c)
+            rise += float(self._over(step, row(step.levels)) @ c)
             c = step.propagator @ c
         for step in reversed(self._after):
-            fall = fall @ step.propagator + self._mean(step, row(step.level))
-        plateau = self._evolve(row(1.0), c, longest_plateau, logarithm=False)
+            fall = fall @ step.propagator + self._over(step, row(step.levels))
+        plateau = self._evolve(row(((1.0, 1.0),)), c, longest_plateau, logarithm=False)
         end = self._evolve(fall, c, longest_plateau, logarithm=False) if self._after else None
         return lambda time: rise + plateau.integral(time) + (end(time) if end else 0.0)
 
-    def _mean(self, step: "_Step", row: Array) -> Array:
-        """Row of the heat times the mean of `row` over a step: the corner of one exponential, (n,)."""
-        if step.heat == 0:
-            return np.zeros_like(row)
+    def _over(self, step: "_Step", row: Array) -> Array:
+        """Row of the time integral of `row` over a step: the corner of one exponential, (n,)."""
+        if not row.any():
+            return row
         n = len(row)
         larger = np.zeros((n + 1, n + 1))
         larger[0, 1:] = row
         larger[1:, 1:] = step.generator
-        return step.heat / step.duration * expm(larger * step.duration)[0, 1:]
+        return expm(larger * step.duration)[0, 1:]
 
     def _evolve(self, row: Array, c: Array, longest: float, *, logarithm: bool) -> Evolution:
         """Follow row @ c(tau) on nodes whose spacing doubles every octave; c rescaled, its logarithm carried."""
@@ -384,8 +382,10 @@ def returning_mass(write: AxialWrite, wall: float, plateau: float) -> Returning:
     phases = [] if write.shape else [(write.drive, plateau)]
     for duration, a, b in {*write.before, *write.after}:
         phases.append(((a + b) / 2 * write.drive, duration))
-        if a != b:  # what comes back comes where the current drives least, or drives back
-            phases.append((min(a * write.drive, b * write.drive), 0.25 * duration))
+        if (
+            a != b
+        ):  # what comes back comes where the current drives least or back, or where a bias lowers the barrier most
+            phases += [(a * write.drive, 0.25 * duration), (b * write.drive, 0.25 * duration)]
     excursion = activation = 0.0
     for drive, duration in phases:
         log_p = write.log_equilibrium(y, drive)

@@ -681,6 +681,7 @@ def test_read_figure_of_the_ut_austin_stack():
         ("1.1 MA/m", "A/m", 1.1e6),
         ("61 fJ/(V m)", "J/(V m)", 6.1e-14),
         ("18 Ohm um^2", "ohm m^2", 1.8e-11),
+        ("0.03um^2", "m^2", 3e-14),
         ("5 kOhm", "ohm", 5e3),
         ("300 K", "K", 300.0),
         ("1e-9", "s", 1e-9),

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from mtjsim import list_presets, load_preset
 from mtjsim.device import MTJ
 from mtjsim.fokker_planck import axial_hold, escape, finite_volume
 from mtjsim.fokker_planck.axial import tail_probability
@@ -434,3 +435,20 @@ def test_steps_that_do_not_follow_the_time_would_be_seen():
     assert error[0] < 1e-4
     coarse = finite_volume._march_blocks(write, duration, finite_volume.mesh_size(write), 64)[-1]
     assert abs(coarse - doubling[0]) > 1e-3
+
+
+@pytest.mark.parametrize("wrong", [None, {}, "file.toml"])
+def test_what_is_no_junction_is_named(wrong):
+    for ask in (
+        lambda: read_disturb_rate(wrong, current=1e-6, duration=1e-8),
+        lambda: retention_failure_rate(wrong, duration=1.0),
+        lambda: retention_time(wrong, failure_rate=1e-6),
+    ):
+        with pytest.raises(ValueError, match="device must be"):
+            ask()
+
+
+@pytest.mark.parametrize("wrong", [[1, None], ["p", None], [["p"], ["p", "ap"]]])
+def test_a_list_of_no_states_is_named(wrong):
+    with pytest.raises(ValueError, match="state must be one of"):
+        retention_failure_rate(load_preset(list_presets()[0]), duration=1.0, state=wrong)
