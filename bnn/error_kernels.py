@@ -63,12 +63,12 @@ def sample_keys(seed, layer, step, samples):
 
 @nb.njit(cache=True, nogil=True)
 def write_rare(x, out, keys, p01, p10):
-    """Copy x, (n, f) of +-1, to out with errors; for rates that are small."""
+    """Write errors of x, (n, f) of +-1, into out, which holds a copy of it; for rates that are small. Return how many."""
     n, f = x.shape
+    count = 0
     largest = max(p01, p10)
-    out[:] = x
     if largest <= 0.0:
-        return
+        return count
     scale = 1.0 / np.log1p(-largest)
     for i in range(n):
         a, b = _mixed(keys[i]), _mixed(keys[i] + U(0x9E3779B97F4A7C15))
@@ -86,6 +86,8 @@ def write_rare(x, out, keys, p01, p10):
                 if _unit(word) * largest > rate:
                     continue
             out[i, at] = -bit
+            count += 1
+    return count
 
 
 @nb.njit(cache=True, nogil=True)
@@ -144,7 +146,7 @@ def write_bits(
     p01, p10 : float, or (f,) arrays
         error_rate_1 and error_rate_0, of all cells or of each.
     """
-    out = np.empty_like(x)
+    out = x.copy()
     if np.ndim(p01) or np.ndim(p10):
         f = x.shape[1]
         write_each(x, out, keys, np.broadcast_to(p01, f).astype(float), np.broadcast_to(p10, f).astype(float))

@@ -60,9 +60,9 @@ class WriteErrors(nn.Module):
     *From the stream.* The tensor is not touched cell by cell. To select each of N cells independently with probability
     p, draw ``K ~ Poisson(-N log(1 - p))`` and then K positions with replacement: each cell is hit by its own Poisson
     number of positions, hence at least once with probability exactly p, whatever the others do. A position drawn twice
-    writes the same value twice. For p <= 1/2 the selected cells err; for p > 1/2 the selected cells (now with 1 - p) are those
-    that succeed. Unequal rates take one pass for each bit value, both decided on the original tensor. A rate of 0 or 1
-    draws nothing.
+    writes the same value twice. For p <= 1/2 the selected cells err; for p > 1/2 the selected cells (now with 1 - p)
+    are those that succeed. Unequal rates take one pass for each bit value, both decided on the original tensor. A rate
+    of 0 or 1 draws nothing.
 
     Everything is drawn in float64. A dense mask ``torch.rand(N) < p`` in float32 cannot do this: its uniforms are
     multiples of 2^-24, so it fires with probability 6e-8 at any smaller p. Here the count is resolved to 2^-53 per call

@@ -58,9 +58,10 @@ def assert_binomial(count, trials, p):
         (1.0, 0.5, 4),
     ],
 )
-def test_flipped_fraction_of_each_sign(rate_0, rate_1, writes):
+@pytest.mark.parametrize("path", ["numba", "torch"])
+def test_flipped_fraction_of_each_sign(rate_0, rate_1, writes, path):
     x = bits(1_000_000)
-    memory = WriteErrors(error_rate_0=rate_0, error_rate_1=rate_1, seed=12)
+    memory = WriteErrors(error_rate_0=rate_0, error_rate_1=rate_1, seed=12, path=path)
     ones, zeros = flips(memory, x, writes)
     assert_binomial(ones, writes * 500_000, rate_1)
     assert_binomial(zeros, writes * 500_000, rate_0)
@@ -106,7 +107,7 @@ def test_a_position_drawn_twice_flips_once():
     # 20 cells at 1/2: 14 positions drawn on average, so nearly every write has duplicates. An even number of hits that
     # undid the flip would give (1 - exp(-2 log 2)) / 2 = 0.375 instead of 0.5. 1e5 trials catch 1.6 %.
     x = bits(20)
-    memory = WriteErrors(error_rate_0=0.5, error_rate_1=0.5, seed=7)
+    memory = WriteErrors(error_rate_0=0.5, error_rate_1=0.5, seed=7, path="torch")
     hits = memory._select(x, 0.5)[0]
     assert len(hits) > len(hits.unique())
     ones, zeros = flips(memory, x, 5_000)
@@ -114,11 +115,12 @@ def test_a_position_drawn_twice_flips_once():
 
 
 @pytest.mark.parametrize(("rate_0", "rate_1"), [(0.3, 0.3), (0.2, 0.4), (0.8, 0.3)])
-def test_cells_err_independently(rate_0, rate_1):
+@pytest.mark.parametrize("path", ["numba", "torch"])
+def test_cells_err_independently(rate_0, rate_1, path):
     # Three cells, +1 -1 +1, 12,000 writes against the product law of their 8 outcomes: chi2, 7 degrees of freedom.
     # Catches a correlation coefficient between two cells of about 0.065.
     x = torch.tensor([1.0, -1.0, 1.0])
-    memory = WriteErrors(error_rate_0=rate_0, error_rate_1=rate_1, seed=8)
+    memory = WriteErrors(error_rate_0=rate_0, error_rate_1=rate_1, seed=8, path=path)
     flipped = torch.stack([memory(x) != x for _ in range(12_000)]).long()
     observed = torch.bincount(flipped @ torch.tensor([1, 2, 4]), minlength=8).tolist()
     rates = (rate_1, rate_0, rate_1)
@@ -223,11 +225,12 @@ def test_copy_has_its_own_stream_at_the_same_place():
 
 
 @pytest.mark.parametrize(("rate_0", "rate_1"), [(0.3, 0.3), (0.1, 0.4), (0.9, 0.4)])
-def test_gradient_identity_or_flipped(rate_0, rate_1):
+@pytest.mark.parametrize("path", ["numba", "torch"])
+def test_gradient_identity_or_flipped(rate_0, rate_1, path):
     weight = torch.arange(1.0, 101.0)
     for gradient in ("identity", "flipped"):
         x = bits(100).requires_grad_()
-        out = WriteErrors(error_rate_0=rate_0, error_rate_1=rate_1, seed=2, gradient=gradient)(x)
+        out = WriteErrors(error_rate_0=rate_0, error_rate_1=rate_1, seed=2, gradient=gradient, path=path)(x)
         assert (out != x).any()
         (weight * out).sum().backward()
         flipped = torch.where(out.detach() == x.detach(), weight, -weight)

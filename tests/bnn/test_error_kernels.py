@@ -1,0 +1,139 @@
+"""Errors drawn by key: the law at every rate, and that a sample's draw depends on its key alone.
+
+Statistical tests have fixed seeds and a false-alarm chance of 1e-6, two-sided.
+"""
+
+import numpy as np
+import pytest
+import torch
+from numpy.lib.stride_tricks import as_strided
+from scipy import stats
+
+from bnn.error_kernels import FREQUENT, sample_keys, write_bits, write_each, write_frequent, write_rare
+from bnn.errors import WriteErrors, address
+from bnn.models import lenet4
+
+FALSE_ALARM = 1e-6
+ROOT = np.uint64(2026)
+
+
+def keys(n, step=0, layer=0):
+    return sample_keys(ROOT, layer, step, np.arange(n))
+
+
+def assert_binomial(count, trials, p):
+    low, high = stats.binom.ppf([FALSE_ALARM / 2, 1 - FALSE_ALARM / 2], trials, p)
+    assert low <= count <= high, f"{count} of {trials} at {p}: outside {low:.0f} to {high:.0f}"
+
+
+@pytest.mark.parametrize("p", [1e-9, 1e-6, 1e-15])
+def test_the_count_of_rare_errors(p):
+    """Thirty errors expected among 3e10, 3e7 and 3e16 cells, which are one float: nothing is copied."""
+    cells = round(30 / p)
+    n = 1000
+    shared = np.ones(1, np.float32)
+    x, out = (as_strided(a, (n, cells // n), (0, 0)) for a in (shared, shared.copy()))
+    count = write_rare(x, out, keys(n), p, p)
+    low, high = stats.poisson.ppf([FALSE_ALARM / 2, 1 - FALSE_ALARM / 2], 30)
+    assert low <= count <= high
+
+
+@pytest.mark.parametrize(("p01", "p10"), [(0.3, 0.5), (1e-3, 2e-3), (0.5, 1e-3), (0.97, 0.0), (1.0, 1.0), (1e-3, 0.0)])
+@pytest.mark.parametrize("kernel", ["rare", "frequent", "each"])
+def test_every_kernel_has_the_law(kernel, p01, p10):
+    """4e6 cells of each sign: catches 0.4 % at 0.3, 8 % at 1e-3."""
+    x = np.where(np.arange(8_000_000).reshape(1000, 8000) % 3 % 2, 1, -1).astype(np.float32)
+    out = x.copy()
+    if kernel == "rare":
+        if max(p01, p10) == 1.0:
+            pytest.skip("distances are for rates below 1")
+        assert write_rare(x, out, keys(1000), p01, p10) == (out != x).sum()
+    elif kernel == "frequent":
+        write_frequent(x.view(np.uint32), out.view(np.uint32), keys(1000), p01, p10)
+    else:
+        write_each(x, out, keys(1000), np.full(8000, p01), np.full(8000, p10))
+    wrong = out != x
+    assert (out[wrong] == -x[wrong]).all()
+    for sign, p in ((1, p01), (-1, p10)):
+        assert_binomial(int(wrong[x == sign].sum()), int((x == sign).sum()), p)
+
+
+@pytest.mark.parametrize("p", [1e-2, 0.3])
+def test_errors_are_uniform_over_cells_and_samples_and_independent(p):
+    x = np.ones((20_000, 64), np.float32)
+    wrong = write_bits(x, keys(20_000), p, p) < 0
+    assert stats.chisquare(wrong.sum(axis=0)).pvalue > FALSE_ALARM
+    assert_binomial(int((wrong[:, :-1] & wrong[:, 1:]).sum()), 20_000 * 63, p * p)
+    assert_binomial(int((wrong[:-1] & wrong[1:]).sum()), 19_999 * 64, p * p)
+    per_sample = np.bincount(wrong.sum(axis=1), minlength=65)
+    expected = 20_000 * stats.binom.pmf(np.arange(65), 64, p)
+    common = expected > 10
+    observed, expected = per_sample[common], expected[common]
+    assert ((observed - expected) ** 2 / expected).sum() < stats.chi2.isf(FALSE_ALARM, common.sum())
+
+
+def test_steps_and_layers_are_independent():
+    x = np.ones((1000, 1000), np.float32)
+    draws = [write_bits(x, keys(1000, step, layer), 0.1, 0.1) < 0 for step in (0, 1) for layer in (0, 1)]
+    for i in range(4):
+        for j in range(i):
+            assert_binomial(int((draws[i] & draws[j]).sum()), 1_000_000, 0.01)
+
+
+def test_each_cell_has_its_own_rate():
+    x = np.ones((20_000, 5), np.float32)
+    x[:, 3] = -1
+    p01, p10 = np.array([0.0, 0.1, 0.9, 0.5, 1.0]), np.array([1.0, 1.0, 1.0, 0.2, 1.0])
+    wrong = write_bits(x, keys(20_000), p01, p10) != x
+    for cell, p in enumerate([0.0, 0.1, 0.9, 0.2, 1.0]):
+        assert_binomial(int(wrong[:, cell].sum()), 20_000, p)
+
+
+@pytest.mark.parametrize("p", [FREQUENT / 2, 0.3])
+def test_a_sample_is_written_alike_in_any_batch(p):
+    x = torch.where(torch.rand(60, 3, 5, 5, generator=torch.Generator().manual_seed(0)) < 0.5, 1.0, -1.0)
+    ids = np.random.default_rng(0).permutation(1000)[:60]
+    memory = WriteErrors(error_rate_0=p, error_rate_1=p / 2, seed=4)
+
+    def written(part, order=None):
+        memory.address(step=7, samples=ids[part])
+        return memory(x[part])
+
+    whole = written(np.arange(60))
+    split = torch.cat([written(np.arange(60)[part]) for part in (slice(0, 7), slice(7, 50), slice(50, 60))])
+    assert torch.equal(split, whole)
+    order = np.random.default_rng(1).permutation(60)
+    assert torch.equal(written(order), whole[order])
+    channels_last = x.contiguous(memory_format=torch.channels_last)
+    memory.address(step=7, samples=ids)
+    assert torch.equal(memory(channels_last), whole)
+
+
+def test_a_networks_layers_differ_and_its_gradients_add_up_over_parts():
+    """Two halves of a batch, as two processes would have them: the same errors, so the same sum of gradients."""
+    point = {"error_rate_0": 0.05, "error_rate_1": 0.1}
+    model = lenet4(seed=0, memory=lambda index: WriteErrors(**point, seed=3, layer=index)).eval()
+    x = torch.rand(8, 1, 28, 28, generator=torch.Generator().manual_seed(1))
+    ids = torch.arange(100, 108)
+
+    def gradients(parts):
+        model.zero_grad()
+        for part in parts:
+            address(model, step=5, samples=ids[part])
+            model(x[part]).square().sum().backward()
+        return torch.cat([p.grad.flatten() for p in model.parameters()])
+
+    whole, halves = gradients([slice(0, 8)]), gradients([slice(0, 4), slice(4, 8)])
+    assert torch.allclose(whole, halves, rtol=1e-4, atol=1e-6 * float(whole.abs().max()))
+
+
+def test_an_address_of_another_batch_is_refused():
+    memory = WriteErrors(error_rate_0=0.1, error_rate_1=0.1, seed=4)
+    memory.address(step=0, samples=np.arange(3))
+    with pytest.raises(ValueError, match="samples must name each of the 2 samples that are written, got 3"):
+        memory(torch.ones(2, 5))
+
+
+def test_unknown_path():
+    with pytest.raises(ValueError, match='path must be "auto", "numba" or "torch"'):
+        WriteErrors(error_rate_0=0.1, error_rate_1=0.1, seed=4, path="cuda")
