@@ -1,5 +1,5 @@
 """`pytest.approx(x, rel=...)` means relative: without this it would allow 1e-12 besides, more than many a rate is."""
 
-from _pytest.python_api import ApproxScalar
+import pytest
 
-ApproxScalar.DEFAULT_ABSOLUTE_TOLERANCE = 0
+type(pytest.approx(1.0)).DEFAULT_ABSOLUTE_TOLERANCE = 0
