@@ -63,7 +63,7 @@ def sample_keys(seed, layer, step, samples):
 
 @nb.njit(cache=True, nogil=True)
 def write_rare(x, out, keys, p01, p10):
-    """Write errors of x, (n, f) of +-1, into out, which holds a copy of it; for rates that are small. Return how many."""
+    """Write errors of x, (n, f) of +-1, into out, a copy of it; for rates that are small. Return how many."""
     n, f = x.shape
     count = 0
     largest = max(p01, p10)

@@ -3,6 +3,8 @@
 Statistical tests have fixed seeds and a false-alarm chance of 1e-6, two-sided.
 """
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -112,7 +114,7 @@ def test_a_sample_is_written_alike_in_any_batch(p):
 def test_a_networks_layers_differ_and_its_gradients_add_up_over_parts():
     """Two halves of a batch, as two processes would have them: the same errors, so the same sum of gradients."""
     point = {"error_rate_0": 0.05, "error_rate_1": 0.1}
-    model = lenet4(seed=0, memory=lambda index: WriteErrors(**point, seed=3, layer=index)).eval()
+    model = lenet4(seed=0, activation_memory=partial(WriteErrors, **point)).eval()
     x = torch.rand(8, 1, 28, 28, generator=torch.Generator().manual_seed(1))
     ids = torch.arange(100, 108)
 
