@@ -119,8 +119,8 @@ class OperatingPoint:
     energies : dict of str to (2, 2) array
         Mean joules of a pulse by part, "junction", "transistor", "driver", indexed [bit, kept]: kept = 0 is the write
         above, kept = 1 a pulse on a cell that holds the bit already, whose layer rests in its well [J]. Transistor and
-        driver are 0 without a cell. Left out: the junction's are energy_0 and energy_1 in both columns. NaN is an energy
-        that nobody knows (a map without energies).
+        driver are 0 without a cell. Left out: the junction's are energy_0 and energy_1 in both columns. NaN is an
+        energy that nobody knows (a map without energies).
 
     Raises
     ------
