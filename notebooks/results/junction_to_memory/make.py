@@ -138,8 +138,11 @@ def spread_row(label: str, way: str, attempts: int, rate: float) -> dict[str, ob
         steps.append((width, np.log(loss_of(way, attempts, moments) / target)))
         if abs(steps[-1][1]) < 0.01:
             break
-        (a, x), (b, y) = (steps[-2], steps[-1]) if len(steps) > 1 else ((0.0, 0.0), (0.0, 0.0))
-        width = b - y * (b - a) / (y - x) if len(steps) > 1 else 1.25 * nominal
+        if len(steps) == 1:
+            width = 1.25 * nominal
+        else:
+            (a, x), (b, y) = steps[-2:]
+            width = b - y * (b - a) / (y - x)
     point = bridge.operating_point(cell, setting, temperature=TEMPERATURE)
     return {
         "way": label,
@@ -170,9 +173,8 @@ def cost(
     """
     p, cells = point.mean_error_rate, BLOCK / WORD if secded else 1.0
     reading = bridge.read_point(cell.device, READ, temperature=TEMPERATURE)
-    again = [
-        p**k / 2 if moments is None else moments[k - 1] / 2 for k in range(1, attempts)
-    ]  # of the cells, and of the words that need the k-th retry
+    # shares of the cells, and of the words, that need the k-th retry
+    again = [(p**k if moments is None else moments[k - 1]) / 2 for k in range(1, attempts)]
     words = [-np.expm1(word * np.log1p(-q)) for q in again]
     reads = 1 + sum(words[:-1]) if attempts > 1 else 0.0  # every pulse but the last is verified, if there was one
     # a pulse costs the mean of its successes and failures, as in the ledger
