@@ -17,7 +17,7 @@ from bnn.errors import WriteErrors
 from bnn.layers import activation_memories
 from bnn.models import lenet4, mlp
 
-RATES = (1e-4, 1e-3, 1e-2, 1e-1)
+RATES = (1e-6, 1e-4, 1e-3, 1e-2, 1e-1, 0.5)
 
 
 class DenseMask(nn.Module):
@@ -68,14 +68,18 @@ def least_seconds(steps, rounds):
 
 def shares(build, x, rate, rounds):
     y = torch.arange(len(x)) % 10
-    models = [build(seed=1) for _ in range(3)]
-    for layer in activation_memories(models[1]).values():
-        layer.activation_memory = WriteErrors(error_rate_0=rate / 2, error_rate_1=rate, seed=1)
-    for layer in activation_memories(models[2]).values():
-        layer.activation_memory = DenseMask(rate / 2, rate)
+    makes = {
+        "share_by_key": lambda: WriteErrors(error_rate_0=rate / 2, error_rate_1=rate, seed=1, path="numba"),
+        "share_in_torch": lambda: WriteErrors(error_rate_0=rate / 2, error_rate_1=rate, seed=1, path="torch"),
+        "share_of_a_torch_rand_mask": lambda: DenseMask(rate / 2, rate),
+    }
+    models = [build(seed=1) for _ in range(4)]
+    for model, make in zip(models[1:], makes.values(), strict=True):
+        for layer in activation_memories(model).values():
+            layer.activation_memory = make()
     steps = [training_step(model, x, y) for model in models]
-    clean, sparse, dense = least_seconds(steps, rounds)
-    return steps[1], {"share": (sparse - clean) / sparse, "share_of_a_torch_rand_mask": (dense - clean) / dense}
+    clean, *others = least_seconds(steps, rounds)
+    return steps[1], {name: (own - clean) / own for name, own in zip(makes, others, strict=True)}
 
 
 @pytest.mark.parametrize("rate", RATES)
