@@ -144,7 +144,7 @@ def die_figure(die: "Die", means: "tuple[MeanRate, MeanRate]", *, title: str) ->
     Parameters
     ----------
     die : Die
-        With drawn cells.
+        With drawn cells, at least two.
     means : (MeanRate, MeanRate)
         Of its population.
     title : str
@@ -159,7 +159,7 @@ def die_figure(die: "Die", means: "tuple[MeanRate, MeanRate]", *, title: str) ->
 
     rates: Any = die.error_rates
     alike = bool(np.array_equal(rates[0], rates[1]))
-    panels = 2 if alike or die.size == 1 else 3
+    panels = 2 if alike else 3
     figure = _figure(1.0 + 4.8 * panels, 4.8, title)
     axes = figure.subplots(1, panels)
     plot_die(axes[0], die)
