@@ -131,7 +131,7 @@ class Memory:
         self.name, self.seed, self._operations, self._codes = name, checked_seed(seed), 0, Tally()
         if die is not None:
             die.require_shape(self.cells_shape)
-            _require_one_setting(die, point)
+            _require_one_write(die, point)
         words = np.zeros(math.prod(self.shape), self.format.word_dtype)
         if initial is not None:
             words[...] = self._encoded("initial", initial)
@@ -336,16 +336,39 @@ class Memory:
         return self.protection.code_words(words, self.format.bits) * self.protection.check_bits
 
 
-def _require_one_setting(die: "Die", point: OperatingPoint) -> None:
+def _populations(process: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return what the cells of a die were drawn from, however often it was joined with others."""
+    if "joined" in process:
+        return [population for part in process["joined"] for population in _populations(part)]
+    return [process["population"]] if process.get("population") else []
+
+
+def _require_one_write(die: "Die", point: OperatingPoint) -> None:
     """Raise ValueError if the rates of the die's cells were drawn for another write than the point's."""
     if die.cells is None or point.setting is None:
         return
-    parts = die.process.get("joined", [die.process])
-    drawn = [part["population"]["setting"] for part in parts if part.get("population")]
-    if drawn and point.setting.as_dict() not in drawn:
+    for drawn in _populations(die.process):
+        if point.setting.as_dict() != drawn["setting"]:
+            raise ValueError(
+                f"die must have cells that are written as the point's are, got rates for {drawn['setting']} and a "
+                f"point for {point.setting.as_dict()}. Draw the die from a Population with the point's setting."
+            )
+        if point.temperature != drawn["temperature"]:
+            raise ValueError(
+                f"die must have cells at the point's temperature, got rates at {drawn['temperature']:g} K and a point "
+                f"at {point.temperature:g} K. Draw the die from a Population at the point's temperature."
+            )
+        in_a_cell = point.energies["transistor"].any() or point.energies["driver"].any()
+        if point.device_identity == drawn["device_identity"] or (in_a_cell and point.setting.drive == "current"):
+            continue  # a regulated current is that of the bare junction
+        if in_a_cell:
+            raise ValueError(
+                "die must not have cells under a voltage where the point is of a Cell: a Population takes the voltage "
+                "to be the junction's, and a cell's is its supply's. Draw both with a setting of currents."
+            )
         raise ValueError(
-            f"die must have cells that are written as the point's are, got rates for {drawn[0]} and a point for "
-            f"{point.setting.as_dict()}. Draw the die from a Population with the point's setting."
+            f"die must have cells of the point's junction, got rates of {drawn['device_identity'][:12]} and a point of "
+            f"{point.device_identity[:12]}. Draw the die from a Population of the point's device."
         )
 
 

@@ -8,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
 
+from bridge.cell.cell import Cell
+from bridge.cell.transistor import Transistor
 from bridge.dies.die import Die
 from bridge.dies.faults import Process
 from bridge.dies.spread import Spread
@@ -21,6 +23,7 @@ from bridge.memory.read import ReadPoint, Retention
 from bridge.memory.sram import SRAM
 from bridge.write import OperatingPoint, WriteSetting, operating_point
 from mtjsim.device import MTJ
+from mtjsim.presets import load_preset
 
 FALSE_ALARM = 1e-6
 PROTECTIONS = ("none", "parity", "secded", Protection("range", limit=1e30))
@@ -322,6 +325,27 @@ def test_cells_that_differ_and_a_point_for_another_write():
     weaker = replace(setting, pulse_width=7e-9)
     with pytest.raises(ValueError, match="die must have cells that are written as the point's are"):
         Memory(100_000, format="binary", point=operating_point(device, weaker), die=die)
+
+
+def test_a_die_drawn_for_another_junction_temperature_or_circuit_is_refused():
+    device = load_preset("arm_2021")
+    amps = WriteSetting(current_0=30e-6, current_1=30e-6, pulse_width=20e-9)
+    volts = WriteSetting(voltage_0=1.0, voltage_1=1.2, pulse_width=20e-9)
+    cell = Cell(device=device, transistor=Transistor(width=450e-9), supply_voltage=1.2)
+
+    def refused(words, point, die):
+        with pytest.raises(ValueError, match=words):
+            Memory(8, format="binary", point=point, die=die)
+
+    die = Process(population=Population(device, Spread(damping_d2d=0.1), amps)).die((8,), seed=3)
+    for good in (operating_point(device, amps), operating_point(cell, amps)):  # a regulated current is the junction's
+        Memory(8, format="binary", point=good, die=die | Die.of((8,), open=[0]))
+    twice = die | Die.of((8,), open=[0]) | Die.of((8,), open=[1])
+    refused("written as the point's are", operating_point(device, replace(amps, pulse_width=10e-9)), twice)
+    refused("at 300 K and a point at 350 K", operating_point(device, amps, temperature=350.0), die)
+    refused("of the point's junction", operating_point(device.replace(damping=0.02), amps), die)
+    of_volts = Process(population=Population(device, Spread(damping_d2d=0.1), volts)).die((8,), seed=3)
+    refused("a cell's is its supply's", operating_point(cell, volts), of_volts)
 
 
 # ---- streams, checkpoints --------------------------------------------------------------------------------------------
