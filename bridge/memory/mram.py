@@ -55,8 +55,8 @@ class Memory:
     retention : Retention, optional
         What `wait` needs.
     die : Die, optional
-        Broken cells, and an error rate for each cell; of the shape `cells_shape`. Broken cells cost what healthy ones
-        do.
+        Broken cells, and an error rate and a thermal stability for each cell; of the shape `cells_shape`. Broken cells
+        cost what healthy ones do. Read errors and disturbs stay those of `reading`, the same in every cell.
     initial : array_like, optional
         Numbers the cells hold at first, without a write; left out, every cell holds a 0.
     seed : int
@@ -129,9 +129,12 @@ class Memory:
         self.words_at_once = checked_whole("words_at_once", words_at_once, least=1)
         self.code_energy = checked_number("code_energy", code_energy, "J", zero_allowed=True)
         self.name, self.seed, self._operations, self._codes = name, checked_seed(seed), 0, Tally()
+        self._die = die
+        self._retained: dict[float, list[BitRates]] = {}
         if die is not None:
             die.require_shape(self.cells_shape)
             _require_one_write(die, point)
+            _require_one_junction(die, retention)
         words = np.zeros(math.prod(self.shape), self.format.word_dtype)
         if initial is not None:
             words[...] = self._encoded("initial", initial)
@@ -202,9 +205,10 @@ class Memory:
             raise ValueError("retention must be given to wait: Memory(..., retention=Retention(device, temperature)).")
         if duration == 0:
             return
-        rates = BitRates(self.retention.rates(float(duration)), name="retention failure rate")
+        if duration not in self._retained:  # the last duration only: a die's rates are as large as it
+            self._retained = {duration: self._retention_rates(self.retention, float(duration))}
         for kind, array in enumerate(self._arrays):
-            array.hold(rates, self._stream("retention", kind))
+            array.hold(self._retained[duration][kind], self._stream("retention", kind))
         self._operations += 1
 
     @property
@@ -300,6 +304,23 @@ class Memory:
         cells, here = self._located(weak, kind)
         return BitRates(alike, own=(cells, rates[:, here]))
 
+    def _retention_rates(self, retention: Retention, duration: float) -> list[BitRates]:
+        """Of each cell array; cells of a die by their own thermal stability."""
+        name, die, kinds = "retention failure rate", self._die, range(len(self._arrays))
+        if die is not None and die.thermal_stability is not None:
+            drawn = _populations(die.process)
+            at = drawn[0]["temperature"] if drawn else retention.temperature
+            stability = die.thermal_stability / retention.device.thermal_stability(temperature=at)
+            rates = retention.rates_of(duration, stability)
+            return [BitRates(np.stack([self._part(of_bit, kind) for of_bit in rates]), name=name) for kind in kinds]
+        alike = retention.rates(duration)
+        if die is None:
+            return [BitRates(alike, name=name) for _ in kinds]
+        weak, _, stability = die.weak_cells
+        rates = retention.rates_of(duration, stability)
+        located = [self._located(weak, kind) for kind in kinds]
+        return [BitRates(alike, own=(cells, rates[:, here]), name=name) for cells, here in located]
+
     def _fixed(self, die: "Die | None", kind: int) -> tuple[NDArray[np.int64], NDArray[Any]] | None:
         """Cells of one array that never change: their numbers in it, and their bits."""
         if die is None:
@@ -370,6 +391,18 @@ def _require_one_write(die: "Die", point: OperatingPoint) -> None:
             f"die must have cells of the point's junction, got rates of {drawn['device_identity'][:12]} and a point of "
             f"{point.device_identity[:12]}. Draw the die from a Population of the point's device."
         )
+
+
+def _require_one_junction(die: "Die", retention: Retention | None) -> None:
+    """Raise ValueError if the stabilities of the die's cells are around another junction than the one that holds."""
+    if retention is None:
+        return
+    for drawn in _populations(die.process):
+        if drawn["device_identity"] != retention.device.identity:
+            raise ValueError(
+                f"retention must be of the junction that the die was drawn around, {drawn['device_identity'][:12]}, "
+                f"got {retention.device.identity[:12]}: give Retention(population.device)."
+            )
 
 
 def checked_shape(shape: int | Sequence[int]) -> tuple[int, ...]:

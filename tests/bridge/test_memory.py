@@ -348,6 +348,39 @@ def test_a_die_drawn_for_another_junction_temperature_or_circuit_is_refused():
     refused("a cell's is its supply's", operating_point(cell, volts), of_volts)
 
 
+@pytest.mark.parametrize(("name", "protection"), [("fp16", "secded"), ("fp32", "parity"), ("binary", "none")])
+def test_weak_cells_lose_their_bits_earlier_and_the_others_do_not(name, protection):
+    holding = Retention(MTJ.from_effective(thermal_stability=80, critical_current=30e-6, characteristic_time=2e-9))
+    shape = Memory(500, format=name, point=point(), protection=protection).cells_shape
+    n = int(np.prod(shape))
+    weak = np.arange(0, n, 3)
+    die = Die.of(shape, weak=weak, weak_stability_factor=0.3)  # Delta 24: half of them are random in an hour
+    memory = Memory(500, format=name, point=point(), protection=protection, die=die, retention=holding, seed=2)
+    memory.wait(3600.0)
+    cells = len(memory._located(weak, 0)[0]) + (len(memory._located(weak, 1)[0]) if protection != "none" else 0)
+    assert inside(int(memory.ledger.count("lost while waiting")), cells, 0.5)
+    data = np.asarray(memory._arrays[0].words)
+    lost = np.flatnonzero((data[:, None] >> np.arange(memory.format.bits, dtype=data.dtype)) & 1)
+    assert np.isin(lost, memory._located(weak, 0)[0]).all()
+
+
+def test_drawn_cells_lose_their_bits_by_their_own_stability():
+    device = MTJ.from_effective(thermal_stability=32, critical_current=30e-6, characteristic_time=2e-9)
+    population = Population(
+        device, Spread(thermal_stability_d2d=0.1), WriteSetting(current_0=75e-6, current_1=75e-6, pulse_width=7e-9)
+    )
+    die = Process(population=population).die((100_000,), seed=5)
+    holding = Retention(device)
+    rates = holding.rates_of(3600.0, die.thermal_stability / 32)[0]
+    np.testing.assert_allclose(rates[:40], holding.rates_of(3600.0, die.thermal_stability[:40] / 32)[0], rtol=0.01)
+    memory = Memory(100_000, format="binary", point=point(), die=die, retention=holding, seed=5)
+    memory.wait(3600.0)
+    assert inside(int(memory.ledger.count("lost while waiting")), 100_000, rates.mean())
+    assert not inside(int(100_000 * holding.rates(3600.0)[0]), 100_000, rates.mean())  # nor is it the nominal rate
+    with pytest.raises(ValueError, match="retention must be of the junction"):
+        Memory(100_000, format="binary", point=point(), die=die, retention=Retention(device.replace(damping=0.02)))
+
+
 # ---- streams, checkpoints --------------------------------------------------------------------------------------------
 
 
