@@ -263,6 +263,7 @@ class Memory:
     def state(self) -> dict[str, Any]:
         """Return all that changes: cells, counts, the number of operations. Arrays are copies."""
         return {
+            "kind": self._kind,
             "operations": self._operations,
             "words": [array.words.copy() for array in self._arrays],
             "pulses": [None if array.pulses is None else array.pulses.copy() for array in self._arrays],
@@ -270,18 +271,24 @@ class Memory:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from a `state()` of a memory like this one, bit for bit."""
+        """Go on from a `state()` of a memory like this one, bit for bit; ValueError for another, nothing changed then.
+
+        Like this one: of its shape, format, protection and wear. Give it the same seed, rates and die, too.
+        """
+        if state["kind"] != self._kind:
+            raise ValueError(f"state must be of a memory like this one, {self._kind}, got one of {state['kind']}.")
         for array, words, pulses in zip(self._arrays, state["words"], state["pulses"], strict=True):
-            if words.shape != array.words.shape or words.dtype != array.words.dtype:
-                raise ValueError(
-                    f"state must be of a memory like this one, got {words.shape} words of {words.dtype} for "
-                    f"{array.words.shape} of {array.words.dtype}."
-                )
             array.words[...] = words
             array.pulses = None if pulses is None else pulses.copy()
         self._operations = state["operations"]
         for tally, saved in zip((*(array.tally for array in self._arrays), self._codes), state["tallies"], strict=True):
             tally.restore(saved)
+
+    @property
+    def _kind(self) -> str:
+        """What must be equal for a state to fit."""
+        wear = ", wear" if self._arrays[DATA].pulses is not None else ""
+        return f"shape {self.shape}, {self.format}, {self.protection}{wear}"
 
     # ---- inside ------------------------------------------------------------------------------------------------------
 

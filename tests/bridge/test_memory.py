@@ -413,6 +413,19 @@ def test_same_seed_same_bits_and_a_checkpoint_goes_on():
         Memory(3, format="fp32", point=point(), protection="parity", wear=True).restore(saved)
 
 
+@pytest.mark.parametrize(
+    "other",
+    [{"format": "bf16"}, {"protection": "parity"}, {"wear": True}, {"shape": (2, 4)}, {"format": of("int8")}],
+)
+def test_a_state_of_another_memory_is_refused_and_nothing_changed(other):
+    saved = Memory(8, format="fp16", point=point(), initial=np.arange(8), seed=1).state()
+    shape = other.get("shape", 8)
+    mine = Memory(**({"shape": shape, "format": "fp16", "point": point(), "initial": np.ones(shape)} | other))
+    with pytest.raises(ValueError, match="state must be of a memory like this one"):
+        mine.restore(saved)
+    assert (mine.stored == 1).all()
+
+
 def test_what_a_memory_returns_is_not_its_cells():
     memory = Memory(4, format="fp32", point=point())
     values = np.ones(4, np.float32)
