@@ -426,6 +426,17 @@ def test_a_state_of_another_memory_is_refused_and_nothing_changed(other):
     assert (mine.stored == 1).all()
 
 
+@pytest.mark.parametrize("policy", [WRITE_VERIFY_RETRY, READ_BEFORE_WRITE])
+def test_whether_cells_are_counted_or_estimated_changes_no_bit(policy):
+    values = numbers("fp16", 40_000, 3)
+    stored = []
+    for exact in (True, False):
+        memory = Memory(40_000, format="fp16", point=point(0.1), policy=policy, exact_counts=exact, seed=4)
+        memory.write(values)
+        stored.append(memory.stored)
+    np.testing.assert_array_equal(*stored)
+
+
 def test_what_a_memory_returns_is_not_its_cells():
     memory = Memory(4, format="fp32", point=point())
     values = np.ones(4, np.float32)
