@@ -437,6 +437,27 @@ def test_whether_cells_are_counted_or_estimated_changes_no_bit(policy):
     np.testing.assert_array_equal(*stored)
 
 
+def test_ledgers_of_unknown_energies_add_up_and_are_equal_to_themselves():
+    unknown = OperatingPoint(
+        error_rate_0=0.1,
+        error_rate_1=0.1,
+        energy_0=float("nan"),
+        energy_1=float("nan"),
+        latency=1e-8,
+        setting=None,
+        device_identity="a map without energies",
+        temperature=300.0,
+    )
+    memory = Memory(100, format="binary", point=unknown)
+    memory.write(np.ones(100))
+    assert memory.ledger == memory.ledger
+    both = memory.ledger + memory.ledger
+    assert len(both.entries) == len(memory.ledger.entries)
+    assert both.count("write 1 turned") == 200
+    assert np.isnan(both.joules("device"))
+    assert both.seconds == pytest.approx(200 * 1e-8)
+
+
 def test_what_a_memory_returns_is_not_its_cells():
     memory = Memory(4, format="fp32", point=point())
     values = np.ones(4, np.float32)
