@@ -119,6 +119,26 @@ class Memory:
         self.shape = checked_shape(shape)
         self.format = format_of(format) if isinstance(format, str) else format
         self.protection = Protection(protection) if isinstance(protection, str) else protection
+        for argument, value, kind, way_out in (
+            ("format", self.format, Format, 'a name such as "fp16" or a Format'),
+            ("protection", self.protection, Protection, 'a name such as "secded" or a Protection'),
+            (
+                "point",
+                point,
+                OperatingPoint,
+                "an OperatingPoint; OperatingPoint.of_rates(...) makes one",
+            ),
+            ("policy", policy, WritePolicy, "PLAIN, READ_BEFORE_WRITE, WRITE_VERIFY_RETRY or a WritePolicy"),
+            (
+                "reading",
+                ReadPoint() if reading is None else reading,
+                ReadPoint,
+                "a ReadPoint; read_point() derives one",
+            ),
+            ("retention", retention, Retention | None, "a Retention, of a junction and a temperature"),
+        ):
+            if not isinstance(value, kind):
+                raise ValueError(f"{argument} must be {way_out}, got {value!r}.")
         self.errors = checked_choice("errors", errors, ERRORS)
         if policy.read_first and errors == "independent":
             raise ValueError(
@@ -414,5 +434,5 @@ def _require_one_junction(die: "Die", retention: Retention | None) -> None:
 
 def checked_shape(shape: int | Sequence[int]) -> tuple[int, ...]:
     """Return `shape` as a tuple; ValueError unless it is whole numbers >= 0."""
-    sides = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
+    sides = tuple(shape) if isinstance(shape, (Sequence, np.ndarray)) else (shape,)
     return tuple(checked_whole("shape", side, least=0) for side in sides)

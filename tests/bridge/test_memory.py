@@ -474,6 +474,14 @@ def test_what_a_memory_returns_is_not_its_cells():
     ("change", "words"),
     [
         ({"format": "fp64"}, "format must be one of"),
+        ({"format": 16}, 'format must be a name such as "fp16" or a Format, got 16'),
+        ({"policy": "plain"}, "policy must be PLAIN, .* got 'plain'"),
+        ({"point": 1e-3}, r"point must be an OperatingPoint; OperatingPoint\.of_rates\(...\)"),
+        ({"protection": None}, "protection must be a name"),
+        ({"reading": 1e-3}, "reading must be a ReadPoint"),
+        ({"retention": 85.0}, "retention must be a Retention"),
+        ({"shape": 10.5}, "shape must be a whole number >= 0, got 10.5"),
+        ({"shape": None}, "shape must be a whole number >= 0, got None"),
         ({"errors": "flips"}, "errors must be one of"),
         ({"protection": "ecc"}, "protection must be one of"),
         ({"protection": "range"}, "limit must be given"),
@@ -486,7 +494,7 @@ def test_what_a_memory_returns_is_not_its_cells():
 )
 def test_refusals(change, words):
     with pytest.raises(ValueError, match=words):
-        Memory(4, **({"format": "binary", "point": point()} | change))
+        Memory(**({"shape": 4, "format": "binary", "point": point()} | change))
 
 
 def test_values_of_another_shape_or_kind():
