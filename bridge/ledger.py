@@ -40,7 +40,7 @@ class Entry:
     variance : float
         Of that estimate; 0 if it was counted.
     junction, transistor, driver, periphery : float
-        Energy of one event [J].
+        Energy of one event [J]; NaN where nobody knows it, and then so are the totals with it.
     seconds : float
         Duration of one event, events one after another [s].
     source : str
@@ -57,6 +57,11 @@ class Entry:
     periphery: float = 0.0
     seconds: float = 0.0
     source: str = ""
+
+    def __post_init__(self) -> None:
+        for name in (*PARTS, "seconds"):
+            if math.isnan(getattr(self, name)):  # one and the same, so that equal kinds with an unknown price are equal
+                object.__setattr__(self, name, math.nan)
 
     def joules(self, scope: str = "with_driver") -> float:
         """Energy of all these events in a scope [J]."""

@@ -274,7 +274,8 @@ class CellArray:
     ) -> None:
         """Count the set bits of kinds(words of a part), all of n words, or estimate them from a sample of `SAMPLE`."""
         if not self.exact and n > SAMPLE:
-            for event, words in zip(events, kinds(rng.integers(n, size=SAMPLE)), strict=False):
+            sample = rng.spawn(1)[0].integers(n, size=SAMPLE)  # a stream of its own: what is counted changes no bit
+            for event, words in zip(events, kinds(sample), strict=False):
                 counts = np.bitwise_count(words)
                 self.tally.add(event, n * float(counts.mean()), n**2 * float(counts.var(ddof=1)) / SAMPLE)
             return
