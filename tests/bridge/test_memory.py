@@ -14,6 +14,7 @@ from bridge.dies.die import Die
 from bridge.dies.faults import Process
 from bridge.dies.spread import Spread
 from bridge.dies.variability import Population
+from bridge.ledger import transfer
 from bridge.memory.cells import READ_BEFORE_WRITE, WRITE_VERIFY_RETRY, WritePolicy
 from bridge.memory.codes import encode_secded, pack_blocks, parity_bit
 from bridge.memory.formats import FORMATS, format_of
@@ -519,6 +520,10 @@ def test_sram_rounds_as_its_format_and_never_errs():
     assert cache.ledger.joules("with_driver") == 0
     both = cache.ledger + SRAM(1, format="fp32", name="other").ledger
     assert both.count("read access") == 100
+    with pytest.raises(ValueError, match="state must be of a memory like this one"):
+        SRAM(3, format="bf16").restore(cache.state())
+    with pytest.raises(ValueError, match="bits must be finite and >= 0"):
+        transfer(-5, energy_per_bit=1e-12, source="assumed")
     with pytest.raises(ValueError, match="source must say"):
         SRAM(1, format="fp32", energy_per_bit=1e-12)
     with pytest.raises(ValueError, match="kind must be one of"):
