@@ -126,10 +126,11 @@ class SRAM:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a `state()` of a memory like this one."""
-        if state["words"].shape != self.shape or state["words"].dtype != self._words.dtype:
+        words = state["words"]
+        if words.shape != self.shape or words.dtype != self._words.dtype:
             raise ValueError(
-                f"state must be of a memory like this one, got {state['words'].shape} words of {state['words'].dtype} for "
-                f"{self.shape} of {self._words.dtype}."
+                f"state must be of a memory like this one, got {words.shape} words of {words.dtype} for {self.shape} of "
+                f"{self._words.dtype}."
             )
-        self._words[...] = state["words"]
+        self._words[...] = words
         self._accesses = dict(state["accesses"])
