@@ -129,8 +129,8 @@ class SRAM:
         words = state["words"]
         if words.shape != self.shape or words.dtype != self._words.dtype:
             raise ValueError(
-                f"state must be of a memory like this one, got {words.shape} words of {words.dtype} for {self.shape} of "
-                f"{self._words.dtype}."
+                f"state must be of a memory like this one, got {words.shape} words of {words.dtype} for {self.shape} "
+                f"of {self._words.dtype}."
             )
         self._words[...] = words
         self._accesses = dict(state["accesses"])
