@@ -43,6 +43,11 @@ class WritePolicy:
     ------
     ValueError
         If there is not at least one attempt.
+
+    Examples
+    --------
+    >>> WritePolicy(attempts=2) == PLAIN, WritePolicy(read_first=True) == READ_BEFORE_WRITE
+    (False, True)
     """
 
     read_first: bool = False

@@ -231,6 +231,15 @@ def find_setting(
     The energy as a function of the width has one minimum: a shorter pulse needs a current that grows as 1/width, a
     longer one wastes energy near the threshold. A scan in log width, from the longest down to the shortest that the
     limits allow, finds its neighbourhood, a bounded Brent search the minimum.
+
+    Examples
+    --------
+    >>> from mtjsim import MTJ
+    >>> device = MTJ.from_effective(thermal_stability=60, critical_current=30e-6, characteristic_time=2e-9)
+    >>> point = find_setting(device, 1e-6, max_current=60e-6)
+    >>> s = point.setting
+    >>> print(f"{s.current_1 * 1e6:.0f} uA, {s.pulse_width * 1e9:.0f} ns, {point.mean_energy * 1e15:.0f} fJ")
+    55 uA, 21 ns, 464 fJ
     """
     checked_choice("minimize", minimize, OBJECTIVES)
     question = Inquiry.checked(
