@@ -39,6 +39,8 @@ def die(options: argparse.Namespace) -> None:
     shape = shape_of(options.shape)
     if math.prod(shape) > MOST_CELLS:
         raise ValueError(f"--shape must have at most {MOST_CELLS} cells, got {math.prod(shape)}: draw a part of it.")
+    if plot is not None and math.prod(shape) == 1:
+        raise ValueError("--plot needs several cells, as in --shape 64x64: one is no distribution.")
     if options.seed < 0:
         raise ValueError(f"--seed must be >= 0, got {options.seed}.")
     from bridge.dies.files import load_die, save_die

@@ -126,11 +126,15 @@ def _map_cuts(dataset: "xr.Dataset", drive: str, title: str) -> "Figure":
     if measured:
         lowest = min(lowest, float(np.nanmin(dataset["high"].values)))
     floor = 10.0 ** np.floor(np.log10(max(lowest, 1e-40) / 2))
+    handles: dict[str, Any] = {}
     for ax, value in zip(figure.subplots(1, len(values), squeeze=False)[0], values, strict=True):
         plot_map_cut(ax, **drawn, along=along, at=value, directions=directions, temperature=T, floor=floor)
         scale, unit = UNITS_SHOWN[other]
         ax.set_title(f"{value * scale:g} {unit}", fontsize=10)
-        _legend_below(ax, ncols=2)
+        ax.get_legend().remove()
+        handles |= {label: handle for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+    where: dict[str, Any] = {"loc": "outside lower center", "ncols": 2 * min(len(values), 2)}
+    figure.legend(handles.values(), handles.keys(), frameon=False, fontsize=8, **where)
     return figure
 
 
@@ -140,7 +144,7 @@ def die_figure(die: "Die", means: "tuple[MeanRate, MeanRate]", *, title: str) ->
     Parameters
     ----------
     die : Die
-        With drawn cells.
+        With drawn cells, at least two.
     means : (MeanRate, MeanRate)
         Of its population.
     title : str
@@ -155,7 +159,7 @@ def die_figure(die: "Die", means: "tuple[MeanRate, MeanRate]", *, title: str) ->
 
     rates: Any = die.error_rates
     alike = bool(np.array_equal(rates[0], rates[1]))
-    panels = 2 if alike or die.size == 1 else 3
+    panels = 2 if alike else 3
     figure = _figure(1.0 + 4.8 * panels, 4.8, title)
     axes = figure.subplots(1, panels)
     plot_die(axes[0], die)

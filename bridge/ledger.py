@@ -21,7 +21,7 @@ from typing import Any
 
 from scipy.special import ndtri
 
-from mtjsim.checks import checked_choice
+from mtjsim.checks import checked_choice, checked_number
 
 PARTS = ("junction", "transistor", "driver", "periphery")
 SCOPES = {"device": PARTS[:1], "with_driver": PARTS[:3], "system": PARTS}
@@ -40,7 +40,7 @@ class Entry:
     variance : float
         Of that estimate; 0 if it was counted.
     junction, transistor, driver, periphery : float
-        Energy of one event [J].
+        Energy of one event [J]; NaN where nobody knows it, and then so are the totals with it.
     seconds : float
         Duration of one event, events one after another [s].
     source : str
@@ -57,6 +57,11 @@ class Entry:
     periphery: float = 0.0
     seconds: float = 0.0
     source: str = ""
+
+    def __post_init__(self) -> None:
+        for name in (*PARTS, "seconds"):
+            if math.isnan(getattr(self, name)):  # one and the same, so that equal kinds with an unknown price are equal
+                object.__setattr__(self, name, math.nan)
 
     def joules(self, scope: str = "with_driver") -> float:
         """Energy of all these events in a scope [J]."""
@@ -180,8 +185,15 @@ def transfer(bits: float, *, energy_per_bit: float, source: str, name: str = "bu
     Raises
     ------
     ValueError
-        If there is no source.
+        If there is no source, or a number is negative or not finite.
+
+    Examples
+    --------
+    >>> transfer(8e6, energy_per_bit=1e-12, source="assumed").joules("system")
+    8e-06
     """
+    bits = checked_number("bits", bits, "", zero_allowed=True)
+    energy_per_bit = checked_number("energy_per_bit", energy_per_bit, "J", zero_allowed=True)
     if not source:
         raise ValueError('source must say where energy_per_bit comes from; "assumed" is an answer.')
     return Ledger([Entry(memory=name, event="bit moved", count=bits, periphery=energy_per_bit, source=source)])

@@ -2,7 +2,6 @@
 
 import json
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -46,14 +45,12 @@ def save_die(die: Die, path: str | os.PathLike[str]) -> Path:
         "digests": json.dumps(die.digests(), sort_keys=True),
         "identity": die.identity,
     }
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    os.close(handle)
+    partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
     try:
-        xr.Dataset(variables, attrs=attributes).to_netcdf(temporary, engine="h5netcdf")
-        Path(temporary).replace(target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+        xr.Dataset(variables, attrs=attributes).to_netcdf(partial, engine="h5netcdf")
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
     return target
 
 

@@ -104,6 +104,17 @@ def map_identity(dataset: "xr.Dataset") -> str:
     return _digest(_parts_of(dataset), str(dataset.attrs["device_identity"]))
 
 
+def _content(dataset: "xr.Dataset") -> str:
+    """SHA-256 over the numbers of a map, axes included."""
+    found = hashlib.sha256()
+    for name in sorted(str(name) for name in dataset.variables):
+        values = dataset[name].values
+        words = values.dtype.kind not in "biuf"
+        found.update(json.dumps([name, list(values.shape)]).encode())
+        found.update(json.dumps(values.tolist()).encode() if words else values.astype("<f8").tobytes())
+    return found.hexdigest()
+
+
 def map_differences(have: Mapping[str, Any], want: Mapping[str, Any]) -> list[str]:
     """Name what differs between two sets of parts, with both values; what is not wanted is not compared."""
     found = []
@@ -143,6 +154,7 @@ def save_map(dataset: "xr.Dataset", path: str | os.PathLike[str]) -> None:
     checked_dataset(dataset)
     if dataset.attrs.get("kind") != "measured":
         dataset = dataset.assign_attrs(identity=map_identity(dataset))
+    dataset = dataset.assign_attrs(content=_content(dataset))
     path = Path(path)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
@@ -172,12 +184,17 @@ def load_map(path: str | os.PathLike[str], *, expect: MTJ | Mapping[str, Any] | 
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is no map, its identity does not fit its contents, or it differs from what was expected: each
-        differing parameter is named with both values.
+        If the file is no map, its numbers are not those that were saved, its identity does not fit them, or it differs
+        from what was expected: each differing parameter is named with both values.
     """
     path = Path(path)
     dataset = _read(path)
+    found = _content(dataset)
+    whole = dataset.attrs.pop("content", found) == found  # a file that `save_map` did not write has none
+    changed = f"{path}: its numbers are not those that were saved: the file was changed or damaged."
     if dataset.attrs.get("kind") == "measured":
+        if not whole:
+            raise ValueError(changed)
         if expect is not None:
             raise ValueError(f"{path}: a measured map has no junction to compare: leave `expect` out.")
         return dataset
@@ -185,6 +202,8 @@ def load_map(path: str | os.PathLike[str], *, expect: MTJ | Mapping[str, Any] | 
         raise ValueError(
             f"{path}: the identity in the file is not that of its contents: the file was changed or damaged."
         )
+    if not whole:
+        raise ValueError(changed)
     _refuse_other(path, _parts_of(dataset), {"method": METHOD, **_expected(expect)})
     return dataset
 

@@ -43,6 +43,11 @@ class WritePolicy:
     ------
     ValueError
         If there is not at least one attempt.
+
+    Examples
+    --------
+    >>> WritePolicy(attempts=2) == PLAIN, WritePolicy(read_first=True) == READ_BEFORE_WRITE
+    (False, True)
     """
 
     read_first: bool = False
@@ -274,7 +279,8 @@ class CellArray:
     ) -> None:
         """Count the set bits of kinds(words of a part), all of n words, or estimate them from a sample of `SAMPLE`."""
         if not self.exact and n > SAMPLE:
-            for event, words in zip(events, kinds(rng.integers(n, size=SAMPLE)), strict=False):
+            sample = rng.spawn(1)[0].integers(n, size=SAMPLE)  # a stream of its own: what is counted changes no bit
+            for event, words in zip(events, kinds(sample), strict=False):
                 counts = np.bitwise_count(words)
                 self.tally.add(event, n * float(counts.mean()), n**2 * float(counts.var(ddof=1)) / SAMPLE)
             return

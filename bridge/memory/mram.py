@@ -55,8 +55,8 @@ class Memory:
     retention : Retention, optional
         What `wait` needs.
     die : Die, optional
-        Broken cells, and an error rate for each cell; of the shape `cells_shape`. Broken cells cost what healthy ones
-        do.
+        Broken cells, and an error rate and a thermal stability for each cell; of the shape `cells_shape`. Broken cells
+        cost what healthy ones do. Read errors and disturbs stay those of `reading`, the same in every cell.
     initial : array_like, optional
         Numbers the cells hold at first, without a write; left out, every cell holds a 0.
     seed : int
@@ -119,6 +119,26 @@ class Memory:
         self.shape = checked_shape(shape)
         self.format = format_of(format) if isinstance(format, str) else format
         self.protection = Protection(protection) if isinstance(protection, str) else protection
+        for argument, value, kind, way_out in (
+            ("format", self.format, Format, 'a name such as "fp16" or a Format'),
+            ("protection", self.protection, Protection, 'a name such as "secded" or a Protection'),
+            (
+                "point",
+                point,
+                OperatingPoint,
+                "an OperatingPoint; OperatingPoint.of_rates(...) makes one",
+            ),
+            ("policy", policy, WritePolicy, "PLAIN, READ_BEFORE_WRITE, WRITE_VERIFY_RETRY or a WritePolicy"),
+            (
+                "reading",
+                ReadPoint() if reading is None else reading,
+                ReadPoint,
+                "a ReadPoint; read_point() derives one",
+            ),
+            ("retention", retention, Retention | None, "a Retention, of a junction and a temperature"),
+        ):
+            if not isinstance(value, kind):
+                raise ValueError(f"{argument} must be {way_out}, got {value!r}.")
         self.errors = checked_choice("errors", errors, ERRORS)
         if policy.read_first and errors == "independent":
             raise ValueError(
@@ -129,9 +149,12 @@ class Memory:
         self.words_at_once = checked_whole("words_at_once", words_at_once, least=1)
         self.code_energy = checked_number("code_energy", code_energy, "J", zero_allowed=True)
         self.name, self.seed, self._operations, self._codes = name, checked_seed(seed), 0, Tally()
+        self._die = die
+        self._retained: dict[float, list[BitRates]] = {}
         if die is not None:
             die.require_shape(self.cells_shape)
-            _require_one_setting(die, point)
+            _require_one_write(die, point)
+            _require_one_junction(die, retention)
         words = np.zeros(math.prod(self.shape), self.format.word_dtype)
         if initial is not None:
             words[...] = self._encoded("initial", initial)
@@ -202,9 +225,10 @@ class Memory:
             raise ValueError("retention must be given to wait: Memory(..., retention=Retention(device, temperature)).")
         if duration == 0:
             return
-        rates = BitRates(self.retention.rates(float(duration)), name="retention failure rate")
+        if duration not in self._retained:  # the last duration only: a die's rates are as large as it
+            self._retained = {duration: self._retention_rates(self.retention, float(duration))}
         for kind, array in enumerate(self._arrays):
-            array.hold(rates, self._stream("retention", kind))
+            array.hold(self._retained[duration][kind], self._stream("retention", kind))
         self._operations += 1
 
     @property
@@ -259,6 +283,7 @@ class Memory:
     def state(self) -> dict[str, Any]:
         """Return all that changes: cells, counts, the number of operations. Arrays are copies."""
         return {
+            "kind": self._kind,
             "operations": self._operations,
             "words": [array.words.copy() for array in self._arrays],
             "pulses": [None if array.pulses is None else array.pulses.copy() for array in self._arrays],
@@ -266,18 +291,24 @@ class Memory:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from a `state()` of a memory like this one, bit for bit."""
+        """Go on from a `state()` of a memory like this one, bit for bit; ValueError for another, nothing changed then.
+
+        Like this one: of its shape, format, protection and wear. Give it the same seed, rates and die, too.
+        """
+        if state["kind"] != self._kind:
+            raise ValueError(f"state must be of a memory like this one, {self._kind}, got one of {state['kind']}.")
         for array, words, pulses in zip(self._arrays, state["words"], state["pulses"], strict=True):
-            if words.shape != array.words.shape or words.dtype != array.words.dtype:
-                raise ValueError(
-                    f"state must be of a memory like this one, got {words.shape} words of {words.dtype} for "
-                    f"{array.words.shape} of {array.words.dtype}."
-                )
             array.words[...] = words
             array.pulses = None if pulses is None else pulses.copy()
         self._operations = state["operations"]
         for tally, saved in zip((*(array.tally for array in self._arrays), self._codes), state["tallies"], strict=True):
             tally.restore(saved)
+
+    @property
+    def _kind(self) -> str:
+        """What must be equal for a state to fit."""
+        wear = ", wear" if self._arrays[DATA].pulses is not None else ""
+        return f"shape {self.shape}, {self.format}, {self.protection}{wear}"
 
     # ---- inside ------------------------------------------------------------------------------------------------------
 
@@ -299,6 +330,23 @@ class Memory:
         weak, rates = die.weak_error_rates(*alike)
         cells, here = self._located(weak, kind)
         return BitRates(alike, own=(cells, rates[:, here]))
+
+    def _retention_rates(self, retention: Retention, duration: float) -> list[BitRates]:
+        """Of each cell array; cells of a die by their own thermal stability."""
+        name, die, kinds = "retention failure rate", self._die, range(len(self._arrays))
+        if die is not None and die.thermal_stability is not None:
+            drawn = _populations(die.process)
+            at = drawn[0]["temperature"] if drawn else retention.temperature
+            stability = die.thermal_stability / retention.device.thermal_stability(temperature=at)
+            rates = retention.rates_of(duration, stability)
+            return [BitRates(np.stack([self._part(of_bit, kind) for of_bit in rates]), name=name) for kind in kinds]
+        alike = retention.rates(duration)
+        if die is None:
+            return [BitRates(alike, name=name) for _ in kinds]
+        weak, _, stability = die.weak_cells
+        rates = retention.rates_of(duration, stability)
+        located = [self._located(weak, kind) for kind in kinds]
+        return [BitRates(alike, own=(cells, rates[:, here]), name=name) for cells, here in located]
 
     def _fixed(self, die: "Die | None", kind: int) -> tuple[NDArray[np.int64], NDArray[Any]] | None:
         """Cells of one array that never change: their numbers in it, and their bits."""
@@ -336,20 +384,55 @@ class Memory:
         return self.protection.code_words(words, self.format.bits) * self.protection.check_bits
 
 
-def _require_one_setting(die: "Die", point: OperatingPoint) -> None:
+def _populations(process: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return what the cells of a die were drawn from, however often it was joined with others."""
+    if "joined" in process:
+        return [population for part in process["joined"] for population in _populations(part)]
+    return [process["population"]] if process.get("population") else []
+
+
+def _require_one_write(die: "Die", point: OperatingPoint) -> None:
     """Raise ValueError if the rates of the die's cells were drawn for another write than the point's."""
     if die.cells is None or point.setting is None:
         return
-    parts = die.process.get("joined", [die.process])
-    drawn = [part["population"]["setting"] for part in parts if part.get("population")]
-    if drawn and point.setting.as_dict() not in drawn:
+    for drawn in _populations(die.process):
+        if point.setting.as_dict() != drawn["setting"]:
+            raise ValueError(
+                f"die must have cells that are written as the point's are, got rates for {drawn['setting']} and a "
+                f"point for {point.setting.as_dict()}. Draw the die from a Population with the point's setting."
+            )
+        if point.temperature != drawn["temperature"]:
+            raise ValueError(
+                f"die must have cells at the point's temperature, got rates at {drawn['temperature']:g} K and a point "
+                f"at {point.temperature:g} K. Draw the die from a Population at the point's temperature."
+            )
+        in_a_cell = point.energies["transistor"].any() or point.energies["driver"].any()
+        if point.device_identity == drawn["device_identity"] or (in_a_cell and point.setting.drive == "current"):
+            continue  # a regulated current is that of the bare junction
+        if in_a_cell:
+            raise ValueError(
+                "die must not have cells under a voltage where the point is of a Cell: a Population takes the voltage "
+                "to be the junction's, and a cell's is its supply's. Draw both with a setting of currents."
+            )
         raise ValueError(
-            f"die must have cells that are written as the point's are, got rates for {drawn[0]} and a point for "
-            f"{point.setting.as_dict()}. Draw the die from a Population with the point's setting."
+            f"die must have cells of the point's junction, got rates of {drawn['device_identity'][:12]} and a point of "
+            f"{point.device_identity[:12]}. Draw the die from a Population of the point's device."
         )
+
+
+def _require_one_junction(die: "Die", retention: Retention | None) -> None:
+    """Raise ValueError if the stabilities of the die's cells are around another junction than the one that holds."""
+    if retention is None:
+        return
+    for drawn in _populations(die.process):
+        if drawn["device_identity"] != retention.device.identity:
+            raise ValueError(
+                f"retention must be of the junction that the die was drawn around, {drawn['device_identity'][:12]}, "
+                f"got {retention.device.identity[:12]}: give Retention(population.device)."
+            )
 
 
 def checked_shape(shape: int | Sequence[int]) -> tuple[int, ...]:
     """Return `shape` as a tuple; ValueError unless it is whole numbers >= 0."""
-    sides = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
+    sides = tuple(shape) if isinstance(shape, (Sequence, np.ndarray)) else (shape,)
     return tuple(checked_whole("shape", side, least=0) for side in sides)

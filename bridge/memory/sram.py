@@ -126,5 +126,11 @@ class SRAM:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a `state()` of a memory like this one."""
-        self._words[...] = state["words"]
+        words = state["words"]
+        if words.shape != self.shape or words.dtype != self._words.dtype:
+            raise ValueError(
+                f"state must be of a memory like this one, got {words.shape} words of {words.dtype} for {self.shape} "
+                f"of {self._words.dtype}."
+            )
+        self._words[...] = words
         self._accesses = dict(state["accesses"])

@@ -14,7 +14,7 @@ from scipy.optimize import brentq, minimize_scalar
 from tqdm.auto import tqdm
 
 from bridge.cell.cell import Cell, narrowest_transistor
-from bridge.search.inquiry import Inquiry, checked_rate, require_device
+from bridge.search.inquiry import LIMITS, Inquiry, checked_rate, require_device, require_named
 from bridge.search.reach import ITERATION_TOLERANCE, Reach, shortest_width, weakest_amplitude
 from bridge.write import DIRECTION_OF_BIT, OperatingPoint
 from mtjsim.checks import Direction, checked_choice, checked_number
@@ -78,6 +78,7 @@ def pulse_width_for(
     target = checked_rate("error_rate", error_rate)
     drive, given = one_drive(current, voltage)
     amplitude = checked_number(drive, given, "A" if drive == "current" else "V", zero_allowed=True)
+    longest = checked_number("longest", longest, "s", zero_allowed=False)
     reach, bit = _reach_of_one(device, drive, direction, pulse)
     width = shortest_width(reach, bit, target, amplitude, longest=longest)
     if width is None:
@@ -159,6 +160,7 @@ def _reach_of_one(
 ) -> tuple[Reach, int]:
     checked_choice("direction", direction, BIT_OF_DIRECTION)
     require_device(device)
+    require_named(pulse, ("temperature", "rise_time", "relax_time"))
     pulse = dict(pulse)
     temperature = checked_number("temperature", pulse.pop("temperature", 300.0), "K", zero_allowed=False)
     return Reach(device=device, drive=drive, temperatures=(temperature,), **pulse, **limits), BIT_OF_DIRECTION[
@@ -229,6 +231,15 @@ def find_setting(
     The energy as a function of the width has one minimum: a shorter pulse needs a current that grows as 1/width, a
     longer one wastes energy near the threshold. A scan in log width, from the longest down to the shortest that the
     limits allow, finds its neighbourhood, a bounded Brent search the minimum.
+
+    Examples
+    --------
+    >>> from mtjsim import MTJ
+    >>> device = MTJ.from_effective(thermal_stability=60, critical_current=30e-6, characteristic_time=2e-9)
+    >>> point = find_setting(device, 1e-6, max_current=60e-6)
+    >>> s = point.setting
+    >>> print(f"{s.current_1 * 1e6:.0f} uA, {s.pulse_width * 1e9:.0f} ns, {point.mean_energy * 1e15:.0f} fJ")
+    55 uA, 21 ns, 464 fJ
     """
     checked_choice("minimize", minimize, OBJECTIVES)
     question = Inquiry.checked(
@@ -274,6 +285,7 @@ def smallest_cell(
     ValueError
         As in `find_setting`, and if the cell would be larger than `max_area`.
     """
+    require_named(limits, LIMITS)
     cell, point = Inquiry.checked(cell, error_rate, **limits).at_all_temperatures(_smallest)
     return cell, point
 

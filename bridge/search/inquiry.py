@@ -1,6 +1,6 @@
 """What a search is asked: targets and limits checked against each other before any work."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Self, TypeVar
 
@@ -15,6 +15,18 @@ from mtjsim.pulse import DRIVES, Drive
 
 SMALLEST_TARGET = 1e-60  # error rates below this are nobody's, and underflow is near
 INNER_TEMPERATURES = 3  # between the two ends of a range, where a setting is checked in the end
+LIMITS = (
+    "drive",
+    "pulse_width",
+    "max_current",
+    "max_voltage",
+    "max_latency",
+    "max_area",
+    "breakdown_voltage",
+    "temperature",
+    "rise_time",
+    "relax_time",
+)
 WORSE = 1e-3  # relative: by which a rate inside the range may exceed its target
 
 Found = TypeVar("Found", bound=MTJ | Cell)
@@ -134,6 +146,12 @@ def require_device(device: object) -> None:
     """Raise ValueError unless `device` is a junction or a cell."""
     if not isinstance(device, Cell):
         require_junction(device)
+
+
+def require_named(given: Iterable[str], valid: Iterable[str]) -> None:
+    """Raise ValueError for an argument that a search does not have; lists those it has and names the nearest."""
+    for name in given:
+        checked_choice("an argument of the search", name, tuple(valid))
 
 
 def checked_rate(name: str, rate: float) -> float:

@@ -125,6 +125,7 @@ CELL = ("--transistor-width", "270nm")
         (("die", "arm_2021", "--shape", "0x8", *LEVEL, *OUT), "--shape must be whole numbers joined by x"),
         (("die", "arm_2021", "--shape", "99999x99999", *LEVEL, *OUT), "--shape must have at most 134217728 cells"),
         (("die", "ut_austin_sot", "--shape", "4x4", *LEVEL, *OUT), "axisymmetric"),
+        (("die", "arm_2021", "--shape", "1", *LEVEL, *OUT, "--plot", "a.png"), "--plot needs several cells"),
         ((*DIE, *LEVEL, "--out", "nowhere/die.nc"), "there is no folder 'nowhere'"),
     ],
 )

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge import Cell, OperatingPoint, Transistor, current_for, find_setting, pareto, trade_off
+from bridge import Cell, OperatingPoint, Transistor, current_for, find_setting, pareto, pulse_width_for, trade_off
 from bridge.search.frontier import as_records
 from mtjsim import MTJ
 
@@ -115,3 +115,22 @@ def test_the_front_of_a_real_trade_off(points):
 def test_bad_input(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    ("ask", "words"),
+    [
+        (lambda: trade_off(DEVICE, [1e-3], WIDTHS, pulse_width=5e-9), "'pulse_width'. Did you mean"),
+        (lambda: trade_off(DEVICE, [1e-3], WIDTHS, minimize="energy"), "an argument of the search must be one of"),
+        (lambda: trade_off(DEVICE, [1e-3], [WIDTHS]), "pulse_widths must be a number or a list"),
+        (lambda: trade_off(DEVICE, [1e-3], []), "pulse_widths must be a number or a list"),
+        (
+            lambda: current_for(DEVICE, error_rate=1e-3, pulse_width=5e-9, temprature=350.0),
+            "Did you mean 'temperature'",
+        ),
+        (lambda: pulse_width_for(DEVICE, error_rate=1e-3, current=60e-6, longest=-1.0), "longest must be"),
+    ],
+)
+def test_what_a_search_does_not_have_is_refused_by_name(ask, words):
+    with pytest.raises(ValueError, match=words):
+        ask()

@@ -6,12 +6,13 @@ import signal
 import time
 import warnings
 
+import h5py
 import numpy as np
 import pytest
 
-from bridge import ErrorMap, load_map, save_map, write_error_map
+from bridge import ErrorMap, load_map, measured_map, save_map, write_error_map
 from bridge.maps import error_map
-from mtjsim import MTJ
+from mtjsim import MTJ, WriteCounts
 
 with warnings.catch_warnings():  # not about us: what xarray imports
     warnings.simplefilter("ignore")
@@ -97,6 +98,17 @@ def test_a_part_of_a_map_has_its_own_identity(path):
     part = load_map(path, expect={"temperatures": [350.0]})
     assert part.attrs["identity"] != whole.attrs["identity"]
     assert part.attrs["identity"] == write_error_map(junction(), **(GRID | {"temperatures": 350.0})).attrs["identity"]
+
+
+def test_changed_numbers_are_refused(path):
+    counts = WriteCounts(current=60e-6, pulse_width=5e-9, direction="p_to_ap", trials=1000, errors=[12])
+    for dataset in (write_error_map(junction(), **GRID), measured_map(counts, directions=("p_to_ap",))):
+        save_map(dataset, path)
+        assert load_map(path).identical(dataset)
+        with h5py.File(path, "r+") as file:
+            file["write_error_rate"][0, 0, 0, 0] = 0.123
+        with pytest.raises(ValueError, match="its numbers are not those that were saved"):
+            load_map(path)
 
 
 def test_changed_or_foreign_files(path):

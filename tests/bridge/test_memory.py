@@ -8,10 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
 
+from bridge.cell.cell import Cell
+from bridge.cell.transistor import Transistor
 from bridge.dies.die import Die
 from bridge.dies.faults import Process
 from bridge.dies.spread import Spread
 from bridge.dies.variability import Population
+from bridge.ledger import transfer
 from bridge.memory.cells import READ_BEFORE_WRITE, WRITE_VERIFY_RETRY, WritePolicy
 from bridge.memory.codes import encode_secded, pack_blocks, parity_bit
 from bridge.memory.formats import FORMATS, format_of
@@ -21,6 +24,7 @@ from bridge.memory.read import ReadPoint, Retention
 from bridge.memory.sram import SRAM
 from bridge.write import OperatingPoint, WriteSetting, operating_point
 from mtjsim.device import MTJ
+from mtjsim.presets import load_preset
 
 FALSE_ALARM = 1e-6
 PROTECTIONS = ("none", "parity", "secded", Protection("range", limit=1e30))
@@ -324,6 +328,60 @@ def test_cells_that_differ_and_a_point_for_another_write():
         Memory(100_000, format="binary", point=operating_point(device, weaker), die=die)
 
 
+def test_a_die_drawn_for_another_junction_temperature_or_circuit_is_refused():
+    device = load_preset("arm_2021")
+    amps = WriteSetting(current_0=30e-6, current_1=30e-6, pulse_width=20e-9)
+    volts = WriteSetting(voltage_0=1.0, voltage_1=1.2, pulse_width=20e-9)
+    cell = Cell(device=device, transistor=Transistor(width=450e-9), supply_voltage=1.2)
+
+    def refused(words, point, die):
+        with pytest.raises(ValueError, match=words):
+            Memory(8, format="binary", point=point, die=die)
+
+    die = Process(population=Population(device, Spread(damping_d2d=0.1), amps)).die((8,), seed=3)
+    for good in (operating_point(device, amps), operating_point(cell, amps)):  # a regulated current is the junction's
+        Memory(8, format="binary", point=good, die=die | Die.of((8,), open=[0]))
+    twice = die | Die.of((8,), open=[0]) | Die.of((8,), open=[1])
+    refused("written as the point's are", operating_point(device, replace(amps, pulse_width=10e-9)), twice)
+    refused("at 300 K and a point at 350 K", operating_point(device, amps, temperature=350.0), die)
+    refused("of the point's junction", operating_point(device.replace(damping=0.02), amps), die)
+    of_volts = Process(population=Population(device, Spread(damping_d2d=0.1), volts)).die((8,), seed=3)
+    refused("a cell's is its supply's", operating_point(cell, volts), of_volts)
+
+
+@pytest.mark.parametrize(("name", "protection"), [("fp16", "secded"), ("fp32", "parity"), ("binary", "none")])
+def test_weak_cells_lose_their_bits_earlier_and_the_others_do_not(name, protection):
+    holding = Retention(MTJ.from_effective(thermal_stability=80, critical_current=30e-6, characteristic_time=2e-9))
+    shape = Memory(500, format=name, point=point(), protection=protection).cells_shape
+    n = int(np.prod(shape))
+    weak = np.arange(0, n, 3)
+    die = Die.of(shape, weak=weak, weak_stability_factor=0.3)  # Delta 24: half of them are random in an hour
+    memory = Memory(500, format=name, point=point(), protection=protection, die=die, retention=holding, seed=2)
+    memory.wait(3600.0)
+    cells = len(memory._located(weak, 0)[0]) + (len(memory._located(weak, 1)[0]) if protection != "none" else 0)
+    assert inside(int(memory.ledger.count("lost while waiting")), cells, 0.5)
+    data = np.asarray(memory._arrays[0].words)
+    lost = np.flatnonzero((data[:, None] >> np.arange(memory.format.bits, dtype=data.dtype)) & 1)
+    assert np.isin(lost, memory._located(weak, 0)[0]).all()
+
+
+def test_drawn_cells_lose_their_bits_by_their_own_stability():
+    device = MTJ.from_effective(thermal_stability=32, critical_current=30e-6, characteristic_time=2e-9)
+    population = Population(
+        device, Spread(thermal_stability_d2d=0.1), WriteSetting(current_0=75e-6, current_1=75e-6, pulse_width=7e-9)
+    )
+    die = Process(population=population).die((100_000,), seed=5)
+    holding = Retention(device)
+    rates = holding.rates_of(3600.0, die.thermal_stability / 32)[0]
+    np.testing.assert_allclose(rates[:40], holding.rates_of(3600.0, die.thermal_stability[:40] / 32)[0], rtol=0.01)
+    memory = Memory(100_000, format="binary", point=point(), die=die, retention=holding, seed=5)
+    memory.wait(3600.0)
+    assert inside(int(memory.ledger.count("lost while waiting")), 100_000, rates.mean())
+    assert not inside(int(100_000 * holding.rates(3600.0)[0]), 100_000, rates.mean())  # nor is it the nominal rate
+    with pytest.raises(ValueError, match="retention must be of the junction"):
+        Memory(100_000, format="binary", point=point(), die=die, retention=Retention(device.replace(damping=0.02)))
+
+
 # ---- streams, checkpoints --------------------------------------------------------------------------------------------
 
 
@@ -356,6 +414,51 @@ def test_same_seed_same_bits_and_a_checkpoint_goes_on():
         Memory(3, format="fp32", point=point(), protection="parity", wear=True).restore(saved)
 
 
+@pytest.mark.parametrize(
+    "other",
+    [{"format": "bf16"}, {"protection": "parity"}, {"wear": True}, {"shape": (2, 4)}, {"format": of("int8")}],
+)
+def test_a_state_of_another_memory_is_refused_and_nothing_changed(other):
+    saved = Memory(8, format="fp16", point=point(), initial=np.arange(8), seed=1).state()
+    shape = other.get("shape", 8)
+    mine = Memory(**({"shape": shape, "format": "fp16", "point": point(), "initial": np.ones(shape)} | other))
+    with pytest.raises(ValueError, match="state must be of a memory like this one"):
+        mine.restore(saved)
+    assert (mine.stored == 1).all()
+
+
+@pytest.mark.parametrize("policy", [WRITE_VERIFY_RETRY, READ_BEFORE_WRITE])
+def test_whether_cells_are_counted_or_estimated_changes_no_bit(policy):
+    values = numbers("fp16", 40_000, 3)
+    stored = []
+    for exact in (True, False):
+        memory = Memory(40_000, format="fp16", point=point(0.1), policy=policy, exact_counts=exact, seed=4)
+        memory.write(values)
+        stored.append(memory.stored)
+    np.testing.assert_array_equal(*stored)
+
+
+def test_ledgers_of_unknown_energies_add_up_and_are_equal_to_themselves():
+    unknown = OperatingPoint(
+        error_rate_0=0.1,
+        error_rate_1=0.1,
+        energy_0=float("nan"),
+        energy_1=float("nan"),
+        latency=1e-8,
+        setting=None,
+        device_identity="a map without energies",
+        temperature=300.0,
+    )
+    memory = Memory(100, format="binary", point=unknown)
+    memory.write(np.ones(100))
+    assert memory.ledger == memory.ledger
+    both = memory.ledger + memory.ledger
+    assert len(both.entries) == len(memory.ledger.entries)
+    assert both.count("write 1 turned") == 200
+    assert np.isnan(both.joules("device"))
+    assert both.seconds == pytest.approx(200 * 1e-8)
+
+
 def test_what_a_memory_returns_is_not_its_cells():
     memory = Memory(4, format="fp32", point=point())
     values = np.ones(4, np.float32)
@@ -372,6 +475,14 @@ def test_what_a_memory_returns_is_not_its_cells():
     ("change", "words"),
     [
         ({"format": "fp64"}, "format must be one of"),
+        ({"format": 16}, 'format must be a name such as "fp16" or a Format, got 16'),
+        ({"policy": "plain"}, "policy must be PLAIN, .* got 'plain'"),
+        ({"point": 1e-3}, r"point must be an OperatingPoint; OperatingPoint\.of_rates\(...\)"),
+        ({"protection": None}, "protection must be a name"),
+        ({"reading": 1e-3}, "reading must be a ReadPoint"),
+        ({"retention": 85.0}, "retention must be a Retention"),
+        ({"shape": 10.5}, "shape must be a whole number >= 0, got 10.5"),
+        ({"shape": None}, "shape must be a whole number >= 0, got None"),
         ({"errors": "flips"}, "errors must be one of"),
         ({"protection": "ecc"}, "protection must be one of"),
         ({"protection": "range"}, "limit must be given"),
@@ -384,7 +495,7 @@ def test_what_a_memory_returns_is_not_its_cells():
 )
 def test_refusals(change, words):
     with pytest.raises(ValueError, match=words):
-        Memory(4, **({"format": "binary", "point": point()} | change))
+        Memory(**({"shape": 4, "format": "binary", "point": point()} | change))
 
 
 def test_values_of_another_shape_or_kind():
@@ -409,6 +520,10 @@ def test_sram_rounds_as_its_format_and_never_errs():
     assert cache.ledger.joules("with_driver") == 0
     both = cache.ledger + SRAM(1, format="fp32", name="other").ledger
     assert both.count("read access") == 100
+    with pytest.raises(ValueError, match="state must be of a memory like this one"):
+        SRAM(3, format="bf16").restore(cache.state())
+    with pytest.raises(ValueError, match="bits must be finite and >= 0"):
+        transfer(-5, energy_per_bit=1e-12, source="assumed")
     with pytest.raises(ValueError, match="source must say"):
         SRAM(1, format="fp32", energy_per_bit=1e-12)
     with pytest.raises(ValueError, match="kind must be one of"):
