@@ -7,7 +7,7 @@ from torch import nn
 
 from bnn.binarize import approx_sign, clip_latent_, ste_sign
 from bnn.errors import WriteErrors
-from bnn.layers import BinaryConv2d, BinaryLinear, activation_memories, memories
+from bnn.layers import BinaryConv2d, BinaryLinear, activation_memories, memories, weight_memories
 from bnn.models import lenet4, mlp
 
 torch.set_num_threads(1)
@@ -66,6 +66,47 @@ def test_the_memory_is_written_with_the_bits_and_its_answer_is_used(layer, x):
     layer.activation_memory = memory
     assert torch.equal(layer(x), -clean)
     assert torch.equal(memory.written, ste_sign(x))  # no padding in it
+
+
+@pytest.mark.parametrize(
+    ("layer", "x"),
+    [
+        (BinaryLinear(6, 4, seed=1, scale="xnor"), normal(3, 6)),
+        (BinaryConv2d(3, 4, 2, seed=1, padding=1, scale="xnor"), normal(2, 3, 5, 5)),
+    ],
+)
+def test_the_weight_memory_holds_the_bits_and_not_the_scale(layer, x):
+    clean, memory = layer(x), Recorder()
+    layer.weight_memory = memory
+    assert torch.equal(layer(x), -clean)
+    assert torch.equal(memory.written, ste_sign(layer.weight))
+
+
+def test_weight_errors_are_drawn_row_by_row_and_their_gradient_reaches_the_latent_weights():
+    layer, x = BinaryLinear(200, 40, seed=1), normal(1, 200)
+    layer.weight_memory = WriteErrors(error_rate_0=0.2, error_rate_1=0.2, seed=3)
+    layer.weight_memory.address(step=5, samples=torch.arange(40))
+    first, again = layer(x), layer(x)
+    assert torch.equal(first, again)  # one step, one draw
+    assert not torch.equal(first, ste_sign(x) @ ste_sign(layer.weight).T)
+    first.sum().backward()
+    assert torch.equal(layer.weight.grad, ste_sign(x).expand(40, 200))  # the latent weights are within the window
+
+
+def test_weight_slots_are_where_weights_are_bits():
+    model = lenet4(seed=1)
+    assert list(weight_memories(model)) == ["5", "10"]
+    with memories(model, lambda name, index: nn.Identity(), slot="weight_memory"):
+        assert [type(layer.weight_memory) for layer in weight_memories(model).values()] == [nn.Identity] * 2
+        assert all(layer.activation_memory is None for layer in activation_memories(model).values())
+    assert all(layer.weight_memory is None for layer in weight_memories(model).values())
+    with (
+        pytest.raises(ValueError, match="slot must be one of activation_memory, weight_memory"),
+        memories(model, lambda name, index: None, slot="bias_memory"),
+    ):
+        pass
+    with pytest.raises(ValueError, match="weight_memory must be None where weight_quantizer is None"):
+        BinaryLinear(6, 4, seed=1, weight_quantizer=None, weight_memory=nn.Identity())
 
 
 def test_quantizers_are_slots():
