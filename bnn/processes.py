@@ -63,6 +63,16 @@ def from_first(value: float | None) -> float | None:
     return shared[0]
 
 
+def check_same(what: str, number: int, way_out: str) -> None:
+    """ValueError, in all processes, unless all of them have the same number."""
+    if not _several():
+        return
+    numbers: list[int] = [0] * world()
+    dist.all_gather_object(numbers, number)
+    if len(set(numbers)) > 1:
+        raise ValueError(f"{what} must be of the same step in every process, got {numbers}. {way_out}")
+
+
 def own_file(path: Path) -> Path:
     """Return the file of this process: `path` itself for the first, `run.rank1.pt` beside `run.pt` for the second."""
     return path if rank() == 0 else path.with_name(f"{path.stem}.rank{rank()}{path.suffix}")

@@ -1,118 +1,100 @@
-"""Training: one loop, read top to bottom, resumed bit for bit.
+"""Training: one loop, read top to bottom, resumed bit for bit at any step, in any phase.
 
-The result is the last epoch. No epoch is chosen, least of all on a test set.
+The result is the last epoch, or the best on a *validation* split if the config says so. The test images are looked at
+once, after everything has been decided.
 """
 
-import hashlib
 import math
-import os
 import sys
 import time
-import zipfile
-from collections.abc import Callable
-from dataclasses import astuple, dataclass, fields
-from itertools import zip_longest
-from pathlib import Path
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, astuple, dataclass, field, fields
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from bnn.batch_norm import reestimate_batch_norm
 from bnn.binarize import clip_latent_
-from bnn.errors import address, check_seed, seeded_generator
-from bnn.evaluate import LabelledImages, evaluate
+from bnn.checkpoint import identity_of, load_checkpoint, save_checkpoint
+from bnn.errors import address, seeded_generator
+from bnn.evaluate import Accuracy, LabelledImages, evaluate
+from bnn.images import ImageSet
+from bnn.metrics import write_metrics
+from bnn.phases import Phase, PhaseMemories, first_steps, slots_of
+from bnn.processes import (
+    average_batch_norm,
+    check_same,
+    from_first,
+    own_file,
+    parallel,
+    part_of,
+    rank,
+    summed,
+    world,
+)
+from bnn.train_config import SCHEDULES, TrainConfig
+from bridge.ledger import SCOPES, Entry, Ledger
 
-SCHEDULES: dict[str, Callable[[float], float]] = {  # share of the training done -> factor of the learning rate
-    "constant": lambda done: 1.0,
-    "cosine": lambda done: 0.5 * (1.0 + math.cos(math.pi * done)),
-    "one_cycle": lambda done: (
-        0.52 - 0.48 * math.cos(math.pi * done / 0.3)
-        if done < 0.3
-        else 0.5 * (1.0 + math.cos(math.pi * (done - 0.3) / 0.7))
-    ),
-}
-ORDER, VALIDATION = 0, 1  # roles of the training seed's children
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """What makes a training: the same config, model and data give the same bits.
-
-    Parameters
-    ----------
-    epochs : int, >= 1
-    batch_size : int, >= 1
-        An epoch is cut into ceil(n / batch_size) batches of equal size, within one image. None is dropped.
-    learning_rate : float, > 0
-        Peak of the schedule, for Adam.
-    weight_decay : float, >= 0
-        Adam's L2 term, on every parameter. On latent weights it acts like noise on the signs: 0 unless you know better.
-    schedule : {"one_cycle", "cosine", "constant"}
-        one_cycle: from 4 % of the peak up to it in 30 % of the steps, then down to 0, both on half a cosine.
-    seed : int, >= 0
-        Of the order of the images. Weights and errors have their own, see `bnn.models`.
-    checkpoint : Path, optional
-        File to resume from if it exists, and to write to.
-    checkpoint_every : int, >= 1
-        Epochs from one checkpoint to the next; the last epoch is always written.
-    progress : bool, optional
-        Show a bar on stderr. None: if stderr is a terminal.
-
-    Raises
-    ------
-    ValueError
-        For a number out of range or an unknown schedule.
-    """
-
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    seed: int
-    weight_decay: float = 0.0
-    schedule: str = "one_cycle"
-    checkpoint: Path | None = None
-    checkpoint_every: int = 1
-    progress: bool | None = None
-
-    def __post_init__(self) -> None:
-        check_seed(self.seed)
-        for name in ("epochs", "batch_size", "checkpoint_every"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} must be a whole number >= 1, got {value!r}.")
-        if not 0.0 < self.learning_rate < math.inf:
-            raise ValueError(f"learning_rate must be > 0 and finite, got {self.learning_rate}.")
-        if not 0.0 <= self.weight_decay < math.inf:
-            raise ValueError(f"weight_decay must be >= 0 and finite, got {self.weight_decay}.")
-        if self.schedule not in SCHEDULES:
-            raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}, got {self.schedule!r}.")
+ORDER, VALIDATION, TEST = 0, 1, 2  # roles of the training seed's children
+MakeOptimizers = Callable[[nn.Module, TrainConfig], torch.optim.Optimizer | Sequence[torch.optim.Optimizer]]
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """One line of a training's history: accuracies as shares, loss in nats, both under the model's own memories.
+    """One line of a training's history: accuracies as shares, loss in nats, under the memories of the epoch.
 
-    `loss` and `train_accuracy` are means over the epoch's steps, while the weights still moved.
+    `loss` and `train_accuracy` are means over the epoch's steps, while the weights still moved; `phase` is that of its
+    last step.
     """
 
     epoch: int
     loss: float
     train_accuracy: float
     validation_accuracy: float | None
+    phase: int = 0
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a callback hears of one step: its number in the training, its epoch and phase, its batch's loss in nats."""
+
+    step: int
+    epoch: int
+    phase: int
+    loss: float
 
 
 @dataclass(frozen=True)
 class Result:
-    """A finished training: the model of the last epoch, in eval mode, and how it got there.
+    """A finished training: the model, in eval mode, and how it got there.
 
-    `seconds` is the wall time of all its parts, if it was resumed.
+    Parameters
+    ----------
+    model : Module
+        The one that was trained, as it was after the epoch `chosen`, with the memories of the last phase in its slots.
+    config : TrainConfig
+    history : tuple of Epoch
+    seconds : float
+        Wall time of all parts, if it was resumed.
+    chosen : int
+        Epoch that the model is of.
+    test : dict of Accuracy
+        If test images were given: "clean" without errors, "as_trained" under the memories of the last phase.
+    ledger : Ledger
+        What the memories did during training, and what it cost, as far as they count.
     """
 
     model: nn.Module
     config: TrainConfig
     history: tuple[Epoch, ...]
     seconds: float
+    chosen: int
+    test: dict[str, Accuracy] = field(default_factory=dict)
+    ledger: Ledger = field(default_factory=Ledger)
 
 
 @dataclass(frozen=True)
@@ -122,106 +104,335 @@ class Trainer:
     Parameters
     ----------
     model : Module
-        Its memories decide what errs during training: see `bnn.errors.WriteErrors`.
+        Without phases, its own memories decide what errs during training: see `bnn.errors.WriteErrors`.
     config : TrainConfig
+    optimizer : callable, optional
+        ``optimizer(model, config)`` makes the optimizer, or several of them: `bnn.Bop` for the binary weights beside
+        Adam for the rest, for example. Their learning rates are the peaks of the schedule. None: Adam on everything.
     """
 
     model: nn.Module
     config: TrainConfig
+    optimizer: MakeOptimizers | None = None
 
     def fit(
         self,
         train: LabelledImages,
         validation: LabelledImages | None = None,
         *,
+        test: LabelledImages | None = None,
+        on_step: Callable[[Step], None] | None = None,
         on_epoch: Callable[[Epoch], None] | None = None,
+        on_phase: Callable[[int, Phase], None] | None = None,
     ) -> Result:
         """Train to the last epoch, from the checkpoint if there is one.
 
         Parameters
         ----------
         train, validation : objects with ``scaled()`` and ``labels``
-            The validation images are only looked at: once each epoch, written once to the model's own memories.
-        on_epoch : callable, optional
-            Called with each `Epoch`, after its checkpoint. An exception from it ends the training, to be resumed.
+            The validation images are looked at once each epoch, written once to the model's own memories; they change
+            nothing unless ``config.choose`` is "best".
+        test : object with ``scaled()`` and ``labels``, optional
+            Looked at once, at the end.
+        on_step, on_epoch : callable, optional
+            Called with each `Step`, and with each `Epoch`, after its checkpoint. An exception from one ends the
+            training, to be resumed.
+        on_phase : callable, optional
+            Called with the number of a phase and the phase, as it begins.
 
         Raises
         ------
         ValueError
-            For no or non-finite training images, or a checkpoint that is damaged or of another training.
+            For no or non-finite training images, a checkpoint that is damaged or of another training, a choice without
+            validation images, or phases of no step.
         FloatingPointError
             When the loss or a weight is no longer finite; names the layer where it began, the epoch and the step.
 
         Notes
         -----
-        Adam on the cross entropy; after each step the latent weights of binary layers are clipped to [-1, 1]. The order
-        of the images is drawn anew each epoch from (seed, epoch). A layer that draws from torch's global stream
-        (`nn.Dropout`) works, but is not resumed bit for bit.
+        Adam on the cross entropy; after each step the latent weights of binary layers are clipped to [-1, 1], and what
+        is in words of an error-prone memory is written there and read back. The order of the images is drawn anew each
+        epoch from (seed, epoch). A layer that draws from torch's global stream (`nn.Dropout`) works, but is not resumed
+        bit for bit.
+
+        *In several processes*, with `torch.distributed` initialised: each takes its part of every batch, and gradients
+        are averaged. Errors are keyed by the image, hence those of one process; parameters in words fail alike in all
+        of them. BatchNorm sees its own part of a batch, and running statistics are averaged each epoch; the cells of
+        overwritten activations belong to their process. Each process has a checkpoint of its own (`run.rank1.pt`).
         """
-        model, config, started = self.model, self.config, time.perf_counter()
-        device = next(model.parameters()).device
-        images, labels = torch.from_numpy(train.scaled()).to(device), torch.tensor(train.labels).to(device)
-        _check_images(images)
-        steps = -(-len(images) // config.batch_size)
-        optimizer = torch.optim.Adam(
+        run = _Run(self, train, validation)
+        run.resume()
+        with run.progress_bar() as bar:
+            while run.step < run.last_step:
+                if (phase := run.phase_due()) is not None:
+                    run.enter(phase)
+                    if on_phase is not None:
+                        on_phase(phase, run.phases[phase])
+                done = run.take_step()
+                bar.update()
+                if on_step is not None:
+                    on_step(done)
+                if run.at_end_of_epoch:
+                    epoch = run.end_epoch()
+                    bar.set_postfix(loss=f"{epoch.loss:.3f}", accuracy=f"{epoch.train_accuracy:.3f}")
+                    if on_epoch is not None:
+                        on_epoch(epoch)
+        return run.result(test)
+
+
+@dataclass
+class _State:
+    """All that moves while a training runs, but for the model, its memories and the optimizers."""
+
+    step: int = 0  # steps done
+    phase: int = -1
+    loss_sum: float = 0.0  # of this epoch so far
+    right: int = 0
+    seconds: float = 0.0
+    history: tuple[Epoch, ...] = ()
+    events: list[dict[str, Any]] = field(default_factory=list)
+    spent: Ledger = field(default_factory=Ledger)  # by memories of earlier phases
+    best: dict[str, Any] | None = None
+
+    def saved(self) -> dict[str, Any]:
+        rows = {"history": [astuple(e) for e in self.history], "spent": [asdict(e) for e in self.spent]}
+        return {f.name: rows.get(f.name, getattr(self, f.name)) for f in fields(self)}
+
+    @classmethod
+    def restored(cls, saved: dict[str, Any]) -> "_State":
+        history, spent = tuple(Epoch(*row) for row in saved["history"]), Ledger(Entry(**row) for row in saved["spent"])
+        return cls(**{**saved, "history": history, "spent": spent})
+
+
+class _Run:
+    """One call of `Trainer.fit`: what `Trainer` was given, and how far it is."""
+
+    def __init__(self, trainer: Trainer, train: LabelledImages, validation: LabelledImages | None) -> None:
+        self.model, self.config, self.validation = trainer.model, trainer.config, validation
+        self.started = time.perf_counter()
+        if self.config.choose == "best" and validation is None:
+            raise ValueError('validation must be given where choose is "best": no epoch is chosen on other images.')
+        self.device = next(self.model.parameters()).device
+        self.images = torch.from_numpy(train.scaled()).to(self.device)
+        self.labels = torch.tensor(train.labels).to(self.device)
+        _check_images(self.images)
+        self.steps = -(-len(self.images) // self.config.batch_size)  # in an epoch
+        if len(self.images) // self.steps < world():
+            raise ValueError(f"batch_size must be >= {world()}, an image for each process, got {self.config.batch_size}.")
+        self.last_step = self.config.epochs * self.steps
+        self.phases = self.config.phases or (Phase(memory=None),)
+        self.first_steps = first_steps(self.phases, self.last_step)
+        self.optimizers = _optimizers(trainer)
+        self.own = slots_of(self.model)
+        self.path = own_file(self.config.checkpoint) if self.config.checkpoint else None
+        self.identity = self._identity() if self.path else {}
+        self.called = parallel(self.model)
+        self.state, self.memories, self.order = _State(), None, None
+        self.earlier_seconds = 0.0
+
+    # ---- where it is -------------------------------------------------------------------------------------------------
+
+    @property
+    def step(self) -> int:
+        """Steps done."""
+        return self.state.step
+
+    @property
+    def at_end_of_epoch(self) -> bool:
+        """Whether the last step ended an epoch."""
+        return self.state.step % self.steps == 0
+
+    @property
+    def seconds(self) -> float:
+        """Wall time so far."""
+        return self.earlier_seconds + time.perf_counter() - self.started
+
+    @property
+    def ledger(self) -> Ledger:
+        """Of all memories so far."""
+        return self.state.spent + (self.memories.ledger if self.memories else Ledger())
+
+    def progress_bar(self) -> tqdm:
+        """Show the steps."""
+        silent = not (sys.stderr.isatty() if self.config.progress is None else self.config.progress) or rank() > 0
+        return tqdm(total=self.last_step, initial=self.step, desc="train", unit="step", disable=silent, leave=False)
+
+    # ---- what it does ------------------------------------------------------------------------------------------------
+
+    def phase_due(self) -> int | None:
+        """Return the number of the phase that the next step begins, if it begins one."""
+        now = bisect_right(self.first_steps, self.step) - 1
+        return now if now != self.state.phase else None
+
+    def enter(self, number: int) -> None:
+        """Change the memories; what a phase asks for as it begins is done under its own."""
+        phase, before = self.phases[number], self.memories
+        if phase.scrub and before is not None:
+            before.scrub()
+        self.memories = PhaseMemories.begin(self.model, self.optimizers, phase, own=self.own, before=before)
+        if before is not None:
+            self.state.spent += before.ledger_left(self.memories)
+        if phase.reestimate:
+            reestimate_batch_norm(self.model, self.images[: phase.reestimate])
+        self.state.phase, self.order = number, None
+        self.state.events.append({"event": "phase", "phase": number, "step": self.step, "memory": repr(phase.memory)})
+
+    def take_step(self) -> Step:
+        """Forward, backward, update; what is in memories is written there and read back."""
+        epoch, step = divmod(self.step, self.steps)
+        if step == 0 or self.order is None:
+            self.model.train()
+            stream = seeded_generator(self.config.seed, ORDER, epoch)
+            self.order = torch.randperm(len(self.images), generator=stream).to(self.device)
+        batch = self.order.tensor_split(self.steps)[step]
+        part = part_of(batch)
+        x, y = self.images[part], self.labels[part]
+        address(self.model, step=self.step, samples=part.cpu())
+        logits = self.called(x)
+        loss = F.cross_entropy(logits, y) * (len(part) * world() / len(batch))
+        value = summed(loss.detach()).item() / world()
+        if not math.isfinite(value):
+            raise FloatingPointError(_diagnosis(self.model, x, epoch, step, value))
+        for optimizer in self.optimizers:
+            optimizer.zero_grad()
+        loss.backward()
+        with self.memories.update(self.step):
+            for optimizer in self.optimizers:
+                _set_learning_rate(optimizer, self.config, self.step / self.last_step)
+                optimizer.step()
+            clip_latent_(self.model)
+        self.state.step += 1
+        self.state.loss_sum += value * len(batch)
+        self.state.right += int(summed((logits.argmax(dim=1) == y).sum()))
+        if self.at_end_of_epoch and not all(parameter.isfinite().all() for parameter in self.model.parameters()):
+            raise FloatingPointError(_diagnosis(self.model, x, epoch, step, value))
+        if self.config.checkpoint_steps and self.step % self.config.checkpoint_steps == 0 and not self.at_end_of_epoch:
+            self.save()
+        return Step(self.step - 1, epoch, self.state.phase, value)
+
+    def end_epoch(self) -> Epoch:
+        """Validate, note, save."""
+        state, config, images = self.state, self.config, len(self.images)
+        average_batch_norm(self.model)
+        epoch = Epoch(
+            self.step // self.steps - 1,
+            state.loss_sum / images,
+            state.right / images,
+            self._validation_accuracy(),
+            state.phase,
+        )
+        state.history += (epoch,)
+        state.loss_sum, state.right = 0.0, 0
+        state.events.append({"event": "epoch", "step": self.step, **asdict(epoch), **_joules(self.ledger)})
+        self._keep_best(epoch)
+        if (epoch.epoch + 1) % config.checkpoint_every == 0 or self.step == self.last_step:
+            self.save()
+        self._write_metrics()
+        return epoch
+
+    def result(self, test: LabelledImages | None) -> Result:
+        """Return the epoch that was chosen, and look at the test images."""
+        model, best = self.model.eval(), self.state.best
+        if best is not None:
+            model.load_state_dict(best["model"], strict=False)
+        seconds = self.seconds
+        looks = {}
+        if test is not None:
+            seed = seeded_generator(self.config.seed, TEST).initial_seed()
+            looks["clean"] = evaluate(model, test)
+            looks["as_trained"] = evaluate(model, test, errors="as_trained", weight_errors="as_trained", seed=seed)
+            accuracies = {name: look.mean for name, look in looks.items()}
+            self._write_metrics({"event": "test", **accuracies})
+        chosen = best["epoch"] if best is not None else self.config.epochs - 1
+        return Result(model, self.config, self.state.history, seconds, chosen, looks, self.ledger)
+
+    # ---- a checkpoint ------------------------------------------------------------------------------------------------
+
+    def _identity(self) -> dict[str, str]:
+        free = ("checkpoint", "checkpoint_every", "checkpoint_steps", "metrics", "progress")
+        settings = [(f.name, getattr(self.config, f.name)) for f in fields(self.config) if f.name not in free]
+        optimizers = [("optimizer", self.optimizers), ("processes", world())]
+        return identity_of([*settings, *optimizers], self.model, self.images, self.labels)
+
+    def resume(self) -> None:
+        """Go on from the checkpoint, if there is one."""
+        saved = load_checkpoint(self.path, self.identity, self.device) if self.path else None
+        check_same("checkpoint", saved["state"]["step"] if saved else 0, "Delete those of all processes.")
+        if saved is None:
+            return
+        self.state = _State.restored(saved["state"])
+        self.earlier_seconds = self.state.seconds
+        phase = self.phases[self.state.phase]
+        self.memories = PhaseMemories.begin(self.model, self.optimizers, phase, own=self.own, restoring=True)
+        self.model.load_state_dict(saved["model"])
+        for optimizer, state in zip(self.optimizers, saved["optimizers"], strict=True):
+            optimizer.load_state_dict(state)
+        self.memories.restore(saved["memories"])
+        self._write_metrics()
+
+    def save(self) -> None:
+        """Write the checkpoint."""
+        if self.path is None:
+            return
+        self.state.seconds = self.seconds
+        content = {
+            "state": self.state.saved(),
+            "model": self.model.state_dict(),  # with the streams and cells of the memories in its slots
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "memories": self.memories.state(),
+        }
+        save_checkpoint(self.path, self.identity, content)
+
+    # ---- inside ------------------------------------------------------------------------------------------------------
+
+    def _validation_accuracy(self) -> float | None:
+        if self.validation is None:
+            return None
+        if rank() > 0:
+            return from_first(None)
+        seed = seeded_generator(self.config.seed, VALIDATION, self.step // self.steps - 1).initial_seed()
+        look = evaluate(
+            self.model, self.validation, errors="as_trained", weight_errors="as_trained", draws=1, seed=seed
+        )
+        return from_first(look.mean)
+
+    def _keep_best(self, epoch: Epoch) -> None:
+        """Remember the parameters of the best epoch of the last phase; not its memories, which go on."""
+        if self.config.choose == "last" or epoch.phase < len(self.phases) - 1:
+            return
+        if self.state.best is None or epoch.validation_accuracy > self.state.best["accuracy"]:
+            network = {name: x.clone() for name, x in self.model.state_dict().items() if "_memory" not in name}
+            self.state.best = {"epoch": epoch.epoch, "accuracy": epoch.validation_accuracy, "model": network}
+
+    def _write_metrics(self, *more: dict[str, Any]) -> None:
+        if self.config.metrics is not None and rank() == 0:
+            write_metrics(self.config.metrics, [*self.state.events, *more])
+
+
+def _optimizers(trainer: Trainer) -> list[torch.optim.Optimizer]:
+    """Make them; the peak of each group's learning rate is kept in the group."""
+    model, config = trainer.model, trainer.config
+    if trainer.optimizer is None:
+        made = torch.optim.Adam(
             model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
-        identity = _identity(config, model, images, labels) if config.checkpoint else {}
-        history, before = _resume(config.checkpoint, identity, model, optimizer)
-        bar = tqdm(range(len(history), config.epochs), desc="train", unit="epoch", disable=_silent(config), leave=False)
-        for epoch in bar:
-            model.train()
-            order = torch.randperm(len(images), generator=seeded_generator(config.seed, ORDER, epoch)).to(device)
-            loss_sum, right = 0.0, torch.zeros((), dtype=torch.int64, device=device)
-            for step, batch in enumerate(order.tensor_split(steps)):
-                _set_learning_rate(optimizer, config, (epoch * steps + step) / (config.epochs * steps))
-                x, y = images[batch], labels[batch]
-                address(model, step=epoch * steps + step, samples=batch.cpu())
-                logits = model(x)
-                loss = F.cross_entropy(logits, y)
-                if not math.isfinite(value := loss.item()):
-                    raise FloatingPointError(_diagnosis(model, x, epoch, step, value))
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                clip_latent_(model)
-                loss_sum += value * len(batch)
-                right += (logits.argmax(dim=1) == y).sum()
-            if not all(parameter.isfinite().all() for parameter in model.parameters()):
-                raise FloatingPointError(_diagnosis(model, x, epoch, step, value))
-            history += (
-                Epoch(
-                    epoch,
-                    loss_sum / len(images),
-                    right.item() / len(images),
-                    _validation_accuracy(model, validation, config, epoch),
-                ),
-            )
-            done = before + time.perf_counter() - started
-            if config.checkpoint and ((epoch + 1) % config.checkpoint_every == 0 or epoch + 1 == config.epochs):
-                _save(config.checkpoint, identity, model, optimizer, history, done)
-            bar.set_postfix(loss=f"{history[-1].loss:.3f}", accuracy=f"{history[-1].train_accuracy:.3f}")
-            if on_epoch is not None:
-                on_epoch(history[-1])
-        return Result(model.eval(), config, history, before + time.perf_counter() - started)
+    else:
+        made = trainer.optimizer(model, config)
+    optimizers = [made] if isinstance(made, torch.optim.Optimizer) else list(made)
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group.setdefault("peak", group["lr"])
+    return optimizers
 
 
 def _set_learning_rate(optimizer: torch.optim.Optimizer, config: TrainConfig, done: float) -> None:
     for group in optimizer.param_groups:
-        group["lr"] = config.learning_rate * SCHEDULES[config.schedule](done)
+        group["lr"] = group["peak"] * SCHEDULES[config.schedule](done)
 
 
-def _validation_accuracy(
-    model: nn.Module, validation: LabelledImages | None, config: TrainConfig, epoch: int
-) -> float | None:
-    if validation is None:
-        return None
-    seed = seeded_generator(config.seed, VALIDATION, epoch).initial_seed()
-    return evaluate(model, validation, errors="as_trained", draws=1, seed=seed).mean
-
-
-def _silent(config: TrainConfig) -> bool:
-    return not (sys.stderr.isatty() if config.progress is None else config.progress)
+def _joules(ledger: Ledger) -> dict[str, float]:
+    """Return the energy in each scope, if anything was counted."""
+    return {f"joules_{scope}": ledger.joules(scope) for scope in SCOPES} if ledger.entries else {}
 
 
 def _check_images(images: Tensor) -> None:
@@ -260,72 +471,3 @@ def _diagnosis(model: nn.Module, x: Tensor, epoch: int, step: int, loss: float) 
     return f"the output of {outputs[0] if outputs else 'the model'} is not finite, {where}. {advice}"
 
 
-def _identity(config: TrainConfig, model: nn.Module, images: Tensor, labels: Tensor) -> dict[str, str]:
-    """Return what must be equal for a checkpoint to be continued, each as text."""
-    digest = hashlib.sha256(images.cpu().numpy().tobytes() + labels.cpu().numpy().tobytes()).hexdigest()
-    free = ("checkpoint", "checkpoint_every", "progress")
-    settings = {f.name: repr(getattr(config, f.name)) for f in fields(config) if f.name not in free}
-    return {**settings, "model": repr(model), "training images": f"{tuple(images.shape)}, sha256 {digest}"}
-
-
-def _resume(
-    path: Path | None, identity: dict[str, str], model: nn.Module, optimizer: torch.optim.Optimizer
-) -> tuple[tuple[Epoch, ...], float]:
-    """Restore model and optimizer from `path`, if it exists; return the history and the seconds so far."""
-    if path is None:
-        return (), 0.0
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.exists():
-        return (), 0.0
-    try:
-        with zipfile.ZipFile(path) as archive:  # torch writes check sums, and does not look at them
-            if damaged := archive.testzip():
-                raise ValueError(f"{damaged} is damaged")
-        saved = torch.load(path, weights_only=True, map_location=next(model.parameters()).device)
-        found, history = saved["identity"], tuple(Epoch(*row) for row in saved["history"])
-    except Exception as error:  # torch raises half a dozen types for a damaged file
-        raise ValueError(f"checkpoint {path} cannot be read, delete it to start anew ({error}).") from error
-    for name in identity:
-        if found.get(name) != identity[name]:
-            was, now = _difference(str(found.get(name)), identity[name])
-            raise ValueError(
-                f"checkpoint {path} is of another training: {name} was {was}, is {now}. "
-                "Name another file, or delete it."
-            )
-    model.load_state_dict(saved["model"])
-    optimizer.load_state_dict(saved["optimizer"])
-    return history, saved["seconds"]
-
-
-def _difference(was: str, now: str) -> tuple[str, str]:
-    """Return the first lines in which two texts differ."""
-    for a, b in zip_longest(was.splitlines(), now.splitlines(), fillvalue="nothing"):
-        if a != b:
-            return a.strip(), b.strip()
-    return was, now
-
-
-def _save(
-    path: Path,
-    identity: dict[str, str],
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    history: tuple[Epoch, ...],
-    seconds: float,
-) -> None:
-    """Write the checkpoint under a temporary name, then rename it: the file is the old one or the new one, whole."""
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
-        torch.save(
-            {
-                "identity": identity,
-                "model": model.state_dict(),  # with the streams of its memories
-                "optimizer": optimizer.state_dict(),
-                "history": [astuple(epoch) for epoch in history],
-                "seconds": seconds,
-            },
-            file,
-        )
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)

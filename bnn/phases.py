@@ -1,0 +1,302 @@
+"""Phases of a training: which RAM holds its numbers, for which share of its iterations.
+
+A training may begin in MRAM that is written with little energy and errs, and end in another RAM [1], or in the same
+MRAM under a better setting [2]. `Phase` says so, `MRAM` and `SRAM` are what it may name, and `PhaseMemories` puts them
+into a model: parameters in words (`parameter_memory.py`), activations and signs in the slots of the layers.
+
+References
+----------
+.. [1] Gajek, Tzoufras, US 2020/0193282: a first set of training iterations in MRAM, a second one in another RAM.
+.. [2] Gajek, Tzoufras, US 11,586,906: one MRAM, two write settings, the higher error rate first.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import nn
+
+from bnn.errors import WriteErrors, check_seed
+from bnn.layers import QUANTIZER_OF, activation_memories, weight_memories
+from bnn.overwrite import OverwriteErrors
+from bnn.parameter_memory import ParameterMemory
+from bridge.ledger import Ledger
+from bridge.memory.cells import PLAIN, WritePolicy
+from bridge.memory.formats import Format
+from bridge.memory.protection import Protection
+from bridge.write import OperatingPoint
+from mtjsim.checks import checked_choice, checked_whole
+
+IN_WORDS = ("weights", "biases", "batch_norm", "optimizer")
+IN_SLOTS = {"activations": "activation_memory", "signs": "weight_memory"}
+HOLDS = (*IN_WORDS, *IN_SLOTS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MRAM:
+    """An error-prone RAM of a training, and what it holds.
+
+    Parameters
+    ----------
+    point : OperatingPoint
+        How it is written: error rates, energies, latency.
+    holds : tuple of str
+        Of "weights" (all of them, the latent ones of binary layers included), "biases", "batch_norm" (scale, shift and
+        running statistics), "optimizer" (its moments): in words, read, changed and written back in each iteration.
+        "activations": the input bits of every binary layer. "signs": the quantized weights of every binary layer, where
+        the latent ones are elsewhere.
+    format, protection, policy
+        Of the words, as in `bridge.Memory`.
+    errors : {"overwrite", "independent"}
+        Whether a failed write leaves the old bit, or every written cell is taken to have held the other one.
+    slots : int, >= 1
+        Samples whose activations have cells at the same time, see `OverwriteErrors`.
+    gradient : str
+        Through activations and signs, see `WriteErrors` and `OverwriteErrors`.
+    seed : int, >= 0
+
+    Raises
+    ------
+    ValueError
+        For a name that is none of these, or numbers out of range.
+
+    Notes
+    -----
+    What no MRAM of a phase holds is in SRAM, which does not err. Two phases whose MRAMs differ in nothing but `point`
+    name *one* memory under two settings: its cells keep what they hold.
+    """
+
+    point: OperatingPoint
+    holds: tuple[str, ...] = ("weights", "biases", "activations")
+    format: str | Format = "fp32"
+    errors: str = "overwrite"
+    protection: str | Protection = "none"
+    policy: WritePolicy = PLAIN
+    slots: int = 1
+    gradient: str = "identity"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.holds, str) or not self.holds:
+            raise ValueError(f"holds must be a tuple of names out of {', '.join(HOLDS)}, got {self.holds!r}.")
+        for name in self.holds:
+            checked_choice("holds", name, HOLDS)
+        checked_choice("errors", self.errors, ("overwrite", "independent"))
+        checked_whole("slots", self.slots, least=1)
+        check_seed(self.seed)
+        if not isinstance(self.point, OperatingPoint):
+            raise ValueError(
+                f"point must be an OperatingPoint, got {self.point!r}. OperatingPoint.of_rates(...) makes one."
+            )
+
+    def same_but_for_point(self, other: "MRAM") -> bool:
+        """Whether the two are one memory under two settings."""
+        return replace(self, point=other.point) == other
+
+
+@dataclass(frozen=True)
+class SRAM:
+    """A RAM that does not err, and holds everything."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """A part of a training, in one RAM.
+
+    Parameters
+    ----------
+    memory : MRAM, tuple of MRAM, SRAM or None
+        Several MRAMs hold different things. None: what sits in the model's slots when the training begins.
+    until : float, in (0, 1]
+        Share of all iterations of the training at which it ends; 1 for the last one.
+    scrub : bool
+        Before it begins, have the memory of the phase before read, corrected where its protection can, and written.
+    reestimate : int, >= 0
+        As it begins, estimate the statistics of every BatchNorm anew from so many of the first training images, under
+        this phase's errors: statistics belong to an error rate. 0: go on with those of the phase before.
+
+    Raises
+    ------
+    ValueError
+        For an `until` outside (0, 1], or two MRAMs that hold the same.
+    """
+
+    memory: MRAM | tuple[MRAM, ...] | SRAM | None
+    until: float = 1.0
+    scrub: bool = False
+    reestimate: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.until <= 1.0:
+            raise ValueError(
+                f"until must be in (0, 1], got {self.until}: it is a share of all iterations, 0.8 for the first 80 %."
+            )
+        checked_whole("reestimate", self.reestimate, least=0)
+        if not isinstance(self.memory, (SRAM, type(None))) and not all(isinstance(m, MRAM) for m in self.mrams):
+            raise ValueError(f"memory must be MRAM(...), a tuple of them, SRAM() or None, got {self.memory!r}.")
+        held = [name for mram in self.mrams for name in mram.holds]
+        if twice := sorted({name for name in held if held.count(name) > 1}):
+            raise ValueError(f"memory must hold everything once, got {', '.join(twice)} in more than one MRAM.")
+
+    @property
+    def mrams(self) -> tuple[MRAM, ...]:
+        """The error-prone memories of this phase."""
+        if isinstance(self.memory, MRAM):
+            return (self.memory,)
+        return self.memory if isinstance(self.memory, tuple) else ()
+
+
+def check_phases(phases: Sequence[Phase]) -> None:
+    """ValueError unless the phases follow each other up to the end of the training."""
+    ends = [phase.until for phase in phases]
+    if ends and (ends[-1] != 1.0 or any(a >= b for a, b in pairwise(ends))):
+        raise ValueError(f"phases must end at increasing shares of the training, the last one at 1, got {ends}.")
+
+
+def first_steps(phases: Sequence[Phase], steps: int) -> list[int]:
+    """Return the iteration in which each phase begins, of a training of so many; ValueError for a phase of none."""
+    starts = [0, *(round(phase.until * steps) for phase in phases[:-1])]
+    for number, (first, end) in enumerate(pairwise([*starts, steps])):
+        if first >= end:
+            raise ValueError(
+                f"until of phase {number} must leave it at least one of the {steps} iterations, got {phases[number].until}."
+            )
+    return starts
+
+
+@dataclass
+class PhaseMemories:
+    """The memories of one phase in a model: `begin` puts them there, `update` surrounds what changes the parameters.
+
+    Attributes
+    ----------
+    words : list of (MRAM, ParameterMemory)
+        Memories of parameters.
+    slots : list of Module
+        Memories in the slots of the layers.
+    """
+
+    phase: Phase
+    words: list[tuple[MRAM, ParameterMemory]] = field(default_factory=list)
+    slots: list[nn.Module] = field(default_factory=list)
+
+    @classmethod
+    def begin(
+        cls,
+        model: nn.Module,
+        optimizers: Sequence[torch.optim.Optimizer],
+        phase: Phase,
+        *,
+        own: dict[str, list[nn.Module | None]],
+        before: "PhaseMemories | None" = None,
+        restoring: bool = False,
+    ) -> "PhaseMemories":
+        """Put the memories of `phase` into `model`.
+
+        Parameters
+        ----------
+        own : dict
+            What sat in the slots when the training began, see `slots_of`.
+        before : PhaseMemories, optional
+            Of the phase before; a memory that goes on under another setting keeps its cells.
+        restoring : bool
+            Whether a checkpoint is loaded next, so that nothing needs to be written now.
+        """
+        now = cls(phase)
+        for what, slot in IN_SLOTS.items():
+            mram = next((m for m in phase.mrams if what in m.holds), None)
+            for index, layer in enumerate(_layers(model, slot)):
+                memory = own[slot][index] if phase.memory is None else _in_slot(mram, slot, index)
+                former = layer._modules[slot]
+                if before is not None and mram is not None and _goes_on(mram, before.phase) and memory is not None:
+                    memory.load_state_dict(former.state_dict())  # type: ignore[union-attr]
+                layer.register_module(slot, memory)
+                if memory is not None:
+                    now.slots.append(memory)
+        living = {id(memory): memory for _, memory in (before.words if before else [])}
+        for mram in phase.mrams:
+            if not set(mram.holds) & set(IN_WORDS):
+                continue
+            goes_on = [m for former, m in (before.words if before else []) if mram.same_but_for_point(former)]
+            if goes_on:
+                memory = living.pop(id(goes_on[0]))
+                memory.set_point(mram.point)
+            else:
+                memory = _of_words(model, optimizers, mram)
+                if not restoring:
+                    memory.load()
+            now.words.append((mram, memory))
+        for memory in living.values():
+            memory.release()
+        return now
+
+    @contextmanager
+    def update(self, step: int) -> Iterator[None]:
+        """Surround what changes the parameters; afterwards they are what the memories return."""
+        with ExitStack() as stack:
+            for _, memory in self.words:
+                stack.enter_context(memory.update(step=step))
+            yield
+
+    def scrub(self) -> None:
+        """Have every memory of parameters read, corrected and written."""
+        for _, memory in self.words:
+            memory.scrub()
+
+    @property
+    def ledger(self) -> Ledger:
+        """What these memories have done so far, and what it cost."""
+        return sum((m.ledger for m in [*(m for _, m in self.words), *self.slots] if hasattr(m, "ledger")), Ledger())
+
+    def state(self) -> list[dict[str, Any]]:
+        """Return what changes in the memories of parameters; what is in slots is in the model's state."""
+        return [memory.state() for _, memory in self.words]
+
+    def restore(self, state: list[dict[str, Any]]) -> None:
+        """Go on from a `state()`."""
+        for (_, memory), saved in zip(self.words, state, strict=True):
+            memory.restore(saved)
+
+
+def slots_of(model: nn.Module) -> dict[str, list[nn.Module | None]]:
+    """Return what sits in the slots of the model now, slot by slot."""
+    return {slot: [layer._modules[slot] for layer in _layers(model, slot)] for slot in QUANTIZER_OF}
+
+
+def _layers(model: nn.Module, slot: str) -> list[nn.Module]:
+    return list((activation_memories if slot == "activation_memory" else weight_memories)(model).values())
+
+
+def _goes_on(mram: MRAM, before: Phase) -> bool:
+    return any(mram.same_but_for_point(former) for former in before.mrams)
+
+
+def _in_slot(mram: MRAM | None, slot: str, index: int) -> nn.Module | None:
+    """Make the memory of the index-th slot of its kind."""
+    if mram is None:
+        return None
+    layer = 2 * index + (slot == "weight_memory")
+    if mram.errors == "independent":
+        return WriteErrors.from_operating_point(mram.point, seed=mram.seed, gradient=mram.gradient, layer=layer)
+    return OverwriteErrors.from_operating_point(
+        mram.point, seed=mram.seed, gradient=mram.gradient, layer=layer, slots=mram.slots
+    )
+
+
+def _of_words(model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], mram: MRAM) -> ParameterMemory:
+    memory = ParameterMemory(
+        model,
+        format=mram.format,
+        point=mram.point,
+        errors=mram.errors,
+        protection=mram.protection,
+        policy=mram.policy,
+        holds=tuple(name for name in IN_WORDS if name in mram.holds),
+        seed=mram.seed,
+    )
+    for optimizer in optimizers:
+        memory.bind(optimizer)
+    return memory
