@@ -8,26 +8,27 @@ References
    from survey data", Survey Methodology 24, 193 (1998): the effective sample size.
 .. [3] Agresti, Min, "Simple improved confidence intervals for comparing matched proportions", Stat. Med. 24, 729
    (2005).
+.. [4] Searle, Casella, McCulloch, "Variance Components" (1992), ch. 4: two crossed random factors.
+.. [5] Banerjee, "Approximate confidence interval for linear functions of means of k populations when the population
+   variances are not equal", Sankhya 22, 357 (1960).
 """
 
-import copy
-from collections.abc import Iterator
-from contextlib import contextmanager
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, Union
+from typing import TYPE_CHECKING, Protocol, Union
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from scipy.special import stdtrit
+from torch import nn
 
+from bnn.error_draws import error_draws, in_batches
 from bnn.errors import WriteErrors, check_seed
-from bnn.layers import activation_memories, memories
 
 if TYPE_CHECKING:
     from bridge.write import OperatingPoint
 
 Z95 = 1.959963984540054  # two-sided 95 % of the normal distribution
-BLOCK = 256  # images that share an error stream
 
 
 class LabelledImages(Protocol):
@@ -52,20 +53,37 @@ class Accuracy:
     correct_per_image : int array, shape (images,)
         Draws in which each image was answered correctly.
 
+    shared_draws : bool
+        True where all images of a draw met the same errors (weights, written once a draw); False where each image had
+        errors of its own (activations).
+
     Notes
     -----
-    The interval is for the expected accuracy over images *and* error draws. The images are the independent units: with
-    c_i in [0, 1] the share of draws that answer image i correctly,
+    The interval is for the expected accuracy over images *and* error draws. It speaks of one trained network; the
+    spread over trainings is not in it.
+
+    *Errors of its own for each image.* The images are the independent units: with c_i in [0, 1] the share of draws that
+    answer image i correctly,
 
         p = mean(c),  SE^2 = var(c) / n,  n_eff = p (1 - p) / SE^2,
 
     and `low`, `high` are Wilson's score interval [1] at p with n_eff in place of the count [2]. n_eff lies between n (a
-    draw tells nothing new) and n times the draws (each answer is a coin of its own); it is n where SE is 0. It speaks
-    of one trained network, and of errors drawn afresh for each image; the spread over trainings is not in it.
+    draw tells nothing new) and n times the draws (each answer is a coin of its own); it is n where SE is 0.
+
+    *Shared draws.* Images and draws are two crossed random factors, and both are samples. With n images, D draws and
+    the mean squares of the two-way table of answers between images, between draws and of the rest [4],
+
+        V_i = max(0, MS_i - MS_e) / (n D),   V_d = MS_d / (n D),   SE^2 = V_i + V_d,
+
+    of which each part has degrees of freedom of its own. With t_k the two-sided 95 % quantile of Student's t, the half
+    width sqrt(t_{n-1}^2 V_i + t_{D-1}^2 V_d) covers at least 95 % for normal effects, however few the draws [5]. So
+    n_eff = 1.96^2 p (1 - p) / half^2 goes into Wilson's interval. t_{D-1} is 12.7 for two draws, 2.03 for 36. One draw
+    tells nothing of others: `low` and `high` are NaN. A rare bad draw that none of the D happened to be is not in it.
     """
 
     correct: np.ndarray
     correct_per_image: np.ndarray
+    shared_draws: bool = False
 
     def __post_init__(self) -> None:
         if self.correct.sum() != self.correct_per_image.sum():
@@ -101,15 +119,28 @@ class Accuracy:
 
     def _interval(self) -> tuple[float, float]:
         p, n = self.mean, self.images
-        variance = np.var(self.correct_per_image / self.draws, ddof=1) / n if n > 1 else 0.0
+        if self.shared_draws:
+            variance = self._variance_of_images() + _variance_of_draws(self)
+        else:
+            variance = np.var(self.correct_per_image / self.draws, ddof=1) / n if n > 1 else 0.0
         n_eff = min(p * (1.0 - p) / variance, n * self.draws) if variance > 0.0 else n
         shift = Z95**2 / n_eff
         centre = (p + 0.5 * shift) / (1.0 + shift)
-        half = Z95 / (1.0 + shift) * np.sqrt(p * (1.0 - p) / n_eff + 0.25 * shift / n_eff)
-        return max(0.0, float(centre - half)), min(1.0, float(centre + half))
+        half = Z95 / (1.0 + shift) * math.sqrt(p * (1.0 - p) / n_eff + 0.25 * shift / n_eff)
+        return (math.nan, math.nan) if math.isnan(variance) else (max(0.0, centre - half), min(1.0, centre + half))
+
+    def _variance_of_images(self) -> float:
+        """Return V_i of crossed images and draws, widened to the normal quantile; NaN for one image or one draw."""
+        p, n, D = self.mean, self.images, self.draws
+        if n == 1 or D == 1:
+            return math.nan
+        between = D * np.square(self.correct_per_image / D - p).sum()
+        rest = n * D * p * (1.0 - p) - between - n * np.square(self.correct / n - p).sum()  # 0 or 1 is its own square
+        mean_square = between / (n - 1) - rest / ((n - 1) * (D - 1))
+        return max(0.0, float(mean_square)) / (n * D) * _widening(n)
 
     def __repr__(self) -> str:
-        interval = f"95 % {self.low:.4f} to {self.high:.4f}"
+        interval = "no interval" if math.isnan(self.low) else f"95 % {self.low:.4f} to {self.high:.4f}"
         return f"Accuracy({self.mean:.4f}, {interval}, {self.images} images, {self.draws} draws)"
 
 
@@ -118,11 +149,12 @@ def evaluate(
     data: LabelledImages,
     *,
     errors: Union["OperatingPoint", WriteErrors, str, None] = None,
+    weight_errors: Union["OperatingPoint", WriteErrors, str, None] = None,
     draws: int = 36,
     seed: int = 0,
     batch_size: int = 1024,
 ) -> Accuracy:
-    """Count the correct answers of `model`, with chosen errors in every activation memory.
+    """Count the correct answers of `model`, with chosen errors in every activation and every weight memory.
 
     Parameters
     ----------
@@ -132,10 +164,15 @@ def evaluate(
     errors : operating point, WriteErrors, "as_trained" or None
         What the activations are written with. None: all memories taken out. An operating point or a `WriteErrors`: its
         two rates, in every activation slot. "as_trained": copies of the memories that sit in the model.
+    weight_errors : operating point, WriteErrors, "as_trained" or None
+        The same for the binary weights. They are written once a draw, and all its images meet what the cells hold then:
+        a draw is one programming of one die.
     draws : int, >= 1
-        Times each image is written. Where no memory is left, one is enough, and one is made.
+        Times each image is written, and the weights are. Where no memory is left, one is enough, and one is made. With
+        weight errors at least two, or there is no interval.
     seed : int, >= 0
-        The errors of draw d, layer l and block b of 256 images come from a stream of their own, keyed (seed, d, l, b).
+        The errors of draw d, layer l and block b of 256 images come from a stream of their own, keyed (seed, d, l, b);
+        those of the weights of draw d and layer l from one of (seed, d, l).
     batch_size : int, >= 1
         Images a forward pass, rounded up to a multiple of 256. The errors do not depend on it.
 
@@ -146,8 +183,12 @@ def evaluate(
     Raises
     ------
     ValueError
-        For errors that would touch nothing (a model without activation slots), an unknown `errors`, no images, or
-        numbers out of range.
+        For errors that would touch nothing (a model without such slots), unknown `errors` or `weight_errors`, no
+        images, or numbers out of range.
+
+    Notes
+    -----
+    A memory with state starts each draw from a copy of what it holds in the model.
     """
     check_seed(seed)
     for name, number in (("draws", draws), ("batch_size", batch_size)):
@@ -155,26 +196,14 @@ def evaluate(
             raise ValueError(f"{name} must be >= 1, got {number}.")
     if len(data.labels) == 0:
         raise ValueError("data must hold at least one image, got none.")
-    slots = _evaluation_memories(model, errors)
-    if all(memory is None for memory in slots):
-        draws = 1
-    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
-    batches = list(
-        zip(
-            torch.from_numpy(data.scaled()).to(device).split(-(-batch_size // BLOCK) * BLOCK),
-            torch.tensor(data.labels).to(device).split(-(-batch_size // BLOCK) * BLOCK),
-            strict=True,
-        )
-    )
     right = []
-    with _evaluation_mode(model), memories(model, lambda name, index: slots[index]), torch.no_grad():
-        for draw in range(draws):
-            for index, memory in enumerate(slots):
-                if memory is not None:
-                    memory.start(seed, draw, index, len(data.labels))
+    with error_draws(model, errors, weight_errors, seed=seed, images=len(data.labels)) as start:
+        batches = in_batches(model, data, batch_size)
+        for draw in range(draws if start.any else 1):
+            start(draw)
             right.append(torch.cat([model(images).argmax(dim=1) == labels for images, labels in batches]))
     counts = torch.stack(right)
-    return Accuracy(counts.sum(dim=1).cpu().numpy(), counts.sum(dim=0).cpu().numpy())
+    return Accuracy(counts.sum(dim=1).cpu().numpy(), counts.sum(dim=0).cpu().numpy(), start.shared)
 
 
 def paired_loss(reference: Accuracy, other: Accuracy) -> tuple[float, float, float]:
@@ -199,7 +228,8 @@ def paired_loss(reference: Accuracy, other: Accuracy) -> tuple[float, float, flo
     -----
     With d_i the difference of image i's shares of correct draws, the interval is mean(d) +- 1.96 SE over a sample that
     has two images added, as Agresti and Min do for paired proportions [3]: half a loss, half a gain, one tie. So equal
-    answers on n images give an interval of about +-2 / n, never one without width.
+    answers on n images give an interval of about +-2 / n, never one without width. Where draws are shared by all images,
+    t_{D-1}^2 V_d (see `Accuracy`) of each such accuracy is added to (1.96 SE)^2, as for draws that are independent.
     """
     n = reference.images
     if n != other.images:
@@ -207,54 +237,19 @@ def paired_loss(reference: Accuracy, other: Accuracy) -> tuple[float, float, flo
     d = reference.correct_per_image / reference.draws - other.correct_per_image / other.draws
     centre = d.sum() / (n + 2)
     variance = (np.square(d).sum() + 1.0) / (n + 2) - centre**2
-    half = Z95 * np.sqrt(variance / (n + 2))
+    shared = sum(_variance_of_draws(accuracy) for accuracy in (reference, other) if accuracy.shared_draws)
+    half = Z95 * math.sqrt(variance / (n + 2) + shared)
+    if math.isnan(half):
+        return float(d.mean()), math.nan, math.nan
     return float(d.mean()), max(-1.0, float(centre - half)), min(1.0, float(centre + half))
 
 
-class _BlockedMemory(nn.Module):
-    """A memory whose stream starts anew at every block of images, so that batches do not change the errors."""
-
-    def __init__(self, memory: Any) -> None:  # a Module, perhaps with reseed()
-        super().__init__()
-        self.memory: Any = memory.eval()
-
-    def start(self, seed: int, draw: int, layer: int, images: int) -> None:
-        key = np.random.SeedSequence(seed, spawn_key=(draw, layer))
-        self.seeds = iter(key.generate_state(-(-images // BLOCK), np.uint64).tolist())
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.cat([self._write(part) for part in x.split(BLOCK)])
-
-    def _write(self, block: Tensor) -> Tensor:
-        if hasattr(self.memory, "reseed"):  # what has no stream needs no seed
-            self.memory.reseed(next(self.seeds))
-        return self.memory(block)
+def _variance_of_draws(accuracy: Accuracy) -> float:
+    """Return V_d of crossed images and draws, widened to the normal quantile; NaN for one draw."""
+    D = accuracy.draws
+    return float(np.var(accuracy.correct / accuracy.images, ddof=1) / D) * _widening(D) if D > 1 else math.nan
 
 
-def _evaluation_memories(model: nn.Module, errors: Any) -> list[_BlockedMemory | None]:
-    """One memory for each activation slot of the model, in its order."""
-    layers = activation_memories(model).values()
-    if errors is None:
-        return [None] * len(layers)
-    if isinstance(errors, str) and errors == "as_trained":
-        present = [layer.activation_memory for layer in layers]
-        return [None if memory is None else _BlockedMemory(copy.deepcopy(memory)) for memory in present]
-    if not (hasattr(errors, "error_rate_0") and hasattr(errors, "error_rate_1")):
-        raise ValueError(f'errors must be None, "as_trained", an operating point or a WriteErrors, got {errors!r}.')
-    if not layers:
-        raise ValueError(
-            "errors would touch nothing: the model has no activation slot. Build it of bnn.layers, or pass errors=None."
-        )
-    return [_BlockedMemory(WriteErrors.from_operating_point(errors, seed=0)) for _ in layers]
-
-
-@contextmanager
-def _evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Put the model into eval mode, and each of its modules back into its own mode afterwards."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
+def _widening(units: int) -> float:
+    """Squared 95 % quantile of Student's t for the mean of so many units, over that of the normal distribution."""
+    return float(stdtrit(units - 1, 0.975) / Z95) ** 2

@@ -1,5 +1,4 @@
 import copy
-import importlib
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -12,13 +11,13 @@ import torch
 from scipy import stats
 from torch import nn
 
+from bnn.error_draws import BlockedMemory
 from bnn.errors import WriteErrors
 from bnn.evaluate import Accuracy, evaluate, paired_loss
 from bnn.layers import activation_memories
 from bnn.models import mlp
 
 torch.set_num_threads(1)
-evaluation = importlib.import_module("bnn.evaluate")  # `bnn.evaluate` itself is the function
 POINT = SimpleNamespace(error_rate_0=0.1, error_rate_1=0.2)
 
 
@@ -76,7 +75,7 @@ def test_result_depends_on_the_seed_and_not_on_the_batch_size_or_the_number_of_d
 
 
 def test_every_draw_and_layer_has_a_stream_of_its_own(monkeypatch):
-    started, start = [], evaluation._BlockedMemory.start
+    started, start = [], BlockedMemory.start
 
     def record(memory, seed, draw, layer, count):
         start(memory, seed, draw, layer, count)
@@ -84,7 +83,7 @@ def test_every_draw_and_layer_has_a_stream_of_its_own(monkeypatch):
         started.append(seeds)
         memory.seeds = iter(seeds)
 
-    monkeypatch.setattr(evaluation._BlockedMemory, "start", record)
+    monkeypatch.setattr(BlockedMemory, "start", record)
     evaluate(
         network(activation_memory=partial(WriteErrors, error_rate_0=0.1, error_rate_1=0.1)),
         images(600),
