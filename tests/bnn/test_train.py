@@ -108,7 +108,7 @@ def test_an_interrupted_training_resumes_bit_for_bit(tmp_path, last_epoch):
     assert equal(resumed.model, whole.model)
     assert resumed.history == whole.history
     assert [path.name for path in config.checkpoint.parent.iterdir()] == ["run.pt"]
-    assert torch.load(config.checkpoint, weights_only=True)["seconds"] <= resumed.seconds
+    assert torch.load(config.checkpoint, weights_only=True)["content"]["state"]["seconds"] <= resumed.seconds
 
 
 def test_between_checkpoints_it_resumes_from_the_last_one(tmp_path):
@@ -168,7 +168,7 @@ def test_a_damaged_checkpoint_is_refused(tmp_path, damage):
 def network_bytes(checkpoint):
     """Return how the first weights look in the file."""
     weights = next(
-        value for name, value in torch.load(checkpoint, weights_only=True)["model"].items() if "weight" in name
+        value for name, value in torch.load(checkpoint, weights_only=True)["content"]["model"].items() if "weight" in name
     )
     return weights.numpy().tobytes()
 

@@ -1,0 +1,266 @@
+"""Trainings in phases: which memory is where, when, and that a killed run goes on bit for bit in any of them."""
+
+import csv
+import json
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+from bnn.errors import WriteErrors
+from bnn.layers import activation_memories, weight_memories
+from bnn.models import mlp
+from bnn.overwrite import OverwriteErrors
+from bnn.phases import MRAM, SRAM, Phase, first_steps
+from bnn.train import TrainConfig, Trainer
+from bridge.write import OperatingPoint
+
+torch.set_num_threads(1)
+
+
+class Images:
+    def __init__(self, n, seed):
+        patterns = np.random.default_rng(0).choice([-1.0, 1.0], (10, 1, 4, 4))
+        stream = np.random.default_rng(seed)
+        self.labels = stream.integers(0, 10, n)
+        self.pixels = (patterns[self.labels] + stream.normal(0, 0.8, (n, 1, 4, 4))).astype(np.float32)
+        self.looks = 0
+
+    def scaled(self):
+        self.looks += 1
+        return self.pixels.copy()
+
+
+TRAIN, VALIDATION = Images(130, 1), Images(60, 2)  # 5 batches of 26
+CONFIG = TrainConfig(epochs=4, batch_size=26, learning_rate=0.02, seed=4, progress=False)
+STEPS = 20
+WEAK = OperatingPoint.of_rates(error_rate_0=0.05, error_rate_1=0.1, energy_0=1e-13, energy_1=2e-13)
+STRONG = OperatingPoint.of_rates(error_rate_0=0.001, error_rate_1=0.001, energy_0=2e-13, energy_1=4e-13)
+RARE = OperatingPoint.of_rates(error_rate_0=1e-3, error_rate_1=1e-3, energy_0=1e-13, energy_1=2e-13)
+EVERYTHING = ("weights", "biases", "batch_norm", "optimizer")
+
+PLANS = {
+    "mram, then sram": (
+        Phase(memory=MRAM(point=WEAK, holds=("activations", "signs")), until=0.6),
+        Phase(memory=SRAM(), reestimate=50),
+    ),
+    "one mram, two settings": (
+        Phase(memory=MRAM(point=WEAK, holds=("activations", "signs"), slots=3), until=0.45),
+        Phase(memory=MRAM(point=STRONG, holds=("activations", "signs"), slots=3)),
+    ),
+    "words, then sram": (
+        Phase(memory=MRAM(point=RARE, holds=(*EVERYTHING, "activations"), protection="parity"), until=0.6),
+        Phase(memory=SRAM(), scrub=True, reestimate=50),
+    ),
+    "words under two settings": (
+        Phase(memory=MRAM(point=RARE, holds=EVERYTHING, format="bf16"), until=0.6),
+        Phase(memory=MRAM(point=STRONG, holds=EVERYTHING, format="bf16"), scrub=True),
+    ),
+    "two mrams, then the slots' own": (
+        Phase(
+            memory=(
+                MRAM(point=RARE, holds=("weights", "biases"), errors="independent", protection="parity", seed=1),
+                MRAM(point=WEAK, holds=("activations",), errors="independent", seed=2),
+            ),
+            until=0.6,
+        ),
+        Phase(memory=None),
+    ),
+}
+
+
+def network(seed=1):
+    own = partial(WriteErrors, error_rate_0=0.01, error_rate_1=0.02)
+    return mlp(16, (24, 20), seed=seed, activation_memory=own)
+
+
+def equal(a, b):
+    a, b = a.state_dict(), b.state_dict()
+    return list(a) == list(b) and all(torch.equal(a[name], b[name]) for name in a)
+
+
+class Interruption(Exception):
+    pass
+
+
+def interrupt_at(number):
+    def look(step):
+        if step.step == number:
+            raise Interruption
+
+    return look
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_a_run_killed_at_any_step_goes_on_bit_for_bit(tmp_path, name):
+    """Killed twice, at steps drawn by chance; checkpoints lie three steps apart and at the ends of epochs."""
+    config = replace(CONFIG, phases=PLANS[name])
+    whole = Trainer(network(), replace(config, metrics=tmp_path / "whole")).fit(TRAIN, VALIDATION)
+    config = replace(config, checkpoint=tmp_path / "run.pt", checkpoint_steps=3, metrics=tmp_path / "resumed")
+    for kill in sorted(np.random.default_rng(list(name.encode())).choice(STEPS - 1, 2, replace=False)):
+        with pytest.raises(Interruption):
+            Trainer(network(), config).fit(TRAIN, VALIDATION, on_step=interrupt_at(kill))
+    resumed = Trainer(network(), config).fit(TRAIN, VALIDATION)
+    assert equal(resumed.model, whole.model)
+    assert resumed.history == whole.history
+    assert resumed.ledger == whole.ledger
+    for file in ("metrics.jsonl", "metrics.csv"):
+        assert (tmp_path / "resumed" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
+
+
+def test_memories_follow_the_phase():
+    seen = []
+
+    def look(step):
+        slots = [*activation_memories(model).values()], [*weight_memories(model).values()]
+        seen.append(
+            (
+                step.phase,
+                *({type(getattr(layer, slot)).__name__ for layer in layers} for slot, layers in zip(SLOTS, slots)),
+            )
+        )
+
+    SLOTS = ("activation_memory", "weight_memory")
+    phases = (
+        Phase(memory=None, until=0.25),
+        Phase(memory=MRAM(point=WEAK, holds=("activations",)), until=0.5),
+        Phase(memory=MRAM(point=WEAK, holds=("signs",), errors="independent"), until=0.75),
+        Phase(memory=SRAM()),
+    )
+    model, begun = network(), []
+    Trainer(model, replace(CONFIG, phases=phases)).fit(TRAIN, on_step=look, on_phase=lambda n, p: begun.append((n, p)))
+    none = {"NoneType"}
+    expected = [
+        (0, {"WriteErrors"}, none),
+        (1, {"OverwriteErrors"}, none),
+        (2, none, {"WriteErrors"}),
+        (3, none, none),
+    ]
+    assert seen == [row for row in expected for _ in range(5)]
+    assert begun == list(enumerate(phases))
+
+
+def test_sram_is_exact_from_the_first_step_on():
+    """From the switch on the run is that of a clean training which starts with the weights at the switch."""
+    sudden = (Phase(memory=MRAM(point=RARE, holds=("weights", "biases"), errors="independent"), until=0.5), Phase(memory=SRAM()))
+    clean = Trainer(network(), replace(CONFIG, phases=(Phase(memory=SRAM()),))).fit(TRAIN)
+    mixed = Trainer(network(), replace(CONFIG, phases=sudden)).fit(TRAIN)
+    assert not equal(clean.model, mixed.model)
+    zero = OperatingPoint.of_rates(error_rate_0=0.0, error_rate_1=0.0)
+    harmless = tuple(replace(p, memory=replace(p.memory, point=zero)) if p.mrams else p for p in sudden)
+    assert equal(Trainer(network(), replace(CONFIG, phases=harmless)).fit(TRAIN).model, clean.model)
+
+
+def test_one_memory_under_two_settings_keeps_its_cells():
+    phases = PLANS["one mram, two settings"]
+    model, cells = network(), {}
+
+    def at_the_end_of_the_first(step):
+        if step.step == 8:
+            cells.update({n: m.cells.clone() for n, m in named_memories(model)})
+
+    def at_the_beginning_of_the_second(number, phase):
+        if number == 1:
+            for name, memory in named_memories(model):
+                assert torch.equal(memory.cells, cells[name])
+                assert memory.error_rate_1 == STRONG.error_rate_1
+
+    Trainer(model, replace(CONFIG, phases=phases)).fit(
+        TRAIN, on_step=at_the_end_of_the_first, on_phase=at_the_beginning_of_the_second
+    )
+    assert len(cells) == 5
+
+
+def named_memories(model):
+    return [(name, module) for name, module in model.named_modules() if isinstance(module, OverwriteErrors)]
+
+
+def test_the_ledger_counts_each_phase_at_its_own_price():
+    result = Trainer(network(), replace(CONFIG, phases=PLANS["one mram, two settings"])).fit(TRAIN)
+    told = sum(entry.count for entry in result.ledger if entry.event.startswith("write ") and "access" not in entry.event)
+    activations, signs = (24 + 20) * 130 * 4, (16 * 0 + 24 * 20 + 20 * 10) * STEPS
+    assert told == activations + signs
+    by_price = {}
+    for entry in result.ledger:
+        if entry.event.startswith("write 1"):
+            by_price[entry.junction] = by_price.get(entry.junction, 0) + entry.count
+    assert set(by_price) == {2e-13, 4e-13}
+
+
+def test_batch_norm_is_estimated_anew_at_a_switch():
+    def statistics(reestimate):
+        phases = (
+            Phase(memory=MRAM(point=WEAK, holds=("activations",)), until=0.9),
+            Phase(memory=SRAM(), reestimate=reestimate),
+        )
+        model, seen = network(), {}
+
+        def at_switch(number, phase):
+            seen[number] = model[4].running_mean.clone()
+
+        Trainer(model, replace(CONFIG, phases=phases)).fit(TRAIN, on_phase=at_switch)
+        return seen[1]
+
+    assert not torch.equal(statistics(0), statistics(130))
+
+
+def test_the_validation_split_chooses_and_the_test_images_are_seen_once():
+    config = replace(CONFIG, choose="best", learning_rate=0.5, schedule="constant", epochs=8)
+    test, states = Images(40, 3), []
+    model = network()
+
+    def remember(epoch):
+        states.append({name: x.clone() for name, x in model.state_dict().items()})
+
+    result = Trainer(model, config).fit(TRAIN, VALIDATION, test=test, on_epoch=remember)
+    accuracies = [epoch.validation_accuracy for epoch in result.history]
+    assert result.chosen == int(np.argmax(accuracies))
+    assert all(torch.equal(x, states[result.chosen][name]) for name, x in model.named_parameters())
+    assert test.looks == 2  # clean and as trained, of one and the same model
+    assert set(result.test) == {"clean", "as_trained"}
+    with pytest.raises(ValueError, match="validation must be given"):
+        Trainer(network(), config).fit(TRAIN)
+
+
+def test_metrics_are_what_the_result_says(tmp_path):
+    config = replace(CONFIG, phases=PLANS["mram, then sram"], metrics=tmp_path / "m")
+    result = Trainer(network(), config).fit(TRAIN, VALIDATION, test=VALIDATION)
+    events = [json.loads(line) for line in (tmp_path / "m" / "metrics.jsonl").read_text().splitlines()]
+    assert [e["event"] for e in events] == ["phase", "epoch", "epoch", "phase", "epoch", "epoch", "test"]
+    assert [(e["phase"], e["step"]) for e in events if e["event"] == "phase"] == [(0, 0), (1, 12)]
+    epochs = [e for e in events if e["event"] == "epoch"]
+    assert [e["loss"] for e in epochs] == [epoch.loss for epoch in result.history]
+    assert epochs[-1]["joules_device"] == result.ledger.joules("device") > 0
+    rows = list(csv.DictReader((tmp_path / "m" / "metrics.csv").open()))
+    assert [float(row["validation_accuracy"]) for row in rows] == [e.validation_accuracy for e in result.history]
+
+
+def test_a_checkpoint_of_other_phases_is_refused(tmp_path):
+    config = replace(CONFIG, phases=PLANS["mram, then sram"], checkpoint=tmp_path / "run.pt", epochs=1)
+    Trainer(network(), config).fit(TRAIN)
+    with pytest.raises(ValueError, match="phases was"):
+        Trainer(network(), replace(config, phases=PLANS["one mram, two settings"])).fit(TRAIN)
+
+
+def test_phases_are_validated():
+    mram = MRAM(point=WEAK, holds=("activations",))
+    for phases in ((Phase(memory=mram, until=0.5),), (Phase(memory=mram, until=0.5), Phase(memory=SRAM(), until=0.4))):
+        with pytest.raises(ValueError, match="increasing shares"):
+            replace(CONFIG, phases=phases)
+    with pytest.raises(ValueError, match=r"until must be in \(0, 1\], got 80"):
+        Phase(memory=mram, until=80)
+    with pytest.raises(ValueError, match="activations in more than one"):
+        Phase(memory=(mram, replace(mram, point=STRONG)))
+    with pytest.raises(ValueError, match="memory must be MRAM"):
+        Phase(memory="mram")
+    with pytest.raises(ValueError, match="holds.*activations"):
+        MRAM(point=WEAK, holds=("activation",))
+    with pytest.raises(ValueError, match="tuple of names"):
+        MRAM(point=WEAK, holds="weights")
+    with pytest.raises(ValueError, match="point must be an OperatingPoint"):
+        MRAM(point=0.1)
+    with pytest.raises(ValueError, match="phase 0 must leave it at least one of the 20"):
+        first_steps((Phase(memory=mram, until=0.01), Phase(memory=SRAM())), 20)
+    assert first_steps((Phase(memory=mram, until=0.6), Phase(memory=SRAM())), 20) == [0, 12]
