@@ -251,6 +251,12 @@ class PhaseMemories:
         """What these memories have done so far, and what it cost."""
         return sum((m.ledger for m in [*(m for _, m in self.words), *self.slots] if hasattr(m, "ledger")), Ledger())
 
+    def ledger_beside(self, after: "PhaseMemories") -> Ledger:
+        """Return the ledger of those that are not also in the next phase."""
+        staying = {id(memory) for _, memory in after.words}
+        ended = [*(m for _, m in self.words if id(m) not in staying), *self.slots]
+        return sum((m.ledger for m in ended if hasattr(m, "ledger")), Ledger())
+
     def state(self) -> list[dict[str, Any]]:
         """Return what changes in the memories of parameters; what is in slots is in the model's state."""
         return [memory.state() for _, memory in self.words]

@@ -3,6 +3,7 @@
 Without `torch.distributed` there is one process, and every function here is the identity.
 """
 
+import hashlib
 from pathlib import Path
 
 import torch
@@ -26,12 +27,31 @@ def part_of(batch: Tensor) -> Tensor:
     return batch.tensor_split(world())[rank()]
 
 
-def parallel(model: nn.Module) -> nn.Module:
-    """Return the model as it is called in training: gradients are averaged over the processes."""
+@torch.no_grad()
+def average_gradients(model: nn.Module) -> None:
+    """Make every gradient its mean over the processes, in place: one message a step."""
     if not _several():
-        return model
-    # Buffers are not broadcast: those of a memory are the cells of this process's own array.
-    return nn.parallel.DistributedDataParallel(model, broadcast_buffers=False)
+        return
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    for parameter in parameters:
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+    flat = torch.cat([parameter.grad.flatten() for parameter in parameters if parameter.grad is not None])
+    dist.all_reduce(flat)
+    flat /= world()
+    for parameter, mean in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
+        assert parameter.grad is not None
+        parameter.grad.copy_(mean.view_as(parameter))
+
+
+def require_equal(model: nn.Module) -> None:
+    """ValueError, in all processes, unless all of them begin with the same parameters."""
+    if not _several():
+        return
+    digest = hashlib.sha256()
+    for parameter in model.parameters():
+        digest.update(parameter.detach().cpu().contiguous().numpy().tobytes())
+    check_same("model", digest.hexdigest(), "Build it with the same seed everywhere.")
 
 
 def summed(value: Tensor) -> Tensor:
@@ -63,14 +83,14 @@ def from_first(value: float | None) -> float | None:
     return shared[0]
 
 
-def check_same(what: str, number: int, way_out: str) -> None:
-    """ValueError, in all processes, unless all of them have the same number."""
+def check_same(what: str, value: object, way_out: str) -> None:
+    """ValueError, in all processes, unless all of them have the same value."""
     if not _several():
         return
-    numbers: list[int] = [0] * world()
-    dist.all_gather_object(numbers, number)
-    if len(set(numbers)) > 1:
-        raise ValueError(f"{what} must be of the same step in every process, got {numbers}. {way_out}")
+    values: list[object] = [None] * world()
+    dist.all_gather_object(values, value)
+    if len(set(values)) > 1:
+        raise ValueError(f"{what} must be the same in every process, got {values}. {way_out}")
 
 
 def own_file(path: Path) -> Path:

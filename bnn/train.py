@@ -27,12 +27,13 @@ from bnn.metrics import write_metrics
 from bnn.phases import Phase, PhaseMemories, first_steps, slots_of
 from bnn.processes import (
     average_batch_norm,
+    average_gradients,
     check_same,
     from_first,
     own_file,
-    parallel,
     part_of,
     rank,
+    require_equal,
     summed,
     world,
 )
@@ -226,7 +227,7 @@ class _Run:
         self.own = slots_of(self.model)
         self.path = own_file(self.config.checkpoint) if self.config.checkpoint else None
         self.identity = self._identity() if self.path else {}
-        self.called = parallel(self.model)
+        require_equal(self.model)
         self.state, self.memories, self.order = _State(), None, None
         self.earlier_seconds = 0.0
 
@@ -271,7 +272,7 @@ class _Run:
             before.scrub()
         self.memories = PhaseMemories.begin(self.model, self.optimizers, phase, own=self.own, before=before)
         if before is not None:
-            self.state.spent += before.ledger_left(self.memories)
+            self.state.spent += before.ledger_beside(self.memories)
         if phase.reestimate:
             reestimate_batch_norm(self.model, self.images[: phase.reestimate])
         self.state.phase, self.order = number, None
@@ -288,7 +289,7 @@ class _Run:
         part = part_of(batch)
         x, y = self.images[part], self.labels[part]
         address(self.model, step=self.step, samples=part.cpu())
-        logits = self.called(x)
+        logits = self.model(x)
         loss = F.cross_entropy(logits, y) * (len(part) * world() / len(batch))
         value = summed(loss.detach()).item() / world()
         if not math.isfinite(value):
@@ -296,6 +297,7 @@ class _Run:
         for optimizer in self.optimizers:
             optimizer.zero_grad()
         loss.backward()
+        average_gradients(self.model)
         with self.memories.update(self.step):
             for optimizer in self.optimizers:
                 _set_learning_rate(optimizer, self.config, self.step / self.last_step)
@@ -357,7 +359,7 @@ class _Run:
     def resume(self) -> None:
         """Go on from the checkpoint, if there is one."""
         saved = load_checkpoint(self.path, self.identity, self.device) if self.path else None
-        check_same("checkpoint", saved["state"]["step"] if saved else 0, "Delete those of all processes.")
+        check_same("step of the checkpoint", saved["state"]["step"] if saved else 0, "Delete those of all processes.")
         if saved is None:
             return
         self.state = _State.restored(saved["state"])
