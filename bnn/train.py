@@ -12,9 +12,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, astuple, dataclass, field, fields
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from tqdm import tqdm
 
 from bnn.batch_norm import reestimate_batch_norm
@@ -40,7 +42,7 @@ from bnn.processes import (
 from bnn.train_config import SCHEDULES, TrainConfig
 from bridge.ledger import SCOPES, Entry, Ledger
 
-ORDER, VALIDATION, TEST = 0, 1, 2  # roles of the training seed's children
+ORDER, VALIDATION, TEST, STATISTICS = 0, 1, 2, 3  # roles of the training seed's children
 MakeOptimizers = Callable[[nn.Module, TrainConfig], torch.optim.Optimizer | Sequence[torch.optim.Optimizer]]
 
 
@@ -274,7 +276,7 @@ class _Run:
         if before is not None:
             self.state.spent += before.ledger_beside(self.memories)
         if phase.reestimate:
-            reestimate_batch_norm(self.model, self.images[: phase.reestimate])
+            self._reestimate(phase.reestimate)
         self.state.phase, self.order = number, None
         self.state.events.append({"event": "phase", "phase": number, "step": self.step, "memory": repr(phase.memory)})
 
@@ -387,6 +389,16 @@ class _Run:
 
     # ---- inside ------------------------------------------------------------------------------------------------------
 
+    def _reestimate(self, images: int) -> None:
+        """Put the statistics of the first training images, under the memories of now, into every BatchNorm."""
+        seed = seeded_generator(self.config.seed, STATISTICS, self.step).initial_seed()
+        anew = reestimate_batch_norm(self.model, _Labelled(self.images[:images], self.labels[:images]), seed=seed)
+        with torch.no_grad(), self.memories.update(self.step):
+            for norm, other in zip(self.model.modules(), anew.modules(), strict=True):
+                if isinstance(norm, _BatchNorm) and norm.running_mean is not None:
+                    norm.running_mean.copy_(other.running_mean)
+                    norm.running_var.copy_(other.running_var)
+
     def _validation_accuracy(self) -> float | None:
         if self.validation is None:
             return None
@@ -409,6 +421,21 @@ class _Run:
     def _write_metrics(self, *more: dict[str, Any]) -> None:
         if self.config.metrics is not None and rank() == 0:
             write_metrics(self.config.metrics, [*self.state.events, *more])
+
+
+@dataclass(frozen=True)
+class _Labelled:
+    """Training images as `reestimate_batch_norm` takes them."""
+
+    images: Tensor
+    classes: Tensor
+
+    @property
+    def labels(self) -> np.ndarray:
+        return self.classes.cpu().numpy()
+
+    def scaled(self) -> np.ndarray:
+        return self.images.cpu().numpy()
 
 
 def _optimizers(trainer: Trainer) -> list[torch.optim.Optimizer]:
