@@ -2,7 +2,7 @@
 
 A training may begin in MRAM that is written with little energy and errs, and end in another RAM [1], or in the same
 MRAM under a better setting [2]. `Phase` says so, `MRAM` and `SRAM` are what it may name, and `PhaseMemories` puts them
-into a model: parameters in words (`parameter_memory.py`), activations and signs in the slots of the layers.
+into a model.
 
 References
 ----------
@@ -12,16 +12,18 @@ References
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from bnn.errors import WriteErrors, check_seed
-from bnn.layers import QUANTIZER_OF, activation_memories, weight_memories
+from bnn.layers import activation_memories, weight_memories
 from bnn.overwrite import OverwriteErrors
+from bnn.parameter_memory import HOLDS as IN_WORDS
 from bnn.parameter_memory import ParameterMemory
 from bridge.ledger import Ledger
 from bridge.memory.cells import PLAIN, WritePolicy
@@ -30,7 +32,6 @@ from bridge.memory.protection import Protection
 from bridge.write import OperatingPoint
 from mtjsim.checks import checked_choice, checked_whole
 
-IN_WORDS = ("weights", "biases", "batch_norm", "optimizer")
 IN_SLOTS = {"activations": "activation_memory", "signs": "weight_memory"}
 HOLDS = (*IN_WORDS, *IN_SLOTS)
 
@@ -44,18 +45,19 @@ class MRAM:
     point : OperatingPoint
         How it is written: error rates, energies, latency.
     holds : tuple of str
-        Of "weights" (all of them, the latent ones of binary layers included), "biases", "batch_norm" (scale, shift and
-        running statistics), "optimizer" (its moments): in words, read, changed and written back in each iteration.
-        "activations": the input bits of every binary layer. "signs": the quantized weights of every binary layer, where
-        the latent ones are elsewhere.
+        Of "weights" (all of them, the latent ones of binary layers included), "biases", "batch_norm" (scale and shift),
+        "running_statistics", "optimizer" (its moments): in words, read, changed and written back in each iteration, see
+        `ParameterMemory`. "activations": the input bits of every binary layer. "signs": the quantized weights of every
+        binary layer, where the latent ones are elsewhere.
     format, protection, policy
-        Of the words, as in `bridge.Memory`.
+        Of the words, as in `bridge.Memory`. Activations and signs are written once at most, or read before.
     errors : {"overwrite", "independent"}
         Whether a failed write leaves the old bit, or every written cell is taken to have held the other one.
     slots : int, >= 1
         Samples whose activations have cells at the same time, see `OverwriteErrors`.
-    gradient : str
-        Through activations and signs, see `WriteErrors` and `OverwriteErrors`.
+    gradient : {"identity", "expected"}
+        Through activations and signs: handed on unchanged, or that of the expected loss (0 where a failed write left
+        the old bit, -1 where an independent error turned it).
     seed : int, >= 0
 
     Raises
@@ -87,6 +89,12 @@ class MRAM:
         checked_choice("errors", self.errors, ("overwrite", "independent"))
         checked_whole("slots", self.slots, least=1)
         check_seed(self.seed)
+        checked_choice("gradient", self.gradient, ("identity", "expected"))
+        if self.policy.attempts > 1 and set(self.holds) & set(IN_SLOTS):
+            raise ValueError(
+                f"policy must not write again where activations or signs are held, got attempts={self.policy.attempts}. "
+                "Give words and bits an MRAM each: memory=(MRAM(...), MRAM(...))."
+            )
         if not isinstance(self.point, OperatingPoint):
             raise ValueError(
                 f"point must be an OperatingPoint, got {self.point!r}. OperatingPoint.of_rates(...) makes one."
@@ -167,25 +175,24 @@ def first_steps(phases: Sequence[Phase], steps: int) -> list[int]:
     return starts
 
 
-@dataclass
 class PhaseMemories:
-    """The memories of one phase in a model: `begin` puts them there, `update` surrounds what changes the parameters.
+    """The memories of one phase in a model: parameters in words, activations and signs in the slots of the layers.
 
-    Attributes
+    Parameters
     ----------
-    words : list of (MRAM, ParameterMemory)
-        Memories of parameters.
-    slots : list of Module
-        Memories in the slots of the layers.
+    model : Module
+    optimizers : sequence of Optimizer
+    phase : Phase
+    own : dict
+        What sat in the slots when the training began, see `slots_of`.
+    before : PhaseMemories, optional
+        Of the phase before: a memory that goes on under another setting keeps its cells.
+    restoring : bool
+        Whether a checkpoint is loaded next, so that nothing is to be written now.
     """
 
-    phase: Phase
-    words: list[tuple[MRAM, ParameterMemory]] = field(default_factory=list)
-    slots: list[nn.Module] = field(default_factory=list)
-
-    @classmethod
-    def begin(
-        cls,
+    def __init__(
+        self,
         model: nn.Module,
         optimizers: Sequence[torch.optim.Optimizer],
         phase: Phase,
@@ -193,45 +200,23 @@ class PhaseMemories:
         own: dict[str, list[nn.Module | None]],
         before: "PhaseMemories | None" = None,
         restoring: bool = False,
-    ) -> "PhaseMemories":
-        """Put the memories of `phase` into `model`.
-
-        Parameters
-        ----------
-        own : dict
-            What sat in the slots when the training began, see `slots_of`.
-        before : PhaseMemories, optional
-            Of the phase before; a memory that goes on under another setting keeps its cells.
-        restoring : bool
-            Whether a checkpoint is loaded next, so that nothing needs to be written now.
-        """
-        now = cls(phase)
+    ) -> None:
+        self.phase = phase
+        self.words: list[tuple[MRAM, ParameterMemory]] = []
+        self.slots: list[tuple[MRAM, nn.Module]] = []
         for what, slot in IN_SLOTS.items():
             mram = next((m for m in phase.mrams if what in m.holds), None)
             for index, layer in enumerate(_layers(model, slot)):
-                memory = own[slot][index] if phase.memory is None else _in_slot(mram, slot, index)
-                former = layer._modules[slot]
-                if before is not None and mram is not None and _goes_on(mram, before.phase) and memory is not None:
-                    memory.load_state_dict(former.state_dict())  # type: ignore[union-attr]
+                memory = own[slot][index] if phase.memory is None else None
+                if mram is not None:
+                    memory = _in_slot(mram, what, index)
+                    if before is not None and any(mram.same_but_for_point(m) for m in before.phase.mrams):
+                        _go_on(memory, layer._modules[slot])
+                    self.slots.append((mram, memory))
                 layer.register_module(slot, memory)
-                if memory is not None:
-                    now.slots.append(memory)
-        living = {id(memory): memory for _, memory in (before.words if before else [])}
         for mram in phase.mrams:
-            if not set(mram.holds) & set(IN_WORDS):
-                continue
-            goes_on = [m for former, m in (before.words if before else []) if mram.same_but_for_point(former)]
-            if goes_on:
-                memory = living.pop(id(goes_on[0]))
-                memory.set_point(mram.point)
-            else:
-                memory = _of_words(model, optimizers, mram)
-                if not restoring:
-                    memory.load()
-            now.words.append((mram, memory))
-        for memory in living.values():
-            memory.release()
-        return now
+            if set(mram.holds) & set(IN_WORDS):
+                self.words.append((mram, _in_words(model, optimizers, mram, before, restoring)))
 
     @contextmanager
     def update(self, step: int) -> Iterator[None]:
@@ -249,50 +234,74 @@ class PhaseMemories:
     @property
     def ledger(self) -> Ledger:
         """What these memories have done so far, and what it cost."""
-        return sum((m.ledger for m in [*(m for _, m in self.words), *self.slots] if hasattr(m, "ledger")), Ledger())
+        return self._ledger(())
 
     def ledger_beside(self, after: "PhaseMemories") -> Ledger:
-        """Return the ledger of those that are not also in the next phase."""
-        staying = {id(memory) for _, memory in after.words}
-        ended = [*(m for _, m in self.words if id(m) not in staying), *self.slots]
-        return sum((m.ledger for m in ended if hasattr(m, "ledger")), Ledger())
+        """Return the ledger of those that do not go on in the next phase."""
+        return self._ledger([memory for _, memory in after.words])
+
+    def _ledger(self, without: Sequence[ParameterMemory]) -> Ledger:
+        ledgers = [memory.ledger for _, memory in self.words if all(memory is not other for other in without)]
+        for mram, memory in self.slots:
+            if isinstance(memory, OverwriteErrors):
+                ledgers.append(memory.ledger(policy=mram.policy, name="bits"))
+        return sum(ledgers, Ledger())
 
     def state(self) -> list[dict[str, Any]]:
         """Return what changes in the memories of parameters; what is in slots is in the model's state."""
         return [memory.state() for _, memory in self.words]
 
-    def restore(self, state: list[dict[str, Any]]) -> None:
-        """Go on from a `state()`."""
-        for (_, memory), saved in zip(self.words, state, strict=True):
+    def restore(self, state: list[dict[str, Any]], optimizers: Sequence[torch.optim.Optimizer]) -> None:
+        """Go on from a `state()`, after those of the model and of the optimizers."""
+        for (mram, memory), saved in zip(self.words, state, strict=True):
+            if "optimizer" in mram.holds:
+                memory.bind(optimizers[0])
             memory.restore(saved)
 
 
 def slots_of(model: nn.Module) -> dict[str, list[nn.Module | None]]:
     """Return what sits in the slots of the model now, slot by slot."""
-    return {slot: [layer._modules[slot] for layer in _layers(model, slot)] for slot in QUANTIZER_OF}
+    return {slot: [layer._modules[slot] for layer in _layers(model, slot)] for slot in IN_SLOTS.values()}
 
 
 def _layers(model: nn.Module, slot: str) -> list[nn.Module]:
     return list((activation_memories if slot == "activation_memory" else weight_memories)(model).values())
 
 
-def _goes_on(mram: MRAM, before: Phase) -> bool:
-    return any(mram.same_but_for_point(former) for former in before.mrams)
-
-
-def _in_slot(mram: MRAM | None, slot: str, index: int) -> nn.Module | None:
+def _in_slot(mram: MRAM, what: str, index: int) -> nn.Module:
     """Make the memory of the index-th slot of its kind."""
-    if mram is None:
-        return None
-    layer = 2 * index + (slot == "weight_memory")
+    layer, expected = 2 * index + (what == "signs"), mram.gradient == "expected"
     if mram.errors == "independent":
-        return WriteErrors.from_operating_point(mram.point, seed=mram.seed, gradient=mram.gradient, layer=layer)
+        gradient = "flipped" if expected else "identity"
+        return WriteErrors.from_operating_point(mram.point, seed=mram.seed, gradient=gradient, layer=layer)
     return OverwriteErrors.from_operating_point(
-        mram.point, seed=mram.seed, gradient=mram.gradient, layer=layer, slots=mram.slots
+        mram.point,
+        seed=mram.seed,
+        gradient="masked" if expected else "identity",
+        layer=layer,
+        slots=mram.slots if what == "activations" else None,  # a slot for each filter
     )
 
 
-def _of_words(model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], mram: MRAM) -> ParameterMemory:
+def _go_on(memory: nn.Module, former: nn.Module) -> None:
+    """Give a memory the cells of the one whose other setting it is; what that one did is in its own ledger."""
+    memory.load_state_dict(former.state_dict())
+    if isinstance(memory, OverwriteErrors):
+        memory.counts = np.zeros_like(memory.counts)
+
+
+def _in_words(
+    model: nn.Module,
+    optimizers: Sequence[torch.optim.Optimizer],
+    mram: MRAM,
+    before: PhaseMemories | None,
+    restoring: bool,
+) -> ParameterMemory:
+    """Return the memory of parameters of the phase before, under its new setting, or a new one."""
+    for former, memory in before.words if before is not None else ():
+        if mram.same_but_for_point(former):
+            memory.set_point(mram.point)
+            return memory
     memory = ParameterMemory(
         model,
         format=mram.format,
@@ -302,7 +311,10 @@ def _of_words(model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], mra
         policy=mram.policy,
         holds=tuple(name for name in IN_WORDS if name in mram.holds),
         seed=mram.seed,
+        initial_write=not restoring,
     )
-    for optimizer in optimizers:
-        memory.bind(optimizer)
+    if "optimizer" in mram.holds and not restoring:
+        if len(optimizers) != 1:
+            raise ValueError(f'holds must be without "optimizer" where there are {len(optimizers)} of them.')
+        memory.bind(optimizers[0])
     return memory

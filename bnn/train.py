@@ -24,7 +24,6 @@ from bnn.binarize import clip_latent_
 from bnn.checkpoint import identity_of, load_checkpoint, save_checkpoint
 from bnn.errors import address, seeded_generator
 from bnn.evaluate import Accuracy, LabelledImages, evaluate
-from bnn.images import ImageSet
 from bnn.metrics import write_metrics
 from bnn.phases import Phase, PhaseMemories, first_steps, slots_of
 from bnn.processes import (
@@ -221,7 +220,9 @@ class _Run:
         _check_images(self.images)
         self.steps = -(-len(self.images) // self.config.batch_size)  # in an epoch
         if len(self.images) // self.steps < world():
-            raise ValueError(f"batch_size must be >= {world()}, an image for each process, got {self.config.batch_size}.")
+            raise ValueError(
+                f"batch_size must be >= {world()}, an image for each process, got {self.config.batch_size}."
+            )
         self.last_step = self.config.epochs * self.steps
         self.phases = self.config.phases or (Phase(memory=None),)
         self.first_steps = first_steps(self.phases, self.last_step)
@@ -272,7 +273,7 @@ class _Run:
         phase, before = self.phases[number], self.memories
         if phase.scrub and before is not None:
             before.scrub()
-        self.memories = PhaseMemories.begin(self.model, self.optimizers, phase, own=self.own, before=before)
+        self.memories = PhaseMemories(self.model, self.optimizers, phase, own=self.own, before=before)
         if before is not None:
             self.state.spent += before.ledger_beside(self.memories)
         if phase.reestimate:
@@ -367,11 +368,11 @@ class _Run:
         self.state = _State.restored(saved["state"])
         self.earlier_seconds = self.state.seconds
         phase = self.phases[self.state.phase]
-        self.memories = PhaseMemories.begin(self.model, self.optimizers, phase, own=self.own, restoring=True)
+        self.memories = PhaseMemories(self.model, self.optimizers, phase, own=self.own, restoring=True)
         self.model.load_state_dict(saved["model"])
         for optimizer, state in zip(self.optimizers, saved["optimizers"], strict=True):
             optimizer.load_state_dict(state)
-        self.memories.restore(saved["memories"])
+        self.memories.restore(saved["memories"], self.optimizers)
         self._write_metrics()
 
     def save(self) -> None:
@@ -498,5 +499,3 @@ def _diagnosis(model: nn.Module, x: Tensor, epoch: int, step: int, loss: float) 
     for hook in hooks:
         hook.remove()
     return f"the output of {outputs[0] if outputs else 'the model'} is not finite, {where}. {advice}"
-
-

@@ -144,7 +144,10 @@ def test_memories_follow_the_phase():
 
 def test_sram_is_exact_from_the_first_step_on():
     """From the switch on the run is that of a clean training which starts with the weights at the switch."""
-    sudden = (Phase(memory=MRAM(point=RARE, holds=("weights", "biases"), errors="independent"), until=0.5), Phase(memory=SRAM()))
+    sudden = (
+        Phase(memory=MRAM(point=RARE, holds=("weights", "biases"), errors="independent"), until=0.5),
+        Phase(memory=SRAM()),
+    )
     clean = Trainer(network(), replace(CONFIG, phases=(Phase(memory=SRAM()),))).fit(TRAIN)
     mixed = Trainer(network(), replace(CONFIG, phases=sudden)).fit(TRAIN)
     assert not equal(clean.model, mixed.model)
@@ -179,7 +182,9 @@ def named_memories(model):
 
 def test_the_ledger_counts_each_phase_at_its_own_price():
     result = Trainer(network(), replace(CONFIG, phases=PLANS["one mram, two settings"])).fit(TRAIN)
-    told = sum(entry.count for entry in result.ledger if entry.event.startswith("write ") and "access" not in entry.event)
+    told = sum(
+        entry.count for entry in result.ledger if entry.event.startswith("write ") and "access" not in entry.event
+    )
     activations, signs = (24 + 20) * 130 * 4, (16 * 0 + 24 * 20 + 20 * 10) * STEPS
     assert told == activations + signs
     by_price = {}
