@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from bnn.data import fetch, load
     from bnn.errors import WriteErrors
     from bnn.evaluate import Accuracy, evaluate, paired_loss
+    from bnn.imagenet import open_imagenet
     from bnn.images import DataSet, ImageSet
     from bnn.layers import BinaryConv2d, BinaryLinear
     from bnn.train import TrainConfig, Trainer
@@ -30,6 +31,7 @@ _HOME = {
     "evaluate": "evaluate",
     "fetch": "data",
     "load": "data",
+    "open_imagenet": "imagenet",
     "paired_loss": "evaluate",
 }
 
@@ -46,6 +48,7 @@ __all__ = [
     "evaluate",
     "fetch",
     "load",
+    "open_imagenet",
     "paired_loss",
 ]
 
