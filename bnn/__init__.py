@@ -9,12 +9,14 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bnn.batch_norm import reestimate_batch_norm, rescale_batch_norm
     from bnn.codesign import energy_accuracy_curve
     from bnn.data import fetch, load
     from bnn.errors import WriteErrors
     from bnn.evaluate import Accuracy, evaluate, paired_loss
     from bnn.images import DataSet, ImageSet
     from bnn.layers import BinaryConv2d, BinaryLinear
+    from bnn.recipes import Recipe, list_recipes, load_recipe, run_recipe
     from bnn.train import TrainConfig, Trainer
 
 _HOME = {
@@ -23,14 +25,20 @@ _HOME = {
     "BinaryLinear": "layers",
     "DataSet": "images",
     "ImageSet": "images",
+    "Recipe": "recipes",
     "TrainConfig": "train",
     "Trainer": "train",
     "WriteErrors": "errors",
     "energy_accuracy_curve": "codesign",
     "evaluate": "evaluate",
     "fetch": "data",
+    "list_recipes": "recipes",
     "load": "data",
+    "load_recipe": "recipes",
     "paired_loss": "evaluate",
+    "reestimate_batch_norm": "batch_norm",
+    "rescale_batch_norm": "batch_norm",
+    "run_recipe": "recipes",
 }
 
 __all__ = [
@@ -39,14 +47,20 @@ __all__ = [
     "BinaryLinear",
     "DataSet",
     "ImageSet",
+    "Recipe",
     "TrainConfig",
     "Trainer",
     "WriteErrors",
     "energy_accuracy_curve",
     "evaluate",
     "fetch",
+    "list_recipes",
     "load",
+    "load_recipe",
     "paired_loss",
+    "reestimate_batch_norm",
+    "rescale_batch_norm",
+    "run_recipe",
 ]
 
 
