@@ -239,7 +239,7 @@ def _ancestors(name: str) -> list[str]:
 
 
 def _excluded(model: nn.Module, layers: Mapping[str, nn.Module], exclude: Selection | Iterable[Selection]) -> set[str]:
-    single = isinstance(exclude, (str, type)) or callable(exclude)
+    single = isinstance(exclude, (str, type)) or callable(exclude) or not isinstance(exclude, Iterable)
     found: set[str] = set()
     for selection in (exclude,) if single else exclude:  # type: ignore[union-attr]
         if isinstance(selection, str):
