@@ -12,9 +12,8 @@ from bnn.binarize import approx_sign, clip_latent_, ste_sign
 from bnn.constant_sign import DroppedActivation
 from bnn.convert import BinarizeConfig, binarize
 from bnn.data import load
-from bnn.errors import WriteErrors
 from bnn.layers import BinaryConv2d, BinaryLinear, activation_memories, weight_memories
-from bridge.write import OperatingPoint, WriteSetting, operating_point
+from bridge.write import WriteSetting, operating_point
 from mtjsim.presets import load_preset
 
 torch.set_num_threads(1)
@@ -83,7 +82,7 @@ def test_a_single_layer_is_a_model_too():
     assert isinstance(binarize(layer, first="binary"), BinaryLinear)
     with pytest.raises(ValueError, match="nothing is left to binarize"):
         binarize(layer)
-    with pytest.raises(ValueError, match="model must hold an nn.Linear"):
+    with pytest.raises(ValueError, match="there is nothing to binarize"):
         binarize(nn.ReLU())
 
 
@@ -154,9 +153,6 @@ def test_nested_listed_and_shared_modules_with_every_geometry():
 
 
 def test_tied_weights_stay_tied_and_frozen_ones_frozen():
-    model = mlp()
-    model[4] = nn.Linear(32, 48)
-    model[4].weight = nn.Parameter(torch.zeros(32, 32))
     tied = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 4), nn.Linear(4, 2)).double().eval()
     tied[3].weight = tied[1].weight
     tied[1].weight.requires_grad_(False)
@@ -196,26 +192,28 @@ def test_each_layer_has_its_own_setting_with_a_current_for_each_bit():
     assert (whole[2].input_quantizer, whole[4].input_quantizer) == (approx_sign, ste_sign)
 
 
-def test_streams_differ_and_depend_on_nothing_but_seed_role_and_place():
-    config = BinarizeConfig(activation_write=(0.1, 0.1), weight_write=(0.1, 0.1), seed=3)
-    streams = lambda model: {  # noqa: E731
+def streams(model):
+    slots = (("activation_memory", activation_memories), ("weight_memory", weight_memories))
+    return {
         (name, slot): (layer._modules[slot].seed, layer._modules[slot].layer)
-        for slot, layers in (("activation_memory", activation_memories), ("weight_memory", weight_memories))
+        for slot, layers in slots
         for name, layer in layers(model).items()
     }
+
+
+def test_streams_differ_and_depend_on_nothing_but_seed_role_and_place():
+    config, other = (BinarizeConfig(activation_write=(0.1, 0.1), weight_write=(0.1, 0.1), seed=seed) for seed in (3, 4))
     both, one = streams(binarize(mlp(), config)), streams(binarize(mlp(), config, exclude="2"))
     assert len(set(both.values())) == 4
     assert one == {key: value for key, value in both.items() if key[0] == "4"}
-    assert not set(both.values()) & set(
-        streams(binarize(mlp(), BinarizeConfig(**{**vars(config), "seed": 4}))).values()
-    )
+    assert not set(both.values()) & set(streams(binarize(mlp(), other)).values())
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"exclude": "layer2"}, "exclude names 'layer2', which is none of .* The nearest is"),
-        ({"exclude": 3.5}, "object is not iterable|names, types or predicates"),
+        ({"exclude": 3.5}, "exclude must hold names, types or predicates"),
         ({"exclude": [3.5]}, "exclude must hold names, types or predicates"),
         ({"per_layer": {"22": {}}}, "per_layer names '22', .* The nearest is '2'"),
         ({"per_layer": {"2": {"weight_rite": None}}}, "'weight_rite', .* The nearest is 'weight_write'"),
@@ -226,7 +224,7 @@ def test_streams_differ_and_depend_on_nothing_but_seed_role_and_place():
     ],
 )
 def test_what_would_be_ignored_is_refused(arguments, message):
-    with pytest.raises((ValueError, TypeError), match=message):
+    with pytest.raises(ValueError, match=message):
         binarize(mlp(), **arguments)
 
 
@@ -396,5 +394,3 @@ def test_the_front_door_is_the_function():
 
     assert bnn.binarize is binarize
     assert isinstance(bnn.binarize(mlp())[2], bnn.BinaryLinear)
-    assert isinstance(OperatingPoint.of_rates(error_rate_0=0.0, error_rate_1=0.0), OperatingPoint)
-    assert WriteErrors is bnn.WriteErrors
