@@ -20,7 +20,6 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from bnn.binarize import xnor_scale
 from bnn.error_draws import BLOCK, Draws, error_draws, in_batches
 from bnn.errors import WriteErrors, check_seed
 
@@ -158,15 +157,16 @@ def _rescale(name: str, layer: Any, before: Means, after: Means, reader: tuple[s
     r = (ax_r * aw_r) / (ax_t * aw_t)
     binary = layer.weight_quantizer is not None
     weight = layer.weight_quantizer(layer.weight) if binary else layer.weight
-    s: Any = xnor_scale(layer.weight) if layer.scale == "xnor" else 1.0
+    scale = layer.output_scale()
+    s: Any = 1.0 if scale is None else scale
     sums = s * weight.flatten(1).sum(dim=1)
     was, now = sums * (aw_t * bx_t), sums * (aw_r * bx_r)
-    c = torch.zeros_like(was) if layer.bias is None else layer.bias
+    c: Any = torch.zeros_like(was) if layer.bias is None else layer.bias
     if isinstance(reader, tuple):
         norm: Any = reader[1]
         norm.running_mean.copy_(c + now + r * (norm.running_mean - c - was))
         norm.running_var.copy_(r**2 * (norm.running_var + norm.eps) - norm.eps)
-    elif not binary or layer.scale == "xnor":
+    elif not binary or scale is not None:
         layer.weight.div_(r)
         if bx_t or bx_r:
             layer.bias = nn.Parameter(c + was - now / r)
