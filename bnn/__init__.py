@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from bnn.evaluate import Accuracy, evaluate, paired_loss
     from bnn.images import DataSet, ImageSet
     from bnn.layers import BinaryConv2d, BinaryLinear
+    from bnn.overwrite import OverwriteErrors
     from bnn.train import TrainConfig, Trainer
 
 _HOME = {
@@ -23,6 +24,7 @@ _HOME = {
     "BinaryLinear": "layers",
     "DataSet": "images",
     "ImageSet": "images",
+    "OverwriteErrors": "overwrite",
     "TrainConfig": "train",
     "Trainer": "train",
     "WriteErrors": "errors",
@@ -39,6 +41,7 @@ __all__ = [
     "BinaryLinear",
     "DataSet",
     "ImageSet",
+    "OverwriteErrors",
     "TrainConfig",
     "Trainer",
     "WriteErrors",

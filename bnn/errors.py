@@ -132,7 +132,7 @@ class BitMemory(nn.Module):
         """Rates of a 1 and of a 0 for a write of x: numbers, or (s, cells) float64 tensors."""
         sample = x.shape[1:] if x.dim() > 1 else x.shape
         return [
-            rate if isinstance(rate, float) else _fitted(name, rate, sample)
+            rate if isinstance(rate, float) else fitted(name, rate, sample)
             for name, rate in (("error_rate_1", self.error_rate_1), ("error_rate_0", self.error_rate_0))
         ]
 
@@ -371,6 +371,17 @@ def as_arrays(rates: list[Any]) -> list[Any]:
     return [rate if isinstance(rate, float) else rate.numpy() for rate in rates]
 
 
+def fitted(name: str, values: Tensor, sample: torch.Size) -> Tensor:
+    """Return what each cell has as (s, cells), for samples of that shape; ValueError unless it is for such samples."""
+    cells, flat = sample.numel(), values.dim() == 1
+    if not (values.numel() % cells == 0 if flat else values.shape in (sample, (values.shape[0], *sample))):
+        raise ValueError(
+            f"{name} must have a value for each cell of a sample of shape {tuple(sample)}, got shape "
+            f"{tuple(values.shape)}. Draw the die, or the values, for that shape."
+        )
+    return values.reshape(-1, cells)
+
+
 def check_bits(x: Tensor) -> None:
     """Raise ValueError where x is not +1, -1 or NaN."""
     if x.numel() == 0:
@@ -415,17 +426,6 @@ def _rate(name: str, rate: Any) -> Any:
     if not number or not 0.0 <= rate <= 1.0:  # NaN: false
         raise ValueError(f"{name} must be in [0, 1], got {rate}: rates are probabilities, not percent.")
     return float(rate)
-
-
-def _fitted(name: str, rates: Tensor, sample: torch.Size) -> Tensor:
-    """Return the rates of each cell as (s, cells), for samples of that shape."""
-    cells, flat = sample.numel(), rates.dim() == 1
-    if not (rates.numel() % cells == 0 if flat else rates.shape in (sample, (rates.shape[0], *sample))):
-        raise ValueError(
-            f"{name} must have a rate for each cell of a sample of shape {tuple(sample)}, got shape "
-            f"{tuple(rates.shape)}. Draw the die, or the rates, for that shape."
-        )
-    return rates.reshape(-1, cells)
 
 
 def _shown(rate: Any) -> str:
