@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from bnn.finite import guard_finite
     from bnn.images import DataSet, ImageSet
     from bnn.layers import BinaryConv2d, BinaryLinear
+    from bnn.overwrite import OverwriteErrors
     from bnn.quantized_scope import quantized_scope
     from bnn.recipes import Recipe, list_recipes, load_recipe, run_recipe
     from bnn.train import TrainConfig, Trainer
@@ -33,6 +34,7 @@ _HOME = {
     "Bop": "bop",
     "DataSet": "images",
     "ImageSet": "images",
+    "OverwriteErrors": "overwrite",
     "Recipe": "recipes",
     "SeededDropout": "dropout",
     "TrainConfig": "train",
@@ -66,6 +68,7 @@ __all__ = [
     "Bop",
     "DataSet",
     "ImageSet",
+    "OverwriteErrors",
     "Recipe",
     "SeededDropout",
     "TrainConfig",
