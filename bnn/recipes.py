@@ -100,7 +100,7 @@ class Recipe(_Declared):
         What it is, and whose idea: paper, and what of it is not followed.
     data : {"digits", "mnist", "fashion-mnist", "cifar10"}
     model : str
-        A function of `bnn.models`.
+        A function of `bnn.models` or `bnn.models_small`.
     arguments : mapping
         Of that function; without the seed.
     activation_errors, weight_errors : ErrorRates or None
@@ -279,18 +279,19 @@ def built(recipe: Recipe) -> "nn.Module":
     """
     import torch
 
-    import bnn.models as models
+    from bnn import models, models_small
     from bnn.errors import WriteErrors
     from bnn.layers import activation_memories, weight_memories
 
-    known = [
-        name
-        for name, value in vars(models).items()
-        if callable(value) and getattr(value, "__module__", "") == models.__name__ and not name.startswith("_")
-    ]
+    known = {
+        name: value
+        for module in (models, models_small)
+        for name, value in vars(module).items()
+        if getattr(value, "__module__", "") == module.__name__ and not name.startswith("_")
+    }
     checked_choice("model", recipe.model, known)
     try:
-        model = getattr(models, recipe.model)(**recipe.arguments, seed=_child(recipe, 0))
+        model = known[recipe.model](**recipe.arguments, seed=_child(recipe, 0))
     except TypeError as error:
         raise ValueError(f"recipe {recipe.name}: arguments of {recipe.model} are wrong ({error}).") from None
     for role, kind, rates, layers in (
