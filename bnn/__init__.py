@@ -9,47 +9,92 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bnn.batch_norm import reestimate_batch_norm, rescale_batch_norm
+    from bnn.binarize import approx_sign, ste_sign, swish_sign
+    from bnn.bop import Bop, binary_parameters, split_parameters
     from bnn.codesign import energy_accuracy_curve
+    from bnn.convert import BinarizeConfig, binarize
     from bnn.data import fetch, load
+    from bnn.dropout import SeededDropout
     from bnn.errors import WriteErrors
     from bnn.evaluate import Accuracy, evaluate, paired_loss
+    from bnn.finite import guard_finite
     from bnn.imagenet import open_imagenet
     from bnn.images import DataSet, ImageSet
     from bnn.layers import BinaryConv2d, BinaryLinear
+    from bnn.overwrite import OverwriteErrors
+    from bnn.quantized_scope import quantized_scope
+    from bnn.recipes import Recipe, list_recipes, load_recipe, run_recipe
     from bnn.train import TrainConfig, Trainer
 
 _HOME = {
     "Accuracy": "evaluate",
+    "BinarizeConfig": "convert",
     "BinaryConv2d": "layers",
     "BinaryLinear": "layers",
+    "Bop": "bop",
     "DataSet": "images",
     "ImageSet": "images",
+    "OverwriteErrors": "overwrite",
+    "Recipe": "recipes",
+    "SeededDropout": "dropout",
     "TrainConfig": "train",
     "Trainer": "train",
     "WriteErrors": "errors",
+    "approx_sign": "binarize",
+    "binarize": "convert",
+    "binary_parameters": "bop",
     "energy_accuracy_curve": "codesign",
     "evaluate": "evaluate",
     "fetch": "data",
+    "guard_finite": "finite",
+    "list_recipes": "recipes",
     "load": "data",
+    "load_recipe": "recipes",
     "open_imagenet": "imagenet",
     "paired_loss": "evaluate",
+    "quantized_scope": "quantized_scope",
+    "reestimate_batch_norm": "batch_norm",
+    "rescale_batch_norm": "batch_norm",
+    "run_recipe": "recipes",
+    "split_parameters": "bop",
+    "ste_sign": "binarize",
+    "swish_sign": "binarize",
 }
 
 __all__ = [
     "Accuracy",
+    "BinarizeConfig",
     "BinaryConv2d",
     "BinaryLinear",
+    "Bop",
     "DataSet",
     "ImageSet",
+    "OverwriteErrors",
+    "Recipe",
+    "SeededDropout",
     "TrainConfig",
     "Trainer",
     "WriteErrors",
+    "approx_sign",
+    "binarize",
+    "binary_parameters",
     "energy_accuracy_curve",
     "evaluate",
     "fetch",
+    "guard_finite",
+    "list_recipes",
     "load",
+    "load_recipe",
     "open_imagenet",
     "paired_loss",
+    "quantized_scope",
+    "reestimate_batch_norm",
+    "rescale_batch_norm",
+    "run_recipe",
+    "split_parameters",
+    "ste_sign",
+    "swish_sign",
 ]
 
 

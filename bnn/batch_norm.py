@@ -6,8 +6,9 @@ independent errors, is in the mean
 
     E[sum_i w'_i x'_i] = a_w a_x sum_i w_i x_i + a_w b_x sum_i w_i + b_w a_x sum_i x_i + f b_w b_x,
 
-for equal rates (1 - 2 p_w)(1 - 2 p_x) times what it was. A threshold that was learnt at one rate belongs to that mean,
-and is elsewhere at another. Two ways back: `rescale_batch_norm`, in closed form, and `reestimate_batch_norm`, from data.
+for equal rates (1 - 2 p_w)(1 - 2 p_x) times what it was. A threshold that was learnt at one rate belongs to that mean;
+at another rate it lies elsewhere. Two ways back: `rescale_batch_norm`, in closed form, and `reestimate_batch_norm`,
+from data.
 """
 
 import copy
@@ -19,7 +20,6 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from bnn.binarize import xnor_scale
 from bnn.error_draws import BLOCK, Draws, error_draws, in_batches
 from bnn.errors import WriteErrors, check_seed
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from bnn.evaluate import LabelledImages
     from bridge.write import OperatingPoint
 
-Rates = Union[Mapping[str, Union["OperatingPoint", WriteErrors, None]], str, None]
+Rates = Mapping[str, Any] | str | None
 SLOTS = {"activations": ("activation_memory", "input_quantizer"), "weights": ("weight_memory", "weight_quantizer")}
 BETWEEN = (nn.Identity, nn.Flatten, nn.Dropout, nn.Dropout2d)  # what lets a mean through, in evaluation mode
 
@@ -70,10 +70,10 @@ def rescale_batch_norm(model: nn.Module, *, trained_at: Rates = "as_trained", ru
         running_mean <- c + s B_run + r (running_mean - c - s B_trained),   var + eps <- r^2 (var + eps),
 
     so that its output at the new rate has the *mean* that it had at the old one, for every input, and each threshold of
-    a sign behind it is crossed by the same error-free product. This is exact, whatever the weights. The whole variance is
-    scaled, though it has two parts: the signal's, which does scale with r^2, and the errors', which does not (per bit
-    1 - a_x^2 for activations, at equal rates). So the output at the new rate has not unit variance, less if q < p. It is
-    the threshold that is kept, not the variance; `reestimate_batch_norm` does the contrary.
+    a sign behind it is crossed by the same error-free product. This is exact, whatever the weights. The whole variance
+    is scaled, though it has two parts: the signal's, which does scale with r^2, and the errors', which does not (per
+    bit 1 - a_x^2 for activations, at equal rates). So the output at the new rate has not unit variance: less if q < p.
+    It is the threshold that is kept, not the variance; `reestimate_batch_norm` does the contrary.
 
     A layer with a scale of its own (real weights on written bits, or XNOR-Net's scale) that no BatchNorm reads directly
     has its weights divided by r instead (their signs stay) and c moved by s (B_trained - B_run / r): its product has
@@ -157,18 +157,18 @@ def _rescale(name: str, layer: Any, before: Means, after: Means, reader: tuple[s
     r = (ax_r * aw_r) / (ax_t * aw_t)
     binary = layer.weight_quantizer is not None
     weight = layer.weight_quantizer(layer.weight) if binary else layer.weight
-    s: Any = xnor_scale(layer.weight) if layer.scale == "xnor" else 1.0
+    scale = layer.output_scale()
+    s: Any = 1.0 if scale is None else scale
     sums = s * weight.flatten(1).sum(dim=1)
     was, now = sums * (aw_t * bx_t), sums * (aw_r * bx_r)
+    c: Any = torch.zeros_like(was) if layer.bias is None else layer.bias
     if isinstance(reader, tuple):
         norm: Any = reader[1]
-        c = 0.0 if layer.bias is None else layer.bias
         norm.running_mean.copy_(c + now + r * (norm.running_mean - c - was))
         norm.running_var.copy_(r**2 * (norm.running_var + norm.eps) - norm.eps)
-    elif not binary or layer.scale == "xnor":
+    elif not binary or scale is not None:
         layer.weight.div_(r)
         if bx_t or bx_r:
-            c = torch.zeros_like(was) if layer.bias is None else layer.bias
             layer.bias = nn.Parameter(c + was - now / r)
     else:
         raise ValueError(

@@ -1,7 +1,7 @@
-"""Verbs that people type: `mtj-bnn demo | device | wer | fit | setting | map | die | fetch`.
+"""Verbs that people type: `mtj-bnn demo | device | wer | fit | setting | map | die | fetch | run`.
 
-The verbs of one junction are in device_verbs.py, those of a memory in files of their own. Only `demo` needs torch, and
-only it imports it.
+The verbs of one junction are in device_verbs.py, those of a memory in files of their own. Only `demo` and
+`run` need torch, and only they import it.
 """
 
 import argparse
@@ -16,6 +16,7 @@ from bnn.device_verbs import device, fit, wer
 from bnn.die_verb import die
 from bnn.files import require_writable
 from bnn.map_verb import error_map
+from bnn.run_verb import run
 from bnn.setting_verb import setting
 from bnn.words import announce, as_typed, joined, name_of, named_device, print_json, quantity, unknown_option
 from mtjsim.checks import DIRECTIONS, checked_choice
@@ -142,6 +143,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, list[str]]]:
         ("map", error_map, _add_map),
         ("die", die, _add_die),
         ("fetch", fetch, _add_fetch),
+        ("run", run, _add_run),
     ):
         text = str(function.__doc__).splitlines()[0]
         sub = verbs.add_parser(name, help=text, description=text, allow_abbrev=False)
@@ -265,6 +267,15 @@ def _add_die(sub: argparse.ArgumentParser) -> None:
 def _add_fetch(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("data", help=", ".join(DATA_SETS))
     sub.add_argument("--out", default=None, help="folder; default: the download cache")
+
+
+def _add_run(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("recipe", nargs="?", help="a recipe's name or a TOML file; without it the recipes are listed")
+    sub.add_argument("--data-dir", default=None, help="where the data set's files are; default: the download cache")
+    sub.add_argument(
+        "--out", default=None, help="folder for config.json, checkpoint.pt, result.json; continues what was ended there"
+    )
+    sub.add_argument("--seed", type=int, default=None, help="of weights, order and errors; default: the recipe's")
 
 
 def _add_pulse(sub: argparse.ArgumentParser) -> None:

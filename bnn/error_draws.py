@@ -86,6 +86,7 @@ class Draws:
         return self.shared or any(memory is not None for memory in self.activations)
 
     def __call__(self, draw: int) -> None:
+        """Begin a draw in every memory."""
         for slots in (self.activations, self.weights):
             for index, memory in enumerate(slots):
                 if memory is not None:

@@ -122,7 +122,7 @@ class Accuracy:
         if self.shared_draws:
             variance = self._variance_of_images() + _variance_of_draws(self)
         else:
-            variance = np.var(self.correct_per_image / self.draws, ddof=1) / n if n > 1 else 0.0
+            variance = float(np.var(self.correct_per_image / self.draws, ddof=1)) / n if n > 1 else 0.0
         n_eff = min(p * (1.0 - p) / variance, n * self.draws) if variance > 0.0 else n
         shift = Z95**2 / n_eff
         centre = (p + 0.5 * shift) / (1.0 + shift)
@@ -228,8 +228,9 @@ def paired_loss(reference: Accuracy, other: Accuracy) -> tuple[float, float, flo
     -----
     With d_i the difference of image i's shares of correct draws, the interval is mean(d) +- 1.96 SE over a sample that
     has two images added, as Agresti and Min do for paired proportions [3]: half a loss, half a gain, one tie. So equal
-    answers on n images give an interval of about +-2 / n, never one without width. Where draws are shared by all images,
-    t_{D-1}^2 V_d (see `Accuracy`) of each such accuracy is added to (1.96 SE)^2, as for draws that are independent.
+    answers on n images give an interval of about +-2 / n, never one without width. Where draws are shared by all
+    images, t_{D-1}^2 V_d (see `Accuracy`) of each such accuracy is added to (1.96 SE)^2: draws of the two are taken as
+    independent.
     """
     n = reference.images
     if n != other.images:

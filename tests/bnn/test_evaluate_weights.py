@@ -198,9 +198,7 @@ def test_draws_taken_as_the_images_own_cover_too_little():
     # The control: the same tables, five draws, with the interval of errors that are drawn for each image.
     stream = np.random.default_rng(21)
     truth = expected_accuracy(1.5, 0.4)
-    results = [
-        accuracy_of(table(stream, 300, 5, image_spread=1.5, draw_spread=0.4), shared=False) for _ in range(2000)
-    ]
+    results = [accuracy_of(table(stream, 300, 5, image_spread=1.5, draw_spread=0.4), shared=False) for _ in range(2000)]
     assert sum(result.low <= truth <= result.high for result in results) / 2000 < 0.85
 
 

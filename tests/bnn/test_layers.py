@@ -3,6 +3,7 @@ from functools import partial
 import pytest
 import torch
 import torch.nn.functional as F
+from scipy.stats import binom
 from torch import nn
 
 from bnn.binarize import approx_sign, clip_latent_, ste_sign
@@ -37,6 +38,75 @@ def test_conv_pads_with_zeros_after_binarization():
     layer, x = BinaryConv2d(3, 5, 3, seed=1, stride=2, padding=1), normal(2, 3, 8, 8)
     signs = F.pad(ste_sign(x), (1, 1, 1, 1), value=0.0)
     assert torch.equal(layer(x), F.conv2d(signs, ste_sign(layer.weight), stride=2))
+
+
+@pytest.mark.parametrize(
+    "geometry",
+    [
+        {"kernel_size": (3, 2), "stride": (1, 2), "padding": (2, 0)},
+        {"kernel_size": 3, "padding": "same", "dilation": 2},
+        {"kernel_size": (1, 5), "padding": "same", "groups": 2},
+        {"kernel_size": 3, "padding": "valid", "dilation": (1, 2), "groups": 4},
+        {"kernel_size": (3, 3), "stride": 2, "padding": 1, "groups": 2},
+    ],
+)
+def test_every_geometry_is_torchs(geometry):
+    plain = nn.Conv2d(4, 8, **geometry)
+    layer, x = BinaryConv2d(4, 8, **geometry, seed=1, bias=True), normal(2, 4, 9, 10)
+    with torch.no_grad():
+        plain.weight.copy_(ste_sign(layer.weight))
+        plain.bias.copy_(layer.bias)
+    assert torch.equal(layer(x), plain(ste_sign(x)))
+
+
+def test_geometry_is_kept_as_one_number_where_it_is_one():
+    layer = BinaryConv2d(2, 2, (3, 3), seed=1, stride=(2, 2), padding=(1, 1), dilation=(1, 1))
+    assert (layer.stride, layer.padding, layer.dilation) == (2, 1, 1)
+    assert BinaryConv2d(2, 2, (3, 5), seed=1, padding="same").padding == (1, 2)
+    assert BinaryConv2d(2, 2, 3, seed=1, padding="valid").padding == 0
+    assert BinaryConv2d(2, 2, 2, seed=1, padding="same").padding == "same"
+    assert "dilation=2, groups=2" in repr(BinaryConv2d(2, 2, 2, seed=1, dilation=2, groups=2))
+    for wrong, message in (
+        ({"groups": 3}, "groups must divide"),
+        ({"stride": 0}, "stride must be a whole number >= 1"),
+        ({"stride": (1, 2, 3)}, "stride must be a whole number"),
+        ({"padding": "reflect"}, "padding must be a number of zeros"),
+        ({"padding": -1}, "padding must be a whole number >= 0"),
+        ({"padding": "same", "stride": 2}, 'padding="same" needs stride 1'),
+    ):
+        with pytest.raises(ValueError, match=message):
+            BinaryConv2d(2, 4, 3, seed=1, **wrong)
+
+
+LAYERS = [
+    (BinaryLinear(300, 200, seed=1), (200, 300)),
+    (BinaryConv2d(20, 40, 5, seed=1, padding=2), (20, 20, 12, 12)),
+    (BinaryConv2d(64, 64, (3, 5), seed=1, groups=2, stride=2), (10, 64, 12, 12)),
+]
+
+
+@pytest.mark.parametrize(("layer", "shape"), LAYERS)
+@pytest.mark.parametrize("slot", ["activation_memory", "weight_memory"])
+@pytest.mark.parametrize("path", ["numba", "torch"])
+@pytest.mark.parametrize("rates", [(0.1, 0.02), (1e-3, 0.3)])
+def test_flipped_fractions_are_binomial_in_every_slot(layer, shape, slot, path, rates):
+    """At least 9,000 bits of each value; 48 intervals, each missed with 1e-7: a false alarm in 2e5 runs."""
+    seen = []
+    memory = WriteErrors(error_rate_0=rates[0], error_rate_1=rates[1], seed=5, path=path)
+    memory.register_forward_hook(lambda module, inputs, output: seen.append((inputs[0], output)))
+    with memories(layer, lambda name, index: memory, slot=slot):
+        out = layer(normal(*shape))
+    ((written, read),) = seen
+    for bit, rate in ((-1, rates[0]), (1, rates[1])):
+        cells = written == bit
+        low, high = binom.ppf([0.5e-7, 1 - 0.5e-7], int(cells.sum()), rate)
+        assert low <= int((read[cells] != bit).sum()) <= high
+    x, weight = ste_sign(normal(*shape)), ste_sign(layer.weight)  # and what was read is what is multiplied
+    x, weight = (read, weight) if slot == "activation_memory" else (x, read)
+    if isinstance(layer, BinaryLinear):
+        assert torch.equal(out, x @ weight.T)
+    else:
+        assert torch.equal(out, F.conv2d(x, weight, None, layer.stride, layer.padding, layer.dilation, layer.groups))
 
 
 @pytest.mark.parametrize("layer", [BinaryLinear(6, 4, seed=1, scale="xnor", bias=True)])

@@ -1,0 +1,51 @@
+"""A LeNet-4 made for fast training on a CPU: BatchNorm does what XNOR-Net's scale does, and once each layer."""
+
+import numpy as np
+from torch import nn
+
+from bnn.errors import check_seed
+from bnn.layers import BinaryConv2d, BinaryLinear
+from bnn.models import MakeMemory
+
+
+def fast_lenet4(classes: int = 10, *, seed: int, activation_memory: MakeMemory | None = None) -> nn.Sequential:
+    """LeNet-4 for 28 x 28 images with the sizes of `bnn.models.lenet4`, and a third less work a step.
+
+    Parameters
+    ----------
+    classes : int
+    seed : int, >= 0
+        Of the initial weights and of the memories' streams.
+    activation_memory : callable, optional
+        ``activation_memory(seed=child)`` makes the memory of one layer. None: activations never err.
+
+    Returns
+    -------
+    Sequential
+        Images, shape (n, 1, 28, 28) -> logits, shape (n, classes).
+
+    Notes
+    -----
+    conv 1->20 5x5, maxpool, BatchNorm; binary conv 20->50 5x5, maxpool, BatchNorm; binary fully connected 800->500,
+    BatchNorm, ReLU; fully connected 500->classes. First and last layer are real and never err; each binary layer reads
+    BatchNorm -> sign -> [memory]. 2,880 + 800 bits are written for each image.
+
+    What `lenet4` has besides, and this has not: XNOR-Net's mean |W|, which the BatchNorm behind a product divides out
+    again; the ReLU before a sign; and a BatchNorm of its own before the first ReLU.
+    """
+    roles = np.random.SeedSequence(check_seed(seed)).spawn(2)
+    weights, errors = ([int(child.generate_state(1, np.uint64)[0]) for child in role.spawn(4)] for role in roles)
+    memory = [None if activation_memory is None else activation_memory(seed=child) for child in errors]
+    return nn.Sequential(
+        BinaryConv2d(1, 20, 5, seed=weights[0], input_quantizer=None, weight_quantizer=None),
+        nn.MaxPool2d(2),
+        nn.BatchNorm2d(20, eps=1e-4),
+        BinaryConv2d(20, 50, 5, seed=weights[1], activation_memory=memory[1]),
+        nn.MaxPool2d(2),
+        nn.BatchNorm2d(50, eps=1e-4),
+        nn.Flatten(),
+        BinaryLinear(800, 500, seed=weights[2], activation_memory=memory[2]),
+        nn.BatchNorm1d(500),
+        nn.ReLU(),
+        BinaryLinear(500, classes, seed=weights[3], bias=True, input_quantizer=None, weight_quantizer=None),
+    )

@@ -1,0 +1,76 @@
+"""`mtj-bnn run`: train a recipe to its last epoch and say what came out, beside what was expected."""
+
+import argparse
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bnn.files import require_writable
+from bnn.recipes import Recipe, counted, list_recipes, load_recipe, run_recipe
+from bnn.words import announce, print_json
+
+if TYPE_CHECKING:
+    from bnn.evaluate import Accuracy
+    from bnn.train import Epoch
+
+
+def run(options: argparse.Namespace) -> None:
+    """Train a recipe, as it is written down, and test it once."""
+    if options.recipe is None:
+        _list(options)
+        return
+    if options.seed is not None and options.seed < 0:
+        raise ValueError(f"--seed must be >= 0, got {options.seed}.")
+    recipe = load_recipe(options.recipe)
+    if recipe.data == "digits" and options.data_dir is not None:
+        raise ValueError("--data-dir is not for digits, which ship inside: leave it out.")
+    if options.out is not None:
+        require_writable(Path(options.out), option="--out", make=True)
+    result = run_recipe(recipe, data_dir=options.data_dir, out=options.out, seed=options.seed, on_epoch=_say)
+    announce(*result.files)
+    tests = {"error_free": result.error_free, "with_errors": result.with_errors}
+    if options.json:
+        content = {
+            "recipe": result.recipe.model_dump(mode="json"),
+            "history": [asdict(epoch) for epoch in result.history],
+            "test": {name: counted(accuracy) for name, accuracy in tests.items() if accuracy is not None},
+            "core_seconds": result.core_seconds,
+            "files": [str(file) for file in result.files],
+        }
+        print_json(content)
+        return
+    print(
+        f"{recipe.title}: seed {result.recipe.seed}, epoch {len(result.history)} of {recipe.training.epochs}, the last"
+    )
+    for name, accuracy in tests.items():
+        if accuracy is not None:
+            print(_line(name, accuracy, recipe))
+    print(f"training      {result.core_seconds:8.1f} core-seconds")
+
+
+def _list(options: argparse.Namespace) -> None:
+    titles = {name: load_recipe(name).title for name in list_recipes()}
+    if options.json:
+        print_json(titles)
+        return
+    width = max(map(len, titles))
+    for name, title in titles.items():
+        print(f"{name:{width}}  {title}")
+
+
+def _say(epoch: "Epoch") -> None:
+    print(
+        f"epoch {epoch.epoch + 1}: loss {epoch.loss:.4f}, {epoch.train_accuracy:.2%} of the training images",
+        file=sys.stderr,
+    )
+
+
+def _line(name: str, accuracy: "Accuracy", recipe: Recipe) -> str:
+    interval = "" if accuracy.low != accuracy.low else f", 95 % {accuracy.low:.2%} to {accuracy.high:.2%}"
+    text = f"{name.replace('_', ' '):<13} {accuracy.mean:8.2%}{interval}, {accuracy.images} test images"
+    text += f", {accuracy.draws} draws" if accuracy.draws > 1 else ""
+    expected: Any = getattr(recipe.expected, name, ())
+    if expected:
+        text += f"; expected {min(expected):.2%} to {max(expected):.2%} over {len(expected)} seeds"
+    return text
