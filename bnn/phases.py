@@ -143,7 +143,8 @@ class Phase:
                 f"until must be in (0, 1], got {self.until}: it is a share of all iterations, 0.8 for the first 80 %."
             )
         checked_whole("reestimate", self.reestimate, least=0)
-        if not isinstance(self.memory, (SRAM, type(None))) and not all(isinstance(m, MRAM) for m in self.mrams):
+        exact = self.memory is None or isinstance(self.memory, SRAM)
+        if not exact and not (self.mrams and all(isinstance(mram, MRAM) for mram in self.mrams)):
             raise ValueError(f"memory must be MRAM(...), a tuple of them, SRAM() or None, got {self.memory!r}.")
         held = [name for mram in self.mrams for name in mram.holds]
         if twice := sorted({name for name in held if held.count(name) > 1}):
