@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from bnn.evaluate import Accuracy, evaluate, paired_loss
     from bnn.images import DataSet, ImageSet
     from bnn.layers import BinaryConv2d, BinaryLinear
+    from bnn.parameter_memory import ParameterMemory
     from bnn.train import TrainConfig, Trainer
 
 _HOME = {
@@ -23,6 +24,7 @@ _HOME = {
     "BinaryLinear": "layers",
     "DataSet": "images",
     "ImageSet": "images",
+    "ParameterMemory": "parameter_memory",
     "TrainConfig": "train",
     "Trainer": "train",
     "WriteErrors": "errors",
@@ -39,6 +41,7 @@ __all__ = [
     "BinaryLinear",
     "DataSet",
     "ImageSet",
+    "ParameterMemory",
     "TrainConfig",
     "Trainer",
     "WriteErrors",

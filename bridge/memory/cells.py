@@ -24,7 +24,7 @@ Selected = NDArray[np.intp] | None  # words of an array; None: all of them
 Kinds = Callable[[Any], tuple[Any, ...]]  # a part of an array -> words whose set bits are counted, one array an event
 
 SAMPLE = 1 << 14  # words looked at where the flips of a large array are estimated
-RUN = 16  # of them stand side by side: one line of a cache holds as many words of 32 bits
+RUN = 64  # so many of them stand side by side: memory is slow to find, fast to read on
 EXACT = 1 << 22  # cells up to which all are looked at unless told otherwise
 COUNTED = 1 << 15  # words counted at a time: they stay in the cache
 PULSES = ("write 1 turned", "write 0 turned", "write 1 held", "write 0 held")
@@ -209,8 +209,9 @@ class CellArray:
             out[...] = self.words
         seen = out if out is not None else self.words.copy() if at is None else self.words[at]
         self.tally.add("read access", seen.size)
-        sample = self.sample(seen.size, rng)
-        self.count(READS, read_kinds(looked_at_of(seen, sample), full=self.full), seen.size, sample)
+        if self.read_errors is not None:  # reads that are free are not told apart
+            sample = self.sample(seen.size, rng)
+            self.count(READS, read_kinds(looked_at_of(seen, sample), full=self.full), seen.size, sample)
         cells = seen.size * self.bits
         wrong = turned = np.empty(0, np.int64)
         if self.read_errors is not None:
@@ -225,6 +226,11 @@ class CellArray:
         self.tally.add("read error", wrong.size)
         self.tally.add("disturbed by a read", turned.size)
         return seen
+
+    def hold_words(self, words: Words) -> None:
+        """Have the cells hold `words`, (n,), at once and without a pulse; broken cells hold what they do."""
+        self.words[...] = words
+        self._hold_fixed()
 
     def hold(self, rates: BitRates, rng: np.random.Generator) -> None:
         """Let each cell lose its bit with the rate of what it holds."""
@@ -282,8 +288,10 @@ class CellArray:
         """Count the set bits of kinds(words of a part), all of n words, or estimate them from those of a sample."""
         if sample is not None:
             for event, words in zip(events, kinds(slice(None)), strict=False):
-                runs = np.bitwise_count(words).sum(axis=1) / RUN  # neighbours are alike: a run is one observation
-                self.tally.add(event, n * float(runs.mean()), n**2 * float(runs.var(ddof=1)) / runs.size)
+                runs = np.bitwise_count(words.view(np.uint64)).sum(axis=1, dtype=np.int64)  # one observation each
+                mean, square = int(runs.sum()) / runs.size, int(runs.dot(runs)) / runs.size
+                factor = n / RUN
+                self.tally.add(event, factor * mean, factor**2 * (square - mean**2) / (runs.size - 1))
             return
         for start in range(0, n, COUNTED):
             for event, words in zip(events, kinds(slice(start, start + COUNTED)), strict=False):
@@ -295,7 +303,7 @@ def looked_at_of(words: Words, sample: Selected) -> Words:
 
     The last words, fewer than a run, are never in a sample; they are taken to be like the others.
     """
-    return words if sample is None else words[: words.size // RUN * RUN].reshape(-1, RUN)[sample]
+    return words if sample is None else words[: words.size // RUN * RUN].reshape(-1, RUN).take(sample, axis=0)
 
 
 def read_kinds(seen: Words, *, full: Any) -> Kinds:

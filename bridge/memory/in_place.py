@@ -8,6 +8,7 @@ back. Streams, bits and counts are those of `Memory`, one by one.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -104,7 +105,7 @@ class InPlaceMemory(Memory):
         self._hidden = (
             np.empty(0, np.int64),
             self._words[:0].copy(),
-        )  # words that read as zero, and what their cells hold
+        )  # read as zero; what their cells hold
         self._disagrees = np.zeros(self._words.size if len(self._arrays) > 1 else 0, np.uint8)
         for array in self._arrays[CHECK:]:
             array.words = self._disagrees  # the check cells less the parity of their words
@@ -152,6 +153,12 @@ class InPlaceMemory(Memory):
             return self.values.copy()
         out[...] = self.values
         return out
+
+    def load(self, values: ArrayLike) -> None:
+        """Have the cells hold numbers without a write, as `Memory.load`."""
+        self._words[...] = self._encoded("values", values)
+        self._disagrees[...] = 0
+        self._hide(self._beyond_range())
 
     @property
     def stored(self) -> NDArray[np.float32]:
@@ -224,11 +231,12 @@ class InPlaceMemory(Memory):
     def _sense(self, wrong: int) -> None:
         """Count a read that finds so many words wrong."""
         n = self._words.size
-        with self._bare():
-            for kind, array in enumerate(self._arrays):
-                array.tally.add("read access", n)
+        for kind, array in enumerate(self._arrays):
+            array.tally.add("read access", n)
+            if array.read_errors is not None:
                 sample = array.sample(n, self._stream("read_errors", kind))
-                seen = self._held(kind)(lambda words, sample=sample: looked_at_of(words, sample))
+                with self._bare():
+                    seen = self._held(kind)(partial(looked_at_of, sample=sample)).copy()
                 array.count(READS, read_kinds(seen, full=array.full), n, sample)
         self._operations += 1
         if len(self._arrays) > 1:
@@ -255,7 +263,8 @@ class _Pulse:
         self.array, self.words, self.rng = array, words, rng
         self.sample = array.sample(words, rng)
         self.candidates = array.write_errors.candidates(rng, words * array.bits)
-        self.old, self.kept = held(self._look).copy(), self._bits_of_candidates(held)
+        self.word, self.bit = np.divmod(self.candidates, array.bits)
+        self.old, self.kept = held(self._look), self._bits_of_candidates(held)
 
     def finish(self, told: Picked) -> Positions:
         """Return the cells that failed, given what all are told; counts what happened."""
@@ -273,12 +282,11 @@ class _Pulse:
         return self.candidates[which]
 
     def _look(self, words: Words) -> Words:
-        return looked_at_of(words, self.sample)
+        return words.copy() if self.sample is None else looked_at_of(words, self.sample)
 
-    def _bits_of_candidates(self, picked: Picked) -> Words:
-        w, k = np.divmod(self.candidates, self.array.bits)
-        words = picked(lambda words: words.take(w))
-        return (words >> k.astype(words.dtype)) & 1
+    def _bits_of_candidates(self, picked: Picked) -> NDArray[np.integer[Any]]:
+        words = picked(lambda words: words.take(self.word))
+        return (words >> self.bit.astype(words.dtype)) & 1
 
 
 def works_in_place(protection: Protection, reading: ReadPoint | None) -> bool:

@@ -238,6 +238,13 @@ class Memory:
             out[...] = values.reshape(self.shape)
         return out
 
+    def load(self, values: ArrayLike) -> None:
+        """Have the cells hold numbers, of the memory's shape, without a write: no errors, and nothing in the ledger."""
+        words = self._encoded("values", values)
+        contents = [words, self.protection.encode(words, self.format.bits)]
+        for array, content in zip(self._arrays, contents, strict=False):
+            array.hold_words(content)
+
     def wait(self, duration: float) -> None:
         """Leave the cells alone for so long [s]; each may lose its bit (`mtjsim.retention_failure_rate`)."""
         checked_number("duration", duration, "s", zero_allowed=True)
