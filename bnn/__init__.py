@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from bnn.images import DataSet, ImageSet
     from bnn.layers import BinaryConv2d, BinaryLinear
     from bnn.overwrite import OverwriteErrors
+    from bnn.parameter_memory import ParameterMemory
     from bnn.quantized_scope import quantized_scope
     from bnn.recipes import Recipe, list_recipes, load_recipe, run_recipe
     from bnn.train import TrainConfig, Trainer
@@ -36,6 +37,7 @@ _HOME = {
     "DataSet": "images",
     "ImageSet": "images",
     "OverwriteErrors": "overwrite",
+    "ParameterMemory": "parameter_memory",
     "Recipe": "recipes",
     "SeededDropout": "dropout",
     "TrainConfig": "train",
@@ -71,6 +73,7 @@ __all__ = [
     "DataSet",
     "ImageSet",
     "OverwriteErrors",
+    "ParameterMemory",
     "Recipe",
     "SeededDropout",
     "TrainConfig",

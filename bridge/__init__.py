@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from bridge.maps.measured import measured_map
     from bridge.memory.cells import PLAIN, READ_BEFORE_WRITE, WRITE_VERIFY_RETRY, WritePolicy
     from bridge.memory.formats import FORMATS, Format, format_of
+    from bridge.memory.in_place import InPlaceMemory
     from bridge.memory.mram import Memory
     from bridge.memory.protection import Protection
     from bridge.memory.read import ReadPoint, ReadSetting, Retention, read_point
@@ -52,6 +53,7 @@ _ON_FIRST_USE = {
         "maps.measured": ("measured_map",),
         "memory.cells": ("PLAIN", "READ_BEFORE_WRITE", "WRITE_VERIFY_RETRY", "WritePolicy"),
         "memory.formats": ("FORMATS", "Format", "format_of"),
+        "memory.in_place": ("InPlaceMemory",),
         "memory.mram": ("Memory",),
         "memory.protection": ("Protection",),
         "memory.read": ("ReadPoint", "ReadSetting", "Retention", "read_point"),
@@ -73,6 +75,7 @@ __all__ = [
     "Entry",
     "ErrorMap",
     "Format",
+    "InPlaceMemory",
     "Ledger",
     "Memory",
     "OperatingPoint",

@@ -21,10 +21,14 @@ from mtjsim.checks import checked_whole
 
 Words = NDArray[np.unsignedinteger[Any]]
 Selected = NDArray[np.intp] | None  # words of an array; None: all of them
+Kinds = Callable[[Any], tuple[Any, ...]]  # a part of an array -> words whose set bits are counted, one array an event
 
 SAMPLE = 1 << 14  # words looked at where the flips of a large array are estimated
+RUN = 64  # so many of them stand side by side: memory is slow to find, fast to read on
 EXACT = 1 << 22  # cells up to which all are looked at unless told otherwise
 COUNTED = 1 << 15  # words counted at a time: they stay in the cache
+PULSES = ("write 1 turned", "write 0 turned", "write 1 held", "write 0 held")
+READS = ("read 1", "read 0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,7 +175,9 @@ class CellArray:
         """Pulse the cells of `mask` (all if None) in the words `at` (all if None) towards `target`."""
         old = self.words if at is None else self.words[at]
         self.tally.add("write access", old.size if mask is None else int(np.count_nonzero(mask)))
-        self._count_pulses(old, target, mask, rng, independent)
+        sample = self.sample(old.size, rng)
+        looked_at = [looked_at_of(words, sample) for words in (old, target) + (() if mask is None else (mask,))]
+        self.count(PULSES, pulse_kinds(*looked_at, full=self.full, independent=independent), old.size, sample)
         told = self._bits_in(target)
         failed = self._rates_at(self.write_errors, at).hits(rng, old.size * self.bits, told)
         if mask is not None:
@@ -183,38 +189,29 @@ class CellArray:
         self.tally.add("failed write 1", failed_ones)
         self.tally.add("failed write 0", failed.size - failed_ones)
         if self.pulses is not None:
-            all_or_masked = np.broadcast_to(self._full, old.shape) if mask is None else mask
+            all_or_masked = np.broadcast_to(self.full, old.shape) if mask is None else mask
             self.pulses[slice(None) if at is None else at] += _unpacked(all_or_masked, self.bits)
         new = target if mask is None else (target & mask) | (old & ~mask)
         if at is None:
             self.words[...] = new
-            self._flip(self.words, failed)
+            self.flip(self.words, failed)
         else:
             new = new.copy()
-            self._flip(new, failed)
+            self.flip(new, failed)
             self.words[at] = new
         self._hold_fixed()
 
-    def _count_pulses(
-        self, old: Words, target: Words, mask: Words | None, rng: np.random.Generator, independent: bool
-    ) -> None:
-        def kinds(part: Any) -> tuple[Any, ...]:
-            t, m = target[part], self._full if mask is None else mask[part]
-            if independent:
-                return t & m, ~t & m
-            o = old[part]
-            return t & ~o & m, ~t & o & m, t & o & m, ~t & ~o & m
-
-        events = ("write 1 turned", "write 0 turned", "write 1 held", "write 0 held")
-        self._count(events, kinds, old.size, rng)
-
     # ---- reading and waiting -----------------------------------------------------------------------------------------
 
-    def sense(self, rng: np.random.Generator, at: Selected = None) -> Words:
-        """Read the words `at` (all if None): a copy, as sensed. The read may disturb the cells."""
-        seen = self.words.copy() if at is None else self.words[at]
+    def sense(self, rng: np.random.Generator, at: Selected = None, *, out: Words | None = None) -> Words:
+        """Read the words `at` (all if None): a copy, or `out`, as sensed. The read may disturb the cells."""
+        if out is not None:
+            out[...] = self.words
+        seen = out if out is not None else self.words.copy() if at is None else self.words[at]
         self.tally.add("read access", seen.size)
-        self._count(("read 1", "read 0"), lambda part: (seen[part], ~seen[part] & self._full), seen.size, rng)
+        if self.read_errors is not None:  # reads that are free are not told apart
+            sample = self.sample(seen.size, rng)
+            self.count(READS, read_kinds(looked_at_of(seen, sample), full=self.full), seen.size, sample)
         cells = seen.size * self.bits
         wrong = turned = np.empty(0, np.int64)
         if self.read_errors is not None:
@@ -223,23 +220,29 @@ class CellArray:
             turned = self._free(self._rates_at(self.disturbs, at).hits(rng, cells, self._bits_in(seen)), at)
         if turned.size:
             after = seen.copy()
-            self._flip(after, turned)
+            self.flip(after, turned)
             self.words[slice(None) if at is None else at] = after
-        self._flip(seen, wrong)
+        self.flip(seen, wrong)
         self.tally.add("read error", wrong.size)
         self.tally.add("disturbed by a read", turned.size)
         return seen
 
+    def hold_words(self, words: Words) -> None:
+        """Have the cells hold `words`, (n,), at once and without a pulse; broken cells hold what they do."""
+        self.words[...] = words
+        self._hold_fixed()
+
     def hold(self, rates: BitRates, rng: np.random.Generator) -> None:
         """Let each cell lose its bit with the rate of what it holds."""
         lost = self._free(rates.hits(rng, self.cells, self._bits_in(self.words)), None)
-        self._flip(self.words, lost)
+        self.flip(self.words, lost)
         self.tally.add("lost while waiting", lost.size)
 
     # ---- cells -------------------------------------------------------------------------------------------------------
 
     @property
-    def _full(self) -> Any:
+    def full(self) -> Any:
+        """A word of ones."""
         return self.words.dtype.type((1 << self.bits) - 1)
 
     def _bits_in(self, words: Words) -> Callable[[Positions], NDArray[np.integer[Any]]]:
@@ -251,7 +254,8 @@ class CellArray:
 
         return bits_at
 
-    def _flip(self, words: Words, positions: Positions) -> None:
+    def flip(self, words: Words, positions: Positions) -> None:
+        """Turn the cells at positions in words of this width."""
         if positions.size:
             w, k = np.divmod(positions, self.bits)
             np.bitwise_xor.at(words, w, np.left_shift(1, k).astype(words.dtype))
@@ -274,19 +278,50 @@ class CellArray:
             w, mask, value = self._fixed
             self.words[w] = (self.words[w] & ~mask) | value
 
-    def _count(
-        self, events: tuple[str, ...], kinds: Callable[[Any], tuple[Any, ...]], n: int, rng: np.random.Generator
-    ) -> None:
-        """Count the set bits of kinds(words of a part), all of n words, or estimate them from a sample of `SAMPLE`."""
-        if not self.exact and n > SAMPLE:
-            sample = rng.spawn(1)[0].integers(n, size=SAMPLE)  # a stream of its own: what is counted changes no bit
-            for event, words in zip(events, kinds(sample), strict=False):
-                counts = np.bitwise_count(words)
-                self.tally.add(event, n * float(counts.mean()), n**2 * float(counts.var(ddof=1)) / SAMPLE)
+    def sample(self, n: int, rng: np.random.Generator) -> Selected:
+        """Draw the runs of words that are looked at to count among n, see `looked_at_of`; None: every word."""
+        if self.exact or n <= SAMPLE:
+            return None
+        return rng.spawn(1)[0].integers(n // RUN, size=SAMPLE // RUN)  # a stream of its own: counting changes no bit
+
+    def count(self, events: tuple[str, ...], kinds: Kinds, n: int, sample: Selected) -> None:
+        """Count the set bits of kinds(words of a part), all of n words, or estimate them from those of a sample."""
+        if sample is not None:
+            for event, words in zip(events, kinds(slice(None)), strict=False):
+                runs = np.bitwise_count(words.view(np.uint64)).sum(axis=1, dtype=np.int64)  # one observation each
+                mean, square = int(runs.sum()) / runs.size, int(runs.dot(runs)) / runs.size
+                factor = n / RUN
+                self.tally.add(event, factor * mean, factor**2 * (square - mean**2) / (runs.size - 1))
             return
         for start in range(0, n, COUNTED):
             for event, words in zip(events, kinds(slice(start, start + COUNTED)), strict=False):
                 self.tally.add(event, int(np.bitwise_count(words).sum(dtype=np.int64)))
+
+
+def looked_at_of(words: Words, sample: Selected) -> Words:
+    """Return the words of a sample, (runs, RUN), the run r being words r * RUN and on; all words if it is None.
+
+    The last words, fewer than a run, are never in a sample; they are taken to be like the others.
+    """
+    return words if sample is None else words[: words.size // RUN * RUN].reshape(-1, RUN).take(sample, axis=0)
+
+
+def read_kinds(seen: Words, *, full: Any) -> Kinds:
+    """Return what `CellArray.count` needs for the events `READS`."""
+    return lambda part: (seen[part], ~seen[part] & full)
+
+
+def pulse_kinds(old: Words, target: Words, mask: Words | None = None, *, full: Any, independent: bool) -> Kinds:
+    """Return what `CellArray.count` needs for the events `PULSES`, in the cells of `mask` (all if None)."""
+
+    def kinds(part: Any) -> tuple[Any, ...]:
+        t, m = target[part], full if mask is None else mask[part]
+        if independent:
+            return t & m, ~t & m
+        o = old[part]
+        return t & ~o & m, ~t & o & m, t & o & m, ~t & ~o & m
+
+    return kinds
 
 
 def _unpacked(words: Words, bits: int) -> NDArray[np.uint8]:

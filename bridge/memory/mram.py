@@ -6,6 +6,7 @@ cells (a failed write *leaves the old bit*), reads and time disturb them, and th
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -149,7 +150,7 @@ class Memory:
         self.words_at_once = checked_whole("words_at_once", words_at_once, least=1)
         self.code_energy = checked_number("code_energy", code_energy, "J", zero_allowed=True)
         self.name, self.seed, self._operations, self._codes = name, checked_seed(seed), 0, Tally()
-        self._die = die
+        self._die, self._past = die, Ledger()  # _past: what was done under former settings
         self._retained: dict[float, list[BitRates]] = {}
         if die is not None:
             die.require_shape(self.cells_shape)
@@ -199,9 +200,24 @@ class Memory:
             array.write(targets[kind], self.policy, self._stream("write_errors", kind))
         self._operations += 1
 
-    def read(self) -> NDArray[np.float32]:
-        """Return the numbers as they are sensed and decoded, a new array of the memory's shape."""
-        sensed = [array.sense(self._stream("read_errors", kind)) for kind, array in enumerate(self._arrays)]
+    def read(self, *, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+        """Return the numbers as they are sensed and decoded.
+
+        Parameters
+        ----------
+        out : array of float32, optional
+            Contiguous, of the memory's shape; the numbers are put there, and it is returned. Left out: a new array.
+
+        Raises
+        ------
+        ValueError
+            If `out` is another kind of array.
+        """
+        into = None if out is None else self._checked_out(out)
+        sensed = [
+            array.sense(self._stream("read_errors", kind), out=into if kind == DATA else None)
+            for kind, array in enumerate(self._arrays)
+        ]
         self._operations += 1
         words, zeroed = sensed[DATA], None
         if len(sensed) > 1:
@@ -216,7 +232,18 @@ class Memory:
         if zeroed is not None:
             self._codes.add("word read as zero", int(np.count_nonzero(zeroed)))
             values[zeroed] = 0.0
-        return values.reshape(self.shape)
+        if out is None:
+            return values.reshape(self.shape)
+        if not np.may_share_memory(values, out):
+            out[...] = values.reshape(self.shape)
+        return out
+
+    def load(self, values: ArrayLike) -> None:
+        """Have the cells hold numbers, of the memory's shape, without a write: no errors, and nothing in the ledger."""
+        words = self._encoded("values", values)
+        contents = [words, self.protection.encode(words, self.format.bits)]
+        for array, content in zip(self._arrays, contents, strict=False):
+            array.hold_words(content)
 
     def wait(self, duration: float) -> None:
         """Leave the cells alone for so long [s]; each may lose its bit (`mtjsim.retention_failure_rate`)."""
@@ -244,12 +271,27 @@ class Memory:
         """The numbers that the data cells hold: what a perfect read would return, without protection, at no cost."""
         return self.format.decode(self._arrays[DATA].words.copy()).reshape(self.shape)
 
+    def set_point(self, point: OperatingPoint) -> None:
+        """Write with another setting from now on; the cells and what was paid so far stay.
+
+        ValueError if the cells are those of a die whose rates were drawn for another write.
+        """
+        if not isinstance(point, OperatingPoint):
+            raise ValueError(f"point must be an OperatingPoint; OperatingPoint.of_rates(...) makes one, got {point!r}.")
+        if self._die is not None:
+            _require_one_write(self._die, point)
+        self._past, self.point = self.ledger, point
+        for tally in self._tallies:
+            tally.restore(Tally().state())
+        for kind, array in enumerate(self._arrays):
+            array.write_errors = self._write_errors(self._die, kind)
+
     # ---- what it costs -----------------------------------------------------------------------------------------------
 
     @property
     def ledger(self) -> Ledger:
         """What was done so far, and what it cost."""
-        entries = []
+        entries = list(self._past)
         for kind, array in enumerate(self._arrays):
             memory = self.name if kind == DATA else f"{self.name}, check cells"
             for event, count in array.tally.counts.items():
@@ -287,7 +329,8 @@ class Memory:
             "operations": self._operations,
             "words": [array.words.copy() for array in self._arrays],
             "pulses": [None if array.pulses is None else array.pulses.copy() for array in self._arrays],
-            "tallies": [tally.state() for tally in (*(array.tally for array in self._arrays), self._codes)],
+            "tallies": [tally.state() for tally in self._tallies],
+            "past": [asdict(entry) for entry in self._past],
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -301,8 +344,13 @@ class Memory:
             array.words[...] = words
             array.pulses = None if pulses is None else pulses.copy()
         self._operations = state["operations"]
-        for tally, saved in zip((*(array.tally for array in self._arrays), self._codes), state["tallies"], strict=True):
+        self._past = Ledger(Entry(**entry) for entry in state["past"])
+        for tally, saved in zip(self._tallies, state["tallies"], strict=True):
             tally.restore(saved)
+
+    @property
+    def _tallies(self) -> list[Tally]:
+        return [*(array.tally for array in self._arrays), self._codes]
 
     @property
     def _kind(self) -> str:
@@ -314,6 +362,16 @@ class Memory:
 
     def _stream(self, role: Any, kind: int) -> np.random.Generator:
         return generator(self.seed, role, 2 * self._operations + kind)
+
+    def _checked_out(self, out: NDArray[np.float32]) -> NDArray[Any] | None:
+        """Refuse an array that cannot take the numbers; return it as words where a number is its word."""
+        fits = (
+            isinstance(out, np.ndarray) and out.dtype == np.float32 and out.flags.c_contiguous and out.flags.writeable
+        )
+        if not fits or out.shape != self.shape:
+            got = f"{out.dtype} of {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
+            raise ValueError(f"out must be a writeable, contiguous array of float32 of shape {self.shape}, got {got}.")
+        return out.reshape(-1).view(np.uint32) if self.format.name == "fp32" else None
 
     def _encoded(self, name: str, values: ArrayLike) -> NDArray[Any]:
         words = self.format.encode(values)

@@ -90,7 +90,7 @@ class BitRates:
         if self.never or cells == 0:
             return np.empty(0, np.int64)
         if self.rates.ndim == 1:
-            hits = _thinned(rng, chosen(rng, cells, self.rates.max()), self.rates.max(), self._uniform_rate(bits_at))
+            hits = self.confirmed(rng, self.candidates(rng, cells), bits_at)
             if self.own is None:
                 return hits
             others, rates = self.own
@@ -102,6 +102,18 @@ class BitRates:
             for members, most in self._octaves
         ]
         return np.sort(np.concatenate([np.empty(0, np.int64), *found]))
+
+    def candidates(self, rng: np.random.Generator, cells: int) -> Positions:
+        """Draw the first half of `hits`, which asks for no bit: who is hit if its bit has the larger rate.
+
+        Of rates of all cells alike: ``confirmed(rng, candidates(rng, cells), bits_at)`` is ``hits(rng, cells,
+        bits_at)``, and the bits may be told in between.
+        """
+        return np.empty(0, np.int64) if self.never or cells == 0 else chosen(rng, cells, self.rates.max())
+
+    def confirmed(self, rng: np.random.Generator, candidates: Positions, bits_at: BitsAt) -> Positions:
+        """Draw the second half of `hits`: which candidates are hit, by their bits."""
+        return _thinned(rng, candidates, self.rates.max(), self._uniform_rate(bits_at))
 
     def _uniform_rate(self, bits_at: BitsAt) -> Callable[[Positions], NDArray[np.float64]]:
         return lambda positions: self.rates[bits_at(positions)]
@@ -132,7 +144,8 @@ def chosen(rng: np.random.Generator, cells: int, chance: float) -> Positions:
     if chance > DENSE:
         return np.concatenate([np.empty(0, np.int64), *_densely(rng, cells, chance)])
     count = rng.poisson(-cells * math.log1p(-chance))
-    return np.unique(rng.integers(cells, size=count))
+    positions = np.sort(rng.integers(cells, size=count))
+    return positions[np.diff(positions, prepend=-1) > 0]  # faster than np.unique by far
 
 
 def _densely(rng: np.random.Generator, cells: int, chance: float) -> Iterator[Positions]:

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from bridge.ledger import Entry, Ledger
 from bridge.memory.formats import Format, format_of
 from bridge.memory.mram import checked_shape
-from mtjsim.checks import checked_choice, checked_number
+from mtjsim.checks import checked_choice, checked_number, checked_whole
 
 HOROWITZ = (
     "M. Horowitz, 'Computing's energy problem', ISSCC 2014, table for 45 nm: 64-bit access of an 8 kB, 32 kB and 1 MB "
@@ -98,6 +98,11 @@ class SRAM:
         """Return the numbers, a new array of the memory's shape."""
         self._accesses["read"] += self._words.size
         return self.format.decode(self._words.copy())
+
+    def count(self, *, written: int = 0, read: int = 0) -> None:
+        """Account for accesses to so many words that are kept elsewhere, in the tensors of a network for example."""
+        self._accesses["write"] += checked_whole("written", written, least=0)
+        self._accesses["read"] += checked_whole("read", read, least=0)
 
     def wait(self, duration: float) -> None:
         """Leave the cells alone for so long [s]; while it is powered nothing happens."""

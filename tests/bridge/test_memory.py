@@ -144,7 +144,7 @@ def test_secded_corrects_one_error_in_a_block_and_zeroes_two(name):
     values[values == 0] = 1.0
     for wrong_cells, right in (([5], True), ([5, 40], False)):
         memory = Memory(count, format=form, point=point(), protection="secded", initial=values)
-        memory._arrays[0]._flip(memory._arrays[0].words, np.array(wrong_cells) + 64)
+        memory._arrays[0].flip(memory._arrays[0].words, np.array(wrong_cells) + 64)
         read = memory.read().reshape(3, -1)
         np.testing.assert_array_equal(read[[0, 2]], values.reshape(3, -1)[[0, 2]])
         np.testing.assert_array_equal(read[1], values.reshape(3, -1)[1] if right else 0.0)

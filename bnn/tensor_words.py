@@ -1,0 +1,225 @@
+"""Tensors as the words of a memory: where the parameters of a model are, and how they get there and back."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+
+from bridge.memory.codes import range_fails
+from bridge.memory.in_place import InPlaceMemory
+from bridge.memory.mram import Memory
+
+HOLDS = ("weights", "biases", "batch_norm", "running_statistics", "optimizer")
+NORMS = (_NormBase, nn.GroupNorm, nn.LayerNorm)
+
+
+class Held(Protocol):
+    """Where a tensor is; `movable`: another may be put in its place, and nobody changes it but the update."""
+
+    movable: bool
+
+    def get(self) -> Any:
+        """Return the tensor, or None if it is gone."""
+
+    def put(self, tensor: Tensor) -> None:
+        """Put another one there."""
+
+
+@dataclass(frozen=True)
+class OfParameter:
+    """The data of a parameter."""
+
+    parameter: nn.Parameter
+    movable = True
+
+    def get(self) -> Tensor:
+        """Return the parameter."""
+        return self.parameter
+
+    def put(self, tensor: Tensor) -> None:
+        """Exchange its data: the parameter stays who it is, for optimizers and for hooks."""
+        self.parameter.data = tensor
+
+
+@dataclass(frozen=True)
+class OfBuffer:
+    """A buffer of a module; the forward pass changes it."""
+
+    module: nn.Module
+    name: str
+    movable = False
+
+    def get(self) -> Tensor:
+        """Return the buffer."""
+        return getattr(self.module, self.name)
+
+    def put(self, tensor: Tensor) -> None:
+        """Exchange it."""
+        setattr(self.module, self.name, tensor)
+
+
+@dataclass(frozen=True)
+class OfState:
+    """What an optimizer remembers of a parameter."""
+
+    optimizer: torch.optim.Optimizer
+    parameter: nn.Parameter
+    name: str
+    movable = True
+
+    def get(self) -> Tensor | None:
+        """Return it, unless the state was exchanged."""
+        return self.optimizer.state[self.parameter].get(self.name)
+
+    def put(self, tensor: Tensor) -> None:
+        """Exchange it."""
+        self.optimizer.state[self.parameter][self.name] = tensor
+
+
+class Bank:
+    """Tensors as the words of one memory.
+
+    Tensors that can be are made views of `values`, float32, all words in a row: one draw of errors for all of them, and
+    no copies. The others are fetched and handed back.
+
+    Parameters
+    ----------
+    held : dict of str to Held
+        Where they are, by name.
+    memory : Memory
+        Of as many words.
+    initial_write : bool
+        Write them now, with errors; else the cells hold them without a write.
+    """
+
+    def __init__(self, held: dict[str, Held], memory: Memory, *, initial_write: bool) -> None:
+        self.held, self.memory = held, memory
+        self.array = memory.values if isinstance(memory, InPlaceMemory) else np.zeros(memory.shape, np.float32)
+        self.values = torch.from_numpy(self.array)
+        self._views: dict[str, Tensor] = {}
+        self._versions: dict[str, int] = {}  # of those that are views: torch counts what is done to a tensor
+        start = 0
+        for name, where in held.items():
+            tensor = where.get()
+            part = self.values[start : start + tensor.numel()]
+            stride = tensor.stride() if _dense(tensor) else torch.empty(tensor.shape, device="meta").stride()
+            self._views[name] = part.as_strided(tensor.size(), stride).data
+            start += tensor.numel()
+        if initial_write:
+            with self.rewriting():
+                pass
+        else:
+            self.load()
+        for name, where in held.items():
+            if where.movable and where.get().device.type == "cpu" and _dense(where.get()):
+                where.put(self._views[name])
+                self._versions[name] = where.get()._version
+
+    @contextmanager
+    def rewriting(self) -> Iterator[None]:
+        """Enclose a change of the tensors: at the end it is written, and they hold what is read."""
+        if isinstance(self.memory, InPlaceMemory):
+            with self.memory.rewriting():
+                yield
+                self._gather()
+        else:
+            yield
+            self._gather()
+            self.memory.write(self.array)
+            self.memory.read(out=self.array)
+        self._scatter()
+
+    def load(self) -> None:
+        """Have the cells hold the tensors without a write, and the tensors what the format and the range let pass."""
+        self._gather()
+        self.memory.load(self.array)
+        if not isinstance(self.memory, InPlaceMemory):
+            self.array[...] = self.memory.stored
+            if self.memory.protection.limit is not None:
+                self.array[range_fails(self.array, limit=self.memory.protection.limit)] = 0.0
+        self._scatter()
+
+    def state(self) -> dict[str, Any]:
+        """Return state of the memory and, unless they follow from it, the numbers last read; arrays as tensors."""
+        state = self.memory.state()  # torch knows few unsigned numbers: words go as signed ones
+        words = [torch.from_numpy(array.view(f"i{array.itemsize}")) for array in state["words"]]
+        values = None if isinstance(self.memory, InPlaceMemory) else self.values.clone()
+        return {"memory": {**state, "words": words}, "values": values}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a `state()`."""
+        words = [tensor.cpu().numpy() for tensor in state["memory"]["words"]]
+        words = [array.view(f"u{array.itemsize}") for array in words]
+        self.memory.restore({**state["memory"], "words": words})
+        if not isinstance(self.memory, InPlaceMemory):
+            self.values.copy_(state["values"])
+        self._scatter()
+
+    def check_unchanged(self, when: str) -> None:
+        """Refuse tensors that are no longer the words of the memory, or hold what it did not return."""
+        for name, version in self._versions.items():
+            tensor = self.held[name].get()
+            if tensor is None or tensor.data_ptr() != self._views[name].data_ptr():
+                raise ValueError(
+                    f"{name} must be the tensor that the memory holds, but was replaced{when}. Convert or move a model "
+                    "before its ParameterMemory is made; after an optimizer's state was loaded, bind() it again."
+                )
+            if tensor._version != version:
+                raise ValueError(
+                    f"{name} must change within update() only, but was changed outside{when}. To go on from its new "
+                    "values call load(), from a checkpoint restore()."
+                )
+
+    def _gather(self) -> None:
+        """Fetch the numbers of the tensors that are not themselves the words."""
+        for name, view in self._views.items():
+            if name not in self._versions:
+                view.copy_(self.held[name].get().detach())
+
+    def _scatter(self) -> None:
+        """Hand back what was read."""
+        for name, view in self._views.items():
+            tensor = self.held[name].get()
+            if name in self._versions:
+                self._versions[name] = tensor._version
+            else:
+                tensor.detach().copy_(view)
+
+
+def parameters_by_kind(model: nn.Module) -> dict[str, dict[str, Held]]:
+    """Sort parameters, each once, and running statistics by what they are: `HOLDS`; by their names in the model."""
+    found: dict[str, dict[str, Held]] = {kind: {} for kind in HOLDS}
+    seen = set()
+    for prefix, module in model.named_modules():
+        dotted = f"{prefix}." if prefix else ""
+        for name, parameter in module.named_parameters(recurse=False):
+            kind = "batch_norm" if isinstance(module, NORMS) else "biases" if "bias" in name else "weights"
+            if id(parameter) not in seen:
+                found[kind][dotted + name] = OfParameter(parameter)
+            seen.add(id(parameter))
+        for name in ("running_mean", "running_var") if isinstance(module, _NormBase) else ():
+            if getattr(module, name) is not None:
+                found["running_statistics"][dotted + name] = OfBuffer(module, name)
+    return found
+
+
+def state_tensors(model: nn.Module, optimizer: torch.optim.Optimizer | None) -> dict[str, Held]:
+    """Find what an optimizer remembers in the shape of a parameter of the model."""
+    if optimizer is None:
+        return {}
+    return {
+        f"{name}.{key}": OfState(optimizer, parameter, key)
+        for name, parameter in model.named_parameters()
+        for key, value in optimizer.state.get(parameter, {}).items()
+        if key != "step" and isinstance(value, Tensor) and value.shape == parameter.shape
+    }
+
+
+def _dense(tensor: Tensor) -> bool:
+    """Whether the tensor fills its storage without gaps, in either of torch's two orders."""
+    return tensor.is_contiguous() or (tensor.dim() == 4 and tensor.is_contiguous(memory_format=torch.channels_last))
