@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from bnn.images import DataSet, ImageSet
     from bnn.layers import BinaryConv2d, BinaryLinear
     from bnn.quantized_scope import quantized_scope
+    from bnn.summary import summary
     from bnn.train import TrainConfig, Trainer
 
 _HOME = {
@@ -47,6 +48,7 @@ _HOME = {
     "quantized_scope": "quantized_scope",
     "split_parameters": "bop",
     "ste_sign": "binarize",
+    "summary": "summary",
     "swish_sign": "binarize",
 }
 
@@ -74,6 +76,7 @@ __all__ = [
     "quantized_scope",
     "split_parameters",
     "ste_sign",
+    "summary",
     "swish_sign",
 ]
 

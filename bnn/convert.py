@@ -41,9 +41,10 @@ class BinarizeConfig:
         error_rate_1)``; or None, a memory that never errs.
     mode : {"independent", "overwrite"}
         What a failed write leaves: the wrong bit, whatever was there (`bnn.errors.WriteErrors`), or the old bit
-        (`bnn.overwrite.OverwriteErrors`).
-    gradient : {"identity", "flipped"}
-        Through a write, see `bnn.errors.WriteErrors`.
+        (`bnn.overwrite.OverwriteErrors`, with cells for all weights, and for the activations of one sample: each sample
+        is written over the one before).
+    gradient : {"identity", "flipped", "masked"}
+        Through a write, see those two; "flipped" is of "independent", "masked" of "overwrite".
     seed : int, >= 0
         Of the errors. Each memory has a stream of its own, keyed by seed, role, and place of its layer in the model.
 
@@ -65,19 +66,20 @@ class BinarizeConfig:
 
     def __post_init__(self) -> None:
         check_seed(self.seed)
+        gradients = ("identity", "masked" if self.mode == "overwrite" else "flipped")
         for name, value, allowed in (
             ("scale", self.scale, ("none", "xnor")),
             ("mode", self.mode, ("independent", "overwrite")),
-            ("gradient", self.gradient, ("identity", "flipped")),
+            ("gradient", self.gradient, gradients),
         ):
             if value not in allowed:
                 raise ValueError(f'{name} must be "{allowed[0]}" or "{allowed[1]}", got {value!r}.')
         for write, quantizer in (("weight_write", "weight_quantizer"), ("activation_write", "input_quantizer")):
-            rates = _rates(write, getattr(self, write))
-            if rates is not None and getattr(self, quantizer) is None:
-                raise ValueError(
-                    f"{write} must be None where {quantizer} is None: only bits are written to the memory."
-                )
+            if getattr(self, write) is None:
+                continue
+            _check_write(write, getattr(self, write))
+            if getattr(self, quantizer) is None:
+                raise ValueError(f"{write} must be None where {quantizer} is None: only bits are written to memory.")
 
 
 def binarize(
@@ -207,29 +209,28 @@ def _binary_layer(layer: nn.Module, config: BinarizeConfig, index: int) -> nn.Mo
 
 
 def _memory(config: BinarizeConfig, write: Write, role: int, index: int) -> nn.Module | None:
-    rates = _rates("write", write)
-    if rates is None:
+    if write is None:
         return None
+    seed = int(np.random.SeedSequence(config.seed, spawn_key=(role, index)).generate_state(1, np.uint64)[0])
+    others: dict[str, Any] = {"seed": seed, "gradient": config.gradient, "layer": index}
     kind: Any = WriteErrors
     if config.mode == "overwrite":
         kind = import_module("bnn.overwrite").OverwriteErrors
-    seed = int(np.random.SeedSequence(config.seed, spawn_key=(role, index)).generate_state(1, np.uint64)[0])
-    return kind(error_rate_0=rates[0], error_rate_1=rates[1], seed=seed, gradient=config.gradient, layer=index)
+        others["slots"] = None if role == WEIGHTS else 1  # all weights are there at once; image follows image
+    if not isinstance(write, (tuple, list)):
+        return kind.from_operating_point(write, **others)
+    return kind(error_rate_0=write[0], error_rate_1=write[1], **others)
 
 
-def _rates(name: str, write: Any) -> tuple[Any, Any] | None:
-    """Return (error_rate_0, error_rate_1) of a write, checked; None of None."""
-    if write is None:
-        return None
-    if hasattr(write, "error_rate_0") and hasattr(write, "error_rate_1"):
-        write = (write.error_rate_0, write.error_rate_1)
-    if not (isinstance(write, (tuple, list)) and len(write) == 2):
+def _check_write(name: str, write: Any) -> None:
+    point = hasattr(write, "error_rate_0") and hasattr(write, "error_rate_1")
+    rates = (write.error_rate_0, write.error_rate_1) if point else write
+    if not (isinstance(rates, (tuple, list)) and len(rates) == 2):
         raise ValueError(
             f"{name} must be an operating point, (error_rate_0, error_rate_1) or None, got {write!r}. "
             "bridge.operating_point(device, setting) makes one of a WriteSetting."
         )
-    WriteErrors(error_rate_0=write[0], error_rate_1=write[1], seed=0)  # checks the rates
-    return write[0], write[1]
+    WriteErrors(error_rate_0=rates[0], error_rate_1=rates[1], seed=0)  # checks the rates
 
 
 def _ancestors(name: str) -> list[str]:
