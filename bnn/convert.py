@@ -110,10 +110,12 @@ def binarize(
         The first and the last layer of the model, in the order of the calls where the model can be traced, else in that
         of its definition. A binary first layer has binary weights, but reads the real input, unless `per_layer` gives
         it an `input_quantizer`.
-    activation : {"drop", "refuse", "keep"}
+    activation : {"drop", "norm", "refuse", "keep"}
         A ReLU (or another function with values >= 0) directly before a binary layer would make all its bits +1. "drop":
-        the sign takes its place, the copy holds a `DroppedActivation` there. "refuse": an error. "keep": a warning.
-        Where a function cannot be dropped, since it is not a module or others read it too, "drop" warns.
+        the sign takes its place, the copy holds a `DroppedActivation` there; where a function cannot be dropped, since
+        it is not a module or others read it too, a warning. "norm": all functions stay, and such a layer becomes an
+        `nn.Sequential` of a new BatchNorm and the binary layer, as in XNOR-Net; for residual networks. "refuse": an
+        error. "keep": a warning.
 
     Returns
     -------
@@ -150,7 +152,7 @@ def binarize(
     for name, value, allowed in (
         ("first", first, ("real", "binary")),
         ("last", last, ("real", "binary")),
-        ("activation", activation, ("drop", "refuse", "keep")),
+        ("activation", activation, ("drop", "norm", "refuse", "keep")),
     ):
         if value not in allowed:
             raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}.")
@@ -176,9 +178,9 @@ def binarize(
     for name, layer in chosen.items():
         _check_layer(copied, name, layer)
     signed = {name for name in chosen if configs[name].input_quantizer is not None}
-    drop_activations(copied, graph, signed, activation)
+    needy = drop_activations(copied, graph, signed, activation)
     made: dict[nn.Module, nn.Module] = {
-        layer: _binary_layer(layer, configs[name], index)
+        layer: _binary_layer(layer, configs[name], index, norm=name in needy)
         for index, (name, layer) in enumerate(layers.items())
         if name in chosen
     }
@@ -188,8 +190,8 @@ def binarize(
     return made.get(copied, copied)
 
 
-def _binary_layer(layer: nn.Module, config: BinarizeConfig, index: int) -> nn.Module:
-    """Return the binary twin of `layer`, with the very parameters of it."""
+def _binary_layer(layer: nn.Module, config: BinarizeConfig, index: int, *, norm: bool) -> nn.Module:
+    """Return the binary twin of `layer`, with the very parameters of it, perhaps with a BatchNorm before it."""
     shared: dict[str, Any] = {
         "bias": layer.bias is not None,
         "activation_memory": _memory(config, config.activation_write, ACTIVATIONS, index),
@@ -197,15 +199,18 @@ def _binary_layer(layer: nn.Module, config: BinarizeConfig, index: int) -> nn.Mo
         **{key: getattr(config, key) for key in ("weight_quantizer", "input_quantizer", "scale", "center", "seed")},
     }
     new: Any
+    before: nn.Module
     if isinstance(layer, nn.Conv2d):
+        before = nn.BatchNorm2d(layer.in_channels)
         sizes = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups")
         new = BinaryConv2d(**{key: getattr(layer, key) for key in sizes}, **shared)
     else:
+        before = nn.BatchNorm1d(layer.in_features)  # type: ignore[arg-type]
         new = BinaryLinear(**{key: getattr(layer, key) for key in ("in_features", "out_features")}, **shared)
     new.weight, new.bias = layer.weight, layer.bias
     if config.center:
         center_latent_(new.weight)
-    return new.train(layer.training)
+    return (nn.Sequential(before.to(new.weight), new) if norm else new).train(layer.training)
 
 
 def _memory(config: BinarizeConfig, write: Write, role: int, index: int) -> nn.Module | None:
