@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from bnn.parameter_memory import ParameterMemory
     from bnn.quantized_scope import quantized_scope
     from bnn.recipes import Recipe, list_recipes, load_recipe, run_recipe
+    from bnn.summary import summary
     from bnn.train import TrainConfig, Trainer
 
 _HOME = {
@@ -61,6 +62,7 @@ _HOME = {
     "run_recipe": "recipes",
     "split_parameters": "bop",
     "ste_sign": "binarize",
+    "summary": "summary",
     "swish_sign": "binarize",
 }
 
@@ -97,6 +99,7 @@ __all__ = [
     "run_recipe",
     "split_parameters",
     "ste_sign",
+    "summary",
     "swish_sign",
 ]
 

@@ -8,6 +8,7 @@ import copy
 import warnings
 from collections.abc import Collection
 
+import torch
 from torch import fx, nn
 
 NONNEGATIVE = (nn.ReLU, nn.ReLU6, nn.Sigmoid, nn.Hardsigmoid, nn.Softplus)
@@ -43,7 +44,8 @@ class _Tracer(fx.Tracer):
 def traced(model: nn.Module) -> fx.Graph | Exception:
     """Return the graph of the model's calls, or why it cannot be traced."""
     try:
-        return _Tracer().trace(copy.deepcopy(model))  # a copy: tracing runs the model's code
+        with torch.random.fork_rng(devices=[]):  # tracing runs the model's code
+            return _Tracer().trace(copy.deepcopy(model))
     except Exception as error:  # whatever the model's code raises when it is not given numbers
         return error
 
@@ -55,7 +57,7 @@ def call_order(graph: fx.Graph | Exception, names: list[str]) -> list[str]:
     return list(dict.fromkeys(calls)) or names
 
 
-def drop_activations(model: nn.Module, graph: fx.Graph | Exception, layers: Collection[str], policy: str) -> None:
+def drop_activations(model: nn.Module, graph: fx.Graph | Exception, layers: Collection[str], policy: str) -> set[str]:
     """See to it that no sign of one of the `layers` is constant, in place; see `bnn.convert.binarize`.
 
     Parameters
@@ -65,7 +67,12 @@ def drop_activations(model: nn.Module, graph: fx.Graph | Exception, layers: Coll
         From `traced`.
     layers : names
         Of the layers that will begin with a sign.
-    policy : {"drop", "refuse", "keep"}
+    policy : {"drop", "norm", "refuse", "keep"}
+
+    Returns
+    -------
+    set of names
+        With "norm", the layers that need a BatchNorm before them.
 
     Raises
     ------
@@ -84,10 +91,14 @@ def drop_activations(model: nn.Module, graph: fx.Graph | Exception, layers: Coll
                 "of a binary layer comes from a ReLU, which would make all its bits +1.",
                 stacklevel=3,
             )
-        return
+        return set()
     droppable: set[str] = set()
+    needy: set[str] = set()
     for node in graph.nodes:
         found = _sources(model, node.args[0] if node.args else None) if _is_call_of(node, layers) else None
+        if found and policy == "norm":
+            needy.add(str(node.target))
+            continue
         for source in found or ():
             free = policy == "drop" and _drops(model, graph, source, layers)
             if free:
@@ -95,7 +106,7 @@ def drop_activations(model: nn.Module, graph: fx.Graph | Exception, layers: Coll
                 continue
             text = (
                 f"the sign of layer {node.target!r} is +1 throughout: its input comes from {_shown(model, source)}, "
-                "whose values are >= 0. Put a BatchNorm between them, leave that function out, or exclude the layer."
+                'whose values are >= 0. Use activation="norm", leave that function out, or exclude the layer.'
             )
             if policy == "refuse":
                 raise ValueError(text)
@@ -107,6 +118,7 @@ def drop_activations(model: nn.Module, graph: fx.Graph | Exception, layers: Coll
             for key, child in parent._modules.items():
                 if child is former:
                     parent._modules[key] = stand_in
+    return needy
 
 
 def _is_call_of(node: fx.Node, layers: Collection[str]) -> bool:

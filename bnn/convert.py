@@ -41,9 +41,10 @@ class BinarizeConfig:
         error_rate_1)``; or None, a memory that never errs.
     mode : {"independent", "overwrite"}
         What a failed write leaves: the wrong bit, whatever was there (`bnn.errors.WriteErrors`), or the old bit
-        (`bnn.overwrite.OverwriteErrors`).
-    gradient : {"identity", "flipped"}
-        Through a write, see `bnn.errors.WriteErrors`.
+        (`bnn.overwrite.OverwriteErrors`, with cells for all weights, and for the activations of one sample: each sample
+        is written over the one before).
+    gradient : {"identity", "flipped", "masked"}
+        Through a write, see those two; "flipped" is of "independent", "masked" of "overwrite".
     seed : int, >= 0
         Of the errors. Each memory has a stream of its own, keyed by seed, role, and place of its layer in the model.
 
@@ -65,19 +66,20 @@ class BinarizeConfig:
 
     def __post_init__(self) -> None:
         check_seed(self.seed)
+        gradients = ("identity", "masked" if self.mode == "overwrite" else "flipped")
         for name, value, allowed in (
             ("scale", self.scale, ("none", "xnor")),
             ("mode", self.mode, ("independent", "overwrite")),
-            ("gradient", self.gradient, ("identity", "flipped")),
+            ("gradient", self.gradient, gradients),
         ):
             if value not in allowed:
                 raise ValueError(f'{name} must be "{allowed[0]}" or "{allowed[1]}", got {value!r}.')
         for write, quantizer in (("weight_write", "weight_quantizer"), ("activation_write", "input_quantizer")):
-            rates = _rates(write, getattr(self, write))
-            if rates is not None and getattr(self, quantizer) is None:
-                raise ValueError(
-                    f"{write} must be None where {quantizer} is None: only bits are written to the memory."
-                )
+            if getattr(self, write) is None:
+                continue
+            _check_write(write, getattr(self, write))
+            if getattr(self, quantizer) is None:
+                raise ValueError(f"{write} must be None where {quantizer} is None: only bits are written to memory.")
 
 
 def binarize(
@@ -108,10 +110,12 @@ def binarize(
         The first and the last layer of the model, in the order of the calls where the model can be traced, else in that
         of its definition. A binary first layer has binary weights, but reads the real input, unless `per_layer` gives
         it an `input_quantizer`.
-    activation : {"drop", "refuse", "keep"}
+    activation : {"drop", "norm", "refuse", "keep"}
         A ReLU (or another function with values >= 0) directly before a binary layer would make all its bits +1. "drop":
-        the sign takes its place, the copy holds a `DroppedActivation` there. "refuse": an error. "keep": a warning.
-        Where a function cannot be dropped, since it is not a module or others read it too, "drop" warns.
+        the sign takes its place, the copy holds a `DroppedActivation` there; where a function cannot be dropped, since
+        it is not a module or others read it too, a warning. "norm": all functions stay, and such a layer becomes an
+        `nn.Sequential` of a new BatchNorm and the binary layer, as in XNOR-Net; for residual networks. "refuse": an
+        error. "keep": a warning.
 
     Returns
     -------
@@ -148,7 +152,7 @@ def binarize(
     for name, value, allowed in (
         ("first", first, ("real", "binary")),
         ("last", last, ("real", "binary")),
-        ("activation", activation, ("drop", "refuse", "keep")),
+        ("activation", activation, ("drop", "norm", "refuse", "keep")),
     ):
         if value not in allowed:
             raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}.")
@@ -174,9 +178,9 @@ def binarize(
     for name, layer in chosen.items():
         _check_layer(copied, name, layer)
     signed = {name for name in chosen if configs[name].input_quantizer is not None}
-    drop_activations(copied, graph, signed, activation)
+    needy = drop_activations(copied, graph, signed, activation)
     made: dict[nn.Module, nn.Module] = {
-        layer: _binary_layer(layer, configs[name], index)
+        layer: _binary_layer(layer, configs[name], index, norm=name in needy)
         for index, (name, layer) in enumerate(layers.items())
         if name in chosen
     }
@@ -186,8 +190,8 @@ def binarize(
     return made.get(copied, copied)
 
 
-def _binary_layer(layer: nn.Module, config: BinarizeConfig, index: int) -> nn.Module:
-    """Return the binary twin of `layer`, with the very parameters of it."""
+def _binary_layer(layer: nn.Module, config: BinarizeConfig, index: int, *, norm: bool) -> nn.Module:
+    """Return the binary twin of `layer`, with the very parameters of it, perhaps with a BatchNorm before it."""
     shared: dict[str, Any] = {
         "bias": layer.bias is not None,
         "activation_memory": _memory(config, config.activation_write, ACTIVATIONS, index),
@@ -195,41 +199,43 @@ def _binary_layer(layer: nn.Module, config: BinarizeConfig, index: int) -> nn.Mo
         **{key: getattr(config, key) for key in ("weight_quantizer", "input_quantizer", "scale", "center", "seed")},
     }
     new: Any
+    before: nn.Module
     if isinstance(layer, nn.Conv2d):
+        before = nn.BatchNorm2d(layer.in_channels)
         sizes = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups")
         new = BinaryConv2d(**{key: getattr(layer, key) for key in sizes}, **shared)
     else:
+        before = nn.BatchNorm1d(layer.in_features)  # type: ignore[arg-type]
         new = BinaryLinear(**{key: getattr(layer, key) for key in ("in_features", "out_features")}, **shared)
     new.weight, new.bias = layer.weight, layer.bias
     if config.center:
         center_latent_(new.weight)
-    return new.train(layer.training)
+    return (nn.Sequential(before.to(new.weight), new) if norm else new).train(layer.training)
 
 
 def _memory(config: BinarizeConfig, write: Write, role: int, index: int) -> nn.Module | None:
-    rates = _rates("write", write)
-    if rates is None:
+    if write is None:
         return None
+    seed = int(np.random.SeedSequence(config.seed, spawn_key=(role, index)).generate_state(1, np.uint64)[0])
+    others: dict[str, Any] = {"seed": seed, "gradient": config.gradient, "layer": index}
     kind: Any = WriteErrors
     if config.mode == "overwrite":
         kind = import_module("bnn.overwrite").OverwriteErrors
-    seed = int(np.random.SeedSequence(config.seed, spawn_key=(role, index)).generate_state(1, np.uint64)[0])
-    return kind(error_rate_0=rates[0], error_rate_1=rates[1], seed=seed, gradient=config.gradient, layer=index)
+        others["slots"] = None if role == WEIGHTS else 1  # all weights are there at once; image follows image
+    if not isinstance(write, (tuple, list)):
+        return kind.from_operating_point(write, **others)
+    return kind(error_rate_0=write[0], error_rate_1=write[1], **others)
 
 
-def _rates(name: str, write: Any) -> tuple[Any, Any] | None:
-    """Return (error_rate_0, error_rate_1) of a write, checked; None of None."""
-    if write is None:
-        return None
-    if hasattr(write, "error_rate_0") and hasattr(write, "error_rate_1"):
-        write = (write.error_rate_0, write.error_rate_1)
-    if not (isinstance(write, (tuple, list)) and len(write) == 2):
+def _check_write(name: str, write: Any) -> None:
+    point = hasattr(write, "error_rate_0") and hasattr(write, "error_rate_1")
+    rates = (write.error_rate_0, write.error_rate_1) if point else write
+    if not (isinstance(rates, (tuple, list)) and len(rates) == 2):
         raise ValueError(
             f"{name} must be an operating point, (error_rate_0, error_rate_1) or None, got {write!r}. "
             "bridge.operating_point(device, setting) makes one of a WriteSetting."
         )
-    WriteErrors(error_rate_0=write[0], error_rate_1=write[1], seed=0)  # checks the rates
-    return write[0], write[1]
+    WriteErrors(error_rate_0=rates[0], error_rate_1=rates[1], seed=0)  # checks the rates
 
 
 def _ancestors(name: str) -> list[str]:

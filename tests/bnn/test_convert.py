@@ -1,6 +1,8 @@
 import copy
 import pickle
+import sys
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from bnn.constant_sign import DroppedActivation
 from bnn.convert import BinarizeConfig, binarize
 from bnn.data import load
 from bnn.layers import BinaryConv2d, BinaryLinear, activation_memories, weight_memories
-from bridge.write import WriteSetting, operating_point
+from bridge.write import OperatingPoint, WriteSetting, operating_point
 from mtjsim.presets import load_preset
 
 torch.set_num_threads(1)
@@ -220,7 +222,7 @@ def test_streams_differ_and_depend_on_nothing_but_seed_role_and_place():
         ({"per_layer": {"0": {"scale": "xnor"}}}, "per_layer names '0', but '0' stays real"),
         ({"per_layer": {"2": {"scale": "xnr"}}}, 'scale must be "none" or "xnor"'),
         ({"first": "bits"}, "first must be one of real, binary"),
-        ({"activation": "no"}, "activation must be one of drop, refuse, keep"),
+        ({"activation": "no"}, "activation must be one of drop, norm, refuse, keep"),
     ],
 )
 def test_what_would_be_ignored_is_refused(arguments, message):
@@ -308,7 +310,7 @@ def test_a_relu_before_a_sign_makes_room_for_it(before):
     copied(normal(2, 1, 8, 8))
     assert written[0].unique().tolist() == [-1, 1]
     assert "the sign of the next layer takes its place" in repr(copied)
-    with pytest.raises(ValueError, match=r"the sign of layer '\d' is \+1 throughout.*Put a BatchNorm between"):
+    with pytest.raises(ValueError, match=r"the sign of layer '\d' is \+1 throughout.*Use activation=.norm."):
         binarize(model, activation="refuse")
     with pytest.warns(UserWarning, match=r"is \+1 throughout"):
         kept = binarize(model, activation="keep")
@@ -359,6 +361,80 @@ def test_a_relu_that_cannot_make_room_is_told_of(how, message):
     assert bits_of(copied) == ["a", "b"]
     if how == "shared":
         assert isinstance(copied.relu, nn.ReLU)
+
+
+class BasicBlock(nn.Module):
+    """As in ResNet: one ReLU module, called twice, once onto the shortcut."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.conv2 = (nn.Conv2d(8, 8, 3, padding=1, bias=False) for _ in range(2))
+        self.bn1, self.bn2, self.relu = nn.BatchNorm2d(8), nn.BatchNorm2d(8), nn.ReLU(inplace=True)
+
+    def forward(self, x):
+        return self.relu(x + self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x))))))
+
+
+def test_a_residual_network_gets_norms_where_its_signs_would_be_constant():
+    stem = [nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU()]
+    model = seeded(nn.Sequential(*stem, BasicBlock(), BasicBlock(), nn.Flatten(), nn.Linear(8 * 64, 10)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        copied = binarize(model, activation="norm", per_layer={"3.*": {"scale": "xnor"}})
+    assert bits_of(copied) == ["3.conv1.1", "3.conv2.1", "4.conv1.1", "4.conv2.1"]
+    written = []
+    for name in bits_of(copied):
+        copied.get_submodule(name).register_forward_pre_hook(
+            lambda module, inputs: written.append(ste_sign(inputs[0]).mean().abs().item())
+        )
+    copied(normal(16, 1, 8, 8)).sum().backward()
+    assert max(written) < 0.9
+    assert all(parameter.grad is not None for parameter in copied.parameters())
+    assert torch.equal(copied[3].conv1[1].weight, model[3].conv1.weight)
+
+
+class FakeOverwrite(nn.Module):
+    def __init__(self, **given):
+        super().__init__()
+        self.given = given
+
+    @classmethod
+    def from_operating_point(cls, point, **given):
+        return cls(point=point, **given)
+
+
+def test_overwrite_memories_have_cells_for_all_weights_and_for_one_sample(monkeypatch):
+    monkeypatch.setitem(sys.modules, "bnn.overwrite", SimpleNamespace(OverwriteErrors=FakeOverwrite))
+    point = OperatingPoint.of_rates(error_rate_0=0.1, error_rate_1=0.2)
+    config = BinarizeConfig(mode="overwrite", gradient="masked", activation_write=(0.1, 0.2), weight_write=point)
+    layer = binarize(mlp(), config)[2]
+    activations, weights = layer.activation_memory.given, layer.weight_memory.given
+    assert {key: activations[key] for key in ("error_rate_0", "error_rate_1", "gradient", "slots")} == {
+        "error_rate_0": 0.1,
+        "error_rate_1": 0.2,
+        "gradient": "masked",
+        "slots": 1,
+    }
+    assert (weights["point"], weights["slots"], weights["layer"]) == (point, None, 1)
+    assert activations["seed"] != weights["seed"]
+    for mode, gradient in (("overwrite", "flipped"), ("independent", "masked")):
+        with pytest.raises(ValueError, match='gradient must be "identity" or'):
+            BinarizeConfig(mode=mode, gradient=gradient)
+
+
+def test_a_traced_model_draws_nothing_from_torchs_stream():
+    class Noisy(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 4))
+
+        def forward(self, x):
+            return self.layers(x + torch.randn(4))
+
+    model = Noisy()
+    state = torch.get_rng_state()
+    binarize(model)
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_a_binarized_copy_of_a_plain_net_trains():
