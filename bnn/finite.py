@@ -1,4 +1,4 @@
-"""A guard that names the layer and the step in which the numbers of a training stop being finite."""
+"""Numbers that stop being finite: a guard that names layer and step as it happens, and a diagnosis afterwards."""
 
 from collections.abc import Callable
 from types import TracebackType
@@ -116,3 +116,31 @@ class FiniteGuard:
         raise FloatingPointError(
             f"{what} is not finite {when} step {self.step}: {nan} NaN, {infinite} infinite of {value.numel()} values."
         )
+
+
+@torch.no_grad()
+def diagnosis(model: nn.Module, x: Tensor, epoch: int, step: int, loss: float) -> str:
+    """Say where the numbers first stopped being finite: last step's gradients, the weights, or this forward pass."""
+    where = f"in epoch {epoch}, step {step} (loss {loss})"
+    advice = "Lower learning_rate, or look at the scale of the images."
+    parameters = list(model.named_parameters())
+    for name, parameter in reversed(parameters):  # the backward pass meets the last layer first
+        if parameter.grad is not None and not parameter.grad.isfinite().all():
+            return f"the gradient of {name} in the step before is not finite, {where}. {advice}"
+    for name, parameter in parameters:
+        if not parameter.isfinite().all():
+            return f"{name} is not finite, {where}. {advice}"
+    outputs: list[str] = []
+
+    def look(name: str) -> Callable[..., None]:
+        def note(module: nn.Module, inputs: object, output: object) -> None:
+            if isinstance(output, Tensor) and not output.isfinite().all():
+                outputs.append(name)
+
+        return note
+
+    hooks = [module.register_forward_hook(look(name)) for name, module in model.named_modules() if name]
+    model(x)
+    for hook in hooks:
+        hook.remove()
+    return f"the output of {outputs[0] if outputs else 'the model'} is not finite, {where}. {advice}"

@@ -18,8 +18,8 @@ def write_metrics(folder: Path, events: Sequence[dict[str, Any]]) -> None:
     folder : Path
         Made if it is missing.
     events : sequence of dict
-        Each with its kind under "event". `metrics.jsonl` has all of them, one JSON object a line; `metrics.csv` those of
-        kind "epoch", one row each.
+        Each with its kind under "event". `metrics.jsonl` has all of them, a JSON object a line; `metrics.csv` those of
+        kind "epoch", a row each.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lines = "".join(json.dumps(event) + "\n" for event in events)

@@ -92,7 +92,7 @@ class MRAM:
         checked_choice("gradient", self.gradient, ("identity", "expected"))
         if self.policy.attempts > 1 and set(self.holds) & set(IN_SLOTS):
             raise ValueError(
-                f"policy must not write again where activations or signs are held, got attempts={self.policy.attempts}. "
+                f"policy must not write again where bits are held, got attempts={self.policy.attempts}. "
                 "Give words and bits an MRAM each: memory=(MRAM(...), MRAM(...))."
             )
         if not isinstance(self.point, OperatingPoint):
@@ -170,9 +170,8 @@ def first_steps(phases: Sequence[Phase], steps: int) -> list[int]:
     starts = [0, *(round(phase.until * steps) for phase in phases[:-1])]
     for number, (first, end) in enumerate(pairwise([*starts, steps])):
         if first >= end:
-            raise ValueError(
-                f"until of phase {number} must leave it at least one of the {steps} iterations, got {phases[number].until}."
-            )
+            until = phases[number].until
+            raise ValueError(f"until of phase {number} must leave it at least one of {steps} iterations, got {until}.")
     return starts
 
 
@@ -284,8 +283,9 @@ def _in_slot(mram: MRAM, what: str, index: int) -> nn.Module:
     )
 
 
-def _go_on(memory: nn.Module, former: nn.Module) -> None:
+def _go_on(memory: nn.Module, former: nn.Module | None) -> None:
     """Give a memory the cells of the one whose other setting it is; what that one did is in its own ledger."""
+    assert former is not None
     memory.load_state_dict(former.state_dict())
     if isinstance(memory, OverwriteErrors):
         memory.counts = np.zeros_like(memory.counts)

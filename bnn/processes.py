@@ -13,12 +13,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 
 def rank() -> int:
-    """Number of this process, from 0."""
+    """Return the number of this process, from 0."""
     return dist.get_rank() if _several() else 0
 
 
 def world() -> int:
-    """How many processes train together."""
+    """Return how many processes train together."""
     return dist.get_world_size() if _several() else 1
 
 

@@ -24,6 +24,7 @@ from bnn.binarize import clip_latent_
 from bnn.checkpoint import identity_of, load_checkpoint, save_checkpoint
 from bnn.errors import address, seeded_generator
 from bnn.evaluate import Accuracy, LabelledImages, evaluate
+from bnn.finite import diagnosis
 from bnn.metrics import write_metrics
 from bnn.phases import Phase, PhaseMemories, first_steps, slots_of
 from bnn.processes import (
@@ -231,7 +232,8 @@ class _Run:
         self.path = own_file(self.config.checkpoint) if self.config.checkpoint else None
         self.identity = self._identity() if self.path else {}
         require_equal(self.model)
-        self.state, self.memories, self.order = _State(), None, None
+        self.memories = PhaseMemories(self.model, self.optimizers, Phase(memory=None), own=self.own)  # before the first
+        self.state, self.order = _State(), torch.empty(0)
         self.earlier_seconds = 0.0
 
     # ---- where it is -------------------------------------------------------------------------------------------------
@@ -254,7 +256,7 @@ class _Run:
     @property
     def ledger(self) -> Ledger:
         """Of all memories so far."""
-        return self.state.spent + (self.memories.ledger if self.memories else Ledger())
+        return self.state.spent + self.memories.ledger
 
     def progress_bar(self) -> tqdm:
         """Show the steps."""
@@ -271,20 +273,19 @@ class _Run:
     def enter(self, number: int) -> None:
         """Change the memories; what a phase asks for as it begins is done under its own."""
         phase, before = self.phases[number], self.memories
-        if phase.scrub and before is not None:
+        if phase.scrub:
             before.scrub()
         self.memories = PhaseMemories(self.model, self.optimizers, phase, own=self.own, before=before)
-        if before is not None:
-            self.state.spent += before.ledger_beside(self.memories)
+        self.state.spent += before.ledger_beside(self.memories)
         if phase.reestimate:
             self._reestimate(phase.reestimate)
-        self.state.phase, self.order = number, None
+        self.state.phase = number
         self.state.events.append({"event": "phase", "phase": number, "step": self.step, "memory": repr(phase.memory)})
 
     def take_step(self) -> Step:
         """Forward, backward, update; what is in memories is written there and read back."""
         epoch, step = divmod(self.step, self.steps)
-        if step == 0 or self.order is None:
+        if step == 0 or not len(self.order):  # or after a checkpoint
             self.model.train()
             stream = seeded_generator(self.config.seed, ORDER, epoch)
             self.order = torch.randperm(len(self.images), generator=stream).to(self.device)
@@ -296,7 +297,7 @@ class _Run:
         loss = F.cross_entropy(logits, y) * (len(part) * world() / len(batch))
         value = summed(loss.detach()).item() / world()
         if not math.isfinite(value):
-            raise FloatingPointError(_diagnosis(self.model, x, epoch, step, value))
+            raise FloatingPointError(diagnosis(self.model, x, epoch, step, value))
         for optimizer in self.optimizers:
             optimizer.zero_grad()
         loss.backward()
@@ -310,7 +311,7 @@ class _Run:
         self.state.loss_sum += value * len(batch)
         self.state.right += int(summed((logits.argmax(dim=1) == y).sum()))
         if self.at_end_of_epoch and not all(parameter.isfinite().all() for parameter in self.model.parameters()):
-            raise FloatingPointError(_diagnosis(self.model, x, epoch, step, value))
+            raise FloatingPointError(diagnosis(self.model, x, epoch, step, value))
         if self.config.checkpoint_steps and self.step % self.config.checkpoint_steps == 0 and not self.at_end_of_epoch:
             self.save()
         return Step(self.step - 1, epoch, self.state.phase, value)
@@ -396,9 +397,9 @@ class _Run:
         anew = reestimate_batch_norm(self.model, _Labelled(self.images[:images], self.labels[:images]), seed=seed)
         with torch.no_grad(), self.memories.update(self.step):
             for norm, other in zip(self.model.modules(), anew.modules(), strict=True):
-                if isinstance(norm, _BatchNorm) and norm.running_mean is not None:
-                    norm.running_mean.copy_(other.running_mean)
-                    norm.running_var.copy_(other.running_var)
+                for name in ("running_mean", "running_var") if isinstance(norm, _BatchNorm) else ():
+                    if (statistics := getattr(norm, name)) is not None:
+                        statistics.copy_(getattr(other, name))
 
     def _validation_accuracy(self) -> float | None:
         if self.validation is None:
@@ -442,17 +443,16 @@ class _Labelled:
 def _optimizers(trainer: Trainer) -> list[torch.optim.Optimizer]:
     """Make them; the peak of each group's learning rate is kept in the group."""
     model, config = trainer.model, trainer.config
-    if trainer.optimizer is None:
-        made = torch.optim.Adam(
-            model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
-        )
-    else:
-        made = trainer.optimizer(model, config)
+    made = (_adam if trainer.optimizer is None else trainer.optimizer)(model, config)
     optimizers = [made] if isinstance(made, torch.optim.Optimizer) else list(made)
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group.setdefault("peak", group["lr"])
     return optimizers
+
+
+def _adam(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+    return torch.optim.Adam(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
 
 
 def _set_learning_rate(optimizer: torch.optim.Optimizer, config: TrainConfig, done: float) -> None:
@@ -471,31 +471,3 @@ def _check_images(images: Tensor) -> None:
     if not images.isfinite().all():
         first = int((~images.isfinite()).flatten(1).any(dim=1).nonzero()[0])
         raise ValueError(f"train must hold finite values, got a value that is not in image {first}.")
-
-
-@torch.no_grad()
-def _diagnosis(model: nn.Module, x: Tensor, epoch: int, step: int, loss: float) -> str:
-    """Say where the numbers first stopped being finite: last step's gradients, the weights, or this forward pass."""
-    where = f"in epoch {epoch}, step {step} (loss {loss})"
-    advice = "Lower learning_rate, or look at the scale of the images."
-    parameters = list(model.named_parameters())
-    for name, parameter in reversed(parameters):  # the backward pass meets the last layer first
-        if parameter.grad is not None and not parameter.grad.isfinite().all():
-            return f"the gradient of {name} in the step before is not finite, {where}. {advice}"
-    for name, parameter in parameters:
-        if not parameter.isfinite().all():
-            return f"{name} is not finite, {where}. {advice}"
-    outputs: list[str] = []
-
-    def look(name: str) -> Callable[..., None]:
-        def note(module: nn.Module, inputs: object, output: object) -> None:
-            if isinstance(output, Tensor) and not output.isfinite().all():
-                outputs.append(name)
-
-        return note
-
-    hooks = [module.register_forward_hook(look(name)) for name, module in model.named_modules() if name]
-    model(x)
-    for hook in hooks:
-        hook.remove()
-    return f"the output of {outputs[0] if outputs else 'the model'} is not finite, {where}. {advice}"

@@ -118,7 +118,10 @@ def test_memories_follow_the_phase():
         seen.append(
             (
                 step.phase,
-                *({type(getattr(layer, slot)).__name__ for layer in layers} for slot, layers in zip(SLOTS, slots, strict=True)),
+                *(
+                    {type(getattr(layer, slot)).__name__ for layer in layers}
+                    for slot, layers in zip(SLOTS, slots, strict=True)
+                ),
             )
         )
 
@@ -266,6 +269,6 @@ def test_phases_are_validated():
         MRAM(point=WEAK, holds="weights")
     with pytest.raises(ValueError, match="point must be an OperatingPoint"):
         MRAM(point=0.1)
-    with pytest.raises(ValueError, match="phase 0 must leave it at least one of the 20"):
+    with pytest.raises(ValueError, match="phase 0 must leave it at least one of 20"):
         first_steps((Phase(memory=mram, until=0.01), Phase(memory=SRAM())), 20)
     assert first_steps((Phase(memory=mram, until=0.6), Phase(memory=SRAM())), 20) == [0, 12]

@@ -168,7 +168,9 @@ def test_a_damaged_checkpoint_is_refused(tmp_path, damage):
 def network_bytes(checkpoint):
     """Return how the first weights look in the file."""
     weights = next(
-        value for name, value in torch.load(checkpoint, weights_only=True)["content"]["model"].items() if "weight" in name
+        value
+        for name, value in torch.load(checkpoint, weights_only=True)["content"]["model"].items()
+        if "weight" in name
     )
     return weights.numpy().tobytes()
 
