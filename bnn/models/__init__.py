@@ -8,6 +8,7 @@ from bnn.models.bireal import bireal
 from bnn.models.lenet4 import lenet4
 from bnn.models.mlp import mlp
 from bnn.models.nin import nin
+from bnn.models.slots import MakeMemory
 from bnn.models.vgg7 import vgg7
 
-__all__ = ["alexnet", "bireal", "lenet4", "mlp", "nin", "vgg7"]
+__all__ = ["MakeMemory", "alexnet", "bireal", "lenet4", "mlp", "nin", "vgg7"]

@@ -65,6 +65,21 @@ def test_gradient_is_the_slope_of_the_papers_curve(sign, antiderivative, kinks):
     torch.testing.assert_close(gradient(sign, x), slope, rtol=1e-6, atol=1e-8)
 
 
+@pytest.mark.parametrize(
+    ("sign", "closed_form"),
+    [
+        (ste_sign, lambda x: (x.abs() <= 1).double()),
+        (approx_sign, lambda x: torch.where(x.abs() <= 1, 2 - 2 * x.abs(), 0.0)),
+        # BNN+, eq. for d SS / dx: beta (2 - beta x tanh(beta x / 2)) / (1 + cosh(beta x))
+        (swish_sign, lambda x: 5 * (2 - 5 * x * torch.tanh(2.5 * x)) / (1 + torch.cosh(5 * x))),
+    ],
+)
+def test_gradient_is_the_closed_form(sign, closed_form):
+    x = torch.cat([torch.linspace(-3, 3, 1201, dtype=torch.float64), torch.tensor([-1.0, 0.0, 1.0]).double()])
+    torch.testing.assert_close(gradient(sign, x), closed_form(x), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(gradient(sign, x.float()), closed_form(x.float().double()).float(), rtol=1e-5, atol=1e-6)
+
+
 def test_swish_gradient_is_finite_far_out():
     assert gradient(swish_sign, torch.tensor([1e30, -1e30, math.inf])).abs().max() < 1e-30
 
