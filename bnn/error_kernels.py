@@ -236,11 +236,11 @@ def write_bits(
     p01: Rate,
     p10: Rate,
     *,
-    out: NDArray[np.float32] | None = None,
+    out: NDArray[np.float32],
     held: NDArray[np.float32] | None = None,
     failed: NDArray[np.uint8] | None = None,
     counts: NDArray[np.int64] | None = None,
-) -> tuple[NDArray[np.float32], bool]:
+) -> bool:
     """Write x to cells.
 
     Parameters
@@ -251,8 +251,8 @@ def write_bits(
         One a sample, from `sample_keys`.
     p01, p10 : float, or (s, f) arrays
         error_rate_1 and error_rate_0, of all cells, or of each; row i % s for sample i.
-    out : array like x, optional
-        For the result.
+    out : array like x
+        What the cells hold after the write of each sample.
     held : (slots, f) float32 array, optional
         What the cells hold, for overwrite errors: sample i is written to row i % slots, in order. Not changed here, see
         `last_written`.
@@ -263,16 +263,13 @@ def write_bits(
 
     Returns
     -------
-    out : array
-        What the cells hold after the write of each sample.
-    others : bool
+    bool
         Whether x has values other than +1 and -1.
     """
-    out = np.empty_like(x) if out is None else out
     bits, written = x.view(np.uint32), out.view(np.uint32)
     old = None if held is None else held.view(np.uint32)
     p01, p10 = _alike(p01, p10)
-    largest = float(max(np.max(p01), np.max(p10)))
+    largest = _largest(p01, p10)
     if largest < FREQUENT:
         others = copy_bits(bits, written)
         write_rare(bits, written, old, failed, keys, p01, p10, largest)
@@ -280,7 +277,7 @@ def write_bits(
         others = write_frequent(bits, written, old, failed, keys, *_thresholds(p01, p10))
     if counts is not None:
         count_writes(bits, written, old, counts)
-    return out, others
+    return bool(others)
 
 
 # ---- packed words ----------------------------------------------------------------------------------------------------
@@ -370,7 +367,7 @@ def write_packed(words: Words, cells: int, keys: Words, p01: Rate, p10: Rate, ou
     """
     out = np.empty_like(words) if out is None else out
     p01, p10 = _alike(p01, p10)
-    largest = float(max(np.max(p01), np.max(p10)))
+    largest = _largest(p01, p10)
     if largest <= 0.0:
         out[...] = words
     elif largest < FREQUENT:
@@ -385,14 +382,20 @@ def write_packed(words: Words, cells: int, keys: Words, p01: Rate, p10: Rate, ou
 
 def _alike(p01: Rate, p10: Rate) -> tuple[Rate, Rate]:
     """Both as numbers, or both as (s, f) arrays."""
-    if np.ndim(p01) == np.ndim(p10) == 0:
-        return float(p01), float(p10)
+    if isinstance(p01, float) and isinstance(p10, float):
+        return p01, p10
     a, b = np.broadcast_arrays(np.atleast_2d(p01), np.atleast_2d(p10))
     return np.ascontiguousarray(a, dtype=float), np.ascontiguousarray(b, dtype=float)
 
 
+def _largest(p01: Rate, p10: Rate) -> float:
+    if isinstance(p01, float) and isinstance(p10, float):
+        return max(p01, p10)
+    return float(max(np.max(p01), np.max(p10)))
+
+
 def _thresholds(p01: Rate, p10: Rate) -> tuple[Any, Any, Any, Any]:
     """Whole parts of 65536 times each rate, and what is left of each."""
-    a, b = np.multiply(p01, 65536.0), np.multiply(p10, 65536.0)
-    t01, t10 = a.astype(np.int32), b.astype(np.int32)
-    return t01, t10, a - t01, b - t10
+    a, b = p01 * 65536.0, p10 * 65536.0
+    whole = np.int32 if isinstance(a, float) else lambda scaled: scaled.astype(np.int32)
+    return whole(a), whole(b), a - whole(a), b - whole(b)

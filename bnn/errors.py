@@ -99,7 +99,8 @@ class BitMemory(nn.Module):
         by_key = self.path == "numba" or (self.path == "auto" and x.device.type == "cpu")
         if self.path == "numba" and x.device.type != "cpu":
             raise ValueError(f'path must be "auto" or "torch" for a tensor on {x.device}: "numba" is for the CPU.')
-        return _Write.apply(x, self._by_key if by_key else self._from_stream)
+        write = self._by_key if by_key else self._from_stream
+        return _Write.apply(x, write) if x.requires_grad and torch.is_grad_enabled() else write(x)[0]
 
     def _by_key(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         raise NotImplementedError
@@ -130,6 +131,8 @@ class BitMemory(nn.Module):
 
     def _rates(self, x: Tensor) -> list[Any]:
         """Rates of a 1 and of a 0 for a write of x: numbers, or (s, cells) float64 tensors."""
+        if isinstance(self.error_rate_1, float) and isinstance(self.error_rate_0, float):
+            return [self.error_rate_1, self.error_rate_0]
         sample = x.shape[1:] if x.dim() > 1 else x.shape
         return [
             rate if isinstance(rate, float) else fitted(name, rate, sample)
@@ -281,12 +284,11 @@ class WriteErrors(BitMemory):
         """Write x, (samples, ...) or one sample (n,)."""
         from bnn.error_kernels import write_bits
 
-        rows = as_rows(x)
-        out, others = write_bits(rows, self._keys(len(rows)), *as_arrays(self._rates(x)))
-        if others:
+        rows, out = as_rows(x), torch.empty(x.shape)
+        if write_bits(rows, self._keys(len(rows)), *as_arrays(self._rates(x)), out=as_rows(out)):
             check_bits(x)
         self._writes += 1
-        written = torch.from_numpy(out).view(x.shape).to(x.dtype)
+        written = out if x.dtype == torch.float32 else out.to(x.dtype)
         return written, x * written if self.gradient == "flipped" else None
 
     def _from_stream(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -363,7 +365,10 @@ def rates_of_die(die: "Die", point: "OperatingPoint") -> np.ndarray:
 
 def as_rows(x: Tensor) -> np.ndarray:
     """Return x as the kernels want it: (samples, cells) float32 in C order, shared where it can be."""
-    return x.detach().reshape(len(x) if x.dim() > 1 else 1, -1).to(torch.float32).contiguous().numpy()
+    cells = x.detach()
+    if cells.dtype != torch.float32 or not cells.is_contiguous():
+        cells = cells.to(torch.float32).contiguous()
+    return cells.numpy().reshape(len(x) if x.dim() > 1 else 1, -1)
 
 
 def as_arrays(rates: list[Any]) -> list[Any]:

@@ -123,14 +123,12 @@ class OverwriteErrors(BitMemory):
     def _by_key(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         from bnn.error_kernels import write_bits  # here: numba takes half a second
 
-        held, rows, counts = self._found(x), as_rows(x), np.zeros_like(self.counts)
+        held, rows, written, counts = self._found(x), as_rows(x), torch.empty(x.shape), np.zeros_like(self.counts)
         failed = np.zeros(rows.shape, np.uint8) if self.gradient == "masked" else None
-        cells = held.view(len(held), -1).numpy()
-        rates = as_arrays(self._rates(x))
-        out, others = write_bits(rows, self._keys(len(rows)), *rates, held=cells, failed=failed, counts=counts)
-        if others:
+        out, cells, rates = as_rows(written), as_rows(held), as_arrays(self._rates(x))
+        if write_bits(rows, self._keys(len(rows)), *rates, out=out, held=cells, failed=failed, counts=counts):
             check_bits(x)
-        n, slots = out.shape[0], len(cells)
+        n, slots = len(out), len(cells)
         if n < slots:
             cells[:n] = out
         else:  # the last sample of each slot
@@ -138,7 +136,7 @@ class OverwriteErrors(BitMemory):
             cells[turn:], cells[:turn] = out[n - slots : n - turn], out[n - turn :]
         self._keep(held, counts)
         factor = None if failed is None else torch.from_numpy(1 - failed).view(x.shape).to(x.dtype)
-        return torch.from_numpy(out).view(x.shape).to(x.dtype), factor
+        return written if x.dtype == torch.float32 else written.to(x.dtype), factor
 
     def _from_stream(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         check_bits(x)

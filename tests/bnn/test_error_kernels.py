@@ -25,6 +25,13 @@ def keys(n, step=0, layer=0):
     return sample_keys(ROOT, layer, step, np.arange(n))
 
 
+def written(x, own, p01, p10):
+    """Write x to new cells."""
+    out = np.empty_like(x)
+    assert not write_bits(x, own, p01, p10, out=out)
+    return out
+
+
 def assert_binomial(count, trials, p):
     low, high = stats.binom.ppf([FALSE_ALARM / 2, 1 - FALSE_ALARM / 2], trials, p)
     assert low <= count <= high, f"{count} of {trials} at {p}: outside {low:.0f} to {high:.0f}"
@@ -104,8 +111,7 @@ def test_packed_bits_are_hit_where_their_numbers_are(n, cells, p01, p10, seed, e
     own = sample_keys(np.uint64(seed), 0, 0, np.arange(n))
     words = packed(x)
     before = words.copy()
-    expected, others = write_bits(x, own, *rates)
-    assert not others
+    expected = written(x, own, *rates)
     assert (write_packed(words, cells, own, *rates) == packed(expected)).all()
     assert (words == before).all()
     write_packed(words, cells, own, *rates, out=words)
@@ -115,8 +121,8 @@ def test_packed_bits_are_hit_where_their_numbers_are(n, cells, p01, p10, seed, e
 @pytest.mark.parametrize("p", [1e-3, 0.3])
 def test_equal_rates_of_cells_hit_what_one_rate_hits(p):
     x = np.ones((500, 333), np.float32)
-    each = write_bits(x, keys(500), np.full((1, 333), p), np.full((1, 333), p))[0]
-    assert (each == write_bits(x, keys(500), p, p)[0]).all()
+    each = written(x, keys(500), np.full((1, 333), p), np.full((1, 333), p))
+    assert (each == written(x, keys(500), p, p)).all()
 
 
 def test_the_slow_decision_where_a_part_equals_the_threshold():
@@ -131,7 +137,7 @@ def test_the_slow_decision_where_a_part_equals_the_threshold():
 @pytest.mark.parametrize("p", [1e-2, 0.3])
 def test_errors_are_uniform_over_cells_and_samples_and_independent(p):
     x = np.ones((20_000, 64), np.float32)
-    wrong = write_bits(x, keys(20_000), p, p)[0] < 0
+    wrong = written(x, keys(20_000), p, p) < 0
     assert stats.chisquare(wrong.sum(axis=0)).pvalue > FALSE_ALARM
     assert_binomial(int((wrong[:, :-1] & wrong[:, 1:]).sum()), 20_000 * 63, p * p)
     assert_binomial(int((wrong[:-1] & wrong[1:]).sum()), 19_999 * 64, p * p)
@@ -144,7 +150,7 @@ def test_errors_are_uniform_over_cells_and_samples_and_independent(p):
 
 def test_steps_and_layers_are_independent():
     x = np.ones((1000, 1000), np.float32)
-    draws = [write_bits(x, keys(1000, step, layer), 0.1, 0.1)[0] < 0 for step in (0, 1) for layer in (0, 1)]
+    draws = [written(x, keys(1000, step, layer), 0.1, 0.1) < 0 for step in (0, 1) for layer in (0, 1)]
     for i in range(4):
         for j in range(i):
             assert_binomial(int((draws[i] & draws[j]).sum()), 1_000_000, 0.01)
@@ -154,7 +160,7 @@ def test_each_cell_has_its_own_rate():
     x = np.ones((20_000, 5), np.float32)
     x[:, 3] = -1
     p01, p10 = np.array([0.0, 0.1, 0.9, 0.5, 1.0]), np.array([1.0, 1.0, 1.0, 0.2, 1.0])
-    wrong = write_bits(x, keys(20_000), p01[None], p10[None])[0] != x
+    wrong = written(x, keys(20_000), p01[None], p10[None]) != x
     for cell, p in enumerate([0.0, 0.1, 0.9, 0.2, 1.0]):
         assert_binomial(int(wrong[:, cell].sum()), 20_000, p)
 

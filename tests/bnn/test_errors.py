@@ -274,3 +274,64 @@ def test_nan_passes_through(rate_0, rate_1):
     memory = WriteErrors(error_rate_0=rate_0, error_rate_1=rate_1, seed=1)
     x = torch.tensor([1.0, math.nan, -1.0])
     assert all(memory(x).isnan().tolist() == [False, True, False] for _ in range(50))
+
+
+@pytest.mark.parametrize("most", [0.4, 1.0])
+@pytest.mark.parametrize("path", ["numba", "torch"])
+def test_each_cell_errs_with_its_own_rate_and_independently(path, most):
+    # 40,000 samples of 2 x 3 cells, with rates up to `most`: catches 5 % at 0.3. Chi2 of the pairs of neighbours.
+    rates_0 = most * torch.tensor([[0.0, 0.1, 1.0], [0.3, 0.02, 0.9]])
+    rates_1 = most * torch.tensor([[0.5, 0.001, 0.7], [0.0, 1.0, 0.2]])
+    memory = WriteErrors(error_rate_0=rates_0, error_rate_1=rates_1, seed=3, path=path)
+    x = bits(240_000).view(40_000, 2, 3)
+    wrong = memory(x) != x
+    for row, column in ((i, k) for i in range(2) for k in range(3)):
+        for value, rates in ((-1, rates_0), (1, rates_1)):
+            told = x[:, row, column] == value
+            p = float(rates.double()[row, column])
+            assert_binomial(int(wrong[told, row, column].sum()), int(told.sum()), p)
+    chance = torch.where(x > 0, rates_1, rates_0).double().view(-1, 6)
+    flat = wrong.view(-1, 6)
+    both, expected = (flat[:, 1:] & flat[:, :-1]).sum(0), (chance[:, 1:] * chance[:, :-1]).sum(0)
+    for count, mean in zip(both.tolist(), expected.tolist(), strict=True):
+        low, high = stats.norm.interval(1 - FALSE_ALARM, mean, max(mean, 1.0) ** 0.5)  # wider than the exact law
+        assert low - 3 <= count <= high + 3
+
+
+@pytest.mark.parametrize("path", ["numba", "torch"])
+def test_rows_of_rates_are_for_samples_in_turn(path):
+    rates = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+    memory = WriteErrors(error_rate_0=rates, error_rate_1=rates, seed=3, path=path)
+    x = bits(8).view(4, 2)
+    assert torch.equal(memory(x) != x, rates[[0, 1, 2, 0]] == 1.0)
+    assert torch.equal(copy.deepcopy(memory)(x) != x, rates[[0, 1, 2, 0]] == 1.0)
+
+
+def test_rates_of_other_cells_are_refused():
+    memory = WriteErrors(error_rate_0=0.1, error_rate_1=torch.full((2, 3), 0.1), seed=3)
+    with pytest.raises(ValueError, match=r"error_rate_1 must have a value for each cell of a sample of shape \(3, 2\)"):
+        memory(bits(12).view(2, 3, 2))
+    with pytest.raises(ValueError, match=r"error_rate_1 must be in \[0, 1\], got 2 in a cell"):
+        WriteErrors(error_rate_0=0.1, error_rate_1=torch.tensor([0.1, 2.0]), seed=3)
+    with pytest.raises(ValueError, match=r"error_rate_1 must be in \[0, 1\], got no cell"):
+        WriteErrors(error_rate_0=0.1, error_rate_1=torch.ones(0), seed=3)
+
+
+def test_printed_memories_of_other_cells_differ():
+    a, b = (
+        repr(WriteErrors(error_rate_0=0.1, error_rate_1=torch.tensor(rates), seed=3))
+        for rates in ([0.1, 0.2], [0.2, 0.1])
+    )
+    assert a != b
+
+
+def test_addressed_the_stream_gives_a_step_and_samples_the_same_errors_again():
+    memory, x = WriteErrors(error_rate_0=0.3, error_rate_1=0.2, seed=3, path="torch"), bits(400).view(4, 100)
+    drawn = {}
+    for _ in range(2):
+        for step, first in ((0, 0), (1, 0), (0, 4)):
+            memory.address(step=step, samples=torch.arange(first, first + 4))
+            out = memory(x)
+            assert torch.equal(drawn.setdefault((step, first), out), out)
+    a, b, c = drawn.values()
+    assert not any(torch.equal(one, other) for one, other in ((a, b), (a, c), (b, c)))

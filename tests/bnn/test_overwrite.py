@@ -306,9 +306,8 @@ def test_the_gradient_is_that_of_the_expected_loss(path, gradient):
         return total
 
     step = 1e-5
-    differences = torch.tensor(
-        [(expected(x + step * e) - expected(x - step * e)) / (2 * step) for e in torch.eye(6, dtype=torch.float64)]
-    )
+    moves = step * torch.eye(6, dtype=torch.float64)
+    differences = torch.tensor([expected(x + m) - expected(x - m) for m in moves], dtype=torch.float64) / (2 * step)
     assert torch.allclose(mean_gradient(gradient), differences, rtol=0, atol=1e-8)
     assert not torch.allclose(mean_gradient("identity"), differences, rtol=0, atol=1e-2)  # control: it is another one
 
