@@ -1,7 +1,7 @@
 """What it costs to keep 25 million parameters in error-prone words, beside the fused Adam step that updates them.
 
-The share is what `memory.update()` takes beyond the step within it, of that step; thread CPU time, one thread, the least
-of interleaved rounds. Twenty tensors, as a network has them.
+The share is what `memory.update()` takes beyond the step within it, of that step: thread CPU time, one thread, each the
+least of interleaved rounds. Twenty tensors, as a network has them.
 """
 
 import time
