@@ -65,7 +65,7 @@ class Memory:
     seed : int
         Of this memory's own streams. Give every memory another one.
     exact_counts : bool, optional
-        Whether turned cells are counted, or estimated from 16384 words a write; left out, binary memories and those of
+        Whether turned cells are counted, or estimated from 8192 words a write; left out, binary memories and those of
         up to 4 million cells are counted. Failed writes are always counted.
     wear : bool
         Count the pulses of each cell (`pulses`); the total is in the ledger in any case.

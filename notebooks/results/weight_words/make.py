@@ -38,12 +38,12 @@ from bridge.memory.protection import Protection
 from bridge.write import OperatingPoint
 
 HERE = Path(__file__).parent
-RATES = (1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 3e-2)
+RATES = (1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
 ERRORS = ("overwrite", "independent")
 PROTECTIONS = {"none": "none", "parity": "parity", "range": Protection("range", limit=4.0)}
 NETWORKS = ("real", "binary")
-SEEDS = (0, 1, 2)
-EPOCHS, BATCH, LEARNING_RATE = 20, 64, 3e-3  # Adam, down to 0 on half a cosine
+SEEDS = (0, 1)
+EPOCHS, BATCH, LEARNING_RATE = 10, 64, 3e-3  # Adam, down to 0 on half a cosine
 LOSS = 0.01
 COLOURS = {"overwrite": "#0072B2", "independent": "#D55E00"}
 LINES = {"none": "-", "parity": "--", "range": ":"}
@@ -73,7 +73,8 @@ def trained(kind: str, seed: int, errors: str, protection: str, rate: float, dat
     model = network(kind, seed)
     optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE, fused=True)
     point = OperatingPoint.of_rates(error_rate_0=rate, error_rate_1=rate)
-    memory = bnn.ParameterMemory(model, point=point, errors=errors, protection=PROTECTIONS[protection], seed=seed)
+    guard = PROTECTIONS[protection]
+    memory = bnn.ParameterMemory(model, point=point, errors=errors, protection=guard, seed=seed, exact_counts=False)
     steps = EPOCHS * math.ceil(len(data["train"][0]) / BATCH)
     for step, x, y in batches(*data["train"], seed):
         optimizer.param_groups[0]["lr"] = LEARNING_RATE * 0.5 * (1 + math.cos(math.pi * step / steps))
@@ -98,7 +99,7 @@ def trained(kind: str, seed: int, errors: str, protection: str, rate: float, dat
         "images": len(y),
         "accuracy": right / len(y),
         "cells_written": sum(pulses.values()),
-        "cells_turned": pulses["turned"] if errors == "overwrite" else "",
+        "cells_turned_estimated": pulses["turned"] if errors == "overwrite" else "",
         "failed": sum(memory.ledger.count(f"failed write {bit}") for bit in (0, 1)),
         "words_read_as_zero": memory.ledger.count("word read as zero"),
     }
@@ -186,7 +187,7 @@ def draw(lines: list[dict], path: Path) -> None:
         ax.axhline(here[0]["mean_accuracy"], color="black", lw=0.8, ls=":")
         ax.set(xscale="log", xlabel="write error rate of a cell that must turn", ylim=(0, 1.02))
         ax.set_title("real weights" if kind == "real" else "latent weights of a binary network", fontsize=10)
-    axes[0].set_ylabel("test accuracy, mean and range of 3 networks")
+    axes[0].set_ylabel(f"test accuracy, mean and range of {len(SEEDS)} networks")
     axes[0].legend(title="errors, protection", fontsize=8, title_fontsize=8)
     partial = path.with_name(path.name + ".partial")
     figure.savefig(partial, dpi=140, format="png")
@@ -204,7 +205,10 @@ def main() -> None:
     }
     ways = [(kind, seed, "overwrite", "none", 0.0) for kind, seed in product(NETWORKS, SEEDS)]
     ways += list(product(NETWORKS, SEEDS, ERRORS, PROTECTIONS, RATES))
-    rows = [trained(*way, data) for way in ways]
+    rows = []
+    for way in ways:
+        rows.append(trained(*way, data))
+        print(*way, rows[-1]["accuracy"], flush=True)
     lines = summary(rows)
     rates = tolerated(lines)
     _save_csv("runs.csv", rows)
@@ -214,7 +218,7 @@ def main() -> None:
     clean = [row for row in rows if row["error_rate"] == 0]
     record = {
         "command": "python notebooks/results/weight_words/make.py",
-        "data": digits.identity if hasattr(digits, "identity") else "digits",
+        "data": digits.identity,
         "epochs": EPOCHS,
         "batch": BATCH,
         "learning_rate": LEARNING_RATE,
@@ -223,7 +227,7 @@ def main() -> None:
         "range_limit": 4.0,
         "holds": "weights, biases",
         "share_of_cells_turned_by_an_update": {
-            kind: sum(r["cells_turned"] for r in clean if r["network"] == kind)
+            kind: sum(r["cells_turned_estimated"] for r in clean if r["network"] == kind)
             / sum(r["cells_written"] for r in clean if r["network"] == kind)
             for kind in NETWORKS
         },
