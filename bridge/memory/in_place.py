@@ -102,10 +102,7 @@ class InPlaceMemory(Memory):
             )
         self._words = self._arrays[DATA].words
         self.values = self._words.view(np.float32).reshape(self.shape)
-        self._hidden = (
-            np.empty(0, np.int64),
-            self._words[:0].copy(),
-        )  # read as zero; what their cells hold
+        self._hidden = np.empty(0, np.int64), self._words[:0]  # words that read as zero, and what their cells hold
         self._disagrees = np.zeros(self._words.size if len(self._arrays) > 1 else 0, np.uint8)
         for array in self._arrays[CHECK:]:
             array.words = self._disagrees  # the check cells less the parity of their words
