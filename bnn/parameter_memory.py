@@ -241,13 +241,13 @@ class ParameterMemory:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from a `state()` of a memory like this one, bit for bit.
 
-        Call it after the states of model and optimizer were loaded (and the optimizer bound): the tensors then hold
-        what the cells return. The operating point is not part of it; give the one that was in force.
+        Bind the optimizer, load the states of model and optimizer, then call this: the tensors then hold what was last
+        read. The operating point is not part of it; give the one that was in force.
 
         Raises
         ------
         ValueError
-            If the state is one of another memory.
+            If the state is one of another memory. What was restored until then stays: go on from another state.
         """
         self._banks.pop("optimizer", None)
         if "optimizer" in state["banks"] and self._optimizer is not None:
@@ -255,7 +255,7 @@ class ParameterMemory:
         if set(state["banks"]) != set(self._banks):
             raise ValueError(
                 f"state must be of a memory of {', '.join(self._banks)}, got one of {', '.join(state['banks'])}. "
-                "An optimizer's state is loaded and bound before."
+                "An optimizer is bound and its state loaded before."
             )
         for name, bank in self._banks.items():
             bank.restore(state["banks"][name])

@@ -23,7 +23,7 @@ Words = NDArray[np.unsignedinteger[Any]]
 Selected = NDArray[np.intp] | None  # words of an array; None: all of them
 Kinds = Callable[[Any], tuple[Any, ...]]  # a part of an array -> words whose set bits are counted, one array an event
 
-SAMPLE = 1 << 14  # words looked at where the flips of a large array are estimated
+SAMPLE = 1 << 13  # words looked at where the flips of a large array are estimated
 RUN = 64  # so many of them stand side by side: memory is slow to find, fast to read on
 EXACT = 1 << 22  # cells up to which all are looked at unless told otherwise
 COUNTED = 1 << 15  # words counted at a time: they stay in the cache

@@ -25,7 +25,7 @@ from bridge.write import OperatingPoint
 Pick = Callable[[Words], Words]  # some of the words of an array
 Picked = Callable[[Pick], Words]  # what these cells hold, or are told
 READ_RATES = ("error", "disturb")
-SCANNED = 1 << 15  # values that are compared with a limit at a time: they stay in the cache
+SCANNED = 1 << 17  # values that are compared with a limit at a time: they stay in the cache
 
 
 class InPlaceMemory(Memory):
@@ -102,10 +102,7 @@ class InPlaceMemory(Memory):
             )
         self._words = self._arrays[DATA].words
         self.values = self._words.view(np.float32).reshape(self.shape)
-        self._hidden = (
-            np.empty(0, np.int64),
-            self._words[:0].copy(),
-        )  # read as zero; what their cells hold
+        self._hidden = np.empty(0, np.int64), self._words[:0]  # words that read as zero, and what their cells hold
         self._disagrees = np.zeros(self._words.size if len(self._arrays) > 1 else 0, np.uint8)
         for array in self._arrays[CHECK:]:
             array.words = self._disagrees  # the check cells less the parity of their words
@@ -220,12 +217,11 @@ class InPlaceMemory(Memory):
         if limit is None:
             return np.empty(0, np.int64)
         found = []
-        for start in range(0, values.size, SCANNED):
-            part = values[start : start + SCANNED]
-            with np.errstate(invalid="ignore"):  # of a signalling NaN
-                fine = part.max() <= limit and part.min() >= -limit  # NaN: neither
-            if not fine:
-                found.append(start + np.flatnonzero(range_fails(part, limit=limit)))
+        with np.errstate(invalid="ignore"):  # of a signalling NaN
+            for start in range(0, values.size, SCANNED):
+                part = values[start : start + SCANNED]
+                if not (part.max() <= limit and part.min() >= -limit):  # NaN: neither
+                    found.append(start + np.flatnonzero(range_fails(part, limit=limit)))
         return np.concatenate([np.empty(0, np.int64), *found])
 
     def _sense(self, wrong: int) -> None:

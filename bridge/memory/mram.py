@@ -5,7 +5,8 @@ cells (a failed write *leaves the old bit*), reads and time disturb them, and th
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 ERRORS = ("overwrite", "independent")
 DATA, CHECK = 0, 1  # the two cell arrays of a memory
+AT_ONCE = 1 << 15  # numbers that are converted at a time: they stay in the cache
 
 
 class Memory:
@@ -63,7 +65,7 @@ class Memory:
     seed : int
         Of this memory's own streams. Give every memory another one.
     exact_counts : bool, optional
-        Whether turned cells are counted, or estimated from 16384 words a write; left out, binary memories and those of
+        Whether turned cells are counted, or estimated from 8192 words a write; left out, binary memories and those of
         up to 4 million cells are counted. Failed writes are always counted.
     wear : bool
         Count the pulses of each cell (`pulses`); the total is in the ledger in any case.
@@ -226,7 +228,7 @@ class Memory:
             self._codes.add("word decoded", self.protection.code_words(words.size, self.format.bits))
             self._codes.add("error corrected", decoded.corrected)
             self._codes.add("error detected", decoded.detected)
-        values = self.format.decode(words)
+        values = self._decoded(words, out)
         if self.protection.limit is not None:
             zeroed = range_fails(values, limit=self.protection.limit)
         if zeroed is not None:
@@ -374,10 +376,27 @@ class Memory:
         return out.reshape(-1).view(np.uint32) if self.format.name == "fp32" else None
 
     def _encoded(self, name: str, values: ArrayLike) -> NDArray[Any]:
+        if (
+            isinstance(values, np.ndarray)
+            and values.size > AT_ONCE
+            and values.shape == self.shape
+            and values.flags.c_contiguous
+            and self.format.name != "fp32"
+        ):
+            words = np.empty(values.size, self.format.word_dtype)
+            with suppress(ValueError):  # else once more as a whole, to name the place
+                return _in_parts(self.format.encode, values.reshape(-1), words)
         words = self.format.encode(values)
         if words.shape != self.shape:
             raise ValueError(f"{name} must have the memory's shape {self.shape}, got {words.shape}.")
         return words.reshape(-1)
+
+    def _decoded(self, words: NDArray[Any], out: NDArray[np.float32] | None) -> NDArray[np.float32]:
+        """Return the numbers of (n,) words; where a number is its word it is a view."""
+        if self.format.name == "fp32":
+            return self.format.decode(words)
+        values = np.empty(words.size, np.float32) if out is None else out.reshape(-1)
+        return _in_parts(self.format.decode, words, values)
 
     def _write_errors(self, die: "Die | None", kind: int) -> BitRates:
         alike = self.point.error_rate_0, self.point.error_rate_1
@@ -440,6 +459,12 @@ class Memory:
         if kind == DATA:
             return words * self.format.bits
         return self.protection.code_words(words, self.format.bits) * self.protection.check_bits
+
+
+def _in_parts(convert: Callable[[Any], Any], source: NDArray[Any], out: NDArray[Any]) -> NDArray[Any]:
+    for start in range(0, source.size, AT_ONCE):
+        out[start : start + AT_ONCE] = convert(source[start : start + AT_ONCE])
+    return out
 
 
 def _populations(process: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from bridge.memory import in_place
 from bridge.memory.cells import SAMPLE
+from bridge.memory.formats import format_of
 from bridge.memory.in_place import InPlaceMemory
-from bridge.memory.mram import Memory
+from bridge.memory.mram import AT_ONCE, Memory
 from bridge.memory.protection import Protection
 from bridge.memory.read import ReadPoint
 from bridge.write import OperatingPoint
@@ -130,3 +131,29 @@ def test_an_array_of_another_kind_to_read_into():
         for out in (np.empty((3, 2), np.float32), np.empty((2, 3)), np.empty((3, 2), np.float32).T, [0.0]):
             with pytest.raises(ValueError, match="out must be a writeable, contiguous array of float32"):
                 memory.read(out=out)
+
+
+@pytest.mark.parametrize("name", ["bf16", "fp16", "int8", "fp32"])
+@pytest.mark.parametrize("protection", ["none", "parity", "secded", Protection("range", limit=2.0)], ids=str)
+def test_a_large_memory_reads_into_an_array_what_it_reads_into_a_new_one(name, protection):
+    form = format_of(name, scale=1 / 32 if name == "int8" else None)
+    shape, rng = (3, AT_ONCE - 7), np.random.default_rng(0)
+    values = rng.standard_normal(shape).astype(np.float32) / 2
+    memories = [Memory(shape, format=form, protection=protection, seed=3, point=point(1e-3)) for _ in range(2)]
+    for memory in memories:
+        memory.write(values)
+    out = np.empty(shape, np.float32)
+    assert memories[1].read(out=out) is out
+    np.testing.assert_array_equal(bits(memories[0].read()), bits(out))
+    clean = Memory(shape, format=form, point=point(0.0))
+    clean.write(values)
+    np.testing.assert_array_equal(clean.read(), form.decode(form.encode(values)))
+    assert memories[0].ledger.entries == memories[1].ledger.entries
+
+
+def test_a_number_that_the_format_lacks_is_named_with_its_place_in_the_whole():
+    memory = Memory(3 * AT_ONCE, format=format_of("int8", scale=1.0), point=point(0.0))
+    values = np.zeros(3 * AT_ONCE)
+    values[2 * AT_ONCE + 5] = 1000.0
+    with pytest.raises(ValueError, match=rf"got 1000 at \({2 * AT_ONCE + 5},\)"):
+        memory.write(values)

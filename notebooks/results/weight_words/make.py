@@ -1,0 +1,261 @@
+"""Train with fp32 weights in error-prone words: failed writes that leave the old bit, against independent errors.
+
+python notebooks/results/weight_words/make.py   # minutes on one core; writes the CSVs, run.json and the figure here
+
+Weights and biases are read, updated and written back in each iteration, all of them, at one error rate for 0 and for 1;
+BatchNorm and Adam's moments are kept without errors. Two networks on the shipped digits (1198 images to train, 599 to
+test), 64-256-256-10: *real* has real weights and ReLU; *binary* is `bnn.models.mlp`, whose latent weights (clipped to
++-1) are in the memory and whose signs compute. Accuracy is that of the last weights as they are read, on the test half;
+nothing is chosen by it. A network that answers NaN answers wrong.
+
+errors      overwrite: a cell told the bit it holds cannot fail. independent: each bit errs with the full rate.
+protection  none; parity: one check cell a word, a word found wrong reads as zero; range: a number beyond +-4 reads as 0
+tolerated   the rate at which the mean accuracy of the seeds has fallen by `LOSS`, linear in log10 of the rate between
+            the first rate of the scan that lost more and the one before it; "<" or ">" where the scan has none
+"""
+
+import csv
+import json
+import math
+import os
+import platform
+import time
+from collections.abc import Iterator
+from importlib.metadata import version
+from itertools import product
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import matplotlib
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+import bnn
+from bnn.binarize import clip_latent_
+from bridge.memory.protection import Protection
+from bridge.write import OperatingPoint
+
+HERE = Path(__file__).parent
+RATES = (1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
+ERRORS = ("overwrite", "independent")
+PROTECTIONS = {"none": "none", "parity": "parity", "range": Protection("range", limit=4.0)}
+NETWORKS = ("real", "binary")
+SEEDS = (0, 1)
+EPOCHS, BATCH, LEARNING_RATE = 10, 64, 3e-3  # Adam, down to 0 on half a cosine
+LOSS = 0.01
+COLOURS = {"overwrite": "#0072B2", "independent": "#D55E00"}
+LINES = {"none": "-", "parity": "--", "range": ":"}
+
+
+def network(kind: str, seed: int) -> nn.Module:
+    """Return a network with initial weights of this seed."""
+    if kind == "binary":
+        return bnn.models.mlp(seed=seed)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        blocks = [layer for n in (64, 256) for layer in (nn.Linear(n, 256), nn.BatchNorm1d(256), nn.ReLU())]
+        return nn.Sequential(nn.Flatten(), *blocks, nn.Linear(256, 10))
+
+
+def batches(images: Tensor, labels: Tensor, seed: int) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """Yield number, images and labels of each iteration."""
+    stream = torch.Generator().manual_seed(1000 + seed)
+    per_epoch = math.ceil(len(images) / BATCH)
+    for epoch in range(EPOCHS):
+        for n, chosen in enumerate(torch.randperm(len(images), generator=stream).chunk(per_epoch)):
+            yield epoch * per_epoch + n, images[chosen], labels[chosen]
+
+
+def trained(kind: str, seed: int, errors: str, protection: str, rate: float, data: dict[str, tuple[Tensor, Tensor]]):
+    """Train one network, and return what came of it."""
+    model = network(kind, seed)
+    optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE, fused=True)
+    point = OperatingPoint.of_rates(error_rate_0=rate, error_rate_1=rate)
+    guard = PROTECTIONS[protection]
+    memory = bnn.ParameterMemory(model, point=point, errors=errors, protection=guard, seed=seed, exact_counts=False)
+    steps = EPOCHS * math.ceil(len(data["train"][0]) / BATCH)
+    for step, x, y in batches(*data["train"], seed):
+        optimizer.param_groups[0]["lr"] = LEARNING_RATE * 0.5 * (1 + math.cos(math.pi * step / steps))
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(x), y).backward()
+        with memory.update(step=step):
+            optimizer.step()
+            clip_latent_(model)
+    model.eval()
+    x, y = data["test"]
+    with torch.no_grad():
+        logits = model(x)
+    right = int(((logits.argmax(1) == y) & ~logits.isnan().any(1)).sum())
+    pulses = {kind: sum(memory.ledger.count(f"write {bit} {kind}") for bit in (0, 1)) for kind in ("turned", "held")}
+    return {
+        "network": kind,
+        "errors": errors,
+        "protection": protection,
+        "error_rate": rate,
+        "seed": seed,
+        "right": right,
+        "images": len(y),
+        "accuracy": right / len(y),
+        "cells_written": sum(pulses.values()),
+        "cells_turned_estimated": pulses["turned"] if errors == "overwrite" else "",
+        "failed": sum(memory.ledger.count(f"failed write {bit}") for bit in (0, 1)),
+        "words_read_as_zero": memory.ledger.count("word read as zero"),
+    }
+
+
+def summary(rows: list[dict]) -> list[dict]:
+    """Return mean accuracy over the seeds, and its range, of each way and rate."""
+    lines = []
+    for kind, errors, protection, rate in product(NETWORKS, ERRORS, PROTECTIONS, (0.0, *RATES)):
+        here = [
+            row
+            for row in rows
+            if row["network"] == kind
+            and row["error_rate"] == rate
+            and (rate == 0 or (row["errors"], row["protection"]) == (errors, protection))
+        ]
+        accuracies = [row["accuracy"] for row in here]
+        lines.append(
+            {
+                "network": kind,
+                "errors": errors,
+                "protection": protection,
+                "error_rate": rate,
+                "trained_networks": len(here),
+                "mean_accuracy": float(np.mean(accuracies)),
+                "lowest": min(accuracies),
+                "highest": max(accuracies),
+            }
+        )
+    return lines
+
+
+def tolerated(lines: list[dict]) -> list[dict]:
+    """Return the rate that costs `LOSS`, of each way, and the decades between the two kinds of errors."""
+    found = []
+    for kind, protection in product(NETWORKS, PROTECTIONS):
+        row: dict[str, object] = {"network": kind, "protection": protection}
+        for errors in ERRORS:
+            curve = [
+                line["mean_accuracy"]
+                for line in lines
+                if (line["network"], line["errors"], line["protection"]) == (kind, errors, protection)
+            ]
+            row[f"log10_{errors}"], row[f"bound_{errors}"] = _crossing(curve[0] - LOSS, curve[1:])
+        row["decades"] = row["log10_overwrite"] - row["log10_independent"]
+        found.append(row)
+    return found
+
+
+def _crossing(least: float, accuracies: list[float]) -> tuple[float, str]:
+    logs = np.log10(RATES)
+    lost = [n for n, accuracy in enumerate(accuracies) if accuracy < least]
+    if not lost:
+        return float(logs[-1]), ">"
+    if lost[0] == 0:
+        return float(logs[0]), "<"
+    n, before, after = lost[0], accuracies[lost[0] - 1], accuracies[lost[0]]
+    return float(logs[n - 1] + (before - least) / (before - after) * (logs[n] - logs[n - 1])), ""
+
+
+def draw(lines: list[dict], path: Path) -> None:
+    """Draw mean accuracy against the error rate, a panel a network."""
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(1, 2, figsize=(9.5, 3.8), sharey=True, constrained_layout=True)
+    for ax, kind in zip(axes, NETWORKS, strict=True):
+        for errors, protection in product(ERRORS, PROTECTIONS):
+            here = [
+                line
+                for line in lines
+                if (line["network"], line["errors"], line["protection"]) == (kind, errors, protection)
+            ]
+            x, curve = RATES, here[1:]
+            style = {"color": COLOURS[errors], "ls": LINES[protection], "lw": 1.5}
+            ax.plot(x, [line["mean_accuracy"] for line in curve], label=f"{errors}, {protection}", **style)
+            ax.fill_between(
+                x,
+                [line["lowest"] for line in curve],
+                [line["highest"] for line in curve],
+                color=COLOURS[errors],
+                alpha=0.1,
+                lw=0,
+            )
+        ax.axhline(here[0]["mean_accuracy"], color="black", lw=0.8, ls=":")
+        ax.set(xscale="log", xlabel="write error rate of a cell that must turn", ylim=(0, 1.02))
+        ax.set_title("real weights" if kind == "real" else "latent weights of a binary network", fontsize=10)
+    axes[0].set_ylabel(f"test accuracy, mean and range of {len(SEEDS)} networks")
+    axes[0].legend(title="errors, protection", fontsize=8, title_fontsize=8)
+    partial = path.with_name(path.name + ".partial")
+    figure.savefig(partial, dpi=140, format="png")
+    partial.replace(path)
+
+
+def main() -> None:
+    """Train, then keep."""
+    torch.set_num_threads(1)
+    began, spent = time.perf_counter(), time.process_time()
+    digits = bnn.load("digits")
+    data = {
+        half: (torch.from_numpy(images.scaled()), torch.tensor(images.labels))
+        for half, images in (("train", digits.train), ("test", digits.test))
+    }
+    ways = [(kind, seed, "overwrite", "none", 0.0) for kind, seed in product(NETWORKS, SEEDS)]
+    ways += list(product(NETWORKS, SEEDS, ERRORS, PROTECTIONS, RATES))
+    rows = []
+    for way in ways:
+        rows.append(trained(*way, data))
+        print(*way, rows[-1]["accuracy"], flush=True)
+    lines = summary(rows)
+    rates = tolerated(lines)
+    _save_csv("runs.csv", rows)
+    _save_csv("accuracy.csv", lines)
+    _save_csv("tolerated.csv", rates)
+    draw(lines, HERE / "accuracy.png")
+    clean = [row for row in rows if row["error_rate"] == 0]
+    record = {
+        "command": "python notebooks/results/weight_words/make.py",
+        "data": digits.identity,
+        "epochs": EPOCHS,
+        "batch": BATCH,
+        "learning_rate": LEARNING_RATE,
+        "loss": LOSS,
+        "seeds": SEEDS,
+        "range_limit": 4.0,
+        "holds": "weights, biases",
+        "share_of_cells_turned_by_an_update": {
+            kind: sum(r["cells_turned_estimated"] for r in clean if r["network"] == kind)
+            / sum(r["cells_written"] for r in clean if r["network"] == kind)
+            for kind in NETWORKS
+        },
+        "versions": {name: version(name) for name in ("mtj-bnn", "numpy", "torch")},
+        "python": platform.python_version(),
+        "seconds": round(time.perf_counter() - began, 1),
+        "core_seconds": round(time.process_time() - spent, 1),
+    }
+    _replace(HERE / "run.json", json.dumps(record, indent=1) + "\n")
+    for row in rates:
+        print(*(f"{v:.3g}" if isinstance(v, float) else v for v in row.values()))
+    print(f"{record['core_seconds']} core-seconds")
+
+
+def _save_csv(name: str, rows: list[dict]) -> None:
+    partial = HERE / (name + ".partial")
+    with partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({k: f"{v:.9g}" if isinstance(v, float) else v for k, v in line.items()} for line in rows)
+    partial.replace(HERE / name)
+
+
+def _replace(path: Path, text: str) -> None:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, "utf-8")
+    partial.replace(path)
+
+
+if __name__ == "__main__":
+    main()
