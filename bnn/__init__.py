@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from bnn.layers import BinaryConv2d, BinaryLinear
     from bnn.overwrite import OverwriteErrors
     from bnn.quantized_scope import quantized_scope
-    from bnn.recipes import Recipe, list_recipes, load_recipe, run_recipe
+    from bnn.recipe_run import run_recipe
+    from bnn.recipes import Recipe, list_recipes, load_recipe
     from bnn.train import TrainConfig, Trainer
 
 _HOME = {
@@ -54,7 +55,7 @@ _HOME = {
     "quantized_scope": "quantized_scope",
     "reestimate_batch_norm": "batch_norm",
     "rescale_batch_norm": "batch_norm",
-    "run_recipe": "recipes",
+    "run_recipe": "recipe_run",
     "split_parameters": "bop",
     "ste_sign": "binarize",
     "swish_sign": "binarize",

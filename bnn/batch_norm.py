@@ -122,7 +122,7 @@ def _means(name: str, layer: nn.Module, errors: Any, argument: str) -> Means:
         if point is None or getattr(layer, quantizer) is None:
             found.append((1.0, 0.0))
             continue
-        rates = [getattr(point, rate, None) for rate in ("error_rate_1", "error_rate_0")]
+        rates: list[Any] = [getattr(point, rate, None) for rate in ("error_rate_1", "error_rate_0")]
         if (isinstance(point, nn.Module) and type(point) is not WriteErrors) or not all(
             isinstance(rate, (int, float)) for rate in rates
         ):
