@@ -17,6 +17,7 @@ import sys
 import time
 from functools import cache
 from importlib.metadata import version
+from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -41,7 +42,7 @@ HIDDEN = (256, 256)
 NETS: dict[str, dict[str, Any]] = {  # name -> how it is built and trained, and what is asked of it
     "mlp, binary": {
         "build": lambda seed: mlp(784, HIDDEN, seed=seed, first="binary", last="binary"),
-        "training": {"epochs": 5, "batch_size": 128, "learning_rate": 0.003},
+        "training": {"epochs": 3, "batch_size": 128, "learning_rate": 0.003},
         "seeds": (0, 1),
         "kinds": KINDS,
         "trained": TRAINED,
@@ -49,7 +50,7 @@ NETS: dict[str, dict[str, Any]] = {  # name -> how it is built and trained, and 
     },
     "mlp, first layer real": {
         "build": lambda seed: mlp(784, HIDDEN, seed=seed, first="real", last="binary"),
-        "training": {"epochs": 5, "batch_size": 128, "learning_rate": 0.003},
+        "training": {"epochs": 3, "batch_size": 128, "learning_rate": 0.003},
         "seeds": (0,),
         "kinds": KINDS,
         "trained": (0.1,),
@@ -57,14 +58,14 @@ NETS: dict[str, dict[str, Any]] = {  # name -> how it is built and trained, and 
     },
     "lenet4": {
         "build": lambda seed: lenet4(seed=seed).to(memory_format=torch.channels_last),
-        "training": {"epochs": 2, "batch_size": 128, "learning_rate": 0.003, "schedule": "cosine"},
+        "training": {"epochs": 1, "batch_size": 128, "learning_rate": 0.003, "schedule": "cosine"},
         "seeds": (0,),
         "kinds": ("weights",),
         "trained": (0.1,),
         "run": (0.0, 0.1),
     },
 }
-DRAWS, PASSES, GATHERED = 5, 2, 10_000  # of each test; of each re-estimation; its images
+DRAWS, PASSES, GATHERED = 4, 2, 10_000  # of each test; of each re-estimation; its images
 COLUMNS = ["net", "kind", "trained_rate", "run_rate", "method", "seed", "accuracy", "low", "high", "images", "draws"]
 PACKAGES = ("mtj-bnn", "numpy", "numba", "torch", "matplotlib")
 
@@ -141,23 +142,16 @@ def draw(rows):
     figure.savefig(HERE / "figure.png", dpi=130)
 
 
-def main(folder: str) -> None:
-    """Train, run, and write."""
-    torch.set_num_threads(1)
-    started, used = time.perf_counter(), time.process_time()
-    data = bnn.load("mnist", folder)
-    gathered = data.train.subset(np.arange(GATHERED))
-    rows = []
-    for net, choice in NETS.items():
-        for seed in choice["seeds"]:
-            for kind in choice["kinds"]:
-                for rate in choice["trained"]:
-                    rows += rows_of(net, kind, rate, seed, data, gathered)
-                    print(net, kind, rate, seed, f"{time.process_time() - used:.0f} core-s", file=sys.stderr)
+def write_table(rows) -> None:
+    """Write what there is so far."""
     with (HERE / "table.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
+
+
+def write_run(data, seconds: float, core_seconds: float) -> None:
+    """Write what the table was made of."""
     run = {
         "command": "python notebooks/results/batch_norm/make.py MNIST_FOLDER",
         "data": {"name": data.name, "identity": data.identity},
@@ -171,10 +165,25 @@ def main(folder: str) -> None:
         "re-estimation": {"draws": PASSES, "training images": GATHERED},
         "interval": "of one network, over images and draws; the spread over networks is that of the seeds",
         "versions": {name: version(name) for name in PACKAGES} | {"python": platform.python_version()},
-        "seconds": round(time.perf_counter() - started, 1),
-        "core_seconds": round(time.process_time() - used, 1),
+        "seconds": round(seconds, 1),
+        "core_seconds": round(core_seconds, 1),
     }
     (HERE / "run.json").write_text(json.dumps(run, indent=1) + "\n")
+
+
+def main(folder: str) -> None:
+    """Train, run, and write."""
+    torch.set_num_threads(1)
+    started, used = time.perf_counter(), time.process_time()
+    data = bnn.load("mnist", folder)
+    gathered = data.train.subset(np.arange(GATHERED))
+    rows = []
+    for seed, (net, choice) in product(range(2), NETS.items()):
+        for kind, rate in product(choice["kinds"], choice["trained"]) if seed in choice["seeds"] else ():
+            rows += rows_of(net, kind, rate, seed, data, gathered)
+            write_table(rows)
+            print(net, kind, rate, seed, f"{time.process_time() - used:.0f} core-s", file=sys.stderr)
+    write_run(data, time.perf_counter() - started, time.process_time() - used)
     draw(rows)
 
 
