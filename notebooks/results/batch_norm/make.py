@@ -65,7 +65,7 @@ NETS: dict[str, dict[str, Any]] = {  # name -> how it is built and trained, and 
         "run": (0.0, 0.1),
     },
 }
-DRAWS, PASSES, GATHERED = 4, 2, 10_000  # of each test; of each re-estimation; its images
+DRAWS, PASSES, GATHERED = 4, 20, 2_000  # of each test; of each re-estimation; its images
 COLUMNS = ["net", "kind", "trained_rate", "run_rate", "method", "seed", "accuracy", "low", "high", "images", "draws"]
 PACKAGES = ("mtj-bnn", "numpy", "numba", "torch", "matplotlib")
 
