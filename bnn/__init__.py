@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from bnn.overwrite import OverwriteErrors
     from bnn.parameter_memory import ParameterMemory
     from bnn.quantized_scope import quantized_scope
-    from bnn.recipes import Recipe, list_recipes, load_recipe, run_recipe
+    from bnn.recipe_run import run_recipe
+    from bnn.recipes import Recipe, list_recipes, load_recipe
     from bnn.summary import summary
     from bnn.train import TrainConfig, Trainer
 
@@ -59,7 +60,7 @@ _HOME = {
     "quantized_scope": "quantized_scope",
     "reestimate_batch_norm": "batch_norm",
     "rescale_batch_norm": "batch_norm",
-    "run_recipe": "recipes",
+    "run_recipe": "recipe_run",
     "split_parameters": "bop",
     "ste_sign": "binarize",
     "summary": "summary",

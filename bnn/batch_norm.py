@@ -122,7 +122,7 @@ def _means(name: str, layer: nn.Module, errors: Any, argument: str) -> Means:
         if point is None or getattr(layer, quantizer) is None:
             found.append((1.0, 0.0))
             continue
-        rates = [getattr(point, rate, None) for rate in ("error_rate_1", "error_rate_0")]
+        rates: list[Any] = [getattr(point, rate, None) for rate in ("error_rate_1", "error_rate_0")]
         if (isinstance(point, nn.Module) and type(point) is not WriteErrors) or not all(
             isinstance(rate, (int, float)) for rate in rates
         ):
@@ -244,7 +244,8 @@ def reestimate_batch_norm(
     errors, weight_errors : operating point, WriteErrors, "as_trained" or None
         What activations and weights are written with meanwhile, as for `bnn.evaluate`, drawn by the same keys.
     draws : int, >= 1
-        Passes over the data, each with activations and weights written anew.
+        Passes over the data, each with activations and weights written anew. For statistics of one die, one; for those
+        of dies in general, many (20), over fewer images if need be: see Notes.
     seed : int, >= 0
     batch_size : int, >= 1
         Images a forward pass. Statistics are summed in float64 over blocks of 256 images, whatever it is.
@@ -268,6 +269,10 @@ def reestimate_batch_norm(
     running_mean and running_var the means of these over draws, all with equal weight. So running_var has the spread of
     the data and of the activations' errors, and not that of the means from one programming of the weights to the next:
     as in training, where each batch is of one programming.
+
+    What a programming of the weights does to a mean is its own, and statistics of few programmings hold theirs: the
+    binary MLP of notebooks/results/batch_norm, trained at 5 % weight errors and run with them, has 94.6 % as it is, and
+    re-estimated from 2, 10 and 40 programmings 93.1, 94.5 and 94.7 %.
     """
     check_seed(seed)
     for name, number in (("draws", draws), ("batch_size", batch_size)):

@@ -39,8 +39,7 @@ class BlockedMemory(nn.Module):
         return torch.cat([self._write(part) for part in x.split(BLOCK)])
 
     def _write(self, block: Tensor) -> Tensor:
-        if hasattr(self.memory, "reseed"):  # what has no stream needs no seed
-            self.memory.reseed(next(self.seeds))
+        _restart_stream(self.memory, next(self.seeds))
         return self.memory(block)
 
 
@@ -60,11 +59,20 @@ class ProgrammedMemory(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return what the cells hold after x was written to them, once."""
         if self.held is None:
-            memory: Any = copy.deepcopy(self.original)
-            if hasattr(memory, "reseed"):
-                memory.reseed(self.key)
+            memory = copy.deepcopy(self.original)
+            _restart_stream(memory, self.key)
             self.held = memory(x).detach()
         return self.held
+
+
+def _restart_stream(memory: Any, seed: int) -> None:
+    """Start the stream of `seed`, if there is one, and leave to the cells what they hold."""
+    if not hasattr(memory, "reseed"):
+        return
+    cells = dict(memory.named_buffers(recurse=False))
+    memory.reseed(seed)
+    for name, held in cells.items():
+        setattr(memory, name, held)
 
 
 class Draws:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bnn.files import require_writable
-from bnn.recipes import Recipe, counted, list_recipes, load_recipe, run_recipe
+from bnn.recipe_run import counted, run_recipe
+from bnn.recipes import Recipe, list_recipes, load_recipe
 from bnn.words import announce, print_json
 
 if TYPE_CHECKING:

@@ -11,10 +11,12 @@ from scipy import stats
 from torch import nn
 
 from bnn.binarize import ste_sign
+from bnn.error_draws import BlockedMemory, ProgrammedMemory
 from bnn.errors import WriteErrors
 from bnn.evaluate import Accuracy, evaluate, paired_loss
 from bnn.layers import memories, weight_memories
 from bnn.models import mlp
+from bnn.overwrite import OverwriteErrors
 
 torch.set_num_threads(1)
 POINT = SimpleNamespace(error_rate_0=0.1, error_rate_1=0.2)
@@ -132,6 +134,21 @@ def test_a_memory_with_state_starts_each_draw_anew():
     run = partial(evaluate, model, data, weight_errors="as_trained", draws=3)
     assert counts(run(batch_size=256)) == counts(run(batch_size=1024))
     assert all(layer.weight_memory.writes == 0 for layer in weight_memories(model).values())
+
+
+@pytest.mark.parametrize("batch", [256, 1024])
+def test_cells_go_on_from_what_they_hold_in_the_model(batch):
+    # Where no write succeeds, all blocks and draws read what the cells held; the memory itself is left alone.
+    stream = torch.Generator().manual_seed(1)
+    held, x = (torch.randint(0, 2, (n, 9), generator=stream) * 2.0 - 1.0 for n in (256, 600))
+    memory = OverwriteErrors(error_rate_0=1.0, error_rate_1=1.0, seed=3, slots=None)
+    memory.held = held
+    for wrapped, parts in ((BlockedMemory(memory), x.split(batch)), (ProgrammedMemory(memory), [x[:256]])):
+        for draw in range(2):
+            wrapped.start(7, draw, 0, 600)
+            found = torch.cat([wrapped(part) for part in parts])
+            assert torch.equal(found, torch.cat([held, held, held])[: len(found)])
+    assert memory.held is held
 
 
 def test_a_convolution_is_written_too():

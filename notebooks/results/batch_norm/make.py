@@ -15,9 +15,12 @@ import json
 import platform
 import sys
 import time
+from functools import cache
 from importlib.metadata import version
+from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -33,35 +36,42 @@ from bnn.models import lenet4, mlp
 
 HERE = Path(__file__).parent
 KINDS = ("weights", "activations")
-TRAINED, RUN = (0.0, 0.01, 0.05, 0.1), (0.0, 0.01, 0.05, 0.1, 0.15, 0.2)
+TRAINED, RUN = (0.0, 0.01, 0.05, 0.1), (0.0, 0.01, 0.05, 0.1, 0.2)
 METHODS = ("plain", "rescaled", "re-estimated")
 HIDDEN = (256, 256)
-NETS = {  # name -> its builder, training, seeds and the rates it is trained at
+NETS: dict[str, dict[str, Any]] = {  # name -> how it is built and trained, and what is asked of it
     "mlp, binary": {
         "build": lambda seed: mlp(784, HIDDEN, seed=seed, first="binary", last="binary"),
-        "training": {"epochs": 5, "batch_size": 128, "learning_rate": 0.003},
-        "seeds": (0, 1, 2),
+        "training": {"epochs": 3, "batch_size": 128, "learning_rate": 0.003},
+        "seeds": (0, 1),
+        "kinds": KINDS,
         "trained": TRAINED,
+        "run": RUN,
     },
     "mlp, first layer real": {
         "build": lambda seed: mlp(784, HIDDEN, seed=seed, first="real", last="binary"),
-        "training": {"epochs": 5, "batch_size": 128, "learning_rate": 0.003},
+        "training": {"epochs": 3, "batch_size": 128, "learning_rate": 0.003},
         "seeds": (0,),
+        "kinds": KINDS,
         "trained": (0.1,),
+        "run": (0.0, 0.1),
     },
     "lenet4": {
         "build": lambda seed: lenet4(seed=seed).to(memory_format=torch.channels_last),
-        "training": {"epochs": 2, "batch_size": 128, "learning_rate": 0.003, "schedule": "cosine"},
+        "training": {"epochs": 1, "batch_size": 128, "learning_rate": 0.003, "schedule": "cosine"},
         "seeds": (0,),
+        "kinds": ("weights",),
         "trained": (0.1,),
+        "run": (0.0, 0.1),
     },
 }
-DRAWS, PASSES, GATHERED = 10, 3, 10_000  # of each test; of each re-estimation; its images
+DRAWS, PASSES, GATHERED = 4, 20, 2_000  # of each test; of each re-estimation; its images
 COLUMNS = ["net", "kind", "trained_rate", "run_rate", "method", "seed", "accuracy", "low", "high", "images", "draws"]
 PACKAGES = ("mtj-bnn", "numpy", "numba", "torch", "matplotlib")
 
 
-def trained_net(net: str, kind: str, rate: float, seed: int, data):
+@cache
+def trained_net(net: str, kind: str, rate: float, seed: int, train):
     """Return a network that was trained with errors of one kind, its memories taken out again."""
     choice = NETS[net]
     model = choice["build"](seed)
@@ -74,7 +84,7 @@ def trained_net(net: str, kind: str, rate: float, seed: int, data):
         memory = WriteErrors(error_rate_0=rate, error_rate_1=rate, seed=1000 + seed, layer=index)
         layer.register_module(slot, memory)
     config = bnn.TrainConfig(**choice["training"], seed=seed, progress=False)
-    model = bnn.Trainer(model, config).fit(data.train).model
+    model = bnn.Trainer(model, config).fit(train).model
     for layer in layers:
         layer.register_module(slot, None)
     return model
@@ -82,9 +92,9 @@ def trained_net(net: str, kind: str, rate: float, seed: int, data):
 
 def rows_of(net: str, kind: str, rate: float, seed: int, data, gathered):
     """Run one trained network at every rate, in the three ways."""
-    model = trained_net(net, kind, rate, seed, data)
+    model = trained_net(net, kind if rate else KINDS[0], rate, seed, data.train)
     argument = {"weights": "weight_errors", "activations": "errors"}[kind]
-    for run_rate in RUN:
+    for run_rate in NETS[net]["run"]:
         was, now = (SimpleNamespace(error_rate_0=p, error_rate_1=p) for p in (rate, run_rate))
         errors = {argument: now if run_rate else None}
         none = {"errors": None, "weight_errors": None}
@@ -132,23 +142,16 @@ def draw(rows):
     figure.savefig(HERE / "figure.png", dpi=130)
 
 
-def main(folder: str) -> None:
-    """Train, run, and write."""
-    torch.set_num_threads(1)
-    started, used = time.perf_counter(), time.process_time()
-    data = bnn.load("mnist", folder)
-    gathered = data.train.subset(np.arange(GATHERED))
-    rows = []
-    for net, choice in NETS.items():
-        for seed in choice["seeds"]:
-            for kind in KINDS:
-                for rate in choice["trained"]:
-                    rows += rows_of(net, kind, rate, seed, data, gathered)
-                    print(net, kind, rate, seed, f"{time.process_time() - used:.0f} core-s", file=sys.stderr)
+def write_table(rows) -> None:
+    """Write what there is so far."""
     with (HERE / "table.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
+
+
+def write_run(data, seconds: float, core_seconds: float) -> None:
+    """Write what the table was made of."""
     run = {
         "command": "python notebooks/results/batch_norm/make.py MNIST_FOLDER",
         "data": {"name": data.name, "identity": data.identity},
@@ -162,10 +165,25 @@ def main(folder: str) -> None:
         "re-estimation": {"draws": PASSES, "training images": GATHERED},
         "interval": "of one network, over images and draws; the spread over networks is that of the seeds",
         "versions": {name: version(name) for name in PACKAGES} | {"python": platform.python_version()},
-        "seconds": round(time.perf_counter() - started, 1),
-        "core_seconds": round(time.process_time() - used, 1),
+        "seconds": round(seconds, 1),
+        "core_seconds": round(core_seconds, 1),
     }
     (HERE / "run.json").write_text(json.dumps(run, indent=1) + "\n")
+
+
+def main(folder: str) -> None:
+    """Train, run, and write."""
+    torch.set_num_threads(1)
+    started, used = time.perf_counter(), time.process_time()
+    data = bnn.load("mnist", folder)
+    gathered = data.train.subset(np.arange(GATHERED))
+    rows = []
+    for seed, (net, choice) in product(range(2), NETS.items()):
+        for kind, rate in product(choice["kinds"], choice["trained"]) if seed in choice["seeds"] else ():
+            rows += rows_of(net, kind, rate, seed, data, gathered)
+            write_table(rows)
+            print(net, kind, rate, seed, f"{time.process_time() - used:.0f} core-s", file=sys.stderr)
+    write_run(data, time.perf_counter() - started, time.process_time() - used)
     draw(rows)
 
 
