@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from bnn.evaluate import Accuracy, evaluate, paired_loss
     from bnn.images import DataSet, ImageSet
     from bnn.layers import BinaryConv2d, BinaryLinear
+    from bnn.packed.predictor import PackedModel, load_packed
+    from bnn.packed.trace import pack
     from bnn.train import TrainConfig, Trainer
 
 _HOME = {
@@ -23,6 +25,7 @@ _HOME = {
     "BinaryLinear": "layers",
     "DataSet": "images",
     "ImageSet": "images",
+    "PackedModel": "packed.predictor",
     "TrainConfig": "train",
     "Trainer": "train",
     "WriteErrors": "errors",
@@ -30,6 +33,8 @@ _HOME = {
     "evaluate": "evaluate",
     "fetch": "data",
     "load": "data",
+    "load_packed": "packed.predictor",
+    "pack": "packed.trace",
     "paired_loss": "evaluate",
 }
 
@@ -39,6 +44,7 @@ __all__ = [
     "BinaryLinear",
     "DataSet",
     "ImageSet",
+    "PackedModel",
     "TrainConfig",
     "Trainer",
     "WriteErrors",
@@ -46,6 +52,8 @@ __all__ = [
     "evaluate",
     "fetch",
     "load",
+    "load_packed",
+    "pack",
     "paired_loss",
 ]
 

@@ -137,7 +137,10 @@ def product_bits(x, w, limits, classes, flip, out):
 
 @nb.njit(cache=True, nogil=True)
 def product_sums(x, w, base, classes, out):
-    """Products themselves, base - 2 popcount, exact in float32; out is (m, outputs), base (border classes, 64 blocks)."""
+    """Products themselves, base - 2 popcount, exact in float32.
+
+    `out` is (m, outputs), `base` (border classes, 64 blocks) int64; the others as `product_bits`.
+    """
     counts = np.empty((ROWS, LANES), np.int64)
     p, outputs = classes.size, out.shape[1]
     for b in range(w.shape[0]):
@@ -146,10 +149,25 @@ def product_sums(x, w, base, classes, out):
         while i < x.shape[0]:
             rows = _count(x, w, i, b, counts)
             for r in range(rows):
-                start = base[classes[(i + r) % p]]
-                for j in range(last - first):
-                    out[i + r, first + j] = np.float32(start[first + j] - 2 * counts[r, j])
+                start, count = base[classes[(i + r) % p], first:last], counts[r]
+                row = out[i + r, first:last]
+                for j in range(row.size):
+                    row[j] = np.float32(start[j] - 2 * count[j])
             i += rows
+
+
+@nb.njit(cache=True, nogil=True)
+def by_channel(rows, out):
+    """Lay rows, (n p, channels), out by channel, (n, channels, p): runs of pixels long enough for the cache."""
+    n, c, p = out.shape
+    for i in range(n):
+        for first in range(0, p, 128):
+            last = min(first + 128, p)
+            run = rows[i * p + first : i * p + last]
+            for j in range(c):
+                pixels = out[i, j, first:last]
+                for q in range(pixels.size):
+                    pixels[q] = run[q, j]
 
 
 @nb.njit(cache=True, nogil=True)
@@ -189,25 +207,27 @@ def patches(words, kernel, stride, padding, out):
     What lies in the padding is 0 in all bits; the product takes what that adds to the popcount off again.
     """
     n, h, w, size = words.shape
+    run, width = kernel * size, w * size  # taps of one row of the kernel lie side by side
     for i in range(n):
         for y in range(out.shape[1]):
-            for x in range(out.shape[2]):
-                at = 0
-                for ky in range(kernel):
-                    v = y * stride + ky - padding
-                    for kx in range(kernel):
-                        u = x * stride + kx - padding
-                        inside = 0 <= v < h and 0 <= u < w
-                        for k in range(size):
-                            out[i, y, x, at] = words[i, v, u, k] if inside else U(0)
-                            at += 1
+            for ky in range(kernel):
+                v = y * stride + ky - padding
+                inside = 0 <= v < h
+                row = words[i, v if inside else 0].reshape(width)
+                for x in range(out.shape[2]):
+                    first = (x * stride - padding) * size
+                    to = out[i, y, x]
+                    for k in range(run):
+                        at = first + k
+                        to[U(ky * run + k)] = row[U(at)] if inside and 0 <= at < width else U(0)
 
 
 @nb.njit(cache=True, nogil=True)
 def pool_bits(words, kernel, stride, padding, every, out):
-    """Any of the bits of each window, or every one of them where `every` is set: (n, h, w, words) to (n, h', w', words).
+    """Any of the bits of each window, or every one of them where `every` is set.
 
-    kernel, stride, padding are pairs (vertical, horizontal). A pixel in the padding is in no window.
+    words (n, h, w, words) are pooled to out, (n, h', w', words); kernel, stride, padding are pairs (vertical,
+    horizontal). A pixel in the padding is in no window.
     """
     n, h, w, size = words.shape
     for i in range(n):

@@ -1,14 +1,9 @@
 """The packed model: what predicts, what is written with errors, what is saved."""
 
-import io
-import json
 import os
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Any, Union
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,23 +13,12 @@ from torch import Tensor
 from bnn.error_kernels import sample_keys
 from bnn.errors import check_seed
 from bnn.evaluate import Accuracy, LabelledImages
-from bnn.files import write_whole
 from bnn.packed.bit_errors import write_words
-from bnn.packed.steps import (
-    FLOAT,
-    BinaryProduct,
-    Bits,
-    SignedProduct,
-    Step,
-    Words,
-    packed_signs,
-    run_float,
-    unpacked,
-)
+from bnn.packed.files import load_steps, save_steps
+from bnn.packed.products import BinaryProduct, SignedProduct
+from bnn.packed.steps import FLOAT, Bits, Step, packed_signs, run_float, unpacked
 
 PRODUCTS = {"binary": BinaryProduct, "signed": SignedProduct}
-FORMAT = "mtj-bnn packed model 1"
-Value = Union[Tensor, Bits]
 Errors = Any  # what has error_rate_0 and error_rate_1, or a dict of such by the layer's name, or None
 Write = Callable[[Step, Bits, NDArray[np.int64]], Bits]
 
@@ -212,7 +196,9 @@ class PackedModel:
                     values.pop(over, None)
         return values[len(self.steps) - 1]
 
-    def _do(self, i: int, step: Step, values: list[Any], write: Write, products: Mapping[int, Any], samples: Any) -> Any:
+    def _do(
+        self, i: int, step: Step, values: list[Any], write: Write, products: Mapping[int, Any], samples: Any
+    ) -> Any:
         if step.op in FLOAT:
             return run_float(step, *values)
         if step.op in PRODUCTS:
@@ -252,16 +238,9 @@ class PackedModel:
                 products[i] = PRODUCTS[step.op](step, write_words(rows[:, np.newaxis], cells, keys, p01, p10)[:, 0])
         return products
 
-    # ---- files -------------------------------------------------------------------------------------------------------
-
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the model to a file, whole or not at all: a NumPy .npz archive of arrays and one JSON text, no pickle."""
-        described = [{"op": step.op, "inputs": step.inputs, "options": step.options} for step in self.steps]
-        arrays = {f"{i}.{name}": array for i, step in enumerate(self.steps) for name, array in step.arrays.items()}
-        header = json.dumps({"format": FORMAT, "steps": described})
-        content = io.BytesIO()
-        np.savez_compressed(content, header=np.frombuffer(header.encode(), np.uint8), **arrays)  # type: ignore[arg-type]
-        write_whole(Path(path), content.getvalue())
+        """Write the model to a file, whole or not at all; `load_packed` reads it."""
+        save_steps(self.steps, path)
 
 
 def load_packed(path: str | os.PathLike[str]) -> PackedModel:
@@ -274,29 +253,7 @@ def load_packed(path: str | os.PathLike[str]) -> PackedModel:
     ValueError
         If it is damaged, or something else.
     """
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-        header = json.loads(arrays.pop("header").tobytes())
-        if header["format"] != FORMAT:
-            raise ValueError(f"its format is {header['format']!r}, not {FORMAT!r}")
-        return PackedModel(
-            [
-                Step(
-                    step["op"],
-                    tuple(step["inputs"]),
-                    step["options"],
-                    {name.partition(".")[2]: arrays[name] for name in arrays if name.partition(".")[0] == str(i)},
-                )
-                for i, step in enumerate(header["steps"])
-            ]
-        )
-    except FileNotFoundError:
-        raise FileNotFoundError(f"path {str(path)!r} does not exist: make it with bnn.pack(model).save(path).") from None
-    except (ValueError, KeyError, TypeError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(
-            f"path must be a packed model, whole, as bnn.pack(model).save(path) writes it; got {str(path)!r} ({error})."
-        ) from None
+    return PackedModel(load_steps(path))
 
 
 def _unwritten(step: Step, bits: Bits, samples: NDArray[np.int64]) -> Bits:
@@ -332,16 +289,15 @@ def _rates(argument: str, errors: Errors, layers: Sequence[str]) -> dict[str, tu
     """Return (error_rate_0, error_rate_1) of each layer that errs."""
     if errors is None:
         return {}
-    by_layer = errors if isinstance(errors, Mapping) else dict.fromkeys(layers, errors)
+    by_layer: Mapping[str, Any] = errors if isinstance(errors, Mapping) else dict.fromkeys(layers, errors)
     if not by_layer or (unknown := [name for name in by_layer if name not in layers]):
         which = f", which has no layer {unknown[0]!r}" if by_layer else ""
         raise ValueError(f"{argument} would touch nothing in this model{which}: its layers are {list(layers)}.")
     rates = {}
     for name, own in by_layer.items():
-        try:
-            pair = (own.error_rate_0, own.error_rate_1)
-        except AttributeError:
-            raise ValueError(f"{argument} must have error_rate_0 and error_rate_1, got {own!r}.") from None
+        if not (hasattr(own, "error_rate_0") and hasattr(own, "error_rate_1")):
+            raise ValueError(f"{argument} must have error_rate_0 and error_rate_1, got {own!r}.")
+        pair = (own.error_rate_0, own.error_rate_1)
         both = [np.asarray(rate, dtype=float) for rate in pair]
         if not all(((rate >= 0.0) & (rate <= 1.0)).all() for rate in both):  # NaN: false
             raise ValueError(f"{argument} must have rates in [0, 1], got {pair}: probabilities, not percent.")

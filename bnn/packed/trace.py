@@ -134,7 +134,7 @@ class _Packing:
         return len(self.steps) - 1
 
     def _binary(self, name: str, layer: Any, x: int) -> int:
-        """Steps of one of our layers: sign, memory, product, scale, bias."""
+        """Add the steps of one of our layers: sign, memory, product, scale, bias."""
         bits = layer.input_quantizer is not None
         if bits:
             _check_sign(name, layer.input_quantizer)
