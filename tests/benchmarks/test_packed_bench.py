@@ -10,7 +10,7 @@ from torch import nn
 
 from bnn.layers import BinaryConv2d, BinaryLinear
 from bnn.packed.products import BinaryProduct
-from bnn.packed.steps import packed_signs
+from bnn.packed.steps import Step, packed_signs
 from bnn.packed.trace import pack
 
 
@@ -36,11 +36,7 @@ def test_binary_matrix_product_against_mkl(benchmark, least_seconds, inputs):
     x = torch.randn(10_000, inputs, generator=torch.Generator().manual_seed(0)).sign_()
     layers = [BinaryLinear(inputs, 1024, seed=1), nn.BatchNorm1d(1024), BinaryLinear(1024, 1024, seed=2)]
     to_bits, _ = products(pack(nn.Sequential(*layers).eval()))
-    _, to_numbers = products(pack(nn.Sequential(*layers[2:], nn.BatchNorm1d(1024), layers[0]).eval()))
-    if inputs == 784:
-        to_numbers = BinaryProduct(
-            SimpleNamespace(options={"shape": [1024, 784]}, arrays={}), to_bits.rows
-        )  # the same weights, not folded
+    to_numbers = BinaryProduct(Step("binary", (-1,), {"shape": [1024, inputs]}), to_bits.rows)  # the same, not folded
     weight = layers[0].weight.detach().sign().T.contiguous()
     bits = packed_signs(x)
     runs = [lambda: x @ weight, lambda: to_bits(bits), lambda: to_numbers(bits)]
@@ -97,5 +93,7 @@ def test_dies_of_a_perceptron(benchmark, least_seconds, rate):
     dies(1)()
     clean, one, nine = least_seconds([in_torch, dies(1), dies(9)], 3)
     per_die = (nine - one) / 8  # the images are packed once, however many dies there are
-    benchmark.extra_info.update(rate=rate, dies_per_core_second=1 / per_die, times_a_clean_pass_in_torch=clean / per_die)
+    benchmark.extra_info.update(
+        rate=rate, dies_per_core_second=1 / per_die, times_a_clean_pass_in_torch=clean / per_die
+    )
     benchmark.pedantic(dies(1), rounds=3)
