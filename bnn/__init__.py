@@ -9,52 +9,83 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bnn.binarize import approx_sign, ste_sign, swish_sign
+    from bnn.bop import Bop, binary_parameters, split_parameters
     from bnn.codesign import energy_accuracy_curve
+    from bnn.convert import BinarizeConfig, binarize
     from bnn.data import fetch, load
+    from bnn.dropout import SeededDropout
     from bnn.errors import WriteErrors
     from bnn.evaluate import Accuracy, evaluate, paired_loss
+    from bnn.finite import guard_finite
     from bnn.images import DataSet, ImageSet
     from bnn.layers import BinaryConv2d, BinaryLinear
     from bnn.packed.predictor import PackedModel, load_packed
     from bnn.packed.trace import pack
+    from bnn.quantized_scope import quantized_scope
+    from bnn.summary import summary
     from bnn.train import TrainConfig, Trainer
 
 _HOME = {
     "Accuracy": "evaluate",
+    "BinarizeConfig": "convert",
     "BinaryConv2d": "layers",
     "BinaryLinear": "layers",
+    "Bop": "bop",
     "DataSet": "images",
     "ImageSet": "images",
     "PackedModel": "packed.predictor",
+    "SeededDropout": "dropout",
     "TrainConfig": "train",
     "Trainer": "train",
     "WriteErrors": "errors",
+    "approx_sign": "binarize",
+    "binarize": "convert",
+    "binary_parameters": "bop",
     "energy_accuracy_curve": "codesign",
     "evaluate": "evaluate",
     "fetch": "data",
+    "guard_finite": "finite",
     "load": "data",
     "load_packed": "packed.predictor",
     "pack": "packed.trace",
     "paired_loss": "evaluate",
+    "quantized_scope": "quantized_scope",
+    "split_parameters": "bop",
+    "ste_sign": "binarize",
+    "summary": "summary",
+    "swish_sign": "binarize",
 }
 
 __all__ = [
     "Accuracy",
+    "BinarizeConfig",
     "BinaryConv2d",
     "BinaryLinear",
+    "Bop",
     "DataSet",
     "ImageSet",
     "PackedModel",
+    "SeededDropout",
     "TrainConfig",
     "Trainer",
     "WriteErrors",
+    "approx_sign",
+    "binarize",
+    "binary_parameters",
     "energy_accuracy_curve",
     "evaluate",
     "fetch",
+    "guard_finite",
     "load",
     "load_packed",
     "pack",
     "paired_loss",
+    "quantized_scope",
+    "split_parameters",
+    "ste_sign",
+    "summary",
+    "swish_sign",
 ]
 
 

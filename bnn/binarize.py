@@ -76,10 +76,23 @@ def clip_latent_(module: nn.Module) -> None:
 
     A binary layer is one with a `weight_quantizer`. Layers with real weights (``weight_quantizer=None``, `nn.Linear`)
     and biases are left alone. Outside the window of `ste_sign` a latent weight has no gradient and could not come back.
+    A layer with ``center=True`` is centered first.
     """
     for layer in module.modules():
         if getattr(layer, "weight_quantizer", None) is not None:
+            if getattr(layer, "center", False):
+                center_latent_(layer.weight)  # type: ignore[arg-type]
             layer.weight.clamp_(-1.0, 1.0)  # type: ignore[operator]
+
+
+@torch.no_grad()
+def center_latent_(weight: Tensor) -> None:
+    """Subtract from a latent weight, shape (filters, inputs, ...), its mean over the inputs, in place.
+
+    The code of XNOR-Net [2] does so before each step, for every position of the kernel on its own; the paper does not
+    mention it.
+    """
+    weight.sub_(weight.mean(dim=1, keepdim=True))
 
 
 def _sign(x: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
-"""Binary layers with slots: what quantizes their input and weights, and which memory the input bits are written to.
+"""Binary layers with slots: what quantizes their input and weights, and which memories the bits are written to.
 
-A layer quantizes its input, writes the bits to its activation memory (if one sits in the slot), and multiplies what the
-memory returns by its quantized weights. `memories` exchanges the memories of a whole model, for a while.
+A layer quantizes its input and its weights, writes the bits of each to a memory (if one sits in the slot), and
+multiplies what the two memories return. `memories` exchanges the memories of a whole model, for a while.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,10 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bnn.binarize import ste_sign, xnor_scale
+from bnn.binarize import center_latent_, ste_sign, xnor_scale
 from bnn.errors import check_seed, seeded_generator
 
 Quantizer = Callable[[Tensor], Tensor]
+QUANTIZER_OF = {"activation_memory": "input_quantizer", "weight_memory": "weight_quantizer"}  # slot -> whose bits
 
 
 class _BinaryLayer(nn.Module):
@@ -23,6 +24,8 @@ class _BinaryLayer(nn.Module):
     weight: Tensor
     bias: Tensor | None
     activation_memory: nn.Module | None
+    weight_memory: nn.Module | None
+    dropout: nn.Module | None
 
     def __init__(
         self,
@@ -32,7 +35,10 @@ class _BinaryLayer(nn.Module):
         weight_quantizer: Quantizer | None,
         input_quantizer: Quantizer | None,
         activation_memory: nn.Module | None,
+        weight_memory: nn.Module | None,
+        dropout: nn.Module | None,
         scale: str,
+        center: bool,
         seed: int,
     ) -> None:
         super().__init__()
@@ -44,38 +50,57 @@ class _BinaryLayer(nn.Module):
             raise ValueError('scale="xnor" needs a weight_quantizer: real weights have their scale already.')
         self.weight_quantizer = weight_quantizer
         self.input_quantizer = input_quantizer
-        self.scale = scale
+        if center and weight_quantizer is None:
+            raise ValueError("center=True needs a weight_quantizer: it is for the latent weights of a binary layer.")
+        self.scale, self.center = scale, center
+        self._scale_of_scope: Tensor | None = None  # see bnn.quantized_scope
         self.register_module("activation_memory", activation_memory)
-        self._check_slot()
+        self.register_module("weight_memory", weight_memory)
+        self.dropout = dropout
+        self._check_slots()
         self.seed = check_seed(seed)
         generator = seeded_generator(seed)
         bound = torch.Size(shape[1:]).numel() ** -0.5
         self.weight = nn.Parameter(torch.empty(shape).uniform_(-bound, bound, generator=generator))
+        if center:
+            center_latent_(self.weight)
         self.register_parameter("bias", nn.Parameter(torch.zeros(shape[0])) if bias else None)
 
-    def _check_slot(self) -> None:
-        if self.input_quantizer is None and self.activation_memory is not None:
-            raise ValueError(
-                "activation_memory must be None where input_quantizer is None: a real value is not a bit, and cannot "
-                "be written to a memory of bits. Use input_quantizer=ste_sign, or leave the slot empty."
-            )
+    def _check_slots(self) -> None:
+        for slot, quantizer in QUANTIZER_OF.items():
+            if getattr(self, quantizer) is None and getattr(self, slot) is not None:
+                raise ValueError(
+                    f"{slot} must be None where {quantizer} is None: a real value is not a bit, and cannot be written "
+                    f"to a memory of bits. Use {quantizer}=ste_sign, or leave the slot empty."
+                )
 
     def _written_input(self, x: Tensor) -> Tensor:
-        """Quantize the input and write it to the memory."""
-        self._check_slot()
+        """Quantize the input, write it to its memory, and drop some of what is read."""
+        self._check_slots()
         if self.input_quantizer is not None:
             x = self.input_quantizer(x)
-        return x if self.activation_memory is None else self.activation_memory(x)
+        if self.activation_memory is not None:
+            x = self.activation_memory(x)
+        return x if self.dropout is None else self.dropout(x)
 
-    def _quantized_weight(self) -> Tensor:
-        return self.weight if self.weight_quantizer is None else self.weight_quantizer(self.weight)
+    def _written_weight(self) -> Tensor:
+        """Quantize the weights and write them to their memory."""
+        weight = self.weight if self.weight_quantizer is None else self.weight_quantizer(self.weight)
+        return weight if self.weight_memory is None else self.weight_memory(weight)
 
     def _finished(self, product: Tensor) -> Tensor:
         """Scale and bias, one value for each output channel (dimension 1)."""
         per_channel = (-1,) + (1,) * (self.weight.dim() - 2)
-        if self.scale == "xnor":
-            product = product * xnor_scale(self.weight).view(per_channel)
+        scale = self.output_scale()
+        if scale is not None:
+            product = product * scale.view(per_channel)
         return product if self.bias is None else product + self.bias.view(per_channel)
+
+    def output_scale(self) -> Tensor | None:
+        """Return what each output is multiplied by, shape (outputs,); None without a scale."""
+        if self.scale == "none":
+            return None
+        return xnor_scale(self.weight) if self._scale_of_scope is None else self._scale_of_scope
 
     def extra_repr(self) -> str:
         """Show sizes and policy in the printed model."""
@@ -84,7 +109,8 @@ class _BinaryLayer(nn.Module):
             for role, quantizer in (("input", self.input_quantizer), ("weight", self.weight_quantizer))
         )
         shape, bias = tuple(self.weight.shape), self.bias is not None
-        return f"{shape}, {quantizers}, bias={bias}, scale={self.scale}, seed={self.seed}"
+        center = ", center=True" if self.center else ""
+        return f"{shape}, {quantizers}, bias={bias}, scale={self.scale}{center}, seed={self.seed}"
 
 
 class BinaryLinear(_BinaryLayer):
@@ -100,15 +126,24 @@ class BinaryLinear(_BinaryLayer):
         None for a real-valued input (a first layer); `activation_memory` must then be None.
     activation_memory : Module or None
         What the quantized input is written to and read from, `bnn.errors.WriteErrors` for example. None never errs.
+    weight_memory : Module or None
+        The same for the quantized weights, written in every forward pass, a row for each output; None for real weights.
+        The memory holds bits: scale and bias are not in it.
+    dropout : Module or None
+        What is done to the bits that were read, before the product: `bnn.dropout.SeededDropout` for example.
     scale : {"none", "xnor"}
         "xnor" multiplies each output by the mean absolute latent weight of its filter (XNOR-Net). No hidden scaling.
+    center : bool
+        Subtract from the latent weights their mean over the inputs (input channels), now and at each
+        `bnn.binarize.clip_latent_`, before the clipping. The published XNOR-Net code does; half the bits of a filter
+        are then +1, more or less.
     seed : int
         Of the initial latent weights, uniform in +-1/sqrt(inputs of one output). The bias starts at 0.
 
     Raises
     ------
     ValueError
-        For an unknown scale, a size below 1, or a memory for a real-valued input.
+        For an unknown scale, a size below 1, or a memory for a real-valued input or real weights.
 
     Notes
     -----
@@ -126,7 +161,10 @@ class BinaryLinear(_BinaryLayer):
         weight_quantizer: Quantizer | None = ste_sign,
         input_quantizer: Quantizer | None = ste_sign,
         activation_memory: nn.Module | None = None,
+        weight_memory: nn.Module | None = None,
+        dropout: nn.Module | None = None,
         scale: str = "none",
+        center: bool = False,
     ) -> None:
         super().__init__(
             (out_features, in_features),
@@ -134,13 +172,16 @@ class BinaryLinear(_BinaryLayer):
             weight_quantizer=weight_quantizer,
             input_quantizer=input_quantizer,
             activation_memory=activation_memory,
+            weight_memory=weight_memory,
+            dropout=dropout,
             scale=scale,
+            center=center,
             seed=seed,
         )
 
     def forward(self, x: Tensor) -> Tensor:
         """Map x, shape (n, in_features), to shape (n, out_features)."""
-        return self._finished(F.linear(self._written_input(x), self._quantized_weight()))
+        return self._finished(F.linear(self._written_input(x), self._written_weight()))
 
 
 class BinaryConv2d(_BinaryLayer):
@@ -149,48 +190,97 @@ class BinaryConv2d(_BinaryLayer):
     Parameters
     ----------
     in_channels, out_channels : int
-    kernel_size : int
-        Side of the square kernel.
-    stride : int
-    padding : int
+    kernel_size, stride, dilation : int or (int, int)
+        Of rows and columns; one number for both.
+    padding : int, (int, int), "same" or "valid"
         Zeros on each side, added *after* the input was quantized and written: a padded zero is neither bit, adds
         nothing to the product, and is never written to the memory.
+    groups : int
+        Parts of the channels that do not see each other; divides both numbers of channels.
+
+    Attributes
+    ----------
+    stride, padding, dilation : int or (int, int)
+        One number where rows and columns agree. "valid" is 0, and "same" the number of zeros; it stays "same" where an
+        even kernel needs more zeros on one side.
     """
 
     def __init__(
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: int,
+        kernel_size: int | tuple[int, int],
         *,
         seed: int,
-        stride: int = 1,
-        padding: int = 0,
+        stride: int | tuple[int, int] = 1,
+        padding: int | tuple[int, int] | str = 0,
+        dilation: int | tuple[int, int] = 1,
+        groups: int = 1,
         bias: bool = False,
         weight_quantizer: Quantizer | None = ste_sign,
         input_quantizer: Quantizer | None = ste_sign,
         activation_memory: nn.Module | None = None,
+        weight_memory: nn.Module | None = None,
+        dropout: nn.Module | None = None,
         scale: str = "none",
+        center: bool = False,
     ) -> None:
+        if groups < 1 or in_channels % groups or out_channels % groups:
+            raise ValueError(
+                f"groups must divide in_channels and out_channels, got {groups} for {in_channels} and {out_channels}."
+            )
+        kernel = _pair("kernel_size", kernel_size, least=1)
         super().__init__(
-            (out_channels, in_channels, kernel_size, kernel_size),
+            (out_channels, in_channels // groups, *kernel),
             bias=bias,
             weight_quantizer=weight_quantizer,
             input_quantizer=input_quantizer,
             activation_memory=activation_memory,
+            weight_memory=weight_memory,
+            dropout=dropout,
             scale=scale,
+            center=center,
             seed=seed,
         )
-        self.stride, self.padding = stride, padding
+        steps, gaps = _pair("stride", stride, least=1), _pair("dilation", dilation, least=1)
+        if padding == "same" and steps != (1, 1):
+            raise ValueError(f'padding="same" needs stride 1, got stride {stride}. Give the number of zeros.')
+        self.stride, self.dilation, self.groups = _one_if_equal(steps), _one_if_equal(gaps), groups
+        self.padding = _padding(padding, kernel, gaps)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map x, shape (n, in_channels, h, w), to shape (n, out_channels, h', w')."""
-        bits = self._written_input(x)
-        return self._finished(F.conv2d(bits, self._quantized_weight(), stride=self.stride, padding=self.padding))
+        bits, weight = self._written_input(x), self._written_weight()
+        return self._finished(F.conv2d(bits, weight, None, self.stride, self.padding, self.dilation, self.groups))
 
     def extra_repr(self) -> str:
         """Show sizes and policy in the printed model."""
-        return f"{super().extra_repr()}, stride={self.stride}, padding={self.padding}"
+        dilation = "" if self.dilation == 1 else f", dilation={self.dilation}"
+        groups = "" if self.groups == 1 else f", groups={self.groups}"
+        return f"{super().extra_repr()}, stride={self.stride}, padding={self.padding}{dilation}{groups}"
+
+
+def _pair(name: str, value: int | tuple[int, int], *, least: int) -> tuple[int, int]:
+    pair = value if isinstance(value, (tuple, list)) else (value, value)
+    if len(pair) != 2 or any(isinstance(v, bool) or not isinstance(v, int) or v < least for v in pair):
+        raise ValueError(f"{name} must be a whole number >= {least}, or two of them, got {value!r}.")
+    return pair[0], pair[1]
+
+
+def _one_if_equal(pair: tuple[int, int]) -> int | tuple[int, int]:
+    return pair[0] if pair[0] == pair[1] else pair
+
+
+def _padding(
+    padding: int | tuple[int, int] | str, kernel: tuple[int, int], gaps: tuple[int, int]
+) -> int | tuple[int, int] | str:
+    """Zeros on each side; "same" where no such number exists."""
+    if padding == "same":
+        total = tuple(gap * (side - 1) for gap, side in zip(gaps, kernel, strict=True))
+        return "same" if any(t % 2 for t in total) else _one_if_equal((total[0] // 2, total[1] // 2))
+    if isinstance(padding, str) and padding != "valid":
+        raise ValueError(f'padding must be a number of zeros, two of them, "same" or "valid", got {padding!r}.')
+    return 0 if padding == "valid" else _one_if_equal(_pair("padding", padding, least=0))  # type: ignore[arg-type]
 
 
 def activation_memories(model: nn.Module) -> dict[str, nn.Module]:
@@ -201,43 +291,68 @@ def activation_memories(model: nn.Module) -> dict[str, nn.Module]:
     dict
         Name of the layer in the model -> layer, in the model's own order. Layers with a real-valued input have no slot.
     """
+    return _layers_with("activation_memory", model)
+
+
+def weight_memories(model: nn.Module) -> dict[str, nn.Module]:
+    """Find the layers that have a slot for a weight memory, empty or not.
+
+    Returns
+    -------
+    dict
+        Name of the layer in the model -> layer, in the model's own order. Layers with real weights have no slot.
+    """
+    return _layers_with("weight_memory", model)
+
+
+def _layers_with(slot: str, model: nn.Module) -> dict[str, nn.Module]:
     return {
         name: layer
         for name, layer in model.named_modules()
-        if hasattr(layer, "activation_memory") and getattr(layer, "input_quantizer", None) is not None
+        if hasattr(layer, slot) and getattr(layer, QUANTIZER_OF[slot], None) is not None
     }
 
 
 @contextmanager
-def memories(model: nn.Module, make: Callable[[str, int], nn.Module | None]) -> Iterator[nn.Module]:
-    """Put other memories into every activation slot of `model`, and the former ones back afterwards.
+def memories(
+    model: nn.Module, make: Callable[[str, int], nn.Module | None], *, slot: str = "activation_memory"
+) -> Iterator[nn.Module]:
+    """Put other memories into every slot of one kind in `model`, and the former ones back afterwards.
 
     Parameters
     ----------
     model : Module
     make : callable
         ``make(name, index)`` returns the memory of the layer of that name, the index-th slot of the model, or None.
+    slot : {"activation_memory", "weight_memory"}
 
     Yields
     ------
     Module
         The model. The former memories return at the end of the block, also after an exception.
 
+    Raises
+    ------
+    ValueError
+        For an unknown slot.
+
     Examples
     --------
     >>> layer = BinaryLinear(8, 2, seed=0)
     >>> with memories(layer, lambda name, index: nn.Identity()):
-    ...     print(layer.activation_memory)
-    Identity()
+    ...     print(layer.activation_memory, layer.weight_memory)
+    Identity() None
     >>> print(layer.activation_memory)
     None
     """
-    layers = activation_memories(model)
-    former = {name: layer._modules["activation_memory"] for name, layer in layers.items()}
+    if slot not in QUANTIZER_OF:
+        raise ValueError(f"slot must be one of {', '.join(QUANTIZER_OF)}, got {slot!r}.")
+    layers = _layers_with(slot, model)
+    former = {name: layer._modules[slot] for name, layer in layers.items()}
     try:
         for index, (name, layer) in enumerate(layers.items()):
-            layer.register_module("activation_memory", make(name, index))
+            layer.register_module(slot, make(name, index))
         yield model
     finally:
         for name, layer in layers.items():
-            layer.register_module("activation_memory", former[name])
+            layer.register_module(slot, former[name])

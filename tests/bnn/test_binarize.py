@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
-from bnn.binarize import approx_sign, clip_latent_, ste_sign, swish_sign, xnor_scale
-from bnn.layers import BinaryLinear
+from bnn.binarize import approx_sign, center_latent_, clip_latent_, ste_sign, swish_sign, xnor_scale
+from bnn.layers import BinaryConv2d, BinaryLinear
 
 torch.set_num_threads(1)
 SIGNS = (ste_sign, approx_sign, swish_sign)
@@ -98,3 +98,35 @@ def test_clipping_really_clips_and_only_binary_layers():
     assert binary.weight.data_ptr() == storage
     assert real.weight.tolist() == plain.weight.tolist() == [[-3.0, 0.25]]
     assert binary.bias.item() == 7.0
+
+
+def test_clipped_weights_can_turn_back():
+    """Beyond the window there is no gradient: a clamp that is not in place leaves a weight stuck."""
+    layer, x = BinaryLinear(1, 1, seed=0, input_quantizer=None), torch.ones(1, 1)
+    optimizer = torch.optim.SGD(layer.parameters(), lr=1.0)
+    signs = []
+    for target in (1.0, 1.0, 1.0, -1.0, -1.0, -1.0):
+        optimizer.zero_grad()
+        (-target * layer(x)).sum().backward()
+        optimizer.step()
+        clip_latent_(layer)
+        assert layer.weight.abs().item() <= 1.0
+        signs.append(ste_sign(layer.weight).item())
+    assert signs == [1, 1, 1, 1, -1, -1]
+
+
+def test_a_centered_layer_is_centered_before_it_is_clipped():
+    layer, plain = BinaryConv2d(3, 2, 2, seed=1, center=True), BinaryConv2d(3, 2, 2, seed=1)
+    expected = plain.weight - plain.weight.mean(dim=1, keepdim=True)
+    torch.testing.assert_close(layer.weight, expected)
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor([4.0, 1.0, 1.0]).view(1, 3, 1, 1).expand_as(layer.weight))
+    clip_latent_(layer)
+    assert layer.weight[:, :, 1, 1].tolist() == [[1.0, -1.0, -1.0]] * 2
+    weight = torch.tensor([[1.0, 3.0]])
+    center_latent_(weight)
+    assert weight.tolist() == [[-1.0, 1.0]]
+    assert "center=True" in repr(layer)
+    assert "center" not in repr(plain)
+    with pytest.raises(ValueError, match="center=True needs a weight_quantizer"):
+        BinaryLinear(2, 1, seed=0, weight_quantizer=None, center=True)

@@ -1,0 +1,13 @@
+"""Networks: what is binary, what is real, and where weights and activations are written.
+
+Every binary layer reads BatchNorm -> sign -> [activation memory]. Each memory has its own child of the model's seed.
+"""
+
+from bnn.models.alexnet import alexnet
+from bnn.models.bireal import bireal
+from bnn.models.lenet4 import lenet4
+from bnn.models.mlp import mlp
+from bnn.models.nin import nin
+from bnn.models.vgg7 import vgg7
+
+__all__ = ["alexnet", "bireal", "lenet4", "mlp", "nin", "vgg7"]

@@ -1,0 +1,111 @@
+"""A small residual network whose real values go around every binary convolution, as in Bi-Real Net."""
+
+from collections.abc import Sequence
+from itertools import count
+
+from torch import Tensor, nn
+
+from bnn.binarize import approx_sign
+from bnn.layers import BinaryConv2d, BinaryLinear
+from bnn.models.slots import MakeMemory, Slots, check_policy
+
+
+class BiRealBlock(nn.Module):
+    """x -> shortcut(x) + BatchNorm(convolution(sign(x))).
+
+    Parameters
+    ----------
+    convolution : BinaryConv2d
+        With a stride of 2 the side is halved.
+    shortcut : Module or None
+        What brings the real values to the shape of the convolution's outputs; None where it is theirs already.
+    """
+
+    def __init__(self, convolution: BinaryConv2d, shortcut: nn.Module | None = None) -> None:
+        super().__init__()
+        self.convolution = convolution
+        self.norm = nn.BatchNorm2d(convolution.weight.shape[0])
+        self.shortcut = nn.Identity() if shortcut is None else shortcut
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map x, shape (n, channels, h, w), to shape (n, channels', h', w')."""
+        return self.shortcut(x) + self.norm(self.convolution(x))
+
+
+def bireal(
+    classes: int = 10,
+    *,
+    seed: int,
+    widths: Sequence[int] = (64, 128, 256),
+    blocks: int = 2,
+    inputs: int = 3,
+    last: str = "real",
+    activation_memory: MakeMemory | None = None,
+    weight_memory: MakeMemory | None = None,
+) -> nn.Sequential:
+    """Build a small residual network for 32 x 32 images: one shortcut for each binary 3x3 convolution, as in [1].
+
+    Parameters
+    ----------
+    classes : int
+    seed : int, >= 0
+        Of the initial weights and of the memories' streams.
+    widths : sequence of int
+        Channels of each stage. Every stage but the first halves the side.
+    blocks : int, >= 1
+        Convolutions, each with its shortcut, of a stage.
+    inputs : int
+        Channels of the image.
+    last : {"real", "binary"}
+        Weights and inputs of the last layer: real pooled values, or their signs after a BatchNorm, from a memory. The
+        first convolution is real, and so are the 1x1 convolutions on the shortcuts between stages.
+    activation_memory, weight_memory : callable, optional
+        ``activation_memory(seed=child)`` makes the memory of one layer. None: activations (weights) never err.
+
+    Returns
+    -------
+    Sequential
+        Images, shape (n, inputs, side, side) -> logits, shape (n, classes).
+
+    Raises
+    ------
+    ValueError
+        For no stage, no block, an unknown policy or an invalid seed.
+
+    Notes
+    -----
+    Only signs are written to the memories: the sums on the shortcuts are real values, and never err. The gradient of
+    the inputs' sign is `approx_sign`'s, as in [1]. Between stages the shortcut is an average pool 2/2, a real 1x1
+    convolution and a BatchNorm.
+
+    References
+    ----------
+    .. [1] Liu, Wu, Luo, Yang, Liu, Cheng, "Bi-Real Net", arXiv:1808.00278 (2018).
+    """
+    check_policy(last=last)
+    if not widths or blocks < 1:
+        raise ValueError(f"widths must name a stage and blocks be >= 1, got {tuple(widths)} and {blocks}.")
+    slot = Slots(seed, len(widths) * (blocks + 1) + 1, activation_memory, weight_memory)
+    number = count()
+    channels = widths[0]
+    layers: list[nn.Module] = [
+        BinaryConv2d(inputs, channels, 3, padding=1, **slot(next(number), inputs="real", weights="real")),
+        nn.BatchNorm2d(channels),
+    ]
+    for stage, width in enumerate(widths):
+        for block in range(blocks):
+            halves = stage > 0 and block == 0
+            shortcut, given = None, slot(next(number), input_quantizer=approx_sign)
+            if halves:
+                projection = BinaryConv2d(channels, width, 1, **slot(next(number), inputs="real", weights="real"))
+                shortcut = nn.Sequential(nn.AvgPool2d(2), projection, nn.BatchNorm2d(width))
+            convolution = BinaryConv2d(channels, width, 3, stride=2 if halves else 1, padding=1, **given)
+            layers.append(BiRealBlock(convolution, shortcut))
+            channels = width
+    layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    if last == "real":
+        end = slot(next(number), inputs="real", weights="real")
+        return nn.Sequential(*layers, BinaryLinear(channels, classes, bias=True, **end))
+    end = slot(next(number))
+    layers += [nn.BatchNorm1d(channels), BinaryLinear(channels, classes, **end), nn.BatchNorm1d(classes)]
+    return nn.Sequential(*layers)

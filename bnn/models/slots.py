@@ -1,0 +1,74 @@
+"""What the layers of a network are given: seeds, quantizers and memories."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from bnn.binarize import ste_sign
+from bnn.dropout import SeededDropout
+from bnn.errors import check_seed
+from bnn.layers import Quantizer
+
+MakeMemory = Callable[..., nn.Module]  # called as make(seed=child)
+POLICIES = ("real", "binary")
+
+
+class Slots:
+    """Seeds and memories of a network's layers, numbered from 0.
+
+    Parameters
+    ----------
+    seed : int, >= 0
+        Of the network. A layer's children: of its initial weights, of its activation memory, of its weight memory, and
+        of its dropout, whether it has these or not.
+    layers : int
+    activation_memory, weight_memory : callable or None
+        ``activation_memory(seed=child)`` makes the memory of one layer.
+
+    Raises
+    ------
+    ValueError
+        For an invalid seed.
+    """
+
+    def __init__(
+        self, seed: int, layers: int, activation_memory: MakeMemory | None, weight_memory: MakeMemory | None
+    ) -> None:
+        roles = np.random.SeedSequence(check_seed(seed)).spawn(4)
+        self._seeds = [[int(child.generate_state(1, np.uint64)[0]) for child in role.spawn(layers)] for role in roles]
+        self._make = activation_memory, weight_memory
+
+    def __call__(
+        self,
+        layer: int,
+        *,
+        inputs: str = "binary",
+        weights: str = "binary",
+        input_quantizer: Quantizer = ste_sign,
+        dropout: float = 0.0,
+    ) -> dict[str, Any]:
+        """Return the arguments of a `BinaryLinear` or `BinaryConv2d` whose inputs and weights are real or binary."""
+        own, of_activations, of_weights, of_dropout = (seeds[layer] for seeds in self._seeds)
+        activation_memory, weight_memory = self._make
+        given: dict[str, Any] = {"seed": own}
+        if inputs == "real":
+            given["input_quantizer"] = None
+        else:
+            given["input_quantizer"] = input_quantizer
+            given["activation_memory"] = activation_memory and activation_memory(seed=of_activations)
+        if weights == "real":
+            given["weight_quantizer"] = None
+        else:
+            given["weight_memory"] = weight_memory and weight_memory(seed=of_weights)
+        if dropout > 0.0:
+            given["dropout"] = SeededDropout(dropout, seed=of_dropout)
+        return given
+
+
+def check_policy(**policies: str) -> None:
+    """Raise for a `first` or `last` that is neither "real" nor "binary"."""
+    for name, policy in policies.items():
+        if policy not in POLICIES:
+            raise ValueError(f'{name} must be "real" or "binary", got {policy!r}.')
