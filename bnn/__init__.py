@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from bnn.finite import guard_finite
     from bnn.images import DataSet, ImageSet
     from bnn.layers import BinaryConv2d, BinaryLinear
+    from bnn.overwrite import OverwriteErrors
     from bnn.packed.predictor import PackedModel, load_packed
     from bnn.packed.trace import pack
     from bnn.quantized_scope import quantized_scope
@@ -36,6 +37,7 @@ _HOME = {
     "ImageSet": "images",
     "PackedModel": "packed.predictor",
     "SeededDropout": "dropout",
+    "OverwriteErrors": "overwrite",
     "TrainConfig": "train",
     "Trainer": "train",
     "WriteErrors": "errors",
@@ -65,6 +67,7 @@ __all__ = [
     "Bop",
     "DataSet",
     "ImageSet",
+    "OverwriteErrors",
     "PackedModel",
     "SeededDropout",
     "TrainConfig",

@@ -5,10 +5,16 @@ Legend: n samples, f cells a sample, p01 = error_rate_1 (a 1 that ends as 0), p1
 Each sample has a stream of its own, a xoshiro-family generator (xoroshiro128++) seeded from its key, and its cells are
 decided in order. Two ways, each exact to 2^-53 and better at any rate:
 
-* rare errors: the distance to the next cell that is hit is geometric with the larger rate, floor(log u / log(1 - p)); a
-  hit is then thinned to the rate of its own bit. The cost is that of the hits.
+* rare errors: the distance to the next cell that is hit is geometric with the largest rate, floor(log u / log(1 - p));
+  a hit is then thinned to the rate of its own cell and bit. The cost is that of the hits.
 * frequent errors: 16 bits a cell against floor(2^16 p); where they are equal, with chance 2^-16, 53 more bits decide
-  what is left of 2^16 p. The cost is a quarter of a random word a cell.
+  what is left of 2^16 p. The cost is a quarter of a random word a cell: 64 cells at a time, without a branch, as if no
+  two were equal; 64 cells in which some are, one block in a thousand, are decided anew one by one.
+
+Both give the cells whose write *fails*. A failed cell ends as the other bit (independent errors), or as the bit that it
+held (overwrite errors, `held`): the same cells for the same key. Bits are +1 and -1, or packed (`write_packed`).
+
+Rates are numbers, or arrays (s, f): row i % s of them is for sample i.
 
 References
 ----------
@@ -16,12 +22,19 @@ Blackman, Vigna, "Scrambled linear pseudorandom number generators", ACM Trans. M
 Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014 (SplitMix64, for seeds and keys).
 """
 
+from typing import Any
+
 import numba as nb
 import numpy as np
+from numba.extending import overload
 from numpy.typing import NDArray
 
-FREQUENT = 0.02  # rate from which a decision for every cell costs less than distances
-U = nb.uint64
+FREQUENT = 0.02  # largest rate from which a decision for every cell costs less than distances
+U: Any = nb.uint64
+ONE, SIGN = 0x3F800000, 31  # of a float32: the bits of 1.0; the place of its sign, which is set in a -1
+
+Rate = float | NDArray[np.float64]
+Words = NDArray[np.uint64]
 
 _jit = nb.njit(inline="always", cache=True)
 
@@ -33,6 +46,12 @@ def _mixed(z):
     z = (z ^ (z >> U(30))) * U(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> U(27))) * U(0x94D049BB133111EB)
     return z ^ (z >> U(31))
+
+
+@_jit
+def _seeded(key):
+    """State of the stream of a key."""
+    return _mixed(key), _mixed(key + U(0x9E3779B97F4A7C15))
 
 
 @_jit
@@ -50,6 +69,26 @@ def _unit(word):
     return (nb.float64(word >> U(11)) + 1.0) * 1.1102230246251565e-16
 
 
+def _row(p, i):
+    """Rates of sample i: a number, or a row of an array (s, f)."""
+    return p[i % len(p)] if np.ndim(p) else p
+
+
+@overload(_row, inline="always")
+def _(p, i):
+    return (lambda p, i: p[i % p.shape[0]]) if isinstance(p, nb.types.Array) else (lambda p, i: p)
+
+
+def _at(p, k):
+    """Rate of cell k: a number, or an element of a row."""
+    return p[k] if np.ndim(p) else p
+
+
+@overload(_at, inline="always")
+def _(p, k):
+    return (lambda p, k: p[k]) if isinstance(p, nb.types.Array) else (lambda p, k: p)
+
+
 @nb.njit(cache=True)
 def sample_keys(seed, layer, step, samples):
     """Return the key of each sample, (n,) uint64, from whole numbers >= 0 and the samples' numbers, (n,) int64."""
@@ -61,17 +100,35 @@ def sample_keys(seed, layer, step, samples):
     return keys
 
 
+# ---- +1 and -1, as the unsigned integers of their bits, (n, f) uint32 ------------------------------------------------
+
+
 @nb.njit(cache=True, nogil=True)
-def write_rare(x, out, keys, p01, p10):
-    """Write errors of x, (n, f) of +-1, into out, a copy of it; for rates that are small. Return how many."""
+def copy_bits(x, out):
+    """Copy x to out; return whether a value is not +1 or -1."""
+    others = np.uint32(0)
+    for i in range(x.shape[0]):
+        for k in range(x.shape[1]):
+            others |= (x[i, k] & np.uint32(0x7FFFFFFF)) ^ np.uint32(ONE)
+            out[i, k] = x[i, k]
+    return others != 0
+
+
+@nb.njit(cache=True, nogil=True)
+def write_rare(x, out, held, failed, keys, p01, p10, largest):
+    """Have cells fail in out, a copy of x, where all rates are <= `largest`, < 1; return how many failed.
+
+    held : (slots, f) uint32 or None, what the cells hold; sample i finds what sample i - slots left.
+    failed : (n, f) uint8 or None, 1 where a write fails; zeros before.
+    """
     n, f = x.shape
     count = 0
-    largest = max(p01, p10)
     if largest <= 0.0:
         return count
     scale = 1.0 / np.log1p(-largest)
     for i in range(n):
-        a, b = _mixed(keys[i]), _mixed(keys[i] + U(0x9E3779B97F4A7C15))
+        a, b = _seeded(keys[i])
+        r01, r10 = _row(p01, i), _row(p10, i)
         at = -1
         while True:
             word, a, b = _next(a, b)
@@ -79,80 +136,263 @@ def write_rare(x, out, keys, p01, p10):
             if gap >= f - 1 - at:
                 break
             at += 1 + int(gap)
-            bit = x[i, at]
-            rate = p01 if bit > 0 else p10
+            rate = _at(r10, at) if x[i, at] >> np.uint32(SIGN) else _at(r01, at)
             if rate < largest:
                 word, a, b = _next(a, b)
                 if _unit(word) * largest > rate:
                     continue
-            out[i, at] = -bit
             count += 1
+            if failed is not None:
+                failed[i, at] = 1
+            if held is None:
+                out[i, at] = x[i, at] ^ np.uint32(1 << SIGN)
+            else:
+                slots = held.shape[0]
+                out[i, at] = held[i, at] if i < slots else out[i - slots, at]
     return count
 
 
 @nb.njit(cache=True, nogil=True)
-def write_frequent(x, out, keys, p01, p10):
-    """Copy x, (n, f) of +-1 as the *unsigned integers of their bits*, to out with errors; for any rates.
+def write_frequent(x, out, held, failed, keys, t01, t10, rest01, rest10):
+    """Copy x to out, with cells that fail; return whether a value of x is not +1 or -1. See `write_rare`.
 
-    A -1 has the sign bit set, and an error turns it: nothing branches on what is random.
+    t, rest : whole and fractional part of 65536 times each rate, int32 and float64.
     """
     n, f = x.shape
-    sign = x.itemsize * 8 - 1
-    t01, t10 = nb.int64(p01 * 65536.0), nb.int64(p10 * 65536.0)
-    rest01, rest10 = p01 * 65536.0 - t01, p10 * 65536.0 - t10
-    step = t10 - t01
+    sign, others = np.uint32(SIGN), np.uint32(0)
+    words, wrong = np.empty(16, np.uint64), np.empty(f, np.uint32)
+    parts = words.view(np.uint16)
     for i in range(n):
-        a, b = _mixed(keys[i]), _mixed(keys[i] + U(0x9E3779B97F4A7C15))
-        word = U(0)
+        a, b = _seeded(keys[i])
+        told, new, t1, t0 = x[i], out[i], _row(t01, i), _row(t10, i)
+        for start in range(0, f, 64):
+            m = min(64, f - start)
+            first_a, first_b = a, b
+            for j in range((m + 3) // 4):
+                words[j], a, b = _next(a, b)
+            ties = np.uint32(0)
+            for j in range(m):
+                k = U(start) + U(j)
+                t = np.int32(_at(t0, k) if told[k] >> sign else _at(t1, k))
+                over = np.int32(np.int32(parts[j]) - t)
+                ties |= np.uint32(over == 0)
+                wrong[k] = np.uint32(over) >> sign  # 1 where the part is below the threshold
+            if ties:
+                a, b = first_a, first_b
+                word = U(0)
+                for k in range(start, start + m):
+                    if k & 3 == 0:
+                        word, a, b = _next(a, b)
+                    zero = told[k] >> sign
+                    over = np.int32(np.int32(word & U(0xFFFF)) - (_at(t0, k) if zero else _at(t1, k)))
+                    word >>= U(16)
+                    wrong[k] = np.uint32(over) >> sign
+                    if over == 0:
+                        more, a, b = _next(a, b)
+                        rest = _at(_row(rest10, i), k) if zero else _at(_row(rest01, i), k)
+                        wrong[k] = np.uint32(_unit(more) <= rest)
         for k in range(f):
-            if k & 3 == 0:
-                word, a, b = _next(a, b)
-            part = nb.int64(word & U(0xFFFF))
-            word >>= U(16)
-            cell = x[i, k]
-            down = nb.int64(cell >> sign)  # 1 where a 0 is written
-            over = part - (t01 + down * step)
-            wrong = nb.uint64(over) >> U(63)  # 1 where part is below the threshold
-            if over == 0:
-                more, a, b = _next(a, b)
-                wrong = U(_unit(more) <= (rest10 if down else rest01))
-            out[i, k] = cell ^ (wrong << U(sign))
+            others |= (told[k] & np.uint32(0x7FFFFFFF)) ^ np.uint32(ONE)
+        if failed is not None:
+            for k in range(f):
+                failed[i, k] = wrong[k]
+        if held is None:
+            for k in range(f):
+                new[k] = told[k] ^ (wrong[k] << sign)
+        else:
+            slots = held.shape[0]
+            old = held[i] if i < slots else out[i - slots]
+            for k in range(f):
+                new[k] = told[k] ^ ((told[k] ^ old[k]) & (np.uint32(0) - wrong[k]))
+    return others != 0
 
 
 @nb.njit(cache=True, nogil=True)
-def write_each(x, out, keys, p01, p10):
-    """As `write_rare`, each cell with its own rates: p01 and p10 are (f,)."""
+def count_writes(x, out, held, counts):
+    """Add to counts, (2, 3) int64 [bit, (turned, held, failed)]: cells that had to turn, that had not, that did not."""
     n, f = x.shape
+    slots = held.shape[0]
     for i in range(n):
-        a, b = _mixed(keys[i]), _mixed(keys[i] + U(0x9E3779B97F4A7C15))
+        old = held[i] if i < slots else out[i - slots]
+        zeros = turned = turned_0 = failed = failed_0 = np.uint32(0)
         for k in range(f):
-            bit = x[i, k]
-            rate = p01[k] if bit > 0 else p10[k]
-            word, a, b = _next(a, b)
-            out[i, k] = -bit if _unit(word) <= rate else bit
+            zero, differs, missed = x[i, k], x[i, k] ^ old[k], x[i, k] ^ out[i, k]
+            zeros += zero >> np.uint32(SIGN)
+            turned += differs >> np.uint32(SIGN)
+            turned_0 += (differs & zero) >> np.uint32(SIGN)
+            failed += missed >> np.uint32(SIGN)
+            failed_0 += (missed & zero) >> np.uint32(SIGN)
+        counts[0, 0] += turned_0
+        counts[0, 1] += zeros - turned_0
+        counts[0, 2] += failed_0
+        counts[1, 0] += turned - turned_0
+        counts[1, 1] += f - zeros - (turned - turned_0)
+        counts[1, 2] += failed - failed_0
 
 
 def write_bits(
-    x: NDArray[np.floating], keys: NDArray[np.uint64], p01: float | NDArray, p10: float | NDArray
-) -> NDArray[np.floating]:
-    """Return what the cells hold after x was written.
+    x: NDArray[np.float32],
+    keys: Words,
+    p01: Rate,
+    p10: Rate,
+    *,
+    out: NDArray[np.float32] | None = None,
+    held: NDArray[np.float32] | None = None,
+    failed: NDArray[np.uint8] | None = None,
+    counts: NDArray[np.int64] | None = None,
+) -> tuple[NDArray[np.float32], bool]:
+    """Write x to cells.
 
     Parameters
     ----------
-    x : (n, f) float32 or float64 array
-        +1 and -1; NaN passes through.
+    x : (n, f) float32 array, C order
+        +1 and -1. Of other values the sign is what errs.
     keys : (n,) uint64 array
         One a sample, from `sample_keys`.
-    p01, p10 : float, or (f,) arrays
-        error_rate_1 and error_rate_0, of all cells or of each.
+    p01, p10 : float, or (s, f) arrays
+        error_rate_1 and error_rate_0, of all cells, or of each; row i % s for sample i.
+    out : array like x, optional
+        For the result.
+    held : (slots, f) float32 array, optional
+        What the cells hold, for overwrite errors: sample i is written to row i % slots, in order. Not changed here, see
+        `last_written`.
+    failed : (n, f) uint8 array of zeros, optional
+        Set to 1 where a write fails, whether or not the cell held the bit.
+    counts : (2, 3) int64 array, optional
+        With `held`: see `count_writes`.
+
+    Returns
+    -------
+    out : array
+        What the cells hold after the write of each sample.
+    others : bool
+        Whether x has values other than +1 and -1.
     """
-    out = x.copy()
-    if np.ndim(p01) or np.ndim(p10):
-        f = x.shape[1]
-        write_each(x, out, keys, np.broadcast_to(p01, f).astype(float), np.broadcast_to(p10, f).astype(float))
-    elif max(p01, p10) < FREQUENT:
-        write_rare(x, out, keys, float(p01), float(p10))
+    out = np.empty_like(x) if out is None else out
+    bits, written = x.view(np.uint32), out.view(np.uint32)
+    old = None if held is None else held.view(np.uint32)
+    p01, p10 = _alike(p01, p10)
+    largest = float(max(np.max(p01), np.max(p10)))
+    if largest < FREQUENT:
+        others = copy_bits(bits, written)
+        write_rare(bits, written, old, failed, keys, p01, p10, largest)
     else:
-        bits = np.dtype(f"u{x.itemsize}")
-        write_frequent(x.view(bits), out.view(bits), keys, float(p01), float(p10))
+        others = write_frequent(bits, written, old, failed, keys, *_thresholds(p01, p10))
+    if counts is not None:
+        count_writes(bits, written, old, counts)
+    return out, others
+
+
+# ---- packed words ----------------------------------------------------------------------------------------------------
+
+
+@nb.njit(cache=True, nogil=True)
+def _packed_rare(words, out, cells, keys, p01, p10, largest):
+    scale = 1.0 / np.log1p(-largest)
+    for i in range(words.shape[0]):
+        out[i] = words[i]
+        a, b = _seeded(keys[i])
+        r01, r10 = _row(p01, i), _row(p10, i)
+        at = -1
+        while True:
+            word, a, b = _next(a, b)
+            gap = np.log(_unit(word)) * scale
+            if gap >= cells - 1 - at:
+                break
+            at += 1 + int(gap)
+            bit = U(1) << U(at & 63)
+            rate = _at(r01, at) if words[i, at >> 6] & bit else _at(r10, at)
+            if rate < largest:
+                word, a, b = _next(a, b)
+                if _unit(word) * largest > rate:
+                    continue
+            out[i, at >> 6] ^= bit
+
+
+@nb.njit(cache=True, nogil=True)
+def _packed_frequent(words, out, cells, keys, t01, t10, rest01, rest10):
+    draws = np.empty(16, np.uint64)
+    parts = draws.view(np.uint16)
+    for i in range(words.shape[0]):
+        a, b = _seeded(keys[i])
+        t1, t0 = _row(t01, i), _row(t10, i)
+        for w in range((cells + 63) // 64):
+            m = min(64, cells - 64 * w)
+            first_a, first_b = a, b
+            for j in range((m + 3) // 4):
+                draws[j], a, b = _next(a, b)
+            ties, wrong, told = 0, U(0), words[i, w]
+            for j in range(m):
+                k = U(64 * w) + U(j)
+                t = _at(t1, k) if (told >> U(j)) & U(1) else _at(t0, k)
+                over = np.int64(parts[j]) - np.int64(t)
+                ties |= over == 0
+                wrong |= (U(over) >> U(63)) << U(j)
+            if ties:
+                a, b = first_a, first_b
+                word, wrong = U(0), U(0)
+                for j in range(m):
+                    if j & 3 == 0:
+                        word, a, b = _next(a, b)
+                    over = np.int64(word & U(0xFFFF))
+                    word >>= U(16)
+                    one = (told >> U(j)) & U(1)
+                    k = 64 * w + j
+                    over -= np.int64(_at(t1, k) if one else _at(t0, k))
+                    fails = over < 0
+                    if over == 0:
+                        more, a, b = _next(a, b)
+                        fails = _unit(more) <= (_at(_row(rest01, i), k) if one else _at(_row(rest10, i), k))
+                    wrong |= U(fails) << U(j)
+            out[i, w] = told ^ wrong
+
+
+def write_packed(words: Words, cells: int, keys: Words, p01: Rate, p10: Rate, out: Words | None = None) -> Words:
+    """Write packed bits to cells, with independent errors: the cells that `write_bits` hits for the same keys.
+
+    Parameters
+    ----------
+    words : (n, w) uint64 array, w = ceil(cells / 64)
+        Cell k of a sample is bit k % 64 of word k // 64; set in a +1. The bits after the last cell stay as they are.
+    cells : int
+        Of a sample.
+    keys : (n,) uint64 array
+        One a sample, from `sample_keys`.
+    p01, p10 : float, or (s, cells) arrays
+        As in `write_bits`.
+    out : array like words, optional
+        For the result; `words` itself will do.
+
+    Returns
+    -------
+    (n, w) uint64 array
+        What the cells hold.
+    """
+    out = np.empty_like(words) if out is None else out
+    p01, p10 = _alike(p01, p10)
+    largest = float(max(np.max(p01), np.max(p10)))
+    if largest <= 0.0:
+        out[...] = words
+    elif largest < FREQUENT:
+        _packed_rare(words, out, cells, keys, p01, p10, largest)
+    else:
+        _packed_frequent(words, out, cells, keys, *_thresholds(p01, p10))
     return out
+
+
+# ---- rates -----------------------------------------------------------------------------------------------------------
+
+
+def _alike(p01: Rate, p10: Rate) -> tuple[Rate, Rate]:
+    """Both as numbers, or both as (s, f) arrays."""
+    if np.ndim(p01) == np.ndim(p10) == 0:
+        return float(p01), float(p10)
+    a, b = np.broadcast_arrays(np.atleast_2d(p01), np.atleast_2d(p10))
+    return np.ascontiguousarray(a, dtype=float), np.ascontiguousarray(b, dtype=float)
+
+
+def _thresholds(p01: Rate, p10: Rate) -> tuple[Any, Any, Any, Any]:
+    """Whole parts of 65536 times each rate, and what is left of each."""
+    a, b = np.multiply(p01, 65536.0), np.multiply(p10, 65536.0)
+    t01, t10 = a.astype(np.int32), b.astype(np.int32)
+    return t01, t10, a - t01, b - t10

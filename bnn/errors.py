@@ -1,8 +1,8 @@
 """Write errors on +-1 tensors: exact for every rate from 0 to 1, asymmetric, seeded, resumable.
 
 Bit 1 is +1, bit 0 is -1. The errors are *independent*: every written cell is taken to have held the opposite bit, so
-each bit errs with its full rate (the worst case, and what the literature simulates [1]). Rates are probabilities, never
-percent.
+each bit errs with its full rate (the worst case, and what the literature simulates [1]); for cells that keep what they
+held see `bnn.overwrite`. Rates are probabilities, never percent.
 
 References
 ----------
@@ -10,6 +10,7 @@ References
 """
 
 import math
+import zlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -17,13 +18,171 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mtjsim.checks import checked_whole
+from mtjsim.checks import checked_choice, checked_whole
 
 if TYPE_CHECKING:
+    from bridge.dies.die import Die
     from bridge.write import OperatingPoint
 
+Written = Callable[[Tensor], tuple[Tensor, Tensor | None]]  # bits -> what the cells hold, factor of the gradient
 
-class WriteErrors(nn.Module):
+
+class BitMemory(nn.Module):
+    """What every memory of bits has: rates, a stream, keys, and an address. See `WriteErrors` for the parameters."""
+
+    gradients: tuple[str, ...] = ()
+
+    def __init__(
+        self, *, error_rate_0: Any, error_rate_1: Any, seed: int, gradient: str, layer: int, path: str
+    ) -> None:
+        super().__init__()
+        self.gradient = checked_choice("gradient", gradient, self.gradients)
+        self.path = checked_choice("path", path, ("auto", "numba", "torch"))
+        self.error_rate_0 = _rate("error_rate_0", error_rate_0)
+        self.error_rate_1 = _rate("error_rate_1", error_rate_1)
+        self.layer = checked_whole("layer", layer, least=0)
+        self.reseed(seed)
+
+    @classmethod
+    def from_operating_point(
+        cls, point: "OperatingPoint", *, seed: int, die: "Die | None" = None, **others: Any
+    ) -> Any:
+        """Make the memory that a `bridge` operating point describes; anything with the two error rates will do.
+
+        Parameters
+        ----------
+        point : OperatingPoint
+        seed : int, >= 0
+        die : Die, optional
+            Of the cells of one sample, or of s samples: a rate for each cell, weak cells in it. A cell that always
+            reads as one bit fails always for the other and never for its own.
+        **others
+            As the class takes them.
+        """
+        rates = (point.error_rate_0, point.error_rate_1) if die is None else rates_of_die(die, point)
+        return cls(error_rate_0=rates[0], error_rate_1=rates[1], seed=seed, **others)
+
+    def reseed(self, seed: int) -> None:
+        """Start the stream of `seed`, and forget the address."""
+        self.seed = check_seed(seed)
+        self._generator = seeded_generator(seed)
+        self._root = np.random.SeedSequence(self.seed).generate_state(1, np.uint64)[0]
+        self._writes = 0
+        self._address: tuple[int, np.ndarray | None] | None = None
+
+    def address(self, *, step: int, samples: Tensor | np.ndarray | None) -> None:
+        """Say which samples are written next, and in which step; holds until it is said anew.
+
+        Parameters
+        ----------
+        step : int, >= 0
+        samples : (n,) whole numbers, or None
+            One for each sample of the batch, the same for the same sample in any batch, on any process. None: the rows
+            are 0, 1, 2 ..., as the filters of a weight.
+        """
+        self._address = (step, None if samples is None else np.asarray(samples, dtype=np.int64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Write `x` and return what the cells hold.
+
+        Parameters
+        ----------
+        x : Tensor, any shape, values +1 and -1 (NaN passes through, so that a diverged training is seen)
+
+        Returns
+        -------
+        Tensor, same shape, dtype and device
+            A new tensor; the very same bits, without a draw, if all rates are 0.
+        """
+        if x.numel() == 0:
+            return x
+        by_key = self.path == "numba" or (self.path == "auto" and x.device.type == "cpu")
+        if self.path == "numba" and x.device.type != "cpu":
+            raise ValueError(f'path must be "auto" or "torch" for a tensor on {x.device}: "numba" is for the CPU.')
+        return _Write.apply(x, self._by_key if by_key else self._from_stream)
+
+    def _by_key(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        raise NotImplementedError
+
+    def _from_stream(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        raise NotImplementedError
+
+    def _samples(self, rows: int) -> tuple[int, np.ndarray]:
+        """Step and numbers of the samples of a write of so many rows."""
+        step, samples = self._address or (self._writes, None)
+        if samples is None:
+            samples = np.arange(rows)
+        if len(samples) != rows:
+            raise ValueError(f"samples must name each of the {rows} samples that are written, got {len(samples)}.")
+        return step, samples
+
+    def _keys(self, rows: int) -> np.ndarray:
+        from bnn.error_kernels import sample_keys  # here: numba takes half a second
+
+        return sample_keys(self._root, self.layer, *self._samples(rows))
+
+    def _stream(self, rows: int) -> torch.Generator:
+        """Return the one stream, or that of the step and the samples of the address."""
+        if self._address is None:
+            return self._generator
+        step, samples = self._samples(rows)
+        return seeded_generator(self.seed, self.layer, step, zlib.crc32(np.ascontiguousarray(samples).tobytes()))
+
+    def _rates(self, x: Tensor) -> list[Any]:
+        """Rates of a 1 and of a 0 for a write of x: numbers, or (s, cells) float64 tensors."""
+        sample = x.shape[1:] if x.dim() > 1 else x.shape
+        return [
+            rate if isinstance(rate, float) else fitted(name, rate, sample)
+            for name, rate in (("error_rate_1", self.error_rate_1), ("error_rate_0", self.error_rate_0))
+        ]
+
+    def _select(self, x: Tensor, rate: Any, generator: torch.Generator) -> tuple[Tensor, int, int]:
+        """Positions (with repeats) of the rarer outcome, and the factors of the common and of the rarer outcome."""
+        n, largest = x.numel(), float(rate if isinstance(rate, float) else rate.max())
+        if largest > 0.5 and not isinstance(rate, float):
+            chance = rate.flatten().repeat(-(-n // rate.numel()))[:n]
+            hit = torch.rand(n, dtype=torch.float64, generator=generator) < chance
+            return hit.nonzero().flatten().to(x.device), 1, -1
+        intensity = -math.log1p(-largest) if largest <= 0.5 else -math.log(largest)
+        count = 0
+        if intensity > 0.0:
+            count = int(torch.poisson(torch.tensor(n * intensity, dtype=torch.float64), generator=generator))
+        uniform = torch.rand(count, dtype=torch.float64, generator=generator)
+        positions = uniform.mul_(n).long()  # torch.randint has a bias of n / 2^32
+        if not isinstance(rate, float):
+            own = torch.log1p(-rate.flatten()[positions % rate.numel()]).neg_()
+            kept = torch.rand(count, dtype=torch.float64, generator=generator) * intensity < own
+            positions = positions[kept]
+        positions = positions.to(x.device)
+        return (positions, 1, -1) if largest <= 0.5 else (positions, -1, 1)
+
+    def get_extra_state(self) -> Tensor:
+        """Return the state of the stream, the root of the keys and the number of writes; part of `state_dict`."""
+        by_key = torch.from_numpy(np.array([self._root, self._writes], dtype=np.uint64).view(np.uint8))
+        return torch.cat([self._generator.get_state(), by_key])
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Continue from `state`; part of `load_state_dict`."""
+        stream, by_key = state.cpu()[:-16].clone(), state.cpu()[-16:].numpy().copy().view(np.uint64)
+        self._generator.set_state(stream)
+        self._root, self._writes = by_key[0], int(by_key[1])
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A generator is neither copied nor pickled by every torch we support; its state is.
+        return {**self.__dict__, "_generator": self._generator.get_state()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._generator = torch.Generator()
+        self._generator.set_state(state["_generator"])
+
+    def extra_repr(self) -> str:
+        """Show rates, gradient and seed in the printed model."""
+        rates = f"error_rate_0={_shown(self.error_rate_0)}, error_rate_1={_shown(self.error_rate_1)}"
+        return f"{rates}, gradient={self.gradient}, seed={self.seed}, layer={self.layer}, path={self.path}"
+
+
+class WriteErrors(BitMemory):
     """A memory that is written with errors: +-1 in, +-1 out, each bit wrong with the rate of its value.
 
     Active in training and in evaluation mode alike: whether a memory errs is decided by which memory sits in a layer's
@@ -31,8 +190,10 @@ class WriteErrors(nn.Module):
 
     Parameters
     ----------
-    error_rate_0, error_rate_1 : float, in [0, 1]
-        Probability that a bit told to become 0 (-1) ends as 1 (+1); that a bit told to become 1 (+1) ends as 0 (-1).
+    error_rate_0, error_rate_1 : float, or array of the shape of one sample; in [0, 1]
+        Probability that a bit told to become 0 (-1) ends as 1 (+1); that a bit told to become 1 (+1) ends as 0 (-1). Of
+        all cells, or of each. An array may be flat, and may have rows for s samples, used in turn: one row a filter for
+        a memory of weights.
     seed : int, >= 0
         Of this memory's own stream. Never torch's global stream.
     gradient : {"identity", "flipped"}
@@ -43,14 +204,15 @@ class WriteErrors(nn.Module):
     path : {"auto", "numba", "torch"}
         Two roads to the same law, with different draws. "numba", on the CPU: drawn *by key* (`error_kernels.py`), from
         (seed, layer, step, sample) and nothing else, so that the draw of a sample is the same however a batch is split
-        over forward passes and processes. "torch", on any device: drawn from one stream, in the order of the writes.
+        over forward passes and processes. "torch", on any device: drawn from one stream, in the order of the writes, or
+        after `address` from a stream of that step and these samples: written again, they err alike.
         "auto": "numba" for a tensor on the CPU.
 
     Raises
     ------
     ValueError
         For a rate outside [0, 1] or NaN, a seed that is not a whole number >= 0, an unknown gradient, or (in the
-        forward pass) values other than +-1.
+        forward pass) values other than +-1, or rates of other cells than those that are written.
 
     Notes
     -----
@@ -81,49 +243,22 @@ class WriteErrors(nn.Module):
     tensor([1., 1.])
     """
 
+    gradients = ("identity", "flipped")
+
     def __init__(
         self,
         *,
-        error_rate_0: float,
-        error_rate_1: float,
+        error_rate_0: float | Tensor | np.ndarray,
+        error_rate_1: float | Tensor | np.ndarray,
         seed: int,
         gradient: str = "identity",
         layer: int = 0,
         path: str = "auto",
     ) -> None:
-        super().__init__()
-        if gradient not in ("identity", "flipped"):
-            raise ValueError(f'gradient must be "identity" or "flipped", got {gradient!r}.')
-        if path not in ("auto", "numba", "torch"):
-            raise ValueError(f'path must be "auto", "numba" or "torch", got {path!r}.')
-        self.error_rate_0 = _rate("error_rate_0", error_rate_0)
-        self.error_rate_1 = _rate("error_rate_1", error_rate_1)
-        self.gradient, self.path, self.layer = gradient, path, checked_whole("layer", layer, least=0)
-        self.reseed(seed)
-
-    @classmethod
-    def from_operating_point(cls, point: "OperatingPoint", *, seed: int, **others: Any) -> "WriteErrors":
-        """Make the memory that a `bridge` operating point describes; anything with the two error rates will do."""
-        return cls(error_rate_0=point.error_rate_0, error_rate_1=point.error_rate_1, seed=seed, **others)
-
-    def reseed(self, seed: int) -> None:
-        """Start the stream of `seed`, and forget the address."""
-        self.seed = check_seed(seed)
-        self._generator = seeded_generator(seed)
-        self._root = np.random.SeedSequence(self.seed).generate_state(1, np.uint64)[0]
-        self._writes = 0
-        self._address: tuple[int, np.ndarray] | None = None
-
-    def address(self, *, step: int, samples: Tensor | np.ndarray) -> None:
-        """Say which samples are written next, and in which step; holds until it is said anew.
-
-        Parameters
-        ----------
-        step : int, >= 0
-        samples : (n,) whole numbers
-            One for each sample of the batch, the same for the same sample in any batch, on any process.
-        """
-        self._address = (step, np.asarray(samples, dtype=np.int64))
+        super().__init__(
+            error_rate_0=error_rate_0, error_rate_1=error_rate_1, seed=seed, gradient=gradient, layer=layer, path=path
+        )
+        self._never = not (np.any(np.asarray(self.error_rate_0)) or np.any(np.asarray(self.error_rate_1)))
 
     def forward(self, x: Tensor) -> Tensor:
         """Write `x` and return what the cells hold.
@@ -135,102 +270,130 @@ class WriteErrors(nn.Module):
         Returns
         -------
         Tensor, same shape, dtype and device
-            A new tensor; the very same bits, without a draw, if both rates are 0.
+            A new tensor; the very same bits, without a draw, if all rates are 0.
         """
-        _check_bits(x)
-        if x.numel() == 0 or self.error_rate_0 == self.error_rate_1 == 0.0:
+        if self._never:
+            check_bits(x)
             return x
-        by_key = self.path == "numba" or (self.path == "auto" and x.device.type == "cpu")
-        if self.path == "numba" and x.device.type != "cpu":
-            raise ValueError(f'path must be "auto" or "torch" for a tensor on {x.device}: "numba" is for the CPU.')
-        return _Write.apply(x, self._written_by_key if by_key else self._written, self.gradient == "flipped")
+        return super().forward(x)
 
-    def _written_by_key(self, x: Tensor) -> Tensor:
-        """Apply both rates to x, (samples, ...) or one sample (n,)."""
-        from bnn.error_kernels import sample_keys, write_bits  # here: numba takes half a second
+    def _by_key(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Write x, (samples, ...) or one sample (n,)."""
+        from bnn.error_kernels import write_bits
 
-        rows = x.detach().reshape(len(x) if x.dim() > 1 else 1, -1)
-        step, samples = self._address or (self._writes, np.arange(len(rows)))
-        if len(samples) != len(rows):
-            raise ValueError(f"samples must name each of the {len(rows)} samples that are written, got {len(samples)}.")
+        rows = as_rows(x)
+        out, others = write_bits(rows, self._keys(len(rows)), *as_arrays(self._rates(x)))
+        if others:
+            check_bits(x)
         self._writes += 1
-        keys = sample_keys(self._root, self.layer, step, samples)
-        cells = rows.to(torch.float32).contiguous().numpy()
-        return torch.from_numpy(write_bits(cells, keys, self.error_rate_1, self.error_rate_0)).to(x.dtype)
+        written = torch.from_numpy(out).view(x.shape).to(x.dtype)
+        return written, x * written if self.gradient == "flipped" else None
 
-    def _written(self, x: Tensor) -> Tensor:
-        """Apply both rates to x, of any shape, from the stream; (n,)."""
-        x = x.reshape(-1)
-        if self.error_rate_0 == self.error_rate_1:  # the value does not matter: one pass
-            hits, default, hit = self._select(x, self.error_rate_1)
-            return (x * default).index_copy_(0, hits, x.index_select(0, hits) * hit)
-        out = x.clone()
-        for value, rate in ((1, self.error_rate_1), (-1, self.error_rate_0)):
-            hits, default, hit = self._select(x, rate)
-            if default == -1:
-                out.masked_fill_(x == value, -value)
-            # Where the original is `value`, write value * hit; elsewhere what is there. On +-1 that is a min or a max.
-            extreme = torch.minimum if value * hit < 0 else torch.maximum
-            out.index_copy_(0, hits, extreme(x.index_select(0, hits) * hit, out.index_select(0, hits)))
-        return out
-
-    def _select(self, x: Tensor, rate: float) -> tuple[Tensor, int, int]:
-        """Positions (with repeats) of the rarer outcome, and the factors of the common and of the rarer outcome."""
-        n = x.numel()
-        mean = -n * (math.log1p(-rate) if rate <= 0.5 else math.log(rate))
-        count = 0
-        if mean > 0.0:
-            count = int(torch.poisson(torch.tensor(mean, dtype=torch.float64), generator=self._generator))
-        uniform = torch.rand(count, dtype=torch.float64, generator=self._generator)
-        positions = uniform.mul_(n).long().to(x.device)  # torch.randint has a bias of n / 2^32
-        return (positions, 1, -1) if rate <= 0.5 else (positions, -1, 1)
-
-    def get_extra_state(self) -> Tensor:
-        """Return the state of the stream, the root of the keys and the number of writes; part of `state_dict`."""
-        by_key = torch.from_numpy(np.array([self._root, self._writes], dtype=np.uint64).view(np.uint8))
-        return torch.cat([self._generator.get_state(), by_key])
-
-    def set_extra_state(self, state: Tensor) -> None:
-        """Continue from `state`; part of `load_state_dict`."""
-        stream, by_key = state.cpu()[:-16].clone(), state.cpu()[-16:].numpy().copy().view(np.uint64)
-        self._generator.set_state(stream)
-        self._root, self._writes = by_key[0], int(by_key[1])
-
-    def __getstate__(self) -> dict[str, Any]:
-        # A generator is neither copied nor pickled by every torch we support; its state is.
-        return {**self.__dict__, "_generator": self._generator.get_state()}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        self._generator = torch.Generator()
-        self._generator.set_state(state["_generator"])
-
-    def extra_repr(self) -> str:
-        """Show rates, gradient and seed in the printed model."""
-        rates = f"error_rate_0={self.error_rate_0}, error_rate_1={self.error_rate_1}"
-        return f"{rates}, gradient={self.gradient}, seed={self.seed}, layer={self.layer}, path={self.path}"
+    def _from_stream(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Write x, of any shape; in `_select` it is flat."""
+        check_bits(x)
+        flat, rates = x.reshape(-1), self._rates(x)
+        stream = self._stream(len(x) if x.dim() > 1 else 1)
+        if all(isinstance(rate, float) for rate in rates) and rates[0] == rates[1]:  # the value does not matter
+            hits, default, hit = self._select(flat, rates[0], stream)
+            out = flat.clone() if default == 1 else flat * default
+            out.index_copy_(0, hits, flat.index_select(0, hits) * hit)
+        else:
+            out = flat.clone()
+            for value, rate in zip((1, -1), rates, strict=True):
+                hits, default, hit = self._select(flat, rate, stream)
+                if default == -1:
+                    out.masked_fill_(flat == value, -value)
+                # Where the original is `value`, write value * hit; elsewhere what is there. That is a min or a max.
+                extreme = torch.minimum if value * hit < 0 else torch.maximum
+                out.index_copy_(0, hits, extreme(flat.index_select(0, hits) * hit, out.index_select(0, hits)))
+        out = out.view(x.shape)
+        return out, x * out if self.gradient == "flipped" else None
 
 
 class _Write(torch.autograd.Function):
-    """x -> written(x), whose gradient is the identity, or -1 where a bit was flipped."""
+    """x -> what the cells hold; its gradient is the identity, or a factor of each bit."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, written: Callable[[Tensor], Tensor], flipped: bool) -> Tensor:
-        out = written(x).view(x.shape)
-        if flipped:
-            ctx.save_for_backward(x * out)  # +1 where the bit was kept, -1 where it was flipped
+    def forward(ctx: Any, x: Tensor, written: Written) -> Tensor:
+        out, factor = written(x)
+        if factor is not None:
+            ctx.save_for_backward(factor)
         return out
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        return (gradient * ctx.saved_tensors[0] if ctx.saved_tensors else gradient), None, None
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return (gradient * ctx.saved_tensors[0] if ctx.saved_tensors else gradient), None
 
 
 def address(model: nn.Module, *, step: int, samples: Tensor | np.ndarray) -> None:
-    """Tell every memory of `model` that draws by key which samples are written next, and in which step."""
+    """Tell every memory of `model` what is written next, and in which step.
+
+    Parameters
+    ----------
+    model : Module
+    step : int, >= 0
+    samples : (n,) whole numbers
+        Of the batch, for activation memories; the rows of weights (memories in a `weight_memory` slot) are numbered 0,
+        1, 2 ....
+    """
+    slots = (getattr(layer, "weight_memory", None) for layer in model.modules())
+    of_weights = {id(part) for memory in slots if isinstance(memory, nn.Module) for part in memory.modules()}
     for module in model.modules():
-        if isinstance(module, WriteErrors):
-            module.address(step=step, samples=samples)
+        tell = getattr(module, "address", None)
+        if callable(tell):
+            tell(step=step, samples=None if id(module) in of_weights else samples)
+
+
+def rates_of_die(die: "Die", point: "OperatingPoint") -> np.ndarray:
+    """Error rates (2, cells) by bit and cell: of a die's own cells, or of the point where it has no population.
+
+    Weak cells are in it; a cell that always reads as b has the rate 0 for b and 1 for the other bit.
+    """
+    if die.error_rates is not None:
+        rates = die.error_rates.copy()
+    else:
+        rates = np.repeat([[point.error_rate_0], [point.error_rate_1]], die.size, axis=1)
+        where, weak = die.weak_error_rates(point.error_rate_0, point.error_rate_1)
+        rates[:, where] = weak
+    where, bits = die.fixed_cells
+    rates[bits, where], rates[1 - bits, where] = 0.0, 1.0
+    return rates
+
+
+def as_rows(x: Tensor) -> np.ndarray:
+    """Return x as the kernels want it: (samples, cells) float32 in C order, shared where it can be."""
+    return x.detach().reshape(len(x) if x.dim() > 1 else 1, -1).to(torch.float32).contiguous().numpy()
+
+
+def as_arrays(rates: list[Any]) -> list[Any]:
+    """Return rates as the kernels want them."""
+    return [rate if isinstance(rate, float) else rate.numpy() for rate in rates]
+
+
+def fitted(name: str, values: Tensor, sample: torch.Size) -> Tensor:
+    """Return what each cell has as (s, cells), for samples of that shape; ValueError unless it is for such samples."""
+    cells, flat = sample.numel(), values.dim() == 1
+    if not (values.numel() % cells == 0 if flat else values.shape in (sample, (values.shape[0], *sample))):
+        raise ValueError(
+            f"{name} must have a value for each cell of a sample of shape {tuple(sample)}, got shape "
+            f"{tuple(values.shape)}. Draw the die, or the values, for that shape."
+        )
+    return values.reshape(-1, cells)
+
+
+def check_bits(x: Tensor) -> None:
+    """Raise ValueError where x is not +1, -1 or NaN."""
+    if x.numel() == 0:
+        return
+    low, high = torch.aminmax(x.detach().abs())
+    if low != low:  # a NaN hides the others
+        low, high = torch.aminmax(x.detach().abs().nan_to_num(1.0))
+    if not (low == high == 1):
+        raise ValueError(
+            f"x must be +1 or -1 everywhere, got magnitudes from {low:g} to {high:g}: this is a memory of bits. "
+            "Binarize first, with ste_sign()."
+        )
 
 
 def check_seed(seed: object) -> int:
@@ -250,18 +413,23 @@ def seeded_generator(*key: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(state[0]))
 
 
-def _rate(name: str, rate: float) -> float:
-    if isinstance(rate, bool) or not isinstance(rate, (int, float, np.number)) or not 0.0 <= rate <= 1.0:  # NaN: false
+def _rate(name: str, rate: Any) -> Any:
+    """Return a rate as a float, or those of cells as a float64 tensor on the CPU; ValueError unless in [0, 1]."""
+    if isinstance(rate, (Tensor, np.ndarray)) and rate.ndim > 0:
+        cells = torch.as_tensor(rate).detach().to("cpu", torch.float64, copy=True)
+        outside = cells[~((cells >= 0.0) & (cells <= 1.0))]
+        if cells.numel() == 0 or len(outside):
+            found = f"{outside[0]:g} in a cell" if len(outside) else "no cell"
+            raise ValueError(f"{name} must be in [0, 1], got {found}: rates are probabilities, not percent.")
+        return cells
+    number = isinstance(rate, (int, float, np.number, Tensor, np.ndarray)) and not isinstance(rate, bool)
+    if not number or not 0.0 <= rate <= 1.0:  # NaN: false
         raise ValueError(f"{name} must be in [0, 1], got {rate}: rates are probabilities, not percent.")
     return float(rate)
 
 
-def _check_bits(x: Tensor) -> None:
-    if x.numel() == 0:
-        return
-    low, high = torch.aminmax(x.abs().nan_to_num(1.0))
-    if not (low == high == 1):
-        raise ValueError(
-            f"x must be +1 or -1 everywhere, got magnitudes from {low:g} to {high:g}: this is a memory of bits. "
-            "Binarize first, with ste_sign()."
-        )
+def _shown(rate: Any) -> str:
+    """Show a rate, or the mean of those of cells and a check sum that tells them from others."""
+    if isinstance(rate, float):
+        return f"{rate}"
+    return f"{tuple(rate.shape)} of mean {rate.mean():.3g} ({zlib.crc32(rate.numpy().tobytes()):08x})"

@@ -76,7 +76,7 @@ def test_negative_control_the_binomial_test_sees_swapped_rates():
 def selections(memory, cells, writes):
     """Count positions drawn for `cells` bits without touching them (an expanded tensor takes no memory)."""
     x = torch.ones(1).expand(cells)
-    return [len(memory._select(x, memory.error_rate_1)[0]) for _ in range(writes)]
+    return [len(memory._select(x, memory.error_rate_1, memory._generator)[0]) for _ in range(writes)]
 
 
 def test_count_law_at_1e_9():
@@ -108,7 +108,7 @@ def test_a_position_drawn_twice_flips_once():
     # undid the flip would give (1 - exp(-2 log 2)) / 2 = 0.375 instead of 0.5. 1e5 trials catch 1.6 %.
     x = bits(20)
     memory = WriteErrors(error_rate_0=0.5, error_rate_1=0.5, seed=7, path="torch")
-    hits = memory._select(x, 0.5)[0]
+    hits = memory._select(x, 0.5, memory._generator)[0]
     assert len(hits) > len(hits.unique())
     ones, zeros = flips(memory, x, 5_000)
     assert_binomial(ones + zeros, 100_000, 0.5)
@@ -135,7 +135,7 @@ def test_positions_are_uniform():
     # torch.randint puts 3 % too many in the first third here: 32-bit draws, modulo.
     memory = WriteErrors(error_rate_0=0.005, error_rate_1=0.005, seed=9)
     cells = 3 * 2**26
-    hits = memory._select(torch.ones(1).expand(cells), 0.005)[0]
+    hits = memory._select(torch.ones(1).expand(cells), 0.005, memory._generator)[0]
     counts = torch.bincount(hits // (cells // 64), minlength=64)
     assert int(hits.max()) < cells
     assert stats.chisquare(counts.numpy()).pvalue > FALSE_ALARM
@@ -259,7 +259,7 @@ def test_a_seed_that_is_no_whole_number_is_refused(seed):
 
 
 def test_unknown_gradient_is_refused():
-    with pytest.raises(ValueError, match='gradient must be "identity" or "flipped"'):
+    with pytest.raises(ValueError, match="gradient must be one of 'identity', 'flipped', got 'none'"):
         WriteErrors(error_rate_0=0.0, error_rate_1=0.0, seed=1, gradient="none")
 
 
