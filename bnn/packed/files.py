@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from bnn.files import write_whole
-from bnn.packed.steps import Step
+from bnn.packed.steps import FLOAT, Step
 
 FORMAT = "mtj-bnn packed model 1"
+OPS = ("sign", "write", "unpack", "binary", "signed")
 
 
 def save_steps(steps: Sequence[Step], path: str | os.PathLike[str]) -> None:
@@ -37,6 +38,8 @@ def load_steps(path: str | os.PathLike[str]) -> list[Step]:
         header = json.loads(arrays.pop("header").tobytes())
         if header["format"] != FORMAT:
             raise ValueError(f"its format is {header['format']!r}, not {FORMAT!r}")
+        if unknown := {step["op"] for step in header["steps"]} - {*OPS, *FLOAT}:
+            raise ValueError(f"it has steps that this version does not know, {sorted(unknown)}")
         own: list[dict[str, np.ndarray]] = [{} for _ in header["steps"]]
         for key, array in arrays.items():
             i, _, name = key.partition(".")

@@ -99,7 +99,7 @@ def _threshold(chain: Sequence[Step]) -> Step | None:
     }
     if not _same_in_every_layout(chain, arrays, k):
         return None
-    pairs = None if pool is None else [_pair(pool.options[name]) for name in ("kernel_size", "stride", "padding")]
+    pairs = None if pool is None else [pair(pool.options[name]) for name in ("kernel_size", "stride", "padding")]
     flatten = any(step.op == "flatten" for step in chain)
     return replace(product, options={**product.options, "pool": pairs, "flatten": flatten}, arrays=arrays)
 
@@ -142,5 +142,6 @@ def _same_in_every_layout(chain: Sequence[Step], arrays: dict[str, np.ndarray], 
     return True
 
 
-def _pair(sides: int | Sequence[int]) -> list[int]:
+def pair(sides: int | Sequence[int]) -> list[int]:
+    """Of rows and columns; one number is both."""
     return [sides, sides] if isinstance(sides, int) else list(sides)

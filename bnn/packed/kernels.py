@@ -172,21 +172,26 @@ def by_channel(rows, out):
 
 @nb.njit(cache=True, nogil=True)
 def pack_signs(x, out):
-    """Pack x >= 0 of x, (n, c, p) float32, into out, (n, p, words)."""
+    """Pack x >= 0 of x, (n, c, p) float32, into out, (n, p, words); return whether an x is NaN, which has no sign."""
     n, c, p = x.shape
+    nan = False
     for i in range(n):
         for k in range(out.shape[2]):
             channels = min(64, c - 64 * k)
             if p == 1:
-                word = U(0)
+                word, cells = U(0), x[i, 64 * k : 64 * k + channels, 0]
                 for j in range(channels):
-                    word |= U(x[i, 64 * k + j, 0] >= 0.0) << U(j)
+                    word |= U(cells[j] >= 0.0) << U(j)
+                    nan |= cells[j] != cells[j]
                 out[i, 0, k] = word
                 continue
             out[i, :, k] = U(0)
             for j in range(channels):
+                pixels, words = x[i, 64 * k + j], out[i, :, k]
                 for q in range(p):
-                    out[i, q, k] |= U(x[i, 64 * k + j, q] >= 0.0) << U(j)
+                    words[q] |= U(pixels[q] >= 0.0) << U(j)
+                    nan |= pixels[q] != pixels[q]
+    return nan
 
 
 @nb.njit(cache=True, nogil=True)
@@ -202,20 +207,21 @@ def unpack_signs(words, out):
 
 @nb.njit(cache=True, nogil=True)
 def patches(words, kernel, stride, padding, out):
-    """Lay the patch of every output pixel in a row: words, (n, h, w, words), into out, (n, h', w', kernel^2 words).
+    """Lay the patch of every output pixel in a row: words, (n, h, w, words), into out, (n, h', w', taps words).
 
-    What lies in the padding is 0 in all bits; the product takes what that adds to the popcount off again.
+    kernel, stride, padding are pairs (vertical, horizontal). What lies in the padding is 0 in all bits; the product
+    takes what that adds to the popcount off again.
     """
     n, h, w, size = words.shape
-    run, width = kernel * size, w * size  # taps of one row of the kernel lie side by side
+    run, width = kernel[1] * size, w * size  # taps of one row of the kernel lie side by side
     for i in range(n):
         for y in range(out.shape[1]):
-            for ky in range(kernel):
-                v = y * stride + ky - padding
+            for ky in range(kernel[0]):
+                v = y * stride[0] + ky - padding[0]
                 inside = 0 <= v < h
                 row = words[i, v if inside else 0].reshape(width)
                 for x in range(out.shape[2]):
-                    first = (x * stride - padding) * size
+                    first = (x * stride[1] - padding[1]) * size
                     to = out[i, y, x]
                     for k in range(run):
                         at = first + k

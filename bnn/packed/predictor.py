@@ -301,5 +301,5 @@ def _rates(argument: str, errors: Errors, layers: Sequence[str]) -> dict[str, tu
         both = [np.asarray(rate, dtype=float) for rate in pair]
         if not all(((rate >= 0.0) & (rate <= 1.0)).all() for rate in both):  # NaN: false
             raise ValueError(f"{argument} must have rates in [0, 1], got {pair}: probabilities, not percent.")
-        rates[name] = tuple(rate if rate.ndim else float(rate) for rate in both)
+        rates[name] = tuple(rate.reshape(1, -1) if rate.ndim else float(rate) for rate in both)
     return rates  # type: ignore[return-value]

@@ -1,5 +1,7 @@
 """Products with binary weights: of packed bits, by XNOR and popcount, and of floats, by torch."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -25,7 +27,7 @@ class SignedProduct:
         o = self.step.options
         if len(o["shape"]) == 2:
             return F.linear(x, self.weight)
-        return F.conv2d(x, self.weight, stride=o["stride"], padding=o["padding"])
+        return F.conv2d(x, self.weight, **o["window"])
 
 
 class BinaryProduct:
@@ -34,8 +36,9 @@ class BinaryProduct:
     Parameters
     ----------
     step : Step
-        Options: `shape` of the weights, `stride`, `padding`; of a folded step `pool` (three pairs or None) and
-        `flatten`. Arrays of a folded step: `threshold`, `invert`, `every`; see `bnn/packed/folding.py`.
+        Options: `shape` of the weights; of a convolution `window`, its stride and padding as pairs; of a folded step
+        `pool` (three pairs or None) and `flatten`. Arrays of a folded step: `threshold`, `invert`, `every`; see
+        `bnn/packed/folding.py`.
     rows : (outputs, words) uint64
         The weights, cells in torch's order.
 
@@ -73,13 +76,13 @@ class BinaryProduct:
         return Bits(product[:, np.newaxis], self.outputs, (self.outputs,))
 
     def _conv(self, bits: Bits) -> Tensor | Bits:
-        o = self.step.options
-        kernel, stride, padding = o["shape"][2], o["stride"], o["padding"]
+        kernel, stride, padding = self._window
+        taps = kernel[0] * kernel[1]
         n, _, words = bits.words.shape
         h, w = bits.shape[1:]
-        oh, ow = ((side + 2 * padding - kernel) // stride + 1 for side in (h, w))
+        oh, ow = _sides((h, w), kernel, stride, padding)
         if min(oh, ow) < 1:
-            raise ValueError(f"a kernel of {kernel} x {kernel} does not fit into samples of shape {bits.shape}.")
+            raise ValueError(f"a kernel of {kernel} does not fit into samples of shape {bits.shape}.")
         starts, classes = self._border(h, w, oh, ow)
         images = bits.words.reshape(n, h, w, words)
         some = max(1, ROWS_AT_ONCE // (oh * ow))
@@ -88,14 +91,20 @@ class BinaryProduct:
         bits_ = np.empty((n if folded else 0, oh, ow, -(-self.outputs // LANES)), np.uint64)
         for first in range(0, n, some):
             image = images[first : first + some]
-            x = np.empty((len(image), oh, ow, kernel * kernel * words), np.uint64)
+            x = np.empty((len(image), oh, ow, taps * words), np.uint64)
             patches(image, kernel, stride, padding, x)
-            product = self._product(x.reshape(-1, x.shape[3]), kernel * kernel, starts, classes)
+            product = self._product(x.reshape(-1, x.shape[3]), taps, starts, classes)
             if folded:
                 bits_[first : first + some] = product.reshape(-1, oh, ow, bits_.shape[3])
             else:
                 by_channel(product, sums[first : first + some])
         return self._pooled(bits_) if folded else torch.from_numpy(sums.reshape(n, self.outputs, oh, ow))
+
+    @property
+    def _window(self) -> list[tuple[int, ...]]:
+        """Kernel, stride and padding, each of rows and columns."""
+        o = self.step.options
+        return [tuple(pair) for pair in (o["shape"][2:], o["window"]["stride"], o["window"]["padding"])]
 
     def _product(self, x: Words, taps: int, starts: np.ndarray, classes: np.ndarray) -> np.ndarray:
         """Rows times weights: float32 sums (m, outputs), or words (m, blocks) of a folded step."""
@@ -113,8 +122,8 @@ class BinaryProduct:
         o = self.step.options
         if o["pool"] is not None:
             kernel, stride, padding = (tuple(pair) for pair in o["pool"])
-            size = [(words.shape[1 + k] + 2 * padding[k] - kernel[k]) // stride[k] + 1 for k in (0, 1)]
-            out = np.empty((len(words), *size, words.shape[3]), np.uint64)
+            sides = _sides(words.shape[1:3], kernel, stride, padding)
+            out = np.empty((len(words), *sides, words.shape[3]), np.uint64)
             pool_bits(words, kernel, stride, padding, _mask(self.step.arrays["every"]), out)
             words = out
         n, h, w, size_ = words.shape
@@ -133,19 +142,26 @@ class BinaryProduct:
         """Return the starts of each border class, (classes, outputs), and the class of each output pixel."""
         key = (h, w)
         if key not in self._starts:
-            o = self.step.options
-            kernel, stride, padding = o["shape"][2], o["stride"], o["padding"]
-            lanes = self._weight_lanes(kernel * kernel)
-            ones = np.bitwise_count(lanes).reshape(len(lanes), kernel * kernel, -1, LANES).sum(axis=2, dtype=np.int64)
-            ones = ones.transpose(1, 0, 2).reshape(kernel * kernel, -1)[:, : self.outputs]  # (taps, outputs)
-            y, x = (np.arange(out)[:, np.newaxis] * stride + np.arange(kernel) - padding for out in (oh, ow))
+            kernel, stride, padding = self._window
+            count = kernel[0] * kernel[1]
+            lanes = self._weight_lanes(count)
+            ones = np.bitwise_count(lanes).reshape(len(lanes), count, -1, LANES).sum(axis=2, dtype=np.int64)
+            ones = ones.transpose(1, 0, 2).reshape(count, -1)[:, : self.outputs]  # (taps, outputs)
+            y, x = (
+                np.arange(out)[:, np.newaxis] * stride[k] + np.arange(kernel[k]) - padding[k]
+                for k, out in enumerate((oh, ow))
+            )
             rows, columns = (y >= 0) & (y < h), (x >= 0) & (x < w)  # (output, tap)
             taps = (rows[:, np.newaxis, :, np.newaxis] & columns[np.newaxis, :, np.newaxis]).reshape(oh * ow, -1)
             kinds, classes = np.unique(taps, axis=0, return_inverse=True)
-            channels = self.cells // (kernel * kernel)
+            channels = self.cells // count
             starts = channels * kinds.sum(axis=1)[:, np.newaxis] + 2 * (~kinds).astype(np.int64) @ ones
             self._starts[key] = starts, classes.reshape(-1).astype(np.int64)
         return self._starts[key]
+
+
+def _sides(sides: Sequence[int], kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int]) -> list[int]:
+    return [(side + 2 * p - k) // s + 1 for side, k, s, p in zip(sides, kernel, stride, padding, strict=True)]
 
 
 def _in_lanes(values: np.ndarray, beyond: int) -> np.ndarray:

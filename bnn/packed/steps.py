@@ -83,7 +83,8 @@ def packed_signs(x: Tensor) -> Bits:
     shape = tuple(x.shape[1:])
     cells = x.reshape(len(x), shape[0], -1).contiguous().numpy()
     words = np.empty((len(x), cells.shape[2], -(-shape[0] // 64)), np.uint64)
-    pack_signs(cells, words)
+    if pack_signs(cells, words):
+        raise ValueError("a value before a sign is NaN, which has no bit.")
     return Bits(words, shape[0], shape)
 
 

@@ -2,21 +2,22 @@
 
 import copy
 import operator
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from bnn.binarize import xnor_scale
-from bnn.layers import BinaryConv2d, BinaryLinear
-from bnn.packed.folding import fold
+from bnn.dropout import SeededDropout
+from bnn.layers import BinaryConv2d, BinaryLinear, activation_memories, weight_memories
+from bnn.packed.folding import fold, pair
 from bnn.packed.predictor import PackedModel
 from bnn.packed.steps import Step, packed_rows
 
 BINARY = (BinaryLinear, BinaryConv2d)
-NOTHING = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.AlphaDropout)
+NOTHING = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.AlphaDropout, SeededDropout)
+WINDOW = ("stride", "padding", "dilation", "groups")
 FLATTEN = ("flatten", {"start_dim": 1, "end_dim": -1})
 
 
@@ -70,17 +71,16 @@ class _Layers(fx.Tracer):
     """Stops at torch's own layers and at ours, looks into everything else."""
 
     def is_leaf_module(self, module: nn.Module, name: str) -> bool:
-        return isinstance(module, BINARY) or super().is_leaf_module(module, name)
+        return isinstance(module, (*BINARY, SeededDropout)) or super().is_leaf_module(module, name)
 
 
 class _Packing:
     """The steps of one model, as they are found."""
 
     def __init__(self, model: nn.Module) -> None:
-        layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, BINARY)}
         self.slots = {  # name -> number, in the order of the model
-            "write": _numbered(name for name, layer in layers.items() if layer.input_quantizer is not None),
-            "weight": _numbered(name for name, layer in layers.items() if layer.weight_quantizer is not None),
+            "write": {name: number for number, name in enumerate(activation_memories(model))},
+            "weight": {name: number for number, name in enumerate(weight_memories(model))},
         }
         self.root = nn.Sequential(model)  # so that a layer by itself is a layer of something
         try:
@@ -135,32 +135,41 @@ class _Packing:
 
     def _binary(self, name: str, layer: Any, x: int) -> int:
         """Add the steps of one of our layers: sign, memory, product, scale, bias."""
+        if not isinstance(layer.dropout, (*NOTHING, type(None))):
+            raise ValueError(f"dropout of {name!r} must do nothing in evaluation to be packed, got {layer.dropout!r}.")
         bits = layer.input_quantizer is not None
         if bits:
             _check_sign(name, layer.input_quantizer)
             if x not in self.signs:
                 self.signs[x] = self._add("sign", [x])
             x = self._add("write", [self.signs[x]], {"layer": name, "slot": self.slots["write"][name]})
-        conv = isinstance(layer, BinaryConv2d)
-        window = {"stride": layer.stride, "padding": layer.padding} if conv else {}
-        weight = layer.weight if layer.weight_quantizer is None else layer.weight_quantizer(layer.weight)
-        if layer.weight_quantizer is None:
-            x = self._add("unpack", [x]) if bits else x
-            x = self._add("conv2d" if conv else "linear", [x], window, {"weight": weight.numpy()})
-        else:
-            if not bool((weight.abs() == 1).all()):
-                raise ValueError(f"weight_quantizer of {name!r} must give +1 and -1, got other values: use ste_sign.")
-            options = {"layer": name, "slot": self.slots["weight"][name], "shape": list(weight.shape), **window}
-            x = self._add("binary" if bits else "signed", [x], options, {"weight": packed_rows(weight)})
-        if layer.scale == "xnor":
-            x = self._add("scale", [x], None, {"by": xnor_scale(layer.weight).numpy()})
+        x = self._product(name, layer, x, bits)
+        scale = layer.output_scale()
+        if scale is not None:
+            x = self._add("scale", [x], None, {"by": scale.numpy()})
         if layer.bias is not None:
             x = self._add("shift", [x], None, {"by": layer.bias.detach().numpy()})
         return x
 
-
-def _numbered(names: Iterable[str]) -> dict[str, int]:
-    return {name: number for number, name in enumerate(names)}
+    def _product(self, name: str, layer: Any, x: int, bits: bool) -> int:
+        """Add the product: of bits with bits where both are, and the window is a plain one; else of floats."""
+        conv = isinstance(layer, BinaryConv2d)
+        window = {key: _plain(getattr(layer, key)) for key in WINDOW} if conv else {}
+        plain = not conv or (window["dilation"] == window["groups"] == 1 and not isinstance(window["padding"], str))
+        binary = layer.weight_quantizer is not None
+        weight = layer.weight_quantizer(layer.weight) if binary else layer.weight
+        if bits and not (binary and plain):
+            x = self._add("unpack", [x])
+        if not binary:
+            return self._add("conv2d" if conv else "linear", [x], window, {"weight": weight.numpy()})
+        if not bool((weight.abs() == 1).all()):
+            raise ValueError(f"weight_quantizer of {name!r} must give +1 and -1, got other values: use ste_sign.")
+        options = {"layer": name, "slot": self.slots["weight"][name], "shape": list(weight.shape)}
+        if bits and plain:
+            if conv:
+                options["window"] = {key: pair(window[key]) for key in ("stride", "padding")}
+            return self._add("binary", [x], options, {"weight": packed_rows(weight)})
+        return self._add("signed", [x], {**options, "window": window}, {"weight": packed_rows(weight)})
 
 
 def _check_sign(name: str, quantizer: Callable[[Tensor], Tensor]) -> None:
@@ -214,7 +223,7 @@ def _needed(steps: Sequence[Step], output: int) -> list[Step]:
 def _conv2d(name: str, layer: Any) -> Any:
     if layer.padding_mode != "zeros":
         raise ValueError(f'layer {name!r} must have padding_mode="zeros" to be packed, got {layer.padding_mode!r}.')
-    options = {key: _plain(getattr(layer, key)) for key in ("stride", "padding", "dilation", "groups")}
+    options = {key: _plain(getattr(layer, key)) for key in WINDOW}
     return "conv2d", options, {"weight": layer.weight, "bias": layer.bias}
 
 

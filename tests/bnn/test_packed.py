@@ -18,7 +18,7 @@ from bnn.error_kernels import sample_keys, write_bits
 from bnn.errors import WriteErrors, address
 from bnn.evaluate import evaluate
 from bnn.layers import BinaryConv2d, BinaryLinear, activation_memories, memories
-from bnn.models import lenet4, mlp
+from bnn.models import bireal, lenet4, mlp, nin, vgg7
 from bnn.packed.bit_errors import write_words
 from bnn.packed.predictor import PackedModel, load_packed
 from bnn.packed.steps import Bits, Step, packed_signs, unpacked
@@ -185,13 +185,34 @@ def test_a_residual_net_predicts_as_in_torch():
         (mlp(seed=1), (1, 8, 8), 1),
         (mlp(seed=2, first="binary", last="real"), (1, 8, 8), 1),
         (lenet4(seed=3), (1, 28, 28), 1),
+        (nin(seed=4), (3, 32, 32), None),
+        (vgg7(seed=5), (3, 32, 32), None),
+        (bireal(seed=6, widths=(20, 70)), (3, 32, 32), 0),
         (BinaryLinear(70, 3, seed=4), (70,), 0),
     ],
 )
 def test_our_models_predict_as_in_torch(model, shape, folds):
-    packed = same(trained_like(model), normal(40, *shape))
-    assert folded(packed) == folds
+    packed = same(trained_like(model), normal(40 if folds else 3, *shape))
+    assert folds is None or folded(packed) == folds
     assert packed.activation_layers == list(activation_memories(model))
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")
+@pytest.mark.parametrize(
+    "window",
+    [
+        {"kernel_size": (2, 5), "stride": (2, 1), "padding": (0, 3)},
+        {"kernel_size": 3, "padding": 2, "dilation": 2},
+        {"kernel_size": 3, "padding": 1, "groups": 10},
+        {"kernel_size": 4, "padding": "same"},
+    ],
+)
+def test_windows_of_every_kind(window):
+    """Holes and groups are multiplied by torch."""
+    conv = BinaryConv2d(20, 70, seed=1, scale="xnor", center=True, dropout=nn.Dropout(), **window)
+    model = nn.Sequential(conv, nn.BatchNorm2d(70), BinaryConv2d(70, 3, 3, seed=2), nn.Flatten())
+    packed = same(trained_like(model), normal(6, 20, 9, 11))
+    assert folded(packed) == ("stride" in window)
 
 
 def test_memories_in_the_model_are_left_out_and_left_alone():
@@ -295,7 +316,7 @@ def test_bits_come_back(n, channels, sides):
 
 @settings(max_examples=60, deadline=None)
 @given(
-    st.sampled_from([(1, 1), (3, 1), (64, 1), (130, 1), (5, 9), (67, 12), (64, 4)]),
+    st.sampled_from([(1, 1), (3, 1), (64, 1), (130, 1), (5, 9), (67, 12), (64, 4), (2, 64), (65, 130), (1, 700)]),
     st.sampled_from(
         [(1e-3, 1e-3), (0.0, 0.015), (0.01, 0.0), (0.02, 0.1), (0.5, 0.5), (0.3, 0.0), (1.0, 0.1), (0.75, 1)]
     ),
@@ -305,7 +326,7 @@ def test_errors_are_those_on_a_tensor(size, both, seed):
     c, p = size
     x = torch.where(normal(40, c, p, seed=seed) >= 0, 1.0, -1.0)
     keys = sample_keys(seed, 3, 5, np.arange(40))
-    expected = write_bits(x.reshape(40, -1).numpy(), keys, both[1], both[0]).reshape(40, c, p)
+    expected = write_bits(x.reshape(40, -1).numpy(), keys, both[1], both[0])[0].reshape(40, c, p)
     bits = packed_signs(x.reshape(40, c, p, 1))
     written = Bits(write_words(bits.words, c, keys, both[1], both[0]), c, (c, p))
     assert np.array_equal(unpacked(written).numpy(), expected)
@@ -316,7 +337,7 @@ def test_ties_of_16_bits_are_decided_alike():
     """Rates whose 16-bit part is hit by one in 65,536 cells: 4 million cells hold some 60 of them."""
     x = torch.where(normal(1000, 4001) >= 0, 1.0, -1.0)
     keys = sample_keys(1, 0, 0, np.arange(1000))
-    expected = write_bits(x.numpy(), keys, 0.1, 0.3)
+    expected, _ = write_bits(x.numpy(), keys, 0.1, 0.3)
     assert np.array_equal(
         unpacked(Bits(write_words(packed_signs(x).words, 4001, keys, 0.1, 0.3), 4001, (4001,))), expected
     )
@@ -324,50 +345,41 @@ def test_ties_of_16_bits_are_decided_alike():
 
 def test_rates_of_each_cell():
     x = torch.where(normal(50, 6, 5, 1) >= 0, 1.0, -1.0)
-    p01, p10 = np.linspace(0, 1, 30).reshape(6, 5, 1), np.linspace(0.5, 0, 30).reshape(6, 5, 1)
+    p01, p10 = np.linspace(0, 1, 30)[np.newaxis], np.linspace(0.5, 0, 30)[np.newaxis]
     keys = sample_keys(1, 0, 0, np.arange(50))
-    expected = write_bits(x.reshape(50, 30).numpy(), keys, p01.reshape(-1), p10.reshape(-1))
+    expected, _ = write_bits(x.reshape(50, 30).numpy(), keys, p01, p10)
     written = Bits(write_words(packed_signs(x).words, 6, keys, p01, p10), 6, (6, 5, 1))
     assert np.array_equal(unpacked(written).reshape(50, 30).numpy(), expected)
 
 
-def in_torch(model, images, die, seed, errors, weight_errors, layers):
+def in_torch(model, images, die, seed, errors, weight_errors):
     """What torch answers on a die: `WriteErrors` at the address that `evaluate_dies` documents."""
 
-    def memory(pair, layer):
-        return WriteErrors(error_rate_0=pair.error_rate_0, error_rate_1=pair.error_rate_1, seed=seed, layer=layer)
+    def maker(pair, first):
+        given_ = pair and {"error_rate_0": pair.error_rate_0, "error_rate_1": pair.error_rate_1, "seed": seed}
+        return lambda name, index: given_ and WriteErrors(**given_, layer=first + index)
 
-    latent = {}
-    slots = activation_memories(model)
-    for l, name in enumerate(layers if weight_errors else ()):
-        weight = model.get_submodule(name).weight
-        latent[name] = weight.data
-        written = memory(weight_errors, len(slots) + l)
-        written.address(step=die, samples=np.arange(len(weight)))
-        weight.data = written(ste_sign(weight.data))
-    with memories(model, lambda name, index: memory(errors, index) if errors else None), torch.no_grad():
+    of_weights = maker(weight_errors, len(activation_memories(model)))
+    with memories(model, maker(errors, 0)), memories(model, of_weights, slot="weight_memory"), torch.no_grad():
         address(model, step=die, samples=np.arange(len(images)))
-        answers = model(images).argmax(dim=1).numpy()
-    for name, weight in latent.items():
-        model.get_submodule(name).weight.data = weight
-    return answers
+        return model(images).argmax(dim=1).numpy()
 
 
 @pytest.mark.parametrize("both", [(1e-2, 1e-2), (0.0, 0.3), (0.1, 0.04)])
-@pytest.mark.parametrize("build", [lambda: mlp(seed=1, first="binary"), lambda: lenet4(seed=2)])
-def test_dies_are_those_of_torch(build, both):
-    model = trained_like(build())
-    for layer in model.modules():
-        if isinstance(layer, (BinaryLinear, BinaryConv2d)):
-            layer.scale = "none"  # its latent weights are overwritten above
-    images = normal(60, *((1, 28, 28) if isinstance(model[0], BinaryConv2d) else (64,)))
+@pytest.mark.parametrize(
+    ("build", "shape"),
+    [
+        (lambda: mlp(seed=1, first="binary"), (64,)),
+        (lambda: lenet4(seed=2), (1, 28, 28)),
+        (lambda: bireal(seed=3, widths=(9, 70), blocks=1, last="binary"), (3, 12, 12)),
+    ],
+)
+def test_dies_are_those_of_torch(build, shape, both):
+    model, images = trained_like(build()), normal(60, *shape)
     labels, pair, packed = np.arange(60) % 10, rates(*both), pack(model)
-    for given_, weights_too in (({"errors": pair}, False), ({"errors": pair, "weight_errors": pair}, True)):
-        counted = packed.evaluate_dies(labelled(images, labels), dies=3, seed=11, **given_)
-        right = [
-            in_torch(model, images, die, 11, pair, pair if weights_too else None, packed.weight_layers) == labels
-            for die in range(3)
-        ]
+    for own in ((pair, None), (None, pair), (pair, pair)):
+        counted = packed.evaluate_dies(labelled(images, labels), errors=own[0], weight_errors=own[1], dies=3, seed=11)
+        right = [in_torch(model, images, die, 11, *own) == labels for die in range(3)]
         assert counted.correct.tolist() == [int(each.sum()) for each in right]
         assert counted.correct_per_image.tolist() == np.sum(right, axis=0).tolist()
 
@@ -483,6 +495,13 @@ def test_images_that_do_not_fit_are_refused(images, message):
         pack(trained_like(mlp(seed=1, first="binary"))).predict(images)
 
 
+def test_a_nan_inside_is_no_bit():
+    model = nn.Sequential(nn.BatchNorm1d(3), BinaryLinear(3, 2, seed=1)).eval()
+    model[0].running_var.fill_(-1.0)
+    with pytest.raises(ValueError, match="a value before a sign is NaN"):
+        pack(model).predict(normal(2, 3))
+
+
 # ---- files -----------------------------------------------------------------------------------------------------------
 
 
@@ -519,6 +538,11 @@ def test_damaged_files_are_refused(tmp_path):
         load_packed(path)
     np.savez(path, header=np.frombuffer(json.dumps({"format": "another 2", "steps": []}).encode(), np.uint8))
     with pytest.raises(ValueError, match="its format is 'another 2'"):
+        load_packed(path)
+    steps = [{"op": "fft", "inputs": [-1], "options": {}}]
+    header = json.dumps({"format": "mtj-bnn packed model 1", "steps": steps})
+    np.savez(path, header=np.frombuffer(header.encode(), np.uint8))
+    with pytest.raises(ValueError, match=r"does not know, \['fft'\]"):
         load_packed(path)
 
 
