@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from bnn.errors import WriteErrors
     from bnn.evaluate import Accuracy, evaluate, paired_loss
     from bnn.finite import guard_finite
+    from bnn.imagenet import open_imagenet
     from bnn.images import DataSet, ImageSet
     from bnn.layers import BinaryConv2d, BinaryLinear
     from bnn.overwrite import OverwriteErrors
@@ -51,6 +52,7 @@ _HOME = {
     "load": "data",
     "load_packed": "packed.predictor",
     "pack": "packed.trace",
+    "open_imagenet": "imagenet",
     "paired_loss": "evaluate",
     "quantized_scope": "quantized_scope",
     "split_parameters": "bop",
@@ -82,6 +84,7 @@ __all__ = [
     "guard_finite",
     "load",
     "load_packed",
+    "open_imagenet",
     "pack",
     "paired_loss",
     "quantized_scope",

@@ -21,7 +21,7 @@ from bnn.setting_verb import setting
 from bnn.words import announce, as_typed, joined, name_of, named_device, print_json, quantity, unknown_option
 from mtjsim.checks import DIRECTIONS, checked_choice
 
-DATA_SETS = ("digits", "mnist", "fashion-mnist", "cifar10")
+DATA_SETS = ("digits", "mnist", "fashion-mnist", "cifar10", "cifar100", "cifar100-coarse", "svhn")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def demo(options: argparse.Namespace) -> None:
     """Run the main job: from a write current to an energy/accuracy curve."""
-    from bnn.data import load  # before torch, so that a wrong word is said at once
+    from bnn.data import IMAGENET, load  # before torch, so that a wrong word is said at once
 
     for name, least in (("--seed", 0), ("--networks", 2), ("--draws", 1), ("--workers", 1)):
         value = getattr(options, name.removeprefix("--"))
@@ -64,6 +64,8 @@ def demo(options: argparse.Namespace) -> None:
     chosen = named_device(options.device)
     pulse_width = quantity(options.pulse_width, "s", "--pulse-width")
     temperature = quantity(options.temperature, "K", "--temperature")
+    if options.data == "imagenet":
+        raise ValueError(IMAGENET)
     checked_choice("--data", options.data, DATA_SETS)
     require_writable(Path(options.out), option="--out", make=True)
     data = load(options.data, options.data_dir)
@@ -93,8 +95,11 @@ def demo(options: argparse.Namespace) -> None:
 
 def fetch(options: argparse.Namespace) -> None:
     """Download a data set, check it, and print where it is."""
+    from bnn.data import IMAGENET
     from bnn.data import fetch as fetch_data
 
+    if options.data == "imagenet":
+        raise ValueError(IMAGENET)
     checked_choice("data", options.data, DATA_SETS)
     if options.out is not None:
         require_writable(Path(options.out), option="--out", make=True)

@@ -1,7 +1,8 @@
-"""Images to train on: one small set shipped inside, three well-known ones by path or by checked download.
+"""Images to train on: one small set shipped inside, well-known ones by path or by checked download.
 
 Every file is recognised by the SHA-256 of its *decompressed* contents, so that a re-compressed copy loads and a damaged
-one does not. NumPy only: nothing here imports torch.
+one does not. What was published is listed in data_origins.py; ImageNet, a folder of files, is in imagenet.py.
+NumPy only: nothing here imports torch.
 """
 
 from __future__ import annotations
@@ -19,210 +20,28 @@ import tempfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-
-from bnn.images import DataSet, Images, ImageSet, Labels
+from bnn.data_origins import ORIGINS, DataFile, Origin
+from bnn.images import DataSet, ImageSet
 
 CACHE_VARIABLE = "MTJ_BNN_DATA"
 """Environment variable that names the download folder; unset or empty: the user's cache folder."""
 
-
-# --- What was published ---------------------------------------------------------------------------------------------
-
-Parts = tuple[Images, Labels, Images, Labels]  # train images and labels, test images and labels
-
-
-@dataclass(frozen=True)
-class DataFile:
-    """One published file.
-
-    Parameters
-    ----------
-    name : str
-        Official base name, without the suffix of a compression.
-    size : int
-        Size of the decompressed contents [bytes].
-    sha256 : str
-        SHA-256 (hex) of the decompressed contents.
-    url : str
-        Where to download it: the compressed file, or a ``.tar.gz`` that holds it. Empty if it ships inside.
-    """
-
-    name: str
-    size: int
-    sha256: str
-    url: str
-
-    @property
-    def saved_as(self) -> str:
-        """File name that `fetch` gives it."""
-        return self.name if self.url.endswith(".tar.gz") else PurePosixPath(self.url).name
-
-
-@dataclass(frozen=True)
-class Origin:
-    """Where a data set comes from and how it is read: one entry of `ORIGINS`.
-
-    Parameters
-    ----------
-    files : tuple of DataFile
-        In the order in which `parse` takes their contents.
-    folder : str
-        Customary folder name.
-    parse : callable
-        Turns the decompressed contents of the files into train images and labels, test images and labels.
-    class_names : tuple of str
-        What label 0, 1, ... means.
-    full_scale : int
-        Largest possible level of a pixel.
-    citation, licence : str
-        Whom to cite, and on what terms it may be used.
-    """
-
-    files: tuple[DataFile, ...]
-    folder: str
-    parse: Callable[[Sequence[bytes]], Parts]
-    class_names: tuple[str, ...]
-    full_scale: int
-    citation: str
-    licence: str
-
-
-def parse_digits(contents: Sequence[bytes]) -> Parts:
-    """Read the shipped table: a comment line, then label, half (0 train, 1 test) and 64 pixels on each line."""
-    table = np.loadtxt(contents[0].decode("ascii").splitlines(), delimiter=",", dtype=np.uint8, comments="#")
-    labels, images = table[:, 0].astype(np.int64), table[:, 2:].reshape(-1, 1, 8, 8)
-    train, test = table[:, 1] == 0, table[:, 1] == 1
-    return images[train], labels[train], images[test], labels[test]
-
-
-def parse_idx(contents: Sequence[bytes]) -> Parts:
-    """Read the four idx files of MNIST: big-endian header (type, axes, lengths), then bytes."""
-    train_images, train_labels, test_images, test_labels = map(_idx_array, contents)
-    return (
-        train_images[:, np.newaxis],
-        train_labels.astype(np.int64),
-        test_images[:, np.newaxis],
-        test_labels.astype(np.int64),
-    )
-
-
-def _idx_array(contents: bytes) -> Images:
-    if contents[:3] != b"\0\0\x08":
-        raise ValueError(f"an idx file of bytes must begin with 00 00 08, got {contents[:3].hex(' ')}.")
-    axes = contents[3]
-    lengths = np.frombuffer(contents, dtype=">u4", count=axes, offset=4)
-    return np.frombuffer(contents, dtype=np.uint8, offset=4 + 4 * axes).reshape([int(length) for length in lengths])
-
-
-def parse_cifar(contents: Sequence[bytes]) -> Parts:
-    """Read the batches of CIFAR-10, the test batch last: records of a label byte and 32 x 32 red, green, blue bytes."""
-    batches = [np.frombuffer(batch, dtype=np.uint8).reshape(-1, 1 + 3 * 32 * 32) for batch in contents]
-    images = [batch[:, 1:].reshape(-1, 3, 32, 32) for batch in batches]
-    labels = [batch[:, 0].astype(np.int64) for batch in batches]
-    return np.concatenate(images[:-1]), np.concatenate(labels[:-1]), images[-1], labels[-1]
-
-
-def _idx_files(url: str, *sha256: str) -> tuple[DataFile, ...]:
-    """Describe the four files that MNIST and Fashion-MNIST both have."""
-    names = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
-    sizes = (16 + 60_000 * 784, 8 + 60_000, 16 + 10_000 * 784, 8 + 10_000)
-    return tuple(DataFile(*entry, f"{url}/{entry[0]}.gz") for entry in zip(names, sizes, sha256, strict=True))
-
-
-def _cifar_files(url: str, *sha256: str) -> tuple[DataFile, ...]:
-    names = (*(f"data_batch_{batch}.bin" for batch in range(1, 6)), "test_batch.bin")
-    return tuple(DataFile(name, 30_730_000, digest, url) for name, digest in zip(names, sha256, strict=True))
-
-
-DIGIT_NAMES = tuple("0123456789")
-
-ORIGINS: Mapping[str, Origin] = MappingProxyType(
-    {
-        # Made by digits/make_digits.py; what was changed is in digits/ATTRIBUTION.md.
-        "digits": Origin(
-            files=(
-                DataFile(
-                    "digits.csv", 268_393, "b8a3c77019ae692268db1c21132774cf25ae35e733a06458c0eee66ecc23c43c", url=""
-                ),
-            ),
-            folder="digits",
-            parse=parse_digits,
-            class_names=DIGIT_NAMES,
-            full_scale=16,
-            citation="E. Alpaydin, C. Kaynak, Optical Recognition of Handwritten Digits, UCI Machine Learning "
-            "Repository (1998), DOI 10.24432/C50P49; its test half, as in scikit-learn",
-            licence="CC BY 4.0",
-        ),
-        # Checksums that public loaders publish for the contents of LeCun's four files.
-        "mnist": Origin(
-            files=_idx_files(
-                "https://ossci-datasets.s3.amazonaws.com/mnist",
-                "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-                "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-                "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-                "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
-            ),
-            folder="mnist",
-            parse=parse_idx,
-            class_names=DIGIT_NAMES,
-            full_scale=255,
-            citation="Y. LeCun, C. Cortes, C. J. C. Burges, The MNIST database of handwritten digits (1998)",
-            licence="CC BY-SA 3.0 (as commonly stated)",
-        ),
-        # Computed from Debian's dataset-fashion-mnist 0.0~git20200523.55506a9-1. Debian only took name and date out of
-        # the gzip headers: with them put back, the four files have the MD5 that the authors' README publishes.
-        "fashion-mnist": Origin(
-            files=_idx_files(
-                "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion",
-                "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
-                "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
-                "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
-                "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
-            ),
-            folder="fashion-mnist",
-            parse=parse_idx,
-            class_names=(
-                *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
-                *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
-            ),
-            full_scale=255,
-            citation="H. Xiao, K. Rasul, R. Vollgraf, Fashion-MNIST, arXiv:1708.07747 (2017)",
-            licence="MIT (Zalando SE)",
-        ),
-        # Checksums that public loaders publish for the contents of the official archive.
-        "cifar10": Origin(
-            files=_cifar_files(
-                "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
-                "cee916563c9f80d84e3cc88e17fdc0941787f1244f00a67874d45b261883ada5",
-                "a591ca11fa1708a91ee40f54b3da4784ccd871ecf2137de63f51ada8b3fa57ed",
-                "bbe8596564c0f86427f876058170b84dac6670ddf06d79402899d93ceea26f67",
-                "014e562d6e23c72197cc727519169a60359f5eccd8945ad5a09d710285ff4e48",
-                "755304fc0b379caeae8c14f0dac912fbc7d6cd469eb67a1029a08a39453a9add",
-                "8e2eb146ae340b09e24670f29cabc6326dba54da8789dab6768acf480273f65b",
-            ),
-            folder="cifar-10-batches-bin",
-            parse=parse_cifar,
-            class_names=(
-                *("airplane", "automobile", "bird", "cat", "deer"),
-                *("dog", "frog", "horse", "ship", "truck"),
-            ),
-            full_scale=255,
-            citation="A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images (2009)",
-            licence="none declared; the author asks for citation",
-        ),
-    }
+IMAGENET = (
+    "imagenet cannot be fetched, nor loaded by its name: its images are given to registered users only, for "
+    "non-commercial research, and are too many for most memories. Get ILSVRC2012 from image-net.org, lay it out as "
+    "train/<wnid>/*.JPEG and val/<wnid>/*.JPEG, and open that folder in Python with bnn.open_imagenet(FOLDER)."
 )
 
 
 def _origin(name: str) -> Origin:
     if name in ORIGINS:
         return ORIGINS[name]
+    if name == "imagenet":
+        raise ValueError(IMAGENET)
     nearest = difflib.get_close_matches(str(name).lower(), ORIGINS, n=1, cutoff=0.4)
     hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
     raise ValueError(f"name must be one of {', '.join(map(repr, ORIGINS))}, got {name!r}.{hint}")
@@ -240,12 +59,13 @@ def load(name: str, directory: str | os.PathLike[str] | None = None) -> DataSet:
 
     Parameters
     ----------
-    name : {"digits", "mnist", "fashion-mnist", "cifar10"}
-        Which one. ``"digits"`` ships inside the package: 1,797 images of 8 x 8 pixels.
+    name : {"digits", "mnist", "fashion-mnist", "cifar10", "cifar100", "cifar100-coarse", "svhn"}
+        Which one. ``"digits"`` ships inside the package: 1,797 images of 8 x 8 pixels. ``"cifar100"`` has its 100 fine
+        classes, ``"cifar100-coarse"`` the 20 coarse ones of the same images.
     directory : path, optional
         Folder that holds the official files, or their customary sub-folder (``mnist``, ``fashion-mnist``,
-        ``cifar-10-batches-bin``). Each file may be as it is, or compressed by anybody as .gz, .xz or .bz2. By default
-        the download cache: the folder that ``MTJ_BNN_DATA`` names, or the user's cache.
+        ``cifar-10-batches-bin``, ``cifar-100-binary``, ``svhn``). Each file may be as it is, or compressed by anybody
+        as .gz, .xz or .bz2. By default the download cache: the folder that ``MTJ_BNN_DATA`` names, or the user's cache.
 
     Returns
     -------
@@ -264,6 +84,9 @@ def load(name: str, directory: str | os.PathLike[str] | None = None) -> DataSet:
     The digits are the test half of the UCI set, cut once and for all (a column in the shipped file) into 1,198 to
     train and 599 to test, a third of each class. The 13 writers are on both sides: accuracies look better than with
     UCI's own halves, which have no writer in common.
+
+    Of SVHN the cropped digits are read, 73,257 to train and 26,032 to test; the ``extra`` images are not. Label d is
+    the digit d: the files' 10 becomes 0.
 
     Examples
     --------
@@ -387,7 +210,7 @@ def fetch(
 
     Parameters
     ----------
-    name : {"digits", "mnist", "fashion-mnist", "cifar10"}
+    name : {"digits", "mnist", "fashion-mnist", "cifar10", "cifar100", "cifar100-coarse", "svhn"}
         Which one. The digits ship inside, so for them nothing is done.
     directory : path, optional
         Where to put it: into its customary sub-folder, unless the files are here already or the folder has that name

@@ -106,15 +106,7 @@ class ImageSet:
         IndexError
             If an index is outside 0 to n - 1 (there is no counting from the end).
         """
-        chosen = np.asarray(indices)
-        if chosen.dtype.kind not in "iu" or chosen.ndim != 1:
-            raise TypeError(
-                f"indices must be a one-dimensional array of integers, got {chosen.dtype} of shape {chosen.shape}. "
-                "For a mask use np.flatnonzero(mask)."
-            )
-        outside = chosen[(chosen < 0) | (chosen >= len(self))]
-        if outside.size:
-            raise IndexError(f"indices must be 0 to {len(self) - 1}, got {outside[0]}.")
+        chosen = checked_indices(indices, len(self))
         return ImageSet(self.images[chosen], self.labels[chosen], name or self.name, self.full_scale)
 
     def split(self, fraction: float, *, seed: int | np.random.SeedSequence) -> tuple[ImageSet, ImageSet]:
@@ -146,6 +138,20 @@ class ImageSet:
         """
         in_first = stratified_choice(self.labels, fraction, seed=seed)
         return self.subset(np.flatnonzero(in_first)), self.subset(np.flatnonzero(~in_first))
+
+
+def checked_indices(indices: ArrayLike, length: int) -> NDArray[Any]:
+    """Return positions among `length` images as an array; TypeError or IndexError as in `ImageSet.subset`."""
+    chosen = np.asarray(indices)
+    if chosen.dtype.kind not in "iu" or chosen.ndim != 1:
+        raise TypeError(
+            f"indices must be a one-dimensional array of integers, got {chosen.dtype} of shape {chosen.shape}. "
+            "For a mask use np.flatnonzero(mask)."
+        )
+    outside = chosen[(chosen < 0) | (chosen >= length)]
+    if outside.size:
+        raise IndexError(f"indices must be 0 to {length - 1}, got {outside[0]}.")
+    return chosen
 
 
 def _check_array(argument: str, array: Any, dtype: type[np.generic], *axes: str) -> None:

@@ -7,10 +7,12 @@ import io
 import lzma
 import os
 import socket
+import struct
 import subprocess
 import sys
 import tarfile
 import threading
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +21,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
+import bnn
 from bnn import data
+from bnn.cli import DATA_SETS
 from bnn.digits import make_digits
 from bnn.images import DataSet, ImageSet
 
@@ -92,6 +96,61 @@ def cifar10(monkeypatch):
     return stand_in(monkeypatch, "cifar10", train, test, {**contents, "test_batch.bin": records[1]})
 
 
+def cifar100_records(images, coarse, fine):
+    parts = zip(images, coarse, fine, strict=True)
+    return b"".join(bytes([first, second]) + image.tobytes() for image, first, second in parts)
+
+
+@pytest.fixture
+def cifar100(monkeypatch):
+    """The same files under both names: the stand-in with fine labels, and the one with coarse ones."""
+    rng = np.random.default_rng(3)
+    halves = [(random_images(rng, n, 3, 32, 32)[0], rng.permutation(20)[:n], rng.permutation(100)[:n]) for n in (15, 9)]
+    contents = dict(zip(("train.bin", "test.bin"), (cifar100_records(*half) for half in halves), strict=True))
+    (train, *train_labels), (test, *test_labels) = halves
+    coarse, fine = (
+        stand_in(monkeypatch, name, (train, train_labels[which]), (test, test_labels[which]), contents)
+        for which, name in enumerate(("cifar100-coarse", "cifar100"))
+    )
+    return fine, coarse
+
+
+MAT_CLASSES = {"uint8": (9, 2), "int16": (10, 3), "float64": (6, 9)}  # MATLAB's class, and the type of what is stored
+
+
+def mat_element(kind, body):
+    return struct.pack("<II", kind, len(body)) + body + bytes(-len(body) % 8)
+
+
+def mat(*, compress=True, **arrays):
+    """A MATLAB 5 file, written from MathWorks' description of the format: header, then a matrix for each array."""
+    file = b"MATLAB 5.0 MAT-file".ljust(124) + struct.pack("<H2s", 0x0100, b"IM")
+    for name, array in arrays.items():
+        matlab_class, stored = MAT_CLASSES[str(array.dtype)]
+        parts = [
+            (6, struct.pack("<II", matlab_class, 0)),
+            (5, struct.pack(f"<{array.ndim}i", *array.shape)),
+            (1, name.encode()),
+            (stored, array.tobytes(order="F")),
+        ]
+        element = mat_element(14, b"".join(mat_element(*part) for part in parts))
+        file += struct.pack("<II", 15, len(body := zlib.compress(element))) + body if compress else element
+    return file
+
+
+def svhn_file(images, labels, **changes):
+    """One file of SVHN, of images (n, 3, 32, 32) and the digits in them: what is a 0 is labelled 10."""
+    return mat(X=images.transpose(2, 3, 1, 0), y=np.where(labels == 0, 10, labels).astype(np.uint8)[:, None], **changes)
+
+
+@pytest.fixture
+def svhn(monkeypatch):
+    rng = np.random.default_rng(4)
+    train, test = ((random_images(rng, n, 3, 32, 32)[0], rng.permutation(n) % 10) for n in (40, 30))  # every digit
+    contents = {"train_32x32.mat": svhn_file(*train), "test_32x32.mat": svhn_file(*test, compress=False)}
+    return stand_in(monkeypatch, "svhn", train, test, contents)
+
+
 def assert_loaded(loaded, stand):
     for half, (images, labels) in ((loaded.train, stand.train), (loaded.test, stand.test)):
         np.testing.assert_array_equal(half.images, images.reshape(half.images.shape))
@@ -162,7 +221,8 @@ def test_digits_take_no_directory(use, tmp_path):
 
 
 def test_importing_needs_neither_torch_nor_pooch():
-    program = "import sys, bnn.data; print(sorted({'torch', 'pooch', 'tqdm', 'sklearn', 'scipy'} & set(sys.modules)))"
+    slow = "{'torch', 'pooch', 'tqdm', 'sklearn', 'scipy', 'PIL'}"
+    program = f"import sys, bnn.data, bnn.imagenet; print(sorted({slow} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
 
@@ -336,6 +396,100 @@ def test_recompressed_cifar_loads(cifar10, tmp_path, suffix):
     assert loaded.class_names[3] == "cat"
 
 
+@pytest.mark.parametrize("suffix", COMPRESS)
+def test_recompressed_cifar100_loads(cifar100, tmp_path, suffix):
+    fine, coarse = cifar100
+    fine.write(tmp_path / "cifar-100-binary", suffix)
+    for stand, classes, name in ((fine, 100, "caterpillar"), (coarse, 20, "reptiles")):
+        loaded = data.load(stand.name, tmp_path)
+        assert_loaded(loaded, stand)
+        assert loaded.train.images.shape == (15, 3, 32, 32)
+        assert loaded.train.name == f"{stand.name}/train"
+        assert len(set(loaded.class_names)) == classes
+        assert loaded.class_names[{100: 18, 20: 15}[classes]] == name
+        assert list(loaded.class_names) == sorted(loaded.class_names)
+    assert data.load("cifar100", tmp_path).identity != data.load("cifar100-coarse", tmp_path).identity
+
+
+@pytest.mark.parametrize("suffix", COMPRESS)
+def test_recompressed_svhn_loads(svhn, tmp_path, suffix):
+    loaded = data.load("svhn", svhn.write(tmp_path, suffix))
+    assert_loaded(loaded, svhn)
+    assert loaded.train.images.shape == (40, 3, 32, 32)
+    assert loaded.class_names == tuple("0123456789")
+
+
+@pytest.mark.parametrize(
+    ("damage", "trouble"),
+    [
+        (lambda body: body[:-1], "wrong size"),
+        (lambda body: body + b"x", "wrong size"),
+        (lambda body: b"", "wrong size"),
+        (lambda body: body[:-50] + bytes([body[-50] ^ 1]) + body[-49:], "wrong contents"),
+    ],
+    ids=["truncated", "longer", "empty", "a bit"],
+)
+def test_each_file_of_cifar100_and_svhn_is_checked(cifar100, svhn, tmp_path, damage, trouble):
+    for stand in (*cifar100, svhn):
+        for file, contents in stand.contents.items():
+            path = stand.write(tmp_path / stand.name, "") / file
+            path.write_bytes(damage(contents))
+            with pytest.raises(ValueError, match=f"{file} has the {trouble}.*`mtj-bnn fetch {stand.name}`"):
+                data.load(stand.name, tmp_path / stand.name)
+
+
+@pytest.mark.parametrize(("name", "labels"), [("cifar100", (0, 100)), ("cifar100-coarse", (20, 0))])
+def test_cifar100_labels_out_of_range(monkeypatch, tmp_path, name, labels):
+    images = random_images(np.random.default_rng(5), 2, 3, 32, 32)[0]
+    good, bad = (cifar100_records(images, [0, last[0]], [0, last[1]]) for last in ((0, 0), labels))
+    for train, test in ((good, bad), (bad, good)):
+        stand = stand_in(monkeypatch, name, (), (), {"train.bin": train, "test.bin": test})
+        with pytest.raises(ValueError, match=f"below the {max(labels)} class names, got {max(labels)}"):
+            data.load(name, stand.write(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["cifar10", "cifar100"])
+def test_cifar_record_of_another_length(monkeypatch, tmp_path, name):
+    contents = {file.name: bytes(3072) for file in data.ORIGINS[name].files}
+    stand = stand_in(monkeypatch, name, (), (), contents)
+    with pytest.raises(ValueError, match=r"records of 3,07[34] bytes, got 3,072 bytes in all"):
+        data.load(name, stand.write(tmp_path))
+
+
+X, Y = np.zeros((32, 32, 3, 2), np.uint8), np.array([[1], [10]], np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"X": X, "y": np.array([[1], [0]], np.uint8)}, "y must be 1 to 10, .*got 0"),
+        ({"X": X, "y": np.array([[11], [1]], np.uint8)}, "y must be 1 to 10, .*got 11"),
+        ({"X": X, "y": np.array([[1.5], [1]])}, "y must be 1 to 10, .*got 1.5"),
+        ({"X": X, "y": Y[:1]}, r"y must have the shape \(2, 1\), got \(1, 1\)"),
+        ({"X": X, "y": Y.T}, r"y must have the shape \(2, 1\), got \(1, 2\)"),
+        ({"X": X.astype(np.int16), "y": Y}, "X must be uint8 .*got int16"),
+        ({"X": X[:31], "y": Y}, r"X must be uint8 of shape \(32, 32, 3, n\), got uint8 of shape \(31, 32, 3, 2\)"),
+        ({"X": X[..., 0], "y": Y}, r"got uint8 of shape \(32, 32, 3\)"),
+        ({"X": X}, "must hold X and y, but has no y"),
+        ({"x": X, "y": Y}, "but has no X"),
+    ],
+)
+def test_svhn_of_another_structure(monkeypatch, tmp_path, arrays, message):
+    good, bad = mat(X=X, y=Y), mat(**arrays)
+    for train, test in ((good, bad), (bad, good)):
+        stand = stand_in(monkeypatch, "svhn", (), (), {"train_32x32.mat": train, "test_32x32.mat": test})
+        with pytest.raises(ValueError, match=message):
+            data.load("svhn", stand.write(tmp_path))
+
+
+def test_svhn_labels_may_be_doubles(monkeypatch, tmp_path):
+    contents = {"train_32x32.mat": mat(X=X, y=Y.astype(float)), "test_32x32.mat": mat(X=X, y=Y)}
+    stand = stand_in(monkeypatch, "svhn", (), (), contents)
+    loaded = data.load("svhn", stand.write(tmp_path))
+    np.testing.assert_array_equal(loaded.train.labels, [1, 0])
+    assert loaded.train.labels.dtype == loaded.test.labels.dtype == np.int64
+
+
 def test_suffixes_may_differ_from_file_to_file(mnist, tmp_path):
     for suffix, (file, contents) in zip(COMPRESS, mnist.contents.items(), strict=True):
         (tmp_path / (file + suffix)).write_bytes(COMPRESS[suffix](contents))
@@ -457,7 +611,13 @@ def test_directory_that_is_a_file(use, tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "nearest"),
-    [("fashion", "fashion-mnist"), ("MNIST", "mnist"), ("cifar-10", "cifar10"), ("digit", "digits")],
+    [
+        ("fashion", "fashion-mnist"),
+        ("MNIST", "mnist"),
+        ("cifar-10", "cifar10"),
+        ("cifar-100", "cifar100"),
+        ("SVHN", "svhn"),
+    ],
 )
 @pytest.mark.parametrize("use", [data.load, data.fetch])
 def test_unknown_name(use, name, nearest):
@@ -576,6 +736,41 @@ def test_fetch_an_archive(served_cifar10, server, tmp_path):
     assert_loaded(data.load("cifar10", tmp_path), served_cifar10)
 
 
+def test_fetch_cifar100_under_either_name(monkeypatch, cifar100, server, tmp_path):
+    for stand in cifar100:
+        serve(monkeypatch, stand, server.url, archive="cifar-100-binary.tar.gz")
+    server.bodies = {"/cifar-100-binary.tar.gz": tar_gz(cifar100[0].contents)}
+    folder = data.fetch("cifar100-coarse", tmp_path)
+    assert names_in(tmp_path) == ["cifar-100-binary/test.bin", "cifar-100-binary/train.bin"]
+    assert data.fetch("cifar100", tmp_path) == folder
+    assert server.asked == ["/cifar-100-binary.tar.gz"], "the files are the same"
+    for stand in cifar100:
+        assert_loaded(data.load(stand.name, tmp_path), stand)
+
+
+def test_fetch_svhn(svhn, tmp_path):
+    asked = []
+
+    def copy(url, path):
+        asked.append(url)
+        path.write_bytes(svhn.contents[path.name])
+
+    assert data.fetch("svhn", tmp_path, download=copy) == tmp_path / "svhn"
+    assert asked == [f"http://ufldl.stanford.edu/housenumbers/{file}" for file in svhn.contents]
+    assert_loaded(data.load("svhn", tmp_path), svhn)
+    with pytest.raises(ValueError, match=r"train_32x32\.mat from http:.*Nothing of it was kept"):
+        data.fetch("svhn", tmp_path / "other", download=lambda url, path: path.write_bytes(b"<html>"))
+    assert names_in(tmp_path / "other") == []
+
+
+@pytest.mark.parametrize("use", [data.load, data.fetch])
+def test_imagenet_says_why_not(use, tmp_path):
+    with pytest.raises(ValueError, match=r"registered users only.*bnn\.open_imagenet") as caught:
+        use("imagenet", tmp_path)
+    assert hasattr(bnn, "open_imagenet")
+    assert "train/<wnid>/" in str(caught.value)
+
+
 def test_fetch_gets_only_what_is_missing_or_damaged(served_mnist, server, tmp_path):
     served_mnist.write(tmp_path)
     (tmp_path / "t10k-labels-idx1-ubyte.gz").unlink()
@@ -682,18 +877,24 @@ def test_fetch_digits_says_they_are_inside(capsys):
 
 
 def test_every_file_in_the_table_can_be_checked():
+    files = {file for origin in data.ORIGINS.values() for file in origin.files}
     for origin in data.ORIGINS.values():
         assert origin.citation
         assert origin.licence
-        for file in origin.files:
-            assert len(bytes.fromhex(file.sha256)) == 32
-            assert file.size > 0
-    digests = [file.sha256 for origin in data.ORIGINS.values() for file in origin.files]
-    assert len(set(digests)) == len(digests) == 1 + 4 + 4 + 6
+    for file in files:
+        assert len(bytes.fromhex(file.sha256)) == 32
+        assert file.size > 0
+    assert len({file.sha256 for file in files}) == len(files) == 1 + 4 + 4 + 6 + 2 + 2
+
+
+def test_every_data_set_can_be_typed():
+    assert tuple(data.ORIGINS) == DATA_SETS
 
 
 MNIST_TRAIN = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
 MNIST_TEST = [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+SVHN_TRAIN = [4948, 13861, 10585, 8497, 7458, 6882, 5727, 5595, 5045, 4659]
+SVHN_TEST = [1744, 5099, 4149, 2882, 2523, 2384, 1977, 2019, 1660, 1595]
 PUBLISHED = {  # per half: images per class, mean and standard deviation of each channel [levels]
     "mnist": ((MNIST_TRAIN, [33.3184], [78.5675]), (MNIST_TEST, [33.7912], [79.1725])),
     "fashion-mnist": (([6000] * 10, [72.9404], [90.0212]), ([1000] * 10, None, None)),
@@ -701,6 +902,9 @@ PUBLISHED = {  # per half: images per class, mean and standard deviation of each
         ([5000] * 10, [125.30692, 122.95039, 113.86538], [62.99322, 62.08871, 66.70490]),
         ([1000] * 10, [126.02464, 123.70850, 114.85432], [62.89639, 61.93753, 66.70606]),
     ),
+    "cifar100": (([500] * 100, None, None), ([100] * 100, None, None)),
+    "cifar100-coarse": (([2500] * 20, None, None), ([500] * 20, None, None)),
+    "svhn": ((SVHN_TRAIN, None, None), (SVHN_TEST, None, None)),
 }
 
 
@@ -717,7 +921,7 @@ def channel_moments(images):
 def test_real_files(name):
     folder = os.environ.get("MTJ_BNN_TEST_DATA")
     if not folder:
-        pytest.skip("set MTJ_BNN_TEST_DATA to a folder with mnist/, fashion-mnist/ and cifar-10-batches-bin/ to run it")
+        pytest.skip("set MTJ_BNN_TEST_DATA to a folder with mnist/, fashion-mnist/, svhn/ and so on to run it")
     if not (Path(folder) / data.ORIGINS[name].folder).is_dir():
         pytest.skip(f"MTJ_BNN_TEST_DATA has no {data.ORIGINS[name].folder}/")
     loaded = data.load(name, folder)
