@@ -5,8 +5,9 @@ word i // 64, and the bits beyond the last channel are 0. Packed activations are
 (samples times output pixels) of t words, and its outputs in blocks of 64 lanes, weights (blocks, t, 64).
 
 With d = popcount(x XOR w) over k bits, the product of the +-1 vectors is k - 2 d. One vector instruction handles one
-word of x against that word of eight outputs, so that no sum runs across a vector; a tile of 4 rows and 16 outputs stays
-in registers over all t words.
+word of x against that word of eight outputs, so that no sum runs across a vector; the sums of 4 rows and 8 outputs
+stay in registers. They are kept byte by byte, since every processor counts the bits of bytes; a byte can hold those of
+31 words.
 """
 
 from typing import Any
@@ -20,67 +21,81 @@ from numba.extending import intrinsic
 U = nb.uint64
 LANES = 64  # outputs in a block: one word of the next layer
 ROWS = 4  # rows in a tile
-VECTOR, VECTORS = 8, 2  # outputs in a vector, vectors in a tile
+VECTOR = 8  # outputs in a vector
+WORDS = 31  # whose bits a byte can count: 31 times 8 < 256
 
 I64 = ir.IntType(64)
-EIGHT = ir.VectorType(I64, VECTOR)
+EIGHT, BYTES = ir.VectorType(I64, VECTOR), ir.VectorType(ir.IntType(8), 8 * VECTOR)
 
 
 def _tile(rows: int) -> Any:
-    """Make tile(x, w, i, b, counts): counts[r, j] = popcount of row i + r of x against output j of block b of w.
+    """Make tile(x, w, i, b, first, last, counts).
 
-    The loop over words is written in LLVM's vector types, which LLVM turns into whatever the processor has: left to
-    itself it keeps the sums in memory, at a third of the speed.
+    It adds to counts[r, j] the popcount of row i + r of x against output j of block b of w, over the words from `first`
+    to `last` - 1, at most WORDS. The loop over words is written in LLVM's vector types, which LLVM turns into whatever
+    the processor has: left to itself it keeps the sums in memory, at a third of the speed.
     """
 
     @intrinsic
-    def tile(_, x, w, i, b, counts):
+    def tile(_, x, w, i, b, first, last, counts):
         def generate(context, builder, signature, arguments):
             x, w, counts = (
-                cgutils.create_struct_proxy(signature.args[k])(context, builder, arguments[k]) for k in (0, 1, 4)
+                cgutils.create_struct_proxy(signature.args[k])(context, builder, arguments[k]) for k in (0, 1, 6)
             )
+            i, b, first, last = arguments[2:6]
             t = cgutils.unpack_tuple(builder, x.shape)[1]
-            row = builder.gep(x.data, [builder.mul(arguments[2], t)])
-            block = builder.gep(w.data, [builder.mul(arguments[3], builder.mul(t, I64(LANES)))])
-            for first in range(0, LANES, VECTOR * VECTORS):
-                sums = _loop(builder, rows, row, builder.gep(block, [I64(first)]), t)
-                for (r, v), sum_ in sums.items():
-                    _vector(builder, counts.data, I64(r * LANES + first + v * VECTOR), sum_)
+            row = builder.gep(x.data, [builder.mul(i, t)])
+            block = builder.gep(w.data, [builder.mul(b, builder.mul(t, I64(LANES)))])
+            for lane in range(0, LANES, VECTOR):
+                sums = _loop(builder, rows, row, builder.gep(block, [I64(lane)]), t, first, last)
+                for r, bytes_ in enumerate(sums):
+                    at = I64(r * LANES + lane)
+                    _vector(builder, counts.data, at, builder.add(_vector(builder, counts.data, at), bytes_))
             return context.get_dummy_value()
 
-        return nb.void(x, w, nb.int64, nb.int64, counts), generate
+        return nb.void(x, w, nb.int64, nb.int64, nb.int64, nb.int64, counts), generate
 
     return tile
 
 
-def _loop(builder: Any, rows: int, x: Any, w: Any, t: Any) -> dict[tuple[int, int], Any]:
-    """Build the loop over the t words of a row; return the sums of each (row, vector)."""
-    popcount = cgutils.get_or_insert_function(builder.module, ir.FunctionType(EIGHT, [EIGHT]), "llvm.ctpop.v8i64")
+def _loop(builder: Any, rows: int, x: Any, w: Any, t: Any, first: Any, last: Any) -> list[Any]:
+    """Build the loop over words, against eight outputs; return the sums of each row."""
+    popcount = cgutils.get_or_insert_function(builder.module, ir.FunctionType(BYTES, [BYTES]), "llvm.ctpop.v64i8")
     before, loop, after = builder.block, builder.append_basic_block("word"), builder.append_basic_block("done")
     builder.branch(loop)
     builder.position_at_end(loop)
     k = builder.phi(I64)
-    k.add_incoming(I64(0), before)
-    sums = {(r, v): builder.phi(EIGHT) for r in range(rows) for v in range(VECTORS)}
-    at = builder.mul(k, I64(LANES))
-    weights = [_vector(builder, w, builder.add(at, I64(v * VECTOR))) for v in range(VECTORS)]
-    done = {}
+    k.add_incoming(first, before)
+    sums = [builder.phi(BYTES) for _ in range(rows)]
+    weights = _vector(builder, w, builder.mul(k, I64(LANES)))
+    done = []
     for r in range(rows):
         word = builder.load(builder.gep(x, [builder.add(k, builder.mul(t, I64(r)))]))
         lane = builder.insert_element(ir.Constant(EIGHT, ir.Undefined), word, ir.IntType(32)(0))
         zeros = ir.Constant(ir.VectorType(ir.IntType(32), VECTOR), [0] * VECTOR)
-        everywhere = builder.shuffle_vector(lane, lane, zeros)
-        for v in range(VECTORS):
-            differing = builder.call(popcount, [builder.xor(everywhere, weights[v])])
-            done[r, v] = builder.add(sums[r, v], differing)
+        differing = builder.xor(builder.shuffle_vector(lane, lane, zeros), weights)
+        done.append(builder.add(sums[r], builder.call(popcount, [builder.bitcast(differing, BYTES)])))
     following = builder.add(k, I64(1))
     k.add_incoming(following, loop)
-    for key, phi in sums.items():
-        phi.add_incoming(ir.Constant(EIGHT, [0] * VECTOR), before)
-        phi.add_incoming(done[key], loop)
-    builder.cbranch(builder.icmp_signed("<", following, t), loop, after)
+    for r in range(rows):
+        sums[r].add_incoming(ir.Constant(BYTES, [0] * BYTES.count), before)
+        sums[r].add_incoming(done[r], loop)
+    builder.cbranch(builder.icmp_signed("<", following, last), loop, after)
     builder.position_at_end(after)
-    return done
+    return [_sum_of_bytes(builder, builder.bitcast(each, EIGHT)) for each in done]
+
+
+def _sum_of_bytes(builder: Any, bytes_: Any) -> Any:
+    """Add the eight bytes of each word: in pairs, then the four pairs."""
+
+    def same(value: int) -> Any:
+        return ir.Constant(EIGHT, [value] * VECTOR)
+
+    even = same(0x00FF00FF00FF00FF)
+    pairs = builder.add(builder.and_(bytes_, even), builder.and_(builder.lshr(bytes_, same(8)), even))
+    for shift in (32, 16):
+        pairs = builder.add(pairs, builder.lshr(pairs, same(shift)))
+    return builder.and_(pairs, same(0xFFFF))
 
 
 def _vector(builder: Any, base: Any, offset: Any, value: Any = None) -> Any:
@@ -98,11 +113,14 @@ _inline = nb.njit(inline="always", cache=True)
 @_inline
 def _count(x, w, i, b, counts):
     """Fill counts for as many rows from i on as there are, up to ROWS; return how many."""
-    if i + ROWS <= x.shape[0]:
-        _tile_of_rows(x, w, i, b, counts)
-        return ROWS
-    _tile_of_one(x, w, i, b, counts)
-    return 1
+    counts[:] = 0
+    for first in range(0, x.shape[1], WORDS):
+        last = min(first + WORDS, x.shape[1])
+        if i + ROWS <= x.shape[0]:
+            _tile_of_rows(x, w, i, b, first, last, counts)
+        else:
+            _tile_of_one(x, w, i, b, first, last, counts)
+    return ROWS if i + ROWS <= x.shape[0] else 1
 
 
 @nb.njit(cache=True, nogil=True)

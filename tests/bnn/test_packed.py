@@ -293,6 +293,17 @@ def test_what_has_no_threshold_stays_in_float():
         assert folded(same(trained_like(model), normal(20, 2, 8, 8))) == 0
 
 
+@pytest.mark.parametrize("inputs", [1, 64, 31 * 64, 31 * 64 + 1, 62 * 64, 5000])
+def test_long_products_do_not_overflow(inputs):
+    """All bits differ, or none: 31 words fill a byte."""
+    layer = BinaryLinear(inputs, 3, seed=0)
+    layer.weight.data.fill_(1.0)
+    logits = pack(layer).logits(torch.ones(6, inputs) * torch.tensor([1.0, -1.0] * 3)[:, None])
+    assert (logits == np.array([[inputs], [-inputs]] * 3)).all()
+    layer = BinaryLinear(inputs, 70, seed=0)
+    same(layer, normal(11, inputs))
+
+
 def test_a_padded_zero_is_neither_bit():
     """All weights and inputs +1: the sums count the pixels inside."""
     conv = BinaryConv2d(65, 2, 3, padding=2, seed=0)
