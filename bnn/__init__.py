@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from bnn.images import DataSet, ImageSet
     from bnn.layers import BinaryConv2d, BinaryLinear
     from bnn.overwrite import OverwriteErrors
+    from bnn.packed.predictor import PackedModel, load_packed
+    from bnn.packed.trace import pack
     from bnn.parameter_memory import ParameterMemory
     from bnn.quantized_scope import quantized_scope
     from bnn.recipe_run import run_recipe
@@ -39,6 +41,7 @@ _HOME = {
     "DataSet": "images",
     "ImageSet": "images",
     "OverwriteErrors": "overwrite",
+    "PackedModel": "packed.predictor",
     "ParameterMemory": "parameter_memory",
     "Recipe": "recipes",
     "SeededDropout": "dropout",
@@ -54,8 +57,10 @@ _HOME = {
     "guard_finite": "finite",
     "list_recipes": "recipes",
     "load": "data",
+    "load_packed": "packed.predictor",
     "load_recipe": "recipes",
     "open_imagenet": "imagenet",
+    "pack": "packed.trace",
     "paired_loss": "evaluate",
     "quantized_scope": "quantized_scope",
     "reestimate_batch_norm": "batch_norm",
@@ -76,6 +81,7 @@ __all__ = [
     "DataSet",
     "ImageSet",
     "OverwriteErrors",
+    "PackedModel",
     "ParameterMemory",
     "Recipe",
     "SeededDropout",
@@ -91,8 +97,10 @@ __all__ = [
     "guard_finite",
     "list_recipes",
     "load",
+    "load_packed",
     "load_recipe",
     "open_imagenet",
+    "pack",
     "paired_loss",
     "quantized_scope",
     "reestimate_batch_norm",

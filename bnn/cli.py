@@ -1,7 +1,7 @@
-"""Verbs that people type: `mtj-bnn demo | device | wer | fit | setting | map | die | fetch | run`.
+"""Verbs that people type: `mtj-bnn demo | device | wer | fit | setting | map | die | fetch | run | predict`.
 
-The verbs of one junction are in device_verbs.py, those of a memory in files of their own. Only `demo` and
-`run` need torch, and only they import it.
+The verbs of one junction are in device_verbs.py, those of a memory in files of their own. Only `demo`, `run` and
+`predict` need torch, and only they import it.
 """
 
 import argparse
@@ -16,6 +16,7 @@ from bnn.device_verbs import device, fit, wer
 from bnn.die_verb import die
 from bnn.files import require_writable
 from bnn.map_verb import error_map
+from bnn.predict_verb import predict
 from bnn.run_verb import run
 from bnn.setting_verb import setting
 from bnn.words import announce, as_typed, joined, name_of, named_device, print_json, quantity, unknown_option
@@ -144,6 +145,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, list[str]]]:
         ("die", die, _add_die),
         ("fetch", fetch, _add_fetch),
         ("run", run, _add_run),
+        ("predict", predict, _add_predict),
     ):
         text = str(function.__doc__).splitlines()[0]
         sub = verbs.add_parser(name, help=text, description=text, allow_abbrev=False)
@@ -276,6 +278,18 @@ def _add_run(sub: argparse.ArgumentParser) -> None:
         "--out", default=None, help="folder for config.json, checkpoint.pt, result.json; continues what was ended there"
     )
     sub.add_argument("--seed", type=int, default=None, help="of weights, order and errors; default: the recipe's")
+
+
+def _add_predict(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("model", help="packed model, as bnn.pack(model).save(FILE) writes it")
+    sub.add_argument("data", help="data set, its test half; or .npy of images; or .npz of images, and labels")
+    sub.add_argument("--data-dir", default=None, help="where the data set's files are; default: the download cache")
+    sub.add_argument("--errors", default=None, help="of written activations: a rate, or of 0 and 1, as in 1e-3,1e-2")
+    sub.add_argument("--weight-errors", default=None, help="of written binary weights, once a die: the same")
+    sub.add_argument("--dies", type=int, default=36, help="to write with errors; default 36")
+    sub.add_argument("--seed", type=int, default=0, help="of the errors; default 0")
+    sub.add_argument("--workers", type=int, default=1, help="threads, a die each; default 1")
+    sub.add_argument("--out", default=None, metavar="CSV", help="also write the predictions: image, predicted, label")
 
 
 def _add_pulse(sub: argparse.ArgumentParser) -> None:

@@ -57,7 +57,7 @@ class SeededDropout(nn.Module):
 
     def address(self, *, step: int, samples: Tensor | np.ndarray | None) -> None:
         """Say which samples come next, and in which step, as for a memory."""
-        self._mask[0].address(step=step, samples=samples)  # type: ignore[arg-type]
+        self._mask[0].address(step=step, samples=samples)
 
     def reseed(self, seed: int) -> None:
         """Start the stream of `seed`."""

@@ -1,0 +1,305 @@
+"""The packed model: what predicts, what is written with errors, what is saved."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bnn.error_kernels import sample_keys
+from bnn.errors import check_seed
+from bnn.evaluate import Accuracy, LabelledImages
+from bnn.packed.bit_errors import write_words
+from bnn.packed.files import load_steps, save_steps
+from bnn.packed.products import BinaryProduct, SignedProduct
+from bnn.packed.steps import FLOAT, Bits, Step, packed_signs, run_float, unpacked
+
+PRODUCTS = {"binary": BinaryProduct, "signed": SignedProduct}
+Errors = Any  # what has error_rate_0 and error_rate_1, or a dict of such by the layer's name, or None
+Write = Callable[[Step, Bits, NDArray[np.int64]], Bits]
+
+
+class PackedModel:
+    """A model on packed bits, from `pack` or `load_packed`; it computes on the CPU.
+
+    Parameters
+    ----------
+    steps : sequence of Step
+        In the order in which they are done; the last one gives the logits.
+
+    Notes
+    -----
+    Safe to use from several threads: nothing in it changes.
+    """
+
+    def __init__(self, steps: Sequence[Step]) -> None:
+        self.steps = tuple(steps)
+        self._products = {
+            i: PRODUCTS[step.op](step, step.arrays["weight"])
+            for i, step in enumerate(self.steps)
+            if step.op in PRODUCTS
+        }
+        last = {source: i for i, step in enumerate(self.steps) for source in step.inputs}
+        self._over = [[s for s, user in last.items() if user == i and s >= 0] for i in range(len(self.steps))]
+
+    @property
+    def activation_layers(self) -> list[str]:
+        """Layers whose input bits are written to a memory, in the order of their slots in the model."""
+        return self._layers("write")
+
+    @property
+    def weight_layers(self) -> list[str]:
+        """Layers with binary weights, in the order of their slots in the model."""
+        return self._layers(*PRODUCTS)
+
+    @property
+    def bytes(self) -> int:
+        """What weights, thresholds and float parameters take."""
+        return sum(array.nbytes for step in self.steps for array in step.arrays.values())
+
+    def _layers(self, *ops: str) -> list[str]:
+        named = {step.options["slot"]: step.options["layer"] for step in self.steps if step.op in ops}
+        return [named[slot] for slot in sorted(named)]
+
+    def __repr__(self) -> str:
+        folded = sum("threshold" in step.arrays for step in self.steps)
+        return f"PackedModel({len(self.weight_layers)} binary layers, {folded} of them folded, {self.bytes} bytes)"
+
+    # ---- predicting --------------------------------------------------------------------------------------------------
+
+    def logits(self, images: Tensor | NDArray[Any], *, batch_size: int = 1024) -> NDArray[np.float32]:
+        """Return what the model returns, no errors anywhere.
+
+        Parameters
+        ----------
+        images : array or Tensor, (n, ...)
+            As the model wants them, finite.
+        batch_size : int, >= 1
+
+        Returns
+        -------
+        ndarray of float32, (n, classes)
+
+        Raises
+        ------
+        ValueError
+            For images that do not fit the model or are not finite.
+        """
+        batches = _batches(images, batch_size)
+        return np.concatenate([self._run(batch, _unwritten, self._products).numpy() for batch in batches])
+
+    def predict(self, images: Tensor | NDArray[Any], *, batch_size: int = 1024) -> NDArray[np.int64]:
+        """Return the class of each image, (n,): that of the largest logit, the first of equal ones, as torch does."""
+        return torch.from_numpy(self.logits(images, batch_size=batch_size)).argmax(dim=1).numpy()
+
+    def evaluate_dies(
+        self,
+        data: LabelledImages,
+        *,
+        errors: Errors = None,
+        weight_errors: Errors = None,
+        dies: int = 36,
+        seed: int = 0,
+        batch_size: int = 1024,
+        workers: int = 1,
+    ) -> Accuracy:
+        """Count correct answers on several dies: the weights of each written once, the activations of every image.
+
+        Parameters
+        ----------
+        data : object with ``scaled()`` and ``labels``
+        errors, weight_errors : operating point, WriteErrors, dict or None
+            What activations and weights are written with: anything with `error_rate_0` and `error_rate_1`, numbers or
+            one for each cell of a sample or filter. A dict, name of the layer -> such, for some layers only. The errors
+            are independent. None: no errors.
+        dies : int, >= 1
+            One is enough, and one is made, where nothing errs.
+        seed : int, >= 0
+        batch_size : int, >= 1
+            Images at a time. The errors do not depend on it.
+        workers : int, >= 1
+            Threads, each with a die at a time. The errors do not depend on it.
+
+        Returns
+        -------
+        Accuracy
+            Die d is draw d.
+
+        Raises
+        ------
+        ValueError
+            For errors that would touch nothing, rates outside [0, 1], images that do not fit, numbers out of range.
+
+        Notes
+        -----
+        Image i on die d is written, in slot l of `activation_layers`, as `WriteErrors` of the same seed does with
+        layer l at the address (step d, sample i); the weights of slot l of `weight_layers`, filter by filter, as with
+        layer `len(activation_layers)` + l at the address (step d, samples 0, 1, 2 ...). Bit for bit.
+        """
+        check_seed(seed)
+        for name, number in (("dies", dies), ("batch_size", batch_size), ("workers", workers)):
+            if number < 1:
+                raise ValueError(f"{name} must be >= 1, got {number}.")
+        written = _rates("errors", errors, self.activation_layers)
+        weights = _rates("weight_errors", weight_errors, self.weight_layers)
+        batches, labels = _batches(data.scaled(), batch_size), np.asarray(data.labels)
+        starts = self._clean_starts(batches, written, weights)
+        root = np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]
+
+        def right(die: int) -> NDArray[np.bool_]:
+            products = self._products | self._written_weights(weights, root, die)
+            write = _writing(written, root, die)
+            answers, first = [], 0
+            for batch, start in zip(batches, starts, strict=True):
+                logits = self._run(batch, write, products, first=first, start=start)
+                answers.append(logits.argmax(dim=1).numpy())
+                first += len(batch)
+            return np.concatenate(answers) == labels
+
+        if not written and not weights:
+            dies = 1
+        with ThreadPoolExecutor(workers) as threads:
+            counts = np.stack(list(threads.map(right, range(dies)) if workers > 1 else map(right, range(dies))))
+        return Accuracy(counts.sum(axis=1), counts.sum(axis=0))
+
+    def _run(
+        self,
+        images: Tensor,
+        write: Write,
+        products: Mapping[int, Any],
+        *,
+        first: int = 0,
+        start: Mapping[int, Bits] | None = None,
+        stop: int | None = None,
+    ) -> Any:
+        """Do the steps for some images, the first of which is number `first`; from the bits that are there already."""
+        values: dict[int, Any] = {-1: images, **(start or {})}
+        samples = np.arange(first, first + len(images))
+        with torch.no_grad():
+            for i, step in enumerate(self.steps):
+                if i in values or (start and i < max(start)):
+                    continue
+                try:
+                    values[i] = self._do(i, step, [values[k] for k in step.inputs], write, products, samples)
+                except (RuntimeError, ValueError, IndexError) as error:
+                    reason = str(error).splitlines()[0]
+                    raise ValueError(
+                        f"images must fit the model, got samples of shape {tuple(images.shape[1:])}: {reason}"
+                    ) from None
+                if i == stop:
+                    return values[i]
+                for over in self._over[i]:
+                    values.pop(over, None)
+        return values[len(self.steps) - 1]
+
+    def _do(
+        self, i: int, step: Step, values: list[Any], write: Write, products: Mapping[int, Any], samples: Any
+    ) -> Any:
+        if step.op in FLOAT:
+            return run_float(step, *values)
+        if step.op in PRODUCTS:
+            return products[i](*values)
+        if step.op == "write":
+            return write(step, values[0], samples)
+        return packed_signs(*values) if step.op == "sign" else unpacked(*values)
+
+    def _clean_starts(self, batches: Sequence[Tensor], written: Any, weights: Any) -> list[dict[int, Bits]]:
+        """Bits of every batch up to the first that err, where all that follows comes from them: the same on every die.
+
+        Only bits are kept (a bit each); where a float value would be needed too, every die starts with the images.
+        """
+        erring = [
+            i
+            for i, step in enumerate(self.steps)
+            if step.options.get("layer") in (written if step.op == "write" else weights if step.op in PRODUCTS else {})
+        ]
+        stop = (erring[0] if erring else len(self.steps)) - 1
+        needed = {k for step in self.steps[stop + 1 :] for k in step.inputs if k <= stop}
+        if needed != {stop} or stop < 0 or self.steps[stop].op in (*FLOAT, "signed", "unpack"):
+            return [{} for _ in batches]
+        if self.steps[stop].op == "binary" and "threshold" not in self.steps[stop].arrays:
+            return [{} for _ in batches]
+        return [{stop: self._run(batch, _unwritten, self._products, stop=stop)} for batch in batches]
+
+    def _written_weights(self, rates: Mapping[str, Any], root: np.uint64, die: int) -> dict[int, Any]:
+        """Products of the layers whose weights err, as they are on this die."""
+        products = {}
+        for i, step in enumerate(self.steps):
+            if step.op in PRODUCTS and step.options["layer"] in rates:
+                rows = step.arrays["weight"]
+                layer = len(self.activation_layers) + step.options["slot"]
+                keys = sample_keys(root, layer, die, np.arange(len(rows)))
+                cells = int(np.prod(step.options["shape"][1:]))
+                p10, p01 = rates[step.options["layer"]]
+                products[i] = PRODUCTS[step.op](step, write_words(rows[:, np.newaxis], cells, keys, p01, p10)[:, 0])
+        return products
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model to a file, whole or not at all; `load_packed` reads it."""
+        save_steps(self.steps, path)
+
+
+def load_packed(path: str | os.PathLike[str]) -> PackedModel:
+    """Load a model that `PackedModel.save` wrote.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is damaged, or something else.
+    """
+    return PackedModel(load_steps(path))
+
+
+def _unwritten(step: Step, bits: Bits, samples: NDArray[np.int64]) -> Bits:
+    return bits
+
+
+def _writing(rates: Mapping[str, Any], root: np.uint64, die: int) -> Write:
+    """Return what writes activations on a die."""
+
+    def write(step: Step, bits: Bits, samples: NDArray[np.int64]) -> Bits:
+        if step.options["layer"] not in rates:
+            return bits
+        p10, p01 = rates[step.options["layer"]]
+        keys = sample_keys(root, step.options["slot"], die, samples)
+        return Bits(write_words(bits.words, bits.channels, keys, p01, p10), bits.channels, bits.shape)
+
+    return write
+
+
+def _batches(images: Any, batch_size: int) -> list[Tensor]:
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be >= 1, got {batch_size}.")
+    x = torch.as_tensor(images)
+    if not x.is_floating_point() or x.dim() < 2 or len(x) == 0:
+        raise ValueError(f"images must be floating point, (n, ...), at least one; got {x.dtype} of {tuple(x.shape)}.")
+    x = x.detach().to("cpu", torch.float32)
+    if not bool(x.isfinite().all()):
+        raise ValueError("images must be finite: NaN and infinity have no bit.")
+    return list(x.split(batch_size))
+
+
+def _rates(argument: str, errors: Errors, layers: Sequence[str]) -> dict[str, tuple[Any, Any]]:
+    """Return (error_rate_0, error_rate_1) of each layer that errs."""
+    if errors is None:
+        return {}
+    by_layer: Mapping[str, Any] = errors if isinstance(errors, Mapping) else dict.fromkeys(layers, errors)
+    if not by_layer or (unknown := [name for name in by_layer if name not in layers]):
+        which = f", which has no layer {unknown[0]!r}" if by_layer else ""
+        raise ValueError(f"{argument} would touch nothing in this model{which}: its layers are {list(layers)}.")
+    rates = {}
+    for name, own in by_layer.items():
+        if not (hasattr(own, "error_rate_0") and hasattr(own, "error_rate_1")):
+            raise ValueError(f"{argument} must have error_rate_0 and error_rate_1, got {own!r}.")
+        pair = (own.error_rate_0, own.error_rate_1)
+        both = [np.asarray(rate, dtype=float) for rate in pair]
+        if not all(((rate >= 0.0) & (rate <= 1.0)).all() for rate in both):  # NaN: false
+            raise ValueError(f"{argument} must have rates in [0, 1], got {pair}: probabilities, not percent.")
+        rates[name] = tuple(rate.reshape(1, -1) if rate.ndim else float(rate) for rate in both)
+    return rates  # type: ignore[return-value]

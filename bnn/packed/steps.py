@@ -1,0 +1,101 @@
+"""What a packed model consists of: steps from values to a value, a value being a float tensor or packed bits."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bnn.packed.kernels import pack_signs, unpack_signs
+
+Words = NDArray[np.uint64]
+
+
+@dataclass(frozen=True, eq=False)
+class Bits:
+    """Packed +-1 values of a batch.
+
+    Parameters
+    ----------
+    words : (n, pixels, words) uint64
+        Channel c of a pixel is bit c % 64 of word c // 64; bits beyond the last channel are 0.
+    channels : int
+    shape : tuple of int
+        Of one sample in torch: (channels, h, w), or (features,), feature k being pixel k % pixels of channel
+        k // pixels.
+    """
+
+    words: Words
+    channels: int
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One step: what is done, to which values, and with which numbers.
+
+    Parameters
+    ----------
+    op : str
+        One of `FLOAT`, or "sign" (tensor to bits), "write" (the activation memory of a layer), "unpack" (bits to
+        tensor), "binary" (bits times binary weights), "signed" (a tensor times binary weights).
+    inputs : tuple of int
+        Steps whose values it takes; -1 is the images.
+    options : dict
+        Numbers and words, as JSON has them.
+    arrays : dict of str to ndarray
+    """
+
+    op: str
+    inputs: tuple[int, ...]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+FLOAT: dict[str, Callable[..., Tensor]] = {  # name -> (inputs, **arrays, **options); what torch does, by torch
+    "linear": F.linear,
+    "conv2d": F.conv2d,
+    "batch_norm": F.batch_norm,
+    "relu": F.relu,
+    "hardtanh": F.hardtanh,
+    "max_pool2d": F.max_pool2d,
+    "avg_pool2d": F.avg_pool2d,
+    "adaptive_avg_pool2d": F.adaptive_avg_pool2d,
+    "flatten": torch.flatten,
+    "add": torch.add,
+    "scale": lambda x, *, by: x * by.view(-1, *[1] * (x.dim() - 2)),
+    "shift": lambda x, *, by: x + by.view(-1, *[1] * (x.dim() - 2)),
+}
+
+
+def run_float(step: Step, *values: Tensor) -> Tensor:
+    """Do a step of `FLOAT`, in torch."""
+    arrays = {name: torch.from_numpy(array) for name, array in step.arrays.items()}
+    return FLOAT[step.op](*values, **arrays, **step.options)
+
+
+def packed_signs(x: Tensor) -> Bits:
+    """Pack x >= 0; x is (n, features) or (n, channels, h, w), float32."""
+    shape = tuple(x.shape[1:])
+    cells = x.reshape(len(x), shape[0], -1).contiguous().numpy()
+    words = np.empty((len(x), cells.shape[2], -(-shape[0] // 64)), np.uint64)
+    if pack_signs(cells, words):
+        raise ValueError("a value before a sign is NaN, which has no bit.")
+    return Bits(words, shape[0], shape)
+
+
+def unpacked(bits: Bits) -> Tensor:
+    """Return the +-1 of packed bits, float32, in torch's shape."""
+    n, pixels, _ = bits.words.shape
+    out = np.empty((n, bits.channels, pixels), np.float32)
+    unpack_signs(bits.words, out)
+    return torch.from_numpy(out).reshape(n, *bits.shape)
+
+
+def packed_rows(weight: Tensor) -> Words:
+    """Pack +-1 weights, (outputs, ...), in rows: (outputs, words), cells in torch's order."""
+    return packed_signs(weight.flatten(1)).words[:, 0]

@@ -1,0 +1,265 @@
+"""From a torch model to a packed one: the model is traced, each layer becomes steps, and what can be is folded."""
+
+import copy
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, fx, nn
+
+from bnn.dropout import SeededDropout
+from bnn.layers import BinaryConv2d, BinaryLinear, activation_memories, weight_memories
+from bnn.packed.folding import fold, pair
+from bnn.packed.predictor import PackedModel
+from bnn.packed.steps import Step, packed_rows
+
+BINARY = (BinaryLinear, BinaryConv2d)
+NOTHING = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.AlphaDropout, SeededDropout)
+WINDOW = ("stride", "padding", "dilation", "groups")
+FLATTEN = ("flatten", {"start_dim": 1, "end_dim": -1})
+
+
+def pack(model: nn.Module) -> PackedModel:
+    """Turn a model into a packed one, which predicts the same on bits.
+
+    Parameters
+    ----------
+    model : Module
+        A Sequential, or a module whose `forward` calls its layers and adds their results (a residual network), of
+        `BinaryLinear`, `BinaryConv2d`, Linear, Conv2d, BatchNorm1d and 2d, ReLU, Hardtanh, MaxPool2d, AvgPool2d,
+        AdaptiveAvgPool2d, Flatten, Dropout and Identity. Left as it is.
+
+    Returns
+    -------
+    PackedModel
+        The model in evaluation mode, with every memory taken out: errors are named when it is used.
+
+    Raises
+    ------
+    ValueError
+        For a layer of another kind, a quantizer that is not a sign, a BatchNorm without running statistics, or a
+        parameter that is not finite.
+
+    Notes
+    -----
+    A product of bits with bits is an integer, the same in both (below 2^24, where float32 has every integer). What
+    stands between it and the next sign is folded into a threshold where that gives torch's own sign for every integer
+    (`bnn/packed/folding.py`); all else is computed by torch, in the same order. Predictions are identical, and so are
+    logits, to the last bit, as long as torch's own do not depend on how many images it is given at a time: a *real*
+    layer in front may round differently in batches of different size. Compare at equal `batch_size`.
+
+    Examples
+    --------
+    >>> from bnn.models import mlp
+    >>> model = mlp(seed=1).eval()
+    >>> images = torch.linspace(-1.0, 1.0, 3 * 64).reshape(3, 1, 8, 8)
+    >>> packed = pack(model)
+    >>> bool((packed.predict(images) == model(images).argmax(dim=1).numpy()).all())
+    True
+    """
+    copied = copy.deepcopy(model).cpu().eval()
+    for name, values in copied.state_dict().items():
+        if isinstance(values, Tensor) and values.is_floating_point() and not values.isfinite().all():
+            raise ValueError(f"{name} must be finite everywhere: this model has diverged, and predicts nothing.")
+    with torch.no_grad():
+        return _Packing(copied).packed()
+
+
+class _Layers(fx.Tracer):
+    """Stops at torch's own layers and at ours, looks into everything else."""
+
+    def is_leaf_module(self, module: nn.Module, name: str) -> bool:
+        return isinstance(module, (*BINARY, SeededDropout)) or super().is_leaf_module(module, name)
+
+
+class _Packing:
+    """The steps of one model, as they are found."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.slots = {  # name -> number, in the order of the model
+            "write": {name: number for number, name in enumerate(activation_memories(model))},
+            "weight": {name: number for number, name in enumerate(weight_memories(model))},
+        }
+        self.root = nn.Sequential(model)  # so that a layer by itself is a layer of something
+        try:
+            self.graph = _Layers().trace(self.root)
+        except (fx.proxy.TraceError, TypeError, RuntimeError) as error:
+            raise ValueError(
+                f"the model's forward cannot be followed ({error}). Build it of layers, without branches on values."
+            ) from None
+        self.steps: list[Step] = []
+        self.signs: dict[int, int] = {}
+        self.at: dict[fx.Node, int] = {}
+
+    def packed(self) -> PackedModel:
+        """Follow the graph, fold, and leave out what nothing needs."""
+        result = next(node for node in self.graph.nodes if node.op == "output").args[0]
+        if not isinstance(result, fx.Node):
+            raise ValueError(f"the model must return one tensor, got {type(result).__name__}.")
+        for node in self.graph.nodes:  # in the order of use; size() and its like are never looked at
+            if node.op == "placeholder":
+                self.at[node] = -1
+            elif node.op in ("call_module", "call_function", "call_method") and not _is_shape(node):
+                self.at[node] = self._node(node)
+        output = self.at[result]
+        if output < 0:
+            raise ValueError("the model must compute something, got one that returns its input.")
+        return PackedModel(_needed(fold(self.steps, output), output))
+
+    def _node(self, node: fx.Node) -> int:
+        inputs = [self.at[argument] for argument in node.args if isinstance(argument, fx.Node) and argument in self.at]
+        if _in_place(node, self.root) and isinstance(node.args[0], fx.Node) and len(node.args[0].users) > 1:
+            raise ValueError(f"{node.name} works in place on a value that is used again: use the form that does not.")
+        if node.op != "call_module":
+            op, options = _function(node)
+            return self._add(op, inputs, options)
+        module, name = self.root.get_submodule(str(node.target)), str(node.target).removeprefix("0").removeprefix(".")
+        if isinstance(module, BINARY):
+            return self._binary(name, module, inputs[0])
+        if isinstance(module, NOTHING):
+            return inputs[0]
+        if type(module) not in LAYERS:
+            raise ValueError(
+                f"layer {name!r} is a {type(module).__name__}, which cannot be packed. These can: "
+                f"{', '.join(kind.__name__ for kind in (*BINARY, *LAYERS))}, Dropout, Identity."
+            )
+        op, options, tensors = LAYERS[type(module)](name, module)
+        arrays = {key: tensor.detach().numpy() for key, tensor in tensors.items() if tensor is not None}
+        return self._add(op, inputs[:1], options, arrays)
+
+    def _add(self, op: str, inputs: Sequence[int], options: Any = None, arrays: Any = None) -> int:
+        self.steps.append(Step(op, tuple(inputs), options or {}, arrays or {}))
+        return len(self.steps) - 1
+
+    def _binary(self, name: str, layer: Any, x: int) -> int:
+        """Add the steps of one of our layers: sign, memory, product, scale, bias."""
+        if not isinstance(layer.dropout, (*NOTHING, type(None))):
+            raise ValueError(f"dropout of {name!r} must do nothing in evaluation to be packed, got {layer.dropout!r}.")
+        bits = layer.input_quantizer is not None
+        if bits:
+            _check_sign(name, layer.input_quantizer)
+            if x not in self.signs:
+                self.signs[x] = self._add("sign", [x])
+            x = self._add("write", [self.signs[x]], {"layer": name, "slot": self.slots["write"][name]})
+        x = self._product(name, layer, x, bits)
+        scale = layer.output_scale()
+        if scale is not None:
+            x = self._add("scale", [x], None, {"by": scale.numpy()})
+        if layer.bias is not None:
+            x = self._add("shift", [x], None, {"by": layer.bias.detach().numpy()})
+        return x
+
+    def _product(self, name: str, layer: Any, x: int, bits: bool) -> int:
+        """Add the product: of bits with bits where both are, and the window is a plain one; else of floats."""
+        conv = isinstance(layer, BinaryConv2d)
+        window = {key: _plain(getattr(layer, key)) for key in WINDOW} if conv else {}
+        plain = not conv or (window["dilation"] == window["groups"] == 1 and not isinstance(window["padding"], str))
+        binary = layer.weight_quantizer is not None
+        weight = layer.weight_quantizer(layer.weight) if binary else layer.weight
+        if bits and not (binary and plain):
+            x = self._add("unpack", [x])
+        if not binary:
+            return self._add("conv2d" if conv else "linear", [x], window, {"weight": weight.numpy()})
+        if not bool((weight.abs() == 1).all()):
+            raise ValueError(f"weight_quantizer of {name!r} must give +1 and -1, got other values: use ste_sign.")
+        options = {"layer": name, "slot": self.slots["weight"][name], "shape": list(weight.shape)}
+        if bits and plain:
+            if conv:
+                options["window"] = {key: pair(window[key]) for key in ("stride", "padding")}
+            return self._add("binary", [x], options, {"weight": packed_rows(weight)})
+        return self._add("signed", [x], {**options, "window": window}, {"weight": packed_rows(weight)})
+
+
+def _check_sign(name: str, quantizer: Callable[[Tensor], Tensor]) -> None:
+    x = torch.tensor([[-3.0, -1.0, -1e-30, -0.0, 0.0, 1e-30, 1.0, 3.0], [2.0, -2.0, 0.5, -0.5, 0.0, -0.0, -9.0, 9.0]])
+    if not torch.equal(quantizer(x), torch.where(x >= 0, 1.0, -1.0)):
+        raise ValueError(f"input_quantizer of {name!r} must be a sign, with sign(0) = +1, to be packed: use ste_sign.")
+
+
+def _in_place(node: fx.Node, root: nn.Module) -> bool:
+    if node.op == "call_module":
+        return getattr(root.get_submodule(str(node.target)), "inplace", False)
+    return node.target in (operator.iadd, torch.relu_, "relu_", "add_") or node.kwargs.get("inplace", False) is True
+
+
+def _is_shape(node: fx.Node) -> bool:
+    return node.target in ("size", "dim") or node.target in (getattr, operator.getitem)
+
+
+def _function(node: fx.Node) -> tuple[str, dict[str, Any]]:
+    """Return the step of a function or method that a `forward` calls."""
+    constants = [argument for argument in node.args[1:] if not isinstance(argument, fx.Node)]
+    target = node.target
+    if target in (operator.add, operator.iadd, torch.add, "add", "add_") and not constants and not node.kwargs:
+        return "add", {}
+    if target in (F.relu, torch.relu, torch.relu_, "relu", "relu_"):
+        return "relu", {}
+    if target in (torch.flatten, "flatten") and (node.kwargs.get("start_dim", constants[:1]) in (1, [1])):
+        return FLATTEN
+    if target in ("view", "reshape") and len(node.args) == 3 and node.args[2] == -1:
+        return FLATTEN
+    name = getattr(target, "__name__", str(target))
+    raise ValueError(f"the model calls {name}, which cannot be packed. These can: +, relu, flatten(1).")
+
+
+def _needed(steps: Sequence[Step], output: int) -> list[Step]:
+    """Keep the steps that `output` needs, it being the last; number them anew."""
+    wanted = {output}
+    for i in range(output, -1, -1):
+        if i in wanted:
+            wanted.update(steps[i].inputs)
+    number = {-1: -1, **{old: new for new, old in enumerate(sorted(wanted - {-1}))}}
+    return [
+        Step(steps[old].op, tuple(number[i] for i in steps[old].inputs), steps[old].options, steps[old].arrays)
+        for old in sorted(wanted - {-1})
+    ]
+
+
+# ---- torch's own layers: (op, options, tensors) ----------------------------------------------------------------------
+
+
+def _conv2d(name: str, layer: Any) -> Any:
+    if layer.padding_mode != "zeros":
+        raise ValueError(f'layer {name!r} must have padding_mode="zeros" to be packed, got {layer.padding_mode!r}.')
+    options = {key: _plain(getattr(layer, key)) for key in WINDOW}
+    return "conv2d", options, {"weight": layer.weight, "bias": layer.bias}
+
+
+def _batch_norm(name: str, layer: Any) -> Any:
+    if layer.running_mean is None:
+        raise ValueError(f"layer {name!r} must have running statistics to be packed: it uses those of each batch.")
+    tensors = {key: getattr(layer, key) for key in ("running_mean", "running_var", "weight", "bias")}
+    return "batch_norm", {"eps": layer.eps}, tensors
+
+
+def _max_pool(name: str, layer: Any) -> Any:
+    keys = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
+    if layer.return_indices:
+        raise ValueError(f"layer {name!r} must have return_indices=False to be packed.")
+    return "max_pool2d", {key: _plain(getattr(layer, key)) for key in keys}, {}
+
+
+def _avg_pool(name: str, layer: Any) -> Any:
+    keys = ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad", "divisor_override")
+    return "avg_pool2d", {key: _plain(getattr(layer, key)) for key in keys}, {}
+
+
+def _plain(value: Any) -> Any:
+    """As JSON has it."""
+    return list(value) if isinstance(value, tuple) else value
+
+
+LAYERS: dict[type, Callable[[str, Any], Any]] = {
+    nn.Linear: lambda name, layer: ("linear", {}, {"weight": layer.weight, "bias": layer.bias}),
+    nn.Conv2d: _conv2d,
+    nn.BatchNorm1d: _batch_norm,
+    nn.BatchNorm2d: _batch_norm,
+    nn.ReLU: lambda name, layer: ("relu", {}, {}),
+    nn.Hardtanh: lambda name, layer: ("hardtanh", {"min_val": layer.min_val, "max_val": layer.max_val}, {}),
+    nn.MaxPool2d: _max_pool,
+    nn.AvgPool2d: _avg_pool,
+    nn.AdaptiveAvgPool2d: lambda name, layer: ("adaptive_avg_pool2d", {"output_size": _plain(layer.output_size)}, {}),
+    nn.Flatten: lambda name, layer: ("flatten", {"start_dim": layer.start_dim, "end_dim": layer.end_dim}, {}),
+}
