@@ -15,11 +15,10 @@ if TYPE_CHECKING:
     from bnn.codesign import energy_accuracy_curve
     from bnn.convert import BinarizeConfig, binarize
     from bnn.data import fetch, load
+    from bnn.datasets.imagenet import open_imagenet
     from bnn.dropout import SeededDropout
     from bnn.errors import WriteErrors
     from bnn.evaluate import Accuracy, evaluate, paired_loss
-    from bnn.finite import guard_finite
-    from bnn.imagenet import open_imagenet
     from bnn.images import DataSet, ImageSet
     from bnn.layers import BinaryConv2d, BinaryLinear
     from bnn.overwrite import OverwriteErrors
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from bnn.recipes import Recipe, list_recipes, load_recipe
     from bnn.summary import summary
     from bnn.train import TrainConfig, Trainer
+    from bnn.training.finite import guard_finite
 
 _HOME = {
     "Accuracy": "evaluate",
@@ -54,12 +54,12 @@ _HOME = {
     "energy_accuracy_curve": "codesign",
     "evaluate": "evaluate",
     "fetch": "data",
-    "guard_finite": "finite",
+    "guard_finite": "training.finite",
     "list_recipes": "recipes",
     "load": "data",
     "load_packed": "packed.predictor",
     "load_recipe": "recipes",
-    "open_imagenet": "imagenet",
+    "open_imagenet": "datasets.imagenet",
     "pack": "packed.trace",
     "paired_loss": "evaluate",
     "quantized_scope": "quantized_scope",

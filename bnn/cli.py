@@ -1,7 +1,7 @@
 """Verbs that people type: `mtj-bnn demo | device | wer | fit | setting | map | die | fetch | run | predict`.
 
-The verbs of one junction are in device_verbs.py, those of a memory in files of their own. Only `demo`, `run` and
-`predict` need torch, and only they import it.
+Each verb is in a file of `bnn/command_line`, but for `demo` and `fetch`, which are here. Only `demo`, `run` and `predict`
+need torch, and only they import it.
 """
 
 import argparse
@@ -12,14 +12,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bnn.device_verbs import device, fit, wer
-from bnn.die_verb import die
+from bnn.command_line.device_verbs import device, fit, wer
+from bnn.command_line.die_verb import die
+from bnn.command_line.map_verb import error_map
+from bnn.command_line.predict_verb import predict
+from bnn.command_line.run_verb import run
+from bnn.command_line.setting_verb import setting
+from bnn.command_line.words import (
+    announce,
+    as_typed,
+    joined,
+    name_of,
+    named_device,
+    print_json,
+    quantity,
+    unknown_option,
+)
 from bnn.files import require_writable
-from bnn.map_verb import error_map
-from bnn.predict_verb import predict
-from bnn.run_verb import run
-from bnn.setting_verb import setting
-from bnn.words import announce, as_typed, joined, name_of, named_device, print_json, quantity, unknown_option
 from mtjsim.checks import DIRECTIONS, checked_choice
 
 DATA_SETS = ("digits", "mnist", "fashion-mnist", "cifar10", "cifar100", "cifar100-coarse", "svhn")

@@ -24,7 +24,7 @@ from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import Any
 
-from bnn.data_origins import ORIGINS, DataFile, Origin
+from bnn.datasets.origins import ORIGINS, DataFile, Origin
 from bnn.images import DataSet, ImageSet
 
 CACHE_VARIABLE = "MTJ_BNN_DATA"

@@ -131,16 +131,11 @@ def built(recipe: Recipe) -> "nn.Module":
     """
     import torch
 
-    from bnn import models, models_small
+    from bnn import models
     from bnn.errors import WriteErrors
     from bnn.layers import activation_memories, weight_memories
 
-    known = {
-        name: value
-        for module in (models, models_small)
-        for name, value in vars(module).items()
-        if getattr(value, "__module__", "") == module.__name__ and not name.startswith("_")
-    }
+    known = {name: getattr(models, name) for name in models.__all__ if name != "MakeMemory"}
     checked_choice("model", recipe.model, known)
     try:
         model = known[recipe.model](**recipe.arguments, seed=_child(recipe, WEIGHTS))

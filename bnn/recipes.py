@@ -86,7 +86,7 @@ class Recipe(_Declared):
         What it is, and whose idea: paper, and what of it is not followed.
     data : {"digits", "mnist", "fashion-mnist", "cifar10"}
     model : str
-        A function of `bnn.models` or `bnn.models_small`.
+        A function of `bnn.models`.
     arguments : mapping
         Of that function; without the seed.
     activation_errors, weight_errors : ErrorRates or None

@@ -21,13 +21,14 @@ from tqdm import tqdm
 
 from bnn.batch_norm import reestimate_batch_norm
 from bnn.binarize import clip_latent_
-from bnn.checkpoint import identity_of, load_checkpoint, save_checkpoint
 from bnn.errors import address, seeded_generator
 from bnn.evaluate import Accuracy, LabelledImages, evaluate
-from bnn.finite import diagnosis
-from bnn.metrics import write_metrics
-from bnn.phases import Phase, PhaseMemories, first_steps, slots_of
-from bnn.processes import (
+from bnn.training.checkpoint import identity_of, load_checkpoint, save_checkpoint
+from bnn.training.config import SCHEDULES, TrainConfig
+from bnn.training.finite import diagnosis
+from bnn.training.metrics import write_metrics
+from bnn.training.phases import Phase, PhaseMemories, first_steps, slots_of
+from bnn.training.processes import (
     average_batch_norm,
     average_gradients,
     check_same,
@@ -39,7 +40,6 @@ from bnn.processes import (
     summed,
     world,
 )
-from bnn.train_config import SCHEDULES, TrainConfig
 from bridge.ledger import SCOPES, Entry, Ledger
 
 ORDER, VALIDATION, TEST, STATISTICS = 0, 1, 2, 3  # roles of the training seed's children

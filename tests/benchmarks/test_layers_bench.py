@@ -7,8 +7,8 @@ from torch import nn
 
 from bnn.binarize import clip_latent_
 from bnn.bop import Bop, split_parameters
-from bnn.finite import guard_finite
 from bnn.models import lenet4
+from bnn.training.finite import guard_finite
 
 
 @pytest.fixture(autouse=True)

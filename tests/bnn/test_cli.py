@@ -8,8 +8,8 @@ import sys
 import pytest
 
 import bnn.cli
+import bnn.command_line.words
 import bnn.demo
-import bnn.words
 from bnn.cli import main
 from bnn.data import load
 from bnn.images import DataSet
@@ -267,8 +267,8 @@ def test_portrait_of_a_device(capsys, tmp_path):
 
 
 def test_plot_file_is_tried_before_the_work(capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr("bnn.device_verbs.write_error_rate", lambda *_, **__: pytest.fail("worked first"))
-    monkeypatch.setattr("bnn.device_verbs.device_portrait", lambda *_, **__: pytest.fail("worked first"))
+    monkeypatch.setattr("bnn.command_line.device_verbs.write_error_rate", lambda *_, **__: pytest.fail("worked first"))
+    monkeypatch.setattr("bnn.command_line.device_verbs.device_portrait", lambda *_, **__: pytest.fail("worked first"))
     (tmp_path / "file").write_text("not a folder")
     (tmp_path / "folder.png").mkdir()
     for words in (CURVE, ("device", "arm_2021")):
@@ -322,7 +322,7 @@ def test_messages_speak_of_options_only_where_options_are_meant(verb):
         },
         "fit": {"a.csv: line 2: pulse_width must be > 0": "a.csv: line 2: pulse_width must be > 0"},
     }[verb].items():
-        assert bnn.words.as_typed(said, known) == typed
+        assert bnn.command_line.words.as_typed(said, known) == typed
 
 
 def test_progress_is_shown_on_a_terminal_and_nowhere_else(capsys, monkeypatch):
@@ -332,8 +332,10 @@ def test_progress_is_shown_on_a_terminal_and_nowhere_else(capsys, monkeypatch):
         seen.append((len(jobs), settings["disable"], settings["delay"]))
         return jobs
 
-    monkeypatch.setattr("bnn.device_verbs.tqdm", bar)
-    monkeypatch.setattr("bnn.device_verbs.write_error_rate", lambda *_, pulse_width, **__: [0.5] * len(pulse_width))
+    monkeypatch.setattr("bnn.command_line.device_verbs.tqdm", bar)
+    monkeypatch.setattr(
+        "bnn.command_line.device_verbs.write_error_rate", lambda *_, pulse_width, **__: [0.5] * len(pulse_width)
+    )
     words = ("--current", "50uA,60uA,70uA", "--pulse-width", "5ns,10ns")
     for name in ("arm_2021", "w_sot_80nm"):
         assert run(capsys, "wer", name, *words)[0] == 0

@@ -222,7 +222,7 @@ def test_digits_take_no_directory(use, tmp_path):
 
 def test_importing_needs_neither_torch_nor_pooch():
     slow = "{'torch', 'pooch', 'tqdm', 'sklearn', 'scipy', 'PIL'}"
-    program = f"import sys, bnn.data, bnn.imagenet; print(sorted({slow} & set(sys.modules)))"
+    program = f"import sys, bnn.data, bnn.datasets.imagenet; print(sorted({slow} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from bnn.finite import guard_finite
 from bnn.layers import BinaryLinear
+from bnn.training.finite import guard_finite
 
 torch.set_num_threads(1)
 NAN = float("nan")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import bnn
-from bnn.image_files import ImageFiles, read_image
+from bnn.datasets.image_files import ImageFiles, read_image
 from bnn.images import ImageSet
 from bnn.models import mlp
 
@@ -388,7 +388,7 @@ def test_batches_are_the_images_in_their_order(files, size, monkeypatch):
     decoded = files.decoded()
     np.testing.assert_array_equal(np.concatenate([batch.images for batch in batches]), decoded.images)
     np.testing.assert_array_equal(np.concatenate([batch.labels for batch in batches]), decoded.labels)
-    monkeypatch.setattr("bnn.image_files.AT_ONCE", size)
+    monkeypatch.setattr("bnn.datasets.image_files.AT_ONCE", size)
     np.testing.assert_array_equal(files.scaled(), decoded.scaled())
 
 

@@ -9,7 +9,7 @@ import pytest
 
 import bnn.cli
 from bnn.cli import main
-from bnn.words import as_typed, quantities, quantity_or_ends
+from bnn.command_line.words import as_typed, quantities, quantity_or_ends
 from bridge.dies.files import load_die
 from bridge.dies.spread import PROPERTIES
 from bridge.maps.files import load_map
@@ -181,8 +181,8 @@ def test_setting_of_voltages_over_a_range_of_temperatures(capsys):
 
 
 def test_setting_draws_its_trade_off(capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr("bnn.setting_verb.WIDTHS_AROUND", np.array([0.8, 1.25]))
-    monkeypatch.setattr("bnn.setting_verb.DECADES_AROUND", (0, -1))
+    monkeypatch.setattr("bnn.command_line.setting_verb.WIDTHS_AROUND", np.array([0.8, 1.25]))
+    monkeypatch.setattr("bnn.command_line.setting_verb.DECADES_AROUND", (0, -1))
     words = ("setting", "arm_2021", "--pulse-width", "10ns", "--max-latency", "15ns", "--json")
     code, out, err = run(capsys, *words, "--plot", str(tmp_path / "a.png"))
     assert code == 0

@@ -13,8 +13,8 @@ from bnn.errors import WriteErrors
 from bnn.layers import activation_memories, weight_memories
 from bnn.models import mlp
 from bnn.overwrite import OverwriteErrors
-from bnn.phases import MRAM, SRAM, Phase, first_steps
 from bnn.train import TrainConfig, Trainer
+from bnn.training.phases import MRAM, SRAM, Phase, first_steps
 from bridge.write import OperatingPoint
 
 torch.set_num_threads(1)

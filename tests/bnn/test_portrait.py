@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from bnn.portrait import COUNTED, READING, YEAR, device_portrait, error_rate_figure, left_out, writing_current
+from bnn.command_line.portrait import (
+    COUNTED,
+    READING,
+    YEAR,
+    device_portrait,
+    error_rate_figure,
+    left_out,
+    writing_current,
+)
 from mtjsim import (
     MTJ,
     ErrorCount,

@@ -8,8 +8,8 @@ from torch import nn
 
 from bnn.errors import WriteErrors
 from bnn.layers import BinaryLinear
-from bnn.phases import MRAM, Phase
 from bnn.train import TrainConfig, Trainer
+from bnn.training.phases import MRAM, Phase
 from bridge.write import OperatingPoint
 
 POINT = OperatingPoint.of_rates(error_rate_0=0.05, error_rate_1=0.1)

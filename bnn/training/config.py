@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bnn.errors import check_seed
-from bnn.phases import Phase, check_phases
+from bnn.training.phases import Phase, check_phases
 
 SCHEDULES: dict[str, Callable[[float], float]] = {  # share of the training done -> factor of the learning rate
     "constant": lambda done: 1.0,
@@ -35,7 +35,7 @@ class TrainConfig:
     schedule : {"one_cycle", "cosine", "constant"}
         one_cycle: from 4 % of the peak up to it in 30 % of the steps, then down to 0, both on half a cosine.
     seed : int, >= 0
-        Of the order of the images. Weights and errors have their own, see `bnn.models` and `bnn.phases`.
+        Of the order of the images. Weights and errors have their own, see `bnn.models` and `bnn.training.phases`.
     phases : tuple of Phase
         Which RAM holds what, for which share of the steps. None: the memories in the model's slots, to the end.
     choose : {"last", "best"}

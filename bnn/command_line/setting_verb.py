@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bnn.files import checked_file
-from bnn.portrait import FORMATS, save_figure
-from bnn.words import (
+from bnn.command_line.portrait import FORMATS, save_figure
+from bnn.command_line.words import (
     announce,
     name_of,
     named_device,
@@ -19,6 +18,7 @@ from bnn.words import (
     quantity,
     quantity_or_ends,
 )
+from bnn.files import checked_file
 from mtjsim.device import MTJ
 from mtjsim.fokker_planck.reduced import is_axisymmetric
 
@@ -137,7 +137,7 @@ def _draw_setting(
     limits: dict[str, Any],
     plot: Path,
 ) -> None:
-    from bnn.memory_portrait import setting_figure
+    from bnn.command_line.memory_portrait import setting_figure
     from bridge.search.frontier import trade_off
     from bridge.search.inquiry import SMALLEST_TARGET
 

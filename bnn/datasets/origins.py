@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from types import MappingProxyType
 
-from bnn.data_formats import (
+from bnn.datasets.formats import (
     Parts,
     parse_cifar,
     parse_cifar100_coarse,

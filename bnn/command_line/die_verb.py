@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bnn.files import checked_file
-from bnn.memory_portrait import UNITS_SHOWN
-from bnn.portrait import FORMATS, save_figure
-from bnn.words import (
+from bnn.command_line.memory_portrait import UNITS_SHOWN
+from bnn.command_line.portrait import FORMATS, save_figure
+from bnn.command_line.words import (
     announce,
     name_of,
     named_device,
@@ -20,6 +19,7 @@ from bnn.words import (
     quantity,
     shape_of,
 )
+from bnn.files import checked_file
 from mtjsim.pulse import UNITS
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def die(options: argparse.Namespace) -> None:
         announce(out)
     means = population.mean_error_rates()
     if plot is not None:
-        from bnn.memory_portrait import die_figure
+        from bnn.command_line.memory_portrait import die_figure
 
         title = f"{name_of(options.device)}, {_size(drawn)} cells, {_pulse(population)}"
         save_figure(die_figure(drawn, means, title=title), plot)

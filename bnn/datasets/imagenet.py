@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bnn.image_files import SUFFIXES, ImageFiles
+from bnn.datasets.image_files import SUFFIXES, ImageFiles
 from bnn.images import DataSet
 
 PER_CLASS = {"train": (732, 1300), "val": (50, 50)}  # images of each class in ILSVRC2012, fewest and most

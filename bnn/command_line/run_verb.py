@@ -6,10 +6,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bnn.command_line.words import announce, print_json
 from bnn.files import require_writable
 from bnn.recipe_run import counted, run_recipe
 from bnn.recipes import Recipe, list_recipes, load_recipe
-from bnn.words import announce, print_json
 
 if TYPE_CHECKING:
     from bnn.evaluate import Accuracy

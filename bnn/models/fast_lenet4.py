@@ -1,14 +1,18 @@
 """A LeNet-4 made for fast training on a CPU: BatchNorm does what XNOR-Net's scale does, and once each layer."""
 
-import numpy as np
 from torch import nn
 
-from bnn.errors import check_seed
 from bnn.layers import BinaryConv2d, BinaryLinear
-from bnn.models import MakeMemory
+from bnn.models.slots import MakeMemory, Slots
 
 
-def fast_lenet4(classes: int = 10, *, seed: int, activation_memory: MakeMemory | None = None) -> nn.Sequential:
+def fast_lenet4(
+    classes: int = 10,
+    *,
+    seed: int,
+    activation_memory: MakeMemory | None = None,
+    weight_memory: MakeMemory | None = None,
+) -> nn.Sequential:
     """LeNet-4 for 28 x 28 images with the sizes of `bnn.models.lenet4`, and a third less work a step.
 
     Parameters
@@ -16,8 +20,8 @@ def fast_lenet4(classes: int = 10, *, seed: int, activation_memory: MakeMemory |
     classes : int
     seed : int, >= 0
         Of the initial weights and of the memories' streams.
-    activation_memory : callable, optional
-        ``activation_memory(seed=child)`` makes the memory of one layer. None: activations never err.
+    activation_memory, weight_memory : callable, optional
+        ``activation_memory(seed=child)`` makes the memory of one layer. None: nothing errs.
 
     Returns
     -------
@@ -33,19 +37,17 @@ def fast_lenet4(classes: int = 10, *, seed: int, activation_memory: MakeMemory |
     What `lenet4` has besides, and this has not: XNOR-Net's mean |W|, which the BatchNorm behind a product divides out
     again; the ReLU before a sign; and a BatchNorm of its own before the first ReLU.
     """
-    roles = np.random.SeedSequence(check_seed(seed)).spawn(2)
-    weights, errors = ([int(child.generate_state(1, np.uint64)[0]) for child in role.spawn(4)] for role in roles)
-    memory = [None if activation_memory is None else activation_memory(seed=child) for child in errors]
+    layer = Slots(seed, 4, activation_memory, weight_memory)
     return nn.Sequential(
-        BinaryConv2d(1, 20, 5, seed=weights[0], input_quantizer=None, weight_quantizer=None),
+        BinaryConv2d(1, 20, 5, **layer(0, inputs="real", weights="real")),
         nn.MaxPool2d(2),
         nn.BatchNorm2d(20, eps=1e-4),
-        BinaryConv2d(20, 50, 5, seed=weights[1], activation_memory=memory[1]),
+        BinaryConv2d(20, 50, 5, **layer(1)),
         nn.MaxPool2d(2),
         nn.BatchNorm2d(50, eps=1e-4),
         nn.Flatten(),
-        BinaryLinear(800, 500, seed=weights[2], activation_memory=memory[2]),
+        BinaryLinear(800, 500, **layer(2)),
         nn.BatchNorm1d(500),
         nn.ReLU(),
-        BinaryLinear(500, classes, seed=weights[3], bias=True, input_quantizer=None, weight_quantizer=None),
+        BinaryLinear(500, classes, bias=True, **layer(3, inputs="real", weights="real")),
     )

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from bnn.command_line.portrait import FORMATS, check_drawable, device_portrait, error_rate_figure, left_out, save_figure
+from bnn.command_line.words import announce, name_of, named_device, print_json, quantities, quantity
 from bnn.files import checked_file
-from bnn.portrait import FORMATS, check_drawable, device_portrait, error_rate_figure, left_out, save_figure
-from bnn.words import announce, name_of, named_device, print_json, quantities, quantity
 from mtjsim.checks import DIRECTIONS
 from mtjsim.fokker_planck.reduced import is_axisymmetric
 from mtjsim.presets import device_toml, list_presets, preset_file

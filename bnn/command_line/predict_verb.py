@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from bnn.command_line.words import announce, print_json, probability
 from bnn.files import checked_file, write_whole
-from bnn.words import announce, print_json, probability
 
 FILES = (".npy", ".npz")
 

@@ -6,7 +6,7 @@ import torch
 from bnn.errors import WriteErrors
 from bnn.layers import activation_memories, weight_memories
 from bnn.models import lenet4
-from bnn.models_small import fast_lenet4
+from bnn.models.fast_lenet4 import fast_lenet4
 
 torch.set_num_threads(1)
 

@@ -1,0 +1,1 @@
+"""What people type: one file a verb; `bnn/cli.py` knows them all."""
