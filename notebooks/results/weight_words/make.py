@@ -185,7 +185,7 @@ def draw(lines: list[dict], path: Path) -> None:
                 lw=0,
             )
         ax.axhline(here[0]["mean_accuracy"], color="black", lw=0.8, ls=":")
-        ax.set(xscale="log", xlabel="write error rate of a cell that must turn", ylim=(0, 1.02))
+        ax.set(xscale="log", xlabel="write error rate of a cell that must turn", ylim=(-0.03, 1.03))
         ax.set_title("real weights" if kind == "real" else "latent weights of a binary network", fontsize=10)
     axes[0].set_ylabel(f"test accuracy, mean and range of {len(SEEDS)} networks")
     axes[0].legend(title="errors, protection", fontsize=8, title_fontsize=8)
