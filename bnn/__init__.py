@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from bnn.packed.trace import pack
     from bnn.parameter_memory import ParameterMemory
     from bnn.quantized_scope import quantized_scope
-    from bnn.recipe_run import run_recipe
-    from bnn.recipes import Recipe, list_recipes, load_recipe
+    from bnn.recipes.recipe import Recipe, list_recipes, load_recipe
+    from bnn.recipes.run import run_recipe
     from bnn.summary import summary
     from bnn.train import TrainConfig, Trainer
     from bnn.training.finite import guard_finite
@@ -43,7 +43,7 @@ _HOME = {
     "OverwriteErrors": "overwrite",
     "PackedModel": "packed.predictor",
     "ParameterMemory": "parameter_memory",
-    "Recipe": "recipes",
+    "Recipe": "recipes.recipe",
     "SeededDropout": "dropout",
     "TrainConfig": "train",
     "Trainer": "train",
@@ -55,17 +55,17 @@ _HOME = {
     "evaluate": "evaluate",
     "fetch": "data",
     "guard_finite": "training.finite",
-    "list_recipes": "recipes",
+    "list_recipes": "recipes.recipe",
     "load": "data",
     "load_packed": "packed.predictor",
-    "load_recipe": "recipes",
+    "load_recipe": "recipes.recipe",
     "open_imagenet": "datasets.imagenet",
     "pack": "packed.trace",
     "paired_loss": "evaluate",
     "quantized_scope": "quantized_scope",
     "reestimate_batch_norm": "batch_norm",
     "rescale_batch_norm": "batch_norm",
-    "run_recipe": "recipe_run",
+    "run_recipe": "recipes.run",
     "split_parameters": "bop",
     "ste_sign": "binarize",
     "summary": "summary",

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from bnn.command_line.words import announce, print_json
 from bnn.files import require_writable
-from bnn.recipe_run import counted, run_recipe
-from bnn.recipes import Recipe, list_recipes, load_recipe
+from bnn.recipes.recipe import Recipe, list_recipes, load_recipe
+from bnn.recipes.run import counted, run_recipe
 
 if TYPE_CHECKING:
     from bnn.evaluate import Accuracy

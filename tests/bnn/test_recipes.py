@@ -7,8 +7,8 @@ import bnn
 from bnn.cli import main
 from bnn.errors import WriteErrors
 from bnn.layers import activation_memories, weight_memories
-from bnn.recipe_run import built, run_recipe
-from bnn.recipes import Recipe, list_recipes, load_recipe
+from bnn.recipes.recipe import Recipe, list_recipes, load_recipe
+from bnn.recipes.run import built, run_recipe
 
 torch.set_num_threads(1)
 SMALL = """title = "small"

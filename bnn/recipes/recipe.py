@@ -102,7 +102,7 @@ class Recipe(_Declared):
     name: str
     title: str
     source: str
-    data: Literal["digits", "mnist", "fashion-mnist", "cifar10"]
+    data: Literal["digits", "mnist", "fashion-mnist", "cifar10", "cifar100", "cifar100-coarse", "svhn"]
     model: str
     arguments: dict[str, Any] = {}
     activation_errors: ErrorRates | None = None

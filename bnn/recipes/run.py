@@ -14,7 +14,7 @@ import numpy as np
 
 from bnn.data import load
 from bnn.files import require_writable, write_whole
-from bnn.recipes import Recipe, load_recipe
+from bnn.recipes.recipe import Recipe, load_recipe
 from mtjsim.checks import checked_choice
 
 if TYPE_CHECKING:
