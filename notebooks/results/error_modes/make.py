@@ -1,6 +1,6 @@
 """Overwrite errors against independent errors in the activations of LeNet-4 on MNIST, at the same share of wrong bits.
 
-python notebooks/results/error_modes/make.py MNIST_FOLDER [CHECKPOINT_FOLDER]   # a quarter of an hour on one core
+python notebooks/results/error_modes/make.py MNIST_FOLDER [CHECKPOINT_FOLDER]   # about ten minutes
 
 Two networks, three epochs each: one trained without errors, one with 5 % independent errors in its two memories. Each
 reads the test images in the order of the file, with write errors of several rates in four ways:
