@@ -1,7 +1,7 @@
 """Verbs that people type: `mtj-bnn demo | device | wer | fit | setting | map | die | fetch | run | predict`.
 
-Each is in a file of `bnn/command_line`, but for `demo` and `fetch`, which are here. Only `demo`, `run` and `predict` need
-torch, and only they import it.
+Each is in a file of `bnn/command_line`, but for `demo` and `fetch`, which are here. Only `demo`, `run` and `predict`
+need torch; only they import it.
 """
 
 import argparse

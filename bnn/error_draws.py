@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from bnn.errors import WriteErrors
 from bnn.layers import activation_memories, memories, weight_memories
+from bnn.overwrite import OverwriteErrors
 
 BLOCK = 256  # images that share an error stream
 WEIGHTS = 1  # a role in the key of a stream; the activations' keys have none
@@ -159,4 +160,6 @@ def _memories_of(model: nn.Module, argument: str, errors: Any, slot: str, wrap: 
             f"{argument} would touch nothing: the model has no {kind} slot. Build it of bnn.layers, or pass "
             f"{argument}=None."
         )
+    if isinstance(errors, OverwriteErrors):  # cells with a state, as many as each slot needs
+        return [wrap(copy.deepcopy(errors)) for _ in layers]
     return [wrap(WriteErrors.from_operating_point(errors, seed=0)) for _ in layers]

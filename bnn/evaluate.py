@@ -163,7 +163,8 @@ def evaluate(
     data : object with ``scaled()`` and ``labels``
     errors : operating point, WriteErrors, "as_trained" or None
         What the activations are written with. None: all memories taken out. An operating point or a `WriteErrors`: its
-        two rates, in every activation slot. "as_trained": copies of the memories that sit in the model.
+        two rates, in every activation slot, as independent errors. An `OverwriteErrors`: a copy of it in every slot.
+        "as_trained": copies of the memories that sit in the model.
     weight_errors : operating point, WriteErrors, "as_trained" or None
         The same for the binary weights. They are written once a draw, and all its images meet what the cells hold then:
         a draw is one programming of one die.

@@ -151,6 +151,18 @@ def test_cells_go_on_from_what_they_hold_in_the_model(batch):
     assert memory.held is held
 
 
+@pytest.mark.parametrize("slot", ["errors", "weight_errors"])
+def test_overwrite_errors_are_not_taken_for_independent_ones(slot):
+    """A copy of the memory in every slot: of cells that hold the bits already, none fails, whatever the rates."""
+    data = Images(200)  # fewer than a block: each finds empty cells
+    clean = evaluate(network(), data)
+    always = {"error_rate_0": 1.0, "error_rate_1": 0.0, "seed": 0}
+    inverted = evaluate(network(), data, **{slot: WriteErrors(**always)}, draws=2)
+    held = evaluate(network(), data, **{slot: OverwriteErrors(**always, initial=-1.0, slots=None)}, draws=2)
+    assert held.correct.tolist() == [clean.correct[0]] * 2
+    assert inverted.correct.tolist() != held.correct.tolist()
+
+
 def test_a_convolution_is_written_too():
     from bnn.models import lenet4
 

@@ -169,5 +169,5 @@ def test_wrong_arguments_are_refused():
 
 
 def test_all_are_at_the_front_door():
-    assert set(bnn.models.__all__) == {"MakeMemory", "alexnet", "bireal", "lenet4", "mlp", "nin", "vgg7"}
+    assert set(bnn.models.__all__) == {"MakeMemory", "alexnet", "bireal", "fast_lenet4", "lenet4", "mlp", "nin", "vgg7"}
     assert all(callable(getattr(bnn.models, name)) for name in bnn.models.__all__)
