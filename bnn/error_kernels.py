@@ -89,6 +89,16 @@ def _(p, k):
     return (lambda p, k: p[k]) if isinstance(p, nb.types.Array) else (lambda p, k: p)
 
 
+def _whole(p):
+    """Whole parts, int32."""
+    return p.astype(np.int32) if np.ndim(p) else np.int32(p)
+
+
+@overload(_whole, inline="always")
+def _(p):
+    return (lambda p: p.astype(np.int32)) if isinstance(p, nb.types.Array) else (lambda p: np.int32(p))
+
+
 @nb.njit(cache=True)
 def sample_keys(seed, layer, step, samples):
     """Return the key of each sample, (n,) uint64, from whole numbers >= 0 and the samples' numbers, (n,) int64."""
@@ -230,6 +240,27 @@ def count_writes(x, out, held, counts):
         counts[1, 2] += failed - failed_0
 
 
+@nb.njit(cache=True, nogil=True)
+def write(x, out, held, failed, counts, keys, p01, p10, largest):
+    """Have x written to out, whatever the rates; return whether a value of x is not +1 or -1."""
+    if largest < FREQUENT:
+        others = copy_bits(x, out)
+        write_rare(x, out, held, failed, keys, p01, p10, largest)
+    else:
+        a, b = p01 * 65536.0, p10 * 65536.0
+        t01, t10 = _whole(a), _whole(b)
+        others = write_frequent(x, out, held, failed, keys, t01, t10, a - t01, b - t10)
+    if counts is not None:
+        count_writes(x, out, held, counts)
+    return others
+
+
+@nb.njit(cache=True, nogil=True)
+def _write_samples(x, out, held, failed, counts, root, layer, step, samples, p01, p10, largest):
+    keys = sample_keys(root, layer, step, samples)
+    return write(x, out, held, failed, counts, keys, p01, p10, largest)
+
+
 def write_bits(
     x: NDArray[np.float32],
     keys: Words,
@@ -266,18 +297,42 @@ def write_bits(
     bool
         Whether x has values other than +1 and -1.
     """
-    bits, written = x.view(np.uint32), out.view(np.uint32)
-    old = None if held is None else held.view(np.uint32)
     p01, p10 = _alike(p01, p10)
-    largest = _largest(p01, p10)
-    if largest < FREQUENT:
-        others = copy_bits(bits, written)
-        write_rare(bits, written, old, failed, keys, p01, p10, largest)
-    else:
-        others = write_frequent(bits, written, old, failed, keys, *_thresholds(p01, p10))
-    if counts is not None:
-        count_writes(bits, written, old, counts)
-    return bool(others)
+    old = None if held is None else held.view(np.uint32)
+    return write(x.view(np.uint32), out.view(np.uint32), old, failed, counts, keys, p01, p10, _largest(p01, p10))
+
+
+def write_samples(
+    x: NDArray[np.float32],
+    root: np.uint64,
+    layer: int,
+    step: int,
+    samples: NDArray[np.int64],
+    p01: Rate,
+    p10: Rate,
+    *,
+    out: NDArray[np.float32],
+    held: NDArray[np.float32] | None = None,
+    failed: NDArray[np.uint8] | None = None,
+    counts: NDArray[np.int64] | None = None,
+) -> bool:
+    """Do what `write_bits` does with the keys of (root, layer, step, samples): one call, which is half the cost."""
+    p01, p10 = _alike(p01, p10)
+    old = None if held is None else held.view(np.uint32)
+    return _write_samples(
+        x.view(np.uint32),
+        out.view(np.uint32),
+        old,
+        failed,
+        counts,
+        root,
+        layer,
+        step,
+        samples,
+        p01,
+        p10,
+        _largest(p01, p10),
+    )
 
 
 # ---- packed words ----------------------------------------------------------------------------------------------------
@@ -382,8 +437,8 @@ def write_packed(words: Words, cells: int, keys: Words, p01: Rate, p10: Rate, ou
 
 def _alike(p01: Rate, p10: Rate) -> tuple[Rate, Rate]:
     """Both as numbers, or both as (s, f) arrays."""
-    if isinstance(p01, float) and isinstance(p10, float):
-        return p01, p10
+    if np.ndim(p01) == np.ndim(p10) == 0:
+        return float(p01), float(p10)
     a, b = np.broadcast_arrays(np.atleast_2d(p01), np.atleast_2d(p10))
     return np.ascontiguousarray(a, dtype=float), np.ascontiguousarray(b, dtype=float)
 
@@ -397,5 +452,4 @@ def _largest(p01: Rate, p10: Rate) -> float:
 def _thresholds(p01: Rate, p10: Rate) -> tuple[Any, Any, Any, Any]:
     """Whole parts of 65536 times each rate, and what is left of each."""
     a, b = p01 * 65536.0, p10 * 65536.0
-    whole = np.int32 if isinstance(a, float) else lambda scaled: scaled.astype(np.int32)
-    return whole(a), whole(b), a - whole(a), b - whole(b)
+    return _whole(a), _whole(b), a - _whole(a), b - _whole(b)

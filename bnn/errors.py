@@ -117,10 +117,9 @@ class BitMemory(nn.Module):
             raise ValueError(f"samples must name each of the {rows} samples that are written, got {len(samples)}.")
         return step, samples
 
-    def _keys(self, rows: int) -> np.ndarray:
-        from bnn.error_kernels import sample_keys  # here: numba takes half a second
-
-        return sample_keys(self._root, self.layer, *self._samples(rows))
+    def _key(self, rows: int) -> tuple[np.uint64, int, int, np.ndarray]:
+        """Return what a write of so many rows is keyed by: root of the seed, layer, step, samples."""
+        return self._root, self.layer, *self._samples(rows)
 
     def _stream(self, rows: int) -> torch.Generator:
         """Return the one stream, or that of the step and the samples of the address."""
@@ -282,10 +281,11 @@ class WriteErrors(BitMemory):
 
     def _by_key(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """Write x, (samples, ...) or one sample (n,)."""
-        from bnn.error_kernels import write_bits
+        from bnn.error_kernels import write_samples  # here: numba takes half a second
 
         rows, out = as_rows(x), torch.empty(x.shape)
-        if write_bits(rows, self._keys(len(rows)), *as_arrays(self._rates(x)), out=as_rows(out)):
+        key, rates = self._key(len(rows)), as_arrays(self._rates(x))
+        if write_samples(rows, *key, *rates, out=out.numpy().reshape(rows.shape)):
             check_bits(x)
         self._writes += 1
         written = out if x.dtype == torch.float32 else out.to(x.dtype)
@@ -365,10 +365,9 @@ def rates_of_die(die: "Die", point: "OperatingPoint") -> np.ndarray:
 
 def as_rows(x: Tensor) -> np.ndarray:
     """Return x as the kernels want it: (samples, cells) float32 in C order, shared where it can be."""
-    cells = x.detach()
-    if cells.dtype != torch.float32 or not cells.is_contiguous():
-        cells = cells.to(torch.float32).contiguous()
-    return cells.numpy().reshape(len(x) if x.dim() > 1 else 1, -1)
+    cells = (x if x.dtype == torch.float32 else x.to(torch.float32)).detach().numpy()
+    rows = cells.shape[0] if cells.ndim > 1 else 1
+    return np.ascontiguousarray(cells).reshape(rows, -1)
 
 
 def as_arrays(rates: list[Any]) -> list[Any]:

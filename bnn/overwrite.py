@@ -121,12 +121,13 @@ class OverwriteErrors(BitMemory):
         self.register_buffer("held", None)
 
     def _by_key(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        from bnn.error_kernels import write_bits  # here: numba takes half a second
+        from bnn.error_kernels import write_samples  # here: numba takes half a second
 
         held, rows, written, counts = self._found(x), as_rows(x), torch.empty(x.shape), np.zeros_like(self.counts)
         failed = np.zeros(rows.shape, np.uint8) if self.gradient == "masked" else None
         out, cells, rates = as_rows(written), as_rows(held), as_arrays(self._rates(x))
-        if write_bits(rows, self._keys(len(rows)), *rates, out=out, held=cells, failed=failed, counts=counts):
+        key = self._key(len(rows))
+        if write_samples(rows, *key, *rates, out=out, held=cells, failed=failed, counts=counts):
             check_bits(x)
         n, slots = len(out), len(cells)
         if n < slots:
