@@ -31,8 +31,12 @@ if TYPE_CHECKING:
     from bnn.summary import summary
     from bnn.train import TrainConfig, Trainer
     from bnn.training.finite import guard_finite
+    from bnn.training.phases import MRAM, SRAM, Phase
 
 _HOME = {
+    "MRAM": "training.phases",
+    "Phase": "training.phases",
+    "SRAM": "training.phases",
     "Accuracy": "evaluate",
     "BinarizeConfig": "convert",
     "BinaryConv2d": "layers",
@@ -73,6 +77,8 @@ _HOME = {
 }
 
 __all__ = [
+    "MRAM",
+    "SRAM",
     "Accuracy",
     "BinarizeConfig",
     "BinaryConv2d",
@@ -83,6 +89,7 @@ __all__ = [
     "OverwriteErrors",
     "PackedModel",
     "ParameterMemory",
+    "Phase",
     "Recipe",
     "SeededDropout",
     "TrainConfig",
