@@ -197,15 +197,15 @@ class ParameterMemory:
         for bank in self._banks.values():
             bank.load()
 
-    def bind(self, optimizer: torch.optim.Optimizer) -> None:
+    def bind(self, optimizer: torch.optim.Optimizer, *, initial_write: bool = False) -> None:
         """Name the optimizer whose state is held, before the first `update` and after a load of its state.
 
-        State that it has already is loaded into the cells, without a write.
+        State that it has already is loaded into the cells without a write, or with an `initial_write`, with errors.
         """
         self._optimizer = optimizer
         self._banks.pop("optimizer", None)
         if "optimizer" in self.holds and state_tensors(self.model, optimizer):
-            self._adopt_optimizer(initial_write=False)
+            self._adopt_optimizer(initial_write=initial_write)
 
     def set_point(self, point: OperatingPoint) -> None:
         """Write with another setting from now on; cells, ledger and streams go on."""

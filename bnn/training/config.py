@@ -87,4 +87,7 @@ class TrainConfig:
         for name, value, known in (("schedule", self.schedule, SCHEDULES), ("choose", self.choose, ("last", "best"))):
             if value not in known:
                 raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}.")
+        for name in ("checkpoint", "metrics"):
+            if not isinstance(path := getattr(self, name), Path | None):
+                raise ValueError(f"{name} must be a Path or None, got {path!r}. Write pathlib.Path(...) around it.")
         check_phases(self.phases)
