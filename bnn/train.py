@@ -219,7 +219,7 @@ class _Run:
         self.device = next(self.model.parameters()).device
         self.images = torch.from_numpy(train.scaled()).to(self.device)
         self.labels = torch.tensor(train.labels).to(self.device)
-        _check_images(self.images)
+        _check_images(self.images, self.labels)
         self.steps = -(-len(self.images) // self.config.batch_size)  # in an epoch
         if len(self.images) // self.steps < world():
             raise ValueError(
@@ -299,7 +299,7 @@ class _Run:
         loss = F.cross_entropy(logits, y) * (len(part) * world() / len(batch))
         value = summed(loss.detach()).item() / world()
         if not math.isfinite(value):
-            raise FloatingPointError(diagnosis(self.model, x, epoch, step, value))
+            raise self._diverged(x, epoch, step, value)
         for optimizer in self.optimizers:
             optimizer.zero_grad()
         loss.backward()
@@ -313,7 +313,7 @@ class _Run:
         self.state.loss_sum += value * len(batch)
         self.state.right += int(summed((logits.argmax(dim=1) == y).sum()))
         if self.at_end_of_epoch and not all(parameter.isfinite().all() for parameter in self.model.parameters()):
-            raise FloatingPointError(diagnosis(self.model, x, epoch, step, value))
+            raise self._diverged(x, epoch, step, value)
         if self.config.checkpoint_steps and self.step % self.config.checkpoint_steps == 0 and not self.at_end_of_epoch:
             self.save()
         return Step(self.step - 1, epoch, self.state.phase, value)
@@ -404,6 +404,9 @@ class _Run:
             return []
         return [memory for slots in self.own.values() for memory in slots if memory is not None]
 
+    def _diverged(self, x: Tensor, epoch: int, step: int, loss: float) -> FloatingPointError:
+        return FloatingPointError(diagnosis(self.model, x, epoch, step, loss, in_words=bool(self.memories.words)))
+
     def _reestimate(self, images: int) -> None:
         """Put the statistics of the first training images, under the memories of now, into every BatchNorm."""
         seed = seeded_generator(self.config.seed, STATISTICS, self.step).initial_seed()
@@ -481,9 +484,11 @@ def _joules(ledger: Ledger) -> dict[str, float]:
     return {f"joules_{scope}": ledger.joules(scope) for scope in SCOPES} if ledger.entries else {}
 
 
-def _check_images(images: Tensor) -> None:
+def _check_images(images: Tensor, labels: Tensor) -> None:
     if len(images) == 0:
         raise ValueError("train must hold at least one image, got none.")
+    if len(labels) != len(images):
+        raise ValueError(f"train must hold a label for each image, got {len(labels)} for {len(images)} images.")
     if not images.isfinite().all():
         first = int((~images.isfinite()).flatten(1).any(dim=1).nonzero()[0])
         raise ValueError(f"train must hold finite values, got a value that is not in image {first}.")

@@ -21,7 +21,9 @@ SCHEDULES: dict[str, Callable[[float], float]] = {  # share of the training done
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """What makes a training: the same config, model and data give the same bits.
+    """What makes a training: the same config, model and data give the same bits, with the same number of threads.
+
+    Errors do not depend on the threads; sums of torch's own do, those of `nn.BatchNorm1d` for example.
 
     Parameters
     ----------

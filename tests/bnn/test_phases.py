@@ -269,6 +269,12 @@ def test_moments_are_written_with_errors_into_a_memory_that_begins_later():
     assert result.ledger.count("write access", memory="MRAM, optimizer") == 11 * 2 * everything
 
 
+def test_a_training_that_diverges_in_unprotected_words_says_what_to_look_at():
+    mram = MRAM(point=OperatingPoint.of_rates(error_rate_0=0.2, error_rate_1=0.2), errors="independent")
+    with pytest.raises(FloatingPointError, match=r"weight is not finite.*Protect the words"):
+        Trainer(network(), replace(CONFIG, phases=(Phase(memory=mram),))).fit(TRAIN)
+
+
 def test_the_best_epoch_has_the_parameters_of_a_layer_whose_name_ends_in_memory():
     """What is left out is what sits in the slots, whatever else is called a memory."""
     model, seen = torch.nn.Sequential(), []

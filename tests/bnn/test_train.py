@@ -231,6 +231,9 @@ def test_images_are_checked():
         Trainer(network(), CONFIG).fit(bad)
     with pytest.raises(ValueError, match="at least one image"):
         Trainer(network(), CONFIG).fit(blobs(0, 1))
+    for n in (49, 51):  # one more would never be seen, and never be missed
+        with pytest.raises(ValueError, match=f"a label for each image, got {n} for 50"):
+            Trainer(network(), CONFIG).fit(Images(blobs(50, 1).pixels, np.zeros(n, np.int64)))
 
 
 def test_a_clean_network_of_another_seed_is_another_training(tmp_path):
