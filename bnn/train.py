@@ -361,7 +361,7 @@ class _Run:
     def _identity(self) -> dict[str, str]:
         free = ("checkpoint", "checkpoint_every", "checkpoint_steps", "metrics", "progress")
         settings = [(f.name, getattr(self.config, f.name)) for f in fields(self.config) if f.name not in free]
-        optimizers = [("optimizer", self.optimizers), ("processes", world())]
+        optimizers = [("optimizer", self.optimizers), ("processes", world()), ("process", rank())]
         return identity_of([*settings, *optimizers], self.model, self.images, self.labels)
 
     def resume(self) -> None:

@@ -347,3 +347,12 @@ def test_a_trained_model_takes_batches_of_any_size():
     x = torch.from_numpy(TRAIN.scaled())
     for n in (1, 7, len(x)):
         assert len(model(x[:n])) == n
+
+
+def test_a_checkpoint_of_another_process_is_refused(tmp_path, monkeypatch):
+    """The cells of overwritten activations belong to their process."""
+    config = replace(CONFIG, epochs=1, checkpoint=tmp_path / "run.pt")
+    Trainer(network(), config).fit(TRAIN)
+    monkeypatch.setattr("bnn.train.rank", lambda: 1)
+    with pytest.raises(ValueError, match="process was 0, is 1"):
+        Trainer(network(), config).fit(TRAIN)
