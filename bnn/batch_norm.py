@@ -22,6 +22,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from bnn.error_draws import BLOCK, Draws, error_draws, in_batches
 from bnn.errors import WriteErrors, check_seed
+from mtjsim.checks import checked_whole
 
 if TYPE_CHECKING:
     from bnn.evaluate import LabelledImages
@@ -276,8 +277,7 @@ def reestimate_batch_norm(
     """
     check_seed(seed)
     for name, number in (("draws", draws), ("batch_size", batch_size)):
-        if number < 1:
-            raise ValueError(f"{name} must be >= 1, got {number}.")
+        checked_whole(name, number, least=1)
     if len(data.labels) < 2:
         raise ValueError(f"data must hold at least two images, got {len(data.labels)}: one has no variance.")
     model = copy.deepcopy(model)

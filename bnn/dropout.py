@@ -59,6 +59,10 @@ class SeededDropout(nn.Module):
         """Say which samples come next, and in which step, as for a memory."""
         self._mask[0].address(step=step, samples=samples)
 
+    def forget_address(self) -> None:
+        """Go back to numbers of its own, as a memory."""
+        self._mask[0].forget_address()
+
     def reseed(self, seed: int) -> None:
         """Start the stream of `seed`."""
         self._mask[0].reseed(seed)

@@ -161,5 +161,11 @@ def _memories_of(model: nn.Module, argument: str, errors: Any, slot: str, wrap: 
             f"{argument}=None."
         )
     if isinstance(errors, OverwriteErrors):  # cells with a state, as many as each slot needs
+        rows = max(len(layer.weight) for layer in layers) if slot == "weight_memory" else 0  # type: ignore[arg-type]
+        if errors.slots is not None and errors.slots < rows:
+            raise ValueError(
+                f"{argument} must have a slot for each of the {rows} rows of a weight, got slots={errors.slots}: they "
+                "are all there at once. Use slots=None."
+            )
         return [wrap(copy.deepcopy(errors)) for _ in layers]
     return [wrap(WriteErrors.from_operating_point(errors, seed=0)) for _ in layers]

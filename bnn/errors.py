@@ -79,8 +79,23 @@ class BitMemory(nn.Module):
         samples : (n,) whole numbers, or None
             One for each sample of the batch, the same for the same sample in any batch, on any process. None: the rows
             are 0, 1, 2 ..., as the filters of a weight.
+
+        Raises
+        ------
+        ValueError
+            For numbers that are not whole, or a step below 0.
         """
-        self._address = (step, None if samples is None else np.asarray(samples, dtype=np.int64))
+        numbers = None if samples is None else np.asarray(samples)
+        if numbers is not None and (numbers.dtype.kind not in "iu" or numbers.ndim != 1):
+            raise ValueError(
+                "samples must be whole numbers in one dimension, or None, got "
+                f"{numbers.dtype} of shape {numbers.shape}."
+            )
+        self._address = checked_whole("step", step, least=0), None if numbers is None else numbers.astype(np.int64)
+
+    def forget_address(self) -> None:
+        """Go back to numbers of its own: a write's step is the number of writes before it, its samples are 0, 1 ..."""
+        self._address = None
 
     def forward(self, x: Tensor) -> Tensor:
         """Write `x` and return what the cells hold.
@@ -114,7 +129,10 @@ class BitMemory(nn.Module):
         if samples is None:
             samples = np.arange(rows)
         if len(samples) != rows:
-            raise ValueError(f"samples must name each of the {rows} samples that are written, got {len(samples)}.")
+            raise ValueError(
+                f"samples must name each of the {rows} samples that are written, got {len(samples)}. Call address() "
+                "for each batch, or forget_address()."
+            )
         return step, samples
 
     def _key(self, rows: int) -> tuple[np.uint64, int, int, np.ndarray]:
@@ -126,7 +144,7 @@ class BitMemory(nn.Module):
         if self._address is None:
             return self._generator
         step, samples = self._samples(rows)
-        return seeded_generator(self.seed, self.layer, step, zlib.crc32(np.ascontiguousarray(samples).tobytes()))
+        return seeded_generator(int(self._root), self.layer, step, zlib.crc32(np.ascontiguousarray(samples).tobytes()))
 
     def _rates(self, x: Tensor) -> list[Any]:
         """Rates of a 1 and of a 0 for a write of x: numbers, or (s, cells) float64 tensors."""
@@ -345,6 +363,14 @@ def address(model: nn.Module, *, step: int, samples: Tensor | np.ndarray) -> Non
         tell = getattr(module, "address", None)
         if callable(tell):
             tell(step=step, samples=None if id(module) in of_weights else samples)
+
+
+def forget_address(model: nn.Module) -> None:
+    """Undo `address`: every memory of `model` counts its writes itself again, and takes batches of any size."""
+    for module in model.modules():
+        forget = getattr(module, "forget_address", None)
+        if callable(forget):
+            forget()
 
 
 def rates_of_die(die: "Die", point: "OperatingPoint") -> np.ndarray:

@@ -24,6 +24,7 @@ from torch import nn
 
 from bnn.error_draws import error_draws, in_batches
 from bnn.errors import WriteErrors, check_seed
+from mtjsim.checks import checked_whole
 
 if TYPE_CHECKING:
     from bridge.write import OperatingPoint
@@ -193,8 +194,7 @@ def evaluate(
     """
     check_seed(seed)
     for name, number in (("draws", draws), ("batch_size", batch_size)):
-        if number < 1:
-            raise ValueError(f"{name} must be >= 1, got {number}.")
+        checked_whole(name, number, least=1)
     if len(data.labels) == 0:
         raise ValueError("data must hold at least one image, got none.")
     right = []

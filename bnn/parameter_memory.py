@@ -166,7 +166,8 @@ class ParameterMemory:
         ------
         ValueError
             If a tensor was replaced, or changed outside `update`, or the memory holds the state of an optimizer that
-            was not bound; or numbers are not finite and the format has no such numbers.
+            was not bound, or came after its first step; or numbers are not finite and the format has no such
+            numbers.
 
         Notes
         -----
@@ -181,8 +182,14 @@ class ParameterMemory:
             for bank in self._banks.values():
                 writes.enter_context(bank.rewriting())
             yield
-        if "optimizer" in self.holds and "optimizer" not in self._banks:
-            self._adopt_optimizer(initial_write=True)  # Adam's moments appear in the first step; before it they were 0
+        if "optimizer" in self.holds:
+            if "optimizer" not in self._banks:  # Adam's moments appear in the first step; before it they were 0
+                self._adopt_optimizer(initial_write=True)
+            elif late := state_tensors(self.model, self._optimizer).keys() - self._banks["optimizer"].held:
+                raise ValueError(
+                    f"optimizer must have all its state after its first step, but {min(late)} came later{when} and is "
+                    "not held. Give every parameter a gradient in the first step, of zeros if need be."
+                )
         if self.sram is not None:
             elsewhere = self._elsewhere()
             self.sram.count(written=elsewhere, read=elsewhere)
@@ -197,15 +204,15 @@ class ParameterMemory:
         for bank in self._banks.values():
             bank.load()
 
-    def bind(self, optimizer: torch.optim.Optimizer) -> None:
+    def bind(self, optimizer: torch.optim.Optimizer, *, initial_write: bool = False) -> None:
         """Name the optimizer whose state is held, before the first `update` and after a load of its state.
 
-        State that it has already is loaded into the cells, without a write.
+        State that it has already is loaded into the cells without a write, or with an `initial_write`, with errors.
         """
         self._optimizer = optimizer
         self._banks.pop("optimizer", None)
         if "optimizer" in self.holds and state_tensors(self.model, optimizer):
-            self._adopt_optimizer(initial_write=False)
+            self._adopt_optimizer(initial_write=initial_write)
 
     def set_point(self, point: OperatingPoint) -> None:
         """Write with another setting from now on; cells, ledger and streams go on."""

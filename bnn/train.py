@@ -21,13 +21,13 @@ from tqdm import tqdm
 
 from bnn.batch_norm import reestimate_batch_norm
 from bnn.binarize import clip_latent_
-from bnn.errors import address, seeded_generator
+from bnn.errors import address, forget_address, seeded_generator
 from bnn.evaluate import Accuracy, LabelledImages, evaluate
 from bnn.training.checkpoint import identity_of, load_checkpoint, save_checkpoint
 from bnn.training.config import SCHEDULES, TrainConfig
 from bnn.training.finite import diagnosis
 from bnn.training.metrics import write_metrics
-from bnn.training.phases import Phase, PhaseMemories, first_steps, slots_of
+from bnn.training.phases import IN_SLOTS, Phase, PhaseMemories, check_model, first_steps, slots_of
 from bnn.training.processes import (
     average_batch_norm,
     average_gradients,
@@ -111,7 +111,8 @@ class Trainer:
     config : TrainConfig
     optimizer : callable, optional
         ``optimizer(model, config)`` makes the optimizer, or several of them: `bnn.Bop` for the binary weights beside
-        Adam for the rest, for example. Their learning rates are the peaks of the schedule. None: Adam on everything.
+        Adam for the rest, for example. Their learning rates, if they have any, are the peaks of the schedule. None:
+        Adam on everything.
     """
 
     model: nn.Module
@@ -218,7 +219,7 @@ class _Run:
         self.device = next(self.model.parameters()).device
         self.images = torch.from_numpy(train.scaled()).to(self.device)
         self.labels = torch.tensor(train.labels).to(self.device)
-        _check_images(self.images)
+        _check_images(self.images, self.labels)
         self.steps = -(-len(self.images) // self.config.batch_size)  # in an epoch
         if len(self.images) // self.steps < world():
             raise ValueError(
@@ -228,6 +229,7 @@ class _Run:
         self.phases = self.config.phases or (Phase(memory=None),)
         self.first_steps = first_steps(self.phases, self.last_step)
         self.optimizers = _optimizers(trainer)
+        check_model(self.model, self.optimizers, self.phases)
         self.own = slots_of(self.model)
         self.path = own_file(self.config.checkpoint) if self.config.checkpoint else None
         self.identity = self._identity() if self.path else {}
@@ -297,7 +299,7 @@ class _Run:
         loss = F.cross_entropy(logits, y) * (len(part) * world() / len(batch))
         value = summed(loss.detach()).item() / world()
         if not math.isfinite(value):
-            raise FloatingPointError(diagnosis(self.model, x, epoch, step, value))
+            raise self._diverged(x, epoch, step, value)
         for optimizer in self.optimizers:
             optimizer.zero_grad()
         loss.backward()
@@ -311,7 +313,7 @@ class _Run:
         self.state.loss_sum += value * len(batch)
         self.state.right += int(summed((logits.argmax(dim=1) == y).sum()))
         if self.at_end_of_epoch and not all(parameter.isfinite().all() for parameter in self.model.parameters()):
-            raise FloatingPointError(diagnosis(self.model, x, epoch, step, value))
+            raise self._diverged(x, epoch, step, value)
         if self.config.checkpoint_steps and self.step % self.config.checkpoint_steps == 0 and not self.at_end_of_epoch:
             self.save()
         return Step(self.step - 1, epoch, self.state.phase, value)
@@ -331,7 +333,8 @@ class _Run:
         state.loss_sum, state.right = 0.0, 0
         state.events.append({"event": "epoch", "step": self.step, **asdict(epoch), **_joules(self.ledger)})
         self._keep_best(epoch)
-        if (epoch.epoch + 1) % config.checkpoint_every == 0 or self.step == self.last_step:
+        by_steps = config.checkpoint_steps and self.step % config.checkpoint_steps == 0
+        if by_steps or (epoch.epoch + 1) % config.checkpoint_every == 0 or self.step == self.last_step:
             self.save()
         self._write_metrics()
         return epoch
@@ -339,6 +342,7 @@ class _Run:
     def result(self, test: LabelledImages | None) -> Result:
         """Return the epoch that was chosen, and look at the test images."""
         model, best = self.model.eval(), self.state.best
+        forget_address(model)
         if best is not None:
             model.load_state_dict(best["model"], strict=False)
         seconds = self.seconds
@@ -357,7 +361,7 @@ class _Run:
     def _identity(self) -> dict[str, str]:
         free = ("checkpoint", "checkpoint_every", "checkpoint_steps", "metrics", "progress")
         settings = [(f.name, getattr(self.config, f.name)) for f in fields(self.config) if f.name not in free]
-        optimizers = [("optimizer", self.optimizers), ("processes", world())]
+        optimizers = [("optimizer", self.optimizers), ("processes", world()), ("process", rank())]
         return identity_of([*settings, *optimizers], self.model, self.images, self.labels)
 
     def resume(self) -> None:
@@ -371,6 +375,8 @@ class _Run:
         phase = self.phases[self.state.phase]
         self.memories = PhaseMemories(self.model, self.optimizers, phase, own=self.own, restoring=True)
         self.model.load_state_dict(saved["model"])
+        for memory, state in zip(self._own_elsewhere(), saved["own"], strict=True):
+            memory.load_state_dict(state)
         for optimizer, state in zip(self.optimizers, saved["optimizers"], strict=True):
             optimizer.load_state_dict(state)
         self.memories.restore(saved["memories"], self.optimizers)
@@ -384,12 +390,22 @@ class _Run:
         content = {
             "state": self.state.saved(),
             "model": self.model.state_dict(),  # with the streams and cells of the memories in its slots
+            "own": [memory.state_dict() for memory in self._own_elsewhere()],
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "memories": self.memories.state(),
         }
         save_checkpoint(self.path, self.identity, content)
 
     # ---- inside ------------------------------------------------------------------------------------------------------
+
+    def _own_elsewhere(self) -> list[nn.Module]:
+        """Memories that sat in the slots when the training began, while a phase has put others there."""
+        if self.phases[self.state.phase].memory is None:
+            return []
+        return [memory for slots in self.own.values() for memory in slots if memory is not None]
+
+    def _diverged(self, x: Tensor, epoch: int, step: int, loss: float) -> FloatingPointError:
+        return FloatingPointError(diagnosis(self.model, x, epoch, step, loss, in_words=bool(self.memories.words)))
 
     def _reestimate(self, images: int) -> None:
         """Put the statistics of the first training images, under the memories of now, into every BatchNorm."""
@@ -417,7 +433,8 @@ class _Run:
         if self.config.choose == "last" or epoch.phase < len(self.phases) - 1:
             return
         if self.state.best is None or epoch.validation_accuracy > self.state.best["accuracy"]:
-            network = {name: x.clone() for name, x in self.model.state_dict().items() if "_memory" not in name}
+            slots = set(IN_SLOTS.values())
+            network = {k: x.clone() for k, x in self.model.state_dict().items() if not slots & set(k.split("."))}
             self.state.best = {"epoch": epoch.epoch, "accuracy": epoch.validation_accuracy, "model": network}
 
     def _write_metrics(self, *more: dict[str, Any]) -> None:
@@ -447,7 +464,8 @@ def _optimizers(trainer: Trainer) -> list[torch.optim.Optimizer]:
     optimizers = [made] if isinstance(made, torch.optim.Optimizer) else list(made)
     for optimizer in optimizers:
         for group in optimizer.param_groups:
-            group.setdefault("peak", group["lr"])
+            if "lr" in group:  # Bop has none
+                group.setdefault("peak", group["lr"])
     return optimizers
 
 
@@ -457,7 +475,8 @@ def _adam(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
 
 def _set_learning_rate(optimizer: torch.optim.Optimizer, config: TrainConfig, done: float) -> None:
     for group in optimizer.param_groups:
-        group["lr"] = group["peak"] * SCHEDULES[config.schedule](done)
+        if "peak" in group:
+            group["lr"] = group["peak"] * SCHEDULES[config.schedule](done)
 
 
 def _joules(ledger: Ledger) -> dict[str, float]:
@@ -465,9 +484,11 @@ def _joules(ledger: Ledger) -> dict[str, float]:
     return {f"joules_{scope}": ledger.joules(scope) for scope in SCOPES} if ledger.entries else {}
 
 
-def _check_images(images: Tensor) -> None:
+def _check_images(images: Tensor, labels: Tensor) -> None:
     if len(images) == 0:
         raise ValueError("train must hold at least one image, got none.")
+    if len(labels) != len(images):
+        raise ValueError(f"train must hold a label for each image, got {len(labels)} for {len(images)} images.")
     if not images.isfinite().all():
         first = int((~images.isfinite()).flatten(1).any(dim=1).nonzero()[0])
         raise ValueError(f"train must hold finite values, got a value that is not in image {first}.")

@@ -21,7 +21,9 @@ SCHEDULES: dict[str, Callable[[float], float]] = {  # share of the training done
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """What makes a training: the same config, model and data give the same bits.
+    """What makes a training: the same config, model and data give the same bits, with the same number of threads.
+
+    Errors do not depend on the threads; sums of torch's own do, those of `nn.BatchNorm1d` for example.
 
     Parameters
     ----------
@@ -87,4 +89,7 @@ class TrainConfig:
         for name, value, known in (("schedule", self.schedule, SCHEDULES), ("choose", self.choose, ("last", "best"))):
             if value not in known:
                 raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}.")
+        for name in ("checkpoint", "metrics"):
+            if not isinstance(path := getattr(self, name), Path | None):
+                raise ValueError(f"{name} must be a Path or None, got {path!r}. Write pathlib.Path(...) around it.")
         check_phases(self.phases)

@@ -19,12 +19,14 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from bnn.errors import WriteErrors, check_seed
 from bnn.layers import activation_memories, weight_memories
 from bnn.overwrite import OverwriteErrors
 from bnn.parameter_memory import HOLDS as IN_WORDS
 from bnn.parameter_memory import ParameterMemory
+from bnn.tensor_words import parameters_by_kind
 from bridge.ledger import Ledger
 from bridge.memory.cells import PLAIN, WritePolicy
 from bridge.memory.formats import Format
@@ -59,6 +61,8 @@ class MRAM:
         Through activations and signs: handed on unchanged, or that of the expected loss (0 where a failed write left
         the old bit, -1 where an independent error turned it).
     seed : int, >= 0
+        Words draw by the number of the write: an MRAM that begins anew in a later phase repeats the draws of an earlier
+        one of the same seed. Give it another one.
 
     Raises
     ------
@@ -90,19 +94,35 @@ class MRAM:
         checked_whole("slots", self.slots, least=1)
         check_seed(self.seed)
         checked_choice("gradient", self.gradient, ("identity", "expected"))
+        if not isinstance(self.point, OperatingPoint):
+            raise ValueError(
+                f"point must be an OperatingPoint, got {self.point!r}. OperatingPoint.of_rates(...) makes one."
+            )
+        probe = ("batch_norm", *(name for name in self.holds if name == "optimizer"))
+        self._of_words(nn.LayerNorm(1), holds=probe)  # refuses now what a later phase would refuse when it begins
         if self.policy.attempts > 1 and set(self.holds) & set(IN_SLOTS):
             raise ValueError(
                 f"policy must not write again where bits are held, got attempts={self.policy.attempts}. "
                 "Give words and bits an MRAM each: memory=(MRAM(...), MRAM(...))."
             )
-        if not isinstance(self.point, OperatingPoint):
-            raise ValueError(
-                f"point must be an OperatingPoint, got {self.point!r}. OperatingPoint.of_rates(...) makes one."
-            )
 
     def same_but_for_point(self, other: "MRAM") -> bool:
         """Whether the two are one memory under two settings."""
         return replace(self, point=other.point) == other
+
+    def _of_words(self, model: nn.Module, *, holds: tuple[str, ...], initial_write: bool = False) -> ParameterMemory:
+        """Make this memory for the parameters of a model."""
+        return ParameterMemory(
+            model,
+            format=self.format,
+            point=self.point,
+            errors=self.errors,
+            protection=self.protection,
+            policy=self.policy,
+            holds=holds,
+            seed=self.seed,
+            initial_write=initial_write,
+        )
 
 
 @dataclass(frozen=True)
@@ -122,7 +142,7 @@ class Phase:
         Share of all iterations of the training at which it ends; 1 for the last one.
     scrub : bool
         Before it begins, have the memory of the phase before read, corrected where its protection can, and written.
-    reestimate : int, >= 0
+    reestimate : int, 0 or >= 2
         As it begins, estimate the statistics of every BatchNorm anew from so many of the first training images, under
         this phase's errors: statistics belong to an error rate. 0: go on with those of the phase before.
 
@@ -142,7 +162,8 @@ class Phase:
             raise ValueError(
                 f"until must be in (0, 1], got {self.until}: it is a share of all iterations, 0.8 for the first 80 %."
             )
-        checked_whole("reestimate", self.reestimate, least=0)
+        if checked_whole("reestimate", self.reestimate, least=0) == 1:
+            raise ValueError("reestimate must be 0 or >= 2, got 1: one image has no variance.")
         exact = self.memory is None or isinstance(self.memory, SRAM)
         if not exact and not (self.mrams and all(isinstance(mram, MRAM) for mram in self.mrams)):
             raise ValueError(f"memory must be MRAM(...), a tuple of them, SRAM() or None, got {self.memory!r}.")
@@ -160,9 +181,34 @@ class Phase:
 
 def check_phases(phases: Sequence[Phase]) -> None:
     """ValueError unless the phases follow each other up to the end of the training."""
+    if not isinstance(phases, (tuple, list)) or not all(isinstance(phase, Phase) for phase in phases):
+        raise ValueError(f"phases must be a tuple of Phase, got {phases!r}: for a single one, write (Phase(...),).")
     ends = [phase.until for phase in phases]
     if ends and (ends[-1] != 1.0 or any(a >= b for a, b in pairwise(ends))):
         raise ValueError(f"phases must end at increasing shares of the training, the last one at 1, got {ends}.")
+
+
+def check_model(model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], phases: Sequence[Phase]) -> None:
+    """ValueError unless each phase has in this training what it asks for."""
+    held = {kind for kind, tensors in parameters_by_kind(model).items() if tensors}
+    held |= {what for what, slot in IN_SLOTS.items() if _layers(model, slot)}
+    norms = any(isinstance(module, _BatchNorm) and module.running_mean is not None for module in model.modules())
+    for number, phase in enumerate(phases):
+        for mram in phase.mrams:
+            if "optimizer" in mram.holds and len(optimizers) != 1:
+                raise ValueError(
+                    f'holds of phase {number} must be without "optimizer" where there are {len(optimizers)} of them.'
+                )
+            if not held & set(mram.holds) and "optimizer" not in mram.holds:
+                raise ValueError(
+                    f"holds of phase {number} must name something that the model has, {', '.join(sorted(held))}, got "
+                    f"{', '.join(mram.holds)}: this memory would hold nothing."
+                )
+        if phase.reestimate and not norms:
+            raise ValueError(
+                f"reestimate of phase {number} must be 0, got {phase.reestimate}: the model has no BatchNorm that "
+                "keeps statistics."
+            )
 
 
 def first_steps(phases: Sequence[Phase], steps: int) -> list[int]:
@@ -303,19 +349,8 @@ def _in_words(
         if mram.same_but_for_point(former):
             memory.set_point(mram.point)
             return memory
-    memory = ParameterMemory(
-        model,
-        format=mram.format,
-        point=mram.point,
-        errors=mram.errors,
-        protection=mram.protection,
-        policy=mram.policy,
-        holds=tuple(name for name in IN_WORDS if name in mram.holds),
-        seed=mram.seed,
-        initial_write=not restoring,
-    )
+    holds = tuple(name for name in IN_WORDS if name in mram.holds)
+    memory = mram._of_words(model, holds=holds, initial_write=not restoring)
     if "optimizer" in mram.holds and not restoring:
-        if len(optimizers) != 1:
-            raise ValueError(f'holds must be without "optimizer" where there are {len(optimizers)} of them.')
-        memory.bind(optimizers[0])
+        memory.bind(optimizers[0], initial_write=True)
     return memory

@@ -322,7 +322,7 @@ def test_reestimation_refuses_what_it_cannot_do():
     shared = nn.BatchNorm1d(64)
     with pytest.raises(ValueError, match="called more than once"):
         reestimate_batch_norm(nn.Sequential(nn.Flatten(), shared, shared), Images(10))
-    with pytest.raises(ValueError, match="draws must be >= 1, got 0"):
+    with pytest.raises(ValueError, match="draws must be a whole number >= 1, got 0"):
         reestimate_batch_norm(network(), Images(10), draws=0)
     with pytest.raises(ValueError, match="at least two images"):
         reestimate_batch_norm(network(), Images(1))

@@ -8,11 +8,12 @@ import io
 import math
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from scipy import stats
 
-from bnn.errors import WriteErrors
+from bnn.errors import WriteErrors, forget_address
 
 torch.set_num_threads(1)
 FALSE_ALARM = 1e-6
@@ -335,3 +336,28 @@ def test_addressed_the_stream_gives_a_step_and_samples_the_same_errors_again():
             assert torch.equal(drawn.setdefault((step, first), out), out)
     a, b, c = drawn.values()
     assert not any(torch.equal(one, other) for one, other in ((a, b), (a, c), (b, c)))
+
+
+def test_addressed_the_stream_goes_on_in_a_model_of_another_seed():
+    """The state says which stream it is, on both roads."""
+    x = torch.ones(3, 400)
+    for path in ("numba", "torch"):
+        first, second = (WriteErrors(error_rate_0=0.1, error_rate_1=0.1, seed=s, path=path) for s in (1, 2))
+        second.load_state_dict(first.state_dict())
+        for memory in (first, second):
+            memory.address(step=5, samples=np.arange(3))
+        assert torch.equal(first(x), second(x))
+
+
+def test_an_address_is_checked_and_forgotten():
+    memory = WriteErrors(error_rate_0=0.1, error_rate_1=0.1, seed=1)
+    for wrong in ({"step": -1}, {"step": 0.5}, {"samples": [0.5, 1.0]}, {"samples": [[1, 2]]}):
+        with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be"):
+            memory.address(**{"step": 0, "samples": None, **wrong})
+    memory.address(step=0, samples=[4, 5])
+    with pytest.raises(ValueError, match=r"each of the 3 samples.*forget_address"):
+        memory(torch.ones(3, 4))
+    forget_address(torch.nn.Sequential(memory))
+    fresh = WriteErrors(error_rate_0=0.1, error_rate_1=0.1, seed=1)
+    x = torch.ones(3, 400)
+    assert torch.equal(memory(x), fresh(x))

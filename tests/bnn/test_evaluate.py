@@ -147,9 +147,9 @@ def test_a_memory_without_a_stream_can_be_evaluated():
 
 def test_wrong_arguments_are_refused():
     model, data = network(), images(10)
-    with pytest.raises(ValueError, match="draws must be >= 1, got 0"):
+    with pytest.raises(ValueError, match="draws must be a whole number >= 1, got 0"):
         evaluate(model, data, errors=POINT, draws=0)
-    with pytest.raises(ValueError, match="batch_size must be >= 1"):
+    with pytest.raises(ValueError, match="batch_size must be a whole number >= 1"):
         evaluate(model, data, batch_size=0)
     with pytest.raises(ValueError, match="seed"):
         evaluate(model, data, seed=-1)

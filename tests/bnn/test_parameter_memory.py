@@ -349,6 +349,21 @@ def test_changes_outside_and_replaced_tensors_are_refused():
     memory.scrub()
 
 
+def test_state_that_comes_later_is_not_left_outside():
+    """A layer without a gradient in the first step has moments in the second one."""
+    model = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.Linear(3, 3))
+    optimizer = torch.optim.Adam(model.parameters())
+    memory = ParameterMemory(model, point=point(0.1), holds=("optimizer",))
+    memory.bind(optimizer)
+    for step, layers in enumerate((model[:1], model)):
+        layers(torch.ones(2, 3)).sum().backward()
+        if step == 0:
+            with memory.update(step=step):
+                optimizer.step()
+    with pytest.raises(ValueError, match=r"1\.bias\.exp_avg came later \(step 1\)"), memory.update(step=1):
+        optimizer.step()
+
+
 def test_an_interrupted_update_is_noticed():
     model = network()
     memory = ParameterMemory(model, point=point(0.1))

@@ -15,6 +15,7 @@ from bnn.models import mlp
 from bnn.overwrite import OverwriteErrors
 from bnn.train import TrainConfig, Trainer
 from bnn.training.phases import MRAM, SRAM, Phase, first_steps
+from bridge.memory.cells import READ_BEFORE_WRITE
 from bridge.write import OperatingPoint
 
 torch.set_num_threads(1)
@@ -54,6 +55,11 @@ PLANS = {
         Phase(memory=MRAM(point=RARE, holds=(*EVERYTHING, "activations"), protection="parity"), until=0.6),
         Phase(memory=SRAM(), scrub=True, reestimate=50),
     ),
+    "the slots' own, then sram, then the slots' own": (
+        Phase(memory=None, until=0.3),
+        Phase(memory=SRAM(), until=0.7),
+        Phase(memory=None),
+    ),
     "words under two settings": (
         Phase(memory=MRAM(point=RARE, holds=EVERYTHING, format="bf16"), until=0.6),
         Phase(memory=MRAM(point=STRONG, holds=EVERYTHING, format="bf16"), scrub=True),
@@ -73,6 +79,11 @@ PLANS = {
 
 def network(seed=1):
     own = partial(WriteErrors, error_rate_0=0.01, error_rate_1=0.02)
+    return mlp(16, (24, 20), seed=seed, activation_memory=own)
+
+
+def network_of_cells(seed=1):
+    own = partial(OverwriteErrors, error_rate_0=0.1, error_rate_1=0.2, slots=4)
     return mlp(16, (24, 20), seed=seed, activation_memory=own)
 
 
@@ -96,6 +107,7 @@ def interrupt_at(number):
 @pytest.mark.parametrize("name", PLANS)
 def test_a_run_killed_at_any_step_goes_on_bit_for_bit(tmp_path, name):
     """Killed twice, at steps drawn by chance; checkpoints lie three steps apart and at the ends of epochs."""
+    network = network_of_cells if "own, then" in name else globals()["network"]
     config = replace(CONFIG, phases=PLANS[name])
     whole = Trainer(network(), replace(config, metrics=tmp_path / "whole")).fit(TRAIN, VALIDATION)
     config = replace(config, checkpoint=tmp_path / "run.pt", checkpoint_steps=3, metrics=tmp_path / "resumed")
@@ -245,6 +257,72 @@ def test_metrics_are_what_the_result_says(tmp_path):
     assert [float(row["validation_accuracy"]) for row in rows] == [e.validation_accuracy for e in result.history]
 
 
+def test_moments_are_written_with_errors_into_a_memory_that_begins_later():
+    """Out of SRAM as the weights are: nothing gets into an MRAM without a write."""
+    mram = MRAM(point=RARE, holds=("weights", "optimizer"))
+    result = Trainer(network(), replace(CONFIG, phases=(Phase(memory=SRAM(), until=0.5), Phase(memory=mram)))).fit(
+        TRAIN
+    )
+    weights = 16 * 24 + 24 * 20 + 20 * 10
+    everything = sum(parameter.numel() for parameter in result.model.parameters())
+    assert result.ledger.count("write access", memory="MRAM, weights") == 11 * weights  # 10 steps, and the move
+    assert result.ledger.count("write access", memory="MRAM, optimizer") == 11 * 2 * everything
+
+
+def test_a_training_that_diverges_in_unprotected_words_says_what_to_look_at():
+    mram = MRAM(point=OperatingPoint.of_rates(error_rate_0=0.2, error_rate_1=0.2), errors="independent")
+    with pytest.raises(FloatingPointError, match=r"weight is not finite.*Protect the words"):
+        Trainer(network(), replace(CONFIG, phases=(Phase(memory=mram),))).fit(TRAIN)
+
+
+def test_the_best_epoch_has_the_parameters_of_a_layer_whose_name_ends_in_memory():
+    """What is left out is what sits in the slots, whatever else is called a memory."""
+    model, seen = torch.nn.Sequential(), []
+    model.add_module("flat", torch.nn.Flatten())
+    model.add_module("long_memory", torch.nn.Linear(16, 10))
+    config = replace(CONFIG, choose="best", learning_rate=5.0, schedule="constant", epochs=8)
+    remember = lambda epoch: seen.append(model.long_memory.weight.detach().clone())  # noqa: E731
+    result = Trainer(model, config).fit(TRAIN, VALIDATION, on_epoch=remember)
+    assert torch.equal(model.long_memory.weight, seen[result.chosen])
+    assert result.chosen < 7, "the last epoch was the best: this shows nothing"
+
+
+@pytest.mark.parametrize(
+    ("phase", "model", "words"),
+    [
+        (Phase(memory=SRAM(), reestimate=50), "plain", "reestimate of phase 1 must be 0, got 50"),
+        (Phase(memory=MRAM(point=WEAK, holds=("activations", "signs"))), "plain", "holds of phase 1 must name somethi"),
+        (Phase(memory=MRAM(point=RARE, holds=("optimizer",))), "two optimizers", 'of phase 1 must be without "optim'),
+    ],
+)
+def test_what_a_phase_will_miss_is_refused_before_the_first_step(phase, model, words):
+    plain = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 10))
+    halves = lambda model, config: [torch.optim.Adam([p], lr=0.1) for p in model.parameters()]  # noqa: E731
+    trainer = Trainer(
+        plain if model == "plain" else network(),
+        replace(CONFIG, phases=(Phase(memory=SRAM(), until=0.5), phase)),
+        halves if model == "two optimizers" else None,
+    )
+    with pytest.raises(ValueError, match=words):
+        trainer.fit(TRAIN, on_step=lambda step: pytest.fail("a step was taken"))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"format": "fp31"}, "format must be one of"),
+        ({"format": "int8"}, "scale must be"),
+        ({"protection": "parityy"}, "protection must be one of"),
+        ({"policy": None}, "policy must be"),
+        ({"policy": READ_BEFORE_WRITE, "errors": "independent"}, "must not read first"),
+        ({"policy": READ_BEFORE_WRITE, "errors": "independent", "holds": ("signs",)}, "must not read first"),
+    ],
+)
+def test_a_memory_is_refused_when_it_is_named_and_not_when_its_phase_begins(change, words):
+    with pytest.raises(ValueError, match=words):
+        MRAM(**{"point": WEAK, "holds": ("weights",), **change})
+
+
 def test_a_checkpoint_of_other_phases_is_refused(tmp_path):
     config = replace(CONFIG, phases=PLANS["mram, then sram"], checkpoint=tmp_path / "run.pt", epochs=1)
     Trainer(network(), config).fit(TRAIN)
@@ -259,6 +337,10 @@ def test_phases_are_validated():
             replace(CONFIG, phases=phases)
     with pytest.raises(ValueError, match=r"until must be in \(0, 1\], got 80"):
         Phase(memory=mram, until=80)
+    with pytest.raises(ValueError, match="phases must be a tuple of Phase"):
+        replace(CONFIG, phases=Phase(memory=mram))
+    with pytest.raises(ValueError, match="reestimate must be 0 or >= 2, got 1"):
+        Phase(memory=SRAM(), reestimate=1)
     with pytest.raises(ValueError, match="activations in more than one"):
         Phase(memory=(mram, replace(mram, point=STRONG)))
     with pytest.raises(ValueError, match="memory must be MRAM"):

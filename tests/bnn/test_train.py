@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from bnn.bop import Bop, binary_parameters, split_parameters
 from bnn.errors import WriteErrors
 from bnn.layers import activation_memories
 from bnn.models import mlp
@@ -230,6 +231,9 @@ def test_images_are_checked():
         Trainer(network(), CONFIG).fit(bad)
     with pytest.raises(ValueError, match="at least one image"):
         Trainer(network(), CONFIG).fit(blobs(0, 1))
+    for n in (49, 51):  # one more would never be seen, and never be missed
+        with pytest.raises(ValueError, match=f"a label for each image, got {n} for 50"):
+            Trainer(network(), CONFIG).fit(Images(blobs(50, 1).pixels, np.zeros(n, np.int64)))
 
 
 def test_a_clean_network_of_another_seed_is_another_training(tmp_path):
@@ -295,6 +299,8 @@ def test_schedules(schedule, values):
         ("schedule", "step"),
         ("seed", -1),
         ("checkpoint_every", 0),
+        ("checkpoint", "run.pt"),
+        ("metrics", "metrics"),
     ],
 )
 def test_config_is_validated(name, value):
@@ -307,3 +313,46 @@ def test_silent_without_a_terminal(capfd):
     assert capfd.readouterr() == ("", "")
     Trainer(network(), replace(CONFIG, epochs=1, progress=True)).fit(TRAIN)
     assert "train" in capfd.readouterr().err
+
+
+def test_binary_weights_by_bop_beside_adam(tmp_path):
+    """Bop has no learning rate; what it has is resumed."""
+
+    def both(model, config):
+        binary, real = split_parameters(model)
+        return Bop(binary, threshold=1e-6, gamma=0.05), torch.optim.Adam(real, lr=config.learning_rate)
+
+    whole = Trainer(network(), CONFIG, both).fit(TRAIN).model
+    config = replace(CONFIG, checkpoint=tmp_path / "run.pt")
+    with pytest.raises(Interruption):
+        Trainer(network(), config, both).fit(TRAIN, on_epoch=interrupt_after(2))
+    assert equal(Trainer(network(), config, both).fit(TRAIN).model, whole)
+    assert all((weight.abs() == 1.0).all() for weight in binary_parameters(whole))
+
+
+def test_a_checkpoint_is_written_after_so_many_steps_also_where_an_epoch_ends(tmp_path):
+    config = replace(CONFIG, checkpoint=tmp_path / "run.pt", checkpoint_every=100)
+    for steps, saved in ((None, False), (7, False), (16, True)):  # an epoch has 8
+        config.checkpoint.unlink(missing_ok=True)
+        with pytest.raises(Interruption):
+            Trainer(network(), replace(config, checkpoint_steps=steps)).fit(
+                TRAIN, on_epoch=interrupt_after(1), on_step=lambda step: config.checkpoint.unlink(missing_ok=True)
+            )
+        assert config.checkpoint.exists() == saved
+
+
+def test_a_trained_model_takes_batches_of_any_size():
+    """The memories forget which images the last batch was of."""
+    model = Trainer(network(), CONFIG).fit(TRAIN).model
+    x = torch.from_numpy(TRAIN.scaled())
+    for n in (1, 7, len(x)):
+        assert len(model(x[:n])) == n
+
+
+def test_a_checkpoint_of_another_process_is_refused(tmp_path, monkeypatch):
+    """The cells of overwritten activations belong to their process."""
+    config = replace(CONFIG, epochs=1, checkpoint=tmp_path / "run.pt")
+    Trainer(network(), config).fit(TRAIN)
+    monkeypatch.setattr("bnn.train.rank", lambda: 1)
+    with pytest.raises(ValueError, match="process was 0, is 1"):
+        Trainer(network(), config).fit(TRAIN)
