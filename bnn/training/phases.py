@@ -54,7 +54,8 @@ class MRAM:
     format, protection, policy
         Of the words, as in `bridge.Memory`. Activations and signs are written once at most, or read before.
     errors : {"overwrite", "independent"}
-        Whether a failed write leaves the old bit, or every written cell is taken to have held the other one.
+        Whether a failed write leaves the old bit, or every written cell is taken to have held the other one. Independent
+        errors of activations and signs are not counted, and cost nothing in the ledger.
     slots : int, >= 1
         Samples whose activations have cells at the same time, see `OverwriteErrors`.
     gradient : {"identity", "expected"}
