@@ -66,6 +66,11 @@ class BinarizeConfig:
 
     def __post_init__(self) -> None:
         check_seed(self.seed)
+        for name in ("weight_quantizer", "input_quantizer"):
+            if not (getattr(self, name) is None or callable(getattr(self, name))):
+                raise ValueError(
+                    f"{name} must be a function, such as bnn.ste_sign, or None, got {getattr(self, name)!r}."
+                )
         gradients = ("identity", "masked" if self.mode == "overwrite" else "flipped")
         for name, value, allowed in (
             ("scale", self.scale, ("none", "xnor")),
@@ -127,6 +132,8 @@ def binarize(
     ValueError
         For a name that matches no layer, a layer with a feature that no binary layer has, layers that sit in a plain
         list, or if nothing is left to binarize.
+    TypeError
+        For an argument of another kind.
 
     Warns
     -----
@@ -136,7 +143,8 @@ def binarize(
     Notes
     -----
     Exactly these two types are exchanged; their subclasses, which may compute something else, stay real, a layer with a
-    parametrization among them. Zeros that a convolution pads stay zeros: they are added after the sign.
+    parametrization among them. A layer that the model shares has several names, and each will do. Zeros that a
+    convolution pads stay zeros: they are added after the sign.
 
     Examples
     --------
@@ -157,17 +165,23 @@ def binarize(
         if value not in allowed:
             raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}.")
     config = BinarizeConfig() if config is None else config
+    for role, given, kind in (("model", model, nn.Module), ("config", config, BinarizeConfig)):
+        if not isinstance(given, kind):
+            raise TypeError(f"{role} must be an instance of {kind.__name__}, got {given!r}.")
     copied = copy.deepcopy(model)
     layers = {name: layer for name, layer in copied.named_modules() if type(layer) in (nn.Linear, nn.Conv2d)}
     if not layers:
         raise ValueError("model must hold an nn.Linear or an nn.Conv2d, got one without: there is nothing to binarize.")
+    names = _all_names(copied, layers)
     graph = traced(model)
     order = call_order(graph, list(layers))
     ends = [end for end, policy in ((order[0], first), (order[-1], last)) if policy == "real"]
-    real = _excluded(copied, layers, exclude) | set(ends if len(order) > 1 or "binary" not in (first, last) else ())
+    real = _excluded(copied, layers, names, exclude) | set(
+        ends if len(order) > 1 or "binary" not in (first, last) else ()
+    )
     defaults = dict.fromkeys(layers, config)
     defaults[order[0]] = replace(config, input_quantizer=None, activation_write=None)
-    configs = _configs(defaults, per_layer or {}, real)
+    configs = _configs(defaults, names, per_layer or {}, real)
     chosen = {name: layer for name, layer in layers.items() if name not in real}
     if not chosen:
         raise ValueError(
@@ -244,18 +258,34 @@ def _ancestors(name: str) -> list[str]:
     return [".".join(parts[:n]) for n in range(len(parts), 0, -1)]
 
 
-def _excluded(model: nn.Module, layers: Mapping[str, nn.Module], exclude: Selection | Iterable[Selection]) -> set[str]:
+def _all_names(model: nn.Module, layers: Mapping[str, nn.Module]) -> dict[str, list[str]]:
+    """Return all names of each layer: where modules are shared, it has several, and each may be meant."""
+    names: dict[str, list[str]] = {name: [] for name in layers}
+    first = {layer: name for name, layer in layers.items()}
+    for name, module in model.named_modules(remove_duplicate=False):
+        if module in first:
+            names[first[module]].append(name)
+    return names
+
+
+def _excluded(
+    model: nn.Module,
+    layers: Mapping[str, nn.Module],
+    all_names: Mapping[str, list[str]],
+    exclude: Selection | Iterable[Selection],
+) -> set[str]:
+    around = {name: [part for own in all_names[name] for part in _ancestors(own)] for name in layers}
     single = isinstance(exclude, (str, type)) or callable(exclude) or not isinstance(exclude, Iterable)
     found: set[str] = set()
     for selection in (exclude,) if single else exclude:  # type: ignore[union-attr]
         if isinstance(selection, str):
-            names = {name for name in layers if any(fnmatchcase(part, selection) for part in _ancestors(name))}
+            names = {name for name in layers if any(fnmatchcase(part, selection) for part in around[name])}
             if not names:
-                raise ValueError(_unknown("exclude", selection, [part for name in layers for part in _ancestors(name)]))
+                raise ValueError(_unknown("exclude", selection, [part for name in layers for part in around[name]]))
         elif isinstance(selection, type):
-            kinds = [(name, [model.get_submodule(part) for part in _ancestors(name) if part]) for name in layers]
-            names = {name for name, around in kinds if any(isinstance(module, selection) for module in around)}
-        elif callable(selection):
+            kinds = [(name, [model.get_submodule(part) for part in around[name] if part]) for name in layers]
+            names = {name for name, modules in kinds if any(isinstance(module, selection) for module in modules)}
+        elif callable(selection) and not isinstance(selection, nn.Module):
             names = {name for name, layer in layers.items() if selection(name, layer)}
         else:
             raise ValueError(f"exclude must hold names, types or predicates (name, layer) -> bool, got {selection!r}.")
@@ -264,14 +294,24 @@ def _excluded(model: nn.Module, layers: Mapping[str, nn.Module], exclude: Select
 
 
 def _configs(
-    defaults: dict[str, BinarizeConfig], per_layer: Mapping[str, BinarizeConfig | Mapping[str, Any]], real: set[str]
+    defaults: dict[str, BinarizeConfig],
+    all_names: Mapping[str, list[str]],
+    per_layer: Mapping[str, BinarizeConfig | Mapping[str, Any]],
+    real: set[str],
 ) -> dict[str, BinarizeConfig]:
-    """Return each layer's config: its default, overridden by the patterns that match its name."""
+    """Return each layer's config: its default, overridden by the patterns that match one of its names."""
+    if not isinstance(per_layer, Mapping):
+        raise TypeError(f"per_layer must be a mapping, name or pattern -> config, got {per_layer!r}.")
     configs, known = dict(defaults), [field.name for field in fields(BinarizeConfig)]
     for pattern, override in per_layer.items():
-        matched = [name for name in defaults if fnmatchcase(name, pattern)]
+        if not isinstance(override, (BinarizeConfig, Mapping)):
+            raise TypeError(
+                f"per_layer[{pattern!r}] must be a BinarizeConfig or a mapping of its fields, as in "
+                f'{{"activation_write": point}}, got {override!r}.'
+            )
+        matched = [name for name in defaults if any(fnmatchcase(own, pattern) for own in all_names[name])]
         if not matched:
-            raise ValueError(_unknown("per_layer", pattern, list(defaults)))
+            raise ValueError(_unknown("per_layer", pattern, [own for name in defaults for own in all_names[name]]))
         if real.issuperset(matched):
             raise ValueError(
                 f"per_layer names {pattern!r}, but {', '.join(map(repr, matched))} stays real, as first, last or "

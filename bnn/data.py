@@ -1,8 +1,8 @@
 """Images to train on: one small set shipped inside, well-known ones by path or by checked download.
 
 Every file is recognised by the SHA-256 of its *decompressed* contents, so that a re-compressed copy loads and a damaged
-one does not. What was published is listed in data_origins.py; ImageNet, a folder of files, is in imagenet.py.
-NumPy only: nothing here imports torch.
+one does not. What was published is listed in datasets/origins.py; ImageNet, a folder of files, is in
+datasets/imagenet.py. NumPy only: nothing here imports torch.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ def _folder(name: str, origin: Origin, directory: str | os.PathLike[str] | None,
     if root.exists() and not root.is_dir():
         raise NotADirectoryError(f"directory must be a folder, got the file {str(root)!r}.")
     if directory is not None and not create and not root.exists():
-        raise FileNotFoundError(f"directory {str(root)!r} does not exist.")
+        raise FileNotFoundError(f"directory {str(root)!r} does not exist: name one that holds the official files.")
     for folder in (root / origin.folder, root):
         if any(_find(file, folder) for file in origin.files):
             return folder

@@ -436,8 +436,8 @@ def write_packed(words: Words, cells: int, keys: Words, p01: Rate, p10: Rate, ou
 
 
 def _alike(p01: Rate, p10: Rate) -> tuple[Rate, Rate]:
-    """Both as numbers, or both as (s, f) arrays."""
-    if np.ndim(p01) == np.ndim(p10) == 0:
+    """Both as floats, or both as (s, f) arrays."""
+    if np.ndim(p01) == np.ndim(p10) == 0:  # an int among them: as an array it would have one cell
         return float(p01), float(p10)
     a, b = np.broadcast_arrays(np.atleast_2d(p01), np.atleast_2d(p10))
     return np.ascontiguousarray(a, dtype=float), np.ascontiguousarray(b, dtype=float)

@@ -1,8 +1,11 @@
-"""Writing results: tried before the work, and never half a file."""
+"""Files: writing tried before the work, and never half a file; arrays read whole or not at all."""
 
+import io
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
 
 
 def require_writable(folder: Path, *, option: str, make: bool = False) -> None:
@@ -61,3 +64,16 @@ def write_whole(path: Path, content: bytes) -> None:
     partial = path.with_name(path.name + ".partial")
     partial.write_bytes(content)
     partial.replace(path)
+
+
+def read_arrays(path: Path) -> np.ndarray | dict[str, np.ndarray]:
+    """Return what a .npy or .npz file holds, by name; OSError of the disk, ValueError for a file that is not whole."""
+    content = path.read_bytes()
+    try:
+        loaded = np.load(io.BytesIO(content), allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return loaded
+        with loaded:
+            return {name: loaded[name] for name in loaded.files}
+    except Exception as error:  # damage has many names: SyntaxError, TokenError, zlib.error, MemoryError ...
+        raise ValueError(f"damaged, or no file of numbers: {type(error).__name__}") from None

@@ -116,15 +116,15 @@ class Summary:
         return "\n".join([*lines[:2], rule, *lines[2:-1], rule, lines[-1], note])
 
 
-def summary(model: nn.Module, *, input_shape: Sequence[int], batch_size: int = 1) -> Summary:
+def summary(model: nn.Module, *, input_shape: Sequence[int] | int, batch_size: int = 1) -> Summary:
     """Count the bits, the error-prone bits, the operations and the packed size of every layer of `model`.
 
     Parameters
     ----------
     model : Module
         Left as it was: mode, memories and their streams.
-    input_shape : sequence of int
-        Of one sample, without the batch: (1, 28, 28).
+    input_shape : sequence of int, or one int
+        Of one sample, without the batch: (1, 28, 28); 64 is (64,).
     batch_size : int, >= 1
         Of a training step.
 
@@ -135,7 +135,7 @@ def summary(model: nn.Module, *, input_shape: Sequence[int], batch_size: int = 1
     Raises
     ------
     ValueError
-        For a shape or batch size that is not of whole numbers >= 1.
+        For a shape or batch size that is not of whole numbers >= 1, or images that the model cannot take.
 
     Notes
     -----
@@ -162,7 +162,7 @@ def summary(model: nn.Module, *, input_shape: Sequence[int], batch_size: int = 1
     total                          10  425000    6990         3680       660520  2000000  293000   81085
     One image is 1 x 28 x 28; a step has 64 of them and writes each binary weight once.
     """
-    shape = tuple(input_shape)
+    shape = (input_shape,) if isinstance(input_shape, int) else tuple(input_shape)
     for name, numbers in (("input_shape", shape), ("batch_size", (batch_size,))):
         if any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in numbers):
             raise ValueError(f"{name} must be of whole numbers >= 1, got {numbers}.")
@@ -189,6 +189,8 @@ def summary(model: nn.Module, *, input_shape: Sequence[int], batch_size: int = 1
             memories(model, lambda name, index: None, slot="weight_memory"),
         ):
             out = model(torch.zeros(1, *shape, dtype=like.dtype, device=like.device))
+    except RuntimeError as error:
+        raise ValueError(f"input_shape must fit the model, got {shape}: {str(error).splitlines()[0]}") from error
     finally:
         for handle in handles:
             handle.remove()

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import bnn.cli
 import mtjsim
 
 README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
@@ -19,6 +20,11 @@ def test_the_lines_run_and_their_comments_are_true(capsys):
         digits = len(value.split("e")[0].lstrip("0.").replace(".", ""))
         assert f"{rate:.{digits - 1}e}" == f"{float(value):.{digits - 1}e}"
     assert capsys.readouterr().out
+
+
+def test_it_names_every_verb():
+    (listed,) = re.findall(r"`mtj-bnn (demo \|.*?)`", README)
+    assert listed.split(" | ") == list(bnn.cli._parser()[1])
 
 
 def test_every_file_it_links_to_is_there():

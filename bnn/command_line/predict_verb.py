@@ -3,8 +3,6 @@
 import argparse
 import csv
 import io
-import zipfile
-import zlib
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from bnn.command_line.words import announce, print_json, probability
-from bnn.files import checked_file, write_whole
+from bnn.files import checked_file, read_arrays, write_whole
 
 FILES = (".npy", ".npz")
 
@@ -34,7 +32,13 @@ def predict(options: argparse.Namespace) -> None:
     from bnn.packed.predictor import load_packed
 
     model = load_packed(options.model)
-    predicted = model.predict(data.scaled())
+    logits = model.logits(data.scaled())
+    predicted, classes = logits.argmax(axis=1), logits.shape[1]
+    if data.labels is not None and not 0 <= data.labels.min() <= data.labels.max() < classes:
+        raise ValueError(
+            f"labels of {options.data!r} must be in 0 ... {classes - 1}, the classes of the model; got "
+            f"{data.labels.min()} ... {data.labels.max()}. Take a model of these classes, or images alone."
+        )
     facts: dict[str, Any] = {"model": options.model, "data": data.name, "images": len(predicted)}
     if data.labels is not None:
         facts["correct"] = int((predicted == data.labels).sum())
@@ -115,13 +119,11 @@ def _arrays(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     if not path.is_file():
         raise FileNotFoundError(f"DATA {str(path)!r} does not exist, or is no file.")
     try:
-        loaded = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return loaded, None
-        with loaded:
-            arrays = {name: loaded[name] for name in loaded.files}
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"DATA {str(path)!r} is not a whole .npy or .npz file of numbers ({error}).") from None
+        arrays = read_arrays(path)
+    except ValueError:
+        raise ValueError(f"DATA {str(path)!r} is not a whole .npy or .npz file of numbers.") from None
+    if isinstance(arrays, np.ndarray):
+        return arrays, None
     if "images" not in arrays or not set(arrays) <= {"images", "labels"}:
         raise ValueError(
             f"DATA {str(path)!r} must hold the array images, and may hold labels; got {', '.join(arrays) or 'none'}."

@@ -41,7 +41,8 @@ def as_typed(message: str, known: Sequence[str]) -> str:
         else:
             pattern = rf"^{name}s?(?= (?:must|is|needs|has)\b)"
         message = re.sub(pattern, option, message)
-    return message
+    folder = "--data-dir" if "--data-dir" in known else "--out"  # of a data set: `directory` in Python
+    return re.sub(r"^directory(?= must | ')|(?<=pass )directory=", folder, message)
 
 
 def joined(words: Sequence[str]) -> list[str]:

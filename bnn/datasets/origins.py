@@ -1,6 +1,6 @@
 """What was published: the files of each data set, their checksums, whom to cite.
 
-A table to read. How the files are read is in data_formats.py; `load` and `fetch` are in data.py.
+A table to read. How the files are read is in formats.py; `load` and `fetch` are in data.py.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -3,15 +3,13 @@
 import io
 import json
 import os
-import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bnn.files import write_whole
+from bnn.files import read_arrays, write_whole
 from bnn.packed.steps import FLOAT, Step
 
 FORMAT = "mtj-bnn packed model 1"
@@ -33,8 +31,9 @@ def save_steps(steps: Sequence[Step], path: str | os.PathLike[str]) -> None:
 def load_steps(path: str | os.PathLike[str]) -> list[Step]:
     """Read the steps of a model; FileNotFoundError if there is no file, ValueError if it is damaged or another one."""
     try:
-        with np.load(io.BytesIO(Path(path).read_bytes()), allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
+        arrays = read_arrays(Path(path))
+        if not isinstance(arrays, dict) or "header" not in arrays:
+            raise ValueError("it has no header")
         header = json.loads(arrays.pop("header").tobytes())
         if header["format"] != FORMAT:
             raise ValueError(f"its format is {header['format']!r}, not {FORMAT!r}")
@@ -52,7 +51,7 @@ def load_steps(path: str | os.PathLike[str]) -> list[Step]:
         raise FileNotFoundError(
             f"path {str(path)!r} does not exist: make it with bnn.pack(model).save(path)."
         ) from None
-    except (ValueError, KeyError, IndexError, TypeError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as e:
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as e:
         raise ValueError(
             f"path must be a packed model, whole, as bnn.pack(model).save(path) writes it; got {str(path)!r} ({e})."
         ) from None

@@ -132,7 +132,8 @@ class PackedModel:
         Raises
         ------
         ValueError
-            For errors that would touch nothing, rates outside [0, 1], images that do not fit, numbers out of range.
+            For errors that would touch nothing, rates outside [0, 1] or of other cells, images that do not fit, numbers
+            out of range.
 
         Notes
         -----
@@ -186,6 +187,8 @@ class PackedModel:
                 try:
                     values[i] = self._do(i, step, [values[k] for k in step.inputs], write, products, samples)
                 except (RuntimeError, ValueError, IndexError) as error:
+                    if step.op == "write":  # the rates do not fit, not the images
+                        raise
                     reason = str(error).splitlines()[0]
                     raise ValueError(
                         f"images must fit the model, got samples of shape {tuple(images.shape[1:])}: {reason}"
@@ -234,7 +237,7 @@ class PackedModel:
                 layer = len(self.activation_layers) + step.options["slot"]
                 keys = sample_keys(root, layer, die, np.arange(len(rows)))
                 cells = int(np.prod(step.options["shape"][1:]))
-                p10, p01 = rates[step.options["layer"]]
+                p10, p01 = _fitting("weight_errors", step, rates, cells)
                 products[i] = PRODUCTS[step.op](step, write_words(rows[:, np.newaxis], cells, keys, p01, p10)[:, 0])
         return products
 
@@ -266,11 +269,23 @@ def _writing(rates: Mapping[str, Any], root: np.uint64, die: int) -> Write:
     def write(step: Step, bits: Bits, samples: NDArray[np.int64]) -> Bits:
         if step.options["layer"] not in rates:
             return bits
-        p10, p01 = rates[step.options["layer"]]
+        p10, p01 = _fitting("errors", step, rates, bits.words.shape[1] * bits.channels)
         keys = sample_keys(root, step.options["slot"], die, samples)
         return Bits(write_words(bits.words, bits.channels, keys, p01, p10), bits.channels, bits.shape)
 
     return write
+
+
+def _fitting(argument: str, step: Step, rates: Mapping[str, Any], cells: int) -> tuple[Any, Any]:
+    """Return the rates of a layer; ValueError if they are those of other cells."""
+    layer = step.options["layer"]
+    for rate in rates[layer]:
+        if np.ndim(rate) and np.size(rate) != cells:
+            raise ValueError(
+                f"{argument} must have one rate, or one for each of the {cells} cells of layer {layer!r}, got "
+                f"{np.size(rate)}. A dict, name of the layer -> errors, gives each layer its own."
+            )
+    return rates[layer]
 
 
 def _batches(images: Any, batch_size: int) -> list[Tensor]:

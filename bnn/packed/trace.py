@@ -40,7 +40,7 @@ def pack(model: nn.Module) -> PackedModel:
     ------
     ValueError
         For a layer of another kind, a quantizer that is not a sign, a BatchNorm without running statistics, or a
-        parameter that is not finite.
+        parameter that is not finite or not float32.
 
     Notes
     -----
@@ -61,6 +61,8 @@ def pack(model: nn.Module) -> PackedModel:
     """
     copied = copy.deepcopy(model).cpu().eval()
     for name, values in copied.state_dict().items():
+        if isinstance(values, Tensor) and values.is_floating_point() and values.dtype != torch.float32:
+            raise ValueError(f"{name} must be float32, got {values.dtype}: use pack(model.float()).")
         if isinstance(values, Tensor) and values.is_floating_point() and not values.isfinite().all():
             raise ValueError(f"{name} must be finite everywhere: this model has diverged, and predicts nothing.")
     with torch.no_grad():
@@ -103,15 +105,21 @@ class _Packing:
                 self.at[node] = -1
             elif node.op in ("call_module", "call_function", "call_method") and not _is_shape(node):
                 self.at[node] = self._node(node)
-        output = self.at[result]
+        output = self.at.get(result, -1)
         if output < 0:
-            raise ValueError("the model must compute something, got one that returns its input.")
+            raise ValueError("the model must return the result of a layer, not its input or a part of a tensor.")
         return PackedModel(_needed(fold(self.steps, output), output))
 
     def _node(self, node: fx.Node) -> int:
         inputs = [self.at[argument] for argument in node.args if isinstance(argument, fx.Node) and argument in self.at]
         if _in_place(node, self.root) and isinstance(node.args[0], fx.Node) and len(node.args[0].users) > 1:
             raise ValueError(f"{node.name} works in place on a value that is used again: use the form that does not.")
+        wanted = 2 if node.op != "call_module" and _function(node)[0] == "add" else 1
+        if len(inputs) < wanted:
+            raise ValueError(
+                f"{node.name} takes a parameter, a part of a tensor or a size, which cannot be packed: only results of "
+                "whole layers can. Put it into a layer, or leave it to what prepares the images."
+            )
         if node.op != "call_module":
             op, options = _function(node)
             return self._add(op, inputs, options)

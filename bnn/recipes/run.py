@@ -87,7 +87,8 @@ def run_recipe(
     Raises
     ------
     ValueError
-        For a recipe that cannot be read, an unknown model or wrong arguments of it, or an `out` that holds another run.
+        For a recipe that cannot be read, an unknown model or wrong arguments of it, a model that does not fit the data,
+        or an `out` that holds another run.
     OSError
         If data are missing, or `out` cannot be written.
 
@@ -101,9 +102,16 @@ def run_recipe(
     folder = None if out is None else _prepared(Path(out), recipe)
     data = load(recipe.data, data_dir)  # before torch, so that missing files are said at once
     from bnn.evaluate import evaluate
+    from bnn.summary import summary
     from bnn.train import TrainConfig, Trainer
 
     model = built(recipe)
+    logits = summary(model, input_shape=data.test.images.shape[1:]).totals.output_shape  # ValueError if they do not fit
+    if logits != (len(data.class_names),):
+        raise ValueError(
+            f"recipe {recipe.name}: {recipe.model} must give a logit for each of the {len(data.class_names)} classes "
+            f"of {recipe.data}, got {logits} for an image. See the recipe's arguments."
+        )
     settings = recipe.training.model_dump(exclude={"channels_last"})
     checkpoint = None if folder is None else folder / "checkpoint.pt"
     config = TrainConfig(**settings, seed=_child(recipe, ORDER), checkpoint=checkpoint, progress=progress)

@@ -39,7 +39,7 @@ def extra_cells(protection: str, *, bits: int, words: int) -> int:
     protection : str
         One of `PROTECTIONS`.
     bits : int
-        Cells a word: 1, 2, 8, 16 or 32, see `bridge.formats.Format.bits`.
+        Cells a word: 1, 2, 8, 16 or 32, see `bridge.memory.formats.Format.bits`.
     words : int
         How many words are stored.
 

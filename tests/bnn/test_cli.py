@@ -309,6 +309,21 @@ def test_critical_current_of_a_torque_across_the_axis_is_labelled(capsys):
         assert "axial formula" not in run(capsys, *words)[1]
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("run", "mnist_lenet4", "--data-dir", "nowhere"), "--data-dir 'nowhere' does not exist: name one that holds"),
+        (("predict", "model.npz", "digits", "--data-dir", "."), "--data-dir must not be given for digits"),
+        (("fetch", "digits", "--out", "."), "--out must not be given for digits"),
+    ],
+)
+def test_the_folder_of_a_data_set_is_called_as_it_is_typed(capsys, words, message):
+    code, out, err = run(capsys, *words)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert "directory" not in err
+
+
 @pytest.mark.parametrize("verb", ["wer", "fit"])
 def test_messages_speak_of_options_only_where_options_are_meant(verb):
     known = bnn.cli._parser()[1][verb]

@@ -154,6 +154,47 @@ def test_nested_listed_and_shared_modules_with_every_geometry():
     assert bits_of(binarize(model, exclude=nn.Conv2d)) == ["again.0"]
 
 
+class Shared(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(4, 4)
+        self.encoder = nn.Sequential(nn.Linear(4, 4))
+        self.decoder = nn.Sequential(self.encoder[0], nn.Linear(4, 4))
+        self.tail = nn.Linear(4, 2)
+
+    def forward(self, x):
+        return self.tail(self.decoder(self.encoder(self.head(x))))
+
+
+def test_a_shared_layer_goes_by_each_of_its_names():
+    assert [type(layer) for layer in binarize(Shared(), exclude="decoder.0").decoder] == [nn.Linear, BinaryLinear]
+    with pytest.raises(ValueError, match="nothing is left"):
+        binarize(Shared(), exclude="decoder")  # the shared one too
+    assert binarize(Shared(), per_layer={"decoder.*": {"scale": "xnor"}}).encoder[0].scale == "xnor"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"config": {"scale": "xnor"}}, "config must be an instance of BinarizeConfig, got {"),
+        ({"per_layer": ["tail"]}, r"per_layer must be a mapping, .* got \['tail'\]"),
+        ({"per_layer": {"decoder.1": (0.1, 0.1)}}, r"per_layer\['decoder.1'\] must be a BinarizeConfig or a mapping"),
+        ({"model": "net"}, "model must be an instance of Module, got 'net'"),
+    ],
+)
+def test_arguments_of_another_kind_are_named(arguments, message):
+    with pytest.raises(TypeError, match=message):
+        binarize(**{"model": Shared(), **arguments})
+
+
+def test_a_layer_is_no_selection_and_a_name_no_quantizer():
+    model = Shared()
+    with pytest.raises(ValueError, match=r"exclude must hold names, types or predicates"):
+        binarize(model, exclude=model.head)
+    with pytest.raises(ValueError, match=r"weight_quantizer must be a function, .* got 'ste_sign'"):
+        BinarizeConfig(weight_quantizer="ste_sign")
+
+
 def test_tied_weights_stay_tied_and_frozen_ones_frozen():
     tied = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 4), nn.Linear(4, 2)).double().eval()
     tied[3].weight = tied[1].weight

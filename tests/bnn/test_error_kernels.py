@@ -37,6 +37,13 @@ def assert_binomial(count, trials, p):
     assert low <= count <= high, f"{count} of {trials} at {p}: outside {low:.0f} to {high:.0f}"
 
 
+def test_a_rate_that_is_an_int_is_that_of_every_cell():
+    """Not an array of one cell, behind which other memory would be read."""
+    x = np.where(np.arange(1000) % 3 == 0, 1.0, -1.0).astype(np.float32).reshape(1, -1)
+    assert np.array_equal(written(x, keys(1), 1, 0), np.full_like(x, -1.0))
+    assert not write_packed(packed(x), 1000, keys(1), 1, 0.0)[0, :15].any()
+
+
 @pytest.mark.parametrize("p", [1e-9, 1e-6, 1e-15])
 def test_the_count_of_rare_errors(p):
     """Thirty errors expected among 3e10, 3e7 and 3e16 cells, which are one float: nothing is copied."""

@@ -447,6 +447,9 @@ def test_errors_in_chosen_layers_only():
         ({"errors": rates(1.1, 0.0)}, r"errors must have rates in \[0, 1\]"),
         ({"weight_errors": rates(0.0, float("nan"))}, r"weight_errors must have rates in \[0, 1\]"),
         ({"errors": {"nowhere": rates(0, 0)}}, "no layer 'nowhere'"),
+        ({"errors": rates(np.full(7, 0.1), 0.0)}, "for each of the 256 cells of layer '3', got 7"),
+        ({"errors": rates(0.0, np.full((1, 1), 0.1))}, "for each of the 256 cells of layer '3', got 1"),
+        ({"weight_errors": rates(np.full(9, 0.1), 0.0)}, "^weight_errors must .* 256 cells of layer '3', got 9"),
         ({"errors": 0.1}, "errors must have error_rate_0 and error_rate_1, got 0.1"),
         ({"dies": 0}, "dies must be >= 1, got 0"),
         ({"workers": 0}, "workers must be >= 1, got 0"),
@@ -479,6 +482,29 @@ class Inplace(nn.Module):
         return F.relu(x, inplace=True) + x
 
 
+class Shifted(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.by = nn.Parameter(torch.ones(2))
+
+    def forward(self, x):
+        return F.relu(x) + self.by
+
+
+class Cut(nn.Module):
+    def forward(self, x):
+        return F.relu(x) + x[:, :1]
+
+
+class HeadOfACut(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(2, 2)
+
+    def forward(self, x):
+        return self.layer(x[:, :2])
+
+
 def test_what_cannot_be_packed_is_named():
     nan = mlp(seed=1)
     nan[1].weight.data[0, 0] = float("nan")
@@ -486,12 +512,16 @@ def test_what_cannot_be_packed_is_named():
         (nn.Sequential(nn.Linear(2, 2), nn.Softmax(dim=1)), "layer '1' is a Softmax, which cannot be packed"),
         (Branch(), "cannot be followed"),
         (Inplace(), "works in place on a value that is used again"),
-        (nn.Identity(), "must compute something"),
+        (nn.Identity(), "must return the result of a layer"),
         (nn.Sequential(nn.BatchNorm1d(2, track_running_stats=False)), "must have running statistics"),
         (nn.Sequential(nn.Conv2d(1, 1, 3, padding=1, padding_mode="circular")), 'padding_mode="zeros"'),
         (BinaryLinear(2, 2, seed=0, input_quantizer=torch.sign), "must be a sign, with sign\\(0\\) = \\+1"),
         (BinaryLinear(2, 2, seed=0, weight_quantizer=torch.tanh), "must give \\+1 and -1"),
         (nan, "1.weight must be finite"),
+        (Shifted(), "add takes a parameter"),
+        (Cut(), "add takes a parameter, a part of a tensor"),
+        (HeadOfACut(), "takes a parameter, a part of a tensor"),
+        (nn.Linear(2, 2).double(), "weight must be float32, got torch.float64"),
     ):
         with pytest.raises(ValueError, match=message):
             pack(model)

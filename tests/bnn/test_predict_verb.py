@@ -85,7 +85,13 @@ def test_wrong_input_gives_one_line(capsys, model, tmp_path):
     np.savez(tmp_path / "none.npz", x=images)
     (tmp_path / "text.npy").write_text("no array")
     (tmp_path / "text.npz").write_text("no model")
+    np.savez(tmp_path / "others.npz", images=images, labels=np.array([0, 9, 10]))
+    unclosed = b"{'descr': '<f4', 'fortran_order': False, 'shape': (3, (64), }".ljust(117) + b"\n"
+    (tmp_path / "header.npy").write_bytes(b"\x93NUMPY\x01\x00\x76\x00" + unclosed)
     for words, message in (
+        ((model, tmp_path / "others.npz"), "must be in 0 ... 9, the classes of the model; got 0 ... 10"),
+        ((model, tmp_path / "header.npy"), "is not a whole .npy or .npz file"),
+        ((tmp_path / "header.npy", "digits"), "must be a packed model, whole"),
         ((tmp_path / "absent.npz", "digits"), "does not exist: make it with bnn.pack(model).save"),
         ((tmp_path / "text.npz", "digits"), "must be a packed model, whole"),
         ((tmp_path / "labels.npz", "digits"), "must be a packed model, whole"),

@@ -176,3 +176,20 @@ def test_verb_refuses_in_one_line(capsys, words, message):
     assert out == ""
     assert message in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("inputs = 64", "inputs = 60"), "input_shape must fit the model, got (1, 8, 8)"),
+        (("inputs = 64", "inputs = 64, classes = 3"), "each of the 10 classes of digits, got (3,)"),
+        (("learning_rate = 0.02", "learning_rate = 1e30"), "is not finite, in epoch 0"),
+    ],
+)
+def test_a_recipe_that_cannot_be_trained_is_said_in_one_line(capsys, tmp_path, change, message):
+    (tmp_path / "own.toml").write_text(SMALL.replace(*change))
+    code = main(("run", str(tmp_path / "own.toml")))
+    captured = capsys.readouterr()
+    assert (code, captured.out) == (2, "")
+    assert message in captured.err
+    assert captured.err.count("\n") == 1
