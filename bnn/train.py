@@ -297,7 +297,7 @@ class _Run:
         loss = F.cross_entropy(logits, y) * (len(part) * world() / len(batch))
         value = summed(loss.detach()).item() / world()
         if not math.isfinite(value):
-            raise FloatingPointError(diagnosis(self.model, x, epoch, step, value))
+            raise FloatingPointError(diagnosis(self.model, x, epoch, step, value, words=bool(self.memories.words)))
         for optimizer in self.optimizers:
             optimizer.zero_grad()
         loss.backward()
@@ -311,7 +311,7 @@ class _Run:
         self.state.loss_sum += value * len(batch)
         self.state.right += int(summed((logits.argmax(dim=1) == y).sum()))
         if self.at_end_of_epoch and not all(parameter.isfinite().all() for parameter in self.model.parameters()):
-            raise FloatingPointError(diagnosis(self.model, x, epoch, step, value))
+            raise FloatingPointError(diagnosis(self.model, x, epoch, step, value, words=bool(self.memories.words)))
         if self.config.checkpoint_steps and self.step % self.config.checkpoint_steps == 0 and not self.at_end_of_epoch:
             self.save()
         return Step(self.step - 1, epoch, self.state.phase, value)

@@ -272,3 +272,10 @@ def test_phases_are_validated():
     with pytest.raises(ValueError, match="phase 0 must leave it at least one of 20"):
         first_steps((Phase(memory=mram, until=0.01), Phase(memory=SRAM())), 20)
     assert first_steps((Phase(memory=mram, until=0.6), Phase(memory=SRAM())), 20) == [0, 12]
+
+
+def test_words_that_became_infinite_are_named_as_a_reason():
+    # The top cell of the exponent of 384 real weights, a 0, errs with 5 %: none in a write with a chance of 3e-9.
+    broken = Phase(memory=MRAM(point=WEAK, holds=("weights",), errors="independent"))
+    with pytest.raises(FloatingPointError, match=r"is not finite, in .* words of an error-prone memory.*protection"):
+        Trainer(network(), replace(CONFIG, phases=(broken,))).fit(TRAIN)
