@@ -121,11 +121,17 @@ class FiniteGuard:
 
 @torch.no_grad()
 def diagnosis(model: nn.Module, x: Tensor, epoch: int, step: int, loss: float, *, in_words: bool = False) -> str:
-    """Say where the numbers first stopped being finite: last step's gradients, the weights, or this forward pass."""
+    """Say where the numbers first stopped being finite: last step's gradients, the weights, or this forward pass.
+
+    `in_words`: parameters are in words of an error-prone memory, which may be the reason.
+    """
     where = f"in epoch {epoch}, step {step} (loss {loss})"
     advice = "Lower learning_rate, or look at the scale of the images."
-    if in_words:  # of an error-prone memory, where one failed cell of an exponent is enough
-        advice = 'Protect the words of the memory, with protection="parity" for example; if that is not it: ' + advice
+    if in_words:
+        advice = (
+            "Parameters are in words of an error-prone memory, where a failed cell of an exponent does this: give its "
+            'MRAM a protection, "parity" or Protection("range", limit=...), or a better point.'
+        )
     parameters = list(model.named_parameters())
     for name, parameter in reversed(parameters):  # the backward pass meets the last layer first
         if parameter.grad is not None and not parameter.grad.isfinite().all():
