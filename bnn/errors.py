@@ -22,6 +22,7 @@ from mtjsim.checks import checked_choice, checked_whole
 
 if TYPE_CHECKING:
     from bridge.dies.die import Die
+    from bridge.ledger import Ledger
     from bridge.write import OperatingPoint
 
 Written = Callable[[Tensor], tuple[Tensor, Tensor | None]]  # bits -> what the cells hold, factor of the gradient
@@ -31,6 +32,7 @@ class BitMemory(nn.Module):
     """What every memory of bits has: rates, a stream, keys, and an address. See `WriteErrors` for the parameters."""
 
     gradients: tuple[str, ...] = ()
+    point: "OperatingPoint | None" = None
 
     def __init__(
         self, *, error_rate_0: Any, error_rate_1: Any, seed: int, gradient: str, layer: int, path: str
@@ -60,7 +62,9 @@ class BitMemory(nn.Module):
             As the class takes them.
         """
         rates = (point.error_rate_0, point.error_rate_1) if die is None else rates_of_die(die, point)
-        return cls(error_rate_0=rates[0], error_rate_1=rates[1], seed=seed, **others)
+        memory = cls(error_rate_0=rates[0], error_rate_1=rates[1], seed=seed, **others)
+        memory.point = point if hasattr(point, "energies") else None  # prices the ledger
+        return memory
 
     def reseed(self, seed: int) -> None:
         """Start the stream of `seed`, and forget the address."""
@@ -227,6 +231,8 @@ class WriteErrors(BitMemory):
         over forward passes and processes. "torch", on any device: drawn from one stream, in the order of the writes, or
         after `address` from a stream of that step and these samples: written again, they err alike.
         "auto": "numba" for a tensor on the CPU.
+    counted : bool
+        Count the bits that are told, `counts[bit]`, for the `ledger`: one more pass over them.
 
     Raises
     ------
@@ -274,10 +280,12 @@ class WriteErrors(BitMemory):
         gradient: str = "identity",
         layer: int = 0,
         path: str = "auto",
+        counted: bool = False,
     ) -> None:
         super().__init__(
             error_rate_0=error_rate_0, error_rate_1=error_rate_1, seed=seed, gradient=gradient, layer=layer, path=path
         )
+        self.counted, self.counts = counted, np.zeros(2, np.int64)
         self._never = not (np.any(np.asarray(self.error_rate_0)) or np.any(np.asarray(self.error_rate_1)))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -292,10 +300,49 @@ class WriteErrors(BitMemory):
         Tensor, same shape, dtype and device
             A new tensor; the very same bits, without a draw, if all rates are 0.
         """
+        if self.counted:
+            ones = int((x > 0).sum())
+            self.counts = self.counts + np.array([x.numel() - ones, ones])
         if self._never:
             check_bits(x)
             return x
         return super().forward(x)
+
+    def ledger(self, *, point: "OperatingPoint | None" = None, name: str = "bits") -> "Ledger":
+        """Return what was written so far and what it cost, if it is `counted`.
+
+        Parameters
+        ----------
+        point : OperatingPoint, optional
+            Prices the pulses; left out, the one that the memory was made from, or none (then they are free).
+        name : str
+            Of this memory in the ledger.
+
+        Returns
+        -------
+        Ledger
+            The events of a `bridge.Memory` with independent errors: every write is one of a cell that has to turn.
+        """
+        from bridge.ledger import Entry, Ledger
+        from bridge.write import PARTS
+
+        point = point or self.point
+        source = "no operating point" if point is None else f"operating point {point.identity[:12]}"
+        entries = []
+        for bit, count in enumerate(self.counts):
+            price: dict[str, Any] = {} if point is None else {p: float(point.energies[p][bit, 0]) for p in PARTS}
+            price["source"] = f"independent errors; {source}"
+            entries.append(Entry(memory=name, event=f"write {bit} turned", count=int(count), **price))
+        return Ledger(entry for entry in entries if entry.count)
+
+    def get_extra_state(self) -> Tensor:
+        """Return the state of the stream, of the keys, and the counts; part of `state_dict`."""
+        return torch.cat([super().get_extra_state(), torch.from_numpy(self.counts.view(np.uint8).copy())])
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Continue from `state`; part of `load_state_dict`."""
+        self.counts = state.cpu()[-self.counts.nbytes :].numpy().copy().view(np.int64)
+        super().set_extra_state(state[: -self.counts.nbytes])
 
     def _by_key(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """Write x, (samples, ...) or one sample (n,)."""

@@ -96,7 +96,6 @@ class OverwriteErrors(BitMemory):
         self.initial = torch.as_tensor(initial).to("cpu", torch.float32, copy=True)
         if not (self.initial.abs() == 1.0).all():
             raise ValueError("initial must be +1 or -1 everywhere: it is what cells hold.")
-        self.point: OperatingPoint | None = None
         self.counts = np.zeros((2, len(COUNTED)), np.int64)
 
     @classmethod
@@ -111,9 +110,7 @@ class OverwriteErrors(BitMemory):
             initial = np.full(die.size, -1.0)
             initial[where] = 2.0 * bits - 1.0
             others = {"initial": initial.reshape(die.shape), **others}
-        memory = super().from_operating_point(point, seed=seed, **others)
-        memory.point = point
-        return memory
+        return super().from_operating_point(point, seed=seed, **others)
 
     def reseed(self, seed: int) -> None:
         """Start the stream of `seed`, forget the address, and set the cells back to `initial`."""

@@ -88,8 +88,8 @@ class Result:
     test : dict of Accuracy
         If test images were given: "clean" without errors, "as_trained" under the memories of the last phase.
     ledger : Ledger
-        What the error-prone memories did during training, and what it cost, as far as they count (see `MRAM`); in several
-        processes that of this one. Accesses to SRAM are not in it.
+        What the memories of the phases did during training, and what it cost; in several processes those of this one.
+        Accesses to SRAM are not in it.
     """
 
     model: nn.Module

@@ -54,8 +54,7 @@ class MRAM:
     format, protection, policy
         Of the words, as in `bridge.Memory`. Activations and signs are written once at most, or read before.
     errors : {"overwrite", "independent"}
-        Whether a failed write leaves the old bit, or every written cell is taken to have held the other one. Independent
-        errors of activations and signs are not counted, and cost nothing in the ledger.
+        Whether a failed write leaves the old bit, or every written cell is taken to have held the other one.
     slots : int, >= 1
         Samples whose activations have cells at the same time, see `OverwriteErrors`.
     gradient : {"identity", "expected"}
@@ -291,7 +290,9 @@ class PhaseMemories:
         ledgers = [memory.ledger for _, memory in self.words if all(memory is not other for other in without)]
         for mram, memory in self.slots:
             if isinstance(memory, OverwriteErrors):
-                ledgers.append(memory.ledger(policy=mram.policy, name="bits"))
+                ledgers.append(memory.ledger(policy=mram.policy))
+            elif isinstance(memory, WriteErrors):
+                ledgers.append(memory.ledger())
         return sum(ledgers, Ledger())
 
     def state(self) -> list[dict[str, Any]]:
@@ -320,7 +321,9 @@ def _in_slot(mram: MRAM, what: str, index: int) -> nn.Module:
     layer, expected = 2 * index + (what == "signs"), mram.gradient == "expected"
     if mram.errors == "independent":
         gradient = "flipped" if expected else "identity"
-        return WriteErrors.from_operating_point(mram.point, seed=mram.seed, gradient=gradient, layer=layer)
+        return WriteErrors.from_operating_point(
+            mram.point, seed=mram.seed, gradient=gradient, layer=layer, counted=True
+        )
     return OverwriteErrors.from_operating_point(
         mram.point,
         seed=mram.seed,
@@ -334,7 +337,7 @@ def _go_on(memory: nn.Module, former: nn.Module | None) -> None:
     """Give a memory the cells of the one whose other setting it is; what that one did is in its own ledger."""
     assert former is not None
     memory.load_state_dict(former.state_dict())
-    if isinstance(memory, OverwriteErrors):
+    if isinstance(memory, (OverwriteErrors, WriteErrors)):
         memory.counts = np.zeros_like(memory.counts)
 
 

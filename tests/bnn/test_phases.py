@@ -209,6 +209,15 @@ def test_the_ledger_counts_each_phase_at_its_own_price():
     assert set(by_price) == {2e-13, 4e-13}
 
 
+def test_independent_writes_are_priced_as_turns():
+    """By hand: every told bit once, at the price of a cell that turns; the validation is not in it."""
+    mram = MRAM(point=WEAK, holds=("activations", "signs"), errors="independent")
+    result = Trainer(network(), replace(CONFIG, phases=(Phase(memory=mram),))).fit(TRAIN, VALIDATION)
+    zeros, ones = (result.ledger.count(f"write {bit} turned") for bit in (0, 1))
+    assert zeros + ones == (24 + 20) * 130 * 4 + (24 * 20 + 20 * 10) * STEPS
+    assert result.ledger.joules("device") == pytest.approx(zeros * 1e-13 + ones * 2e-13)
+
+
 def test_batch_norm_is_estimated_anew_at_a_switch():
     def statistics(reestimate):
         phases = (
