@@ -160,7 +160,7 @@ def _memories_of(model: nn.Module, argument: str, errors: Any, slot: str, wrap: 
             f"{argument} would touch nothing: the model has no {kind} slot. Build it of bnn.layers, or pass "
             f"{argument}=None."
         )
-    if isinstance(errors, OverwriteErrors):  # cells with a state, as many as each slot needs
+    if isinstance(errors, OverwriteErrors):  # cells with a state: a copy for each slot
         rows = max(len(layer.weight) for layer in layers) if slot == "weight_memory" else 0  # type: ignore[arg-type]
         if errors.slots is not None and errors.slots < rows:
             raise ValueError(

@@ -86,7 +86,15 @@ class _BinaryLayer(nn.Module):
     def _written_weight(self) -> Tensor:
         """Quantize the weights and write them to their memory."""
         weight = self.weight if self.weight_quantizer is None else self.weight_quantizer(self.weight)
-        return weight if self.weight_memory is None else self.weight_memory(weight)
+        if self.weight_memory is None:
+            return weight
+        slots = getattr(self.weight_memory, "slots", None)  # of cells with a state
+        if isinstance(slots, int) and slots < len(weight):
+            raise ValueError(
+                f"weight_memory must have a slot for each of the {len(weight)} filters, got slots={slots}: they are "
+                "all there at once. Use slots=None."
+            )
+        return self.weight_memory(weight)
 
     def _finished(self, product: Tensor) -> Tensor:
         """Scale and bias, one value for each output channel (dimension 1)."""

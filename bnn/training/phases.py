@@ -98,6 +98,11 @@ class MRAM:
             raise ValueError(
                 f"point must be an OperatingPoint, got {self.point!r}. OperatingPoint.of_rates(...) makes one."
             )
+        if self.format == "int8":
+            raise ValueError(
+                'format must say the scale of int8: bridge.memory.formats.format_of("int8", scale=..., '
+                'overflow="saturate").'
+            )
         probe = ("batch_norm", *(name for name in self.holds if name == "optimizer"))
         self._of_words(nn.LayerNorm(1), holds=probe)  # refuses now what a later phase would refuse when it begins
         if self.policy.attempts > 1 and set(self.holds) & set(IN_SLOTS):
@@ -158,9 +163,9 @@ class Phase:
     reestimate: int = 0
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.until <= 1.0:
+        if not isinstance(self.until, (int, float)) or not 0.0 < self.until <= 1.0:
             raise ValueError(
-                f"until must be in (0, 1], got {self.until}: it is a share of all iterations, 0.8 for the first 80 %."
+                f"until must be in (0, 1], got {self.until!r}: it is a share of all iterations, 0.8 for the first 80 %."
             )
         if checked_whole("reestimate", self.reestimate, least=0) == 1:
             raise ValueError("reestimate must be 0 or >= 2, got 1: one image has no variance.")

@@ -10,6 +10,7 @@ from bnn.binarize import approx_sign, ste_sign
 from bnn.errors import WriteErrors
 from bnn.layers import BinaryConv2d, BinaryLinear, activation_memories, memories, weight_memories
 from bnn.models import lenet4, mlp
+from bnn.overwrite import OverwriteErrors
 
 torch.set_num_threads(1)
 NO_ERRORS = partial(WriteErrors, error_rate_0=0.0, error_rate_1=0.0)
@@ -294,3 +295,11 @@ def test_the_printed_model_shows_its_policy():
     text = repr(mlp(seed=1, activation_memory=ERRORS))
     assert "input=ste_sign, weight=ste_sign" in text
     assert "error_rate_0=0.1, error_rate_1=0.2" in text
+
+
+def test_a_weight_memory_with_fewer_slots_than_filters_is_refused():
+    """A filter would overwrite another one of the same weight."""
+    memory = OverwriteErrors(error_rate_0=0.1, error_rate_1=0.1, seed=0)  # one slot, as activations have it
+    layer = BinaryLinear(8, 3, seed=0, weight_memory=memory)
+    with pytest.raises(ValueError, match="each of the 3 filters, got slots=1"):
+        layer(torch.ones(2, 8))

@@ -320,7 +320,7 @@ def test_what_a_phase_will_miss_is_refused_before_the_first_step(phase, model, w
     ("change", "words"),
     [
         ({"format": "fp31"}, "format must be one of"),
-        ({"format": "int8"}, "scale must be"),
+        ({"format": "int8"}, "the scale of int8"),
         ({"protection": "parityy"}, "protection must be one of"),
         ({"policy": None}, "policy must be"),
         ({"policy": READ_BEFORE_WRITE, "errors": "independent"}, "must not read first"),
@@ -350,6 +350,10 @@ def test_phases_are_validated():
         replace(CONFIG, phases=Phase(memory=mram))
     with pytest.raises(ValueError, match="reestimate must be 0 or >= 2, got 1"):
         Phase(memory=SRAM(), reestimate=1)
+    with pytest.raises(ValueError, match=r"until must be in \(0, 1\], got '0.5'"):
+        Phase(memory=mram, until="0.5")
+    with pytest.raises(ValueError, match="format must say the scale of int8"):
+        MRAM(point=WEAK, format="int8")
     with pytest.raises(ValueError, match="activations in more than one"):
         Phase(memory=(mram, replace(mram, point=STRONG)))
     with pytest.raises(ValueError, match="memory must be MRAM"):
