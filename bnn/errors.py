@@ -11,6 +11,7 @@ References
 
 import math
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 Written = Callable[[Tensor], tuple[Tensor, Tensor | None]]  # bits -> what the cells hold, factor of the gradient
 
 
-class BitMemory(nn.Module):
+class BitMemory(nn.Module, ABC):
     """What every memory of bits has: rates, a stream, keys, and an address. See `WriteErrors` for the parameters."""
 
     gradients: tuple[str, ...] = ()
@@ -121,11 +122,13 @@ class BitMemory(nn.Module):
         write = self._by_key if by_key else self._from_stream
         return _Write.apply(x, write) if x.requires_grad and torch.is_grad_enabled() else write(x)[0]
 
+    @abstractmethod
     def _by_key(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        raise NotImplementedError
+        """Write x with draws by key; return what the cells hold, and a factor of the gradient (None: 1)."""
 
+    @abstractmethod
     def _from_stream(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        raise NotImplementedError
+        """Do the same with draws from the stream."""
 
     def _samples(self, rows: int) -> tuple[int, np.ndarray]:
         """Step and numbers of the samples of a write of so many rows."""
