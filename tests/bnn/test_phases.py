@@ -209,6 +209,20 @@ def test_the_ledger_counts_each_phase_at_its_own_price():
     assert set(by_price) == {2e-13, 4e-13}
 
 
+def test_words_of_one_memory_follow_its_second_setting():
+    """A first write, 12 updates and a scrub at the first price; 8 updates at the second: 4e-13 is a 1 of it."""
+    result = Trainer(network(), replace(CONFIG, phases=PLANS["words under two settings"])).fit(TRAIN)
+    cells = {}
+    for entry in result.ledger:
+        if entry.memory == "MRAM, weights" and entry.event.startswith(("write 1 ", "write 0 ")):
+            cells[entry.junction] = cells.get(entry.junction, 0) + entry.count
+    bits = 16 * (16 * 24 + 24 * 20 + 20 * 10)
+    assert sorted(cells) == [1e-13, 2e-13, 4e-13]  # 2e-13: a 1 of the first setting, or a 0 of the second
+    assert sum(cells.values()) == (1 + 12 + 1 + 8) * bits
+    assert cells[1e-13] < 14 * bits
+    assert cells[4e-13] < 8 * bits
+
+
 def test_independent_writes_are_priced_as_turns():
     """By hand: every told bit once, at the price of a cell that turns; the validation is not in it."""
     mram = MRAM(point=WEAK, holds=("activations", "signs"), errors="independent")
