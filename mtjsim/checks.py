@@ -1,4 +1,4 @@
-"""Input checked once, at the public boundary: the argument, the rule, the value, the way out."""
+"""Check input once, at the public boundary: the argument, the rule, the value, what to do instead."""
 
 import difflib
 from collections.abc import Iterable
@@ -11,16 +11,42 @@ Array = NDArray[np.float64]
 
 Direction = Literal["p_to_ap", "ap_to_p"]
 DIRECTIONS: tuple[Direction, ...] = ("p_to_ap", "ap_to_p")
+NOT_PERCENT = "Rates are probabilities, not percent."
 
 
-def checked_array(name: str, value: ArrayLike, unit: str, *, zero_allowed: bool, way_out: str = "") -> Array:
+class ArgumentError(ValueError):
+    """A wrong argument, by name, so that a command line can name its option instead.
+
+    Parameters
+    ----------
+    argument : str
+        Name in the signature.
+    problem : str
+        The rest of the message: the rule, the value, what to do.
+
+    Examples
+    --------
+    >>> error = ArgumentError("pulse_width", "must be > 0 s, got -5e-09.")
+    >>> str(error), error.argument
+    ('pulse_width must be > 0 s, got -5e-09.', 'pulse_width')
+    """
+
+    def __init__(self, argument: str, problem: str) -> None:
+        super().__init__(argument, problem)  # both in `args`: the error is pickled between processes
+        self.argument, self.problem = argument, problem
+
+    def __str__(self) -> str:
+        return f"{self.argument} {self.problem}"
+
+
+def checked_array(name: str, value: ArrayLike, unit: str, *, zero_allowed: bool, remedy: str = "") -> Array:
     """Return `value` as a float array; ValueError unless every element is finite and > 0 (or >= 0)."""
     array = _numbers(name, value, unit)
     bad = ~np.isfinite(array) | ((array < 0) if zero_allowed else (array <= 0))
     if bad.any():
         rule = (f">= 0 {unit}" if zero_allowed else f"> 0 {unit}").rstrip()
         worst = array[bad].flat[0]
-        raise ValueError(f"{name} must be finite and {rule}, got {worst:g}.{' ' + way_out if way_out else ''}")
+        raise ArgumentError(name, f"must be finite and {rule}, got {worst:g}.{' ' + remedy if remedy else ''}")
     return array
 
 
@@ -28,9 +54,9 @@ def checked_signed(name: str, value: ArrayLike, unit: str) -> float:
     """Return `value` as a float; ValueError unless it is one finite number, of either sign."""
     array = _numbers(name, value, unit)
     if array.ndim:
-        raise ValueError(f"{name} must be one number{' in ' + unit if unit else ''}, got an array of {array.size}.")
+        raise ArgumentError(name, f"must be one number{' in ' + unit if unit else ''}, got an array of {array.size}.")
     if not np.isfinite(array):
-        raise ValueError(f"{name} must be finite, got {array:g}.")
+        raise ArgumentError(name, f"must be finite, got {array:g}.")
     return float(array)
 
 
@@ -45,22 +71,43 @@ def _numbers(name: str, value: ArrayLike, unit: str) -> Array:
             " Units are read in TOML and on the command line; here give SI numbers." if isinstance(value, str) else ""
         )
         where = f" in {unit}" if unit else ""
-        raise ValueError(f"{name} must be a number or an array of numbers{where}, got {value!r}.{typed}") from None
+        raise ArgumentError(name, f"must be a number or an array of numbers{where}, got {value!r}.{typed}") from None
     return array
 
 
-def checked_number(name: str, value: ArrayLike, unit: str, *, zero_allowed: bool, way_out: str = "") -> float:
+def checked_number(name: str, value: ArrayLike, unit: str, *, zero_allowed: bool, remedy: str = "") -> float:
     """As `checked_array`, for what must be one number."""
-    array = checked_array(name, value, unit, zero_allowed=zero_allowed, way_out=way_out)
+    array = checked_array(name, value, unit, zero_allowed=zero_allowed, remedy=remedy)
     if array.ndim:
-        raise ValueError(f"{name} must be one number{' in ' + unit if unit else ''}, got an array of {array.size}.")
+        raise ArgumentError(name, f"must be one number{' in ' + unit if unit else ''}, got an array of {array.size}.")
     return float(array)
+
+
+def checked_probability(name: str, value: ArrayLike) -> float:
+    """Return `value` as a float; ArgumentError unless it is one number from 0 to 1."""
+    number = checked_number(name, value, "", zero_allowed=True, remedy=NOT_PERCENT)
+    if number > 1:
+        raise ArgumentError(name, f"must be <= 1, got {number:g}. {NOT_PERCENT}")
+    return number
+
+
+def checked_fields(owner: object, *, zero_allowed: bool = False, **units: str) -> None:
+    """Check fields of a frozen dataclass, each one number > 0 (or >= 0), and keep them as floats; name = unit."""
+    for name, unit in units.items():
+        object.__setattr__(owner, name, checked_number(name, getattr(owner, name), unit, zero_allowed=zero_allowed))
+
+
+def checked_kind(name: str, value: object, *kinds: type, remedy: str = "") -> None:
+    """Raise ArgumentError unless `value` is an instance of one of the classes."""
+    if not isinstance(value, kinds):
+        wanted = " or ".join(kind.__name__ for kind in kinds)
+        raise ArgumentError(name, f"must be of type {wanted}, got {value!r}.{' ' + remedy if remedy else ''}")
 
 
 def checked_whole(name: str, value: object, *, least: int) -> int:
     """Return `value` as a Python int; ValueError unless it is a whole number >= `least`."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)) or value < least:
-        raise ValueError(f"{name} must be a whole number >= {least}, got {value!r}.")
+        raise ArgumentError(name, f"must be a whole number >= {least}, got {value!r}.")
     return int(value)
 
 
@@ -69,9 +116,10 @@ def checked_ramps(rise_time: ArrayLike, pulse_width: ArrayLike) -> None:
     rise, width = np.broadcast_arrays(rise_time, pulse_width)
     long = rise > width
     if long.any():
-        raise ValueError(
-            f"rise_time must be <= pulse_width, got {rise[long].flat[0]:g} s for a pulse of {width[long].flat[0]:g} s: "
-            "the width is at half maximum, so the plateau would be negative."
+        raise ArgumentError(
+            "rise_time",
+            f"must be <= pulse_width, got {rise[long].flat[0]:g} s for a pulse of {width[long].flat[0]:g} s: the width "
+            "is at half maximum, so the plateau would be negative.",
         )
 
 
@@ -82,7 +130,7 @@ def checked_choice(name: str, value: str, valid: Iterable[str]) -> str:
         return value
     near = difflib.get_close_matches(str(value), names, n=3, cutoff=0.4)
     hint = f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
-    raise ValueError(f"{name} must be one of {', '.join(repr(n) for n in names)}, got {value!r}.{hint}")
+    raise ArgumentError(name, f"must be one of {', '.join(repr(n) for n in names)}, got {value!r}.{hint}")
 
 
 def checked_names(name: str, values: ArrayLike, valid: Iterable[str]) -> NDArray[np.str_]:

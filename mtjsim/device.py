@@ -483,11 +483,11 @@ def spin_hall_efficiency(
     >>> round(spin_hall_efficiency(spin_hall_angle=0.3, diameter=50e-9, **channel), 4)
     1.9635
     """
-    for name, value, unit, way_out in [
+    for name, value, unit, remedy in [
         ("spin_hall_angle", spin_hall_angle, "", "Its sign is that of the polarizer."),
         ("diameter", diameter, "m", ""),
         ("channel_width", channel_width, "m", ""),
         ("channel_thickness", channel_thickness, "m", ""),
     ]:
-        checked_number(name, value, unit, zero_allowed=False, way_out=way_out)
+        checked_number(name, value, unit, zero_allowed=False, remedy=remedy)
     return float(spin_hall_angle * math.pi / 4 * diameter**2 / (channel_width * channel_thickness))

@@ -89,7 +89,7 @@ def read_disturb_rate(
         )
     imposed, level = one_drive(current, voltage)
     amplitude = checked_array(
-        imposed, level, UNITS[imposed], zero_allowed=True, way_out="It is an amplitude that destabilises `state`."
+        imposed, level, UNITS[imposed], zero_allowed=True, remedy="It is an amplitude that destabilises `state`."
     )
     return _failure_rate(device, amplitude, duration, state, temperature, method, imposed)
 

@@ -104,7 +104,7 @@ class Question:
                 level,
                 UNITS[imposed],
                 zero_allowed=True,
-                way_out="It is an amplitude; `direction` has the sign.",
+                remedy="It is an amplitude; `direction` has the sign.",
             ),
             checked_array("pulse_width", pulse_width, "s", zero_allowed=False),
             checked_array("temperature", temperature, "K", zero_allowed=False),

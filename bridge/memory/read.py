@@ -108,9 +108,9 @@ class ReadPoint:
 
     def __post_init__(self) -> None:
         for name in ("error_rate_0", "error_rate_1", "disturb_rate_0", "disturb_rate_1"):
-            way_out = "Rates are probabilities, not percent."
-            if checked_number(name, getattr(self, name), "", zero_allowed=True, way_out=way_out) > 1:
-                raise ValueError(f"{name} must be <= 1, got {getattr(self, name):g}. {way_out}")
+            remedy = "Rates are probabilities, not percent."
+            if checked_number(name, getattr(self, name), "", zero_allowed=True, remedy=remedy) > 1:
+                raise ValueError(f"{name} must be <= 1, got {getattr(self, name):g}. {remedy}")
         for name, unit in (("energy_0", "J"), ("energy_1", "J"), ("sense_energy", "J"), ("latency", "s")):
             checked_number(name, getattr(self, name), unit, zero_allowed=True)
 

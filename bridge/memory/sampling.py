@@ -48,10 +48,10 @@ class BitRates:
     def __init__(
         self, rates: ArrayLike, *, own: tuple[Positions, ArrayLike] | None = None, name: str = "error_rate"
     ) -> None:
-        way_out = "Rates are probabilities, not percent."
-        checked = checked_array(name, rates, "", zero_allowed=True, way_out=way_out)
+        remedy = "Rates are probabilities, not percent."
+        checked = checked_array(name, rates, "", zero_allowed=True, remedy=remedy)
         if (checked > 1).any():
-            raise ValueError(f"{name} must be <= 1, got {checked.max():g}. {way_out}")
+            raise ValueError(f"{name} must be <= 1, got {checked.max():g}. {remedy}")
         if checked.ndim not in (1, 2) or checked.shape[0] != 2:
             raise ValueError(f"{name} must have the shape (2,) or (2, cells), got {checked.shape}.")
         object.__setattr__(self, "rates", checked)

@@ -156,7 +156,7 @@ def require_named(given: Iterable[str], valid: Iterable[str]) -> None:
 
 def checked_rate(name: str, rate: float) -> float:
     """Return a target as a float; ValueError unless it is a probability that somebody may want."""
-    value = float(checked_array(name, rate, "", zero_allowed=False, way_out="Rates are probabilities, not percent."))
+    value = float(checked_array(name, rate, "", zero_allowed=False, remedy="Rates are probabilities, not percent."))
     if not SMALLEST_TARGET <= value < 1:
         raise ValueError(
             f"{name} must be >= {SMALLEST_TARGET:g} and < 1, got {value:g}. Rates are probabilities, not percent."

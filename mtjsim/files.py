@@ -1,0 +1,57 @@
+"""Write files whole: under a temporary name of its own, then renamed, so that readers never see half a file."""
+
+import os
+import secrets
+import tempfile
+from pathlib import Path
+
+
+def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
+    """Write `content` to `path`; the file is the old one or the new one, whole.
+
+    Parameters
+    ----------
+    path : str or path
+        A symbolic link is followed. The folder must exist.
+    content : bytes
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written. Nothing is left behind.
+
+    Notes
+    -----
+    The temporary name is random and opened exclusively, so that several threads and processes may write one path: the
+    last rename wins. The content is on the disk before the rename.
+    """
+    target = Path(os.path.realpath(path))
+    partial = target.with_name(f".{target.name}.{secrets.token_hex(8)}.partial")
+    try:
+        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(target)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def require_writable(folder: Path, *, option: str, make: bool = False) -> None:
+    """Try to write in a folder; OSError that names the option and the folder, before any work is lost.
+
+    With `make` the folder itself is made, for an option that names one; its parents never are.
+    """
+    try:
+        if make:
+            folder.mkdir(exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        missing = [str(path) for path in (folder, *folder.parents) if not path.exists()]
+        if missing and isinstance(error, FileNotFoundError):
+            reason, remedy = f"there is no folder {missing[-1]!r}", "Make it, or name another folder."
+        else:
+            reason, remedy = error.strerror or str(error), "Name another folder."
+        raise OSError(f"{option} {str(folder)!r} cannot be written ({reason}). {remedy}") from None
