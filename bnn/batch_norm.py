@@ -14,15 +14,17 @@ from data.
 import copy
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Union
 
 import torch
 from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from bnn.error_draws import BLOCK, Draws, error_draws, in_batches
-from bnn.errors import WriteErrors, check_seed
+from bnn.error_draws import BLOCK, Draws, error_draws, on_device
+from bnn.errors import WriteErrors
 from mtjsim.checks import checked_whole
+from mtjsim.rng import checked_seed
 
 if TYPE_CHECKING:
     from bnn.evaluate import LabelledImages
@@ -275,29 +277,31 @@ def reestimate_batch_norm(
     binary MLP of notebooks/results/batch_norm, trained at 5 % weight errors and run with them, has 94.6 % as it is, and
     re-estimated from 2, 10 and 40 programmings 93.1, 94.5 and 94.7 %.
     """
-    check_seed(seed)
+    checked_seed(seed)
     for name, number in (("draws", draws), ("batch_size", batch_size)):
         checked_whole(name, number, least=1)
     if len(data.labels) < 2:
         raise ValueError(f"data must hold at least two images, got {len(data.labels)}: one has no variance.")
     model = copy.deepcopy(model)
-    with error_draws(model, errors, weight_errors, seed=seed, images=len(data.labels)) as start:
-        batches = [images for images, _ in in_batches(model, data, batch_size)]
-        for norm in _in_order(model, batches[0][:1], start):
-            statistics = [_statistics(model, norm, batches, start, draw) for draw in range(draws if start.any else 1)]
+    with error_draws(model, errors, weight_errors, seed=seed) as written:
+        images, _ = on_device(model, data)
+        for norm in _in_order(model, images[:1], written):
+            passes = range(draws if written.any else 1)
+            statistics = [_statistics(model, norm, images, written, draw, batch_size) for draw in passes]
             mean, var = (torch.stack(parts).mean(dim=0) for parts in zip(*statistics, strict=True))
             norm.running_mean.copy_(mean)
             norm.running_var.copy_(var)
     return model
 
 
-def _in_order(model: nn.Module, image: Tensor, start: Draws) -> list[Any]:
+def _in_order(model: nn.Module, image: Tensor, written: Draws) -> list[Any]:
     """List the BatchNorms in the order in which an image meets them."""
     order: list[nn.Module] = []
     norms = [module for module in model.modules() if isinstance(module, _BatchNorm) and module.running_mean is not None]
     hooks = [norm.register_forward_pre_hook(lambda module, _: order.append(module)) for norm in norms]
-    start(0)
-    model(image)
+    written.begin(0)
+    for batch in written.batches(image, 1):
+        model(batch)
     for hook in hooks:
         hook.remove()
     if not order or len(set(order)) < len(order):
@@ -311,7 +315,7 @@ class _ReachedError(Exception):
 
 
 def _statistics(
-    model: nn.Module, norm: nn.Module, batches: list[Tensor], start: Draws, draw: int
+    model: nn.Module, norm: nn.Module, images: Tensor, written: Draws, draw: int, batch_size: int
 ) -> tuple[Tensor, Tensor]:
     """Return mean and unbiased variance of each channel that reaches `norm` in one draw, float64."""
     sums: list[Tensor] = []  # of 1, x, x^2
@@ -323,12 +327,10 @@ def _statistics(
         raise _ReachedError
 
     hook = norm.register_forward_pre_hook(note)
-    start(draw)
-    for images in batches:
-        try:
-            model(images)
-        except _ReachedError:
-            continue
+    written.begin(draw)
+    for batch in written.batches(images, batch_size):
+        with suppress(_ReachedError):
+            model(batch)
     hook.remove()
     count, first, second = sum(sums)  # type: ignore[misc]
     mean = first / count

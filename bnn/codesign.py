@@ -20,10 +20,11 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from bnn.data import DataSet
-from bnn.errors import WriteErrors, check_seed
+from bnn.errors import WriteErrors
 from bnn.evaluate import Accuracy, evaluate
 from bnn.train import TrainConfig, Trainer
 from bridge.write import OperatingPoint
+from mtjsim.rng import checked_seed, child_seed
 
 CLEAN, WITH_ERRORS = "clean", "with errors"
 
@@ -136,7 +137,7 @@ def energy_accuracy_curve(
     ValueError
         If there are fewer than two networks, no points or no draws.
     """
-    check_seed(seed)
+    checked_seed(seed)
     if networks < 2:
         raise ValueError(f"networks must be >= 2, got {networks}: one network has no spread, and no interval.")
     if draws < 1 or not points:
@@ -228,10 +229,6 @@ class _Job:
     seed: int
 
 
-def _child(seed: int, *key: int) -> int:
-    return int(np.random.SeedSequence(seed, spawn_key=key).generate_state(1, np.uint64)[0])
-
-
 def _run(job: _Job, data: DataSet) -> list[Accuracy]:
     """Accuracies at the job's points; a clean network's error-free accuracy comes first."""
     torch.set_num_threads(1)
@@ -239,14 +236,15 @@ def _run(job: _Job, data: DataSet) -> list[Accuracy]:
     if job.trained_at is not None:
         point = job.points[0]
         memory = partial(WriteErrors, error_rate_0=point.error_rate_0, error_rate_1=point.error_rate_1)
-    model = job.make_model(seed=_child(job.seed, job.k, 0), activation_memory=memory)
-    config = replace(job.training, seed=_child(job.seed, job.k, 1), checkpoint=None, progress=False)
+    model = job.make_model(seed=child_seed(job.seed, "initial_weights", job.k), activation_memory=memory)
+    config = replace(job.training, seed=child_seed(job.seed, "training", job.k), checkpoint=None, progress=False)
     Trainer(model, config).fit(data.train)
     first = [] if job.trained_at is not None else [evaluate(model, data.test, errors=None)]
-    role = 2 if job.trained_at is None else 3 + job.trained_at
+    trained = 0 if job.trained_at is None else 1 + job.trained_at
+    seeds = [child_seed(job.seed, "evaluation", job.k, trained, index) for index in range(len(job.points))]
     return first + [
-        evaluate(model, data.test, errors=point, draws=job.draws, seed=_child(job.seed, job.k, role, index))
-        for index, point in enumerate(job.points)
+        evaluate(model, data.test, errors=point, draws=job.draws, seed=seed)
+        for point, seed in zip(job.points, seeds, strict=True)
     ]
 
 

@@ -1,6 +1,7 @@
 """A binarized copy of any torch model, each binary layer with quantizers, memories and write settings of its own."""
 
 import copy
+import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
@@ -8,20 +9,20 @@ from fnmatch import fnmatchcase
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Union
 
-import numpy as np
+import torch
 from torch import nn
 
 from bnn.binarize import center_latent_, ste_sign
 from bnn.constant_sign import call_order, drop_activations, traced
-from bnn.errors import WriteErrors, check_seed
+from bnn.errors import BitMemory, WriteErrors
 from bnn.layers import BinaryConv2d, BinaryLinear, Quantizer
+from mtjsim.rng import Role, checked_seed, child_seed
 
 if TYPE_CHECKING:
     from bridge.write import OperatingPoint
 
 Write = Union["OperatingPoint", tuple[float, float], None]
 Selection = str | type | Callable[[str, nn.Module], bool]
-ACTIVATIONS, WEIGHTS = 0, 1  # roles of the seed's children
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +47,8 @@ class BinarizeConfig:
     gradient : {"identity", "flipped", "masked"}
         Through a write, see those two; "flipped" is of "independent", "masked" of "overwrite".
     seed : int, >= 0
-        Of the errors. Each memory has a stream of its own, keyed by seed, role, and place of its layer in the model.
+        Of the errors. Each memory has a stream of its own, keyed by seed, role, place of its layer in the model, and
+        the model's parameters: parts that are binarized apart with one config err independently.
 
     Raises
     ------
@@ -65,7 +67,7 @@ class BinarizeConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_seed(self.seed)
+        checked_seed(self.seed)
         for name in ("weight_quantizer", "input_quantizer"):
             if not (getattr(self, name) is None or callable(getattr(self, name))):
                 raise ValueError(
@@ -193,8 +195,9 @@ def binarize(
         _check_layer(copied, name, layer)
     signed = {name for name in chosen if configs[name].input_quantizer is not None}
     needy = drop_activations(copied, graph, signed, activation)
+    part = _part(model)
     made: dict[nn.Module, nn.Module] = {
-        layer: _binary_layer(layer, configs[name], index, norm=name in needy)
+        layer: _binary_layer(layer, configs[name], index, part, norm=name in needy)
         for index, (name, layer) in enumerate(layers.items())
         if name in chosen
     }
@@ -204,12 +207,12 @@ def binarize(
     return made.get(copied, copied)
 
 
-def _binary_layer(layer: nn.Module, config: BinarizeConfig, index: int, *, norm: bool) -> nn.Module:
+def _binary_layer(layer: nn.Module, config: BinarizeConfig, index: int, part: int, *, norm: bool) -> nn.Module:
     """Return the binary twin of `layer`, with the very parameters of it, perhaps with a BatchNorm before it."""
     shared: dict[str, Any] = {
         "bias": layer.bias is not None,
-        "activation_memory": _memory(config, config.activation_write, ACTIVATIONS, index),
-        "weight_memory": _memory(config, config.weight_write, WEIGHTS, index),
+        "activation_memory": _memory(config, config.activation_write, "activation_errors", index, part),
+        "weight_memory": _memory(config, config.weight_write, "weight_errors", index, part),
         **{key: getattr(config, key) for key in ("weight_quantizer", "input_quantizer", "scale", "center", "seed")},
     }
     new: Any
@@ -227,18 +230,31 @@ def _binary_layer(layer: nn.Module, config: BinarizeConfig, index: int, *, norm:
     return (nn.Sequential(before.to(new.weight), new) if norm else new).train(layer.training)
 
 
-def _memory(config: BinarizeConfig, write: Write, role: int, index: int) -> nn.Module | None:
+def _memory(config: BinarizeConfig, write: Write, role: Role, index: int, part: int) -> nn.Module | None:
     if write is None:
         return None
-    seed = int(np.random.SeedSequence(config.seed, spawn_key=(role, index)).generate_state(1, np.uint64)[0])
+    seed = child_seed(config.seed, role, index)
     others: dict[str, Any] = {"seed": seed, "gradient": config.gradient, "layer": index}
     kind: Any = WriteErrors
     if config.mode == "overwrite":
         kind = import_module("bnn.overwrite").OverwriteErrors
-        others["slots"] = None if role == WEIGHTS else 1  # all weights are there at once; image follows image
-    if not isinstance(write, (tuple, list)):
-        return kind.from_operating_point(write, **others)
-    return kind(error_rate_0=write[0], error_rate_1=write[1], **others)
+        others["slots"] = None if role == "weight_errors" else 1  # all weights are there at once; image follows image
+    if isinstance(write, (tuple, list)):
+        memory = kind(error_rate_0=write[0], error_rate_1=write[1], **others)
+    else:
+        memory = kind.from_operating_point(write, **others)
+    if isinstance(memory, BitMemory):
+        memory.use_stream(seed, part=part)
+    return memory
+
+
+def _part(model: nn.Module) -> int:
+    """Return 32 bits of the model's parameters, which tell it from other models of the same config."""
+    digest = hashlib.blake2b(digest_size=4)
+    for name, parameter in model.named_parameters():
+        digest.update(name.encode())
+        digest.update(parameter.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return int.from_bytes(digest.digest(), "little")
 
 
 def _check_write(name: str, write: Any) -> None:

@@ -1,12 +1,11 @@
 """Dropout from a stream of its own: seeded, resumed bit for bit, and the same for any split of a batch."""
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bnn.errors import WriteErrors
+from bnn.errors import WriteKeys
+from mtjsim.checks import ArgumentError
 
 
 class SeededDropout(nn.Module):
@@ -43,38 +42,43 @@ class SeededDropout(nn.Module):
     def __init__(self, rate: float, *, seed: int, layer: int = 0) -> None:
         super().__init__()
         if not 0.0 <= rate < 1.0:
-            raise ValueError(f"rate must be in [0, 1), got {rate}.")
+            raise ArgumentError("rate", f"must be in [0, 1), got {rate}.")
         self.rate = float(rate)
-        # Not a submodule: this is no memory, and must not be found where memories are looked for.
-        self._mask = [WriteErrors(error_rate_0=self.rate, error_rate_1=self.rate, seed=seed, layer=layer)]
+        self.keys = WriteKeys(seed, layer)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x with some values dropped, same shape; dimension 0 counts samples."""
-        if not self.training or self.rate == 0.0:
+        if not self.training or self.rate == 0.0 or x.numel() == 0:
             return x
-        mask = self._mask[0](torch.ones_like(x, requires_grad=False))
-        return x * mask.add_(1.0).mul_(0.5 / (1.0 - self.rate))
+        from bnn.error_kernels import write_samples  # here: numba takes half a second
 
-    def address(self, *, step: int, samples: Tensor | np.ndarray | None) -> None:
-        """Say which samples come next, and in which step, as for a memory."""
-        self._mask[0].address(step=step, samples=samples)
+        key, _ = self.keys.next(x, weights=False)
+        mask = np.ones((len(key.samples), x.numel() // len(key.samples)), np.float32)
+        root = np.uint64(key.root)
+        write_samples(mask, root, key.layer, key.step, key.samples, self.rate, self.rate, out=mask)
+        kept = torch.from_numpy(mask).view(x.shape).to(x.device, x.dtype)
+        return x * kept.add_(1.0).mul_(0.5 / (1.0 - self.rate))
+
+    def address(self, *, step: int, samples: Tensor | np.ndarray | None, twin: int = 0) -> None:
+        """Set which samples come next, and in which step, as for a memory."""
+        self.keys.address(step=step, samples=samples, twin=twin)
 
     def forget_address(self) -> None:
-        """Go back to numbers of its own, as a memory."""
-        self._mask[0].forget_address()
+        """Return to automatic numbers, as a memory."""
+        self.keys.forget_address()
 
     def reseed(self, seed: int) -> None:
         """Start the stream of `seed`."""
-        self._mask[0].reseed(seed)
+        self.keys = WriteKeys(seed, self.keys.layer)
 
-    def get_extra_state(self) -> Any:
-        """Return the state of the stream; part of `state_dict`."""
-        return self._mask[0].get_extra_state()
+    def get_extra_state(self) -> Tensor:
+        """Return the number of calls; part of `state_dict`. The seed is not in it."""
+        return torch.tensor([self.keys.writes])
 
-    def set_extra_state(self, state: Any) -> None:
+    def set_extra_state(self, state: Tensor) -> None:
         """Continue from `state`; part of `load_state_dict`."""
-        self._mask[0].set_extra_state(state)
+        self.keys.writes = int(state)
 
     def extra_repr(self) -> str:
         """Show rate and seed in the printed model."""
-        return f"rate={self.rate}, seed={self._mask[0].seed}, layer={self._mask[0].layer}"
+        return f"rate={self.rate}, seed={self.keys.seed}, layer={self.keys.layer}"

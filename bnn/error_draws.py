@@ -1,88 +1,115 @@
-"""Errors drawn for an evaluation: memories put into a model's slots for a while, each draw by its key.
+"""Memories of an evaluation: put into a model's slots until its end, each draw by its key.
 
-Activations are written anew for each image, weights once a draw: a draw is one programming of one die. The model is
-left as it was, bit for bit: mode, memories and their streams.
+Activations are written for each image, weights once a draw: a draw is one programming of one die. The model is left as
+it was, bit for bit: mode, memories and their streams.
 """
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bnn.errors import WriteErrors
+from bnn.errors import BLOCK, BitMemory, WriteErrors
 from bnn.layers import activation_memories, memories, weight_memories
 from bnn.overwrite import OverwriteErrors
-
-BLOCK = 256  # images that share an error stream
-WEIGHTS = 1  # a role in the key of a stream; the activations' keys have none
+from mtjsim.rng import Role, child_seed
 
 
-class BlockedMemory(nn.Module):
-    """An activation memory whose stream starts anew at every block of images: batches do not change the errors."""
+@runtime_checkable
+class Reseeded(Protocol):
+    """A module that draws from a stream of its own, which is not a `BitMemory`."""
 
-    def __init__(self, memory: nn.Module) -> None:
+    def reseed(self, seed: int) -> None:
+        """Start the stream of `seed`."""
+
+
+class EvaluatedMemory(nn.Module):
+    """A memory during an evaluation: each draw begins with what the cells held at first, and with a step of its own.
+
+    Parameters
+    ----------
+    memory : Module
+        Of one slot; a `BitMemory` or a module with some in it.
+    seed : int, >= 0
+        Of the draws of this slot.
+    """
+
+    def __init__(self, memory: nn.Module, seed: int) -> None:
         super().__init__()
-        self.original = memory.eval()
-        self.memory: Any = None  # a Module, perhaps with reseed()
+        self.original, self.seed = memory.eval(), seed
+        self.in_blocks = any(isinstance(part, OverwriteErrors) for part in memory.modules())
+        for index, part in enumerate(_bit_memories(self.original)):
+            part.use_stream(seed, layer=index)
 
-    def start(self, seed: int, draw: int, layer: int, images: int) -> None:
-        """Begin a draw: from the memory's first state, with the streams of (seed, draw, layer)."""
-        key = np.random.SeedSequence(seed, spawn_key=(draw, layer))
-        self.seeds = iter(key.generate_state(-(-images // BLOCK), np.uint64).tolist())
-        self.memory = copy.deepcopy(self.original)
+    def begin(self, draw: int) -> None:
+        """Begin a draw."""
+        self.memory, self.draw = copy.deepcopy(self.original), draw
+        for part in self.memory.modules():
+            if isinstance(part, Reseeded) and not isinstance(part, BitMemory):
+                part.reseed(child_seed(self.seed, "evaluation", draw))
+
+    def address(self, samples: Tensor) -> None:
+        """Set which images of the draw come next."""
+        self.samples, self.call = samples, 0
 
     def forward(self, x: Tensor) -> Tensor:
-        """Write x, the next images of the draw, block by block."""
-        return torch.cat([self._write(part) for part in x.split(BLOCK)])
+        """Write x, of the images of the address, and return what is read; cells are written block by block."""
+        rows, images = len(x), len(self.samples)
+        blocks = self.in_blocks and rows % images == 0
+        size, each = (BLOCK, rows // images) if blocks else (images, 1)
+        parts = zip(x.split(size * each) if blocks else [x], self.samples.split(size), strict=True)
+        written = [self._written(bits, samples) for bits, samples in parts]
+        self.call += 1
+        return torch.cat(written) if len(written) > 1 else written[0]
 
-    def _write(self, block: Tensor) -> Tensor:
-        _restart_stream(self.memory, next(self.seeds))
-        return self.memory(block)
+    def _written(self, x: Tensor, samples: Tensor) -> Tensor:
+        for part in _bit_memories(self.memory):
+            part.address(step=self.draw, samples=samples, call=self.call)
+        return self.memory(x)
 
 
-class ProgrammedMemory(nn.Module):
+class ProgrammedMemory(EvaluatedMemory):
     """A weight memory that is written once a draw; until the next one it returns what its cells hold."""
 
-    def __init__(self, memory: nn.Module) -> None:
-        super().__init__()
-        self.original = memory.eval()
+    def begin(self, draw: int) -> None:
+        """Begin a draw: the next forward pass writes."""
+        super().begin(draw)
         self.held: Tensor | None = None
+        for part in _bit_memories(self.memory):
+            part.address(step=draw, samples=None)
 
-    def start(self, seed: int, draw: int, layer: int, images: int) -> None:
-        """Begin a draw: the next forward pass writes, from the memory's first state, by the key (seed, draw, layer)."""
-        self.key = int(np.random.SeedSequence(seed, spawn_key=(WEIGHTS, draw, layer)).generate_state(1, np.uint64)[0])
-        self.held = None
+    def address(self, samples: Tensor) -> None:
+        """Do nothing: all images meet the same weights."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Return what the cells hold after x was written to them, once."""
         if self.held is None:
-            memory = copy.deepcopy(self.original)
-            _restart_stream(memory, self.key)
-            self.held = memory(x).detach()
+            self.held = self.memory(x).detach()
         return self.held
 
 
-def _restart_stream(memory: Any, seed: int) -> None:
-    """Start the stream of `seed`, if there is one, and leave to the cells what they hold."""
-    if not hasattr(memory, "reseed"):
-        return
-    cells = dict(memory.named_buffers(recurse=False))
-    memory.reseed(seed)
-    for name, held in cells.items():
-        setattr(memory, name, held)
+def _bit_memories(memory: nn.Module) -> list[BitMemory]:
+    return [part for part in memory.modules() if isinstance(part, BitMemory)]
 
 
 class Draws:
-    """What a model's slots hold during an evaluation; called with a draw's number, it begins that draw."""
+    """What a model's slots hold during an evaluation."""
 
-    def __init__(self, model: nn.Module, errors: Any, weight_errors: Any, seed: int, images: int) -> None:
-        self.seed, self.images = seed, images
-        self.activations = _memories_of(model, "errors", errors, "activation_memory", BlockedMemory)
-        self.weights = _memories_of(model, "weight_errors", weight_errors, "weight_memory", ProgrammedMemory)
+    def __init__(self, model: nn.Module, errors: Any, weight_errors: Any, seed: int) -> None:
+        kinds: tuple[tuple[str, Any, str, Role, Callable[..., EvaluatedMemory]], ...] = (
+            ("errors", errors, "activation_memory", "evaluated_activations", EvaluatedMemory),
+            ("weight_errors", weight_errors, "weight_memory", "evaluated_weights", ProgrammedMemory),
+        )
+        self.activations, self.weights = (
+            [
+                None if memory is None else wrap(memory, child_seed(seed, role, slot))
+                for slot, memory in enumerate(_memories_of(model, argument, given, kind))
+            ]
+            for argument, given, kind, role, wrap in kinds
+        )
 
     @property
     def shared(self) -> bool:
@@ -92,18 +119,30 @@ class Draws:
     @property
     def any(self) -> bool:
         """Whether a memory is left at all."""
-        return self.shared or any(memory is not None for memory in self.activations)
+        return bool(self._present)
 
-    def __call__(self, draw: int) -> None:
+    @property
+    def _present(self) -> list[EvaluatedMemory]:
+        return [memory for memory in (*self.activations, *self.weights) if memory is not None]
+
+    def begin(self, draw: int) -> None:
         """Begin a draw in every memory."""
-        for slots in (self.activations, self.weights):
-            for index, memory in enumerate(slots):
-                if memory is not None:
-                    memory.start(self.seed, draw, index, self.images)
+        for memory in self._present:
+            memory.begin(draw)
+
+    def batches(self, images: Tensor, batch_size: int) -> Iterator[Tensor]:
+        """Cut all images of a draw into batches; the memories have the address of the one that was yielded last."""
+        first = 0
+        for batch in images.split(whole_blocks(batch_size)):
+            samples = torch.arange(first, first + len(batch))
+            for memory in self._present:
+                memory.address(samples)
+            yield batch
+            first += len(batch)
 
 
 @contextmanager
-def error_draws(model: nn.Module, errors: Any, weight_errors: Any, *, seed: int, images: int) -> Iterator[Draws]:
+def error_draws(model: nn.Module, errors: Any, weight_errors: Any, *, seed: int) -> Iterator[Draws]:
     """Put `model` into eval mode, without gradients, with memories that begin each draw by its key.
 
     Parameters
@@ -113,15 +152,13 @@ def error_draws(model: nn.Module, errors: Any, weight_errors: Any, *, seed: int,
     errors, weight_errors : operating point, WriteErrors, "as_trained" or None
         As for `bnn.evaluate`.
     seed : int, >= 0
-    images : int
-        How many each draw writes.
 
     Raises
     ------
     ValueError
         For unknown errors, or errors that would touch nothing.
     """
-    draws = Draws(model, errors, weight_errors, seed, images)
+    draws = Draws(model, errors, weight_errors, seed)
     modes = [(module, module.training) for module in model.modules()]
     try:
         with (
@@ -136,22 +173,25 @@ def error_draws(model: nn.Module, errors: Any, weight_errors: Any, *, seed: int,
             module.training = mode
 
 
-def in_batches(model: nn.Module, data: Any, batch_size: int) -> list[tuple[Tensor, Tensor]]:
-    """Cut images and labels, on the model's device, into batches of `batch_size` rounded up to whole blocks."""
-    size = -(-batch_size // BLOCK) * BLOCK
+def whole_blocks(batch_size: int) -> int:
+    """Round up to blocks of images that share a torch generator, so that the errors do not depend on the batches."""
+    return -(-batch_size // BLOCK) * BLOCK
+
+
+def on_device(model: nn.Module, data: Any) -> tuple[Tensor, Tensor]:
+    """Return images and labels on the device of the model."""
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
-    images, labels = torch.from_numpy(data.scaled()).to(device), torch.tensor(data.labels).to(device)
-    return list(zip(images.split(size), labels.split(size), strict=True))
+    return torch.from_numpy(data.scaled()).to(device), torch.tensor(data.labels).to(device)
 
 
-def _memories_of(model: nn.Module, argument: str, errors: Any, slot: str, wrap: Any) -> list[Any]:
+def _memories_of(model: nn.Module, argument: str, errors: Any, slot: str) -> list[nn.Module | None]:
     """One memory for each slot of a kind, in the model's order; None where the slot stays empty."""
     layers = (activation_memories if slot == "activation_memory" else weight_memories)(model).values()
     if errors is None:
         return [None] * len(layers)
     if isinstance(errors, str) and errors == "as_trained":
         present = [getattr(layer, slot) for layer in layers]
-        return [None if memory is None else wrap(copy.deepcopy(memory)) for memory in present]
+        return [copy.deepcopy(memory) for memory in present]
     if not (hasattr(errors, "error_rate_0") and hasattr(errors, "error_rate_1")):
         raise ValueError(f'{argument} must be None, "as_trained", an operating point or a WriteErrors, got {errors!r}.')
     if not layers:
@@ -167,5 +207,5 @@ def _memories_of(model: nn.Module, argument: str, errors: Any, slot: str, wrap: 
                 f"{argument} must have a slot for each of the {rows} rows of a weight, got slots={errors.slots}: they "
                 "are all there at once. Use slots=None."
             )
-        return [wrap(copy.deepcopy(errors)) for _ in layers]
-    return [wrap(WriteErrors.from_operating_point(errors, seed=0)) for _ in layers]
+        return [copy.deepcopy(errors) for _ in layers]
+    return [WriteErrors.from_operating_point(errors, seed=0) for _ in layers]

@@ -9,17 +9,23 @@ References
 .. [1] Tzoufras, Gajek, Walker, "Magnetoresistive RAM for error resilient XNOR-Nets", arXiv:1905.10927 (2019).
 """
 
+import itertools
 import math
+import weakref
 import zlib
 from abc import ABC, abstractmethod
+from collections import Counter, deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
-from mtjsim.checks import checked_choice, checked_whole
+from bnn.streams import torch_generator
+from mtjsim.checks import ArgumentError, checked_choice, checked_whole
+from mtjsim.rng import checked_seed, child_seed
 
 if TYPE_CHECKING:
     from bridge.dies.die import Die
@@ -27,13 +33,172 @@ if TYPE_CHECKING:
     from bridge.write import OperatingPoint
 
 Written = Callable[[Tensor], tuple[Tensor, Tensor | None]]  # bits -> what the cells hold, factor of the gradient
+BLOCK = 256  # rows that share a torch generator
+MOST_RECOMPUTED = 64  # writes of one memory that activation checkpointing can repeat
+
+
+class WriteKey(NamedTuple):
+    """Which write this is; whatever is drawn for it follows from this alone."""
+
+    root: int  # of the seed and of how its writes are numbered
+    layer: int
+    step: int
+    samples: np.ndarray  # (rows,) int64
+    again: bool = False  # a recomputation, by activation checkpointing
+
+
+class PastWrite:
+    """A write that activation checkpointing may repeat.
+
+    Parameters
+    ----------
+    mark : int
+        Of its bits.
+    key : WriteKey
+    """
+
+    counter = itertools.count()
+    last_recomputed = -2  # place of the write that was recomputed last, in any memory
+
+    def __init__(self, mark: int, key: WriteKey) -> None:
+        self.mark, self.key, self.recomputed = mark, key, False
+        self.place = next(PastWrite.counter)  # among the writes of all memories
+        self.held: Tensor | None = None  # what the cells held before it, if that counts
+        self.graph: weakref.ref[Any] | None = None  # of the backward pass; gone when that is done
+
+    @property
+    def over(self) -> bool:
+        """Whether its backward pass is done."""
+        return self.graph is not None and self.graph() is None
+
+
+def addressed_root(seed: int, *, part: int = 0, call: int = 0, twin: int = 0) -> int:
+    """Return the root of the keys of writes at an address; `call`: which write of the address it is."""
+    root = child_seed(seed, "addressed_bit_writes", part)
+    return child_seed(root, "repeated_bit_writes", call, twin) if call or twin else root
+
+
+class WriteKeys:
+    """Numbers the writes of one memory: (seed, layer, step, sample, call).
+
+    Without an address, a write's step is the number of writes before it, and its samples are its rows, other ones in
+    each process. At an address, further writes of the same step and samples (a layer that is called twice) are calls 1,
+    2 ...; rows of weights are the same write each time. A write during a backward pass is a recomputation: it has the
+    key of the last write of these bits, and is not counted.
+
+    Parameters
+    ----------
+    seed, layer : int, >= 0
+    part : int, from 0 to 2^32 - 1
+        Tells parts that were made apart with one seed from each other.
+    """
+
+    def __init__(self, seed: int, layer: int, part: int = 0) -> None:
+        self.seed, self.layer, self.part = checked_seed(seed), checked_whole("layer", layer, least=0), part
+        self.writes = 0
+        self.root = child_seed(self.seed, "bit_writes", part)  # of writes without an address
+        self._first_root = addressed_root(self.seed, part=part)
+        self._address: tuple[int, np.ndarray | None, int] | None = None
+        self._calls = 0
+        self._past: deque[PastWrite] = deque(maxlen=MOST_RECOMPUTED)
+
+    def address(self, *, step: int, samples: Tensor | np.ndarray | None, twin: int = 0, call: int = 0) -> None:
+        """See `BitMemory.address`."""
+        numbers = None if samples is None else np.asarray(samples)
+        if numbers is not None and (numbers.dtype.kind not in "iu" or numbers.ndim != 1):
+            found = f"{numbers.dtype} of shape {numbers.shape}"
+            raise ArgumentError("samples", f"must be whole numbers in one dimension, or None, got {found}.")
+        step = checked_whole("step", step, least=0)
+        self._address, self._calls = (step, None if numbers is None else numbers.astype(np.int64), twin), call
+
+    def forget_address(self) -> None:
+        """See `BitMemory.forget_address`."""
+        self._address = None
+
+    @property
+    def addressed(self) -> bool:
+        """Whether there is an address."""
+        return self._address is not None
+
+    def next(self, x: Tensor, *, weights: bool) -> tuple[WriteKey, PastWrite]:
+        """Return the key of a write of x, whose rows are samples or those of weights; counts it."""
+        mark = _mark(x)
+        if torch._C._current_graph_task_id() != -1:  # inside a backward pass
+            return self._recomputed(mark)
+        rows = len(x) if x.dim() > 1 else 1
+        key = self._numbered(rows, weights) if self._address is None else self._at_address(rows, weights)
+        past = PastWrite(mark, key)
+        self._past.append(past)
+        self.writes += 1
+        return key, past
+
+    def _numbered(self, rows: int, weights: bool) -> WriteKey:
+        samples = np.arange(rows)
+        if not weights and dist.is_available() and dist.is_initialized():
+            samples += dist.get_rank() << 40
+        return WriteKey(self.root, self.layer, self.writes, samples)
+
+    def _at_address(self, rows: int, weights: bool) -> WriteKey:
+        assert self._address is not None
+        step, samples, twin = self._address
+        if weights or samples is None:  # the same rows in the same step: the same write
+            samples, call = np.arange(rows), 0
+        else:
+            samples, call = _of_rows(samples, rows), self._calls
+            self._calls += 1
+        root = self._first_root
+        if call or twin:
+            root = addressed_root(self.seed, part=self.part, call=call, twin=twin)
+        return WriteKey(root, self.layer, step, samples)
+
+    def _recomputed(self, mark: int) -> tuple[WriteKey, PastWrite]:
+        """Return the write of these bits that is repeated: within a segment the writes are repeated in their order."""
+        same = [past for past in self._past if past.mark == mark and not past.over]
+        following = [past for past in same if past.place == PastWrite.last_recomputed + 1]
+        found = following or [past for past in same if not past.recomputed] or same
+        if len({(past.key.root, past.key.step) for past in found}) != 1:
+            raise RuntimeError(
+                "A memory was written during a backward pass, and it is not clear which of its last "
+                f"{MOST_RECOMPUTED} writes is recomputed ({len(found)} had the same bits): its errors cannot be "
+                "repeated. Call bnn.errors.address(model, step=..., samples=...) before each forward pass, and "
+                "backward() before the next one."
+            )
+        past = found[-1]
+        past.recomputed, PastWrite.last_recomputed = True, past.place
+        return past.key._replace(again=True), past
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_past": deque(maxlen=MOST_RECOMPUTED)}  # of this object's own backward passes only
+
+
+def _mark(x: Tensor) -> int:
+    """Return a number that tells the bits of one write from those of another: of its shape and some thousand values."""
+    some = x.detach()[:: max(1, len(x) // 16)].reshape(-1) if x.dim() else x.detach().reshape(-1)
+    some = some[:: max(1, len(some) // 1024)]
+    return hash((tuple(x.shape), some.to("cpu", torch.float32).numpy().tobytes()))
+
+
+def _of_rows(samples: np.ndarray, rows: int) -> np.ndarray:
+    """Return a number for each row; where a sample has several rows (tokens), they follow each other."""
+    if len(samples) == rows:
+        return samples
+    if len(samples) == 0 or rows % len(samples):
+        raise ArgumentError(
+            "samples",
+            f"must name each of the {rows} samples that are written, got {len(samples)}. Call address() for each "
+            "batch, or forget_address().",
+        )
+    each = rows // len(samples)
+    return np.repeat(samples * each, each) + np.tile(np.arange(each), len(samples))
 
 
 class BitMemory(nn.Module, ABC):
-    """What every memory of bits has: rates, a stream, keys, and an address. See `WriteErrors` for the parameters."""
+    """What every memory of bits has: rates, keys of its writes, an address. See `WriteErrors` for the parameters."""
 
     gradients: tuple[str, ...] = ()
     point: "OperatingPoint | None" = None
+    counts: np.ndarray
+    of_weights = False  # set by a layer whose slot for a weight memory it sits in: rows are filters, not samples
 
     def __init__(
         self, *, error_rate_0: Any, error_rate_1: Any, seed: int, gradient: str, layer: int, path: str
@@ -43,8 +208,7 @@ class BitMemory(nn.Module, ABC):
         self.path = checked_choice("path", path, ("auto", "numba", "torch"))
         self.error_rate_0 = _rate("error_rate_0", error_rate_0)
         self.error_rate_1 = _rate("error_rate_1", error_rate_1)
-        self.layer = checked_whole("layer", layer, least=0)
-        self.reseed(seed)
+        self.keys = WriteKeys(seed, layer)
 
     @classmethod
     def from_operating_point(
@@ -67,40 +231,53 @@ class BitMemory(nn.Module, ABC):
         memory.point = point if hasattr(point, "energies") else None  # prices the ledger
         return memory
 
+    @property
+    def seed(self) -> int:
+        """Seed of the draws; `reseed` and `use_stream` change it, `load_state_dict` never does."""
+        return self.keys.seed
+
+    @property
+    def layer(self) -> int:
+        """Which memory of a network this is; part of the key."""
+        return self.keys.layer
+
+    def use_stream(self, seed: int, *, layer: int | None = None, part: int = 0) -> None:
+        """Draw from the start of the stream of `seed` (and layer, and part), without an address; cells stay."""
+        self.keys = WriteKeys(seed, self.layer if layer is None else layer, part)
+
     def reseed(self, seed: int) -> None:
         """Start the stream of `seed`, and forget the address."""
-        self.seed = check_seed(seed)
-        self._generator = seeded_generator(seed)
-        self._root = np.random.SeedSequence(self.seed).generate_state(1, np.uint64)[0]
-        self._writes = 0
-        self._address: tuple[int, np.ndarray | None] | None = None
+        self.use_stream(seed)
 
-    def address(self, *, step: int, samples: Tensor | np.ndarray | None) -> None:
-        """Say which samples are written next, and in which step; holds until it is said anew.
+    def address(self, *, step: int, samples: Tensor | np.ndarray | None, twin: int = 0, call: int = 0) -> None:
+        """Set which samples are written next, and in which step; holds until changed.
 
         Parameters
         ----------
         step : int, >= 0
         samples : (n,) whole numbers, or None
-            One for each sample of the batch, the same for the same sample in any batch, on any process. None: the rows
-            are 0, 1, 2 ..., as the filters of a weight.
+            One for each sample of the batch, the same for the same sample in any batch, on any process. A batch of k n
+            rows has k of each. None: the rows are 0, 1, 2 ..., as the filters of a weight.
+        twin : int, >= 0
+            Tells memories of the same seed and layer in one model from each other; see `bnn.errors.address`.
+        call : int, >= 0
+            Which write of these samples in this step comes next.
 
         Raises
         ------
         ValueError
             For numbers that are not whole, or a step below 0.
+
+        Notes
+        -----
+        Further writes at one address are writes of their own (call 1, 2 ... of the layer), until the address is set
+        again; but rows of weights are the same write each time in a step.
         """
-        numbers = None if samples is None else np.asarray(samples)
-        if numbers is not None and (numbers.dtype.kind not in "iu" or numbers.ndim != 1):
-            raise ValueError(
-                "samples must be whole numbers in one dimension, or None, got "
-                f"{numbers.dtype} of shape {numbers.shape}."
-            )
-        self._address = checked_whole("step", step, least=0), None if numbers is None else numbers.astype(np.int64)
+        self.keys.address(step=step, samples=samples, twin=twin, call=call)
 
     def forget_address(self) -> None:
-        """Go back to numbers of its own: a write's step is the number of writes before it, its samples are 0, 1 ..."""
-        self._address = None
+        """Return to automatic numbers: a write's step is the number of writes before it, its samples are 0, 1 ..."""
+        self.keys.forget_address()
 
     def forward(self, x: Tensor) -> Tensor:
         """Write `x` and return what the cells hold.
@@ -118,40 +295,32 @@ class BitMemory(nn.Module, ABC):
             return x
         by_key = self.path == "numba" or (self.path == "auto" and x.device.type == "cpu")
         if self.path == "numba" and x.device.type != "cpu":
-            raise ValueError(f'path must be "auto" or "torch" for a tensor on {x.device}: "numba" is for the CPU.')
-        write = self._by_key if by_key else self._from_stream
-        return _Write.apply(x, write) if x.requires_grad and torch.is_grad_enabled() else write(x)[0]
-
-    @abstractmethod
-    def _by_key(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Write x with draws by key; return what the cells hold, and a factor of the gradient (None: 1)."""
-
-    @abstractmethod
-    def _from_stream(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Do the same with draws from the stream."""
-
-    def _samples(self, rows: int) -> tuple[int, np.ndarray]:
-        """Step and numbers of the samples of a write of so many rows."""
-        step, samples = self._address or (self._writes, None)
-        if samples is None:
-            samples = np.arange(rows)
-        if len(samples) != rows:
-            raise ValueError(
-                f"samples must name each of the {rows} samples that are written, got {len(samples)}. Call address() "
-                "for each batch, or forget_address()."
+            raise ArgumentError(
+                "path", f'must be "auto" or "torch" for a tensor on {x.device}: "numba" is for the CPU.'
             )
-        return step, samples
+        key, past = self.keys.next(x, weights=self.of_weights)
 
-    def _key(self, rows: int) -> tuple[np.uint64, int, int, np.ndarray]:
-        """Return what a write of so many rows is keyed by: root of the seed, layer, step, samples."""
-        return self._root, self.layer, *self._samples(rows)
+        def write(bits: Tensor) -> tuple[Tensor, Tensor | None]:
+            return (self._by_key if by_key else self._from_stream)(bits, key, past)
 
-    def _stream(self, rows: int) -> torch.Generator:
-        """Return the one stream, or that of the step and the samples of the address."""
-        if self._address is None:
-            return self._generator
-        step, samples = self._samples(rows)
-        return seeded_generator(int(self._root), self.layer, step, zlib.crc32(np.ascontiguousarray(samples).tobytes()))
+        return _Write.apply(x, write, past) if x.requires_grad and torch.is_grad_enabled() else write(x)[0]
+
+    @abstractmethod
+    def _by_key(self, x: Tensor, key: WriteKey, past: PastWrite) -> tuple[Tensor, Tensor | None]:
+        """Write x with draws cell by cell; return what the cells hold, and a factor of the gradient (None: 1)."""
+
+    @abstractmethod
+    def _from_stream(self, x: Tensor, key: WriteKey, past: PastWrite) -> tuple[Tensor, Tensor | None]:
+        """Do the same with draws from torch generators."""
+
+    def _parts(self, key: WriteKey) -> list[tuple[slice, torch.Generator]]:
+        """Cut the rows of a write into blocks, each with a generator of the key and of the samples in it."""
+        found = []
+        for start in range(0, len(key.samples), BLOCK):
+            part = slice(start, start + BLOCK)
+            samples = zlib.crc32(np.ascontiguousarray(key.samples[part]).tobytes())
+            found.append((part, torch_generator(key.root, "bit_writes", key.layer, key.step, samples)))
+        return found
 
     def _rates(self, x: Tensor) -> list[Any]:
         """Rates of a 1 and of a 0 for a write of x: numbers, or (s, cells) float64 tensors."""
@@ -163,50 +332,22 @@ class BitMemory(nn.Module, ABC):
             for name, rate in (("error_rate_1", self.error_rate_1), ("error_rate_0", self.error_rate_0))
         ]
 
-    def _select(self, x: Tensor, rate: Any, generator: torch.Generator) -> tuple[Tensor, int, int]:
-        """Positions (with repeats) of the rarer outcome, and the factors of the common and of the rarer outcome."""
-        n, largest = x.numel(), float(rate if isinstance(rate, float) else rate.max())
-        if largest > 0.5 and not isinstance(rate, float):
-            chance = rate.flatten().repeat(-(-n // rate.numel()))[:n]
-            hit = torch.rand(n, dtype=torch.float64, generator=generator) < chance
-            return hit.nonzero().flatten().to(x.device), 1, -1
-        intensity = -math.log1p(-largest) if largest <= 0.5 else -math.log(largest)
-        count = 0
-        if intensity > 0.0:
-            count = int(torch.poisson(torch.tensor(n * intensity, dtype=torch.float64), generator=generator))
-        uniform = torch.rand(count, dtype=torch.float64, generator=generator)
-        positions = uniform.mul_(n).long()  # torch.randint has a bias of n / 2^32
-        if not isinstance(rate, float):
-            own = torch.log1p(-rate.flatten()[positions % rate.numel()]).neg_()
-            kept = torch.rand(count, dtype=torch.float64, generator=generator) * intensity < own
-            positions = positions[kept]
-        positions = positions.to(x.device)
-        return (positions, 1, -1) if largest <= 0.5 else (positions, -1, 1)
-
     def get_extra_state(self) -> Tensor:
-        """Return the state of the stream, the root of the keys and the number of writes; part of `state_dict`."""
-        by_key = torch.from_numpy(np.array([self._root, self._writes], dtype=np.uint64).view(np.uint8))
-        return torch.cat([self._generator.get_state(), by_key])
+        """Return the number of writes and the counts, (n,) int64; part of `state_dict`. The seed is not in it."""
+        return torch.from_numpy(np.append(self.keys.writes, self.counts).astype(np.int64))
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Continue from `state`; part of `load_state_dict`."""
-        stream, by_key = state.cpu()[:-16].clone(), state.cpu()[-16:].numpy().copy().view(np.uint64)
-        self._generator.set_state(stream)
-        self._root, self._writes = by_key[0], int(by_key[1])
-
-    def __getstate__(self) -> dict[str, Any]:
-        # A generator is neither copied nor pickled by every torch we support; its state is.
-        return {**self.__dict__, "_generator": self._generator.get_state()}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        self._generator = torch.Generator()
-        self._generator.set_state(state["_generator"])
+        """Continue from `state`, under the seed that this memory has; part of `load_state_dict`."""
+        if state.dtype != torch.int64 or len(state) != 1 + self.counts.size:
+            raise ArgumentError("state", f"must be that of a {type(self).__name__} of this version.")
+        self.keys.writes = int(state[0])
+        self.counts = state[1:].cpu().numpy().copy().reshape(self.counts.shape)
 
     def extra_repr(self) -> str:
         """Show rates, gradient and seed in the printed model."""
         rates = f"error_rate_0={_shown(self.error_rate_0)}, error_rate_1={_shown(self.error_rate_1)}"
-        return f"{rates}, gradient={self.gradient}, seed={self.seed}, layer={self.layer}, path={self.path}"
+        part = f", part={self.keys.part}" if self.keys.part else ""
+        return f"{rates}, gradient={self.gradient}, seed={self.seed}, layer={self.layer}{part}, path={self.path}"
 
 
 class WriteErrors(BitMemory):
@@ -303,13 +444,16 @@ class WriteErrors(BitMemory):
         Tensor, same shape, dtype and device
             A new tensor; the very same bits, without a draw, if all rates are 0.
         """
-        if self.counted:
-            ones = int((x > 0).sum())
-            self.counts = self.counts + np.array([x.numel() - ones, ones])
-        if self._never:
-            check_bits(x)
-            return x
-        return super().forward(x)
+        if not self._never:
+            return super().forward(x)
+        check_bits(x)
+        if self.counted and torch._C._current_graph_task_id() == -1:
+            self._count(x)
+        return x
+
+    def _count(self, x: Tensor) -> None:
+        ones = int((x > 0).sum())
+        self.counts = self.counts + np.array([x.numel() - ones, ones])
 
     def ledger(self, *, point: "OperatingPoint | None" = None, name: str = "bits") -> "Ledger":
         """Return what was written so far and what it cost, if it is `counted`.
@@ -338,66 +482,109 @@ class WriteErrors(BitMemory):
             entries.append(Entry(memory=name, event=f"write {bit} turned", count=int(count), **price))
         return Ledger(entry for entry in entries if entry.count)
 
-    def get_extra_state(self) -> Tensor:
-        """Return the state of the stream, of the keys, and the counts; part of `state_dict`."""
-        return torch.cat([super().get_extra_state(), torch.from_numpy(self.counts.view(np.uint8).copy())])
-
-    def set_extra_state(self, state: Tensor) -> None:
-        """Continue from `state`; part of `load_state_dict`."""
-        self.counts = state.cpu()[-self.counts.nbytes :].numpy().copy().view(np.int64)
-        super().set_extra_state(state[: -self.counts.nbytes])
-
-    def _by_key(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+    def _by_key(self, x: Tensor, key: WriteKey, past: PastWrite) -> tuple[Tensor, Tensor | None]:
         """Write x, (samples, ...) or one sample (n,)."""
         from bnn.error_kernels import write_samples  # here: numba takes half a second
 
         rows, out = as_rows(x), torch.empty(x.shape)
-        key, rates = self._key(len(rows)), as_arrays(self._rates(x))
-        if write_samples(rows, *key, *rates, out=out.numpy().reshape(rows.shape)):
+        where = np.uint64(key.root), key.layer, key.step, key.samples
+        if write_samples(rows, *where, *as_arrays(self._rates(x)), out=out.numpy().reshape(rows.shape)):
             check_bits(x)
-        self._writes += 1
+        if self.counted and not key.again:
+            self._count(x)
         written = out if x.dtype == torch.float32 else out.to(x.dtype)
         return written, x * written if self.gradient == "flipped" else None
 
-    def _from_stream(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Write x, of any shape; in `_select` it is flat."""
+    def _from_stream(self, x: Tensor, key: WriteKey, past: PastWrite) -> tuple[Tensor, Tensor | None]:
+        """Write x, of any shape; in `select` it is flat."""
         check_bits(x)
-        flat, rates = x.reshape(-1), self._rates(x)
-        stream = self._stream(len(x) if x.dim() > 1 else 1)
-        if all(isinstance(rate, float) for rate in rates) and rates[0] == rates[1]:  # the value does not matter
-            hits, default, hit = self._select(flat, rates[0], stream)
-            out = flat.clone() if default == 1 else flat * default
-            out.index_copy_(0, hits, flat.index_select(0, hits) * hit)
-        else:
-            out = flat.clone()
-            for value, rate in zip((1, -1), rates, strict=True):
-                hits, default, hit = self._select(flat, rate, stream)
-                if default == -1:
-                    out.masked_fill_(flat == value, -value)
-                # Where the original is `value`, write value * hit; elsewhere what is there. That is a min or a max.
-                extreme = torch.minimum if value * hit < 0 else torch.maximum
-                out.index_copy_(0, hits, extreme(flat.index_select(0, hits) * hit, out.index_select(0, hits)))
+        rows, rates = x.reshape(len(key.samples), -1), self._rates(x)
+        out = torch.cat([self._flipped(rows[part], rates, part.start, stream) for part, stream in self._parts(key)])
+        if self.counted and not key.again:
+            self._count(x)
         out = out.view(x.shape)
         return out, x * out if self.gradient == "flipped" else None
+
+    def _flipped(self, rows: Tensor, rates: list[Any], start: int, stream: torch.Generator) -> Tensor:
+        """Return rows, (n, f), the first of which is number `start`, with errors."""
+        flat, rates = rows.reshape(-1), rates_from(rates, start)
+        if all(isinstance(rate, float) for rate in rates) and rates[0] == rates[1]:  # the value does not matter
+            hits, default, hit = select(flat, rates[0], stream)
+            out = flat.clone() if default == 1 else flat * default
+            return out.index_copy_(0, hits, flat.index_select(0, hits) * hit).view(rows.shape)
+        out = flat.clone()
+        for value, rate in zip((1, -1), rates, strict=True):
+            hits, default, hit = select(flat, rate, stream)
+            if default == -1:
+                out.masked_fill_(flat == value, -value)
+            # Where the original is `value`, write value * hit; elsewhere what is there. That is a min or a max.
+            extreme = torch.minimum if value * hit < 0 else torch.maximum
+            out.index_copy_(0, hits, extreme(flat.index_select(0, hits) * hit, out.index_select(0, hits)))
+        return out.view(rows.shape)
+
+
+class _Graph:
+    """Lives as long as the graph that a write is in."""
 
 
 class _Write(torch.autograd.Function):
     """x -> what the cells hold; its gradient is the identity, or a factor of each bit."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, written: Written) -> Tensor:
+    def forward(ctx: Any, x: Tensor, written: Written, past: PastWrite) -> Tensor:
         out, factor = written(x)
+        if past.graph is None:
+            ctx.graph = _Graph()
+            past.graph = weakref.ref(ctx.graph)
         if factor is not None:
             ctx.save_for_backward(factor)
         return out
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return (gradient * ctx.saved_tensors[0] if ctx.saved_tensors else gradient), None
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        saved = ctx.saved_tensors  # once: under activation checkpointing a second look is an error
+        return (gradient * saved[0] if saved else gradient), None, None
+
+
+def select(x: Tensor, rate: Any, generator: torch.Generator) -> tuple[Tensor, int, int]:
+    """Positions (with repeats) of the rarer outcome, and the factors of the common and of the rarer outcome."""
+    n, largest = x.numel(), float(rate if isinstance(rate, float) else rate.max())
+    if largest > 0.5 and not isinstance(rate, float):
+        chance = rate.flatten().repeat(-(-n // rate.numel()))[:n]
+        hit = torch.rand(n, dtype=torch.float64, generator=generator) < chance
+        return hit.nonzero().flatten().to(x.device), 1, -1
+    intensity = -math.log1p(-largest) if largest <= 0.5 else -math.log(largest)
+    count = 0
+    if intensity > 0.0:
+        count = int(torch.poisson(torch.tensor(n * intensity, dtype=torch.float64), generator=generator))
+    uniform = torch.rand(count, dtype=torch.float64, generator=generator)
+    positions = uniform.mul_(n).long()  # torch.randint has a bias of n / 2^32
+    if not isinstance(rate, float):
+        own = torch.log1p(-rate.flatten()[positions % rate.numel()]).neg_()
+        kept = torch.rand(count, dtype=torch.float64, generator=generator) * intensity < own
+        positions = positions[kept]
+    positions = positions.to(x.device)
+    return (positions, 1, -1) if largest <= 0.5 else (positions, -1, 1)
+
+
+def rates_from(rates: list[Any], start: int) -> list[Any]:
+    """Return rates for rows from number `start` on: those of several samples are used in turn."""
+    return [rate if isinstance(rate, float) else torch.roll(rate, -(start % len(rate)), 0) for rate in rates]
+
+
+@runtime_checkable
+class Addressed(Protocol):
+    """A module whose draws have an address: a memory, a dropout."""
+
+    def address(self, *, step: int, samples: Any, twin: int = 0) -> None:
+        """Set step and samples of the next forward pass."""
+
+    def forget_address(self) -> None:
+        """Return to automatic numbers."""
 
 
 def address(model: nn.Module, *, step: int, samples: Tensor | np.ndarray) -> None:
-    """Tell every memory of `model` what is written next, and in which step.
+    """Set for every memory of `model` what is written next, and in which step.
 
     Parameters
     ----------
@@ -406,21 +593,28 @@ def address(model: nn.Module, *, step: int, samples: Tensor | np.ndarray) -> Non
     samples : (n,) whole numbers
         Of the batch, for activation memories; the rows of weights (memories in a `weight_memory` slot) are numbered 0,
         1, 2 ....
+
+    Notes
+    -----
+    Memories that were made with the same seed and layer, as those of parts that were made apart, draw independently
+    here: they are numbered in the order of the model.
     """
     slots = (getattr(layer, "weight_memory", None) for layer in model.modules())
     of_weights = {id(part) for memory in slots if isinstance(memory, nn.Module) for part in memory.modules()}
+    twins: Counter[tuple[int, int, int]] = Counter()
     for module in model.modules():
-        tell = getattr(module, "address", None)
-        if callable(tell):
-            tell(step=step, samples=None if id(module) in of_weights else samples)
+        if isinstance(module, Addressed):
+            keys = getattr(module, "keys", None)
+            name = (keys.seed, keys.layer, keys.part) if isinstance(keys, WriteKeys) else (id(module), 0, 0)
+            module.address(step=step, samples=None if id(module) in of_weights else samples, twin=twins[name])
+            twins[name] += 1
 
 
 def forget_address(model: nn.Module) -> None:
     """Undo `address`: every memory of `model` counts its writes itself again, and takes batches of any size."""
     for module in model.modules():
-        forget = getattr(module, "forget_address", None)
-        if callable(forget):
-            forget()
+        if isinstance(module, Addressed):
+            module.forget_address()
 
 
 def rates_of_die(die: "Die", point: "OperatingPoint") -> np.ndarray:
@@ -474,23 +668,6 @@ def check_bits(x: Tensor) -> None:
             f"x must be +1 or -1 everywhere, got magnitudes from {low:g} to {high:g}: this is a memory of bits. "
             "Binarize first, with ste_sign()."
         )
-
-
-def check_seed(seed: object) -> int:
-    """Return `seed` as an int, or raise: seeds are whole numbers >= 0."""
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise ValueError(f"seed must be a whole number >= 0, got {seed!r}.")
-    return int(seed)
-
-
-def seeded_generator(*key: int) -> torch.Generator:
-    """Return a CPU stream for a seed and, optionally, its children's numbers: ``(seed, role, epoch)`` for example.
-
-    torch's CPU generator takes 32 bits of a seed: of a thousand streams, two are the same with probability 1e-4.
-    """
-    seed, *children = key
-    state = np.random.SeedSequence(check_seed(seed), spawn_key=tuple(children)).generate_state(1, np.uint32)
-    return torch.Generator().manual_seed(int(state[0]))
 
 
 def _rate(name: str, rate: Any) -> Any:

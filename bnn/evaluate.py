@@ -22,9 +22,10 @@ import torch
 from scipy.special import stdtrit
 from torch import nn
 
-from bnn.error_draws import error_draws, in_batches
-from bnn.errors import WriteErrors, check_seed
+from bnn.error_draws import error_draws, on_device
+from bnn.errors import WriteErrors
 from mtjsim.checks import checked_whole
+from mtjsim.rng import checked_seed
 
 if TYPE_CHECKING:
     from bridge.write import OperatingPoint
@@ -173,8 +174,8 @@ def evaluate(
         Times each image is written, and the weights are. Where no memory is left, one is enough, and one is made. With
         weight errors at least two, or there is no interval.
     seed : int, >= 0
-        The errors of draw d, layer l and block b of 256 images come from a stream of their own, keyed (seed, d, l, b);
-        those of the weights of draw d and layer l from one of (seed, d, l).
+        The errors of draw d, layer l and image i are drawn by the key (seed, l, d, i), those of the weights of draw d,
+        layer l and filter f by (seed, l, d, f): the same as on packed bits (`PackedModel.evaluate_dies`).
     batch_size : int, >= 1
         Images a forward pass, rounded up to a multiple of 256. The errors do not depend on it.
 
@@ -192,19 +193,20 @@ def evaluate(
     -----
     A memory with state starts each draw from a copy of what it holds in the model.
     """
-    check_seed(seed)
+    checked_seed(seed)
     for name, number in (("draws", draws), ("batch_size", batch_size)):
         checked_whole(name, number, least=1)
     if len(data.labels) == 0:
         raise ValueError("data must hold at least one image, got none.")
     right = []
-    with error_draws(model, errors, weight_errors, seed=seed, images=len(data.labels)) as start:
-        batches = in_batches(model, data, batch_size)
-        for draw in range(draws if start.any else 1):
-            start(draw)
-            right.append(torch.cat([model(images).argmax(dim=1) == labels for images, labels in batches]))
+    with error_draws(model, errors, weight_errors, seed=seed) as written:
+        images, labels = on_device(model, data)
+        for draw in range(draws if written.any else 1):
+            written.begin(draw)
+            answers = [model(batch).argmax(dim=1) for batch in written.batches(images, batch_size)]
+            right.append(torch.cat(answers) == labels)
     counts = torch.stack(right)
-    return Accuracy(counts.sum(dim=1).cpu().numpy(), counts.sum(dim=0).cpu().numpy(), start.shared)
+    return Accuracy(counts.sum(dim=1).cpu().numpy(), counts.sum(dim=0).cpu().numpy(), written.shared)
 
 
 def paired_loss(reference: Accuracy, other: Accuracy) -> tuple[float, float, float]:

@@ -136,7 +136,7 @@ class ImageSet:
         >>> len(train), len(validation)
         (1078, 120)
         """
-        in_first = stratified_choice(self.labels, fraction, seed=seed)
+        in_first = stratified_choice(self.labels, fraction, random=split_stream(seed))
         return self.subset(np.flatnonzero(in_first)), self.subset(np.flatnonzero(~in_first))
 
 
@@ -168,7 +168,21 @@ def _read_only(array: NDArray[Any]) -> NDArray[Any]:
     return view
 
 
-def stratified_choice(labels: Labels, fraction: float, *, seed: int | np.random.SeedSequence) -> NDArray[np.bool_]:
+def split_stream(seed: int | np.random.SeedSequence) -> np.random.Generator:
+    """Return the generator that splits images; TypeError unless `seed` is an integer or a SeedSequence.
+
+    There is no unseeded choice.
+    """
+    from mtjsim.rng import ROLES, checked_seed  # here: reading data starts without scipy
+
+    if not isinstance(seed, (int, np.integer, np.random.SeedSequence)):
+        raise TypeError(f"seed must be an integer or a SeedSequence, got {seed!r}.")
+    root = seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(checked_seed(seed))
+    key = (*root.spawn_key, ROLES.index("image_split"))
+    return np.random.default_rng(np.random.SeedSequence(entropy=root.entropy, spawn_key=key))
+
+
+def stratified_choice(labels: Labels, fraction: float, *, random: np.random.Generator) -> NDArray[np.bool_]:
     """Choose a share of the images at random, of each class in the same proportion.
 
     Parameters
@@ -178,8 +192,7 @@ def stratified_choice(labels: Labels, fraction: float, *, seed: int | np.random.
     fraction : float
         Share to choose, between 0 and 1: ``round(fraction * n)`` images in all, and of each class its exact share
         rounded down or up.
-    seed : int or SeedSequence
-        Same seed, same choice.
+    random : Generator
 
     Returns
     -------
@@ -190,20 +203,14 @@ def stratified_choice(labels: Labels, fraction: float, *, seed: int | np.random.
     ------
     ValueError
         If nothing or everything would be chosen.
-    TypeError
-        If the seed is neither an integer nor a SeedSequence: there is no unseeded choice.
     """
     if not 0 < fraction < 1 or round(fraction * len(labels)) in (0, len(labels)):
         raise ValueError(
             f"fraction must be between 0 and 1 and leave images on both sides, got {fraction!r} of {len(labels)}."
         )
-    if not isinstance(seed, (int, np.integer, np.random.SeedSequence)):
-        raise TypeError(f"seed must be an integer or a SeedSequence, got {seed!r}.")
-    sequence = seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(int(seed))
-    rng = np.random.Generator(np.random.PCG64(sequence))
     chosen = np.zeros(len(labels), dtype=bool)
     for label, count in enumerate(_shares(np.bincount(labels), fraction)):
-        chosen[rng.permutation(np.flatnonzero(labels == label))[:count]] = True
+        chosen[random.permutation(np.flatnonzero(labels == label))[:count]] = True
     return chosen
 
 

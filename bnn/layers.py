@@ -12,7 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bnn.binarize import center_latent_, ste_sign, xnor_scale
-from bnn.errors import check_seed, seeded_generator
+from bnn.errors import BitMemory
+from bnn.streams import torch_generator
+from mtjsim.rng import checked_seed
 
 Quantizer = Callable[[Tensor], Tensor]
 QUANTIZER_OF = {"activation_memory": "input_quantizer", "weight_memory": "weight_quantizer"}  # slot -> whose bits
@@ -58,8 +60,8 @@ class _BinaryLayer(nn.Module):
         self.register_module("weight_memory", weight_memory)
         self.dropout = dropout
         self._check_slots()
-        self.seed = check_seed(seed)
-        generator = seeded_generator(seed)
+        self.seed = checked_seed(seed)
+        generator = torch_generator(seed, "initial_weights")
         bound = torch.Size(shape[1:]).numel() ** -0.5
         self.weight = nn.Parameter(torch.empty(shape).uniform_(-bound, bound, generator=generator))
         if center:
@@ -88,6 +90,9 @@ class _BinaryLayer(nn.Module):
         weight = self.weight if self.weight_quantizer is None else self.weight_quantizer(self.weight)
         if self.weight_memory is None:
             return weight
+        for part in self.weight_memory.modules():
+            if isinstance(part, BitMemory):
+                part.of_weights = True
         slots = getattr(self.weight_memory, "slots", None)  # of cells with a state
         if isinstance(slots, int) and slots < len(weight):
             raise ValueError(

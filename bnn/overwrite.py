@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bnn.errors import BitMemory, as_arrays, as_rows, check_bits, fitted
+from bnn.errors import BitMemory, PastWrite, WriteKey, as_arrays, as_rows, check_bits, fitted, rates_from, select
 from mtjsim.checks import checked_whole
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ class OverwriteErrors(BitMemory):
 
     gradients = ("identity", "masked")
     held: Tensor | None
+    _last: WriteKey | None = None
 
     def __init__(
         self,
@@ -97,6 +98,7 @@ class OverwriteErrors(BitMemory):
         if not (self.initial.abs() == 1.0).all():
             raise ValueError("initial must be +1 or -1 everywhere: it is what cells hold.")
         self.counts = np.zeros((2, len(COUNTED)), np.int64)
+        self.register_buffer("held", None)
 
     @classmethod
     def from_operating_point(cls, point: "OperatingPoint", *, seed: int, **others: Any) -> Any:
@@ -115,32 +117,38 @@ class OverwriteErrors(BitMemory):
     def reseed(self, seed: int) -> None:
         """Start the stream of `seed`, forget the address, and set the cells back to `initial`."""
         super().reseed(seed)
-        self.register_buffer("held", None)
+        self.held = None
 
-    def _by_key(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+    def _by_key(self, x: Tensor, key: WriteKey, past: PastWrite) -> tuple[Tensor, Tensor | None]:
         from bnn.error_kernels import write_samples  # here: numba takes half a second
 
-        held, rows, written, counts = self._found(x), as_rows(x), torch.empty(x.shape), np.zeros_like(self.counts)
+        held, rows, written, counts = (
+            self._before(x, key, past),
+            as_rows(x),
+            torch.empty(x.shape),
+            np.zeros_like(self.counts),
+        )
         failed = np.zeros(rows.shape, np.uint8) if self.gradient == "masked" else None
         out, cells, rates = as_rows(written), as_rows(held), as_arrays(self._rates(x))
-        key = self._key(len(rows))
-        if write_samples(rows, *key, *rates, out=out, held=cells, failed=failed, counts=counts):
+        where = np.uint64(key.root), key.layer, key.step, key.samples
+        if write_samples(rows, *where, *rates, out=out, held=cells, failed=failed, counts=counts):
             check_bits(x)
-        n, slots = len(out), len(cells)
-        if n < slots:
-            cells[:n] = out
-        else:  # the last sample of each slot
-            turn = n % slots
-            cells[turn:], cells[:turn] = out[n - slots : n - turn], out[n - turn :]
-        self._keep(held, counts)
+        if not key.again:
+            n, slots = len(out), len(cells)
+            if n < slots:
+                cells[:n] = out
+            else:  # the last sample of each slot
+                turn = n % slots
+                cells[turn:], cells[:turn] = out[n - slots : n - turn], out[n - turn :]
+            self._keep(held, counts, key)
         factor = None if failed is None else torch.from_numpy(1 - failed).view(x.shape).to(x.dtype)
         return written if x.dtype == torch.float32 else written.to(x.dtype), factor
 
-    def _from_stream(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+    def _from_stream(self, x: Tensor, key: WriteKey, past: PastWrite) -> tuple[Tensor, Tensor | None]:
         check_bits(x)
-        held, rates = self._found(x), self._rates(x)
-        rows = x.detach().reshape(len(x) if x.dim() > 1 else 1, -1).to(torch.float32)
-        failed = self._failed(rows, rates)
+        held, rates = self._before(x, key, past), self._rates(x)
+        rows = x.detach().reshape(len(key.samples), -1).to(torch.float32)
+        failed = torch.cat([_failed(rows[part], rates_from(rates, part.start), own) for part, own in self._parts(key)])
         out, before = torch.empty_like(rows), torch.empty_like(rows)
         cells = held.view(len(held), -1)
         for start in range(0, len(rows), len(held)):  # a sample for each slot at a time
@@ -148,21 +156,26 @@ class OverwriteErrors(BitMemory):
             before[part] = cells[: len(rows[part])]
             out[part] = torch.where(failed[part], before[part], rows[part])
             cells = torch.cat([out[part], cells[len(rows[part]) :]])
-        turned, missed = rows != before, rows != out
-        counts = [[int((told & kind).sum()) for kind in (turned, ~turned, missed)] for told in (rows < 0, rows > 0)]
-        self._keep(cells.view(held.shape), np.array(counts))
+        if not key.again:
+            turned, missed = rows != before, rows != out
+            counts = [[int((bit & kind).sum()) for kind in (turned, ~turned, missed)] for bit in (rows < 0, rows > 0)]
+            self._keep(cells.view(held.shape), np.array(counts), key)
         factor = (~failed).view(x.shape).to(x.dtype) if self.gradient == "masked" else None
         return out.view(x.shape).to(x.dtype), factor
 
-    def _failed(self, rows: Tensor, rates: list[Any]) -> Tensor:
-        """Return where a write of rows, (n, f), fails, from the stream."""
-        flat, stream = rows.reshape(-1), self._stream(len(rows))
-        failed = torch.zeros_like(flat, dtype=torch.bool)
-        for value, rate in zip((1, -1), rates, strict=True):
-            hits, default, hit = self._select(flat, rate, stream)
-            chosen = torch.full_like(failed, default == -1).index_fill_(0, hits, hit == -1)
-            failed |= chosen & (flat == value)
-        return failed.view(rows.shape)
+    def _before(self, x: Tensor, key: WriteKey, past: PastWrite) -> Tensor:
+        """Return what the cells hold before this write, (slots, *sample); what they held then if it is recomputed."""
+        if key.again and past.held is not None:
+            return past.held.to(x.device)
+        if key.again and (self._last is None or self._last[:3] != past.key[:3]):
+            raise RuntimeError(
+                "A write of cells was recomputed after these cells were written again: what they held is lost. Run "
+                "backward() before the next forward pass, or do not recompute layers with overwrite errors."
+            )
+        held = self._found(x)
+        if len(held) < len(key.samples):  # else each row has a cell of its own, and writing it again changes nothing
+            past.held = held.clone()
+        return held
 
     def _found(self, x: Tensor) -> Tensor:
         """Return what the cells hold before x is written, (slots, *sample); made, or grown, where it has to be."""
@@ -194,10 +207,10 @@ class OverwriteErrors(BitMemory):
             raise ValueError(f"slots must be a multiple of the {len(own)} samples that initial is for, got {slots}.")
         return own.repeat(slots // len(own), 1).view(slots, *sample)
 
-    def _keep(self, held: Tensor, counts: np.ndarray) -> None:
+    def _keep(self, held: Tensor, counts: np.ndarray, key: WriteKey) -> None:
+        self._last = key
         self.held = held
         self.counts = self.counts + counts
-        self._writes += 1
 
     def ledger(
         self,
@@ -263,16 +276,6 @@ class OverwriteErrors(BitMemory):
                 entries.append(Entry(memory=name, event=f"read {bit}", count=count, **price))
         return Ledger(entry for entry in entries if entry.count)
 
-    def get_extra_state(self) -> Tensor:
-        """Return the state of `WriteErrors`, and the counts; part of `state_dict`."""
-        return torch.cat([super().get_extra_state(), torch.from_numpy(self.counts.reshape(-1).view(np.uint8).copy())])
-
-    def set_extra_state(self, state: Tensor) -> None:
-        """Continue from `state`; part of `load_state_dict`."""
-        size = self.counts.nbytes
-        self.counts = state.cpu()[-size:].numpy().copy().view(np.int64).reshape(self.counts.shape)
-        super().set_extra_state(state[:-size])
-
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *others: Any) -> None:
         saved = state_dict.get(prefix + "held")
         self.held = None if saved is None else torch.empty_like(saved)
@@ -281,3 +284,14 @@ class OverwriteErrors(BitMemory):
     def extra_repr(self) -> str:
         """Show rates, slots, gradient and seed in the printed model."""
         return f"{super().extra_repr()}, slots={self.slots}"
+
+
+def _failed(rows: Tensor, rates: list[Any], stream: torch.Generator) -> Tensor:
+    """Return where a write of rows, (n, f), fails, from a generator."""
+    flat = rows.reshape(-1)
+    failed = torch.zeros_like(flat, dtype=torch.bool)
+    for value, rate in zip((1, -1), rates, strict=True):
+        hits, default, hit = select(flat, rate, stream)
+        chosen = torch.full_like(failed, default == -1).index_fill_(0, hits, hit == -1)
+        failed |= chosen & (flat == value)
+    return failed.view(rows.shape)

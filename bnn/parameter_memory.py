@@ -14,7 +14,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -29,7 +28,7 @@ from bridge.memory.read import ReadPoint
 from bridge.memory.sram import SRAM
 from bridge.write import OperatingPoint
 from mtjsim.checks import checked_choice
-from mtjsim.rng import checked_seed
+from mtjsim.rng import checked_seed, child_seed
 
 WORDS = ("fp32", "bf16", "fp16", "int8")
 
@@ -277,7 +276,7 @@ class ParameterMemory:
                 raise ValueError(
                     f"{tensor} must be float32 to be held, got {where.get().dtype}. Convert the model with .float()."
                 )
-        child = int(np.random.SeedSequence(self.seed, spawn_key=key).generate_state(1, np.uint64)[0])
+        child = child_seed(self.seed, "parameter_words", *key)
         words = sum(where.get().numel() for where in held.values())
         memory = self._make(words, form, seed=child, name=f"{self.name}, {name}", point=self._point)
         self._banks[name] = Bank(held, memory, initial_write=initial_write)

@@ -21,8 +21,9 @@ from tqdm import tqdm
 
 from bnn.batch_norm import reestimate_batch_norm
 from bnn.binarize import clip_latent_
-from bnn.errors import address, forget_address, seeded_generator
+from bnn.errors import address, forget_address
 from bnn.evaluate import Accuracy, LabelledImages, evaluate
+from bnn.streams import torch_generator
 from bnn.training.checkpoint import identity_of, load_checkpoint, save_checkpoint
 from bnn.training.config import SCHEDULES, TrainConfig
 from bnn.training.finite import diagnosis
@@ -41,8 +42,8 @@ from bnn.training.processes import (
     world,
 )
 from bridge.ledger import SCOPES, Entry, Ledger
+from mtjsim.rng import child_seed
 
-ORDER, VALIDATION, TEST, STATISTICS = 0, 1, 2, 3  # roles of the training seed's children
 MakeOptimizers = Callable[[nn.Module, TrainConfig], torch.optim.Optimizer | Sequence[torch.optim.Optimizer]]
 
 
@@ -290,7 +291,7 @@ class _Run:
         epoch, step = divmod(self.step, self.steps)
         if step == 0 or not len(self.order):  # or after a checkpoint
             self.model.train()
-            stream = seeded_generator(self.config.seed, ORDER, epoch)
+            stream = torch_generator(self.config.seed, "image_order", epoch)
             self.order = torch.randperm(len(self.images), generator=stream).to(self.device)
         batch = self.order.tensor_split(self.steps)[step]
         part = part_of(batch)
@@ -349,7 +350,7 @@ class _Run:
         seconds = self.seconds
         looks = {}
         if test is not None:
-            seed = seeded_generator(self.config.seed, TEST).initial_seed()
+            seed = child_seed(self.config.seed, "test")
             looks["clean"] = evaluate(model, test)
             looks["as_trained"] = evaluate(model, test, errors="as_trained", weight_errors="as_trained", seed=seed)
             accuracies = {name: look.mean for name, look in looks.items()}
@@ -410,7 +411,7 @@ class _Run:
 
     def _reestimate(self, images: int) -> None:
         """Put the statistics of the first training images, under the memories of now, into every BatchNorm."""
-        seed = seeded_generator(self.config.seed, STATISTICS, self.step).initial_seed()
+        seed = child_seed(self.config.seed, "batch_norm_statistics", self.step)
         anew = reestimate_batch_norm(self.model, _Labelled(self.images[:images], self.labels[:images]), seed=seed)
         with torch.no_grad(), self.memories.update(self.step):
             for norm, other in zip(self.model.modules(), anew.modules(), strict=True):
@@ -423,7 +424,7 @@ class _Run:
             return None
         if rank() > 0:
             return from_first(None)
-        seed = seeded_generator(self.config.seed, VALIDATION, self.step // self.steps - 1).initial_seed()
+        seed = child_seed(self.config.seed, "validation", self.step // self.steps - 1)
         look = evaluate(
             self.model, self.validation, errors="as_trained", weight_errors="as_trained", draws=1, seed=seed
         )

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bnn.images import Images, ImageSet, Labels, checked_indices, stratified_choice
+from bnn.images import Images, ImageSet, Labels, checked_indices, split_stream, stratified_choice
 
 SUFFIXES = (".jpeg", ".jpg", ".png")
 MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")  # of Pillow: those of 8 bits
@@ -177,7 +177,7 @@ class ImageFiles:
 
     def split(self, fraction: float, *, seed: int | np.random.SeedSequence) -> tuple["ImageFiles", "ImageFiles"]:
         """Cut in two at random, each class in the same proportion, as `ImageSet.split` does."""
-        in_first = stratified_choice(self.labels, fraction, seed=seed)
+        in_first = stratified_choice(self.labels, fraction, random=split_stream(seed))
         return self.subset(np.flatnonzero(in_first)), self.subset(np.flatnonzero(~in_first))
 
 

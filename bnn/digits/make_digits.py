@@ -26,7 +26,7 @@ def digits_csv() -> str:
     labels, pixels = digits.target.astype(np.int64), digits.data.astype(np.int64)
     if not np.array_equal(pixels, digits.data):
         raise ValueError("scikit-learn's pixels must be whole numbers, got fractions.")
-    half = np.where(stratified_choice(labels, 2 / 3, seed=SPLIT_SEED), 0, 1)
+    half = np.where(stratified_choice(labels, 2 / 3, random=np.random.default_rng(SPLIT_SEED)), 0, 1)
     rows = np.column_stack([labels, half, pixels]).tolist()
     return "\n".join([HEADER, *(",".join(map(str, row)) for row in rows)]) + "\n"
 

@@ -10,12 +10,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from bnn.data import load
 from bnn.files import require_writable, write_whole
 from bnn.recipes.recipe import Recipe, load_recipe
 from mtjsim.checks import checked_choice
+from mtjsim.rng import Role, child_seed
 
 if TYPE_CHECKING:
     from torch import nn
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from bnn.train import Epoch
 
 PACKAGES = ("mtj-bnn", "numpy", "scipy", "numba", "pydantic", "torch")
-WEIGHTS, ORDER, ACTIVATION_ERRORS, WEIGHT_ERRORS, TEST = range(5)  # roles of the children of a recipe's seed
 
 
 @dataclass(frozen=True)
@@ -114,11 +112,11 @@ def run_recipe(
         )
     settings = recipe.training.model_dump(exclude={"channels_last"})
     checkpoint = None if folder is None else folder / "checkpoint.pt"
-    config = TrainConfig(**settings, seed=_child(recipe, ORDER), checkpoint=checkpoint, progress=progress)
+    config = TrainConfig(**settings, seed=child_seed(recipe.seed, "training"), checkpoint=checkpoint, progress=progress)
     started = time.process_time()
     trained = Trainer(model, config).fit(data.train, on_epoch=on_epoch)
     core_seconds = time.process_time() - started
-    test_seed = _child(recipe, TEST)
+    test_seed = child_seed(recipe.seed, "test")
     error_free = evaluate(model, data.test)
     with_errors = None
     if recipe.activation_errors is not None or recipe.weight_errors is not None:
@@ -146,25 +144,21 @@ def built(recipe: Recipe) -> "nn.Module":
     known = {name: getattr(models, name) for name in models.__all__ if name != "MakeMemory"}
     checked_choice("model", recipe.model, known)
     try:
-        model = known[recipe.model](**recipe.arguments, seed=_child(recipe, WEIGHTS))
+        model = known[recipe.model](**recipe.arguments, seed=child_seed(recipe.seed, "initial_weights"))
     except TypeError as error:
         raise ValueError(f"recipe {recipe.name}: arguments of {recipe.model} are wrong ({error}).") from None
-    for role, kind, rates, layers in (
-        (ACTIVATION_ERRORS, "activation", recipe.activation_errors, activation_memories(model)),
-        (WEIGHT_ERRORS, "weight", recipe.weight_errors, weight_memories(model)),
-    ):
+    slots: tuple[tuple[Role, str, Any, Any], ...] = (
+        ("activation_errors", "activation", recipe.activation_errors, activation_memories(model)),
+        ("weight_errors", "weight", recipe.weight_errors, weight_memories(model)),
+    )
+    for role, kind, rates, layers in slots:
         if rates is not None and not layers:
             raise ValueError(f"recipe {recipe.name}: {kind}_errors would touch nothing: {recipe.model} has no slot.")
         for index, layer in enumerate(layers.values()):
             if rates is not None:
-                memory = WriteErrors(**rates.model_dump(), seed=_child(recipe, role, index), layer=index)
+                memory = WriteErrors(**rates.model_dump(), seed=child_seed(recipe.seed, role, index), layer=index)
                 layer.register_module(f"{kind}_memory", memory)
     return model.to(memory_format=torch.channels_last) if recipe.training.channels_last else model
-
-
-def _child(recipe: Recipe, *key: int) -> int:
-    """Return the seed of one role, and of one layer of it."""
-    return int(np.random.SeedSequence(recipe.seed, spawn_key=key).generate_state(1, np.uint64)[0])
 
 
 def _prepared(folder: Path, recipe: Recipe) -> Path:

@@ -132,5 +132,5 @@ class Process:
         """Draw `count` independent dies, one after the other; the first ones do not depend on how many follow."""
         seed, count = checked_seed(seed), checked_whole("count", count, least=1)
         for k in range(count):
-            low, high = child(seed, "defects", k).generate_state(2, np.uint64).tolist()
+            low, high = child(seed, "dies", k).generate_state(2, np.uint64).tolist()
             yield self.die(shape, seed=(high << 64) | low)

@@ -18,7 +18,14 @@ import numpy as np
 from scipy.constants import mu_0
 from scipy.special import ellipe, ellipk
 
-from bridge.dies.rate_distribution import MeanRate, RateDistribution, mean_rate, quasi_normals
+from bridge.dies.rate_distribution import (
+    DISTRIBUTION,
+    SURFACE,
+    MeanRate,
+    RateDistribution,
+    mean_rate,
+    quasi_normals,
+)
 from bridge.dies.rate_surface import RateSurface
 from bridge.dies.spread import PROPERTIES, Spread
 from bridge.dies.spread_write import COORDINATES, CellWrite
@@ -27,7 +34,7 @@ from mtjsim.checks import Array, checked_number, checked_whole
 from mtjsim.device import MTJ, require_junction
 from mtjsim.fokker_planck.reduced import reduced_write, require_axisymmetric, require_unheated
 from mtjsim.fokker_planck.spectral import one_blas_thread
-from mtjsim.rng import checked_seed, generator
+from mtjsim.rng import checked_seed, child, generator
 
 CHUNK = 1 << 16  # cells that share one stream of random numbers
 SAMPLE = 1 << 13  # quasi-random cells that fix the axes of a surface
@@ -200,7 +207,7 @@ class Population:
     @cached_property
     def _sample(self) -> Array:
         """Independent standard normals of a quasi-random sample, (n, p)."""
-        return quasi_normals(len(self.spread.properties), SAMPLE, np.random.SeedSequence(0))
+        return quasi_normals(len(self.spread.properties), SAMPLE, child(0, "rate_quadrature", SURFACE))
 
     @cached_property
     def surfaces(self) -> tuple[RateSurface, RateSurface]:
@@ -248,7 +255,7 @@ class Population:
 
     def distribution(self, bit: int, *, cells: int = 1 << 16, seed: int = 0) -> RateDistribution:
         """Distribution of the cells' error rates of one bit, over a quasi-random sample of a power of two of cells."""
-        z = quasi_normals(len(self.spread.properties), cells, np.random.SeedSequence(checked_seed(seed)))
+        z = quasi_normals(len(self.spread.properties), cells, child(seed, "rate_quadrature", DISTRIBUTION))
         return RateDistribution.of(self.log_rates(bit, z))
 
     def cells(self, count: int, *, seed: int, workers: int = 2) -> Cells:

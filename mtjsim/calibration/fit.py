@@ -18,6 +18,7 @@ from mtjsim.calibration.report import BOOTSTRAP, SPARSE, Calibration, Estimate, 
 from mtjsim.calibration.search import BetterOptimumError, best_theta, guessed_device, polished, profile_end
 from mtjsim.checks import Array, checked_choice, checked_number
 from mtjsim.device import MTJ, require_junction
+from mtjsim.rng import generator
 
 USUAL = ("thermal_stability", "critical_current", "characteristic_time")
 RESTARTS = 3  # times that a profile may find a better optimum
@@ -260,7 +261,7 @@ def _goodness(likelihood: Likelihood, theta: Array, root: Array, seed: int) -> G
     deviance = likelihood.deviance(theta)
     columns, sizes, _ = np.linalg.svd(root, full_matrices=False)
     columns = columns[:, sizes > 1 / UNRESOLVED]  # the combinations that the counts determine
-    drawn = np.random.default_rng(seed).binomial(n.astype(np.int64), np.minimum(p, 1.0), size=(BOOTSTRAP, n.size))
+    drawn = generator(seed, "bootstrap").binomial(n.astype(np.int64), np.minimum(p, 1.0), size=(BOOTSTRAP, n.size))
     deviances = 2 * deviance_terms(drawn.astype(float), n, log_p, log_q).sum(axis=1)
     standardised = (drawn - n * p) / np.sqrt(n * p * q)
     refitted = deviances - ((standardised @ columns) ** 2).sum(axis=1)

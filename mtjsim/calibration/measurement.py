@@ -29,6 +29,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from mtjsim.checks import DIRECTIONS, Array, checked_array, checked_choice, checked_ramps
 from mtjsim.device import MTJ
+from mtjsim.rng import generator
 from mtjsim.switching import write_error_rate
 from mtjsim.units import NUMBER, to_si
 
@@ -187,7 +188,7 @@ def simulate_counts(
     settings = {"pulse_width": pulse_width, "direction": direction, "trials": trials, **amplitude_and_optional}
     planned = WriteCounts(errors=0, **settings)
     rate = write_error_rate(device, **planned.pulses)  # type: ignore[arg-type]
-    return WriteCounts(**{**settings, "errors": np.random.default_rng(seed).binomial(np.asarray(planned.trials), rate)})
+    return WriteCounts(**{**settings, "errors": generator(seed, "data").binomial(np.asarray(planned.trials), rate)})
 
 
 # ---- the table as a file ---------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from bnn.batch_norm import reestimate_batch_norm, rescale_batch_norm
 from bnn.errors import WriteErrors
 from bnn.layers import BinaryConv2d, BinaryLinear, activation_memories, memories, weight_memories
 from bnn.models import lenet4, mlp
+from mtjsim.rng import child_seed
 
 torch.set_num_threads(1)
 
@@ -293,8 +294,8 @@ def test_draws_are_averaged_and_are_those_of_the_evaluation():
     result = reestimate_batch_norm(model, data, weight_errors=point(0.2), draws=4, seed=7)
     means, variances = [], []
     for draw in range(4):
-        key = int(np.random.SeedSequence(7, spawn_key=(1, draw, 0)).generate_state(1, np.uint64)[0])
-        memory = WriteErrors(error_rate_0=0.2, error_rate_1=0.2, seed=key)
+        memory = WriteErrors(error_rate_0=0.2, error_rate_1=0.2, seed=child_seed(7, "evaluated_weights", 0))
+        memory.address(step=draw, samples=None)
         out = F.linear(torch.from_numpy(data.scaled()).flatten(1), memory(torch.sign(model[1].weight.detach())))
         means.append(out.double().mean(0))
         variances.append(out.double().var(0))

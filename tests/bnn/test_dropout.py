@@ -53,7 +53,7 @@ def test_the_gradient_is_the_mask():
 def test_the_stream_resumes():
     dropout, x = SeededDropout(0.5, seed=1), torch.ones(3, 40)
     dropout(x)
-    other, copied = SeededDropout(0.5, seed=9), copy.deepcopy(dropout)
+    other, copied = SeededDropout(0.5, seed=1), copy.deepcopy(dropout)
     other.load_state_dict(dropout.state_dict())
     expected = dropout(x)
     assert torch.equal(other(x), expected)

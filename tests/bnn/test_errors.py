@@ -13,7 +13,8 @@ import pytest
 import torch
 from scipy import stats
 
-from bnn.errors import WriteErrors, forget_address
+from bnn.errors import WriteErrors, address, forget_address, select
+from bnn.streams import torch_generator
 
 torch.set_num_threads(1)
 FALSE_ALARM = 1e-6
@@ -74,21 +75,21 @@ def test_negative_control_the_binomial_test_sees_swapped_rates():
         assert_binomial(ones, 2_000_000, 0.3)
 
 
-def selections(memory, cells, writes):
+def selections(rate, seed, cells, writes):
     """Count positions drawn for `cells` bits without touching them (an expanded tensor takes no memory)."""
-    x = torch.ones(1).expand(cells)
-    return [len(memory._select(x, memory.error_rate_1, memory._generator)[0]) for _ in range(writes)]
+    x, stream = torch.ones(1).expand(cells), torch_generator(seed, "bit_writes")
+    return [len(select(x, rate, stream)[0]) for _ in range(writes)]
 
 
 def test_count_law_at_1e_9():
     # 20,000 writes of 1e6 bits: 2e10 trials, 20 expected, 3 to 46 accepted; catches a rate 2.5 times too high.
-    counts = selections(WriteErrors(error_rate_0=1e-9, error_rate_1=1e-9, seed=3), 1_000_000, 20_000)
+    counts = selections(1e-9, 3, 1_000_000, 20_000)
     assert_binomial(sum(counts), 20_000 * 1_000_000, 1e-9)
 
 
 def test_count_law_at_1e_15():
     # 1,000 writes of 2e16 bits: the mean is 20 a write, 20,000 in all; catches 3.5 %.
-    total = sum(selections(WriteErrors(error_rate_0=1e-15, error_rate_1=1e-15, seed=5), 2 * 10**16, 1_000))
+    total = sum(selections(1e-15, 5, 2 * 10**16, 1_000))
     low, high = stats.poisson.ppf([FALSE_ALARM / 2, 1 - FALSE_ALARM / 2], 20_000)
     assert low <= total <= high
 
@@ -109,7 +110,7 @@ def test_a_position_drawn_twice_flips_once():
     # undid the flip would give (1 - exp(-2 log 2)) / 2 = 0.375 instead of 0.5. 1e5 trials catch 1.6 %.
     x = bits(20)
     memory = WriteErrors(error_rate_0=0.5, error_rate_1=0.5, seed=7, path="torch")
-    hits = memory._select(x, 0.5, memory._generator)[0]
+    hits = select(x, 0.5, torch_generator(7, "bit_writes"))[0]
     assert len(hits) > len(hits.unique())
     ones, zeros = flips(memory, x, 5_000)
     assert_binomial(ones + zeros, 100_000, 0.5)
@@ -134,9 +135,8 @@ def test_cells_err_independently(rate_0, rate_1, path):
 def test_positions_are_uniform():
     # 1e6 hits over 64 slices of 3 * 2^26 cells: chi2 with 63 degrees of freedom, catches slices that differ by 1 %.
     # torch.randint puts 3 % too many in the first third here: 32-bit draws, modulo.
-    memory = WriteErrors(error_rate_0=0.005, error_rate_1=0.005, seed=9)
     cells = 3 * 2**26
-    hits = memory._select(torch.ones(1).expand(cells), 0.005, memory._generator)[0]
+    hits = select(torch.ones(1).expand(cells), 0.005, torch_generator(9, "bit_writes"))[0]
     counts = torch.bincount(hits // (cells // 64), minlength=64)
     assert int(hits.max()) < cells
     assert stats.chisquare(counts.numpy()).pvalue > FALSE_ALARM
@@ -212,7 +212,7 @@ def test_stream_goes_on_through_state_dict_bit_for_bit():
     torch.save(memory.state_dict(), file)
     expected = memory(x)
     file.seek(0)
-    other = WriteErrors(error_rate_0=0.1, error_rate_1=0.2, seed=99)
+    other = WriteErrors(error_rate_0=0.1, error_rate_1=0.2, seed=5)
     other.load_state_dict(torch.load(file, weights_only=True))
     assert torch.equal(other(x), expected)
 
@@ -338,15 +338,74 @@ def test_addressed_the_stream_gives_a_step_and_samples_the_same_errors_again():
     assert not any(torch.equal(one, other) for one, other in ((a, b), (a, c), (b, c)))
 
 
-def test_addressed_the_stream_goes_on_in_a_model_of_another_seed():
-    """The state says which stream it is, on both roads."""
-    x = torch.ones(3, 400)
-    for path in ("numba", "torch"):
-        first, second = (WriteErrors(error_rate_0=0.1, error_rate_1=0.1, seed=s, path=path) for s in (1, 2))
-        second.load_state_dict(first.state_dict())
-        for memory in (first, second):
+@pytest.mark.parametrize("path", ["numba", "torch"])
+@pytest.mark.parametrize("addressed", [False, True])
+def test_a_checkpoint_does_not_change_the_seed(path, addressed):
+    """Models of other seeds, loaded from one checkpoint, draw other errors, and say which seed they have."""
+    x, drawn = torch.ones(3, 400), []
+    checkpoint = WriteErrors(error_rate_0=0.1, error_rate_1=0.1, seed=1, path=path).state_dict()
+    for seed in (1, 2, 3):
+        memory = WriteErrors(error_rate_0=0.1, error_rate_1=0.1, seed=seed, path=path)
+        memory.load_state_dict(checkpoint)
+        if addressed:
             memory.address(step=5, samples=np.arange(3))
-        assert torch.equal(first(x), second(x))
+        assert memory.seed == seed
+        drawn.append(memory(x) != x)
+    for one, other in ((0, 1), (0, 2), (1, 2)):
+        assert 0 < int((drawn[one] & drawn[other]).sum()) < 40  # 1,200 cells, 12 expected at 0.01
+
+
+def test_the_state_of_another_version_is_refused():
+    memory = WriteErrors(error_rate_0=0.1, error_rate_1=0.1, seed=1)
+    with pytest.raises(ValueError, match="state must be that of a WriteErrors of this version"):
+        memory.load_state_dict({"_extra_state": torch.zeros(5072, dtype=torch.uint8)})
+
+
+@pytest.mark.parametrize("path", ["numba", "torch"])
+def test_each_call_of_a_step_is_a_write_of_its_own(path):
+    """Cells that err in both calls: 4,000 at 0.1, so 40 expected; 5 standard deviations."""
+    memory, x = WriteErrors(error_rate_0=0.1, error_rate_1=0.1, seed=3, path=path), bits(4000).view(10, 400)
+    memory.address(step=2, samples=np.arange(10))
+    first, second = memory(x) != x, memory(x) != x
+    assert abs(int((first & second).sum()) - 40) < 32
+    memory.address(step=2, samples=np.arange(10))
+    assert torch.equal(memory(x) != x, first)
+    assert torch.equal(memory(x) != x, second)
+
+
+def test_memories_of_one_seed_in_a_model_draw_apart_at_an_address():
+    rates = {"error_rate_0": 0.1, "error_rate_1": 0.1, "seed": 3}
+    model, x = torch.nn.Sequential(WriteErrors(**rates), WriteErrors(**rates)), bits(4000).view(10, 400)
+    address(model, step=0, samples=np.arange(10))
+    first = model[0](x)
+    assert abs(int(((first != x) & (model[1](first) != first)).sum()) - 40) < 32
+
+
+def test_a_sample_of_several_rows_has_them_in_a_row():
+    memory, x = WriteErrors(error_rate_0=0.3, error_rate_1=0.3, seed=3), bits(24_000).view(60, 400)
+    memory.address(step=0, samples=np.arange(20))
+    whole = memory(x)
+    for part in (slice(0, 7), slice(7, 20)):
+        memory.address(step=0, samples=np.arange(20)[part])
+        assert torch.equal(memory(x[3 * part.start : 3 * part.stop]), whole[3 * part.start : 3 * part.stop])
+
+
+def test_on_the_torch_path_blocks_of_samples_have_their_own_streams():
+    rates = torch.rand(3, 50, generator=torch.Generator().manual_seed(1))
+    memory, x = WriteErrors(error_rate_0=rates, error_rate_1=0.1, seed=3, path="torch"), bits(30_000).view(600, 50)
+    memory.address(step=0, samples=np.arange(600))
+    whole = memory(x)
+    memory.address(step=0, samples=np.arange(512))
+    assert torch.equal(memory(x[:512]), whole[:512])
+
+
+def test_ranks_draw_apart_without_an_address(monkeypatch):
+    x, drawn = bits(4000).view(10, 400), []
+    monkeypatch.setattr("torch.distributed.is_initialized", lambda: True)
+    for rank in (0, 1):
+        monkeypatch.setattr("torch.distributed.get_rank", lambda rank=rank: rank)
+        drawn.append(WriteErrors(error_rate_0=0.1, error_rate_1=0.1, seed=3)(x) != x)
+    assert abs(int((drawn[0] & drawn[1]).sum()) - 40) < 32
 
 
 def test_an_address_is_checked_and_forgotten():

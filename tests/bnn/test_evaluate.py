@@ -11,7 +11,7 @@ import torch
 from scipy import stats
 from torch import nn
 
-from bnn.error_draws import BlockedMemory
+from bnn.error_draws import EvaluatedMemory
 from bnn.errors import WriteErrors
 from bnn.evaluate import Accuracy, evaluate, paired_loss
 from bnn.layers import activation_memories
@@ -75,24 +75,21 @@ def test_result_depends_on_the_seed_and_not_on_the_batch_size_or_the_number_of_d
 
 
 def test_every_draw_and_layer_has_a_stream_of_its_own(monkeypatch):
-    started, start = [], BlockedMemory.start
+    drawn, forward = [], EvaluatedMemory.forward
 
-    def record(memory, seed, draw, layer, count):
-        start(memory, seed, draw, layer, count)
-        seeds = list(memory.seeds)
-        started.append(seeds)
-        memory.seeds = iter(seeds)
+    def record(memory, x):
+        out = forward(memory, x)
+        drawn.append((out != x).numpy().tobytes())
+        return out
 
-    monkeypatch.setattr(BlockedMemory, "start", record)
+    monkeypatch.setattr(EvaluatedMemory, "forward", record)
     evaluate(
         network(activation_memory=partial(WriteErrors, error_rate_0=0.1, error_rate_1=0.1)),
         images(600),
         errors=POINT,
         draws=3,
     )
-    blocks = [seed for seeds in started for seed in seeds]
-    assert len(started) == 3 * 2  # draws x layers
-    assert len(set(blocks)) == len(blocks) == 3 * 2 * 3  # and three blocks of images
+    assert len(set(drawn)) == len(drawn) == 3 * 2  # draws x layers
 
 
 def test_operating_point_write_errors_and_as_trained_agree():

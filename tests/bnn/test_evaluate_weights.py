@@ -11,16 +11,23 @@ from scipy import stats
 from torch import nn
 
 from bnn.binarize import ste_sign
-from bnn.error_draws import BlockedMemory, ProgrammedMemory
+from bnn.error_draws import EvaluatedMemory, ProgrammedMemory
 from bnn.errors import WriteErrors
 from bnn.evaluate import Accuracy, evaluate, paired_loss
 from bnn.layers import memories, weight_memories
 from bnn.models import mlp
 from bnn.overwrite import OverwriteErrors
+from mtjsim.rng import child_seed
 
 torch.set_num_threads(1)
 POINT = SimpleNamespace(error_rate_0=0.1, error_rate_1=0.2)
 RATES = {"error_rate_0": 0.1, "error_rate_1": 0.2}
+
+
+def written(memory, x):
+    """Write a batch as an evaluation does; its samples do not matter here."""
+    memory.address(torch.arange(len(x)))
+    return memory(x)
 
 
 class Images:
@@ -76,8 +83,8 @@ def test_weights_are_written_once_a_draw_and_all_images_meet_them():
     for draw in range(3):
         plain = copy.deepcopy(model).eval()
         for index, layer in enumerate(weight_memories(plain).values()):
-            key = np.random.SeedSequence(5, spawn_key=(1, draw, index)).generate_state(1, np.uint64)[0]
-            memory = WriteErrors(**RATES, seed=int(key))
+            memory = WriteErrors(**RATES, seed=child_seed(5, "evaluated_weights", index))
+            memory.address(step=draw, samples=None)
             layer.weight.data = memory(ste_sign(layer.weight.data))
         with torch.no_grad():
             right[draw] = plain(torch.from_numpy(data.scaled())).argmax(1).numpy() == data.labels
@@ -143,10 +150,13 @@ def test_cells_go_on_from_what_they_hold_in_the_model(batch):
     held, x = (torch.randint(0, 2, (n, 9), generator=stream) * 2.0 - 1.0 for n in (256, 600))
     memory = OverwriteErrors(error_rate_0=1.0, error_rate_1=1.0, seed=3, slots=None)
     memory.held = held
-    for wrapped, parts in ((BlockedMemory(memory), x.split(batch)), (ProgrammedMemory(memory), [x[:256]])):
+    for wrapped, parts in (
+        (EvaluatedMemory(copy.deepcopy(memory), 7), x.split(batch)),
+        (ProgrammedMemory(copy.deepcopy(memory), 7), [x[:256]]),
+    ):
         for draw in range(2):
-            wrapped.start(7, draw, 0, 600)
-            found = torch.cat([wrapped(part) for part in parts])
+            wrapped.begin(draw)
+            found = torch.cat([written(wrapped, part) for part in parts])
             assert torch.equal(found, torch.cat([held, held, held])[: len(found)])
     assert memory.held is held
 

@@ -15,7 +15,7 @@ from torch import nn
 import bnn
 from bnn.binarize import approx_sign, ste_sign, swish_sign
 from bnn.error_kernels import sample_keys, write_bits
-from bnn.errors import WriteErrors, address
+from bnn.errors import WriteErrors
 from bnn.evaluate import evaluate
 from bnn.layers import BinaryConv2d, BinaryLinear, activation_memories, memories
 from bnn.models import bireal, lenet4, mlp, nin, vgg7
@@ -370,19 +370,6 @@ def test_rates_of_each_cell():
     assert np.array_equal(unpacked(written).reshape(50, 30).numpy(), expected)
 
 
-def in_torch(model, images, die, seed, errors, weight_errors):
-    """What torch answers on a die: `WriteErrors` at the address that `evaluate_dies` documents."""
-
-    def maker(pair, first):
-        given_ = pair and {"error_rate_0": pair.error_rate_0, "error_rate_1": pair.error_rate_1, "seed": seed}
-        return lambda name, index: given_ and WriteErrors(**given_, layer=first + index)
-
-    of_weights = maker(weight_errors, len(activation_memories(model)))
-    with memories(model, maker(errors, 0)), memories(model, of_weights, slot="weight_memory"), torch.no_grad():
-        address(model, step=die, samples=np.arange(len(images)))
-        return model(images).argmax(dim=1).numpy()
-
-
 @pytest.mark.parametrize("both", [(1e-2, 1e-2), (0.0, 0.3), (0.1, 0.04)])
 @pytest.mark.parametrize(
     ("build", "shape"),
@@ -396,10 +383,11 @@ def test_dies_are_those_of_torch(build, shape, both):
     model, images = trained_like(build()), normal(60, *shape)
     labels, pair, packed = np.arange(60) % 10, rates(*both), pack(model)
     for own in ((pair, None), (None, pair), (pair, pair)):
-        counted = packed.evaluate_dies(labelled(images, labels), errors=own[0], weight_errors=own[1], dies=3, seed=11)
-        right = [in_torch(model, images, die, 11, *own) == labels for die in range(3)]
-        assert counted.correct.tolist() == [int(each.sum()) for each in right]
-        assert counted.correct_per_image.tolist() == np.sum(right, axis=0).tolist()
+        data, errors = labelled(images, labels), {"errors": own[0], "weight_errors": own[1], "seed": 11}
+        counted, in_torch = packed.evaluate_dies(data, dies=3, **errors), evaluate(model, data, draws=3, **errors)
+        assert counted.correct.tolist() == in_torch.correct.tolist()
+        assert counted.correct_per_image.tolist() == in_torch.correct_per_image.tolist()
+        assert (counted.shared_draws, counted.low, counted.high) == (own[1] is not None, in_torch.low, in_torch.high)
 
 
 def test_no_errors_are_the_clean_net_on_one_die():
