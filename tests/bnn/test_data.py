@@ -23,7 +23,7 @@ from sklearn.datasets import load_digits
 
 import bnn
 from bnn import data
-from bnn.cli import DATA_SETS
+from bnn.cli.command import DATA_SETS
 from bnn.digits import make_digits
 from bnn.images import DataSet, ImageSet
 

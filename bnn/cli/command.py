@@ -1,6 +1,6 @@
 """Verbs that people type: `mtj-bnn demo | device | wer | fit | setting | map | die | fetch | run | predict`.
 
-Each is in a file of `bnn/command_line`, but for `demo` and `fetch`, which are here. Only `demo`, `run` and `predict`
+Each is in a file of `bnn/cli`, but for `demo` and `fetch`, which are here. Only `demo`, `run` and `predict`
 need torch; only they import it.
 """
 
@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bnn.command_line.device_verbs import device, fit, wer
-from bnn.command_line.die_verb import die
-from bnn.command_line.map_verb import error_map
-from bnn.command_line.predict_verb import predict
-from bnn.command_line.run_verb import run
-from bnn.command_line.setting_verb import setting
-from bnn.command_line.words import (
+from bnn.cli.device_verb import device, fit, wer
+from bnn.cli.die_verb import die
+from bnn.cli.map_verb import error_map
+from bnn.cli.predict_verb import predict
+from bnn.cli.run_verb import run
+from bnn.cli.setting_verb import setting
+from bnn.cli.typed import (
     announce,
     as_typed,
     joined,

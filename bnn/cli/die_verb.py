@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bnn.command_line.memory_portrait import UNITS_SHOWN
-from bnn.command_line.portrait import FORMATS, save_figure
-from bnn.command_line.words import (
+from bnn.cli.memory_portrait import UNITS_SHOWN
+from bnn.cli.portrait import FORMATS, save_figure
+from bnn.cli.typed import (
     announce,
     name_of,
     named_device,
@@ -57,7 +57,7 @@ def die(options: argparse.Namespace) -> None:
         announce(out)
     means = population.mean_error_rates()
     if plot is not None:
-        from bnn.command_line.memory_portrait import die_figure
+        from bnn.cli.memory_portrait import die_figure
 
         title = f"{name_of(options.device)}, {_size(drawn)} cells, {_pulse(population)}"
         save_figure(die_figure(drawn, means, title=title), plot)

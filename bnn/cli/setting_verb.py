@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bnn.command_line.portrait import FORMATS, save_figure
-from bnn.command_line.words import (
+from bnn.cli.portrait import FORMATS, save_figure
+from bnn.cli.typed import (
     announce,
     name_of,
     named_device,
@@ -137,7 +137,7 @@ def _draw_setting(
     limits: dict[str, Any],
     plot: Path,
 ) -> None:
-    from bnn.command_line.memory_portrait import setting_figure
+    from bnn.cli.memory_portrait import setting_figure
     from bridge.search.frontier import trade_off
     from bridge.search.inquiry import SMALLEST_TARGET
 

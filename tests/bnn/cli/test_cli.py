@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-import bnn.cli
-import bnn.command_line.words
+import bnn.cli.command
+import bnn.cli.typed
 import bnn.demo
 from bnn.cli import main
 from bnn.data import load
@@ -267,8 +267,8 @@ def test_portrait_of_a_device(capsys, tmp_path):
 
 
 def test_plot_file_is_tried_before_the_work(capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr("bnn.command_line.device_verbs.write_error_rate", lambda *_, **__: pytest.fail("worked first"))
-    monkeypatch.setattr("bnn.command_line.device_verbs.device_portrait", lambda *_, **__: pytest.fail("worked first"))
+    monkeypatch.setattr("bnn.cli.device_verb.write_error_rate", lambda *_, **__: pytest.fail("worked first"))
+    monkeypatch.setattr("bnn.cli.device_verb.device_portrait", lambda *_, **__: pytest.fail("worked first"))
     (tmp_path / "file").write_text("not a folder")
     (tmp_path / "folder.png").mkdir()
     for words in (CURVE, ("device", "arm_2021")):
@@ -326,7 +326,7 @@ def test_the_folder_of_a_data_set_is_called_as_it_is_typed(capsys, words, messag
 
 @pytest.mark.parametrize("verb", ["wer", "fit"])
 def test_messages_speak_of_options_only_where_options_are_meant(verb):
-    known = bnn.cli._parser()[1][verb]
+    known = bnn.cli.command._parser()[1][verb]
     for said, typed in {
         "wer": {
             "current must be <= 100 critical currents": "--current must be <= 100 critical currents",
@@ -337,7 +337,7 @@ def test_messages_speak_of_options_only_where_options_are_meant(verb):
         },
         "fit": {"a.csv: line 2: pulse_width must be > 0": "a.csv: line 2: pulse_width must be > 0"},
     }[verb].items():
-        assert bnn.command_line.words.as_typed(said, known) == typed
+        assert bnn.cli.typed.as_typed(said, known) == typed
 
 
 def test_progress_is_shown_on_a_terminal_and_nowhere_else(capsys, monkeypatch):
@@ -347,10 +347,8 @@ def test_progress_is_shown_on_a_terminal_and_nowhere_else(capsys, monkeypatch):
         seen.append((len(jobs), settings["disable"], settings["delay"]))
         return jobs
 
-    monkeypatch.setattr("bnn.command_line.device_verbs.tqdm", bar)
-    monkeypatch.setattr(
-        "bnn.command_line.device_verbs.write_error_rate", lambda *_, pulse_width, **__: [0.5] * len(pulse_width)
-    )
+    monkeypatch.setattr("bnn.cli.device_verb.tqdm", bar)
+    monkeypatch.setattr("bnn.cli.device_verb.write_error_rate", lambda *_, pulse_width, **__: [0.5] * len(pulse_width))
     words = ("--current", "50uA,60uA,70uA", "--pulse-width", "5ns,10ns")
     for name in ("arm_2021", "w_sot_80nm"):
         assert run(capsys, "wer", name, *words)[0] == 0

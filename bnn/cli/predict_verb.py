@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bnn.command_line.words import announce, print_json, probability
+from bnn.cli.typed import announce, print_json, probability
 from bnn.files import checked_file, read_arrays, write_whole
 
 FILES = (".npy", ".npz")

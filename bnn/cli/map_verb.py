@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bnn.command_line.memory_portrait import UNITS_SHOWN
-from bnn.command_line.portrait import FORMATS, check_drawable, save_figure
-from bnn.command_line.words import (
+from bnn.cli.memory_portrait import UNITS_SHOWN
+from bnn.cli.portrait import FORMATS, check_drawable, save_figure
+from bnn.cli.typed import (
     announce,
     name_of,
     named_device,
@@ -38,7 +38,7 @@ def error_map(options: argparse.Namespace) -> None:
         dataset, name = _solved(options, out), name_of(options.device or "")
     print(f"reused: {out}, it holds exactly this map", file=sys.stderr) if reused else announce(out)
     if plot is not None:
-        from bnn.command_line.memory_portrait import map_figure
+        from bnn.cli.memory_portrait import map_figure
 
         save_figure(map_figure(dataset, title=name), plot)
         announce(plot)

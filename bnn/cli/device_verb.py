@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from bnn.command_line.portrait import FORMATS, check_drawable, device_portrait, error_rate_figure, left_out, save_figure
-from bnn.command_line.words import announce, name_of, named_device, print_json, quantities, quantity
+from bnn.cli.portrait import FORMATS, check_drawable, device_portrait, error_rate_figure, left_out, save_figure
+from bnn.cli.typed import announce, name_of, named_device, print_json, quantities, quantity
 from bnn.files import checked_file
 from mtjsim.checks import DIRECTIONS
 from mtjsim.fokker_planck.reduced import is_axisymmetric

@@ -7,9 +7,9 @@ import sys
 import numpy as np
 import pytest
 
-import bnn.cli
+import bnn.cli.command
 from bnn.cli import main
-from bnn.command_line.words import as_typed, quantities, quantity_or_ends
+from bnn.cli.typed import as_typed, quantities, quantity_or_ends
 from bridge.dies.files import load_die
 from bridge.dies.spread import PROPERTIES
 from bridge.maps.files import load_map
@@ -47,13 +47,13 @@ def test_ranges_are_even_or_in_equal_ratios_and_include_their_ends():
 
 
 def test_axes_of_a_map_are_said_as_they_are_typed():
-    known = bnn.cli._parser()[1]["map"]
+    known = bnn.cli.command._parser()[1]["map"]
     assert as_typed("pulse_widths must be strictly increasing", known) == "--pulse-width must be strictly increasing"
     assert as_typed("currents must be strictly increasing", known) == "--current must be strictly increasing"
 
 
 def test_die_spreads_what_a_spread_has():
-    assert tuple(name.removesuffix("_d2d") for name in bnn.cli.SPREADING if name.endswith("_d2d")) == PROPERTIES
+    assert tuple(name.removesuffix("_d2d") for name in bnn.cli.command.SPREADING if name.endswith("_d2d")) == PROPERTIES
 
 
 OUT = ("--out", "OUT.nc")
@@ -181,8 +181,8 @@ def test_setting_of_voltages_over_a_range_of_temperatures(capsys):
 
 
 def test_setting_draws_its_trade_off(capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr("bnn.command_line.setting_verb.WIDTHS_AROUND", np.array([0.8, 1.25]))
-    monkeypatch.setattr("bnn.command_line.setting_verb.DECADES_AROUND", (0, -1))
+    monkeypatch.setattr("bnn.cli.setting_verb.WIDTHS_AROUND", np.array([0.8, 1.25]))
+    monkeypatch.setattr("bnn.cli.setting_verb.DECADES_AROUND", (0, -1))
     words = ("setting", "arm_2021", "--pulse-width", "10ns", "--max-latency", "15ns", "--json")
     code, out, err = run(capsys, *words, "--plot", str(tmp_path / "a.png"))
     assert code == 0

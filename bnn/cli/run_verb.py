@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bnn.command_line.words import announce, print_json
+from bnn.cli.typed import announce, print_json
 from bnn.files import require_writable
 from bnn.recipes.recipe import Recipe, list_recipes, load_recipe
 from bnn.recipes.run import counted, run_recipe
