@@ -7,18 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bnn.cli.portrait import FORMATS, save_figure
+from bnn.cli.shared_options import add_device, add_plot, add_ramps
 from bnn.cli.typed import (
-    announce,
+    figure_file,
+    given,
     name_of,
     named_device,
+    number,
     option_of,
     print_json,
-    probability,
-    quantity,
     quantity_or_ends,
+    save_figure,
 )
-from bnn.files import checked_file
+from bridge.cell.cell import CONNECTIONS
+from bridge.cell.transistor import NODES
+from mtjsim.checks import ArgumentError
 from mtjsim.device import MTJ
 from mtjsim.fokker_planck.reduced import is_axisymmetric
 
@@ -26,10 +29,76 @@ if TYPE_CHECKING:
     from bridge.cell.cell import Cell
     from bridge.write import OperatingPoint
 
-CELL_OPTIONS = ("supply_voltage", "word_line_voltage", "node", "connection")
+EXAMPLE = "mtj-bnn setting arm_2021 --error-rate 1e-6 --max-latency 20ns"
+CELL_OPTIONS = ("supply_voltage", "word_line_voltage", "node", "connection", "differential", "max_area")
 USUAL_NODE = "45nm_lop"
 DECADES_AROUND = (2, 0, -3, -6)  # error rates of the trade-off's picture, in decades from the target
-WIDTHS_AROUND = np.geomspace(1 / 3, 3, 9)  # and its pulse widths, in the chosen one
+WIDTHS_AROUND = np.geomspace(1 / 3, 3, 9)  # its pulse widths, relative to the chosen one
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the verb."""
+    parser.set_defaults(verb=setting)
+    add_device(parser)
+    one = "target error rate of writing a {}; default: that of both bits".format
+    parser.add_argument(
+        "--error-rate", default="1e-3", metavar="RATE", help="target error rate of both bits; default 1e-3"
+    )
+    parser.add_argument("--error-rate-0", metavar="RATE", help=one(0))
+    parser.add_argument("--error-rate-1", metavar="RATE", help=one(1))
+    parser.add_argument(
+        "--minimize",
+        choices=["energy", "latency", "energy_with_driver", "area"],
+        default="energy",
+        help="quantity to minimize; energy_with_driver and area need a cell; default energy",
+    )
+    parser.add_argument(
+        "--drive",
+        choices=["current", "voltage"],
+        default="current",
+        help="search for currents or for voltages; default current",
+    )
+    parser.add_argument(
+        "--pulse-width", metavar="TIME", help="pulse width as in 5ns, or its range as in 2ns:20ns; default: searched"
+    )
+    parser.add_argument(
+        "--temperature",
+        default="300K",
+        metavar="TEMPERATURE",
+        help="temperature at which the targets are reached, or its range as in 263K:358K; default 300K",
+    )
+    add_ramps(parser)
+    add_plot(parser, "energy against latency for several error rates")
+    _add_limits(parser.add_argument_group("limits, none by default"))
+    _add_cell(parser.add_argument_group("a cell around the junction; all need --transistor-width"))
+
+
+def _add_limits(group: argparse._ArgumentGroup) -> None:
+    for name, metavar, text in (
+        ("--max-current", "CURRENT", "largest write current of either bit, as in 100uA"),
+        ("--max-voltage", "VOLTAGE", "largest voltage across a bare junction, or supply of a cell, as in 0.8V"),
+        ("--breakdown-voltage", "VOLTAGE", "breakdown voltage of the tunnel barrier, as in 1.1V"),
+        ("--max-latency", "TIME", "longest pulse with its ramp and relaxation, as in 20ns"),
+        ("--max-area", "AREA", "largest area of a cell, as in 0.04um^2; its transistor is narrowed to fit"),
+    ):
+        group.add_argument(name, metavar=metavar, help=text)
+
+
+def _add_cell(group: argparse._ArgumentGroup) -> None:
+    for name, metavar, text in (
+        ("--transistor-width", "LENGTH", "width of the access transistor, as in 270nm"),
+        ("--supply-voltage", "VOLTAGE", "supply of the write driver, as in 1.2V"),
+        ("--word-line-voltage", "VOLTAGE", "gate voltage of the transistor; default: the supply voltage"),
+        ("--node", "NODE", f"technology node of the transistor: {', '.join(NODES)}; default {USUAL_NODE}"),
+        ("--connection", "NAME", f"layer on the transistor: {', '.join(CONNECTIONS)}; default {CONNECTIONS[0]}"),
+    ):
+        group.add_argument(name, metavar=metavar, help=text)
+    group.add_argument(
+        "--differential",
+        action="store_true",
+        default=None,
+        help="store each bit in two junctions, one written each way",
+    )
 
 
 def setting(options: argparse.Namespace) -> None:
@@ -37,78 +106,77 @@ def setting(options: argparse.Namespace) -> None:
     from bridge.search.find import find_setting, smallest_cell
 
     chosen = named_device(options.device)
-    plot = None if options.plot is None else checked_file(options.plot, FORMATS, option="--plot")
-    both = probability(options.error_rate, "--error-rate")
-    targets = tuple(
-        both if given is None else probability(given, name)
-        for name, given in (("--error-rate-0", options.error_rate_0), ("--error-rate-1", options.error_rate_1))
-    )
+    plot = figure_file(options)
+    targets = _targets(options)
     limits = _limits(options)
     device = _in_a_cell(options, chosen.device, limits)
-    width = None if options.pulse_width is None else quantity_or_ends(options.pulse_width, "s", "--pulse-width")
     if plot is not None and not is_axisymmetric(chosen.device):
         print("note: not axisymmetric, and --plot repeats the search some thirty times: slow.", file=sys.stderr)
-    question: dict[str, Any] = {"drive": options.drive, "pulse_width": width, **limits}
+    question: dict[str, Any] = {"drive": options.drive, **limits}
+    if options.pulse_width is not None:
+        question["pulse_width"] = quantity_or_ends(options.pulse_width, "s", "--pulse-width")
     if options.minimize == "area":
-        device, point = smallest_cell(device, (targets[0], targets[1]), **question)  # type: ignore[arg-type]
+        device, point = smallest_cell(device, targets, **question)  # type: ignore[arg-type]
     else:
-        point = find_setting(device, (targets[0], targets[1]), minimize=options.minimize, **question)
-        device = _narrowed(device, limits["max_area"])
+        point = find_setting(device, targets, minimize=options.minimize, **question)
+        device = _narrowed(device, limits.get("max_area"))
     if plot is not None:
-        _draw_setting(options, device, point, (targets[0], targets[1]), limits, plot)
+        _draw_setting(options, device, point, targets, limits, plot)
     if options.json:
         print_json({**point.as_dict(), **_cell_facts(device)})
-        return
-    _print_setting(point, device)
+    else:
+        _print_setting(point, device)
+
+
+def _targets(options: argparse.Namespace) -> tuple[float, float]:
+    names = ("error_rate" if getattr(options, own) is None else own for own in ("error_rate_0", "error_rate_1"))
+    zero, one = (number(getattr(options, name), option_of(name)) for name in names)
+    return zero, one
 
 
 def _limits(options: argparse.Namespace) -> dict[str, Any]:
-    """Return what bounds the search and shapes its pulse, by the arguments of `find_setting`."""
-    units = {
-        "max_current": "A",
-        "max_voltage": "V",
-        "breakdown_voltage": "V",
-        "max_latency": "s",
-        "max_area": "m^2",
-        "rise_time": "s",
-        "relax_time": "s",
-    }
-    found: dict[str, Any] = {}
-    for name, unit in units.items():
-        text, option = getattr(options, name), option_of(name)
-        found[name] = None if text is None else quantity(text, unit, option)
-    return found | {"temperature": quantity_or_ends(options.temperature, "K", "--temperature")}
+    """Return the limits of the search and the conditions of its pulse, by the arguments of `find_setting`."""
+    limits = given(
+        options,
+        max_current="A",
+        max_voltage="V",
+        breakdown_voltage="V",
+        max_latency="s",
+        max_area="m^2",
+        rise_time="s",
+        relax_time="s",
+    )
+    return {**limits, "temperature": quantity_or_ends(options.temperature, "K", "--temperature")}
 
 
 def _in_a_cell(options: argparse.Namespace, device: MTJ, limits: dict[str, Any]) -> "MTJ | Cell":
-    """Put the junction behind the transistor that was typed, if there is one; ValueError if a part of it is missing."""
+    """Put the junction behind the transistor that was typed, if any; ValueError if a part of the cell is missing."""
     if options.transistor_width is None:
-        given = [name for name in CELL_OPTIONS if getattr(options, name) is not None]
-        given += ["differential"] if options.differential else []
-        given += ["max_area"] if limits["max_area"] is not None else []
-        if given or options.minimize in ("area", "energy_with_driver"):
-            what = option_of(given[0]) if given else f"--minimize {options.minimize}"
-            raise ValueError(f"{what} is of a cell: give --transistor-width 270nm and --supply-voltage 1.2V.")
+        typed = [option_of(name) for name in CELL_OPTIONS if getattr(options, name) is not None]
+        if options.minimize in ("area", "energy_with_driver"):
+            typed.append(f"--minimize {options.minimize}")
+        if typed:
+            raise ArgumentError(typed[0], "is of a cell: give --transistor-width 270nm and --supply-voltage 1.2V.")
         return device
     if options.supply_voltage is None:
-        raise ValueError("--supply-voltage is missing: a cell has a driver, as in --supply-voltage 1.2V.")
-    if options.drive == "current" and limits["max_voltage"] is not None:
-        raise ValueError("--max-voltage limits --drive voltage; regulated currents come from --supply-voltage.")
+        raise ArgumentError("--supply-voltage", "is missing: a cell has a driver, as in --supply-voltage 1.2V.")
+    if options.drive == "current" and "max_voltage" in limits:
+        raise ArgumentError("--max-voltage", "limits --drive voltage; regulated currents come from --supply-voltage.")
     from bridge.cell.cell import Cell
-    from bridge.cell.transistor import NODES, Transistor
+    from bridge.cell.transistor import Transistor
 
     node = options.node or USUAL_NODE
-    width = quantity(options.transistor_width, "m", "--transistor-width")
+    volts = given(options, supply_voltage="V", word_line_voltage="V")
+    width = given(options, transistor_width="m")["transistor_width"]
     if node in NODES and not width >= NODES[node][0]:
-        raise ValueError(f"--transistor-width must be >= {NODES[node][0] * 1e9:g} nm, F of {node}, got {width:g} m.")
-    word_line = options.word_line_voltage
+        narrowest = f"{NODES[node][0] * 1e9:g} nm, F of {node}"
+        raise ArgumentError("--transistor-width", f"must be >= {narrowest}, got {width:g} m.")
     return Cell(
         device=device,
         transistor=Transistor.of_node(node, width=width),
-        supply_voltage=quantity(options.supply_voltage, "V", "--supply-voltage"),
-        word_line_voltage=None if word_line is None else quantity(word_line, "V", "--word-line-voltage"),  # type: ignore[arg-type]
-        connection=options.connection or "reference_at_drain",
-        differential=options.differential,
+        differential=bool(options.differential),
+        **volts,
+        **({} if options.connection is None else {"connection": options.connection}),
     )
 
 
@@ -150,8 +218,7 @@ def _draw_setting(
     T = limits["temperature"]
     heat = f"{T:g} K" if isinstance(T, float) else f"{T[0]:g} to {T[1]:g} K"
     look: dict[str, Any] = {"title": f"{name_of(options.device)}, {heat}", "energy": energy}
-    save_figure(setting_figure(drawn, point, max_latency=limits["max_latency"], **look), plot)
-    announce(plot)
+    save_figure(setting_figure(drawn, point, max_latency=limits.get("max_latency"), **look), plot)
 
 
 def _print_setting(point: "OperatingPoint", device: "MTJ | Cell") -> None:
