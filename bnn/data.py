@@ -26,7 +26,6 @@ from typing import Any
 
 from bnn.datasets.origins import ORIGINS, DataFile, Origin
 from bnn.images import DataSet, ImageSet
-from mtjsim.checks import ArgumentError
 
 CACHE_VARIABLE = "MTJ_BNN_DATA"
 """Environment variable that names the download folder; unset or empty: the user's cache folder."""
@@ -45,6 +44,8 @@ def _origin(name: str) -> Origin:
         raise ValueError(IMAGENET)
     nearest = difflib.get_close_matches(str(name).lower(), ORIGINS, n=1, cutoff=0.4)
     hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+    from mtjsim.checks import ArgumentError  # here, for it imports SciPy
+
     raise ArgumentError("name", f"must be one of {', '.join(map(repr, ORIGINS))}, got {name!r}.{hint}")
 
 
@@ -138,6 +139,8 @@ def _folder(name: str, origin: Origin, directory: str | os.PathLike[str] | None,
     """
     if name == "digits":
         if directory is not None:
+            from mtjsim.checks import ArgumentError  # here, for it imports SciPy
+
             raise ArgumentError("directory", f"must not be given for digits, which ship inside; got '{directory}'.")
         return Path(str(importlib.resources.files("bnn").joinpath("digits")))
     root = _cache() if directory is None else Path(directory).expanduser()
