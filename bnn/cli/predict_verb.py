@@ -119,8 +119,6 @@ def _data(name: str, directory: str | None) -> Any:
     images, labels = _arrays(Path(name))
     if images.dtype.kind not in "fu" or (images.dtype.kind == "u" and images.dtype != np.uint8):
         raise ValueError(f"images of {name!r} must be floating point, or uint8 from 0 to 255; got {images.dtype}.")
-    if images.ndim < 2 or len(images) == 0:
-        raise ValueError(f"images of {name!r} must be (n, channels, h, w) or (n, features), n > 0; got {images.shape}.")
     if labels is not None and (labels.shape != images.shape[:1] or labels.dtype.kind not in "iu"):
         raise ValueError(
             f"labels of {name!r} must be whole numbers, one for each of {len(images)} images; got {labels.dtype} of "

@@ -131,6 +131,12 @@ def test_unknown_recipes_are_refused():
         load_recipe("absent.toml")
 
 
+def test_a_recipe_that_is_not_text_is_named(tmp_path):
+    (tmp_path / "bad.toml").write_bytes(b'title = "\xff"\n')
+    with pytest.raises(ValueError, match=r"bad\.toml: not a text in UTF-8"):
+        load_recipe(tmp_path / "bad.toml")
+
+
 def test_the_front_door():
     assert bnn.load_recipe is load_recipe
     assert bnn.run_recipe is run_recipe

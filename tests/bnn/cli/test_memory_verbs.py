@@ -113,6 +113,8 @@ CELL = ("--transistor-width", "270nm")
         ((*DIE, "--pulse-width", "5ns", *OUT), "one of --current and --voltage is needed"),
         ((*DIE, "--current-0", "50uA", "--pulse-width", "5ns", *OUT), "--current-1 is missing"),
         ((*DIE, "--current", "50", "--pulse-width", "5ns", *OUT), "--current must have a unit"),
+        ((*DIE, "--current", "-1uA", "--pulse-width", "5ns", *OUT), "error: --current must be finite and >= 0 A"),
+        ((*DIE, *LEVEL, "--current-0", "-1uA", *OUT), "error: --current-0 must be finite and >= 0 A"),
         ((*DIE, *LEVEL, *OUT, "--seed", "-1"), "--seed must be a whole number >= 0"),
         ((*DIE, *LEVEL, *OUT, "--diametr-d2d", "0.1"), "Did you mean --diameter-d2d?"),
         ((*DIE, *LEVEL, *OUT, "--diameter-d2d", "5"), "--diameter-d2d must be <= 0.3, got 5"),
