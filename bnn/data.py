@@ -44,7 +44,9 @@ def _origin(name: str) -> Origin:
         raise ValueError(IMAGENET)
     nearest = difflib.get_close_matches(str(name).lower(), ORIGINS, n=1, cutoff=0.4)
     hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
-    raise ValueError(f"name must be one of {', '.join(map(repr, ORIGINS))}, got {name!r}.{hint}")
+    from mtjsim.checks import ArgumentError  # here, for it imports SciPy
+
+    raise ArgumentError("name", f"must be one of {', '.join(map(repr, ORIGINS))}, got {name!r}.{hint}")
 
 
 # --- Reading --------------------------------------------------------------------------------------------------------
@@ -117,7 +119,7 @@ def _all_contents(name: str, origin: Origin, directory: str | os.PathLike[str] |
         where = f"the download cache {where}" if directory is None else where
         raise FileNotFoundError(
             f"{name}: no {', '.join(absent)} in {where} (looked for each as it is and with .gz, .xz, .bz2). "
-            f"Get the data with `mtj-bnn fetch {name}`, or pass directory= a folder that holds the official files."
+            f"Get the data with `mtj-bnn fetch {name}`, or pass directory= (--data-dir) their folder."
         )
     paths = [path for path in found if path is not None]
     with ThreadPoolExecutor(os.cpu_count()) as threads:  # decompressing and hashing let go of the interpreter lock
@@ -137,7 +139,9 @@ def _folder(name: str, origin: Origin, directory: str | os.PathLike[str] | None,
     """
     if name == "digits":
         if directory is not None:
-            raise ValueError(f"directory must not be given for digits, which ship inside; got {str(directory)!r}.")
+            from mtjsim.checks import ArgumentError  # here, for it imports SciPy
+
+            raise ArgumentError("directory", f"must not be given for digits, which ship inside; got '{directory}'.")
         return Path(str(importlib.resources.files("bnn").joinpath("digits")))
     root = _cache() if directory is None else Path(directory).expanduser()
     if root.exists() and not root.is_dir():
@@ -222,7 +226,7 @@ def fetch(
     Returns
     -------
     Path
-        The folder of the files (for digits: the file). What happened is told in a line on the standard error stream.
+        The folder of the files (for digits: the file). One line on standard error reports the result.
 
     Raises
     ------
@@ -316,5 +320,5 @@ def _download(url: str, path: Path) -> None:
     except requests.RequestException as error:
         raise ConnectionError(
             f"{url} could not be downloaded ({error}). Without a network, copy the official files from elsewhere and "
-            "pass directory= their folder."
+            "pass directory= (--data-dir) their folder."
         ) from error

@@ -23,6 +23,7 @@ from bnn.models import mlp
 from bnn.train import TrainConfig
 from bridge.search.find import current_for
 from bridge.write import DIRECTION_OF_BIT, WriteSetting, operating_point
+from mtjsim.checks import ArgumentError
 from mtjsim.device import MTJ
 from mtjsim.switching import write_error_rate
 
@@ -97,7 +98,7 @@ def run_demo(
         As in `mtjsim.write_error_rate` and `bnn.energy_accuracy_curve`.
     """
     started = time.perf_counter()
-    require_writable(out, option="--out", make=True)
+    require_writable(out, option="out", make=True)
 
     # the junction: a current and a pulse give error rates and energies of both bits
     currents = spanning_currents(device, pulse_width=pulse_width, temperature=temperature)
@@ -174,9 +175,9 @@ def spanning_currents(device: MTJ, *, pulse_width: float, temperature: float) ->
             ]
         except ValueError as error:
             if len(currents) < FEWEST_POINTS:
-                raise ValueError(
-                    f"--pulse-width {pulse_width:g} s at {temperature:g} K leaves no curve to draw: {error} "
-                    "Try a longer pulse."
+                raise ArgumentError(
+                    "pulse_width",
+                    f"{pulse_width:g} s at {temperature:g} K leaves no curve to draw: {error} Try a longer pulse.",
                 ) from None
             break  # the deepest rates are out of reach: the curve ends there
         currents.append(float(f"{max(needed):.3g}"))

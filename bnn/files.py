@@ -2,7 +2,6 @@
 
 import io
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,38 +24,6 @@ def require_writable(folder: Path, *, option: str, make: bool = False) -> None:
         else:
             reason, way_out = error.strerror or str(error), "Name another folder."
         raise OSError(f"{option} {str(folder)!r} cannot be written ({reason}). {way_out}") from None
-
-
-def checked_file(text: str, formats: Sequence[str], *, option: str) -> Path:
-    """Return the path of a file that can be written there, tried before any work is done.
-
-    Parameters
-    ----------
-    text : str
-        As typed.
-    formats : sequence of str
-        Extensions allowed, with their dots.
-    option : str
-        Named in messages.
-
-    Returns
-    -------
-    Path
-
-    Raises
-    ------
-    ValueError
-        If the extension is none of the formats.
-    OSError
-        If the folder is missing or cannot be written, or the path is a folder.
-    """
-    path = Path(text)
-    if path.suffix.lower() not in formats:
-        raise ValueError(f"{option} must end in {', '.join(formats)}, got {text!r}.")
-    if path.is_dir():
-        raise OSError(f"{option} {text!r} is a folder. Name a file in it.")
-    require_writable(path.parent, option=option)
-    return path
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from bnn.files import read_arrays, write_whole
 from bnn.packed.steps import FLOAT, Step
+from mtjsim.checks import ArgumentError
 
 FORMAT = "mtj-bnn packed model 1"
 OPS = ("sign", "write", "unpack", "binary", "signed")
@@ -52,6 +53,5 @@ def load_steps(path: str | os.PathLike[str]) -> list[Step]:
             f"path {str(path)!r} does not exist: make it with bnn.pack(model).save(path)."
         ) from None
     except (ValueError, KeyError, IndexError, TypeError, AttributeError) as e:
-        raise ValueError(
-            f"path must be a packed model, whole, as bnn.pack(model).save(path) writes it; got {str(path)!r} ({e})."
-        ) from None
+        rule = "must be a packed model, whole, as bnn.pack(model).save(path) writes it"
+        raise ArgumentError("path", f"{rule}; got {str(path)!r} ({e}).") from None

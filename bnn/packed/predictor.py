@@ -17,6 +17,7 @@ from bnn.packed.bit_errors import write_words
 from bnn.packed.files import load_steps, save_steps
 from bnn.packed.products import BinaryProduct, SignedProduct
 from bnn.packed.steps import FLOAT, Bits, Step, packed_signs, run_float, unpacked
+from mtjsim.checks import ArgumentError
 from mtjsim.rng import checked_seed, child_seed
 
 PRODUCTS = {"binary": BinaryProduct, "signed": SignedProduct}
@@ -307,14 +308,14 @@ def _rates(argument: str, errors: Errors, layers: Sequence[str]) -> dict[str, tu
     by_layer: Mapping[str, Any] = errors if isinstance(errors, Mapping) else dict.fromkeys(layers, errors)
     if not by_layer or (unknown := [name for name in by_layer if name not in layers]):
         which = f", which has no layer {unknown[0]!r}" if by_layer else ""
-        raise ValueError(f"{argument} would touch nothing in this model{which}: its layers are {list(layers)}.")
+        raise ArgumentError(argument, f"would touch nothing in this model{which}: its layers are {list(layers)}.")
     rates = {}
     for name, own in by_layer.items():
         if not (hasattr(own, "error_rate_0") and hasattr(own, "error_rate_1")):
-            raise ValueError(f"{argument} must have error_rate_0 and error_rate_1, got {own!r}.")
+            raise ArgumentError(argument, f"must have error_rate_0 and error_rate_1, got {own!r}.")
         pair = (own.error_rate_0, own.error_rate_1)
         both = [np.asarray(rate, dtype=float) for rate in pair]
         if not all(((rate >= 0.0) & (rate <= 1.0)).all() for rate in both):  # NaN: false
-            raise ValueError(f"{argument} must have rates in [0, 1], got {pair}: probabilities, not percent.")
+            raise ArgumentError(argument, f"must have rates in [0, 1], got {pair}: probabilities, not percent.")
         rates[name] = tuple(rate.reshape(1, -1) if rate.ndim else float(rate) for rate in both)
     return rates  # type: ignore[return-value]

@@ -1,18 +1,19 @@
-"""Recipes: trainings written down with what they gave, so that anybody can run them again.
+"""Recipes: trainings written down with their results, so that they can be run again.
 
 A recipe is a TOML file: network, data, errors, training, and the results that were measured with it, one for each seed.
-`bnn.run_recipe` trains it to the last epoch and looks at the test images once, at the end.
+`bnn.run_recipe` trains it to the last epoch and evaluates on the test images once, at the end.
 """
 
 import os
 import tomllib
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from mtjsim.checks import checked_choice
+from bnn.datasets.origins import ORIGINS
+from mtjsim.checks import ArgumentError, checked_choice
 
 SHARE = Field(ge=0.0, le=1.0)
 
@@ -84,7 +85,8 @@ class Recipe(_Declared):
         Of the file, without its extension.
     title, source : str
         What it is, and whose idea: paper, and what of it is not followed.
-    data : {"digits", "mnist", "fashion-mnist", "cifar10"}
+    data : str
+        A data set of `bnn.load`.
     model : str
         A function of `bnn.models`.
     arguments : mapping
@@ -102,7 +104,7 @@ class Recipe(_Declared):
     name: str
     title: str
     source: str
-    data: Literal["digits", "mnist", "fashion-mnist", "cifar10", "cifar100", "cifar100-coarse", "svhn"]
+    data: Annotated[str, AfterValidator(lambda name: checked_choice("data", name, ORIGINS))]
     model: str
     arguments: dict[str, Any] = {}
     activation_errors: ErrorRates | None = None
@@ -156,7 +158,10 @@ def load_recipe(name: str | os.PathLike[str]) -> Recipe:
     path = Path(text)
     if not path.is_file():
         raise FileNotFoundError(f"recipe {text!r} does not exist.")
-    return _parsed(path.stem, path.read_text("utf-8"), text)
+    try:
+        return _parsed(path.stem, path.read_text("utf-8"), text)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{text}: not a text in UTF-8 ({error.reason} at byte {error.start}).") from None
 
 
 def _folder() -> Any:
@@ -171,4 +176,6 @@ def _parsed(name: str, text: str, where: str) -> Recipe:
     except ValidationError as error:
         problem = error.errors()[0]
         field = ".".join(str(part) for part in problem["loc"])
-        raise ValueError(f"{where}: {field}: {problem['msg']}, got {problem['input']!r}.") from None
+        cause = problem.get("ctx", {}).get("error")  # of a check of ours
+        said = cause.problem if isinstance(cause, ArgumentError) else f"{problem['msg']}, got {problem['input']!r}."
+        raise ValueError(f"{where}: {field}: {said}") from None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from bnn.data import load
 from bnn.files import require_writable, write_whole
 from bnn.recipes.recipe import Recipe, load_recipe
-from mtjsim.checks import checked_choice
+from mtjsim.checks import ArgumentError, checked_choice
 from mtjsim.rng import Role, child_seed
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def run_recipe(
     progress: bool | None = None,
     on_epoch: "Callable[[Epoch], None] | None" = None,
 ) -> RecipeResult:
-    """Train a recipe to its last epoch, then look at the test images.
+    """Train a recipe to its last epoch, then evaluate on the test images, once.
 
     Parameters
     ----------
@@ -163,11 +163,11 @@ def built(recipe: Recipe) -> "nn.Module":
 
 def _prepared(folder: Path, recipe: Recipe) -> Path:
     """Make the folder and put the frozen config into it, or see that it is there already."""
-    require_writable(folder, option="--out", make=True)
+    require_writable(folder, option="out", make=True)
     config = folder / "config.json"
     text = json.dumps(recipe.model_dump(mode="json", exclude={"expected"}), indent=1) + "\n"
     if config.exists() and config.read_text("utf-8") != text:
-        raise ValueError(f"--out {str(folder)!r} holds another run, see its config.json. Name another folder.")
+        raise ArgumentError("out", f"{str(folder)!r} holds another run, see its config.json. Name another folder.")
     write_whole(config, text.encode())
     return folder
 

@@ -110,7 +110,7 @@ def test_a_folder_with_another_run_is_refused(small, tmp_path):
     [
         ("epochs = 3", "epochs = 0", "training.epochs: Input should be greater than or equal to 1, got 0"),
         ("epochs = 3", "epoch = 3", "training.epochs: Field required"),
-        ('data = "digits"', 'data = "digit"', "data: Input should be 'digits'"),
+        ('data = "digits"', 'data = "digit"', "data: must be one of 'digits', .*, got 'digit'. Did you mean 'digits'"),
         ("0.05", "5", "activation_errors.error_rate_0: Input should be less than or equal to 1"),
         ("draws = 2", "draw = 2", "draw: Extra inputs are not permitted"),
         ("title", "title =", "is not TOML"),
@@ -129,6 +129,12 @@ def test_unknown_recipes_are_refused():
         load_recipe("digit_mlp")
     with pytest.raises(FileNotFoundError, match=r"absent\.toml"):
         load_recipe("absent.toml")
+
+
+def test_a_recipe_that_is_not_text_is_named(tmp_path):
+    (tmp_path / "bad.toml").write_bytes(b'title = "\xff"\n')
+    with pytest.raises(ValueError, match=r"bad\.toml: not a text in UTF-8"):
+        load_recipe(tmp_path / "bad.toml")
 
 
 def test_the_front_door():
@@ -164,8 +170,8 @@ def test_verb_gives_json(capsys, small):
     [
         (["digit_mlp"], "Did you mean 'digits_mlp'"),
         (["absent.toml"], "'absent.toml' does not exist"),
-        (["digits_mlp", "--seed", "-1"], "--seed must be >= 0, got -1"),
-        (["digits_mlp", "--data-dir", "."], "--data-dir is not for digits"),
+        (["digits_mlp", "--seed", "-1"], "--seed must be a whole number >= 0, got -1"),
+        (["digits_mlp", "--data-dir", "."], "--data-dir must not be given for digits"),
         (["digits_mlp", "--out", "no/such/folder"], "--out 'no/such/folder' cannot be written"),
         (["digits_mlp", "--sed", "1"], "there is no option --sed"),
     ],

@@ -24,6 +24,7 @@ from mtjsim import (
 from mtjsim.calibration.likelihood import Likelihood, deviance_terms
 from mtjsim.calibration.parameters import PARAMETERS, Coordinates, values_of
 from mtjsim.calibration.report import Goodness
+from mtjsim.checks import ArgumentError
 
 FREE = ("thermal_stability", "critical_current", "characteristic_time")
 TRUE = MTJ.from_effective(thermal_stability=60, critical_current=30e-6, characteristic_time=2e-9)
@@ -444,7 +445,7 @@ def test_the_verb_refuses_before_it_fits(tmp_path, capsys, monkeypatch):
 
 def test_the_verb_says_what_a_slow_device_costs(tmp_path, capsys, monkeypatch):
     def stop(*_, **__):
-        raise ValueError("free must be stopped here.")
+        raise ArgumentError("free", "must be stopped here.")
 
     monkeypatch.setattr("mtjsim.calibration.fit.calibrate", stop)
     (tmp_path / "a.csv").write_text(HEAD + "60,8,p_to_ap,100,5\n60,9,p_to_ap,100,5\n70,9,p_to_ap,100,5\n")

@@ -1,19 +1,16 @@
-"""Figures of the verbs `wer` and `device`: what to draw is computed here, how is up to `mtjsim.plots`.
+"""Figures of the verbs `wer` and `device`: what they show is solved or counted here, and drawn by `mtjsim.plots`.
 
-matplotlib is imported on first use: most calls of a verb draw nothing. Nothing here needs a display.
+matplotlib is imported on first use: most calls of a verb draw nothing. No display is needed.
 """
 
-import io
 import textwrap
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm import tqdm
 
-from bnn.files import write_whole
-from mtjsim.checks import DIRECTIONS, Array
+from mtjsim.checks import DIRECTIONS, ArgumentError, Array
 from mtjsim.device import MTJ
 from mtjsim.explorer import YEAR, strongest_read
 from mtjsim.fokker_planck.reduced import at_rest, departures, is_axisymmetric
@@ -26,28 +23,21 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-FORMATS = (".pdf", ".png", ".svg")
-FEWEST_FOR_A_MAP = 4  # values of both; with fewer of one there is a curve for each
+FEWEST_FOR_A_MAP = 4  # values on each axis; with fewer on one, each of them has a curve
 READING = 1e-6  # [s] of the read disturb in a portrait: fifty reads of 20 ns
 COUNTED = 500  # writes for each point of a portrait that is counted
 LOWEST = 1e-40  # probability shown; leaves room for a legend
 HOT = (300.0, 358.15, 398.15)  # K: 27, 85 and 125 degrees Celsius
 
 
-def save_figure(figure: "Figure", path: Path) -> None:
-    """Write under a temporary name, then rename; the format follows the extension."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format=path.suffix.lower().removeprefix("."))
-    write_whole(path, buffer.getvalue())
-
-
 def check_drawable(levels: Sequence[float], pulse_widths: Sequence[float], *, drive: Drive) -> None:
     """Raise ValueError if `error_rate_figure` would have a single point, or values twice."""
     if len(levels) == len(pulse_widths) == 1:
-        raise ValueError(f"--plot needs several values of --{drive} or --pulse-width, as in 5ns,10ns: one is no curve.")
+        rule = f"needs several values of --{drive} or --pulse-width, as in 5ns,10ns"
+        raise ArgumentError("--plot", f"{rule}: one point is not a curve.")
     for name, values in ((drive, levels), ("pulse-width", pulse_widths)):
         if len(set(values)) < len(values):
-            raise ValueError(f"--{name} has a value twice, which --plot cannot draw.")
+            raise ArgumentError(f"--{name}", "has a value twice, which --plot cannot draw.")
 
 
 def error_rate_figure(
@@ -58,7 +48,7 @@ def error_rate_figure(
     title: str,
     drive: Drive = "current",
 ) -> "Figure":
-    """Draw solved write error rates: a curve against what there are several of, a map if there are many of both.
+    """Draw solved write error rates: curves along the axis with more values, or a map if both axes have four and more.
 
     Parameters
     ----------
@@ -69,7 +59,7 @@ def error_rate_figure(
     title : str
         Of the figure.
     drive : {"current", "voltage"}
-        What the levels are.
+        Quantity of the levels.
 
     Returns
     -------
@@ -118,7 +108,7 @@ def device_portrait(device: MTJ, *, title: str) -> "Figure":
     Returns
     -------
     Figure
-        A panel of `left_out` says why it is empty.
+        An empty panel, one of `left_out`, has the reason as text.
 
     Raises
     ------
@@ -150,7 +140,7 @@ def device_portrait(device: MTJ, *, title: str) -> "Figure":
     empty = left_out(device)
     for name, ax in (("read disturb", disturb), ("retention", retention)):
         if name in empty:
-            _say_why(ax, f"no {name}:", empty[name])
+            _write_reason(ax, f"no {name}:", empty[name])
     if "read disturb" not in empty:
         _draw_disturb(disturb, device, strongest_read(device, temperature=HOT[-1]))
     if "retention" not in empty:
@@ -166,7 +156,7 @@ def device_portrait(device: MTJ, *, title: str) -> "Figure":
 
 
 def left_out(device: MTJ) -> dict[str, str]:
-    """Panels that a portrait cannot have, each with the reason as a clause."""
+    """Return the panels that a portrait leaves out, each with the reason as a clause."""
     reasons = {}
     if device.channel_resistance is not None:
         reasons["read disturb"] = "it is read through another path than its write channel"
@@ -182,7 +172,7 @@ def left_out(device: MTJ) -> dict[str, str]:
 
 
 def writing_current(device: MTJ) -> float:
-    """Scale of the write currents worth drawing [A]: the larger critical current, or the threshold across the axis."""
+    """Return the scale of the write currents [A]: the larger critical current, or the threshold across the axis."""
     critical = max(device.critical_current(direction) for direction in DIRECTIONS)
     if not _is_across(device):
         return critical
@@ -199,7 +189,7 @@ def _is_across(device: MTJ) -> bool:
 def _draw_counted(
     s_curves: "Axes", errors: "Axes", device: MTJ, scale: float, pulse_width: float, relax_time: float
 ) -> None:
-    """Both panels of writes, from trajectories."""
+    """Draw both panels of writes, from trajectories."""
     from mtjsim.macrospin.simulate import simulate_writes  # here: numba takes half a second
     from mtjsim.plots import DIRECTION_STYLE, plot_switching_probability, plot_write_error_rate
 
@@ -225,14 +215,14 @@ def _draw_counted(
     errors.set_title(f"write errors at {strong * 1e6:g} µA{then}, 300 K, {counted}", fontsize=8)
 
 
-def _say_why(ax: "Axes", what: str, reason: str) -> None:
+def _write_reason(ax: "Axes", what: str, reason: str) -> None:
     text = "\n".join([what, *textwrap.wrap(reason, 44)])
     ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center")
     ax.set_axis_off()
 
 
 def _draw_s_curves(ax: "Axes", device: MTJ, currents: Array, width: float) -> None:
-    """One minus the error rate: on a linear axis its absolute accuracy is what counts."""
+    """Draw one minus the error rate: a linear axis needs no relative accuracy."""
     from mtjsim.plots import plot_switching_probability
 
     switched: dict[str, Any] = {

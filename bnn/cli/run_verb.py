@@ -1,4 +1,4 @@
-"""`mtj-bnn run`: train a recipe to its last epoch and say what came out, beside what was expected."""
+"""`mtj-bnn run`: train a recipe to its last epoch, and print its accuracy with the expected one."""
 
 import argparse
 import sys
@@ -6,29 +6,49 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bnn.command_line.words import announce, print_json
-from bnn.files import require_writable
+from bnn.cli.shared_options import add_data_dir
+from bnn.cli.typed import announce, checked_data_dir, print_json, whole_numbers
 from bnn.recipes.recipe import Recipe, list_recipes, load_recipe
 from bnn.recipes.run import counted, run_recipe
+from mtjsim.files import require_writable
 
 if TYPE_CHECKING:
     from bnn.evaluate import Accuracy
     from bnn.train import Epoch
 
+EXAMPLE = "mtj-bnn run digits_mlp --out digits_mlp"
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the verb."""
+    parser.set_defaults(verb=run)
+    parser.add_argument(
+        "recipe",
+        nargs="?",
+        metavar="RECIPE",
+        help="name of a recipe, or a TOML file; without it the recipes are listed",
+    )
+    add_data_dir(parser)
+    parser.add_argument(
+        "--out",
+        metavar="FOLDER",
+        help="folder for config.json, checkpoint.pt, result.json; a run that was interrupted there is continued",
+    )
+    text = "seed of weights, order of the images and errors; default: the recipe's"
+    parser.add_argument("--seed", metavar="SEED", help=text)
+
 
 def run(options: argparse.Namespace) -> None:
-    """Train a recipe, as it is written down, and test it once."""
+    """Train a recipe to its last epoch and test it once."""
     if options.recipe is None:
         _list(options)
         return
-    if options.seed is not None and options.seed < 0:
-        raise ValueError(f"--seed must be >= 0, got {options.seed}.")
+    seed = whole_numbers(options, seed=0)
     recipe = load_recipe(options.recipe)
-    if recipe.data == "digits" and options.data_dir is not None:
-        raise ValueError("--data-dir is not for digits, which ship inside: leave it out.")
+    checked_data_dir(recipe.data, options.data_dir)
     if options.out is not None:
         require_writable(Path(options.out), option="--out", make=True)
-    result = run_recipe(recipe, data_dir=options.data_dir, out=options.out, seed=options.seed, on_epoch=_say)
+    result = run_recipe(recipe, data_dir=options.data_dir, out=options.out, **seed, on_epoch=_print_epoch)
     announce(*result.files)
     tests = {"error_free": result.error_free, "with_errors": result.with_errors}
     if options.json:
@@ -60,7 +80,7 @@ def _list(options: argparse.Namespace) -> None:
         print(f"{name:{width}}  {title}")
 
 
-def _say(epoch: "Epoch") -> None:
+def _print_epoch(epoch: "Epoch") -> None:
     print(
         f"epoch {epoch.epoch + 1}: loss {epoch.loss:.4f}, {epoch.train_accuracy:.2%} of the training images",
         file=sys.stderr,

@@ -7,14 +7,13 @@ import sys
 
 import pytest
 
-import bnn.cli
-import bnn.command_line.words
 import bnn.demo
 from bnn.cli import main
 from bnn.data import load
 from bnn.images import DataSet
 from bridge.write import WriteSetting, operating_point
 from mtjsim import MTJ, load_preset, save_device, write_error_rate
+from mtjsim.checks import ArgumentError
 
 
 def run(capsys, *words):
@@ -149,21 +148,21 @@ def test_demo_says_that_the_folder_cannot_be_written_before_the_work(capsys, tmp
         ),
         (
             ["wer", "arm_2021", "--current", "4uA", "--pulse-width", "1ns", "--rise-time", "2ns"],
-            "--rise-time must be <= --pulse-width, got 2e-09 s",
+            "--rise-time must be <= pulse_width, got 2e-09 s",
         ),
         (["wer", "missing.toml", "--current", "4uA", "--pulse-width", "1ns"], "'missing.toml' does not exist"),
         (["setting", "arm_2021", "--error-rate", "5"], "Rates are probabilities, not percent"),
         (["setting", "arm_2021", "--pulse-width", "1ns", "--max-current", "30uA"], "is not reached"),
-        (["fetch", "mnistt"], "data must be one of"),
+        (["fetch", "mnistt"], "DATA must be one of"),
         (["fetch", "imagenet"], "bnn.open_imagenet(FOLDER)"),
         (["demo", "--data", "imagenet"], "registered users only"),
         (["fetch", "cifar-100"], "Did you mean 'cifar100'"),
         (["wer", "arm_2021", "--voltage", "40uA", "--pulse-width", "1ns"], "--voltage must be a quantity in V"),
         (["device", "--plot", "portrait.png"], "--plot needs a device"),
         (["demo", "--data", "fashion"], "Did you mean 'fashion-mnist'"),
-        (["demo", "--networks", "1"], "--networks must be >= 2, got 1"),
-        (["demo", "--seed", "-1"], "--seed must be >= 0, got -1"),
-        (["demo", "--workers", "0"], "--workers must be >= 1, got 0"),
+        (["demo", "--networks", "1"], "--networks must be a whole number >= 2, got 1"),
+        (["demo", "--seed", "-1"], "--seed must be a whole number >= 0, got -1"),
+        (["demo", "--workers", "0"], "--workers must be a whole number >= 1, got 0"),
         (["wer", "arm_2021", "--current", "1A", "--pulse-width", "5ns"], "--current must be <= 100 critical currents"),
         (["wer", "arm_2021", "--current", "9**9**9", "--pulse-width", "5ns"], "--current must be a quantity in A"),
         (["wer", "arm_2021", "--current", "-inf", "--pulse-width", "5ns"], "--current must be finite"),
@@ -233,10 +232,13 @@ def test_wer_takes_a_voltage(capsys):
     _, out, _ = run(capsys, *words)
     assert out.splitlines()[0].split()[0] == "voltage"
     assert out.splitlines()[2].split()[:2] == ["0.5000", "V"]
-    with pytest.raises(SystemExit):
-        main((*words, "--current", "50uA"))
-    with pytest.raises(SystemExit):
-        main(("wer", "arm_2021", "--pulse-width", "5ns"))
+    for wrong, message in (
+        ((*words, "--current", "50uA"), "argument --current: not allowed with argument --voltage. See mtj-bnn wer"),
+        (("wer", "arm_2021", "--pulse-width", "5ns"), "one of the arguments --current --voltage is required"),
+    ):
+        code, out, err = run(capsys, *wrong)
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert message in err
 
 
 CURVE = ("wer", "arm_2021", "--current", "50uA,60uA", "--pulse-width", "10ns")
@@ -267,8 +269,8 @@ def test_portrait_of_a_device(capsys, tmp_path):
 
 
 def test_plot_file_is_tried_before_the_work(capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr("bnn.command_line.device_verbs.write_error_rate", lambda *_, **__: pytest.fail("worked first"))
-    monkeypatch.setattr("bnn.command_line.device_verbs.device_portrait", lambda *_, **__: pytest.fail("worked first"))
+    monkeypatch.setattr("bnn.cli.wer_verb.write_error_rate", lambda *_, **__: pytest.fail("worked first"))
+    monkeypatch.setattr("bnn.cli.portrait.device_portrait", lambda *_, **__: pytest.fail("worked first"))
     (tmp_path / "file").write_text("not a folder")
     (tmp_path / "folder.png").mkdir()
     for words in (CURVE, ("device", "arm_2021")):
@@ -283,7 +285,7 @@ def test_plot_file_is_tried_before_the_work(capsys, tmp_path, monkeypatch):
             assert (code, out) == (2, "")
             assert message in err
             assert len(err.splitlines()) == 1
-    for current, message in (("50uA", "one is no curve"), ("50uA,50uA", "--current has a value twice")):
+    for current, message in (("50uA", "one point is not a curve"), ("50uA,50uA", "--current has a value twice")):
         words = ("wer", "arm_2021", "--current", current, "--pulse-width", "10ns", "--plot", str(tmp_path / "a.png"))
         code, _, err = run(capsys, *words)
         assert code == 2
@@ -324,20 +326,38 @@ def test_the_folder_of_a_data_set_is_called_as_it_is_typed(capsys, words, messag
     assert "directory" not in err
 
 
-@pytest.mark.parametrize("verb", ["wer", "fit"])
-def test_messages_speak_of_options_only_where_options_are_meant(verb):
-    known = bnn.cli._parser()[1][verb]
-    for said, typed in {
-        "wer": {
-            "current must be <= 100 critical currents": "--current must be <= 100 critical currents",
-            "rise_time must be <= pulse_width.": "--rise-time must be <= --pulse-width.",
-            "device file 'pulse_width.toml' does not exist": "device file 'pulse_width.toml' does not exist",
-            "mine.toml: reference_temperature must be > 0": "mine.toml: reference_temperature must be > 0",
-            "current flows": "current flows",
-        },
-        "fit": {"a.csv: line 2: pulse_width must be > 0": "a.csv: line 2: pulse_width must be > 0"},
-    }[verb].items():
-        assert bnn.command_line.words.as_typed(said, known) == typed
+@pytest.mark.parametrize(
+    ("words", "argument", "subject"),
+    [
+        (("wer", "arm_2021", "--current", "5uA", "--pulse-width", "5ns"), "rise_time", "--rise-time"),
+        (("wer", "arm_2021", "--current", "5uA", "--pulse-width", "5ns"), "damping", "damping"),
+        (("map", "arm_2021", "--current", "5uA", "--pulse-width", "5ns", "--out", "a.nc"), "currents", "--current"),
+        (("map", "arm_2021", "--current", "5uA", "--pulse-width", "5ns", "--out", "a.nc"), "voltages", "--voltage"),
+        (("fetch", "mnist"), "name", "DATA"),
+        (("fetch", "mnist"), "directory", "--out"),
+        (("demo",), "name", "--data"),
+        (("run", "digits_mlp"), "recipe", "RECIPE"),
+    ],
+)
+def test_an_argument_is_called_by_the_option_that_sets_it(capsys, monkeypatch, tmp_path, words, argument, subject):
+    """And by nothing else: the rest of the message, and messages about files, stay as they are."""
+    monkeypatch.chdir(tmp_path)
+    for error, said in (
+        (ArgumentError(argument, "must fit rise_time."), f"{subject} must fit rise_time."),
+        (ValueError(f"a.csv: line 2: {argument} must be > 0."), f"a.csv: line 2: {argument} must be > 0."),
+        (ValueError(f"{argument} must be > 0."), f"{argument} must be > 0."),
+    ):
+
+        def stop(*_, error=error, **__):
+            raise error
+
+        for place in ("wer_verb.write_error_rate", "run_verb.load_recipe"):
+            monkeypatch.setattr(f"bnn.cli.{place}", stop)
+        for place in ("bridge.maps.error_map.write_error_map", "bnn.data.load", "bnn.data.fetch"):
+            monkeypatch.setattr(place, stop)
+        code, out, err = run(capsys, *words)
+        assert (code, out) == (2, "")
+        assert err == f"mtj-bnn {words[0]}: error: {said}\n"
 
 
 def test_progress_is_shown_on_a_terminal_and_nowhere_else(capsys, monkeypatch):
@@ -347,10 +367,8 @@ def test_progress_is_shown_on_a_terminal_and_nowhere_else(capsys, monkeypatch):
         seen.append((len(jobs), settings["disable"], settings["delay"]))
         return jobs
 
-    monkeypatch.setattr("bnn.command_line.device_verbs.tqdm", bar)
-    monkeypatch.setattr(
-        "bnn.command_line.device_verbs.write_error_rate", lambda *_, pulse_width, **__: [0.5] * len(pulse_width)
-    )
+    monkeypatch.setattr("bnn.cli.wer_verb.tqdm", bar)
+    monkeypatch.setattr("bnn.cli.wer_verb.write_error_rate", lambda *_, pulse_width, **__: [0.5] * len(pulse_width))
     words = ("--current", "50uA,60uA,70uA", "--pulse-width", "5ns,10ns")
     for name in ("arm_2021", "w_sot_80nm"):
         assert run(capsys, "wer", name, *words)[0] == 0

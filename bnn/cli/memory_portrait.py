@@ -1,10 +1,11 @@
-"""Figures of the verbs `setting`, `map` and `die`; how things are drawn is up to `bridge`. Nothing is solved here."""
+"""Figures of the verbs `setting`, `map` and `die`: layout and titles. `bridge` draws the curves; nothing is solved."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bnn.cli.typed import UNITS_SHOWN
 from mtjsim.checks import DIRECTIONS
 from mtjsim.plots import BLACK, DIRECTION_STYLE, RED
 
@@ -16,9 +17,8 @@ if TYPE_CHECKING:
     from bridge.dies.rate_distribution import MeanRate
     from bridge.write import OperatingPoint
 
-MOST_ROWS = 3  # temperatures of a map that are drawn: the first, a middle one, the last
-UNITS_SHOWN = {"current": (1e6, "µA"), "voltage": (1.0, "V"), "pulse_width": (1e9, "ns"), "temperature": (1.0, "K")}
-NARROW = 5.0  # ratio of an axis whose every 1, 2, 3 ... of a decade is labelled
+MOST_ROWS = 3  # temperatures of a map: the first, a middle one, the last
+NARROW = 5.0  # ratio of the ends of an axis: below, every 1, 2, 3 ... of a decade has a label
 MOST_CUTS = 3  # panels of a map that is drawn as curves
 
 
@@ -98,7 +98,7 @@ def map_figure(dataset: "xr.Dataset", *, title: str) -> "Figure":
         for ax, direction in zip(row, DIRECTIONS, strict=True):
             plot_map(ax, dataset, direction=direction, temperature=T)
     for ax, direction in zip(grid[-1] if "energy" in dataset else (), DIRECTIONS, strict=False):
-        T = temperatures[len(temperatures) // 2]  # joules hardly depend on it
+        T = temperatures[len(temperatures) // 2]  # the energy hardly depends on it
         plot_energy_contours(ax, dataset, direction=direction, temperature=T, color=BLACK)
         ax.set_title(f"{DIRECTION_STYLE[direction][2]}, {T:g} K: mean energy in the junction")
     for name, axis in ((drive, "x"), ("pulse_width", "y")):
@@ -182,13 +182,13 @@ def _figure(width: float, height: float, title: str) -> "Figure":
 
 
 def _legend_below(ax: Any, *, ncols: int, title: str | None = None) -> None:
-    """Put the legend where no line can be."""
+    """Put the legend below the axes, away from the lines."""
     where: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.13)}
     ax.legend(frameon=False, fontsize=8, ncols=ncols, title=title, title_fontsize=8, **where)
 
 
 def _some(values: Any, most: int) -> list[float]:
-    """At most so many of the values, ends included."""
+    """Return at most `most` of the values, ends included."""
     where = np.unique(np.linspace(0, len(values) - 1, min(most, len(values))).round().astype(int))
     return [float(values[k]) for k in where]
 

@@ -78,6 +78,8 @@ def test_files_of_images(capsys, model, tmp_path):
 def test_wrong_input_gives_one_line(capsys, model, tmp_path):
     images = np.zeros((3, 1, 8, 8), np.float32)
     np.save(tmp_path / "images.npy", images)
+    np.save(tmp_path / "empty.npy", images[:0])
+    np.save(tmp_path / "flat.npy", np.zeros(64, np.float32))
     np.save(tmp_path / "whole.npy", np.zeros((3, 64), np.int32))
     np.save(tmp_path / "other.npy", np.zeros((3, 63), np.float32))
     np.save(tmp_path / "nan.npy", np.full((3, 64), np.nan, np.float32))
@@ -97,20 +99,23 @@ def test_wrong_input_gives_one_line(capsys, model, tmp_path):
         ((tmp_path / "labels.npz", "digits"), "must be a packed model, whole"),
         ((model, "digit"), "Did you mean 'digits'?"),
         ((model, "images.png"), "DATA must be a data set's name or a file ending in .npy, .npz"),
-        ((model, tmp_path / "absent.npy"), "does not exist, or is no file"),
+        ((model, tmp_path / "absent.npy"), "does not exist, or is not a file"),
         ((model, tmp_path / "text.npy"), "is not a whole .npy or .npz file"),
         ((model, tmp_path / "whole.npy"), "must be floating point, or uint8"),
         ((model, tmp_path / "other.npy"), "images must fit the model, got samples of shape (63,)"),
         ((model, tmp_path / "nan.npy"), "images must be finite"),
         ((model, tmp_path / "labels.npz"), "one for each of 3 images"),
-        ((model, tmp_path / "none.npz"), "must hold the array images"),
+        ((model, tmp_path / "none.npz"), "must have the array images"),
         ((model, tmp_path / "images.npy", "--errors", "0.1"), "--errors needs labels"),
+        ((model, tmp_path / "images.npy", "--weight-errors", "0.1"), "--weight-errors needs labels"),
         ((model, tmp_path / "images.npy", "--data-dir", tmp_path), "--data-dir is for data sets"),
+        ((model, tmp_path / "empty.npy"), "images must be floating point, (n, ...), at least one; got"),
+        ((model, tmp_path / "flat.npy"), "images must be floating point, (n, ...), at least one; got"),
         ((model, "digits", "--errors", "5"), "--errors must be one rate"),
         ((model, "digits", "--weight-errors", "0,0,0"), "--weight-errors must be one rate"),
         ((model, "digits", "--errors", "few"), "--errors"),
-        ((model, "digits", "--dies", "0"), "--dies must be >= 1, got 0"),
-        ((model, "digits", "--seed", "-1"), "--seed must be >= 0, got -1"),
+        ((model, "digits", "--dies", "0"), "--dies must be a whole number >= 1, got 0"),
+        ((model, "digits", "--seed", "-1"), "--seed must be a whole number >= 0, got -1"),
         ((model, "digits", "--out", "out.txt"), "--out must end in .csv"),
         ((model, "digits", "--error", "0.1"), "Did you mean --errors?"),
     ):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bnn.command_line.portrait import (
+from bnn.cli.portrait import (
     COUNTED,
     READING,
     YEAR,
