@@ -5,7 +5,7 @@ from pathlib import Path
 
 from bnn.cli.shared_options import DEVICE, add_data_dir
 from bnn.cli.typed import announce, checked_data_dir, given, name_of, named_device, whole_numbers
-from bnn.datasets.origins import ORIGINS
+from bnn.data.origins import ORIGINS
 from mtjsim.files import require_writable
 
 EXAMPLE = "mtj-bnn demo --device arm_2021 --pulse-width 10ns --out demo"
@@ -31,7 +31,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def demo(options: argparse.Namespace) -> None:
     """Run the main job: from a write current to an energy/accuracy curve."""
-    from bnn.data import load  # before torch, so that wrong input is refused at once
+    from bnn.data.loading import load  # before torch, so that wrong input is refused at once
 
     counts = whole_numbers(options, seed=0, networks=2, draws=1, workers=1)
     chosen = named_device(options.device)
@@ -39,7 +39,7 @@ def demo(options: argparse.Namespace) -> None:
     checked_data_dir(options.data, options.data_dir)
     data = load(options.data, options.data_dir)
     require_writable(Path(options.out), option="--out", make=True)
-    from bnn.demo import run_demo
+    from bnn.studies.demo import run_demo
 
     result = run_demo(chosen.device, data, Path(options.out), **pulse, **counts, device_name=options.device)
     announce(*result.files)

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from bnn.cli.typed import print_json
-from bnn.datasets.origins import ORIGINS
+from bnn.data.origins import ORIGINS
 from mtjsim.files import require_writable
 
 EXAMPLE = "mtj-bnn fetch fashion-mnist"
@@ -19,7 +19,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def fetch(options: argparse.Namespace) -> None:
     """Download a data set, check it, and print its folder."""
-    from bnn.data import fetch as fetch_data
+    from bnn.data.loading import fetch as fetch_data
 
     if options.out is not None and options.data in ORIGINS:
         require_writable(Path(options.out), option="--out", make=True)

@@ -110,7 +110,7 @@ def _data(name: str, directory: str | None) -> Any:
             raise ArgumentError(
                 "DATA", f"must be a data set's name or a file ending in {', '.join(FILES)}; got {name!r}."
             )
-        from bnn.data import load
+        from bnn.data.loading import load
 
         checked_data_dir(name, directory)
         return load(name, directory).test

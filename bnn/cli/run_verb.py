@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from bnn.cli.shared_options import add_data_dir
 from bnn.cli.typed import announce, checked_data_dir, print_json, whole_numbers
-from bnn.recipes.recipe import Recipe, list_recipes, load_recipe
-from bnn.recipes.run import counted, run_recipe
+from bnn.studies.recipe import Recipe, list_recipes, load_recipe
+from bnn.studies.recipe_run import counted, run_recipe
 from mtjsim.files import require_writable
 
 if TYPE_CHECKING:
-    from bnn.evaluate import Accuracy
-    from bnn.train import Epoch
+    from bnn.evaluation.accuracy import Accuracy
+    from bnn.training.loop import Epoch
 
 EXAMPLE = "mtj-bnn run digits_mlp --out digits_mlp"
 

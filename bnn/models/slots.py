@@ -5,9 +5,9 @@ from typing import Any
 
 from torch import nn
 
-from bnn.binarize import ste_sign
-from bnn.dropout import SeededDropout
-from bnn.layers import Quantizer
+from bnn.layers.binary import Quantizer
+from bnn.layers.dropout import SeededDropout
+from bnn.layers.quantizers import ste_sign
 from mtjsim.rng import Role, child_seed
 
 MakeMemory = Callable[..., nn.Module]  # called as make(seed=child)

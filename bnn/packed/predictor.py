@@ -10,9 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bnn.error_kernels import sample_keys
-from bnn.errors import addressed_root
-from bnn.evaluate import Accuracy, LabelledImages
+from bnn.data.images import LabelledImages
+from bnn.errors.bits import addressed_root
+from bnn.errors.kernels import sample_keys
+from bnn.evaluation.accuracy import Accuracy
 from bnn.packed.bit_errors import write_words
 from bnn.packed.files import load_steps, save_steps
 from bnn.packed.products import BinaryProduct, SignedProduct

@@ -21,12 +21,12 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from bnn.errors import WriteErrors
-from bnn.layers import activation_memories, weight_memories
-from bnn.overwrite import OverwriteErrors
-from bnn.parameter_memory import HOLDS as IN_WORDS
-from bnn.parameter_memory import ParameterMemory
-from bnn.tensor_words import parameters_by_kind
+from bnn.errors.overwrite import OverwriteErrors
+from bnn.errors.write_errors import WriteErrors
+from bnn.layers.binary import activation_memories, weight_memories
+from bnn.training.parameter_memory import HOLDS as IN_WORDS
+from bnn.training.parameter_memory import ParameterMemory
+from bnn.training.tensor_words import parameters_by_kind
 from bridge.ledger import Ledger
 from bridge.memory.cells import PLAIN, WritePolicy
 from bridge.memory.formats import Format

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
-from bnn.batch_norm import reestimate_batch_norm, rescale_batch_norm
-from bnn.errors import WriteErrors
-from bnn.layers import BinaryConv2d, BinaryLinear, activation_memories, memories, weight_memories
+from bnn.errors.write_errors import WriteErrors
+from bnn.evaluation.batch_norm import reestimate_batch_norm, rescale_batch_norm
+from bnn.layers.binary import BinaryConv2d, BinaryLinear, activation_memories, memories, weight_memories
 from bnn.models import lenet4, mlp
 from mtjsim.rng import child_seed
 

@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
-from bnn.binarize import approx_sign, center_latent_, clip_latent_, ste_sign, swish_sign, xnor_scale
-from bnn.layers import BinaryConv2d, BinaryLinear
+from bnn.layers.binary import BinaryConv2d, BinaryLinear
+from bnn.layers.quantizers import approx_sign, center_latent_, clip_latent_, ste_sign, swish_sign, xnor_scale
 
 torch.set_num_threads(1)
 SIGNS = (ste_sign, approx_sign, swish_sign)

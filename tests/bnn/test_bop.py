@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 import bnn
-from bnn.binarize import approx_sign, ste_sign, swish_sign
-from bnn.bop import Bop, binary_parameters, split_parameters
-from bnn.layers import BinaryLinear
+from bnn.layers.binary import BinaryLinear
+from bnn.layers.quantizers import approx_sign, ste_sign, swish_sign
 from bnn.models import mlp
+from bnn.optimizers.bop import Bop, binary_parameters, split_parameters
 
 torch.set_num_threads(1)
 

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from bnn.codesign import CLEAN, WITH_ERRORS, Interval, energy_accuracy_curve, over_networks
-from bnn.data import load
-from bnn.evaluate import Accuracy
-from bnn.images import DataSet
-from bnn.layers import activation_memories
+from bnn.data.images import DataSet
+from bnn.data.loading import load
+from bnn.evaluation.accuracy import Accuracy
+from bnn.layers.binary import activation_memories
 from bnn.models import mlp
-from bnn.train import TrainConfig
+from bnn.studies.curve import CLEAN, WITH_ERRORS, Interval, energy_accuracy_curve, over_networks
+from bnn.training.config import TrainConfig
 from bridge.write import OperatingPoint, WriteSetting
 
 
@@ -131,8 +131,8 @@ class Recorder:
 
     def __init__(self, monkeypatch):
         self.trained, self.evaluated = [], []
-        monkeypatch.setattr("bnn.codesign.Trainer", self.trainer)
-        monkeypatch.setattr("bnn.codesign.evaluate", self.evaluate)
+        monkeypatch.setattr("bnn.studies.curve.Trainer", self.trainer)
+        monkeypatch.setattr("bnn.studies.curve.evaluate", self.evaluate)
 
     def trainer(self, model, config):
         weights = torch.cat([p.detach().flatten().clone() for p in model.parameters()])

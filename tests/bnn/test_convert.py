@@ -10,11 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from bnn.binarize import approx_sign, clip_latent_, ste_sign
-from bnn.constant_sign import DroppedActivation
-from bnn.convert import BinarizeConfig, binarize
-from bnn.data import load
-from bnn.layers import BinaryConv2d, BinaryLinear, activation_memories, weight_memories
+from bnn.conversion.constant_sign import DroppedActivation
+from bnn.conversion.convert import BinarizeConfig, binarize
+from bnn.data.loading import load
+from bnn.layers.binary import BinaryConv2d, BinaryLinear, activation_memories, weight_memories
+from bnn.layers.quantizers import approx_sign, clip_latent_, ste_sign
 from bridge.write import OperatingPoint, WriteSetting, operating_point
 from mtjsim.presets import load_preset
 
@@ -445,7 +445,7 @@ class FakeOverwrite(nn.Module):
 
 
 def test_overwrite_memories_have_cells_for_all_weights_and_for_one_sample(monkeypatch):
-    monkeypatch.setitem(sys.modules, "bnn.overwrite", SimpleNamespace(OverwriteErrors=FakeOverwrite))
+    monkeypatch.setitem(sys.modules, "bnn.errors.overwrite", SimpleNamespace(OverwriteErrors=FakeOverwrite))
     point = OperatingPoint.of_rates(error_rate_0=0.1, error_rate_1=0.2)
     config = BinarizeConfig(mode="overwrite", gradient="masked", activation_write=(0.1, 0.2), weight_write=point)
     layer = binarize(mlp(), config)[2]
@@ -507,7 +507,7 @@ def test_a_binarized_copy_of_a_plain_net_trains():
 
 
 def test_the_front_door_is_the_function():
-    import bnn.binarize
+    import bnn.layers.quantizers
 
     assert bnn.binarize is binarize
     assert isinstance(bnn.binarize(mlp())[2], bnn.BinaryLinear)

@@ -6,6 +6,7 @@ import http.server
 import io
 import lzma
 import os
+import runpy
 import socket
 import struct
 import subprocess
@@ -22,10 +23,11 @@ from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
 import bnn
-from bnn import data
 from bnn.cli.command import parser_of
-from bnn.digits import make_digits
-from bnn.images import DataSet, ImageSet
+from bnn.data import loading as data
+from bnn.data.images import DataSet, ImageSet
+
+ROOT = Path(__file__).parents[2]
 
 COMPRESS = {"": bytes, ".gz": gzip.compress, ".xz": lzma.compress, ".bz2": bz2.compress}
 
@@ -201,9 +203,9 @@ def test_digits_and_their_split_stay_what_they_are():
     assert data.load("digits").identity == "0b86b59aa560ab7efc1396fc1d6aa6eacdc2288f2652e5a5da3fcb3c04e04d24"
 
 
-def test_make_digits_reproduces_the_shipped_file():
-    shipped = Path(data.__file__).with_name("digits") / "digits.csv.bz2"
-    assert make_digits.digits_file() == shipped.read_bytes()
+def test_the_script_reproduces_the_shipped_file():
+    script = runpy.run_path(str(ROOT / "notebooks" / "results" / "digits" / "make.py"))
+    assert script["digits_file"]() == (ROOT / "bnn" / "data" / "digits" / "digits.csv.bz2").read_bytes()
 
 
 def test_digits_are_checked_too(monkeypatch):
@@ -222,7 +224,7 @@ def test_digits_take_no_directory(use, tmp_path):
 
 def test_importing_needs_neither_torch_nor_pooch():
     slow = "{'torch', 'pooch', 'tqdm', 'sklearn', 'scipy', 'PIL'}"
-    program = f"import sys, bnn.data, bnn.datasets.imagenet; print(sorted({slow} & set(sys.modules)))"
+    program = f"import sys, bnn.data, bnn.data.imagenet; print(sorted({slow} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
 

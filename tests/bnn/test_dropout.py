@@ -4,9 +4,9 @@ import pytest
 import torch
 from scipy.stats import binom
 
-from bnn.binarize import ste_sign
-from bnn.dropout import SeededDropout
-from bnn.layers import BinaryLinear
+from bnn.layers.binary import BinaryLinear
+from bnn.layers.dropout import SeededDropout
+from bnn.layers.quantizers import ste_sign
 
 torch.set_num_threads(1)
 

@@ -1,6 +1,4 @@
 import copy
-import subprocess
-import sys
 from dataclasses import dataclass
 from functools import partial
 from types import SimpleNamespace
@@ -11,10 +9,10 @@ import torch
 from scipy import stats
 from torch import nn
 
-from bnn.error_draws import EvaluatedMemory
-from bnn.errors import WriteErrors
-from bnn.evaluate import Accuracy, evaluate, paired_loss
-from bnn.layers import activation_memories
+from bnn.errors.write_errors import WriteErrors
+from bnn.evaluation.accuracy import Accuracy, evaluate, paired_loss
+from bnn.evaluation.draws import EvaluatedMemory
+from bnn.layers.binary import activation_memories
 from bnn.models import mlp
 
 torch.set_num_threads(1)
@@ -226,11 +224,3 @@ def test_paired_loss_refuses_other_images():
 
 def test_printed_accuracy_says_images_and_draws():
     assert "100 images, 3 draws" in repr(from_shares([3] * 90 + [0] * 10, 3))
-
-
-@pytest.mark.parametrize("first", ["", "bnn.Trainer;", "import bnn.evaluate;", "from bnn.evaluate import Accuracy;"])
-def test_the_public_name_is_the_function_whatever_was_imported_first(first):
-    ask = "print(callable(bnn.evaluate), bnn.evaluate is sys.modules['bnn.evaluate'].evaluate)"
-    program = f"import sys, bnn; {first} {ask}"
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert result.stdout.split() == ["True", "True"]

@@ -10,13 +10,13 @@ import torch
 from scipy import stats
 from torch import nn
 
-from bnn.binarize import ste_sign
-from bnn.error_draws import EvaluatedMemory, ProgrammedMemory
-from bnn.errors import WriteErrors
-from bnn.evaluate import Accuracy, evaluate, paired_loss
-from bnn.layers import memories, weight_memories
+from bnn.errors.overwrite import OverwriteErrors
+from bnn.errors.write_errors import WriteErrors
+from bnn.evaluation.accuracy import Accuracy, evaluate, paired_loss
+from bnn.evaluation.draws import EvaluatedMemory, ProgrammedMemory
+from bnn.layers.binary import memories, weight_memories
+from bnn.layers.quantizers import ste_sign
 from bnn.models import mlp
-from bnn.overwrite import OverwriteErrors
 from mtjsim.rng import child_seed
 
 torch.set_num_threads(1)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from bnn.layers import BinaryLinear
+from bnn.layers.binary import BinaryLinear
 from bnn.training.finite import guard_finite
 
 torch.set_num_threads(1)

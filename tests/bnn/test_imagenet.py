@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import bnn
-from bnn.datasets.image_files import ImageFiles, read_image
-from bnn.images import ImageSet
+from bnn.data.image_files import ImageFiles, read_image
+from bnn.data.images import ImageSet
 from bnn.models import mlp
 
 COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # of PNG: grey, grey and alpha, colour, colour and alpha
@@ -388,7 +388,7 @@ def test_batches_are_the_images_in_their_order(files, size, monkeypatch):
     decoded = files.decoded()
     np.testing.assert_array_equal(np.concatenate([batch.images for batch in batches]), decoded.images)
     np.testing.assert_array_equal(np.concatenate([batch.labels for batch in batches]), decoded.labels)
-    monkeypatch.setattr("bnn.datasets.image_files.AT_ONCE", size)
+    monkeypatch.setattr("bnn.data.image_files.AT_ONCE", size)
     np.testing.assert_array_equal(files.scaled(), decoded.scaled())
 
 

@@ -6,11 +6,11 @@ import torch.nn.functional as F
 from scipy.stats import binom
 from torch import nn
 
-from bnn.binarize import approx_sign, ste_sign
-from bnn.errors import WriteErrors
-from bnn.layers import BinaryConv2d, BinaryLinear, activation_memories, memories, weight_memories
+from bnn.errors.overwrite import OverwriteErrors
+from bnn.errors.write_errors import WriteErrors
+from bnn.layers.binary import BinaryConv2d, BinaryLinear, activation_memories, memories, weight_memories
+from bnn.layers.quantizers import approx_sign, ste_sign
 from bnn.models import lenet4, mlp
-from bnn.overwrite import OverwriteErrors
 
 torch.set_num_threads(1)
 NO_ERRORS = partial(WriteErrors, error_rate_0=0.0, error_rate_1=0.0)

@@ -7,10 +7,10 @@ import torch.nn.functional as F
 from torch import nn
 
 import bnn.models
-from bnn.binarize import approx_sign, clip_latent_, ste_sign
-from bnn.dropout import SeededDropout
-from bnn.errors import WriteErrors
-from bnn.layers import BinaryConv2d, BinaryLinear, activation_memories, weight_memories
+from bnn.errors.write_errors import WriteErrors
+from bnn.layers.binary import BinaryConv2d, BinaryLinear, activation_memories, weight_memories
+from bnn.layers.dropout import SeededDropout
+from bnn.layers.quantizers import approx_sign, clip_latent_, ste_sign
 from bnn.models import alexnet, bireal, lenet4, mlp, nin, vgg7
 
 torch.set_num_threads(1)

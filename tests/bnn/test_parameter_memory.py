@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from bnn.binarize import clip_latent_
+from bnn.layers.quantizers import clip_latent_
 from bnn.models import mlp
-from bnn.parameter_memory import ParameterMemory
+from bnn.training.parameter_memory import ParameterMemory
 from bridge.memory.cells import PLAIN, READ_BEFORE_WRITE, WRITE_VERIFY_RETRY
 from bridge.memory.formats import format_of
 from bridge.memory.in_place import InPlaceMemory

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from bnn.errors import WriteErrors
-from bnn.layers import activation_memories, weight_memories
+from bnn.errors.overwrite import OverwriteErrors
+from bnn.errors.write_errors import WriteErrors
+from bnn.layers.binary import activation_memories, weight_memories
 from bnn.models import mlp
-from bnn.overwrite import OverwriteErrors
-from bnn.train import TrainConfig, Trainer
+from bnn.training.config import TrainConfig
+from bnn.training.loop import Trainer
 from bnn.training.phases import MRAM, SRAM, Phase, first_steps
 from bridge.memory.cells import READ_BEFORE_WRITE
 from bridge.write import OperatingPoint

@@ -8,9 +8,10 @@ import torch.multiprocessing as mp
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from bnn.errors import WriteErrors, address
-from bnn.layers import BinaryConv2d, BinaryLinear, activation_memories
-from bnn.overwrite import OverwriteErrors
+from bnn.errors.bits import address
+from bnn.errors.overwrite import OverwriteErrors
+from bnn.errors.write_errors import WriteErrors
+from bnn.layers.binary import BinaryConv2d, BinaryLinear, activation_memories
 
 STEPS, BATCH = 3, 12
 

@@ -2,10 +2,9 @@ import pytest
 import torch
 from torch import nn
 
-from bnn.binarize import ste_sign, xnor_scale
-from bnn.layers import BinaryLinear
+from bnn.layers.binary import BinaryLinear, quantized_scope
+from bnn.layers.quantizers import ste_sign, xnor_scale
 from bnn.models import lenet4
-from bnn.quantized_scope import quantized_scope
 
 torch.set_num_threads(1)
 

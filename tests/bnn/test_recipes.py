@@ -5,10 +5,10 @@ import torch
 
 import bnn
 from bnn.cli import main
-from bnn.errors import WriteErrors
-from bnn.layers import activation_memories, weight_memories
-from bnn.recipes.recipe import Recipe, list_recipes, load_recipe
-from bnn.recipes.run import built, run_recipe
+from bnn.errors.write_errors import WriteErrors
+from bnn.layers.binary import activation_memories, weight_memories
+from bnn.studies.recipe import Recipe, list_recipes, load_recipe
+from bnn.studies.recipe_run import built, run_recipe
 
 torch.set_num_threads(1)
 SMALL = """title = "small"

@@ -6,8 +6,9 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 import bnn
-from bnn.errors import WriteErrors, address
-from bnn.overwrite import OverwriteErrors
+from bnn.errors.bits import address
+from bnn.errors.overwrite import OverwriteErrors
+from bnn.errors.write_errors import WriteErrors
 
 
 def layers(count, width=64):

@@ -6,10 +6,10 @@ import torch
 from torch import nn
 
 import bnn
-from bnn.errors import WriteErrors
-from bnn.layers import BinaryConv2d, BinaryLinear
+from bnn.errors.write_errors import WriteErrors
+from bnn.layers.binary import BinaryConv2d, BinaryLinear
+from bnn.layers.table import Summary, summary
 from bnn.models import alexnet, bireal, lenet4, mlp, nin, vgg7
-from bnn.summary import Summary, summary
 
 torch.set_num_threads(1)
 

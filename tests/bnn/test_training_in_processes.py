@@ -6,9 +6,10 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import nn
 
-from bnn.errors import WriteErrors
-from bnn.layers import BinaryLinear
-from bnn.train import TrainConfig, Trainer
+from bnn.errors.write_errors import WriteErrors
+from bnn.layers.binary import BinaryLinear
+from bnn.training.config import TrainConfig
+from bnn.training.loop import Trainer
 from bnn.training.phases import MRAM, Phase
 from bridge.write import OperatingPoint
 

@@ -7,10 +7,10 @@ import sys
 
 import pytest
 
-import bnn.demo
+import bnn.studies.demo
 from bnn.cli import main
-from bnn.data import load
-from bnn.images import DataSet
+from bnn.data.images import DataSet
+from bnn.data.loading import load
 from bridge.write import WriteSetting, operating_point
 from mtjsim import MTJ, load_preset, save_device, write_error_rate
 from mtjsim.checks import ArgumentError
@@ -27,7 +27,7 @@ def tiny(monkeypatch):
     """A demo of a few seconds: 60 images, three currents, one epoch."""
     digits = load("digits")
     data = DataSet("tiny", digits.train.subset(range(60)), digits.test.subset(range(40)), digits.class_names, "test")
-    monkeypatch.setattr("bnn.data.load", lambda name, directory=None: data)
+    monkeypatch.setattr("bnn.data.loading.load", lambda name, directory=None: data)
     monkeypatch.setattr(bnn.demo, "FEWEST_POINTS", 1)
     monkeypatch.setattr(bnn.demo, "TARGETS", (0.6, 0.1, 1e-4))
     monkeypatch.setitem(bnn.demo.EPOCHS, "tiny", 1)
@@ -353,7 +353,7 @@ def test_an_argument_is_called_by_the_option_that_sets_it(capsys, monkeypatch, t
 
         for place in ("wer_verb.write_error_rate", "run_verb.load_recipe"):
             monkeypatch.setattr(f"bnn.cli.{place}", stop)
-        for place in ("bridge.maps.error_map.write_error_map", "bnn.data.load", "bnn.data.fetch"):
+        for place in ("bridge.maps.error_map.write_error_map", "bnn.data.loading.load", "bnn.data.loading.fetch"):
             monkeypatch.setattr(place, stop)
         code, out, err = run(capsys, *words)
         assert (code, out) == (2, "")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bnn.cli import main
-from bnn.data import load
+from bnn.data.loading import load
 from bnn.models import mlp
 from bnn.packed.predictor import load_packed
 from bnn.packed.trace import pack
