@@ -11,7 +11,6 @@ import numpy as np
 
 from bnn.cli.shared_options import add_data_dir
 from bnn.cli.typed import announce, checked_data_dir, checked_file, number, option_of, print_json, whole_numbers
-from bnn.files import read_arrays
 from mtjsim.checks import ArgumentError
 from mtjsim.files import write_whole
 
@@ -134,6 +133,8 @@ def _arrays(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     """Read images, and labels if there are any."""
     if not path.is_file():
         raise FileNotFoundError(f"DATA {str(path)!r} does not exist, or is not a file.")
+    from bnn.packed.files import read_arrays  # here, for it imports torch
+
     try:
         arrays = read_arrays(path)
     except ValueError:

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 
 from bnn.data.images import DataSet
-from bnn.files import require_writable, write_whole
 from bnn.models import mlp
 from bnn.studies.curve import CLEAN, WITH_ERRORS, CurvePoint, EnergyAccuracyCurve, energy_accuracy_curve
 from bnn.training.config import TrainConfig
@@ -25,6 +24,7 @@ from bridge.search.find import current_for
 from bridge.write import DIRECTION_OF_BIT, WriteSetting, operating_point
 from mtjsim.checks import ArgumentError
 from mtjsim.device import MTJ
+from mtjsim.files import require_writable, write_whole
 from mtjsim.switching import write_error_rate
 
 # Error rates of the worse direction at which the demo puts its write currents, from far too weak to comfortable.

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bnn.data.loading import load
-from bnn.files import require_writable, write_whole
 from bnn.studies.recipe import Recipe, load_recipe
 from mtjsim.checks import ArgumentError, checked_choice
+from mtjsim.files import require_writable, write_whole
 from mtjsim.rng import Role, child_seed
 
 if TYPE_CHECKING:

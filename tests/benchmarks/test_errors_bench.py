@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-import bnn.errors.bits
+from bnn.errors import bits as error_bits
 from bnn.errors.kernels import sample_keys, write_bits, write_packed
 from bnn.errors.overwrite import OverwriteErrors
 from bnn.errors.write_errors import WriteErrors
@@ -79,7 +79,7 @@ class Watch(nn.Module):
 @pytest.fixture(autouse=True)
 def watched_backward(monkeypatch):
     """Add up the time that memories take in the backward pass."""
-    backward = bnn.errors._Write.backward
+    backward = error_bits._Write.backward
 
     def timed(ctx, gradient):
         started = time.thread_time()
@@ -87,7 +87,7 @@ def watched_backward(monkeypatch):
         Watch.seconds += time.thread_time() - started
         return found
 
-    monkeypatch.setattr(bnn.errors._Write, "backward", staticmethod(timed))
+    monkeypatch.setattr(error_bits._Write, "backward", staticmethod(timed))
 
 
 def memories_of(rate):
