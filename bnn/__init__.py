@@ -21,7 +21,7 @@ if _TYPE_CHECKING:
     from bnn.data.imagenet import open_imagenet
     from bnn.data.images import DataSet, ImageSet
     from bnn.data.loading import fetch, load
-    from bnn.errors.bits import address, forget_address
+    from bnn.errors.keys import address, forget_address
     from bnn.errors.overwrite import OverwriteErrors
     from bnn.errors.write_errors import WriteErrors
     from bnn.evaluation.accuracy import Accuracy, evaluate, paired_loss
@@ -49,7 +49,7 @@ _HOME = {
         "data.images": ("DataSet", "ImageSet"),
         "data.imagenet": ("open_imagenet",),
         "data.loading": ("fetch", "load"),
-        "errors.bits": ("address", "forget_address"),
+        "errors.keys": ("address", "forget_address"),
         "errors.overwrite": ("OverwriteErrors",),
         "errors.write_errors": ("WriteErrors",),
         "evaluation.accuracy": ("Accuracy", "evaluate", "paired_loss"),

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bnn.errors.bits import BitMemory, PastWrite, WriteKey, as_arrays, as_rows, check_bits, fitted, rates_from, select
+from bnn.errors.bits import BitMemory, as_arrays, as_rows, check_bits, fitted, rates_from, select
+from bnn.errors.keys import PastWrite, WriteKey
 from mtjsim.checks import checked_whole
 
 if TYPE_CHECKING:

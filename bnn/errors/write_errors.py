@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bnn.errors.bits import BitMemory, PastWrite, WriteKey, as_arrays, as_rows, check_bits, rates_from, select
+from bnn.errors.bits import BitMemory, as_arrays, as_rows, check_bits, rates_from, select
+from bnn.errors.keys import PastWrite, WriteKey
 
 if TYPE_CHECKING:
     from bridge.ledger import Ledger

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bnn.errors.bits import WriteKeys
+from bnn.errors.keys import WriteKeys
 from mtjsim.checks import ArgumentError
 
 

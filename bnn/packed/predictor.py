@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bnn.data.images import LabelledImages
-from bnn.errors.bits import addressed_root
 from bnn.errors.kernels import sample_keys
+from bnn.errors.keys import addressed_root
 from bnn.evaluation.accuracy import Accuracy
 from bnn.packed.bit_errors import write_words
 from bnn.packed.files import load_steps, save_steps

@@ -20,7 +20,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from tqdm import tqdm
 
 from bnn.data.images import LabelledImages
-from bnn.errors.bits import address, forget_address
+from bnn.errors.keys import address, forget_address
 from bnn.evaluation.accuracy import Accuracy, evaluate
 from bnn.evaluation.batch_norm import reestimate_batch_norm
 from bnn.layers.quantizers import clip_latent_

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from numpy.lib.stride_tricks import as_strided
 from scipy import stats
 
-from bnn.errors.bits import address
 from bnn.errors.kernels import FREQUENT, _thresholds, sample_keys, write_bits, write_frequent, write_packed, write_rare
+from bnn.errors.keys import address
 from bnn.errors.write_errors import WriteErrors
 from bnn.models import lenet4
 

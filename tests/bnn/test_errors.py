@@ -13,7 +13,8 @@ import pytest
 import torch
 from scipy import stats
 
-from bnn.errors.bits import address, forget_address, select
+from bnn.errors.bits import select
+from bnn.errors.keys import address, forget_address
 from bnn.errors.write_errors import WriteErrors
 from bnn.streams import torch_generator
 
