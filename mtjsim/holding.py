@@ -7,7 +7,7 @@ checked and broadcast here; `reduced.py` turns them into reduced units, `axial_h
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mtjsim.checks import Direction, checked_array, checked_choice, checked_names
+from mtjsim.checks import DIRECTIONS, Direction, checked_array, checked_choice, checked_names
 from mtjsim.device import MTJ, require_junction
 from mtjsim.fokker_planck.axial_hold import METHODS, log_switched, stability_for, time_to_fail
 from mtjsim.fokker_planck.reduced import Array, at_rest, reduced_write, require_axisymmetric, require_unheated
@@ -15,6 +15,8 @@ from mtjsim.fokker_planck.spectral import one_blas_thread
 from mtjsim.pulse import UNITS, Drive
 from mtjsim.question import one_drive
 
+YEAR = 365.25 * 86400.0  # [s]
+LOWEST_BARRIER = 15.0  # in kT, left by `strongest_read`
 OUT_OF: dict[str, Direction] = {"p": "p_to_ap", "ap": "ap_to_p"}  # the direction that loses a state
 SHORTEST_DESIGN = 50.0  # in tau_D: the same for the choice of a barrier, with room for the field
 MOST_OPPOSING = 0.5  # B_z/B_k beyond which half a bit's start may lie beyond the barrier
@@ -241,6 +243,43 @@ def thermal_stability_for_retention(
     with one_blas_thread():
         found = [stability_for(*map(float, case)) for case in zip(*(column.flat for column in columns), strict=True)]
     return found[0] if seconds.ndim == 0 else np.array(found).reshape(seconds.shape)
+
+
+def strongest_read(device: MTJ, *, temperature: float) -> float:
+    """Largest read current to consider [A]: half the smaller I_c0, or less, so that `LOWEST_BARRIER` kT remain.
+
+    Parameters
+    ----------
+    device : MTJ
+        Any junction.
+    temperature : float
+        [K].
+
+    Returns
+    -------
+    float
+        0 where the barrier is too low even without current.
+
+    Raises
+    ------
+    ValueError
+        If the temperature is not > 0, or above `curie_temperature`.
+
+    Notes
+    -----
+    The barrier that a read current leaves is Delta (1 - |h| - i)^2; both states and directions are allowed for.
+
+    Examples
+    --------
+    >>> device = MTJ.from_effective(thermal_stability=60, critical_current=30e-6, characteristic_time=2e-9)
+    >>> print(f"{strongest_read(device, temperature=300.0) * 1e6:.1f} uA")
+    15.0 uA
+    """
+    require_junction(device)
+    smallest = min(device.critical_current(direction, temperature) for direction in DIRECTIONS)
+    field = abs(device.stray_field[2]) / device.anisotropy_field_at(temperature)
+    room = 1 - field - np.sqrt(LOWEST_BARRIER / device.thermal_stability(temperature))
+    return float(smallest * np.clip(room, 0.0, 0.5) / abs(1 + device.damping * device.field_like_ratio))
 
 
 # ---- arguments and groups -----------------------------------------------------------------------------------------
