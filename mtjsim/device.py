@@ -11,11 +11,12 @@ import re
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from scipy.constants import elementary_charge, hbar, k, mu_0, physical_constants
 from scipy.special import ellipe, ellipk
 
-from mtjsim.checks import DIRECTIONS, Direction, checked_choice, checked_number
+from mtjsim.checks import DIRECTIONS, ArgumentError, Array, Direction, checked_choice, checked_number
 
 GYROMAGNETIC_RATIO = float(physical_constants["electron gyromag. ratio"][0])  # gamma = g mu_B / hbar [rad/(s T)]
 
@@ -337,6 +338,15 @@ def require_junction(device: object, *, name: str = "device") -> None:
         )
 
 
+def require_forward_torque(device: MTJ) -> float:
+    """Return 1 + alpha beta; ArgumentError unless it is > 0, so that a current drives the direction it should."""
+    ratio = 1 + device.damping * device.field_like_ratio
+    if ratio <= 0:
+        problem = f"of {device.field_like_ratio:g} turns the torque around: 1 + alpha beta must be > 0."
+        raise ArgumentError("field_like_ratio", problem)
+    return ratio
+
+
 def explain(problem: Any) -> str:
     """One pydantic problem as the field, the rule, the value, the way out."""
     name = ".".join(str(part) for part in problem["loc"]) or "device"
@@ -414,22 +424,27 @@ def effective_anisotropy_field(
         ("thickness", thickness, "m"),
     ]:
         checked_number(name, value, unit, zero_allowed=False)
-    N_z = axial_demagnetising_factor(aspect_ratio=thickness / diameter)
     interface = 2 * interface_anisotropy / (saturation_magnetization * thickness)
-    return float(interface - mu_0 * (3 * N_z - 1) / 2 * saturation_magnetization)
+    own = demagnetising_field(saturation_magnetization=saturation_magnetization, aspect_ratio=thickness / diameter)
+    return float(interface - own)
 
 
-def axial_demagnetising_factor(*, aspect_ratio: float) -> float:
-    """Magnetometric N_z of a cylinder magnetised along its axis; aspect ratio g = thickness / diameter.
+def demagnetising_field(*, saturation_magnetization: float, aspect_ratio: ArrayLike) -> Array:
+    """mu0 (N_z - N_x) Ms [T] of cylinders of an Ms [A/m] and a thickness over diameter; shape of `aspect_ratio`."""
+    return mu_0 * (3 * axial_demagnetising_factor(aspect_ratio=aspect_ratio) - 1) / 2 * saturation_magnetization
+
+
+def axial_demagnetising_factor(*, aspect_ratio: ArrayLike) -> Array:
+    """Magnetometric N_z of a cylinder magnetised along its axis; aspect ratio g = thickness / diameter, any shape.
 
     N_z = 1 - (4/(3 pi g)) { sqrt(1 + g^2) [g^2 K(m) + (1 - g^2) E(m)] - 1 }, m = 1/(1 + g^2), K and E the complete
     elliptic integrals: the closed form of (2R/t) int_0^inf J1(q)^2 (1 - e^(-q t/R))/q^2 dq (R. I. Joseph, J. Appl.
     Phys. 37, 4639, 1966); the test compares the two.
     """
-    g = aspect_ratio
+    g = np.asarray(aspect_ratio, dtype=float)
     m = 1 / (1 + g * g)
-    bracket = math.sqrt(1 + g * g) * (g * g * ellipk(m) + (1 - g * g) * ellipe(m)) - 1
-    return float(1 - 4 / (3 * math.pi * g) * bracket)
+    bracket = np.sqrt(1 + g * g) * (g * g * ellipk(m) + (1 - g * g) * ellipe(m)) - 1
+    return 1 - 4 / (3 * np.pi * g) * bracket
 
 
 def spin_hall_efficiency(

@@ -7,13 +7,12 @@ checked and broadcast here; `reduced.py` turns them into reduced units, `axial_h
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mtjsim.checks import DIRECTIONS, Direction, checked_array, checked_choice, checked_names
+from mtjsim.checks import DIRECTIONS, Array, Direction, checked_array, checked_choice, checked_names
 from mtjsim.device import MTJ, require_junction
 from mtjsim.fokker_planck.axial_hold import METHODS, log_switched, stability_for, time_to_fail
-from mtjsim.fokker_planck.reduced import Array, at_rest, reduced_write, require_axisymmetric, require_unheated
+from mtjsim.fokker_planck.reduced import at_rest, reduced_write, require_axisymmetric, require_unheated
 from mtjsim.fokker_planck.spectral import one_blas_thread
-from mtjsim.pulse import UNITS, Drive
-from mtjsim.question import one_drive
+from mtjsim.pulse import UNITS, Drive, one_drive
 
 YEAR = 365.25 * 86400.0  # [s]
 LOWEST_BARRIER = 15.0  # in kT, left by `strongest_read`

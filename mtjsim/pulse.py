@@ -11,7 +11,7 @@ from typing import Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mtjsim.checks import DIRECTIONS, Array, Direction, checked_choice, checked_number, checked_ramps
+from mtjsim.checks import DIRECTIONS, Array, Direction, checked_choice, checked_number, checked_numbers, checked_ramps
 
 Drive = Literal["current", "voltage"]
 DRIVES: tuple[Drive, ...] = ("current", "voltage")
@@ -55,7 +55,8 @@ class Pulse:
         checked_choice("drive", self.drive, DRIVES)
         if self.polarity is not None:
             checked_choice("polarity", self.polarity, DIRECTIONS)
-        times, levels = _numbers("times", self.times), _numbers("levels", self.levels)
+        times = checked_numbers("times", self.times, "s")
+        levels = checked_numbers("levels", self.levels, UNITS[self.drive])
         if times.ndim != 1 or times.shape != levels.shape or times.size < 2:
             raise ValueError(
                 f"times and levels must be two lists of one length >= 2, got shapes {times.shape} and {levels.shape}."
@@ -102,7 +103,7 @@ class Pulse:
         polarity
             As in `Pulse`.
         """
-        drive, level = _one_drive(current, voltage)
+        drive, level = one_drive(current, voltage)
         pulse_width = checked_number("pulse_width", pulse_width, "s", zero_allowed=False)
         rise_time = checked_number("rise_time", rise_time, "s", zero_allowed=True)
         checked_ramps(rise_time, pulse_width)
@@ -122,8 +123,9 @@ class Pulse:
         polarity: Direction | None = None,
     ) -> Self:
         """Return a waveform through samples: `times` (k,) [s] from 0, and as many levels [A] or [V], of any sign."""
-        drive, levels = _one_drive(current, voltage)
-        return cls(_numbers("times", times), _numbers(drive, levels), drive, polarity)  # type: ignore[arg-type]
+        drive, levels = one_drive(current, voltage)
+        levels = checked_numbers(drive, levels, UNITS[drive])
+        return cls(times, levels, drive, polarity)  # type: ignore[arg-type]
 
     def followed_by(self, other: "Pulse | None" = None, *, relax_time: float = 0.0) -> "Pulse":
         """Return this pulse, then nothing for `relax_time` [s], then the `other` pulse."""
@@ -182,7 +184,7 @@ class Pulse:
 
     def at(self, time: ArrayLike) -> Array:
         """Level at `time` [s], any shape; after a jump at the jump, 0 outside."""
-        t = _numbers("time", time)
+        t = checked_numbers("time", time, "s")
         level = np.zeros(t.shape)
         for t0, t1, a, b in self.segments:
             level = np.where((t >= t0) & (t <= t1), a + (b - a) * (t - t0) / (t1 - t0), level)
@@ -212,18 +214,10 @@ def pulse_of(
     return Pulse.trapezoidal(current=current, voltage=voltage, pulse_width=pulse_width, rise_time=rise_time)
 
 
-def _numbers(name: str, values: ArrayLike) -> Array:
-    """Return finite numbers of any sign as an array; ValueError for anything else, text and booleans included."""
-    try:
-        array = np.asarray(values)
-    except ValueError:  # ragged
-        array = np.asarray(None)
-    if array.dtype.kind not in "iuf" or not np.isfinite(array).all():
-        raise ValueError(f"{name} must be finite numbers in SI units, got {values!r}.")
-    return array.astype(float)
-
-
-def _one_drive(current: ArrayLike | None, voltage: ArrayLike | None) -> tuple[Drive, ArrayLike]:
-    if (current is None) == (voltage is None):
-        raise ValueError("give exactly one of current and voltage.")
-    return ("current", current) if current is not None else ("voltage", voltage)  # type: ignore[return-value]
+def one_drive(current: ArrayLike | None, voltage: ArrayLike | None) -> tuple[Drive, ArrayLike]:
+    """Return which of the two was given, and its value; ValueError if both or neither."""
+    if current is not None and voltage is None:
+        return "current", current
+    if voltage is not None and current is None:
+        return "voltage", voltage
+    raise ValueError(f"give exactly one of current and voltage, got {'neither' if current is None else 'both'}.")

@@ -14,7 +14,7 @@ from mtjsim.checks import (
     checked_names,
     checked_ramps,
 )
-from mtjsim.pulse import UNITS, Drive, Pulse
+from mtjsim.pulse import UNITS, Drive, Pulse, one_drive
 
 
 @dataclass(frozen=True)
@@ -128,12 +128,3 @@ class Question:
             write = OneWrite(way, level, temperature, rise_time, relax_time, self.imposed, self.polarity, self.pulse)
             plateaus = np.zeros(len(members)) if self.pulse else np.maximum(widths[members] - write.rise_time, 0.0)
             yield write, members, plateaus
-
-
-def one_drive(current: ArrayLike | None, voltage: ArrayLike | None) -> tuple[Drive, ArrayLike]:
-    """Return which of the two was given, and its value; ValueError if both or neither."""
-    if current is not None and voltage is None:
-        return "current", current
-    if voltage is not None and current is None:
-        return "voltage", voltage
-    raise ValueError("give one of current, voltage and pulse." + (" Got both." if current is not None else ""))

@@ -9,7 +9,8 @@ for those pulse widths where the first cannot promise 1e-6.
 import numpy as np
 from numpy.typing import NDArray
 
-from mtjsim.fokker_planck.reduced import Array, AxialWrite
+from mtjsim.checks import Array
+from mtjsim.fokker_planck.reduced import AxialWrite
 from mtjsim.fokker_planck.spectral import ABSOLUTE, FULL_SPHERE, WALLS, SpectralSolver, basis_size, returning_mass
 
 METHODS = ("auto", "spectral", "finite_volume")

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 
+from mtjsim.checks import Array
 from mtjsim.fokker_planck.axial import LARGEST_ERROR
 from mtjsim.fokker_planck.escape import Escape, solve_escape
-from mtjsim.fokker_planck.reduced import Array, AxialWrite
+from mtjsim.fokker_planck.reduced import AxialWrite
 
 METHODS = ("auto", "quadrature", "finite_volume")
 SETTLED = 25.0  # relaxation times after which the start is forgotten: its last trace is below 1e-7 of the answer

@@ -20,15 +20,13 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.polynomial import Chebyshev
-from numpy.typing import NDArray
 from scipy.integrate import simpson
 
-from mtjsim.checks import Direction
-from mtjsim.device import MTJ
+from mtjsim.checks import Array, Direction
+from mtjsim.device import MTJ, require_forward_torque
 from mtjsim.pulse import Drive, Pulse
-from mtjsim.transport import is_heated, vcma_slope
+from mtjsim.transport import conductance_ratio, is_heated, resistance_ratio, vcma_slope
 
-Array = NDArray[np.float64]
 MOST_STABLE = 1e4  # Delta: beyond, the start is narrower than any mesh
 STRONGEST = 100.0  # in I_c0: beyond, no mesh resolves the drift, and no macrospin describes the junction
 
@@ -60,34 +58,18 @@ class Conduction:
     imposed: str
     softening: float
 
-    def conductance(self, y: Array, bias: float | Array) -> Array:
-        """Over G_P at a bias over V_h; shape of `y`."""
-        toward_p, tmr = self.side * y, self.tunnel_magnetoresistance / (1 + np.square(bias))
-        return (1 + toward_p) / 2 + (1 - toward_p) / 2 / (1 + tmr)
-
-    def resistance(self, y: Array, level: float) -> Array:
-        """Over R_P at an imposed current; shape of `y`. Solves V = I R(y, V) by bisection."""
-        R_high = 1 / self.conductance(y, 0.0)
-        if self.bias == 0:
-            return R_high
-        low, high = np.ones_like(y), R_high
-        for _ in range(60):
-            middle = (low + high) / 2
-            above = middle * self.conductance(y, self.bias * level * middle) > 1
-            low, high = np.where(above, low, middle), np.where(above, middle, high)
-        return (low + high) / 2
-
     def current(self, y: Array, level: float) -> Array:
         """Return the current over that of the P state at the plateau; shape of `y`."""
         if self.imposed == "current":
             return np.full_like(y, level)
-        return level * self.conductance(y, self.bias * level)
+        return level * conductance_ratio(self.side * y, self.tunnel_magnetoresistance, self.bias * level)
 
     def anisotropy(self, y: Array, level: float) -> Array:
         """B_k under bias over B_k; shape of `y`."""
         if self.softening == 0 or self.imposed == "voltage":
             return np.full_like(y, 1 - self.softening * level)
-        return 1 - self.softening * level * self.resistance(y, level)
+        ratio = resistance_ratio(self.side * y, self.tunnel_magnetoresistance, self.bias * level)
+        return 1 - self.softening * level * ratio
 
 
 @dataclass(frozen=True)
@@ -257,11 +239,7 @@ def reduced_write(
     tau = device.characteristic_time(temperature)
     asymmetry = sign * device.spin_torque_asymmetry * device.polarizer[2]
     symmetric = device.critical_current(direction, temperature) / (1 + asymmetry)
-    torque_ratio = 1 + device.damping * device.field_like_ratio
-    if torque_ratio <= 0:
-        raise ValueError(
-            f"field_like_ratio of {device.field_like_ratio:g} turns the torque around: 1 + alpha beta must be > 0."
-        )
+    torque_ratio = require_forward_torque(device)
     current, conduction = _conduction(device, sign, level, temperature, imposed, polarity or direction)
     drive = current / symmetric * torque_ratio
     if drive > STRONGEST:

@@ -36,7 +36,8 @@ from scipy.linalg import expm
 from scipy.special import eval_jacobi, roots_legendre
 from threadpoolctl import ThreadpoolController
 
-from mtjsim.fokker_planck.reduced import Array, AxialWrite, Piece
+from mtjsim.checks import Array
+from mtjsim.fokker_planck.reduced import AxialWrite, Piece
 
 FULL_SPHERE = -1.0
 WALLS = (-0.15, -0.3, -0.45, -0.6, -0.75, -0.9)  # where an absorbing wall may stand, nearest first

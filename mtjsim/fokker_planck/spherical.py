@@ -49,7 +49,7 @@ Pieces = tuple[tuple[float, float, float], ...]
 
 
 @dataclass(frozen=True)
-class Drive:
+class DriveTerms:
     """What one unit of level (an ampere, a volt) does; linear, so VCMA and a current that follows R(m_z) fit in.
 
     Attributes
@@ -80,7 +80,7 @@ class Write:
     ----------
     torque : Torque
         Of the junction.
-    drive : Drive
+    drive : DriveTerms
         What a level does.
     side : float
         +1 if the write starts in P (m_z > 0), -1 in AP.
@@ -91,7 +91,7 @@ class Write:
     """
 
     torque: Torque
-    drive: Drive
+    drive: DriveTerms
     side: float
     before: Pieces
     level: float
@@ -315,7 +315,7 @@ def frame_of(torque: Torque) -> tuple[Array, float, Array] | None:
 
 
 def generators(
-    torque: Torque, drive: Drive, harmonics: Harmonics, axes: tuple[Array, float, Array] | None = None
+    torque: Torque, drive: DriveTerms, harmonics: Harmonics, axes: tuple[Array, float, Array] | None = None
 ) -> tuple[Any, Any]:
     """B_0 and B_1 of B = B_0 + level B_1, sparse (n, n)."""
     larger = Harmonics(harmonics.degree + MARGIN, harmonics.order + MARGIN)
@@ -341,7 +341,7 @@ def generators(
     return _cropped(still, keep), _cropped(driven, keep)
 
 
-def _driven_field(drive: Drive, harmonics: Harmonics, z: Operator, pole_is_z: bool) -> Operator:
+def _driven_field(drive: DriveTerms, harmonics: Harmonics, z: Operator, pole_is_z: bool) -> Operator:
     """Change of B_k times m_z."""
     change = drive.anisotropy
     if not callable(change):

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtjsim.checks import Array
-from mtjsim.device import MTJ
+from mtjsim.device import MTJ, require_forward_torque
 from mtjsim.rng import generator
 from mtjsim.torques import Torque
 
@@ -122,7 +122,4 @@ def require_two_states(device: MTJ, torque: Torque, temperature: float) -> None:
                 f"in_plane_anisotropy_field {torque.in_plane_anisotropy_field:g} T at {temperature:g} K leave no "
                 f"minimum of the energy on the {name} side of the equator: there is no bit to write."
             )
-    if 1 + device.damping * device.field_like_ratio <= 0:
-        raise ValueError(
-            f"field_like_ratio of {device.field_like_ratio:g} turns the torque around: 1 + alpha beta must be > 0."
-        )
+    require_forward_torque(device)

@@ -162,7 +162,16 @@ def test_reduced_conduction_is_the_transport_of_the_junction():
         assert law.current(y, 0.7) == pytest.approx(expected, rel=1e-12)
         law = reduced_write(device, direction, 1e-4, 300.0, 0.0, 0.0)[0].conduction
         expected = junction_resistance(device, m_z=s * y, current=0.7e-4) / 3e3
-        assert law.resistance(y, 0.7) == pytest.approx(expected, rel=1e-12)
+        assert (1 - law.anisotropy(y, 0.7)) / (0.7 * law.softening) == pytest.approx(expected, rel=1e-12)
+
+
+def test_resistance_solves_the_circuit():
+    """V = I R(m_z, V), against the conductance at that voltage."""
+    device, m_z = junction(), np.linspace(-1, 1, 7)
+    for I in (0.0, 1e-5, 1e-4, 1e-3):
+        R = junction_resistance(device, m_z=m_z, current=I)
+        G = [float(junction_conductance(device, m_z=m, voltage=I * r)) for m, r in zip(m_z, R, strict=True)]
+        assert pytest.approx(np.array(G), rel=1e-14) == 1 / R
 
 
 @pytest.mark.parametrize("imposed", ["voltage", "current"])
@@ -436,8 +445,8 @@ def test_broadcasting_of_a_pulse():
     ("arguments", "message"),
     [
         ({"current": 1e-4}, "pulse_width is missing"),
-        ({"pulse_width": 5e-9}, "give one of current, voltage and pulse"),
-        ({"current": 1e-4, "voltage": 0.3, "pulse_width": 5e-9}, "one of current, voltage and pulse.*both"),
+        ({"pulse_width": 5e-9}, "give exactly one of current and voltage, got neither"),
+        ({"current": 1e-4, "voltage": 0.3, "pulse_width": 5e-9}, "exactly one of current and voltage, got both"),
         ({"voltage": -0.3, "pulse_width": 5e-9}, "voltage must be finite and >= 0 V, got -0.3"),
         ({"pulse": Pulse.rectangular(current=1e-4, pulse_width=1e-9), "current": 1e-4}, "pulse stands in for current"),
         (
