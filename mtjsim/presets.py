@@ -22,6 +22,7 @@ from typing import Any
 
 from mtjsim.checks import checked_choice
 from mtjsim.device import MTJ, effective_anisotropy_field, require_junction, spin_hall_efficiency
+from mtjsim.files import write_whole
 from mtjsim.units import to_si
 
 EFFECTIVE_UNITS = {
@@ -189,7 +190,7 @@ def load_device(path: str | os.PathLike[str]) -> DeviceFile:
 def save_device(
     device: MTJ, path: str | os.PathLike[str], *, title: str = "", provenance: Mapping[str, str] | None = None
 ) -> None:
-    """Write a junction as a device file in SI: under a temporary name, then renamed.
+    """Write a junction as a device file in SI: the whole file or none.
 
     Parameters
     ----------
@@ -218,10 +219,7 @@ def save_device(
     See `load_device`.
     """
     require_junction(device)
-    path = Path(path)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(device_toml(device, title=title, provenance=provenance), "utf-8")
-    partial.replace(path)
+    write_whole(path, device_toml(device, title=title, provenance=provenance).encode())
 
 
 def device_toml(device: MTJ, *, title: str = "", provenance: Mapping[str, str] | None = None) -> str:

@@ -29,6 +29,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from mtjsim.checks import DIRECTIONS, Array, checked_array, checked_choice, checked_ramps
 from mtjsim.device import MTJ
+from mtjsim.files import write_whole
 from mtjsim.switching import write_error_rate
 from mtjsim.units import NUMBER, to_si
 
@@ -194,7 +195,7 @@ def simulate_counts(
 
 
 def write_counts(counts: WriteCounts, path: str | os.PathLike[str], *, source: str = "") -> None:
-    """Write the table in SI (temporary name, then renamed), so that `read_counts` gives the same one back.
+    """Write the table in SI, whole, so that `read_counts` returns an equal one.
 
     Parameters
     ----------
@@ -213,10 +214,7 @@ def write_counts(counts: WriteCounts, path: str | os.PathLike[str], *, source: s
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(f"{name} [{UNITS[name]}]" if name in UNITS else name for name in columns)
     writer.writerows(zip(*columns.values(), strict=True))
-    path = Path(path)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text.getvalue(), "utf-8")
-    partial.replace(path)
+    write_whole(path, text.getvalue().encode())
 
 
 def read_counts(path: str | os.PathLike[str]) -> WriteCounts:
