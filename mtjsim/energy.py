@@ -163,6 +163,6 @@ def _require_resolved(write: AxialWrite, longest: float, tau: float) -> None:
 
 
 def _oblique_energy(device: MTJ, one: OneWrite, plateaus: Array) -> Array:
-    from mtjsim.fokker_planck import oblique  # here: numba takes half a second, and most calls never need it
+    from mtjsim.fokker_planck import oblique  # here: numba is slow to import
 
     return oblique.mean_energy(device, oblique.oblique_write(device, **vars(one)), plateaus, one.imposed)

@@ -201,6 +201,6 @@ def _tail(tail: str, device: MTJ, method: str, **arguments: Any) -> float | Arra
 
 
 def _on_sphere(device: MTJ, one: OneWrite, plateaus: Array, tail: str) -> Array:
-    from mtjsim.fokker_planck import oblique  # here: numba takes half a second, and most calls never need it
+    from mtjsim.fokker_planck import oblique  # here: numba is slow to import
 
     return oblique.tail_probability(oblique.oblique_write(device, **vars(one)), plateaus, tail)

@@ -87,9 +87,7 @@ def _switched(write: AxialWrite, plateaus: Array, longest: float) -> tuple[Array
 
 
 def _finite_volume(write: AxialWrite, plateaus: Array, tail: str) -> Array:
-    from mtjsim.fokker_planck.finite_volume import (
-        solve_tails,  # here: numba takes half a second, and most calls never need it
-    )
+    from mtjsim.fokker_planck.finite_volume import solve_tails  # here: numba is slow to import
 
     tails = solve_tails(write, plateaus)
     worst = float((tails.error_stayed if tail == "stayed" else tails.error_switched).max())

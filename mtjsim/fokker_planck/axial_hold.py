@@ -68,9 +68,7 @@ def _why_not(write: AxialWrite, escape: Escape | None, durations: Array, tau: fl
 
 
 def _by_finite_volume(write: AxialWrite, durations: Array) -> Array:
-    from mtjsim.fokker_planck.finite_volume import (
-        solve_switched,  # here: numba takes half a second, and most calls never need it
-    )
+    from mtjsim.fokker_planck.finite_volume import solve_switched  # here: numba is slow to import
 
     logs, error = solve_switched(write, durations)
     if not (error < LARGEST_ERROR).all():

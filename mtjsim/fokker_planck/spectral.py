@@ -383,9 +383,7 @@ def returning_mass(write: AxialWrite, wall: float, plateau: float) -> Returning:
     phases = [] if write.shape else [(write.drive, plateau)]
     for duration, a, b in {*write.before, *write.after}:
         phases.append(((a + b) / 2 * write.drive, duration))
-        if (
-            a != b
-        ):  # what comes back comes where the current drives least or back, or where a bias lowers the barrier most
+        if a != b:  # most comes back where the current drives least or back, or where a bias lowers the barrier most
             phases += [(a * write.drive, 0.25 * duration), (b * write.drive, 0.25 * duration)]
     excursion = activation = 0.0
     for drive, duration in phases:
