@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from tqdm import tqdm
 
-from mtjsim.checks import DIRECTIONS, Array, checked_array, checked_choice, checked_number
+from mtjsim.checks import DIRECTIONS, ArgumentError, Array, checked_array, checked_choice, checked_number
 from mtjsim.device import MTJ
 from mtjsim.energy import dissipated_energy
 from mtjsim.holding import OUT_OF, YEAR, read_disturb_rate, retention_failure_rate, strongest_read
@@ -238,9 +238,8 @@ class WriteExplorer:
         axis = self.values[name]
         index = int(np.abs(axis - value).argmin())
         if not np.isclose(axis[index], value, rtol=1e-9, atol=0.0):
-            raise ValueError(
-                f"{name} must be one of the explorer's values, got {value:g}; the nearest: {axis[index]:g}."
-            )
+            nearest = f"the nearest: {axis[index]:g}."
+            raise ArgumentError(name, f"must be one of the explorer's values, got {value:g}; {nearest}")
         return index
 
     def _set_data(self, rates: Array, rest: Array, read: Array, i: int, j: int) -> None:
@@ -312,7 +311,7 @@ class WriteExplorer:
 def _axis(name: str, values: ArrayLike, unit: str) -> Array:
     axis = np.atleast_1d(checked_array(name, values, unit, zero_allowed=name == "read_currents"))
     if axis.ndim != 1 or axis.size == 0 or (np.diff(axis) <= 0).any():
-        raise ValueError(f"{name} must be one rising list of numbers in {unit}.")
+        raise ArgumentError(name, f"must be one rising list of numbers in {unit}.")
     return axis
 
 

@@ -11,7 +11,17 @@ from typing import Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mtjsim.checks import DIRECTIONS, Array, Direction, checked_choice, checked_number, checked_numbers, checked_ramps
+from mtjsim.checks import (
+    DIRECTIONS,
+    ArgumentError,
+    Array,
+    Direction,
+    checked_choice,
+    checked_kind,
+    checked_number,
+    checked_numbers,
+    checked_ramps,
+)
 
 Drive = Literal["current", "voltage"]
 DRIVES: tuple[Drive, ...] = ("current", "voltage")
@@ -58,11 +68,10 @@ class Pulse:
         times = checked_numbers("times", self.times, "s")
         levels = checked_numbers("levels", self.levels, UNITS[self.drive])
         if times.ndim != 1 or times.shape != levels.shape or times.size < 2:
-            raise ValueError(
-                f"times and levels must be two lists of one length >= 2, got shapes {times.shape} and {levels.shape}."
-            )
+            shapes = f"{times.shape} and {levels.shape}"
+            raise ValueError(f"times and levels must be two lists of one length >= 2, got shapes {shapes}.")
         if times[0] != 0 or (np.diff(times) < 0).any() or times[-1] <= 0:
-            raise ValueError("times must start at 0 s, never fall, and end later than they start.")
+            raise ArgumentError("times", "must start at 0 s, never fall, and end later than they start.")
         object.__setattr__(self, "times", tuple(times.tolist()))
         object.__setattr__(self, "levels", tuple(levels.tolist()))
 
@@ -135,13 +144,10 @@ class Pulse:
             times += [times[-1], times[-1] + relax_time]
             levels += [0.0, 0.0]
         if other is not None:
-            if not isinstance(other, Pulse):
-                raise ValueError(f"other must be a Pulse, got {other!r}.")
+            checked_kind("other", other, Pulse)
             if (other.drive, other.polarity) != (self.drive, self.polarity):
-                raise ValueError(
-                    f"a sequence needs one drive and one polarity, got {self.drive}/{self.polarity} and "
-                    f"{other.drive}/{other.polarity}."
-                )
+                both = " and ".join(f"{pulse.drive}/{pulse.polarity}" for pulse in (self, other))
+                raise ArgumentError("other", f"must have the same drive and polarity, got {both}.")
             times += [times[-1] + t for t in other.times]
             levels += list(other.levels)
         return Pulse(tuple(times), tuple(levels), self.drive, self.polarity)
@@ -203,15 +209,21 @@ def pulse_of(
     numbers = {"current": current, "voltage": voltage, "pulse_width": pulse_width}
     given = [name for name, value in numbers.items() if value is not None]
     if pulse is not None:
-        if not isinstance(pulse, Pulse):
-            raise ValueError(f"pulse must be a Pulse, got {pulse!r}; Pulse.rectangular() makes one.")
-        if given or checked_number("rise_time", rise_time, "s", zero_allowed=True) != 0:
-            raise ValueError(f"pulse stands in for {', '.join([*numbers, 'rise_time'])}: leave those out.")
+        ramp = checked_number("rise_time", rise_time, "s", zero_allowed=True) or None
+        require_alone(pulse, **numbers, rise_time=ramp)
         return pulse
     if "pulse_width" not in given or len(given) != 2:
         raise ValueError(f"give pulse_width and one of current and voltage, or a pulse; got {given or 'nothing'}.")
     assert pulse_width is not None
     return Pulse.trapezoidal(current=current, voltage=voltage, pulse_width=pulse_width, rise_time=rise_time)
+
+
+def require_alone(pulse: Pulse, **numbers: ArrayLike | None) -> None:
+    """Raise ArgumentError unless `pulse` is a Pulse and every one of the `numbers` that it replaces is None."""
+    checked_kind("pulse", pulse, Pulse, remedy="Pulse.rectangular() makes one.")
+    given = [name for name, value in numbers.items() if value is not None]
+    if given:
+        raise ArgumentError("pulse", f"replaces {', '.join(numbers)}; omit {' and '.join(given)}.")
 
 
 def one_drive(current: ArrayLike | None, voltage: ArrayLike | None) -> tuple[Drive, ArrayLike]:

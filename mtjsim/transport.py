@@ -14,7 +14,7 @@ the channel's, and neither depends on the magnetisation.
 
 import numpy as np
 
-from mtjsim.checks import Array, checked_number, checked_signed
+from mtjsim.checks import ArgumentError, Array, checked_number, checked_numbers, checked_signed
 from mtjsim.device import MTJ
 
 
@@ -116,10 +116,8 @@ def vcma_slope(device: MTJ, temperature: float) -> float:
     if device.vcma_coefficient == 0:
         return 0.0
     if device.barrier_thickness is None:
-        raise ValueError(
-            f"barrier_thickness is missing: vcma_coefficient {device.vcma_coefficient:g} J/(V m) acts through the "
-            "electric field in the barrier, V/t_ox; give t_ox in m."
-        )
+        why = f"vcma_coefficient {device.vcma_coefficient:g} J/(V m) acts through the field V/t_ox in the barrier"
+        raise ArgumentError("barrier_thickness", f"is missing: {why}; give t_ox in m.")
     moment = device.magnetization_at(temperature) * device.thickness * device.barrier_thickness
     return 2 * device.vcma_coefficient / moment
 
@@ -130,10 +128,7 @@ def is_heated(device: MTJ) -> bool:
 
 
 def _checked_m_z(m_z: Array) -> Array:
-    try:
-        m_z = np.asarray(m_z, dtype=float)
-    except (TypeError, ValueError):
-        raise ValueError(f"m_z must be a number or an array of numbers, got {m_z!r}.") from None
-    if not (np.abs(m_z) <= 1 + 1e-9).all():
-        raise ValueError(f"m_z must be in [-1, 1], got {m_z.flat[np.abs(m_z).argmax()]:g}.")
+    m_z = checked_numbers("m_z", m_z, "")
+    if (np.abs(m_z) > 1 + 1e-9).any():
+        raise ArgumentError("m_z", f"must be in [-1, 1], got {m_z.flat[np.abs(m_z).argmax()]:g}.")
     return m_z

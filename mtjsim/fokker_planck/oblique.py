@@ -11,8 +11,8 @@ from typing import NoReturn
 
 import numpy as np
 
-from mtjsim.checks import Array, Direction
-from mtjsim.device import MTJ, require_forward_torque
+from mtjsim.checks import ArgumentError, Array, Direction
+from mtjsim.device import MTJ, NOT_BISTABLE, require_forward_torque
 from mtjsim.fokker_planck.chebyshev import ellipse
 from mtjsim.fokker_planck.reduced import STRONGEST
 from mtjsim.fokker_planck.spectral import one_blas_thread
@@ -82,13 +82,9 @@ def _require_one_level(device: MTJ, write: Write, level: float, imposed: Drive) 
     by_bias = device.tmr_half_voltage is not None and device.channel_resistance is None
     if not by_bias or (imposed == "current" and device.vcma_coefficient == 0):
         return
-    if any(value not in (0.0, level) for piece in (*write.before, *write.after) for value in piece[1:]) or any(
-        a != b for _, a, b in (*write.before, *write.after)
-    ):
-        raise ValueError(
-            "on the full sphere a resistance that depends on bias (tmr_half_voltage) is solved for rectangular pulses "
-            "only: leave rise_time out, declare the device without tmr_half_voltage, or use simulate_writes."
-        )
+    if any(a != b or a not in (0.0, level) for _, a, b in (*write.before, *write.after)):
+        problem = "on the full sphere is solved for rectangular pulses only: omit rise_time or use simulate_writes."
+        raise ArgumentError("tmr_half_voltage", problem)
 
 
 def tail_probability(write: Write, plateaus: Array, tail: str) -> Array:
@@ -163,11 +159,9 @@ def _require_pair(write: Write, resolution: Resolution, most: int) -> None:
 
 
 def _refuse_degree(write: Write, degree: int) -> NoReturn:
-    raise ValueError(
-        f"this write cannot be resolved: a thermal stability of {write.stability:.3g} and this drive need harmonics of "
-        f"degree {degree}, about, more than {LARGEST_DEGREE}. Ask for a smaller drive or a higher temperature, or let "
-        "macrospins answer: simulate_writes counts failures, rare_write_errors estimates rare ones."
-    )
+    needed = f"need harmonics of degree {degree}, about, more than {LARGEST_DEGREE}"
+    remedy = "Use a smaller current or a lower barrier; or simulate_writes, and rare_write_errors for rare failures."
+    raise ValueError(f"a thermal stability of {write.stability:.3g} and this drive {needed}. {remedy}")
 
 
 def _solver(write: Write, resolution: Resolution, longest: float) -> SphericalSolver:
@@ -181,10 +175,8 @@ def _solver(write: Write, resolution: Resolution, longest: float) -> SphericalSo
         terms += 1.2 * (shape.real + shape.imaginary) * duration
     products = terms * solver.forward.still.size
     if products > MOST_PRODUCTS:
-        raise ValueError(
-            f"the pulse is too long for the full sphere: {longest:.3g} s of precession take {products:.2g} products, "
-            f"more than {MOST_PRODUCTS:g}. Ask for a shorter pulse or relax_time."
-        )
+        found = f"{longest:.3g} s of precession take {products:.2g} products, more than {MOST_PRODUCTS:g}"
+        raise ArgumentError("pulse_width", f"is too long for the full sphere: {found}. Shorten it or relax_time.")
     return solver
 
 
@@ -195,44 +187,34 @@ def require_depth(values: Array, error: Array, tail: str) -> None:
     """Raise ValueError if a probability is known to less than `RELATIVE`."""
     lost = ~(error <= RELATIVE * values)
     if lost.any() and error.max() > 1e4 * ROUNDING and (values > error.max()).all():
-        raise ValueError(
-            f"this write cannot be resolved: the largest basis knows the probability to have {tail} to "
-            f"{(error / values).max():.1e} only, while {RELATIVE:g} is promised. Ask for a less extreme write."
-        )
+        found = f"to {(error / values).max():.1e} only, instead of {RELATIVE:g}"
+        remedy = "Use a smaller current, a shorter pulse or a lower barrier."
+        raise ValueError(f"the largest basis resolves the probability to have {tail} {found}. {remedy}")
     if lost.any():
         worst = int(np.argmax(np.where(lost, error / np.maximum(values, 1e-300), 0.0)))
         # a tail that is surely too deep was not refined to the end: what it could have reached is the floor
         floor = ROUNDING / RELATIVE
         if values[worst] + error[worst] > floor:
             floor = error[worst] / RELATIVE
-        raise ValueError(
-            f"the probability to have {tail} is too small for the full-sphere solver: about "
-            f"{max(values[worst], 0):.1e} +- {error[worst]:.1e}, while {RELATIVE:g} of it is promised: "
-            f"nothing below {floor:.1e} is resolved. "
-            "For deeper tails use rare_write_errors (multilevel splitting)."
-        )
+        found = f"about {max(values[worst], 0):.1e} +- {error[worst]:.1e}; nothing below {floor:.1e} is resolved"
+        problem = f"the probability to have {tail} is too small for the full-sphere solver: {found}."
+        raise ValueError(f"{problem} Use rare_write_errors (multilevel splitting).")
 
 
 def require_sense(write: Write) -> None:
     """Raise ValueError, with the physics, if the junction has no two states or the drive is beyond any macrospin."""
     t = write.torque
     if t.in_plane_anisotropy_field >= t.anisotropy_field:
-        raise ValueError(
-            f"in_plane_anisotropy_field of {t.in_plane_anisotropy_field:g} T exceeds the perpendicular one of "
-            f"{t.anisotropy_field:g} T: the layer lies in the plane, so m_z is no bit."
-        )
+        problem = f"of {t.in_plane_anisotropy_field:g} T exceeds the perpendicular one of {t.anisotropy_field:g} T"
+        raise ArgumentError("in_plane_anisotropy_field", f"{problem}: the layer lies in the plane. {NOT_BISTABLE}")
     for side, name in ((1.0, "P"), (-1.0, "AP")):
         if settled(t, side)[2] * side < 0.02:
-            raise ValueError(
-                f"stray_field {t.field} T is too strong for an anisotropy field of {t.anisotropy_field:g} T: {name} is "
-                "not stable at zero current, so there is no bit to write."
-            )
+            problem = f"{t.field} T is too strong for an anisotropy field of {t.anisotropy_field:g} T"
+            raise ArgumentError("stray_field", f"{problem}: {name} is not stable at zero current. {NOT_BISTABLE}")
     largest = t.damping * t.anisotropy_field * STRONGEST / (abs(write.drive.constant) + abs(write.drive.linear))
     if write.peak > largest:
-        raise ValueError(
-            f"the level must be <= {largest:.3g} A or V, {STRONGEST:g} critical currents, got {write.peak:g}: no "
-            "junction survives it and no macrospin describes it."
-        )
+        limit = f"{largest:.3g} A or V, {STRONGEST:g} critical currents"
+        raise ValueError(f"the level must be <= {limit}, got {write.peak:g}: a junction does not survive it.")
 
 
 def settled(torque: Torque, side: float) -> Array:

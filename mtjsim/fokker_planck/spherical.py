@@ -40,7 +40,7 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.special import roots_legendre
 
-from mtjsim.checks import Array
+from mtjsim.checks import ArgumentError, Array
 from mtjsim.fokker_planck.chebyshev import Flow, flow_of, propagate, steps
 from mtjsim.fokker_planck.harmonics import MARGIN, Harmonics, Operator
 from mtjsim.torques import Torque, rotation
@@ -347,10 +347,8 @@ def _driven_field(drive: DriveTerms, harmonics: Harmonics, z: Operator, pole_is_
     if not callable(change):
         return change * z
     if not pole_is_z:
-        raise ValueError(
-            "a tilted polarizer with spin_torque_asymmetry and VCMA under an imposed current is not solved on the full "
-            "sphere: impose a voltage, or use simulate_writes."
-        )
+        problem = "that is tilted, with spin_torque_asymmetry and VCMA, is not solved under an imposed current"
+        raise ArgumentError("polarizer", f"{problem}: impose a voltage, or use simulate_writes.")
     return harmonics.polar_function(lambda u: u * change(u))
 
 

@@ -133,8 +133,8 @@ REFUSED = {
     "pulse_width must be finite and > 0": lambda: Pulse.rectangular(current=1, pulse_width=0),
     "voltage must be finite and >= 0 V": lambda: Pulse.rectangular(voltage=-1, pulse_width=1e-9),
     "relax_time must be finite and >= 0": lambda: RECTANGLE.followed_by(relax_time=-1),
-    "other must be a Pulse, got 3": lambda: RECTANGLE.followed_by(3),
-    "one drive and one polarity, got current/None and voltage/None": lambda: RECTANGLE.followed_by(
+    "other must be of type Pulse, got 3": lambda: RECTANGLE.followed_by(3),
+    "same drive and polarity, got current/None and voltage/None": lambda: RECTANGLE.followed_by(
         Pulse.rectangular(voltage=1, pulse_width=1e-9)
     ),
     "time must be a number or an array of numbers in s, got .x": lambda: RECTANGLE.at("x"),
@@ -142,8 +142,8 @@ REFUSED = {
     "give pulse_width and one of current and voltage, or a pulse; got nothing": lambda: pulse_of(
         None, None, None, None
     ),
-    "pulse stands in for": lambda: pulse_of(None, None, 1e-9, RECTANGLE),
-    "pulse must be a Pulse, got 'x'": lambda: pulse_of(None, None, None, "x"),
+    "pulse replaces current, voltage, .*; omit pulse_width": lambda: pulse_of(None, None, 1e-9, RECTANGLE),
+    "pulse must be of type Pulse, got 'x'. Pulse.rectangular": lambda: pulse_of(None, None, None, "x"),
 }
 
 

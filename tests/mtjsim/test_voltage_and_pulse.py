@@ -129,7 +129,7 @@ def test_a_channel_knows_no_magnetoresistance():
     pulse = Pulse.sampled([0, 1e-9, 3e-9], current=[0.0, 9e-5, -3e-5])
     whole = 9e-5**2 * 1e-9 / 3 + 2e-9 / 3 * (9e-5**2 - 9e-5 * 3e-5 + 3e-5**2)
     assert dissipated_energy(device, pulse=pulse) == pytest.approx(500 * whole, rel=1e-12)
-    with pytest.raises(ValueError, match=r"channel_resistance is declared.*two-terminal twin"):
+    with pytest.raises(ValueError, match=r"channel_resistance is declared.*two-terminal copy"):
         read_disturb_rate(device, current=1e-5, duration=1e-8)
 
 
@@ -396,7 +396,7 @@ def test_waiting_is_a_pulse_too():
 def test_where_there_is_no_bit_every_road_says_so():
     write = {"current": 1e-4, "pulse_width": 2e-9, "trials": 10, "seed": 1}
     for changes, message in (
-        ({"stray_field": (0.0, 0.0, 5.0)}, "no bit"),
+        ({"stray_field": (0.0, 0.0, 5.0)}, "not bistable"),
         ({"field_like_ratio": -200.0}, "turns the torque around"),
     ):
         device = junction(**PLAIN).replace(**changes)
@@ -412,7 +412,7 @@ def test_where_there_is_no_bit_every_road_says_so():
 def test_what_is_no_device_and_no_pulse(question):
     with pytest.raises(ValueError, match="device must be an MTJ, got str: load_preset"):
         question("arm_2021", current=1e-4, pulse_width=1e-9)
-    with pytest.raises(ValueError, match="pulse must be a Pulse, got 'abc'"):
+    with pytest.raises(ValueError, match="pulse must be of type Pulse, got 'abc'"):
         question(junction(), pulse="abc")
 
 
@@ -420,7 +420,7 @@ def test_simulated_writes_take_one_rise_time_and_none_beside_a_pulse():
     pulse = Pulse.rectangular(current=1e-4, pulse_width=1e-9)
     for rise_time, message in (
         (np.zeros(2), "rise_time must be one number in s, got an array of 2"),
-        (1e-10, "pulse stands in for .*rise_time"),
+        (1e-10, "pulse replaces .*omit rise_time"),
     ):
         with pytest.raises(ValueError, match=message):
             simulate_writes(junction(), pulse=pulse, rise_time=rise_time, trials=1, seed=0)
@@ -429,7 +429,7 @@ def test_simulated_writes_take_one_rise_time_and_none_beside_a_pulse():
 @pytest.mark.parametrize("question", [write_error_rate, switching_probability])
 def test_a_refusal_of_a_reversed_pulse_names_a_magnitude(question):
     reversed_pulse = Pulse.rectangular(current=60 * junction().critical_current(), pulse_width=1e-8, polarity="ap_to_p")
-    with pytest.raises(ValueError, match=r"cannot be resolved: .* and \d+\.?\d* critical currents"):
+    with pytest.raises(ValueError, match=r"cannot be resolved at .* and \d+\.?\d* critical currents"):
         question(junction(), pulse=reversed_pulse, direction="p_to_ap")
 
 
@@ -448,10 +448,13 @@ def test_broadcasting_of_a_pulse():
         ({"pulse_width": 5e-9}, "give exactly one of current and voltage, got neither"),
         ({"current": 1e-4, "voltage": 0.3, "pulse_width": 5e-9}, "exactly one of current and voltage, got both"),
         ({"voltage": -0.3, "pulse_width": 5e-9}, "voltage must be finite and >= 0 V, got -0.3"),
-        ({"pulse": Pulse.rectangular(current=1e-4, pulse_width=1e-9), "current": 1e-4}, "pulse stands in for current"),
+        (
+            {"pulse": Pulse.rectangular(current=1e-4, pulse_width=1e-9), "current": 1e-4},
+            "pulse replaces .*omit current",
+        ),
         (
             {"pulse": Pulse.rectangular(current=1e-4, pulse_width=1e-9), "rise_time": 1e-9},
-            "pulse stands in for rise_time",
+            "pulse replaces .*omit rise_time",
         ),
     ],
 )
