@@ -12,8 +12,7 @@ from bridge.maps.bound import TARGET, describe, relative_error
 from bridge.maps.interpolation import interpolate, log_rate, log_switched, to_linear, uncertainty
 from bridge.write import DIRECTION_OF_BIT, OperatingPoint, WriteSetting
 from mtjsim.checks import DIRECTIONS, Array, checked_array, checked_choice
-from mtjsim.pulse import UNITS
-from mtjsim.question import one_drive
+from mtjsim.pulse import UNITS, one_drive
 
 if TYPE_CHECKING:
     import xarray as xr
