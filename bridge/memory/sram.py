@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from bridge.ledger import Entry, Ledger
 from bridge.memory.formats import Format, format_of
-from bridge.memory.mram import checked_shape
+from bridge.shape import checked_shape
 from mtjsim.checks import checked_choice, checked_number, checked_whole
 
 HOROWITZ = (
@@ -71,7 +71,7 @@ class SRAM:
         latency: float = 0.0,
         name: str = "SRAM",
     ) -> None:
-        self.shape = checked_shape(shape)
+        self.shape = checked_shape(shape, least=0)
         self.format = format_of(format) if isinstance(format, str) else format
         checked_choice("kind", kind, ACCESS_ENERGY)
         if energy_per_bit is None:

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom, chi2
 
-from bridge.dies.die import FAULTS
-from bridge.dies.faults import Die, Process
+from bridge.dies.die import FAULTS, Die
+from bridge.dies.faults import Process
 from bridge.dies.files import load_die, save_die
 from bridge.dies.spread import Spread
 from bridge.dies.variability import Cells, Population
@@ -273,7 +273,7 @@ def test_bad_dies():
         Die.of((2, 3), weak=[-1], weak_error_rate_factor=2)
     with pytest.raises(ValueError, match="open must be a one-dimensional array of flat indices, got bool"):
         Die.of((2, 3), open=[True, False])
-    with pytest.raises(ValueError, match="shape must be a tuple"):
+    with pytest.raises(ValueError, match="shape must be a whole number >= 1, got '6'"):
         Die.of("6")
     with pytest.raises(ValueError, match="shape must be a whole number >= 1, got 0"):
         PROCESS.die((4, 0), seed=1)
