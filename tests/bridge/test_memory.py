@@ -583,7 +583,7 @@ def test_values_of_another_shape_or_kind():
         Memory((2.5,), format="binary", point=point())
 
 
-# ---- the memory beside it --------------------------------------------------------------------------------------------
+# ---- the error-free memory -------------------------------------------------------------------------------------------
 
 
 def test_sram_rounds_as_its_format_and_never_errs():
@@ -603,3 +603,22 @@ def test_sram_rounds_as_its_format_and_never_errs():
         SRAM(1, format="fp32", energy_per_bit=1e-12)
     with pytest.raises(ValueError, match="kind must be one of"):
         SRAM(1, format="fp32", kind="2MB")
+
+
+def test_sram_is_a_declaration_until_it_is_used():
+    """Of its words and counts nothing is in equality, hash and text: a training is named by what it declares."""
+    declared, used = SRAM(), SRAM()
+    used.count(written=10, read=20)
+    assert used == declared
+    assert hash(used) == hash(declared)
+    assert repr(used) == repr(declared)
+    assert SRAM(kind="1MB") != declared
+    assert [used.ledger.count(f"{verb} access") for verb in ("write", "read")] == [10, 20]
+    assert used.ledger.joules("system") == pytest.approx(30 * 32 * 20e-12 / 64)
+    assert not declared.ledger.entries
+    assert not replace(used).ledger.entries  # another one, declared alike
+    cache = SRAM(3)
+    cache.write([1.0, 2.0, 3.0])
+    assert cache.read().tolist() == [1.0, 2.0, 3.0]
+    with pytest.raises(ValueError, match="format must be of type Format or str, got 32"):
+        SRAM(format=32)
