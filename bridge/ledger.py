@@ -21,10 +21,10 @@ from typing import Any
 
 from scipy.special import ndtri
 
+from bridge.write import PARTS
 from mtjsim.checks import checked_choice, checked_number
 
-PARTS = ("junction", "transistor", "driver", "periphery")
-SCOPES = {"device": PARTS[:1], "with_driver": PARTS[:3], "system": PARTS}
+SCOPES = {"device": PARTS[:1], "with_driver": PARTS, "system": (*PARTS, "periphery")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,7 @@ class Entry:
     source: str = ""
 
     def __post_init__(self) -> None:
-        for name in (*PARTS, "seconds"):
+        for name in (*SCOPES["system"], "seconds"):
             if math.isnan(getattr(self, name)):  # one and the same, so that equal kinds with an unknown price are equal
                 object.__setattr__(self, name, math.nan)
 

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bridge.memory.cells import PLAIN, PULSES, READS, CellArray, Words, looked_at_of, pulse_kinds, read_kinds
+from bridge.memory.cells import PLAIN, PULSES, READS, CellArray, looked_at_of, pulse_kinds, read_kinds
 from bridge.memory.codes import parity_bit, parity_fails, range_fails
 from bridge.memory.declaration import WordMemory
+from bridge.memory.formats import Words
 from bridge.memory.mram import Memory
 from bridge.memory.placement import CHECK, DATA
 from bridge.memory.sampling import Positions

@@ -15,7 +15,7 @@ from bridge.dies.die import Die
 from bridge.dies.faults import Process
 from bridge.dies.spread import Spread
 from bridge.dies.variability import Population
-from bridge.ledger import transfer
+from bridge.ledger import Entry, Ledger, transfer
 from bridge.memory.cells import READ_BEFORE_WRITE, WRITE_VERIFY_RETRY, WritePolicy
 from bridge.memory.codes import encode_secded, pack_blocks, parity_bit
 from bridge.memory.declaration import WordMemory
@@ -441,6 +441,27 @@ def test_whether_cells_are_counted_or_estimated_changes_no_bit(policy):
         memory.write(values)
         stored.append(memory.stored)
     np.testing.assert_array_equal(*stored)
+
+
+def test_the_interval_of_joules_adds_the_widths_of_sampled_kinds():
+    """1.96 standard deviations of each count, times its price in the scope; a counted kind adds none."""
+    ledger = Ledger(
+        [
+            Entry(memory="m", event="write 1 turned", count=100, variance=25.0, junction=2.0, driver=1.0),
+            Entry(memory="m", event="write 0 turned", count=50, variance=4.0, junction=3.0),
+            Entry(memory="m", event="read access", count=10, junction=1.0),
+        ]
+    )
+    for scope, total, width in (("device", 360, 5 * 2 + 2 * 3), ("with_driver", 460, 5 * 3 + 2 * 3)):
+        low, high = ledger.joules_interval(scope)
+        assert (low + high) / 2 == pytest.approx(total)
+        assert (high - low) / 2 == pytest.approx(1.959964 * width, rel=1e-6)
+    low, high = ledger.joules_interval("device", confidence=0.99)
+    assert (high - low) / 2 == pytest.approx(2.575829 * 16, rel=1e-6)
+    counted = Ledger(ledger.entries[2:])
+    assert counted.joules_interval("device") == (10.0, 10.0)
+    with pytest.raises(ValueError, match="confidence must be between 0 and 1, got 95"):
+        ledger.joules_interval(confidence=95)
 
 
 def test_ledgers_of_unknown_energies_add_up_and_are_equal_to_themselves():
