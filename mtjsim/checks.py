@@ -50,14 +50,17 @@ def checked_array(name: str, value: ArrayLike, unit: str, *, zero_allowed: bool,
     return array
 
 
-def checked_signed(name: str, value: ArrayLike, unit: str) -> float:
-    """Return `value` as a float; ValueError unless it is one finite number, of either sign."""
+def checked_numbers(name: str, value: ArrayLike, unit: str) -> Array:
+    """Return `value` as a float array; ArgumentError unless every element is finite, of either sign."""
     array = _numbers(name, value, unit)
-    if array.ndim:
-        raise ArgumentError(name, f"must be one number{' in ' + unit if unit else ''}, got an array of {array.size}.")
-    if not np.isfinite(array):
-        raise ArgumentError(name, f"must be finite, got {array:g}.")
-    return float(array)
+    if not np.isfinite(array).all():
+        raise ArgumentError(name, f"must be finite, got {array[~np.isfinite(array)].flat[0]:g}.")
+    return array
+
+
+def checked_signed(name: str, value: ArrayLike, unit: str) -> float:
+    """As `checked_numbers`, for what must be one number."""
+    return _one(name, checked_numbers(name, value, unit), unit)
 
 
 def _numbers(name: str, value: ArrayLike, unit: str) -> Array:
@@ -77,7 +80,10 @@ def _numbers(name: str, value: ArrayLike, unit: str) -> Array:
 
 def checked_number(name: str, value: ArrayLike, unit: str, *, zero_allowed: bool, remedy: str = "") -> float:
     """As `checked_array`, for what must be one number."""
-    array = checked_array(name, value, unit, zero_allowed=zero_allowed, remedy=remedy)
+    return _one(name, checked_array(name, value, unit, zero_allowed=zero_allowed, remedy=remedy), unit)
+
+
+def _one(name: str, array: Array, unit: str) -> float:
     if array.ndim:
         raise ArgumentError(name, f"must be one number{' in ' + unit if unit else ''}, got an array of {array.size}.")
     return float(array)
@@ -88,6 +94,14 @@ def checked_probability(name: str, value: ArrayLike) -> float:
     number = checked_number(name, value, "", zero_allowed=True, remedy=NOT_PERCENT)
     if number > 1:
         raise ArgumentError(name, f"must be <= 1, got {number:g}. {NOT_PERCENT}")
+    return number
+
+
+def checked_confidence(value: ArrayLike) -> float:
+    """Return a confidence level as a float; ArgumentError unless it is one number between 0 and 1."""
+    number = checked_signed("confidence", value, "")
+    if not 0 < number < 1:
+        raise ArgumentError("confidence", f"must be between 0 and 1, got {number:g}; 0.95 is 95 %.")
     return number
 
 

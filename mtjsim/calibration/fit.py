@@ -16,7 +16,7 @@ from mtjsim.calibration.measurement import WriteCounts
 from mtjsim.calibration.parameters import PARAMETERS, Coordinates, values_of
 from mtjsim.calibration.report import BOOTSTRAP, SPARSE, Calibration, Estimate, Goodness
 from mtjsim.calibration.search import BetterOptimumError, best_theta, guessed_device, polished, profile_end
-from mtjsim.checks import Array, checked_choice, checked_number
+from mtjsim.checks import Array, checked_choice, checked_confidence
 from mtjsim.device import MTJ, require_junction
 
 USUAL = ("thermal_stability", "critical_current", "characteristic_time")
@@ -99,8 +99,7 @@ def calibrate(
     """
     said, watch = _told(progress)
     checked_choice("intervals", intervals, ("profile", "wald"))
-    if not 0 < checked_number("confidence", confidence, "", zero_allowed=False) < 1:
-        raise ValueError(f"confidence must be between 0 and 1, got {confidence:g}. 95 % is 0.95.")
+    checked_confidence(confidence)
     if not isinstance(counts, WriteCounts):
         raise ValueError(f"counts must be WriteCounts, got {type(counts).__name__}: read_counts(path) reads a table.")
     if start is not None:

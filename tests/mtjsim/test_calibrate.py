@@ -359,7 +359,7 @@ def test_a_bad_table_is_named_line_by_line(tmp_path, text, message):
         ({"free": ["thermal_stabilty"]}, "Did you mean 'thermal_stability'"),
         ({"free": "damping"}, "free must be a sequence"),
         ({"free": ["curie_temperature"]}, "the start device declares no curie_temperature"),
-        ({"confidence": 95}, "95 % is 0.95"),
+        ({"confidence": 95}, "0.95 is 95 %"),
         ({"intervals": "exact"}, "intervals must be one of"),
     ],
 )
