@@ -22,7 +22,7 @@ from typing import Any
 from scipy.special import ndtri
 
 from bridge.write import PARTS
-from mtjsim.checks import checked_choice, checked_number
+from mtjsim.checks import checked_choice, checked_confidence, checked_number
 
 SCOPES = {"device": PARTS[:1], "with_driver": PARTS, "system": (*PARTS, "periphery")}
 
@@ -124,10 +124,8 @@ class Ledger:
         The kinds of one sample are correlated: the widths are added, which is the widest it can be. Both ends are equal
         if everything was counted.
         """
-        if not 0 < confidence < 1:
-            raise ValueError(f"confidence must be between 0 and 1, got {confidence!r}.")
         spread = sum(math.sqrt(entry.variance) * entry._price(scope) for entry in self)
-        half = float(ndtri(0.5 + confidence / 2)) * spread
+        half = float(ndtri(0.5 + checked_confidence(confidence) / 2)) * spread
         total = self.joules(scope)
         return total - half, total + half
 
