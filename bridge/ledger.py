@@ -23,6 +23,7 @@ from scipy.special import ndtri
 
 from bridge.write import PARTS
 from mtjsim.checks import checked_choice, checked_confidence, checked_number
+from mtjsim.files import write_whole
 
 SCOPES = {"device": PARTS[:1], "with_driver": PARTS, "system": (*PARTS, "periphery")}
 
@@ -139,17 +140,14 @@ class Ledger:
         return [{**asdict(e), **{f"joules_{scope}": e.joules(scope) for scope in SCOPES}} for e in self]
 
     def to_csv(self, path: str | Path | None = None) -> str:
-        """Return the table as CSV, and write it to `path` if one is given (to a temporary name, then renamed)."""
+        """Return the table as CSV, and write it, whole, to `path` if one is given."""
         names = [field.name for field in fields(Entry)] + [f"joules_{scope}" for scope in SCOPES]
         text = io.StringIO(newline="")
         writer = csv.DictWriter(text, names, lineterminator="\n")
         writer.writeheader()
         writer.writerows(self.table())
         if path is not None:
-            target = Path(path)
-            draft = target.with_name(target.name + ".part")
-            draft.write_text(text.getvalue(), "utf-8")
-            draft.replace(target)
+            write_whole(path, text.getvalue().encode())
         return text.getvalue()
 
     def __str__(self) -> str:
