@@ -20,6 +20,7 @@ from torch import nn
 from bnn.training.tensor_words import HOLDS, Bank, Held, parameters_by_kind, state_tensors
 from bridge.ledger import Ledger
 from bridge.memory.cells import PLAIN, WritePolicy
+from bridge.memory.declaration import WordMemory
 from bridge.memory.formats import Format, format_of
 from bridge.memory.in_place import InPlaceMemory, works_in_place
 from bridge.memory.mram import Memory
@@ -134,13 +135,18 @@ class ParameterMemory:
         self.model, self.holds, self.sram, self.name, self.seed = model, tuple(holds), sram, name, checked_seed(seed)
         self._optimizer: torch.optim.Optimizer | None = None
         self._point, self._banks = point, dict[str, Bank]()
-        protection = Protection(protection) if isinstance(protection, str) else protection
 
-        def make(words: int, form: Format, **its_own: Any) -> Memory:
-            shared: dict[str, Any] = {"errors": errors, "protection": protection, "reading": reading, **its_own}
-            if form.name == "fp32" and policy == PLAIN and works_in_place(protection, reading):
-                return InPlaceMemory(words, exact_counts=exact_counts, **shared)
-            return Memory(words, format=form, policy=policy, exact_counts=exact_counts, **shared)
+        def make(words: int, form: Format, *, point: OperatingPoint, **its_own: Any) -> Memory:
+            declaration = WordMemory(
+                point=point,
+                format=form,
+                errors=errors,
+                policy=policy,
+                protection=protection,
+                reading=reading,
+                exact_counts=exact_counts,
+            )
+            return (InPlaceMemory if works_in_place(declaration) else Memory)(words, declaration, **its_own)
 
         self._make = make
         if "optimizer" in holds:

@@ -28,7 +28,7 @@ from bridge.dies.rate_surface import RateSurface
 from bridge.dies.spread import PROPERTIES, Spread
 from bridge.dies.spread_write import COORDINATES, CellWrite
 from bridge.write import DIRECTION_OF_BIT, WriteSetting
-from mtjsim.checks import Array, checked_number, checked_whole
+from mtjsim.checks import Array, checked_kind, checked_number, checked_whole
 from mtjsim.device import MTJ, demagnetising_field, require_junction
 from mtjsim.fokker_planck.reduced import reduced_write, require_axisymmetric, require_unheated
 from mtjsim.fokker_planck.spectral import one_blas_thread
@@ -101,10 +101,8 @@ class Population:
         require_junction(self.device)
         require_unheated(self.device)
         require_axisymmetric(self.device)
-        if not isinstance(self.spread, Spread):
-            raise ValueError(f"spread must be a Spread, got {self.spread!r}.")
-        if not hasattr(self.setting, "pulse_width"):
-            raise ValueError(f"setting must be a WriteSetting, got {self.setting!r}.")
+        checked_kind("spread", self.spread, Spread)
+        checked_kind("setting", self.setting, WriteSetting)
         checked_number("temperature", self.temperature, "K", zero_allowed=False)
 
     @property
@@ -140,7 +138,7 @@ class Population:
         time = time * (1 + (alpha * f["damping"]) ** 2) / (1 + alpha**2)
         B_cell = B / f["characteristic_time"]
         R = f["resistance_area_product"] / f["diameter"] ** 2
-        voltage_driven = _drive(self.setting)[0] == "voltage"
+        voltage_driven = self.setting.drive == "voltage"
         own_channel = self.device.channel_resistance is not None
         current = 1 / R if voltage_driven and not own_channel else one
         bias = one if voltage_driven else R
@@ -194,10 +192,8 @@ class Population:
 
     def write(self, bit: int) -> CellWrite:
         """Return the write of a bit in reduced units, for any cell."""
-        drive, amplitudes = _drive(self.setting)
-        direction = DIRECTION_OF_BIT[_checked_bit(bit)]
-        s = self.setting
-        nominal, tau = reduced_write(self.device, direction, amplitudes[bit], self.temperature, 0.0, 0.0, drive)
+        direction, s = DIRECTION_OF_BIT[_checked_bit(bit)], self.setting
+        nominal, tau = reduced_write(self.device, direction, s.amplitudes[bit], self.temperature, 0.0, 0.0, s.drive)
         c2c = self.spread.drive_c2c, self.spread.pulse_width_c2c
         return CellWrite(nominal, tau, s.pulse_width, s.rise_time, s.relax_time, *c2c)
 
@@ -318,12 +314,6 @@ def _relevant(write: CellWrite, x: Array) -> Array:
     x = x.copy()
     x[:, [COORDINATES.index(name) for name, is_silent in silent.items() if is_silent]] = 0.0
     return x
-
-
-def _drive(setting: WriteSetting) -> tuple[Any, tuple[float, float]]:
-    """Return what the amplitudes of a setting are, and their values for a 0 and a 1."""
-    drive = "current" if getattr(setting, "voltage_0", None) is None else "voltage"
-    return drive, (getattr(setting, f"{drive}_0"), getattr(setting, f"{drive}_1"))
 
 
 def _checked_bit(bit: int) -> int:

@@ -392,7 +392,7 @@ def test_an_interrupted_update_is_noticed():
         ({"holds": ("weigths",)}, "holds must be one of"),
         ({"errors": "both"}, "errors must be one of"),
         ({"seed": -1}, "seed must be"),
-        ({"point": 0.1}, "point must be an OperatingPoint"),
+        ({"point": 0.1}, "point must be of type OperatingPoint"),
     ],
 )
 def test_refusals(change, words):

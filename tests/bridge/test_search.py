@@ -19,7 +19,7 @@ from bridge import (
     voltage_for,
 )
 from bridge.cell.cell import within_area
-from bridge.cell.cell_write import cell_error_rate
+from bridge.cell.cell_write import circuit_error_rate
 from mtjsim import MTJ, dissipated_energy, write_error_rate
 
 TAU, I_C = 2e-9, 30e-6
@@ -272,7 +272,7 @@ def test_a_cell_under_voltages_against_a_grid():
             costs = [np.inf]
             for V in np.linspace(0.25, 1.2, 30):
                 setting = WriteSetting(voltage_0=V, voltage_1=V, pulse_width=width)
-                if cell_error_rate(cell(), setting, bit, temperature=300.0) <= 1e-4:
+                if circuit_error_rate(cell().circuit(bit), setting, bit, temperature=300.0) <= 1e-4:
                     point = operating_point(cell(), setting)
                     costs.append(sum(table[bit, 0] for table in point.energies.values()))
                     break  # a higher supply costs more
