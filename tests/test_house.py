@@ -1,4 +1,4 @@
-"""Layout: arrows mtjsim <- bridge <- bnn, floors of bnn, no circles; also what a start imports, and no machine paths."""
+"""Layout: arrows mtjsim <- bridge <- bnn, floors of bnn, no circles, what a start imports, no machine paths."""
 
 import ast
 import inspect
