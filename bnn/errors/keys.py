@@ -154,10 +154,13 @@ class WriteKeys:
 
 
 def _mark(x: Tensor) -> int:
-    """Return a number that tells the bits of one write from those of another: of its shape and some thousand values."""
-    some = x.detach()[:: max(1, len(x) // 16)].reshape(-1) if x.dim() else x.detach().reshape(-1)
-    some = some[:: max(1, len(some) // 1024)]
-    return hash((tuple(x.shape), some.to("cpu", torch.float32).numpy().tobytes()))
+    """Return a number that tells the bits of one write from those of another: of its shape and some hundred values."""
+    some = x.detach()
+    if x.device.type != "cpu" or x.dtype == torch.bfloat16:
+        some = some[:: max(1, len(x) // 16)].to("cpu", torch.float32) if x.dim() else some.to("cpu", torch.float32)
+    values = some.numpy()
+    values = values[:: max(1, len(values) // 16)].reshape(-1) if values.ndim else values.reshape(-1)
+    return hash((x.shape, values[:: max(1, len(values) // 512)].tobytes()))
 
 
 def _of_rows(samples: np.ndarray, rows: int) -> np.ndarray:
