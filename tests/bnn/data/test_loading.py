@@ -27,7 +27,7 @@ from bnn.cli.command import parser_of
 from bnn.data import loading as data
 from bnn.data.images import DataSet, ImageSet
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 COMPRESS = {"": bytes, ".gz": gzip.compress, ".xz": lzma.compress, ".bz2": bz2.compress}
 
