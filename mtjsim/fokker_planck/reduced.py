@@ -244,7 +244,8 @@ def reduced_write(
     drive = current / symmetric * torque_ratio
     if drive > STRONGEST:
         limit = f"{STRONGEST:g} critical currents ({STRONGEST * symmetric:.3g} A here)"
-        raise ArgumentError("current", f"must be <= {limit}, got {current:g} A: a junction does not survive it.")
+        rule = f"must {'be' if imposed == 'current' else 'give'} <= {limit}"
+        raise ArgumentError(imposed, f"{rule}, got {current:g} A: a junction does not survive it.")
     write = AxialWrite(
         thermal_stability=stability,
         drive=drive if polarity in (None, direction) else -drive,
