@@ -12,7 +12,16 @@ from typing import Any, Protocol, Self, runtime_checkable
 import numpy as np
 from scipy.special import roots_legendre
 
-from mtjsim.checks import Array, Direction, checked_array, checked_number, checked_ramps
+from mtjsim.checks import (
+    ArgumentError,
+    Array,
+    Direction,
+    checked_array,
+    checked_fields,
+    checked_number,
+    checked_probability,
+    checked_ramps,
+)
 from mtjsim.device import MTJ
 from mtjsim.energy import dissipated_energy
 from mtjsim.pulse import UNITS, Drive
@@ -61,16 +70,11 @@ class WriteSetting:
         amplitudes = ("current_0", "current_1", "voltage_0", "voltage_1")
         given = tuple(name for name in amplitudes if getattr(self, name) is not None)
         if given not in (amplitudes[:2], amplitudes[2:]):
-            raise ValueError(
-                "give exactly one pair of amplitudes, current_0 and current_1 [A] or voltage_0 and voltage_1 [V]; got "
-                f"{' and '.join(given) or 'none'}."
-            )
-        units = {name: UNITS[name[:-2]] for name in given} | dict.fromkeys(
-            ("pulse_width", "rise_time", "relax_time"), "s"
-        )
-        for name, unit in units.items():
-            value = checked_number(name, getattr(self, name), unit, zero_allowed=name != "pulse_width")
-            object.__setattr__(self, name, value)
+            pair = "exactly one pair of amplitudes, current_0 and current_1 [A] or voltage_0 and voltage_1 [V]"
+            raise ValueError(f"give {pair}; got {' and '.join(given) or 'none'}.")
+        checked_fields(self, zero_allowed=True, **{name: UNITS[name[:-2]] for name in given})
+        checked_fields(self, pulse_width="s")
+        checked_fields(self, zero_allowed=True, rise_time="s", relax_time="s")
         checked_ramps(self.rise_time, self.pulse_width)
 
     @classmethod
@@ -142,22 +146,18 @@ class OperatingPoint:
         junction = np.array([[self.energy_0] * 2, [self.energy_1] * 2], dtype=float)
         given = {"junction": junction} | dict(self.energies)
         if set(given) - set(PARTS):
-            raise ValueError(f"energies must be of {', '.join(PARTS)}, got {', '.join(given)}.")
+            raise ArgumentError("energies", f"must be of {', '.join(PARTS)}, got {', '.join(given)}.")
         energies = {}
         for part in PARTS:
-            table = np.asarray(given.get(part, np.zeros((2, 2))))
-            known = np.where(np.isnan(table), 0.0, table) if table.dtype.kind == "f" else table
-            checked_array(f"energies[{part!r}]", known, "J", zero_allowed=True)
-            table = np.array(table, dtype=float)
+            table = np.array(given.get(part, np.zeros((2, 2))), dtype=float)
             if table.shape != (2, 2):
-                raise ValueError(f"energies[{part!r}] must be a (2, 2) array [bit, kept], got shape {table.shape}.")
+                raise ArgumentError(f"energies[{part!r}]", f"must be a (2, 2) array [bit, kept], got {table.shape}.")
+            checked_array(f"energies[{part!r}]", np.where(np.isnan(table), 0.0, table), "J", zero_allowed=True)
             table.flags.writeable = False
             energies[part] = table
         if not np.array_equal(energies["junction"][:, 0], junction[:, 0], equal_nan=True):
-            raise ValueError(
-                f"energies['junction'][:, 0] must be energy_0 and energy_1, got {energies['junction'][:, 0]} and "
-                f"{junction[:, 0]} J: leave `energies` out, or change both."
-            )
+            got = f"{energies['junction'][:, 0]} and {junction[:, 0]} J: leave `energies` out, or change both"
+            raise ArgumentError("energies['junction'][:, 0]", f"must be energy_0 and energy_1, got {got}.")
         object.__setattr__(self, "energies", energies)
 
     @classmethod
@@ -194,15 +194,17 @@ class OperatingPoint:
         >>> OperatingPoint.of_rates(error_rate_0=1e-3, error_rate_1=2e-3).device_identity
         'rates given by hand'
         """
-        numbers: dict[str, float] = {}
-        for name, rate in (("error_rate_0", error_rate_0), ("error_rate_1", error_rate_1)):
-            numbers[name] = checked_number(name, rate, "", zero_allowed=True)
-            if numbers[name] > 1:
-                raise ValueError(f"{name} must be <= 1, got {rate:g}. Rates are probabilities, not percent.")
-        for name, value, unit in (("energy_0", energy_0, "J"), ("energy_1", energy_1, "J"), ("latency", latency, "s")):
-            numbers[name] = checked_number(name, value, unit, zero_allowed=True)
-        numbers["temperature"] = checked_number("temperature", temperature, "K", zero_allowed=False)
-        return cls(**numbers, setting=None, device_identity=f"rates given {source}", energies=energies or {})
+        return cls(
+            error_rate_0=checked_probability("error_rate_0", error_rate_0),
+            error_rate_1=checked_probability("error_rate_1", error_rate_1),
+            energy_0=checked_number("energy_0", energy_0, "J", zero_allowed=True),
+            energy_1=checked_number("energy_1", energy_1, "J", zero_allowed=True),
+            latency=checked_number("latency", latency, "s", zero_allowed=True),
+            temperature=checked_number("temperature", temperature, "K", zero_allowed=False),
+            setting=None,
+            device_identity=f"rates given {source}",
+            energies=energies or {},
+        )
 
     @property
     def mean_error_rate(self) -> float:

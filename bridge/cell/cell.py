@@ -32,7 +32,7 @@ from bridge.cell.cell_write import require_deliverable, solved_writes
 from bridge.cell.circuit import Circuit
 from bridge.cell.transistor import Transistor
 from bridge.write import M_Z_OF_BIT, PARTS, OperatingPoint, WriteSetting
-from mtjsim.checks import ArgumentError, checked_choice, checked_number
+from mtjsim.checks import ArgumentError, checked_choice, checked_fields, checked_number
 from mtjsim.device import MTJ, require_junction
 
 Connection = Literal["reference_at_drain", "free_at_drain"]
@@ -95,21 +95,16 @@ class Cell:
         checked_choice("connection", self.connection, CONNECTIONS)
         if self.word_line_voltage is None:
             object.__setattr__(self, "word_line_voltage", self.supply_voltage)
-        for name, unit in (("supply_voltage", "V"), ("word_line_voltage", "V"), ("driver_resistance", "ohm")):
-            value = checked_number(name, getattr(self, name), unit, zero_allowed=name == "driver_resistance")
-            object.__setattr__(self, name, value)
+        checked_fields(self, supply_voltage="V", word_line_voltage="V")
+        checked_fields(self, zero_allowed=True, driver_resistance="ohm")
         if self.breakdown_voltage is not None:
-            checked_number("breakdown_voltage", self.breakdown_voltage, "V", zero_allowed=False)
-        if self.word_line_voltage <= self.transistor.threshold_voltage:
-            raise ValueError(
-                f"word_line_voltage must be > threshold_voltage ({self.transistor.threshold_voltage:g} V) of the "
-                f"transistor, got {self.word_line_voltage:g}: it does not conduct. Boost the word line."
-            )
+            checked_fields(self, breakdown_voltage="V")
+        if (V := self.word_line_voltage) <= (V_T := self.transistor.threshold_voltage):
+            problem = f"must be > threshold_voltage of the transistor ({V_T:g} V), got {V:g}: it does not conduct."
+            raise ArgumentError("word_line_voltage", f"{problem} Boost the word line.")
         if self.read_transistor is not None and self.device.channel_resistance is None:
-            raise ValueError(
-                "read_transistor is for three terminals (a device with channel_resistance): a two-terminal cell reads "
-                "through its access transistor."
-            )
+            problem = "is for three terminals (a device with channel_resistance)"
+            raise ArgumentError("read_transistor", f"{problem}: others read through the access transistor.")
 
     def replace(self, **changes: Any) -> Self:
         """Return the cell with some fields changed, validated as a new one."""
@@ -247,10 +242,8 @@ def narrowest_transistor(cell: Cell, setting: WriteSetting) -> Transistor:
     365 nm
     """
     if setting.drive == "voltage":
-        raise ValueError(
-            "narrowest_transistor needs a setting of currents: under voltages every width carries some current, and "
-            "error rates decide. find_setting(cell, minimize='area') asks for those."
-        )
+        remedy = "Under voltages error rates decide the width: use find_setting(cell, minimize='area')."
+        raise ArgumentError("setting", f"must be one of currents, got one of voltages. {remedy}")
     F, supply, widths = cell.transistor.feature_size, cell.supply_voltage, []
     for bit, I in enumerate(setting.amplitudes):
         widths.append(cell.circuit(bit).width_for(I, supply) if I else F)
@@ -273,9 +266,7 @@ def within_area(cell: Cell, max_area: float) -> Cell:
     F = cell.transistor.feature_size
     smallest = cell.with_width(F).area
     if smallest > limit * (1 + 1e-12):
-        raise ValueError(
-            f"max_area must be >= {smallest:.3g} m^2, the cell with the narrowest transistor (W = F = {F:g} m), "
-            f"got {limit:g}. Take a smaller node."
-        )
+        rule = f"must be >= {smallest:.3g} m^2, the cell with the narrowest transistor (W = F = {F:g} m)"
+        raise ArgumentError("max_area", f"{rule}, got {limit:g}. Take a smaller node.")
     width = F + (cell.transistor.width - F) * (limit - smallest) / (cell.area - smallest)  # the area is linear in W
     return cell.with_width(max(width, F))

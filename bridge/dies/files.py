@@ -7,7 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from bridge.dies.die import Die
+from bridge.dies.die import FAULT_COLUMNS, Die
 from bridge.dies.faults import Process
 from bridge.dies.variability import Cells
 from bridge.netcdf import read_netcdf, write_netcdf
@@ -39,7 +39,7 @@ def save_die(die: Die, path: str | os.PathLike[str]) -> Path:
 
     variables: dict[str, Any] = {}
     for name, array in die.arrays().items():
-        dimension = "fault" if len(array) == len(die.faulty) and name in _FAULT_COLUMNS else "cell"
+        dimension = "fault" if len(array) == len(die.faulty) and name in FAULT_COLUMNS else "cell"
         dimensions = ("bit", "cell") if array.ndim == 2 else (dimension,)
         variables[name] = (dimensions, array, {"units": UNITS.get(name, "1")})
     attributes = {
@@ -52,9 +52,6 @@ def save_die(die: Die, path: str | os.PathLike[str]) -> Path:
     }
     write_netcdf(xr.Dataset(variables, attrs=attributes), path)
     return Path(path)
-
-
-_FAULT_COLUMNS = ("faulty", "kind", "conductance", "error_rate_factor", "stability_factor")
 
 
 def load_die(
@@ -89,15 +86,14 @@ def load_die(
     """
     data = read_netcdf(path)
     if data.attrs.get("format") != FORMAT:
-        raise ValueError(f"{path} is no die: its format is {data.attrs.get('format')!r}, not {FORMAT!r}.")
+        raise ValueError(f"{path} is not a die: its format is {data.attrs.get('format')!r}, not {FORMAT!r}.")
     arrays = {str(name): variable.values for name, variable in data.data_vars.items()}
     names = [f.name for f in fields(Cells)]
-    missing = [name for name in _FAULT_COLUMNS if name not in arrays]
-    if missing:
-        raise ValueError(f"{path} lacks {', '.join(missing)}: it is no whole die.")
+    if missing := [name for name in FAULT_COLUMNS if name not in arrays]:
+        raise ValueError(f"{path} is not a whole die: it lacks {', '.join(missing)}.")
     die = Die(
         shape=tuple(json.loads(data.attrs["shape"])),
-        **{name: arrays[name] for name in _FAULT_COLUMNS},
+        **{name: arrays[name] for name in FAULT_COLUMNS},
         cells=Cells(**{name: arrays[name] for name in names}) if names[0] in arrays else None,
         seed=json.loads(data.attrs["seed"]),
         process=json.loads(data.attrs["process"]),
@@ -105,9 +101,8 @@ def load_die(
     stored, found = json.loads(data.attrs["digests"]), die.digests()
     changed = sorted(name for name in stored.keys() | found.keys() if stored.get(name) != found.get(name))
     if changed or die.identity != data.attrs["identity"]:
-        raise ValueError(
-            f"{path} is not what was saved: {', '.join(changed) or 'its identity'} changed since. Draw or save it anew."
-        )
+        what = ", ".join(changed) or "its identity"
+        raise ValueError(f"{path} is not what was saved: {what} changed since. Draw or save it again.")
     _require(path, die, shape, process, seed)
     return die
 

@@ -20,7 +20,7 @@ from scipy.stats import qmc
 from scipy.stats import t as student_t
 
 from bridge.dies.rate_surface import RateSurface
-from mtjsim.checks import Array, checked_whole
+from mtjsim.checks import ArgumentError, Array, checked_array, checked_whole
 
 REPLICATES = 16
 COVERAGE = 0.999  # of the error estimate's sampling part
@@ -144,9 +144,8 @@ def _beyond(
 
 def quasi_normals(dimension: int, count: int, stream: np.random.SeedSequence) -> Array:
     """Draw standard normals from a scrambled Sobol sequence, (count, dimension); `count` a power of two."""
-    count = checked_whole("the number of points or cells", count, least=1)
-    if count & (count - 1):
-        raise ValueError(f"the number of points or cells must be a power of two, got {count}: Sobol needs it.")
+    if checked_whole("the number of points or cells", count, least=1).bit_count() > 1:
+        raise ArgumentError("the number of points or cells", f"must be a power of two, got {count}: Sobol needs it.")
     if dimension == 0:
         return np.zeros((count, 0))
     sequence = qmc.Sobol(dimension, scramble=True, seed=np.random.default_rng(stream))
@@ -190,7 +189,7 @@ class RateDistribution:
         """Fit; ValueError unless there are at least two finite numbers."""
         y = np.sort(np.asarray(log_rates, dtype=float).ravel())
         if y.size < 2 or not np.isfinite(y).all():
-            raise ValueError(f"log_rates must be at least two finite numbers, got {y.size}.")
+            raise ArgumentError("log_rates", f"must be at least two finite numbers, got {y.size}.")
         mean, sd = float(y.mean()), float(y.std())
         if sd < 1e-12 * max(1.0, abs(mean)):  # no spread: a step, which the narrowest log-normal is
             return cls(y, mean, 0.0, 0.0, 0.0)
@@ -211,9 +210,9 @@ class RateDistribution:
 
     def quantile(self, q: ArrayLike) -> Array:
         """Rate that a fraction q of the cells does not exceed; shape of q."""
-        at = np.asarray(q, dtype=float)
-        if not ((at >= 0) & (at <= 1)).all():
-            raise ValueError(f"q must be between 0 and 1, got {at[~((at >= 0) & (at <= 1))].flat[0]:g}; 0.99 is 99 %.")
+        at = checked_array("q", q, "", zero_allowed=True)
+        if (at > 1).any():
+            raise ArgumentError("q", f"must be between 0 and 1, got {at.max():g}; 0.99 is 99 %.")
         return np.exp(np.quantile(self.log_rates, at))
 
     def log_normal_quantile(self, q: ArrayLike) -> Array:

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from mtjsim.checks import Array, checked_choice, checked_number
+from bridge.checks import checked_between
+from mtjsim.checks import ArgumentError, Array, checked_choice, checked_fields
 
 PROPERTIES = (
     "diameter",
@@ -99,37 +100,29 @@ class Spread:
 
     def __post_init__(self) -> None:
         for name in (f.name for f in fields(self) if f.name.endswith(("_d2d", "_c2c"))):
-            value = checked_number(name, getattr(self, name), "", zero_allowed=True)
-            widest = WIDEST[name[-3:]]
-            if value > widest:
+            checked_fields(self, zero_allowed=True, **{name: ""})
+            if (value := getattr(self, name)) > (widest := WIDEST[name[-3:]]):
                 hint = f"Is it {value:g} %? Then give {value / 100:g}" if value >= 0.5 else "A normal would go negative"
-                raise ValueError(
-                    f"{name} must be <= {widest:g}, got {value:g}: a relative standard deviation, not percent. {hint}."
-                )
-            object.__setattr__(self, name, value)
+                rule = f"must be <= {widest:g}, got {value:g}: a relative standard deviation, not percent"
+                raise ArgumentError(name, f"{rule}. {hint}.")
         checked_choice("anisotropy", self.anisotropy, ANISOTROPIES)
         pairs: dict[tuple[str, str], float] = {}
         for pair, value in dict(self.correlations).items():
             if not (isinstance(pair, tuple) and len(pair) == 2 and pair[0] != pair[1]):
-                raise ValueError(f"correlations must have pairs of two different properties as keys, got {pair!r}.")
+                raise ArgumentError("correlations", f"must be of pairs of two different properties, got {pair!r}.")
             for name in pair:
-                checked_choice("correlations of", name, PROPERTIES)
-                if getattr(self, f"{name}_d2d") == 0:
-                    raise ValueError(
-                        f"correlations name {name}, which does not spread: give {name}_d2d > 0, or leave it out."
-                    )
-            rho = _checked_correlation(pair, value)
+                if getattr(self, f"{checked_choice('correlations of', name, PROPERTIES)}_d2d") == 0:
+                    problem = f"are of {name}, which does not spread"
+                    raise ArgumentError("correlations", f"{problem}: give {name}_d2d > 0, or leave it out.")
             first, second = sorted(pair, key=PROPERTIES.index)
-            known = pairs.setdefault((first, second), rho)
-            if known != rho:
-                raise ValueError(f"correlations of {first} and {second} are given twice: {known:g}, {rho:g}.")
+            rho = checked_between(f"correlation of {pair[0]} and {pair[1]}", value, -1, 1)
+            if (known := pairs.setdefault((first, second), rho)) != rho:
+                raise ArgumentError("correlations", f"of {first} and {second} are given twice: {known:g}, {rho:g}.")
         object.__setattr__(self, "correlations", dict(sorted(pairs.items())))
         lowest = float(np.linalg.eigvalsh(self._correlation_matrix(PROPERTIES)).min())
         if lowest < -1e-9:
-            raise ValueError(
-                f"correlations must make a positive semidefinite matrix, got an eigenvalue of {lowest:.3g}: no "
-                "population is correlated like this. Make the largest of them smaller."
-            )
+            rule = f"must make a positive semidefinite matrix, got an eigenvalue of {lowest:.3g}"
+            raise ArgumentError("correlations", f"{rule}. Make the largest of them smaller.")
 
     @property
     def properties(self) -> tuple[str, ...]:
@@ -176,10 +169,3 @@ class Spread:
                 i, j = names.index(first), names.index(second)
                 matrix[i, j] = matrix[j, i] = rho
         return matrix
-
-
-def _checked_correlation(pair: tuple[str, str], value: float) -> float:
-    rho = float(value) if isinstance(value, (int, float, np.number)) and not isinstance(value, bool) else np.nan
-    if not -1 <= rho <= 1:
-        raise ValueError(f"correlation of {pair[0]} and {pair[1]} must be between -1 and 1, got {value!r}.")
-    return rho

@@ -18,12 +18,13 @@ import numpy as np
 from scipy.constants import mu_0
 from scipy.special import ellipe, ellipk
 
+from bridge.checks import checked_bit
 from bridge.dies.rate_distribution import MeanRate, RateDistribution, mean_rate, quasi_normals
 from bridge.dies.rate_surface import RateSurface
 from bridge.dies.spread import PROPERTIES, Spread
 from bridge.dies.spread_write import COORDINATES, CellWrite
 from bridge.write import DIRECTION_OF_BIT, WriteSetting
-from mtjsim.checks import Array, checked_kind, checked_number, checked_whole
+from mtjsim.checks import ArgumentError, Array, checked_kind, checked_number, checked_whole
 from mtjsim.device import MTJ, require_junction
 from mtjsim.fokker_planck.reduced import reduced_write, require_axisymmetric, require_unheated
 from mtjsim.fokker_planck.spectral import one_blas_thread
@@ -160,11 +161,10 @@ class Population:
         interface = (device.anisotropy_field + nominal) * f["anisotropy"] / f["thickness"]
         B_k = interface - _demagnetising_field(Ms, t / d * f["thickness"] / f["diameter"])
         if not (B_k > 0).all():
-            raise ValueError(
-                f"spread leaves {np.mean(B_k <= 0):.2g} of the cells without perpendicular anisotropy: B_k of "
-                f"{device.anisotropy_field:g} T is what is left of {float(interface.mean()):.3g} T of the interface. "
-                "Give a smaller thickness_d2d or anisotropy_d2d, or anisotropy='net'."
-            )
+            left = f"B_k of {device.anisotropy_field:g} T is left of {float(interface.mean()):.3g} T of the interface"
+            problem = f"leaves {np.mean(B_k <= 0):.2g} of the cells without perpendicular anisotropy: {left}"
+            remedy = "Give a smaller thickness_d2d or anisotropy_d2d, or anisotropy='net'."
+            raise ArgumentError("spread", f"{problem}. {remedy}")
         return B_k / device.anisotropy_field
 
     def cell_device(self, z: Array) -> MTJ:
@@ -186,7 +186,7 @@ class Population:
 
     def write(self, bit: int) -> CellWrite:
         """Return the write of a bit in reduced units, for any cell."""
-        direction, s = DIRECTION_OF_BIT[_checked_bit(bit)], self.setting
+        direction, s = DIRECTION_OF_BIT[checked_bit(bit)], self.setting
         nominal, tau = reduced_write(self.device, direction, s.amplitudes[bit], self.temperature, 0.0, 0.0, s.drive)
         c2c = self.spread.drive_c2c, self.spread.pulse_width_c2c
         return CellWrite(nominal, tau, s.pulse_width, s.rise_time, s.relax_time, *c2c)
@@ -208,7 +208,7 @@ class Population:
 
     def log_rates(self, bit: int, z: Array) -> Array:
         """Ln WER of cells with standard normals `z` (n, p), by the surface, beyond it by direct solves; (n,)."""
-        surface = self.surfaces[_checked_bit(bit)]
+        surface = self.surfaces[checked_bit(bit)]
         return surface.log_rates(_relevant(surface.write, self.coordinates(z)))
 
     def direct_log_rates(self, bit: int, z: Array) -> Array:
@@ -316,9 +316,3 @@ def _demagnetising_field(Ms: float, aspect_ratio: Array) -> Array:
     m = 1 / (1 + g * g)
     bracket = np.sqrt(1 + g * g) * (g * g * ellipk(m) + (1 - g * g) * ellipe(m)) - 1
     return mu_0 * Ms * (3 * (1 - 4 / (3 * np.pi * g) * bracket) - 1) / 2
-
-
-def _checked_bit(bit: int) -> int:
-    if bit not in (0, 1) or isinstance(bit, bool):
-        raise ValueError(f"bit must be 0 or 1, got {bit!r}.")
-    return bit

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from bridge.maps.axes import axis_of, labelled
+from bridge.maps.axes import labelled
 from bridge.maps.bound import described_bound
 from bridge.maps.files import METHOD, FinishedSlices, MapQuestion, cached_map, save_map
-from mtjsim.checks import DIRECTIONS, Array, checked_number, checked_ramps, checked_whole
-from mtjsim.device import MTJ, require_junction
+from mtjsim.checks import DIRECTIONS, ArgumentError, Array, checked_whole
+from mtjsim.device import MTJ
 from mtjsim.energy import dissipated_energy
 from mtjsim.files import require_writable
 from mtjsim.fokker_planck.spectral import one_blas_thread
@@ -92,7 +92,13 @@ def write_error_map(
     >>> print(f"{float(rates.sel(direction='p_to_ap', current=75e-6, pulse_width=10e-9).item()):.2e}")
     2.16e-05
     """
-    question = _checked(device, currents, voltages, pulse_widths, temperatures, rise_time, relax_time, energy)
+    if (currents is None) == (voltages is None):
+        raise ArgumentError("currents", "or voltages must be given, one of them: the first axis of the map [A] or [V].")
+    if pulse_widths is None:
+        raise ArgumentError("pulse_widths", "is missing: give the second axis of the map in s.")
+    drive, levels = ("current", currents) if voltages is None else ("voltage", voltages)
+    axes: Any = {"levels": levels, "pulse_widths": pulse_widths, "temperatures": temperatures}
+    question = MapQuestion(device, drive, **axes, rise_time=rise_time, relax_time=relax_time, energy=bool(energy))
     checked_whole("workers", workers, least=1)
     path = None if cache is None else Path(cache)
     if path is not None:
@@ -104,38 +110,6 @@ def write_error_map(
         save_map(dataset, path)
         _slices_file(question, path).discard()
     return dataset
-
-
-def _checked(
-    device: MTJ,
-    currents: ArrayLike | None,
-    voltages: ArrayLike | None,
-    pulse_widths: ArrayLike | None,
-    temperatures: ArrayLike,
-    rise_time: float,
-    relax_time: float,
-    energy: bool,
-) -> MapQuestion:
-    require_junction(device)
-    if (currents is None) == (voltages is None):
-        raise ValueError("give one of currents [A] and voltages [V], the first axis of the map.")
-    if pulse_widths is None:
-        raise ValueError("pulse_widths is missing: give the second axis of the map in s.")
-    drive = "current" if voltages is None else "voltage"
-    levels: Any = currents if voltages is None else voltages
-    rise = checked_number("rise_time", rise_time, "s", zero_allowed=True)
-    width = axis_of("pulse_widths", pulse_widths)
-    checked_ramps(rise, width)
-    return MapQuestion(
-        device=device,
-        drive=drive,
-        levels=axis_of(f"{drive}s", levels),
-        pulse_widths=width,
-        temperatures=axis_of("temperatures", temperatures),
-        rise_time=rise,
-        relax_time=checked_number("relax_time", relax_time, "s", zero_allowed=True),
-        energy=bool(energy),
-    )
 
 
 def _dataset(question: MapQuestion, values: Array) -> "xr.Dataset":

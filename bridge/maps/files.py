@@ -18,8 +18,8 @@ import numpy as np
 
 from bridge.maps.axes import AXES, DRIVES, axis_of, checked_dataset
 from bridge.netcdf import read_netcdf, write_netcdf
-from mtjsim.checks import Array, checked_choice, checked_number
-from mtjsim.device import MTJ
+from mtjsim.checks import ArgumentError, Array, checked_choice, checked_fields, checked_number, checked_ramps
+from mtjsim.device import MTJ, require_junction
 from mtjsim.pulse import UNITS
 
 if TYPE_CHECKING:
@@ -31,9 +31,9 @@ EXPECTED = ("device", "currents", "voltages", "pulse_widths", "temperatures", "r
 
 @dataclass(frozen=True, eq=False)
 class MapQuestion:
-    """What a map answers; the attributes are the arguments of `write_error_map`, checked.
+    """The question that a map answers.
 
-    Attributes
+    Parameters
     ----------
     device : MTJ
     drive : {"current", "voltage"}
@@ -42,6 +42,11 @@ class MapQuestion:
     rise_time, relax_time : float
         [s].
     energy : bool
+
+    Raises
+    ------
+    ValueError
+        If an axis is empty, not strictly increasing or out of range, a time negative, or a ramp longer than a pulse.
     """
 
     device: MTJ
@@ -52,6 +57,13 @@ class MapQuestion:
     rise_time: float
     relax_time: float
     energy: bool
+
+    def __post_init__(self) -> None:
+        require_junction(self.device)
+        for field, name in (("levels", f"{self.drive}s"), ("pulse_widths",) * 2, ("temperatures",) * 2):
+            object.__setattr__(self, field, axis_of(name, getattr(self, field)))
+        checked_fields(self, zero_allowed=True, rise_time="s", relax_time="s")
+        checked_ramps(self.rise_time, self.pulse_widths)
 
     @property
     def parts(self) -> dict[str, Any]:
@@ -101,7 +113,7 @@ def map_identity(dataset: "xr.Dataset") -> str:
     """
     missing = {"device", "device_identity", "rise_time", "relax_time", "method"} - set(dataset.attrs)
     if missing:
-        raise ValueError(f"this is no solved map: the attributes {', '.join(sorted(missing))} are missing.")
+        raise ValueError(f"this is not a solved map: it has no attributes {', '.join(sorted(missing))}.")
     return _digest(_parts_of(dataset), str(dataset.attrs["device_identity"]))
 
 
@@ -186,21 +198,15 @@ def load_map(path: str | os.PathLike[str], *, expect: MTJ | Mapping[str, Any] | 
     """
     path = Path(path)
     dataset = _read(path)
-    found = _content(dataset)
-    whole = dataset.attrs.pop("content", found) == found  # a file that `save_map` did not write has none
-    changed = f"{path}: its numbers are not those that were saved: the file was changed or damaged."
-    if dataset.attrs.get("kind") == "measured":
-        if not whole:
-            raise ValueError(changed)
-        if expect is not None:
-            raise ValueError(f"{path}: a measured map has no junction to compare: leave `expect` out.")
+    solved, content = dataset.attrs.get("kind") != "measured", _content(dataset)
+    if dataset.attrs.pop("content", content) != content:  # a file that `save_map` did not write has none
+        raise ValueError(f"{path}: its numbers are not those that were saved: the file was changed or damaged.")
+    if solved and dataset.attrs.get("identity") != map_identity(dataset):
+        raise ValueError(f"{path}: its identity is not that of its contents: the file was changed or damaged.")
+    if not solved and expect is not None:
+        raise ArgumentError("expect", f"must be left out for {path}: a measured map has no junction to compare.")
+    if not solved:
         return dataset
-    if dataset.attrs.get("identity") != map_identity(dataset):
-        raise ValueError(
-            f"{path}: the identity in the file is not that of its contents: the file was changed or damaged."
-        )
-    if not whole:
-        raise ValueError(changed)
     _refuse_other(path, _parts_of(dataset), {"method": METHOD, **_expected(expect)})
     return dataset
 
@@ -218,9 +224,7 @@ def cached_map(path: Path, question: MapQuestion) -> "xr.Dataset | None":
 
 def _refuse_other(path: Path, have: Mapping[str, Any], want: Mapping[str, Any]) -> None:
     if differences := map_differences(have, want):
-        raise ValueError(
-            f"{path}: not the map that is asked for. {'; '.join(differences)}. Name another file, or delete it."
-        )
+        raise ValueError(f"{path}: another map. {'; '.join(differences)}. Name another file, or delete it.")
 
 
 def _read(path: Path) -> "xr.Dataset":

@@ -12,7 +12,7 @@ from bridge.maps.axes import checked_dataset
 from bridge.maps.bound import TARGET, describe, relative_error
 from bridge.maps.interpolation import LEAST_SWITCHED, interpolate, uncertainty
 from bridge.write import DIRECTION_OF_BIT, OperatingPoint, WriteSetting
-from mtjsim.checks import DIRECTIONS, Array, checked_array, checked_choice
+from mtjsim.checks import DIRECTIONS, ArgumentError, Array, checked_array, checked_choice, checked_names
 from mtjsim.pulse import UNITS
 from mtjsim.question import one_drive
 
@@ -183,7 +183,7 @@ class ErrorMap:
         nodes are all there is.
         """
         checked_choice("tail", tail, ("stayed", "switched"))
-        self._require_solved("a bound on interpolation")
+        self._require_solved("bound on interpolation")
         p = self._places(current, voltage, pulse_width, temperature, direction)
         v = interpolate(self._v, self._axes, p.index, p.coordinates)
         error = self._uncertainty.at(self._axes, p.index, p.coordinates)
@@ -207,17 +207,15 @@ class ErrorMap:
         ValueError
             If the map has no energies, a place is outside the grid, or between zero and the first level above it.
         """
-        self._require_solved("an energy")
+        self._require_solved("energy")
         if self._resistance is None:
             raise ValueError("this map has no energies: make it with write_error_map(..., energy=True).")
         p = self._places(current, voltage, pulse_width, temperature, direction)
         reduced, axes = self._resistance
         low = (p.level > 0) & (p.level < axes[0][0])
         if low.any():
-            raise ValueError(
-                f"{self.drive} must be 0 or >= {axes[0][0]:g} {UNITS[self.drive]} for an energy, got "
-                f"{p.level[low][0]:g}: below the first positive level of the map nothing is known."
-            )
+            rule = f"must be 0 or >= {axes[0][0]:g} {UNITS[self.drive]} for an energy, got {p.level[low][0]:g}"
+            raise ArgumentError(self.drive, f"{rule}: the map has no energy below its first positive level.")
         level = np.maximum(p.level, axes[0][0])
         mean = np.exp(interpolate(reduced, axes, p.index, (level, p.pulse_width, p.temperature)))
         return p.shaped(mean * p.level**2 * p.pulse_width)
@@ -243,16 +241,15 @@ class ErrorMap:
             If the setting is outside the grid, has other ramps or is driven otherwise; if the map is measured (it knows
             no junction).
         """
-        self._require_solved("an operating point")
+        self._require_solved("operating point")
         for name in ("rise_time", "relax_time"):
             ours, theirs = float(self.dataset.attrs[name]), getattr(setting, name)
             if ours != theirs:
-                raise ValueError(f"{name} of the setting must be that of the map, {ours:g} s, got {theirs:g} s.")
+                raise ArgumentError(name, f"of the setting must be that of the map, {ours:g} s, got {theirs:g} s.")
+        if setting.drive != self.drive:
+            raise ArgumentError("setting", f"must be of {self.drive}s, as the map is, got one of {setting.drive}s.")
         rates, energies = [], []
-        for bit in (0, 1):
-            level = getattr(setting, f"{self.drive}_{bit}", None)
-            if level is None:
-                raise ValueError(f"the map is over {self.drive}, and the setting has no {self.drive}_{bit}.")
+        for bit, level in enumerate(setting.amplitudes):
             write: Any = {
                 self.drive: level,
                 "pulse_width": setting.pulse_width,
@@ -276,9 +273,7 @@ class ErrorMap:
 
     def _require_solved(self, what: str) -> None:
         if self.measured:
-            raise ValueError(
-                f"a measured map has no {what.split(' ', 1)[1]}: fit a junction to its counts (calibrate)."
-            )
+            raise ValueError(f"a measured map has no {what}: fit a junction to its counts (calibrate).")
 
     def _places(
         self,
@@ -290,11 +285,10 @@ class ErrorMap:
     ) -> _Places:
         drive, level = one_drive(current, voltage)
         if drive != self.drive:
-            raise ValueError(f"this map is over {self.drive}, got a {drive}.")
-        for name in np.unique(np.asarray(direction)):
-            checked_choice("direction", str(name), DIRECTIONS)
-            if str(name) not in self._directions:
-                raise ValueError(f"this map has no direction {str(name)!r}, only {', '.join(self._directions)}.")
+            raise ArgumentError(drive, f"must be left out: this map is over {self.drive}.")
+        for name in map(str, np.unique(checked_names("direction", direction, DIRECTIONS))):
+            if name not in self._directions:
+                raise ArgumentError("direction", f"{name!r} is not in this map, only {', '.join(self._directions)} is.")
         names = {drive: UNITS[drive], "pulse_width": "s", "temperature": "K"}
         given = (level, pulse_width, temperature)
         checked = [
@@ -309,10 +303,9 @@ class ErrorMap:
         for (name, unit), axis, x in zip(names.items(), self._axes, places.coordinates, strict=True):
             outside = (x < axis[0]) | (x > axis[-1])
             if outside.any():
-                raise ValueError(
-                    f"{name} must be inside the map, {axis[0]:g} to {axis[-1]:g} {unit}, got {x[outside][0]:g}: a map "
-                    "is never extrapolated. Make a larger one, or solve the place with mtjsim.write_error_rate."
-                )
+                rule = f"must be inside the map, {axis[0]:g} to {axis[-1]:g} {unit}, got {x[outside][0]:g}"
+                remedy = "Make a larger one, or solve the place with mtjsim.write_error_rate."
+                raise ArgumentError(name, f"{rule}: a map is never extrapolated. {remedy}")
         return places
 
     def _counted(self, p: _Places) -> Array:
@@ -349,7 +342,7 @@ class ErrorMap:
         level, width, temperature = self._axes
         first = int(level[0] == 0)
         if first == len(level):
-            raise ValueError(f"a map with energies needs a {self.drive} above 0.")
+            raise ArgumentError(self.drive, "must have a value above 0 in a map with energies.")
         positive = level[first:]
         reduced = energy[:, first:] / (positive[:, None, None] ** 2 * width[:, None])
         return np.log(reduced), (positive, width, temperature)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bridge.maps.axes import checked_dataset
-from mtjsim.checks import DIRECTIONS, Array, checked_choice
+from mtjsim.checks import DIRECTIONS, ArgumentError, Array, checked_choice
 from mtjsim.plots import BLACK, DIRECTION_STYLE, DISCRETE, DRIVE_LABEL
 
 if TYPE_CHECKING:
@@ -259,7 +259,6 @@ def plot_map_cut(
     ValueError
         If a map does not have the node.
     """
-    checked_choice("along", along, ("pulse_width", "current", "voltage"))
     if dataset is None and measured is None:
         raise ValueError("give a solved map, a measured map or both.")
     artists: list[Any] = []
@@ -295,10 +294,8 @@ def _node(dataset: "xr.Dataset", name: str, value: float, unit: str) -> int:
     nodes = np.asarray(dataset[name].values, float)
     k = int(np.argmin(np.abs(nodes - value)))
     if not np.isclose(nodes[k], value, rtol=1e-9, atol=0):
-        raise ValueError(
-            f"{name} must be a node of the map, got {value:g} {unit}; the nearest is {nodes[k]:g}. Between nodes "
-            "ErrorMap.rate gives values."
-        )
+        rule = f"must be a node of the map, got {value:g} {unit}; the nearest is {nodes[k]:g}"
+        raise ArgumentError(name, f"{rule}. Between nodes ErrorMap.rate gives values.")
     return k
 
 
@@ -318,8 +315,7 @@ def _row(
     """Values along one axis, which comes in the unit of its label; unmeasured places left out."""
     drive, here = _part(dataset, direction, temperature)
     other, unit = (drive, "A or V") if along == "pulse_width" else ("pulse_width", "s")
-    if along not in ("pulse_width", drive):
-        raise ValueError(f"along must be 'pulse_width' or {drive!r}: the map is over {drive}.")
+    checked_choice("along", along, ("pulse_width", drive))
     here = here.isel({other: _node(dataset, other, at, unit)})
     scale = 1e9 if along == "pulse_width" else DRIVE_LABEL[along][0]
     there = np.isfinite(here["write_error_rate"].values)

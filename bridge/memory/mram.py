@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from bridge.checks import checked_shape
 from bridge.ledger import Entry, Ledger
 from bridge.memory.cells import CellArray, Tally
 from bridge.memory.codes import range_fails
 from bridge.memory.declaration import WordMemory
 from bridge.memory.placement import CHECK, DATA, Placement
 from bridge.memory.sampling import BitRates
-from bridge.shape import checked_shape
 from bridge.write import PARTS, OperatingPoint
 from mtjsim.checks import ArgumentError, checked_kind, checked_number
 from mtjsim.rng import checked_seed, generator

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from bridge.checks import checked_shape
 from bridge.ledger import Entry, Ledger
 from bridge.memory.formats import Format, format_of
-from bridge.shape import checked_shape
 from mtjsim.checks import ArgumentError, checked_choice, checked_fields, checked_kind, checked_number, checked_whole
 
 HOROWITZ = (

@@ -14,10 +14,10 @@ from scipy.optimize import brentq, minimize_scalar
 from tqdm.auto import tqdm
 
 from bridge.cell.cell import Cell, narrowest_transistor
-from bridge.search.inquiry import LIMITS, Inquiry, checked_rate, require_device, require_named
+from bridge.search.inquiry import LIMITS, NO_AREA, Inquiry, checked_rate, require_device, require_named
 from bridge.search.reach import ITERATION_TOLERANCE, Reach, shortest_width, weakest_amplitude
 from bridge.write import DIRECTION_OF_BIT, OperatingPoint
-from mtjsim.checks import Direction, checked_choice, checked_number
+from mtjsim.checks import ArgumentError, Direction, checked_choice, checked_number
 from mtjsim.device import MTJ
 from mtjsim.pulse import Drive
 from mtjsim.question import one_drive
@@ -83,11 +83,10 @@ def pulse_width_for(
     width = shortest_width(reach, bit, target, amplitude, longest=longest)
     if width is None:
         reached = reach.rate(bit, amplitude, longest)
-        raise ValueError(
-            f"error_rate {target:g} is not reached at {amplitude:g} {reach.unit} within {longest:g} s ({direction}): "
-            f"it is {reached:.3g} there. Give more than the critical current, "
-            f"{reach.junction.critical_current(direction):.3g} A" + (", in the starting state." if voltage else ".")
-        )
+        at = f"at {amplitude:g} {reach.unit} within {longest:g} s ({direction}): it is {reached:.3g} there"
+        critical = f"{reach.junction.critical_current(direction):.3g} A{', in the starting state' if voltage else ''}"
+        remedy = f"Give more than the critical current, {critical}."
+        raise ArgumentError("error_rate", f"{target:g} is not reached {at}. {remedy}")
     return width
 
 
@@ -340,7 +339,7 @@ def _smallest(question: Inquiry) -> tuple[Cell, OperatingPoint]:
     """Smallest cell at the longest width."""
     reach, targets, width = question.reach, question.targets, question.high
     if not isinstance(reach.device, Cell):
-        raise ValueError("a bare junction has no area to speak of: put it into a Cell, whose transistor has.")
+        raise ArgumentError("minimize", NO_AREA)
     cell, F = reach.device, reach.device.transistor.feature_size
 
     def weakest(cell: Cell) -> tuple[float, float]:
@@ -363,8 +362,7 @@ def _smallest(question: Inquiry) -> tuple[Cell, OperatingPoint]:
         enough = excess(ends[0]) <= 0
         small = cell.with_width(F) if enough else cell.with_width(math.exp(brentq(excess, *ends, xtol=1e-6) + 2e-6))
     if question.max_area is not None and small.area > question.max_area * (1 + 1e-9):
-        raise ValueError(
-            f"the targets need a cell of {small.area:.3g} m^2, W = {small.transistor.width * 1e9:.0f} nm, at "
-            f"{width:g} s: more than max_area = {question.max_area:g} m^2. Allow a longer pulse or more area."
-        )
+        needed = f"{small.area:.3g} m^2, W = {small.transistor.width * 1e9:.0f} nm, at {width:g} s"
+        problem = f"of {question.max_area:g} m^2 is too small: the targets need a cell of {needed}"
+        raise ArgumentError("max_area", f"{problem}. Allow a longer pulse or more area.")
     return small, replace(reach, device=small).point(weakest(small), width)

@@ -15,7 +15,7 @@ from scipy.optimize import brentq
 from bridge.cell.cell import Cell
 from bridge.cell.cell_write import circuit_error_rate, junction_voltage
 from bridge.write import DIRECTION_OF_BIT, M_Z_OF_BIT, OperatingPoint, WriteSetting, operating_point
-from mtjsim.checks import checked_number
+from mtjsim.checks import ArgumentError, checked_fields
 from mtjsim.device import MTJ
 from mtjsim.pulse import UNITS, Drive
 from mtjsim.switching import write_error_rate
@@ -65,14 +65,13 @@ class Reach:
     breakdown_voltage: float | None = None
 
     def __post_init__(self) -> None:
+        checked_fields(self, zero_allowed=True, rise_time="s", relax_time="s")
         for name, unit in (("max_current", "A"), ("max_voltage", "V"), ("breakdown_voltage", "V")):
             if getattr(self, name) is not None:
-                checked_number(name, getattr(self, name), unit, zero_allowed=False)
+                checked_fields(self, zero_allowed=False, **{name: unit})
         if isinstance(self.device, Cell) and self.drive == "current" and self.max_voltage is not None:
-            raise ValueError(
-                "max_voltage limits a search for voltages; regulated currents come from the supply of the cell: give "
-                "cell.replace(supply_voltage=...)."
-            )
+            remedy = "Regulated currents come from the supply of the cell: give cell.replace(supply_voltage=...)."
+            raise ArgumentError("max_voltage", f"limits a search for voltages. {remedy}")
 
     @property
     def junction(self) -> MTJ:
@@ -216,7 +215,7 @@ def weakest_amplitude(
         return 0.0
     while excess(high) > 0:
         if high >= limit:
-            raise ValueError(unreached(reach, bit, target, width))
+            raise unreached(reach, bit, target, width)
         low, high = high, min(1.5 * high, limit)
     root = float(brentq(excess, low, high, xtol=tolerance * scale))
     return min(root + 2 * tolerance * scale, limit)  # on the right side of the target
@@ -244,18 +243,15 @@ def shortest_width(
     return min(math.exp(root + 2 * ITERATION_TOLERANCE), longest)  # on the right side of the target
 
 
-def unreached(reach: Reach, bit: int, target: float, width: float, *, width_reason: str = "") -> str:
-    """Say that a target is not reached: the nearest rate, what limits it, and what alone would be enough."""
+def unreached(reach: Reach, bit: int, target: float, width: float, *, width_reason: str = "") -> ArgumentError:
+    """Return the error of a target that is not reached: the nearest rate, its limits, and what alone would be enough."""
     ceiling, direction = reach.ceiling(bit), DIRECTION_OF_BIT[bit]
     reached = reach.rate(bit, ceiling.amplitude, width)
-    text = (
-        f"error_rate {target:g} of a {bit} is not reached with {width:g} s and at most {ceiling.amplitude:.6g} "
-        f"{reach.unit} ({direction}): it is {reached:.3g} there. The amplitude is limited by {ceiling.reason}"
-        + (f", the pulse by {width_reason}" if width_reason else "")
-        + ". "
-    )
-    tau = reach.junction.characteristic_time(reach.temperatures[0])
-    longer = shortest_width(reach, bit, target, ceiling.amplitude, longest=max(50 * tau, 10 * width), shortest=width)
+    longest = max(50 * reach.junction.characteristic_time(reach.temperatures[0]), 10 * width)
+    longer = shortest_width(reach, bit, target, ceiling.amplitude, longest=longest, shortest=width)
+    remedy = f"No pulse of {longest:.3g} s would do either: allow more {reach.drive}."
     if longer is not None:
-        return text + f"A longer pulse alone would do: {longer:.3g} s."
-    return text + f"No pulse of {max(50 * tau, 10 * width):.3g} s would do either: allow more {reach.drive}."
+        remedy = f"A longer pulse alone would do: {longer:.3g} s."
+    at = f"with {width:g} s and at most {ceiling.amplitude:.6g} {reach.unit} ({direction}): it is {reached:.3g} there"
+    limits = f"The amplitude is limited by {ceiling.reason}{f', the pulse by {width_reason}' if width_reason else ''}."
+    return ArgumentError("error_rate", f"{target:g} of a {bit} is not reached {at}. {limits} {remedy}")

@@ -358,7 +358,7 @@ def test_bad_cell(changes, message):
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        (VOLTS, r"needs a setting of currents.*minimize='area'"),
+        (VOLTS, r"setting must be one of currents.*minimize='area'"),
         (WriteSetting(current_0=2e-4, current_1=1e-6, pulse_width=NS), "current_0 of 0.0002 A cannot.*Raise supply"),
         (WriteSetting(current_0=1e-6, current_1=1.15e-4, pulse_width=NS), "current_1 of 0.000115 A .*any width"),
     ],
