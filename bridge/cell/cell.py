@@ -100,11 +100,10 @@ class Cell:
         if self.breakdown_voltage is not None:
             checked_fields(self, breakdown_voltage="V")
         if (V := self.word_line_voltage) <= (V_T := self.transistor.threshold_voltage):
-            problem = f"must be > threshold_voltage of the transistor ({V_T:g} V), got {V:g}: it does not conduct."
-            raise ArgumentError("word_line_voltage", f"{problem} Boost the word line.")
+            rule = f"must be > threshold_voltage of the transistor ({V_T:g} V), got {V:g}"
+            raise ArgumentError("word_line_voltage", f"{rule}: it does not conduct. Boost the word line.")
         if self.read_transistor is not None and self.device.channel_resistance is None:
-            problem = "is for three terminals (a device with channel_resistance)"
-            raise ArgumentError("read_transistor", f"{problem}: others read through the access transistor.")
+            raise ArgumentError("read_transistor", "is for three terminals (a device with channel_resistance) only.")
 
     def replace(self, **changes: Any) -> Self:
         """Return the cell with some fields changed, validated as a new one."""
@@ -242,8 +241,7 @@ def narrowest_transistor(cell: Cell, setting: WriteSetting) -> Transistor:
     365 nm
     """
     if setting.drive == "voltage":
-        remedy = "Under voltages error rates decide the width: use find_setting(cell, minimize='area')."
-        raise ArgumentError("setting", f"must be one of currents, got one of voltages. {remedy}")
+        raise ArgumentError("setting", "must be one of currents; for voltages: find_setting(cell, minimize='area').")
     F, supply, widths = cell.transistor.feature_size, cell.supply_voltage, []
     for bit, I in enumerate(setting.amplitudes):
         widths.append(cell.circuit(bit).width_for(I, supply) if I else F)

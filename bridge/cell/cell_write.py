@@ -79,8 +79,7 @@ def _follows_load_line(circuit: Circuit, setting: WriteSetting) -> bool:
     if setting.drive == "current" or circuit.device.channel_resistance is not None:
         return False
     if not is_axisymmetric(circuit.device):
-        reason = "a cell under voltages needs an axisymmetric junction, whose current is solved through the circuit"
-        raise ValueError(f"{reason}. Give a setting of currents.")
+        raise ValueError("a cell under voltages needs an axisymmetric junction. Give a setting of currents.")
     return True
 
 
@@ -190,9 +189,8 @@ def require_deliverable(
             raise ArgumentError(amplitude, circuit.why_not(level, supply))
         stress = junction_voltage(circuit, setting, bit)
         if breakdown_voltage is not None and stress > breakdown_voltage * (1 + 1e-9):
-            rule = f"of {level:g} puts {stress:.3g} V across the junction in the AP state"
-            limit = f"its breakdown_voltage is {breakdown_voltage:g} V"
-            raise ArgumentError(amplitude, f"{rule}, {limit}. {remedy} a smaller resistance-area product.")
+            problem = f"of {level:g} puts {stress:.3g} V across the AP state, above its breakdown_voltage"
+            raise ArgumentError(amplitude, f"{problem}, {breakdown_voltage:g} V. {remedy} a smaller resistance.")
 
 
 def junction_voltage(circuit: Circuit, setting: WriteSetting, bit: int) -> float:

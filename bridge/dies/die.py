@@ -83,8 +83,7 @@ class Die:
             raise ArgumentError("faulty", "must be ascending, each cell once; `Die.of` sorts, `|` joins.")
         object.__setattr__(self, "kind", np.asarray(self.kind, dtype=np.uint8))
         if (self.kind >= len(FAULTS)).any():
-            rule = f"must be < {len(FAULTS)}, the place in {', '.join(FAULTS)}"
-            raise ArgumentError("kind", f"{rule}; got {self.kind.max()}.")
+            raise ArgumentError("kind", f"must be < {len(FAULTS)}, a place in {FAULTS}, got {self.kind.max()}.")
         for name in FAULT_COLUMNS[1:]:
             if len(getattr(self, name)) != len(self.faulty):
                 raise ArgumentError(name, f"must have {len(self.faulty)} elements, one a faulty cell.")
@@ -132,7 +131,8 @@ class Die:
         >>> die.faulty, die.fixed_cells[1]
         (array([1, 4]), array([1, 1], dtype=uint8))
         """
-        size = math.prod(checked_shape(shape, least=1))
+        shape = checked_shape(shape, least=1)
+        size = math.prod(shape)
         by_kind = [
             _checked_indices(name, v, size)
             for name, v in zip(FAULTS, (short, open, stuck_p, stuck_ap, weak), strict=True)
@@ -140,10 +140,9 @@ class Die:
         where = np.concatenate(by_kind)
         kinds = np.repeat(np.arange(len(FAULTS), dtype=np.uint8), [len(v) for v in by_kind])
         faulty, first = np.unique(where, return_index=True)  # the first of equals: the kind that wins
-        law = checked_law(
-            len(by_kind[0]) > 0, len(by_kind[4]) > 0, short_conductance, weak_error_rate_factor, weak_stability_factor
-        )
-        return cls(checked_shape(shape, least=1), faulty, kinds[first], *fault_columns(kinds[first], *law), cells)
+        law = short_conductance, weak_error_rate_factor, weak_stability_factor
+        checked_law(len(by_kind[0]) > 0, len(by_kind[4]) > 0, *law)
+        return cls(shape, faulty, kinds[first], *fault_columns(kinds[first], *law), cells)
 
     # ---- what a memory asks --------------------------------------------------------------------------------------
 
@@ -155,8 +154,7 @@ class Die:
     def require_shape(self, shape: tuple[int, ...]) -> None:
         """Raise ValueError unless the die has the shape of an array; names both."""
         if tuple(shape) != self.shape:
-            remedy = "Draw a die of the array's shape, in cells (a word of b bits is b cells)."
-            raise ArgumentError("die", f"must be of shape {tuple(shape)}, got {self.shape}. {remedy}")
+            raise ArgumentError("die", f"must be of the array's shape in cells, {tuple(shape)}, got {self.shape}.")
 
     @staticmethod
     def reads_as(kind: str | int) -> int:
@@ -319,22 +317,17 @@ class Die:
 def _checked_indices(name: str, values: ArrayLike, size: int) -> Indices:
     array = np.asarray(values)
     if array.size and (array.dtype.kind not in "iu" or array.ndim != 1):
-        got = f"{array.dtype} of {array.shape}"
-        raise ArgumentError(name, f"must be a one-dimensional array of flat indices, got {got}.")
+        raise ArgumentError(name, f"must be a one-dimensional array of flat indices, got {array.dtype} {array.shape}.")
     outside = array[(array < 0) | (array >= size)]
     if outside.size:
-        rule = f"must be flat indices from 0 to {size - 1}"
-        raise ArgumentError(name, f"{rule}, got {outside[0]}; ravel_multi_index makes them.")
+        raise ArgumentError(name, f"must be flat indices from 0 to {size - 1} (ravel_multi_index), got {outside[0]}.")
     return array.astype(np.int64)
-
-
-Law = tuple[float | None, float | None, float | None]
 
 
 def checked_law(
     shorts: bool, weak: bool, conductance: float | None, error_factor: float | None, stability_factor: float | None
-) -> Law:
-    """Check what shorts and weak cells need, and return it."""
+) -> None:
+    """Raise ArgumentError unless shorts and weak cells have what they need, in range."""
     if conductance is None and shorts:
         raise ArgumentError("short_conductance", "is missing: give that of a short, in S (R_P of 5 kohm is 2e-4 S).")
     if weak and error_factor is None and stability_factor is None:
@@ -345,7 +338,6 @@ def checked_law(
         checked_between("weak_error_rate_factor", error_factor, 1, np.inf, remedy="A weak cell fails more often.")
     if stability_factor is not None and not 0 < checked_signed("weak_stability_factor", stability_factor, "") <= 1:
         raise ArgumentError("weak_stability_factor", f"must be in (0, 1], got {stability_factor:g}.")
-    return conductance, error_factor, stability_factor
 
 
 def fault_columns(

@@ -112,8 +112,7 @@ class Spread:
                 raise ArgumentError("correlations", f"must be of pairs of two different properties, got {pair!r}.")
             for name in pair:
                 if getattr(self, f"{checked_choice('correlations of', name, PROPERTIES)}_d2d") == 0:
-                    problem = f"are of {name}, which does not spread"
-                    raise ArgumentError("correlations", f"{problem}: give {name}_d2d > 0, or leave it out.")
+                    raise ArgumentError("correlations", f"are of {name}, which does not spread: give {name}_d2d > 0.")
             first, second = sorted(pair, key=PROPERTIES.index)
             rho = checked_between(f"correlation of {pair[0]} and {pair[1]}", value, -1, 1)
             if (known := pairs.setdefault((first, second), rho)) != rho:

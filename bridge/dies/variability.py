@@ -161,8 +161,7 @@ class Population:
         interface = (device.anisotropy_field + nominal) * f["anisotropy"] / f["thickness"]
         B_k = interface - _demagnetising_field(Ms, t / d * f["thickness"] / f["diameter"])
         if not (B_k > 0).all():
-            left = f"B_k of {device.anisotropy_field:g} T is left of {float(interface.mean()):.3g} T of the interface"
-            problem = f"leaves {np.mean(B_k <= 0):.2g} of the cells without perpendicular anisotropy: {left}"
+            problem = f"leaves {np.mean(B_k <= 0):.2g} of the cells without perpendicular anisotropy"
             remedy = "Give a smaller thickness_d2d or anisotropy_d2d, or anisotropy='net'."
             raise ArgumentError("spread", f"{problem}. {remedy}")
         return B_k / device.anisotropy_field

@@ -65,10 +65,8 @@ def checked_dataset(dataset: "xr.Dataset") -> str:
     rate = dataset["write_error_rate"]
     drive = next((name for name in DRIVES if tuple(rate.dims) == dimensions(name)), None)
     if drive is None:
-        raise ValueError(
-            f"a map is over direction, current or voltage, pulse_width, temperature, in this order; got {rate.dims}. "
-            "Take parts with lists, as in sel(temperature=[300]), which keep the axis."
-        )
+        order = "direction, current or voltage, pulse_width, temperature"
+        raise ValueError(f"a map is over {order}, got {rate.dims}. Take parts with lists: sel(temperature=[300]).")
     for name, unit in {drive: UNITS[drive], **AXES}.items():
         axis_of(f"{name}s", dataset[name].values)
         if dataset[name].attrs.get("units") != unit:

@@ -331,11 +331,10 @@ class ErrorMap:
         distance = (((points - asked) / spans) ** 2).sum(1) + 1e9 * (d != p.index[k])
         I, t, T = points[int(np.argmin(distance))]
         unit = UNITS[self.drive]
-        raise ValueError(
-            f"{self.drive} {asked[0]:g} {unit}, pulse_width {asked[1]:g} s, temperature {asked[2]:g} K "
-            f"({self._directions[p.index[k]]}) was not measured, and nothing is interpolated between measured points. "
-            f"The nearest measured one is {I:g} {unit}, {t:g} s, {T:g} K. To go between them, calibrate()."
-        )
+        place = f"{asked[0]:g} {unit}, {asked[1]:g} s, {asked[2]:g} K ({self._directions[p.index[k]]})"
+        nearest = f"{I:g} {unit}, {t:g} s, {T:g} K"
+        problem = f"{place} was not measured, and nothing is interpolated between measured points"
+        raise ValueError(f"{problem}. The nearest measured one is {nearest}. To go between them, calibrate().")
 
     def _reduced_energy(self, energy: Array) -> tuple[Array, tuple[Array, Array, Array]]:
         """Log of E / (level^2 t) at the nodes with a level above 0, and their axes."""

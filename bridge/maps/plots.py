@@ -294,8 +294,7 @@ def _node(dataset: "xr.Dataset", name: str, value: float, unit: str) -> int:
     nodes = np.asarray(dataset[name].values, float)
     k = int(np.argmin(np.abs(nodes - value)))
     if not np.isclose(nodes[k], value, rtol=1e-9, atol=0):
-        rule = f"must be a node of the map, got {value:g} {unit}; the nearest is {nodes[k]:g}"
-        raise ArgumentError(name, f"{rule}. Between nodes ErrorMap.rate gives values.")
+        raise ArgumentError(name, f"must be a node of the map, got {value:g} {unit}; the nearest is {nodes[k]:g}.")
     return k
 
 

@@ -77,11 +77,8 @@ class InPlaceMemory(Memory):
         super().__init__(shape, declaration, initial=initial, seed=seed, name=name, **declared)
         if hindrances := _hindrances(self.declaration):
             got = ", ".join(f"{name}={getattr(self.declaration, name)!r}" for name in hindrances)
-            raise ArgumentError(
-                "declaration",
-                "must be of fp32 and PLAIN, without SECDED, errors and disturbs of reads, retention and wear where "
-                f"words are updated in place, got {got}. Use a Memory, its write() and its read().",
-            )
+            rule = "must be of fp32 and PLAIN, without SECDED, errors of reads, retention and wear, to change in place"
+            raise ArgumentError("declaration", f"{rule}, got {got}. Use a Memory, its write() and its read().")
         self._words = self._arrays[DATA].words
         self.values = self._words.view(np.float32).reshape(self.shape)
         self._hidden = np.empty(0, np.int64), self._words[:0]  # words that read as zero, and what their cells hold

@@ -5,8 +5,7 @@ cells (a failed write *leaves the old bit*), reads and time disturb them, and th
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from bridge.ledger import Entry, Ledger
 from bridge.memory.cells import CellArray, Tally
 from bridge.memory.codes import range_fails
 from bridge.memory.declaration import WordMemory
+from bridge.memory.formats import AT_ONCE
 from bridge.memory.placement import CHECK, DATA, Placement
 from bridge.memory.sampling import BitRates
 from bridge.write import PARTS, OperatingPoint
@@ -26,8 +26,6 @@ from mtjsim.rng import checked_seed, generator
 
 if TYPE_CHECKING:
     from bridge.dies.die import Die
-
-AT_ONCE = 1 << 15  # numbers that are converted at a time: they stay in the cache
 
 
 class Memory:
@@ -207,7 +205,7 @@ class Memory:
         """Pulses each data cell has had, of shape (*shape, bits); ValueError unless `wear` was asked for."""
         pulses = self._arrays[DATA].pulses
         if pulses is None:
-            raise ValueError("wear must be True for pulses to be counted cell by cell.")
+            raise ArgumentError("wear", "must be True for pulses to be counted cell by cell.")
         return pulses.reshape(*self.shape, self.format.bits)
 
     @property
@@ -283,7 +281,7 @@ class Memory:
         Like this one: of its shape, format, protection and wear. Give it the same seed, rates and die, too.
         """
         if state["kind"] != self._kind:
-            raise ValueError(f"state must be of a memory like this one, {self._kind}, got one of {state['kind']}.")
+            raise ArgumentError("state", f"must be of a memory like this one, {self._kind}, got {state['kind']}.")
         for array, words, pulses in zip(self._arrays, state["words"], state["pulses"], strict=True):
             array.words[...] = words
             array.pulses = None if pulses is None else pulses.copy()
@@ -309,28 +307,16 @@ class Memory:
 
     def _checked_out(self, out: NDArray[np.float32]) -> NDArray[Any] | None:
         """Refuse an array that cannot take the numbers; return it as words where a number is its word."""
-        fits = (
-            isinstance(out, np.ndarray) and out.dtype == np.float32 and out.flags.c_contiguous and out.flags.writeable
-        )
-        if not fits or out.shape != self.shape:
-            got = f"{out.dtype} of {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
-            raise ValueError(f"out must be a writeable, contiguous array of float32 of shape {self.shape}, got {got}.")
+        array = isinstance(out, np.ndarray)
+        if not array or out.dtype != np.float32 or out.shape != self.shape or not out.flags.carray:
+            got = f"{out.dtype} of {out.shape}" if array else type(out).__name__
+            raise ArgumentError("out", f"must be a writeable, contiguous array of float32 of {self.shape}, got {got}.")
         return out.reshape(-1).view(np.uint32) if self.format.name == "fp32" else None
 
     def _encoded(self, name: str, values: ArrayLike) -> NDArray[Any]:
-        if (
-            isinstance(values, np.ndarray)
-            and values.size > AT_ONCE
-            and values.shape == self.shape
-            and values.flags.c_contiguous
-            and self.format.name != "fp32"
-        ):
-            words = np.empty(values.size, self.format.word_dtype)
-            with suppress(ValueError):  # else once more as a whole, to name the place
-                return _in_parts(self.format.encode, values.reshape(-1), words)
         words = self.format.encode(values)
         if words.shape != self.shape:
-            raise ValueError(f"{name} must have the memory's shape {self.shape}, got {words.shape}.")
+            raise ArgumentError(name, f"must have the memory's shape {self.shape}, got {words.shape}.")
         return words.reshape(-1)
 
     def _decoded(self, words: NDArray[Any], out: NDArray[np.float32] | None) -> NDArray[np.float32]:
@@ -338,10 +324,6 @@ class Memory:
         if self.format.name == "fp32":
             return self.format.decode(words)
         values = np.empty(words.size, np.float32) if out is None else out.reshape(-1)
-        return _in_parts(self.format.decode, words, values)
-
-
-def _in_parts(convert: Callable[[Any], Any], source: NDArray[Any], out: NDArray[Any]) -> NDArray[Any]:
-    for start in range(0, source.size, AT_ONCE):
-        out[start : start + AT_ONCE] = convert(source[start : start + AT_ONCE])
-    return out
+        for start in range(0, words.size, AT_ONCE):
+            values[start : start + AT_ONCE] = self.format.decode(words[start : start + AT_ONCE])
+        return values

@@ -24,7 +24,7 @@ from bridge.memory.codes import (
     unpack_blocks,
 )
 from bridge.memory.formats import Words
-from mtjsim.checks import checked_choice, checked_number
+from mtjsim.checks import ArgumentError, checked_choice, checked_fields
 
 
 @dataclass(frozen=True)
@@ -75,12 +75,10 @@ class Protection:
 
     def __post_init__(self) -> None:
         checked_choice("protection", self.name, PROTECTIONS)
-        if self.name == "range":
-            if self.limit is None:
-                raise ValueError('limit must be given with "range": the largest absolute value that is believed.')
-            checked_number("limit", self.limit, "", zero_allowed=False)
-        elif self.limit is not None:
-            raise ValueError(f'limit must be None for "{self.name}", got {self.limit!r}. Only "range" has one.')
+        if (self.name == "range") != (self.limit is not None):
+            raise ArgumentError("limit", f'must be given with "range" only, got {self.limit} for "{self.name}".')
+        if self.limit is not None:
+            checked_fields(self, limit="")
 
     def overhead(self, bits: int) -> float:
         """Check cells for each data cell, in words of `bits` cells."""

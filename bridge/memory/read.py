@@ -12,7 +12,7 @@ import numpy as np
 from scipy.interpolate import PchipInterpolator
 from scipy.special import ndtr
 
-from mtjsim.checks import Array, checked_choice, checked_number
+from mtjsim.checks import Array, checked_choice, checked_fields, checked_probability
 from mtjsim.device import MTJ, require_junction
 from mtjsim.holding import read_disturb_rate, retention_failure_rate
 from mtjsim.transport import junction_conductance
@@ -54,14 +54,8 @@ class ReadSetting:
     sense_energy: float = 0.0
 
     def __post_init__(self) -> None:
-        for name, unit, zero in (
-            ("voltage", "V", False),
-            ("duration", "s", False),
-            ("sense_noise", "A", True),
-            ("resistance_d2d", "", True),
-            ("sense_energy", "J", True),
-        ):
-            object.__setattr__(self, name, checked_number(name, getattr(self, name), unit, zero_allowed=zero))
+        checked_fields(self, voltage="V", duration="s")
+        checked_fields(self, zero_allowed=True, sense_noise="A", resistance_d2d="", sense_energy="J")
         checked_choice("disturbs", self.disturbs, STATES)
 
 
@@ -108,11 +102,8 @@ class ReadPoint:
 
     def __post_init__(self) -> None:
         for name in ("error_rate_0", "error_rate_1", "disturb_rate_0", "disturb_rate_1"):
-            remedy = "Rates are probabilities, not percent."
-            if checked_number(name, getattr(self, name), "", zero_allowed=True, remedy=remedy) > 1:
-                raise ValueError(f"{name} must be <= 1, got {getattr(self, name):g}. {remedy}")
-        for name, unit in (("energy_0", "J"), ("energy_1", "J"), ("sense_energy", "J"), ("latency", "s")):
-            checked_number(name, getattr(self, name), unit, zero_allowed=True)
+            checked_probability(name, getattr(self, name))
+        checked_fields(self, zero_allowed=True, energy_0="J", energy_1="J", sense_energy="J", latency="s")
 
     def as_dict(self) -> dict[str, Any]:
         """All attributes, ready for JSON."""

@@ -16,7 +16,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mtjsim.checks import checked_array
+from bridge.checks import checked_probabilities
+from mtjsim.checks import ArgumentError
 
 Positions = NDArray[np.int64]
 BitsAt = Callable[[Positions], NDArray[np.integer]]
@@ -48,12 +49,9 @@ class BitRates:
     def __init__(
         self, rates: ArrayLike, *, own: tuple[Positions, ArrayLike] | None = None, name: str = "error_rate"
     ) -> None:
-        remedy = "Rates are probabilities, not percent."
-        checked = checked_array(name, rates, "", zero_allowed=True, remedy=remedy)
-        if (checked > 1).any():
-            raise ValueError(f"{name} must be <= 1, got {checked.max():g}. {remedy}")
+        checked = checked_probabilities(name, rates)
         if checked.ndim not in (1, 2) or checked.shape[0] != 2:
-            raise ValueError(f"{name} must have the shape (2,) or (2, cells), got {checked.shape}.")
+            raise ArgumentError(name, f"must have the shape (2,) or (2, cells), got {checked.shape}.")
         object.__setattr__(self, "rates", checked)
         object.__setattr__(self, "own", (own[0], BitRates(own[1])) if own is not None and own[0].size else None)
 

@@ -135,10 +135,7 @@ class SRAM:
         """Go on from a `state()` of a memory like this one."""
         words = state["words"]
         if words.shape != self.shape or words.dtype != self._words.dtype:
-            raise ArgumentError(
-                "state",
-                f"must be of a memory like this one, got {words.shape} words of {words.dtype} for {self.shape} of "
-                f"{self._words.dtype}.",
-            )
+            got = f"{words.shape} words of {words.dtype}"
+            raise ArgumentError("state", f"must be of a memory like this one, {self.shape} {self.format}, got {got}.")
         self._words[...] = words
         self._accesses.update(state["accesses"])

@@ -14,7 +14,7 @@ from scipy.optimize import brentq, minimize_scalar
 from tqdm.auto import tqdm
 
 from bridge.cell.cell import Cell, narrowest_transistor
-from bridge.search.inquiry import LIMITS, NO_AREA, Inquiry, checked_rate, require_device, require_named
+from bridge.search.inquiry import LIMITS, NO_AREA, Inquiry, checked_rate, require_named
 from bridge.search.reach import ITERATION_TOLERANCE, Reach, shortest_width, weakest_amplitude
 from bridge.write import DIRECTION_OF_BIT, OperatingPoint
 from mtjsim.checks import ArgumentError, Direction, checked_choice, checked_number
@@ -84,8 +84,7 @@ def pulse_width_for(
     if width is None:
         reached = reach.rate(bit, amplitude, longest)
         at = f"at {amplitude:g} {reach.unit} within {longest:g} s ({direction}): it is {reached:.3g} there"
-        critical = f"{reach.junction.critical_current(direction):.3g} A{', in the starting state' if voltage else ''}"
-        remedy = f"Give more than the critical current, {critical}."
+        remedy = f"Give more than the critical current, {reach.junction.critical_current(direction):.3g} A."
         raise ArgumentError("error_rate", f"{target:g} is not reached {at}. {remedy}")
     return width
 
@@ -158,7 +157,6 @@ def _reach_of_one(
     device: MTJ | Cell, drive: Drive, direction: Direction, pulse: dict[str, Any], **limits: Any
 ) -> tuple[Reach, int]:
     checked_choice("direction", direction, BIT_OF_DIRECTION)
-    require_device(device)
     require_named(pulse, ("temperature", "rise_time", "relax_time"))
     pulse = dict(pulse)
     temperature = checked_number("temperature", pulse.pop("temperature", 300.0), "K", zero_allowed=False)
@@ -363,6 +361,5 @@ def _smallest(question: Inquiry) -> tuple[Cell, OperatingPoint]:
         small = cell.with_width(F) if enough else cell.with_width(math.exp(brentq(excess, *ends, xtol=1e-6) + 2e-6))
     if question.max_area is not None and small.area > question.max_area * (1 + 1e-9):
         needed = f"{small.area:.3g} m^2, W = {small.transistor.width * 1e9:.0f} nm, at {width:g} s"
-        problem = f"of {question.max_area:g} m^2 is too small: the targets need a cell of {needed}"
-        raise ArgumentError("max_area", f"{problem}. Allow a longer pulse or more area.")
+        raise ArgumentError("max_area", f"of {question.max_area:g} m^2 is too small: the targets need {needed}.")
     return small, replace(reach, device=small).point(weakest(small), width)

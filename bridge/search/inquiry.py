@@ -11,8 +11,8 @@ from bridge.checks import checked_ends
 from bridge.search.reach import Reach, shortest_width, unreached
 from bridge.write import OperatingPoint
 from mtjsim.checks import NOT_PERCENT, ArgumentError, checked_choice, checked_number
-from mtjsim.device import MTJ, require_junction
-from mtjsim.pulse import DRIVES, Drive
+from mtjsim.device import MTJ
+from mtjsim.pulse import Drive
 
 SMALLEST_TARGET = 1e-60  # error rates below this are nobody's, and underflow is near
 INNER_TEMPERATURES = 3  # between the two ends of a range, where a setting is checked in the end
@@ -75,8 +75,6 @@ class Inquiry:
         **limits: float | None,
     ) -> Self:
         """Check the arguments of `find_setting`; `limits` are those of `Reach`."""
-        require_device(device)
-        checked_choice("drive", drive, DRIVES)
         targets = _checked_targets(error_rate)
         if isinstance(device, Cell):
             targets = (min(targets), min(targets)) if device.differential else targets
@@ -144,16 +142,10 @@ class Inquiry:
         return None
 
 
-def require_device(device: object) -> None:
-    """Raise ValueError unless `device` is a junction or a cell."""
-    if not isinstance(device, Cell):
-        require_junction(device)
-
-
 def require_named(given: Iterable[str], valid: Iterable[str]) -> None:
     """Raise ValueError for an argument that a search does not have; lists those it has and names the nearest."""
     for name in given:
-        checked_choice("an argument of the search", name, tuple(valid))
+        checked_choice("an argument of the search", name, valid)
 
 
 def checked_rate(name: str, rate: float) -> float:
@@ -185,6 +177,5 @@ def _width_range(
         (low, high), set_by = checked_ends("pulse_width", pulse_width, "s"), "pulse_width"
     if cap < low * (1 - 1e-12) or cap <= 0:
         parts = f"a ramp of {rise:g} s, {reach.relax_time:g} s of relaxation and a pulse of at least {low:g} s"
-        problem = f"of {max_latency:g} s contradicts the pulse: {parts} take longer"
-        raise ArgumentError("max_latency", f"{problem}. Allow more, or shorten one of them.")
+        raise ArgumentError("max_latency", f"of {max_latency:g} s contradicts the pulse: {parts} take longer.")
     return (low, high, set_by) if high <= cap else (min(low, cap), cap, reason)

@@ -15,9 +15,9 @@ from scipy.optimize import brentq
 from bridge.cell.cell import Cell
 from bridge.cell.cell_write import circuit_error_rate, junction_voltage
 from bridge.write import DIRECTION_OF_BIT, M_Z_OF_BIT, OperatingPoint, WriteSetting, operating_point
-from mtjsim.checks import ArgumentError, checked_fields
-from mtjsim.device import MTJ
-from mtjsim.pulse import UNITS, Drive
+from mtjsim.checks import ArgumentError, checked_choice, checked_fields
+from mtjsim.device import MTJ, require_junction
+from mtjsim.pulse import DRIVES, UNITS, Drive
 from mtjsim.switching import write_error_rate
 from mtjsim.transport import junction_conductance, junction_resistance
 
@@ -65,6 +65,8 @@ class Reach:
     breakdown_voltage: float | None = None
 
     def __post_init__(self) -> None:
+        require_junction(self.junction)
+        checked_choice("drive", self.drive, DRIVES)
         checked_fields(self, zero_allowed=True, rise_time="s", relax_time="s")
         for name, unit in (("max_current", "A"), ("max_voltage", "V"), ("breakdown_voltage", "V")):
             if getattr(self, name) is not None:
@@ -244,7 +246,7 @@ def shortest_width(
 
 
 def unreached(reach: Reach, bit: int, target: float, width: float, *, width_reason: str = "") -> ArgumentError:
-    """Return the error of a target that is not reached: the nearest rate, its limits, and what alone would be enough."""
+    """Return the error of a target that is not reached: the nearest rate, its limits, what alone would be enough."""
     ceiling, direction = reach.ceiling(bit), DIRECTION_OF_BIT[bit]
     reached = reach.rate(bit, ceiling.amplitude, width)
     longest = max(50 * reach.junction.characteristic_time(reach.temperatures[0]), 10 * width)

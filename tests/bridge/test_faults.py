@@ -176,7 +176,7 @@ def test_conductances():
 
 
 def test_a_die_of_another_shape_is_refused():
-    with pytest.raises(ValueError, match=r"die must be of shape \(8, 4\), got \(4, 8\)"):
+    with pytest.raises(ValueError, match=r"die must be of .*\(8, 4\), got \(4, 8\)"):
         Die.of((4, 8)).require_shape((8, 4))
     Die.of((4, 8)).require_shape((4, 8))
 
@@ -234,7 +234,7 @@ def test_joining_keeps_the_drawn_cells():
         assert joined.error_rates[:, 5] == pytest.approx(10 * drawn.error_rates[:, 5])
     with pytest.raises(ValueError, match="other must be without drawn cells"):
         drawn | Process(population=POPULATION).die((3, 4), seed=2)
-    with pytest.raises(ValueError, match=r"die must be of shape \(4, 3\), got \(3, 4\)"):
+    with pytest.raises(ValueError, match=r"die must be of .*\(4, 3\), got \(3, 4\)"):
         drawn | Die.of((4, 3))
 
 
@@ -266,9 +266,9 @@ def test_bad_processes(arguments, message):
 
 
 def test_bad_dies():
-    with pytest.raises(ValueError, match="open must be flat indices from 0 to 5, got 6"):
+    with pytest.raises(ValueError, match=r"open must be flat indices from 0 to 5 .*, got 6"):
         Die.of((2, 3), open=[1, 6])
-    with pytest.raises(ValueError, match="weak must be flat indices from 0 to 5, got -1"):
+    with pytest.raises(ValueError, match=r"weak must be flat indices from 0 to 5 .*, got -1"):
         Die.of((2, 3), weak=[-1], weak_error_rate_factor=2)
     with pytest.raises(ValueError, match="open must be a one-dimensional array of flat indices, got bool"):
         Die.of((2, 3), open=[True, False])

@@ -346,8 +346,8 @@ def test_a_die_drawn_for_another_junction_temperature_or_circuit_is_refused():
         Memory(8, format="binary", point=good, die=die | Die.of((8,), open=[0]))
     twice = die | Die.of((8,), open=[0]) | Die.of((8,), open=[1])
     refused("written as the point's are", operating_point(device, replace(amps, pulse_width=10e-9)), twice)
-    refused("at 300 K and a point at 350 K", operating_point(device, amps, temperature=350.0), die)
-    refused("of the point's junction", operating_point(device.replace(damping=0.02), amps), die)
+    refused("temperature 300.0 for 350.0", operating_point(device, amps, temperature=350.0), die)
+    refused("got device_identity .* for .*Draw the die", operating_point(device.replace(damping=0.02), amps), die)
     of_volts = Process(population=Population(device, Spread(damping_d2d=0.1), volts)).die((8,), seed=3)
     refused("a cell's is its supply's", operating_point(cell, volts), of_volts)
 
