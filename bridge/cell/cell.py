@@ -1,4 +1,4 @@
-"""A memory cell: a junction behind its access transistor and driver; what reaches it, what it costs, how large it is.
+"""A memory cell: a junction behind its access transistor and driver; its currents, energies and area.
 
 In series from supply to ground: the driver (with its line), then, by the direction of the current, junction and
 transistor or transistor and junction. Where the junction hangs at the *source* of the n-channel transistor its voltage
@@ -51,8 +51,7 @@ class Cell:
     transistor : Transistor
         Access transistor of the write path, one for each junction.
     supply_voltage : float
-        What the driver has [V]: the most that a setting of voltages may ask for, and what a regulated current comes
-        from.
+        Of the driver [V]: the largest voltage of a setting of voltages, and the source of a regulated current.
     word_line_voltage : float, optional
         On the gate during a write [V]; may be boosted. Default: the supply.
     driver_resistance : float
@@ -150,8 +149,7 @@ class Cell:
     def current(self, bit: int, *, voltage: float | None = None, m_z: float = M_Z_OF_BIT[1]) -> float:
         """Write current [A] at a supply [V], the layer at `m_z`; by default the most that reaches the AP state.
 
-        AP has the highest resistance and every write passes through it, so this is what a current-driven setting may
-        ask for.
+        AP has the highest resistance and every write passes through it, so this limits a setting of currents.
         """
         supply = self.supply_voltage if voltage is None else checked_number("voltage", voltage, "V", zero_allowed=True)
         return float(self.circuit(bit).driven_by_voltage(m_z, supply)[0])
@@ -188,9 +186,9 @@ class Cell:
         Raises
         ------
         ValueError
-            If the setting asks for more than the supply, more current than reaches the junction, or more than its
+            If the setting needs more than the supply, more current than reaches the junction, or more than its
             breakdown voltage; if a voltage is to drive a two-terminal junction that is not axisymmetric; and as in
-            `mtjsim.write_error_rate`. Names the way out.
+            `mtjsim.write_error_rate`. Names the remedy.
         """
         circuits, supply = (self.circuit(0), self.circuit(1)), self.supply_voltage
         require_deliverable(circuits, supply, setting, breakdown_voltage=self.breakdown_voltage)
@@ -219,7 +217,7 @@ def narrowest_transistor(cell: Cell, setting: WriteSetting) -> Transistor:
     cell : Cell
         Its own width does not matter.
     setting : WriteSetting
-        Of currents. (A lower current of a setting of voltages is no failure but another error rate: see
+        Of currents. (A lower current of a setting of voltages is not a failure but another error rate: see
         `find_setting(cell, minimize="area")`.)
 
     Returns

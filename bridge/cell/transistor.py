@@ -43,7 +43,7 @@ class Transistor:
     width : float
         W of the channel [m], at least the feature size.
     feature_size : float
-        F, half the metal pitch [m]; the channel is as long as the node makes it, and its length is in the drive.
+        F, half the metal pitch [m]; the length of the channel is the node's, and is in the drive.
     threshold_voltage : float
         V_T0 [V].
     reference_voltage : float
@@ -103,7 +103,7 @@ class Transistor:
         Raises
         ------
         ValueError
-            If there is no such node; lists them.
+            If the node is unknown; lists the nodes.
         """
         checked_choice("node", node, NODES)
         F, V_0, V_T0, I_0 = NODES[node]

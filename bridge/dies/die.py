@@ -1,15 +1,15 @@
-"""A die: the map of the cells of an array that do not work, and of what every cell is.
+"""A die: the map of the faulty cells of an array, and the drawn properties of every cell.
 
-Fault     what the cell is                                          what it reads as
+Fault     state of the cell                                         reads as
 short     a broken barrier: it conducts with a given conductance    0 (low resistance, as P), and keeps no bit
 open      no contact: it does not conduct                           1 (high resistance, as AP), and keeps no bit
 stuck_p   a junction that never leaves P                            0
 stuck_ap  a junction that never leaves AP                           1
 weak      it works, with a write error rate multiplied by a factor, or a barrier reduced by one (it loses bits earlier)
 
-Where two of them meet in one cell, the first of this order is what the cell is: a shorted barrier has no say in what
-its free layer does. A die keeps the faulty cells only (sorted flat indices in C order, kinds, parameters), so that the
-one in a million of 8e8 cells costs nothing. Dies are drawn from a `Process` (faults.py), or made by hand (`Die.of`).
+A cell with two of them is the first in this order: through a shorted barrier the free layer is not seen. A die keeps
+the faulty cells only (sorted flat indices in C order, kinds, parameters), so that one in a million of 8e8 cells takes
+little memory. Dies are drawn from a `Process` (faults.py), or made by hand (`Die.of`).
 """
 
 import hashlib
@@ -36,7 +36,7 @@ Indices = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Die:
-    """One array of cells: which do not work, how, and, if a population was drawn, what every cell is.
+    """One array of cells: the faulty ones and their kinds, and the properties of every cell if a population was drawn.
 
     Parameters
     ----------
@@ -45,20 +45,20 @@ class Die:
     faulty : (k,) array of int64
         Flat indices (C order) of the faulty cells, ascending.
     kind : (k,) array of uint8
-        What each is, as its place in `FAULTS`.
+        Of each, as its place in `FAULTS`.
     conductance : (k,) array
         [S]: of shorts, and 0 for opens; nan elsewhere.
     error_rate_factor : (k,) array
         Of weak cells, on both error rates (a product above 1 is 1); 1 elsewhere.
     stability_factor : (k,) array
-        Of weak cells, on the thermal stability that holds their bits; 1 elsewhere. It leaves the write alone: a lower
-        barrier is no harder to write.
+        Of weak cells, on the thermal stability that holds their bits; 1 elsewhere. The write is not changed: a lower
+        barrier is not harder to write.
     cells : Cells, optional
         Rates, resistances and stabilities before faults.
     seed : int, optional
         Of the draw.
     process : dict
-        What it was drawn from, as `Process.as_dict`; empty for a die made by hand.
+        The origin, as `Process.as_dict`; empty for a die made by hand.
 
     Raises
     ------
@@ -118,7 +118,7 @@ class Die:
         weak_error_rate_factor, weak_stability_factor : float, optional
             Of every weak cell, >= 1 and in (0, 1]; one of them is needed if there is one.
         cells : Cells, optional
-            What every cell is.
+            Properties of every cell.
 
         Raises
         ------
@@ -144,7 +144,7 @@ class Die:
         checked_law(len(by_kind[0]) > 0, len(by_kind[4]) > 0, *law)
         return cls(shape, faulty, kinds[first], *fault_columns(kinds[first], *law), cells)
 
-    # ---- what a memory asks --------------------------------------------------------------------------------------
+    # ---- cells ---------------------------------------------------------------------------------------------------
 
     @property
     def size(self) -> int:
@@ -158,10 +158,10 @@ class Die:
 
     @staticmethod
     def reads_as(kind: str | int) -> int:
-        """Bit that a cell with a fault always reads as; ValueError for a weak cell, which reads as what it holds."""
+        """Bit that a cell with a fault always reads as; ValueError for a weak cell, which reads as the bit it holds."""
         name = FAULTS[kind] if isinstance(kind, (int, np.integer)) and 0 <= kind < len(FAULTS) else str(kind)
         if checked_choice("kind", name, FAULTS) == "weak":
-            raise ArgumentError("kind", "'weak' has no fixed bit: a weak cell reads as what it holds.")
+            raise ArgumentError("kind", "'weak' has no fixed bit: a weak cell reads as the bit it holds.")
         return READS_AS[name]
 
     def where(self, kind: str) -> Indices:
@@ -327,7 +327,7 @@ def _checked_indices(name: str, values: ArrayLike, size: int) -> Indices:
 def checked_law(
     shorts: bool, weak: bool, conductance: float | None, error_factor: float | None, stability_factor: float | None
 ) -> None:
-    """Raise ArgumentError unless shorts and weak cells have what they need, in range."""
+    """Raise ArgumentError unless shorts and weak cells have their parameters, in range."""
     if conductance is None and shorts:
         raise ArgumentError("short_conductance", "is missing: give that of a short, in S (R_P of 5 kohm is 2e-4 S).")
     if weak and error_factor is None and stability_factor is None:

@@ -1,7 +1,7 @@
-"""A process: how often a junction is broken, and how much the working ones differ. It is a distribution of dies.
+"""A process: fault rates of junctions, and the spread of the working ones. It is a distribution of dies.
 
-Rates are per junction: counts come out binomial. What the kinds of faults are, and which wins where two meet, is in
-die.py. Left out: clustered defects (rows, columns, edges of a wafer) and differences between whole dies; make such a
+Rates are per junction: counts are binomial. The kinds of faults, and their order of precedence, are in die.py. Left
+out: clustered defects (rows, columns, edges of a wafer) and differences between whole dies; make such a
 `Die` from indices with `Die.of` and join it with `|`.
 """
 
@@ -24,7 +24,7 @@ CHUNK = 1 << 18  # cells that share one stream of defects
 
 @dataclass(frozen=True, kw_only=True)
 class Process:
-    """A distribution of dies: how often a junction has which fault, and how much the working ones spread.
+    """A distribution of dies: the rate of each fault, and the spread of the working junctions.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ class Process:
     Raises
     ------
     ValueError
-        If a rate is no probability, they sum to more than 1, or a parameter is missing or out of its range.
+        If a rate is outside [0, 1], they sum to more than 1, or a parameter is missing or out of its range.
 
     Examples
     --------

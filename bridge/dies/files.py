@@ -1,4 +1,4 @@
-"""Dies on disk: NetCDF with an identity, so that a wrong or damaged file is refused, and says what differs."""
+"""Dies as files: NetCDF with an identity; a wrong or damaged file is refused, and the difference named."""
 
 import json
 import os
@@ -22,9 +22,9 @@ def save_die(die: Die, path: str | os.PathLike[str]) -> Path:
     Parameters
     ----------
     die : Die
-        Faults, drawn cells and what it was drawn from are all kept.
+        Faults, drawn cells and origin are all kept.
     path : path
-        Of the file; one that is there is replaced.
+        Of the file; an old one is replaced.
 
     Returns
     -------
@@ -35,7 +35,7 @@ def save_die(die: Die, path: str | os.PathLike[str]) -> Path:
     OSError
         If the file cannot be written.
     """
-    import xarray as xr  # here: it takes half a second, and drawing needs none of it
+    import xarray as xr  # here: it takes half a second, and drawing does not need it
 
     variables: dict[str, Any] = {}
     for name, array in die.arrays().items():
@@ -61,7 +61,7 @@ def load_die(
     process: Process | None = None,
     seed: int | None = None,
 ) -> Die:
-    """Read a die, and check that it is what was saved and what is expected.
+    """Read a die, and check that it is unchanged and the expected one.
 
     Parameters
     ----------
@@ -81,8 +81,8 @@ def load_die(
     Raises
     ------
     ValueError
-        If the file is no die, was changed or damaged (names the parts), or is not the expected one (names what
-        differs).
+        If the file is not a die, was changed or damaged (names the parts), or is not the expected one (names the
+        differences).
     """
     data = read_netcdf(path)
     if data.attrs.get("format") != FORMAT:

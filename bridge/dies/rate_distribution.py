@@ -1,4 +1,4 @@
-"""What a population's rates look like: their mean with an error estimate, their quantiles, and how log-normal they are.
+"""Distribution of the error rates of a population: mean with an error estimate, quantiles, distance to a log-normal.
 
 The mean of a broad distribution belongs to its tail: where ln WER has a standard deviation s, the cells that decide the
 mean lie s standard deviations out. `mean_rate` therefore samples half of its points there (importance sampling by
@@ -42,7 +42,7 @@ class MeanRate:
     points : int
         Cells evaluated.
     shift : float
-        How many standard deviations out the cells lie that decide the mean.
+        Distance of the cells that decide the mean, in standard deviations.
     """
 
     rate: float
@@ -102,7 +102,7 @@ def mean_rate(
 
 
 def _shift(surface: RateSurface, coordinates: Callable[[Array], Array], z: Array) -> Array:
-    """Mean of the cells weighted by their rates, (p,): where the mean rate comes from. Cross-entropy, three rounds."""
+    """Mean of the cells weighted by their rates, (p,), by three rounds of cross-entropy."""
     shift = np.zeros(z.shape[1])
     for _ in range(3):
         moved = z + shift
@@ -171,11 +171,11 @@ class RateDistribution:
     -----
     Where the log-normal comes from: well above threshold ln WER is -2 (i - 1) t / tau_D plus slow terms, and
     (i - 1)/tau_D is linear in alpha B_k and in the current over the moment, so normal spreads make it normal (Imamura
-    and Arai). What is left is curvature, and it fails (a) in the mean, which belongs to the tail: at Delta 60, i = 2.5
-    and a spread of 3 % in diameter, 3 % in B_k and 5 % in damping the skewness is -0.28 and the distance 0.02, yet
-    `log_normal_mean` is 6 % above the mean of the cells at an sd of ln WER of 1.2, 1.8 times at 2.6, and meaningless
+    and Arai). The rest is curvature, and the log-normal fails (a) in the mean, which belongs to the tail: at Delta 60,
+    i = 2.5 and a spread of 3 % in diameter, 3 % in B_k and 5 % in damping the skewness is -0.28 and the distance 0.02,
+    yet `log_normal_mean` is 6 % above the cells' mean at an sd of ln WER of 1.2, 1.8 times at 2.6, and meaningless
     where it nears 1; (b) where cells reach a rate of order one, which bounds ln WER from above (skewness -0.9 at a mean
-    rate of 0.5); (c) near threshold, where i - 1 is no larger than its spread (-0.8 at i = 1.3 with 5 % in diameter).
+    rate of 0.5); (c) near threshold, where i - 1 is at most its spread (-0.8 at i = 1.3 with 5 % in diameter).
     """
 
     log_rates: Array
@@ -200,7 +200,7 @@ class RateDistribution:
 
     @property
     def log_normal_mean(self) -> float:
-        """Mean rate that the log-normal predicts, exp(mean + sd^2/2); above 1 it is no rate."""
+        """Mean rate that the log-normal predicts, exp(mean + sd^2/2); may exceed 1."""
         return float(np.exp(self.mean_log + self.sd_log**2 / 2))
 
     @property

@@ -1,4 +1,4 @@
-"""How much the junctions of a population differ: a declaration, and cells drawn from it.
+"""Spread of the junctions of a population: a declaration, and cells drawn from it.
 
 Suffix `_d2d`: from device to device, drawn once and frozen for a cell's life. Suffix `_c2c`: from cycle to cycle, drawn
 by nature at every write and therefore averaged over inside each cell's rate. All are relative standard deviations.
@@ -26,14 +26,14 @@ PROPERTIES = (
     "characteristic_time",
 )
 ANISOTROPIES = ("net", "interface")
-WIDEST = {"d2d": 0.3, "c2c": 0.2}  # relative standard deviations: beyond, a normal is no law of a positive quantity
+WIDEST = {"d2d": 0.3, "c2c": 0.2}  # relative standard deviations: beyond, a normal goes negative too often
 LARGEST_DEPARTURE = 0.9  # of a property from its nominal value, relative
-NEVER_CUT = 8.0  # standard deviations: double-precision normals do not get there
+NEVER_CUT = 8.0  # standard deviations: beyond those of double-precision normals
 
 
 @dataclass(frozen=True, kw_only=True)
 class Spread:
-    """How much the junctions of a population differ. Relative standard deviations: 0.05 is 5 %.
+    """Spread of the junctions of a population. Relative standard deviations: 0.05 is 5 %.
 
     Every property is its nominal value times 1 + sd z, with z a standard normal that is cut at abs(sd z) < 0.9, on both
     sides: a normal would go negative, and the mean stays the nominal value. An sd of at most 0.3 is allowed (cycle to
@@ -53,8 +53,8 @@ class Spread:
     damping_d2d : float
         I_c0 goes with alpha, tau_D with 1/alpha.
     thermal_stability_d2d, critical_current_d2d, characteristic_time_d2d : float
-        What is left of a *measured* spread of Delta, I_c0, tau_D when the properties above are accounted for; each
-        moves its own figure and neither of the other two (in `MTJ` through Ms and eta; eta; B_k and Ms). For junctions
+        The rest of a *measured* spread of Delta, I_c0, tau_D when the properties above are accounted for; each
+        changes its own figure, not the other two (in `MTJ` through Ms and eta; eta; B_k and Ms). For junctions
         of `MTJ.from_effective` these are the natural ones. The properties above act on them too, and it does not matter
         that their diameter and thickness are nominal: only ratios enter.
     drive_c2c : float
@@ -72,7 +72,7 @@ class Spread:
     ------
     ValueError
         If a deviation is negative, not finite, or looks like percent; if correlations name an unknown property or one
-        that does not spread, are outside [-1, 1], or belong to no positive semidefinite matrix.
+        that does not spread, are outside [-1, 1], or do not make a positive semidefinite matrix.
 
     Notes
     -----
@@ -125,7 +125,7 @@ class Spread:
 
     @property
     def properties(self) -> tuple[str, ...]:
-        """What spreads from device to device."""
+        """Properties that spread from device to device."""
         return tuple(name for name in PROPERTIES if getattr(self, f"{name}_d2d") > 0)
 
     def as_dict(self) -> dict[str, Any]:

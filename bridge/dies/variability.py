@@ -1,9 +1,8 @@
-"""Populations of junctions: what spreads from device to device, and what that does to the rates of a memory's cells.
+"""Populations of junctions: the spread from device to device, and the error rates of a memory's cells.
 
-`Spread` (spread.py) says how much each property spreads, `Population` puts it on a junction and a write setting. From
-the latter come the mean error rate (`mean_error_rates`), the distribution of cell rates (`distribution`), and the cells
-of a die (`cells`), all through one fitted surface of ln WER (rate_surface.py), whose error against direct solves is
-measured.
+`Spread` (spread.py) declares the spread of each property, `Population` applies it to a junction and a write setting and
+gives the mean error rate (`mean_error_rates`), the distribution of cell rates (`distribution`) and the cells of a die
+(`cells`), all through one fitted surface of ln WER (rate_surface.py), whose error against direct solves is measured.
 """
 
 import hashlib
@@ -36,7 +35,7 @@ SAMPLE = 1 << 13  # quasi-random cells that fix the axes of a surface
 
 @dataclass(frozen=True, eq=False)
 class Cells:
-    """What the cells of a die are, from one draw.
+    """Properties of the cells of a die, from one draw.
 
     Attributes
     ----------
@@ -45,7 +44,7 @@ class Cells:
     resistance_p, resistance_ap : (n,) arrays
         At low bias [ohm].
     thermal_stability : (n,) array
-        Delta at the population's temperature: what retention and read disturb need.
+        Delta at the population's temperature, for retention and read disturb.
     """
 
     error_rates: Array
@@ -66,7 +65,7 @@ class Population:
         Around it.
     setting : WriteSetting
         Of currents or of voltages: under a voltage a junction of low resistance takes a larger current. A voltage is
-        across the junction; what an access transistor takes is not modelled here.
+        across the junction; the drop over an access transistor is not modelled here.
     temperature : float
         [K].
 
@@ -107,7 +106,7 @@ class Population:
         return hashlib.sha256(json.dumps(self.as_dict(), sort_keys=True).encode()).hexdigest()
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what identifies the population, ready for JSON."""
+        """All that defines the population, ready for JSON."""
         return {
             "device_identity": self.device.identity,
             "spread": self.spread.as_dict(),
@@ -118,9 +117,9 @@ class Population:
     # ---- one cell ------------------------------------------------------------------------------------------------
 
     def coordinates(self, z: Array) -> Array:
-        """Logarithms of what decides a cell's rates, relative to the nominal junction; (n, p) normals -> (n, 7).
+        """Logarithms of the coordinates of each cell, relative to the nominal junction; (n, p) normals -> (n, 7).
 
-        See `rate_surface.COORDINATES`; the same for both bits.
+        See `spread_write.COORDINATES`; the same for both bits.
         """
         one = np.ones(len(z))
         f = dict.fromkeys(PROPERTIES, one) | self.spread.factors(z)
@@ -167,7 +166,7 @@ class Population:
         return B_k / device.anisotropy_field
 
     def cell_device(self, z: Array) -> MTJ:
-        """Return the junction of one cell, (p,) normals; what a direct solve of it takes."""
+        """Return the junction of one cell, (p,) normals, for a direct solve."""
         drawn = dict.fromkeys(PROPERTIES, np.ones(1)) | self.spread.factors(np.asarray(z, dtype=float)[None])
         B = float(self._anisotropy(drawn)[0])
         f = {name: float(value[0]) for name, value in drawn.items()}
@@ -211,12 +210,12 @@ class Population:
         return surface.log_rates(_relevant(surface.write, self.coordinates(z)))
 
     def direct_log_rates(self, bit: int, z: Array) -> Array:
-        """Solve the same cells one by one: milliseconds each, or tens of them with ramps."""
+        """Ln WER of the same cells, solved one by one: milliseconds each, or tens of them with ramps."""
         write = self.write(bit)
         return write(self.coordinates(z))
 
     def mean_error_rates(self, *, points: int = 1 << 11, seed: int = 0) -> tuple[MeanRate, MeanRate]:
-        """Mean error rate of writing a 0 and a 1 over the population: what a large memory counts.
+        """Mean error rate of writing a 0 and a 1 over the population: that of a large memory.
 
         Parameters
         ----------
@@ -295,7 +294,7 @@ def _in_threads(work: Callable[[int], None], chunks: int, workers: int) -> None:
 
 
 def _relevant(write: CellWrite, x: Array) -> Array:
-    """Coordinates without the spread of what this write does not feel (they would be axes for nothing)."""
+    """Coordinates without the spread of those that do not affect this write."""
     law = write.nominal.conduction
     silent = {
         "drive": write.nominal.drive == 0,

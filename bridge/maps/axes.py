@@ -1,4 +1,4 @@
-"""The shape of a map: direction x current (or voltage) x pulse width x temperature, and what is refused as none."""
+"""The shape of a map, direction x current (or voltage) x pulse width x temperature, and its checks."""
 
 from typing import TYPE_CHECKING, Any
 

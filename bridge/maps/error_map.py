@@ -1,7 +1,7 @@
 """Write error rates and energies over direction, current or voltage, pulse width and temperature, labelled.
 
-One solve answers for all pulse widths of one level, direction and temperature: a slice. Slices are independent, so
-that any number of workers gives the same bits.
+One solve gives all pulse widths of one level, direction and temperature: a slice. Slices are independent, so that any
+number of workers gives the same bits.
 """
 
 import os
@@ -27,7 +27,7 @@ from mtjsim.switching import write_error_rate
 if TYPE_CHECKING:
     import xarray as xr
 
-WORKERS = 2  # threads: numbers are crunched outside the interpreter's lock, the rest is not, so that more do not help
+WORKERS = 2  # threads: the solvers release the interpreter's lock, the rest does not, so that more do not help
 
 
 def write_error_map(
@@ -58,23 +58,23 @@ def write_error_map(
     energy : bool
         Also the mean Joule energy in the junction; costs about as much again.
     cache : str or path, optional
-        File of the map (NetCDF): read if it answers exactly this question, refused if it answers another, written if
-        there is none. A run that was killed goes on where it was.
+        File of the map (NetCDF): read if it is the map of exactly these arguments, refused if it is another, written
+        if it does not exist. A run that was killed resumes.
     workers : int
         Threads, >= 1. The same bits for any number.
 
     Returns
     -------
     xarray.Dataset
-        `write_error_rate`, and `energy` [J] if asked for, over direction, current (or voltage), pulse_width,
+        `write_error_rate`, and `energy` [J] with `energy=True`, over direction, current (or voltage), pulse_width,
         temperature, with units as attributes, the junction and the identity of the map. The attribute
         `interpolation_bound` is the largest relative error of `ErrorMap.rate` between the nodes, down to 1e-30, and
-        `interpolation_advice` says which axis to make finer.
+        `interpolation_advice` names the axes to make finer.
 
     Raises
     ------
     ValueError
-        If an axis is empty, not strictly increasing or out of range; if the cache holds another map (names what
+        If an axis is empty, not strictly increasing or out of range; if the cache is another map (names what
         differs, with both values); and as in `mtjsim.write_error_rate`. Nothing is written then.
     OSError
         If the cache's folder cannot be written.
@@ -140,9 +140,9 @@ def _slices_file(question: MapQuestion, path: Path) -> FinishedSlices:
 
 
 def _solved(question: MapQuestion, path: Path | None, workers: int) -> Array:
-    """Rates, and energies if asked for: (1 or 2, direction, level, width, temperature)."""
+    """Rates, and energies with `energy`: (1 or 2, direction, level, width, temperature)."""
     q = question
-    # the strongest write first: what cannot be solved is refused before anything is kept
+    # the strongest write first: a write that cannot be solved is refused before anything is saved
     places = [
         (d, i, t)
         for i in reversed(range(len(q.levels)))
@@ -193,7 +193,7 @@ def _in_threads(
 
 
 def _slice(question: MapQuestion, d: int, i: int, t: int) -> Array:
-    """All widths of one level, direction and temperature: the rates, then the energies if asked for."""
+    """All widths of one level, direction and temperature: the rates, then the energies with `energy`."""
     q = question
     common: Any = {
         q.drive: float(q.levels[i]),

@@ -67,7 +67,7 @@ class MapQuestion:
 
     @property
     def parts(self) -> dict[str, Any]:
-        """All that decides the answer, by name, in SI: numbers, words and lists of numbers."""
+        """All that decides the map, by name, in SI: numbers, words and lists of numbers."""
         fields = {f"device {name}": value for name, value in json.loads(self.device.model_dump_json()).items()}
         axes = {self.drive: self.levels, "pulse_width": self.pulse_widths, "temperature": self.temperatures}
         return {
@@ -109,7 +109,7 @@ def map_identity(dataset: "xr.Dataset") -> str:
     Raises
     ------
     ValueError
-        If the dataset is no solved map.
+        If the dataset is not a solved map.
     """
     missing = {"device", "device_identity", "rise_time", "relax_time", "method"} - set(dataset.attrs)
     if missing:
@@ -129,7 +129,7 @@ def _content(dataset: "xr.Dataset") -> str:
 
 
 def map_differences(have: Mapping[str, Any], want: Mapping[str, Any]) -> list[str]:
-    """Name what differs between two sets of parts, with both values; what is not wanted is not compared."""
+    """Name the differences between two sets of parts, with both values; only the parts of `want` are compared."""
     found = []
     for name in want:
         a, b = have.get(name, "absent"), want[name]
@@ -174,7 +174,7 @@ def save_map(dataset: "xr.Dataset", path: str | os.PathLike[str]) -> None:
 
 
 def load_map(path: str | os.PathLike[str], *, expect: MTJ | Mapping[str, Any] | None = None) -> "xr.Dataset":
-    """Read a map, and refuse it if it is damaged or not the map that was expected.
+    """Read a map, and refuse it if it is damaged or not the expected one.
 
     Parameters
     ----------
@@ -182,7 +182,7 @@ def load_map(path: str | os.PathLike[str], *, expect: MTJ | Mapping[str, Any] | 
         Of a file of `save_map`, or the cache of `write_error_map`.
     expect : MTJ or dict, optional
         The junction, or any of the arguments of `write_error_map` by name: device, currents or voltages, pulse_widths,
-        temperatures, rise_time, relax_time, energy. What is not named is not compared. The method's version always is.
+        temperatures, rise_time, relax_time, energy. Only these are compared, and the version of the method.
 
     Returns
     -------
@@ -191,10 +191,10 @@ def load_map(path: str | os.PathLike[str], *, expect: MTJ | Mapping[str, Any] | 
     Raises
     ------
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     ValueError
-        If the file is no map, its numbers are not those that were saved, its identity does not fit them, or it differs
-        from what was expected: each differing parameter is named with both values.
+        If the file is not a map, its numbers are not those that were saved, its identity does not fit them, or it
+        differs from the expected one: each differing parameter is named with both values.
     """
     path = Path(path)
     dataset = _read(path)
@@ -212,12 +212,12 @@ def load_map(path: str | os.PathLike[str], *, expect: MTJ | Mapping[str, Any] | 
 
 
 def cached_map(path: Path, question: MapQuestion) -> "xr.Dataset | None":
-    """Return the map in the file if it answers the question; None if there is no file; ValueError otherwise."""
+    """Return the map in the file if it is that of the question; None without a file; ValueError otherwise."""
     if not path.exists():
         return None
     dataset = load_map(path)
     if dataset.attrs.get("kind") == "measured":
-        raise ValueError(f"{path}: holds a measured map. Name another file.")
+        raise ValueError(f"{path}: a measured map. Name another file.")
     _refuse_other(path, _parts_of(dataset), question.parts)
     return dataset
 
@@ -260,12 +260,12 @@ def _expected(expect: MTJ | Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 class FinishedSlices:
-    """Slices that are done, appended to a file one by one; each with a checksum, so that a torn last one is no slice.
+    """Slices that are done, appended to a file one by one, each with a checksum, so that a torn last one is left out.
 
     Parameters
     ----------
     path : Path
-        Of the finished map; the slices lie beside it.
+        Of the finished map; the slices are in the same folder.
     identity : str
         Of the question.
     size : int
@@ -277,7 +277,7 @@ class FinishedSlices:
         self._record = 8 * (size + 1) + 4
 
     def read(self) -> dict[int, Array]:
-        """Whole slices by number; what is torn is cut off the file."""
+        """Whole slices by number; a torn last one is cut off the file."""
         found: dict[int, Array] = {}
         if not self.path.exists():
             return found

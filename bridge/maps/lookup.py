@@ -1,4 +1,4 @@
-"""A map that is asked: error rates, energies and operating points between its nodes, each with a bound on its error."""
+"""Interpolation in a map: error rates, energies and operating points between its nodes, with a bound on the error."""
 
 import warnings
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class CoarseMapWarning(UserWarning):
 
 @dataclass(frozen=True)
 class _Places:
-    """Checked and broadcast arguments of a question to a map; `index` has the direction's."""
+    """Checked and broadcast arguments of a look-up; `index` has the direction's."""
 
     shape: tuple[int, ...]
     index: NDArray[np.intp]
@@ -43,7 +43,7 @@ class _Places:
 
 
 class ErrorMap:
-    """A solved or measured map with answers between its nodes. How they are found is in `interpolation.py`.
+    """A solved or measured map that is interpolated between its nodes, by the method of `interpolation.py`.
 
     Parameters
     ----------
@@ -54,26 +54,26 @@ class ErrorMap:
     ----------
     dataset : xarray.Dataset
     drive : {"current", "voltage"}
-        What the first axis is.
+        The first axis.
     error_bound : float
         Largest relative error of `rate` in any cell of the grid down to 1e-30, as estimated from the map; `inf` where
         an axis has two nodes only.
     advice : str
-        How many points of which axis would do for 1 %; empty if the grid does.
+        The axes that need more points for 1 %, and how many; empty if the grid is fine enough.
 
     Raises
     ------
     ValueError
-        If the dataset is no map: a missing or non-monotone axis, a rate that is no probability, another unit.
+        If the dataset is not a map: a missing or non-monotone axis, a rate outside [0, 1], another unit.
 
     Warns
     -----
     CoarseMapWarning
-        If the bound is above 1 %; says the advice.
+        If the bound is above 1 %; gives the advice.
 
     Notes
     -----
-    Nothing is ever extrapolated. A measured map answers at its measured points only.
+    Nothing is extrapolated. A measured map has values at its measured points only.
 
     Examples
     --------
@@ -108,10 +108,10 @@ class ErrorMap:
             self._resistance = self._reduced_energy(dataset["energy"].values)
         if self.error_bound > TARGET:
             warnings.warn(
-                f"the map is known to {self.error_bound:.2g} only. {self.advice}", CoarseMapWarning, stacklevel=2
+                f"the map is good to {self.error_bound:.2g} only. {self.advice}", CoarseMapWarning, stacklevel=2
             )
 
-    # ---- answers -----------------------------------------------------------------------------------------------------
+    # ---- look-ups ----------------------------------------------------------------------------------------------------
 
     def rate(
         self,
@@ -158,9 +158,9 @@ class ErrorMap:
         direction: str | ArrayLike = "p_to_ap",
         voltage: ArrayLike | None = None,
     ) -> float | Array:
-        """One minus the rate, not taken as a difference; arguments as in `rate`. Ask `bound` about its own error.
+        """One minus the rate, not taken as a difference; arguments as in `rate`; its error is `bound(tail="switched")`.
 
-        A map keeps write error rates, so that nothing is known of probabilities below 1e-8: there the answer is that.
+        A map contains write error rates, so that probabilities below 1e-8 are lost in rounding: 1e-8 is returned.
         """
         p = self._places(current, voltage, pulse_width, temperature, direction)
         if self.measured:
@@ -179,8 +179,8 @@ class ErrorMap:
     ) -> float | Array:
         """Bound on the relative error of `rate` (or of `switching_probability`, with tail="switched") at each place.
 
-        0 at a node, up to the solver's 1e-6 (1e-4 where it had to fall back on the finite volume); `inf` where two
-        nodes are all there is.
+        0 at a node, up to the solver's 1e-6 (1e-4 where it fell back on the finite volume); `inf` where an axis has
+        two nodes only.
         """
         checked_choice("tail", tail, ("stayed", "switched"))
         self._require_solved("bound on interpolation")
@@ -221,7 +221,7 @@ class ErrorMap:
         return p.shaped(mean * p.level**2 * p.pulse_width)
 
     def operating_point(self, setting: WriteSetting, *, temperature: float = 300.0) -> OperatingPoint:
-        """Return what `bridge.operating_point(device, setting)` would solve, from the map.
+        """Return the operating point of a setting from the map, in place of `bridge.operating_point(device, setting)`.
 
         Parameters
         ----------
@@ -238,8 +238,8 @@ class ErrorMap:
         Raises
         ------
         ValueError
-            If the setting is outside the grid, has other ramps or is driven otherwise; if the map is measured (it knows
-            no junction).
+            If the setting is outside the grid, has other ramps or another drive; if the map is measured (it has no
+            junction).
         """
         self._require_solved("operating point")
         for name in ("rise_time", "relax_time"):
@@ -325,13 +325,13 @@ class ErrorMap:
 
     def _refuse_between(self, p: _Places, k: int) -> NoReturn:
         d, *near = np.nonzero(self.dataset["trials"].values > 0)
-        asked = [float(x[k]) for x in p.coordinates]
+        at = [float(x[k]) for x in p.coordinates]
         points = np.stack([axis[i] for axis, i in zip(self._axes, near, strict=True)], axis=1)
         spans = np.array([max(axis[-1] - axis[0], 1e-300) for axis in self._axes])
-        distance = (((points - asked) / spans) ** 2).sum(1) + 1e9 * (d != p.index[k])
+        distance = (((points - at) / spans) ** 2).sum(1) + 1e9 * (d != p.index[k])
         I, t, T = points[int(np.argmin(distance))]
         unit = UNITS[self.drive]
-        place = f"{asked[0]:g} {unit}, {asked[1]:g} s, {asked[2]:g} K ({self._directions[p.index[k]]})"
+        place = f"{at[0]:g} {unit}, {at[1]:g} s, {at[2]:g} K ({self._directions[p.index[k]]})"
         nearest = f"{I:g} {unit}, {t:g} s, {T:g} K"
         problem = f"{place} was not measured, and nothing is interpolated between measured points"
         raise ValueError(f"{problem}. The nearest measured one is {nearest}. To go between them, calibrate().")

@@ -26,20 +26,20 @@ def measured_map(
     confidence : float
         Of the intervals, between 0 and 1.
     directions : tuple of str
-        That must have been measured; give one if only one was.
+        Those of the table; give one if only one was measured.
 
     Returns
     -------
     xarray.Dataset
         Over direction, current (or voltage), pulse_width, temperature, whose values are all that occur:
         `trials`, `errors`; `write_error_rate`, their ratio; `low` and `high`, the exact (Clopper-Pearson) interval;
-        `upper_bound`, true where no error was counted: then `high` is what is known, and 0 is not a rate. Settings that
-        nobody measured have 0 trials and not-a-number.
+        `upper_bound`, true where no error was counted: then `high` is the result, and 0 is not a rate. Settings without
+        measurement have 0 trials and not-a-number.
 
     Raises
     ------
     ValueError
-        If a direction is missing, the ramps of the rows differ, or the confidence is out of range.
+        If the directions are not those of the table, its ramps differ, or the confidence is out of range.
 
     Examples
     --------

@@ -1,7 +1,7 @@
-"""Pictures of maps: functions that take axes and data, return the artists, and never simulate.
+"""Figures of maps: functions that take axes and data, return the artists, and never simulate.
 
 matplotlib is imported by the caller, who makes the axes. The conventions are those of `mtjsim/plots.py`: a triangle
-that points down is an upper bound from counting no errors; nothing is drawn that is not in the map.
+that points down is an upper bound where no error was counted; everything drawn is in the map.
 """
 
 from collections.abc import Sequence
@@ -74,7 +74,7 @@ def plot_iso_error(
     directions: Sequence[str] = DIRECTIONS,
     temperature: float = 300.0,
 ) -> list[Any]:
-    """Draw lines of equal write error rate of both directions in one picture: colour and dashes say which.
+    """Draw lines of equal write error rate of both directions in one figure, by colour and dashes.
 
     Parameters
     ----------
@@ -164,7 +164,7 @@ def plot_measured_places(
     mesh: Any = None,
     intervals: bool = True,
 ) -> list[Any]:
-    """Draw measured settings over a map, filled with the colour of their rate, with the interval written beside.
+    """Draw measured settings over a map, filled with the colour of their rate, with the interval as text.
 
     Parameters
     ----------
@@ -177,7 +177,7 @@ def plot_measured_places(
     mesh : artist, optional
         Of `plot_map`, whose colours are taken; white without it.
     intervals : bool
-        Whether to write "low to high" beside each point.
+        Whether to write "low to high" at each point.
 
     Returns
     -------
@@ -239,7 +239,7 @@ def plot_map_cut(
     dataset, measured : xarray.Dataset, optional
         Of `write_error_map` and of `measured_map`; at least one.
     along : {"pulse_width", "current", "voltage"}
-        The axis of the picture.
+        The axis of the figure.
     at : float
         Value of the other axis [s], [A] or [V]: a node of what is drawn.
     directions : sequence of str
@@ -346,7 +346,7 @@ def _labelled_contours(
 
 
 def _halo() -> Any:
-    from matplotlib.patheffects import withStroke  # here: whoever has axes has matplotlib
+    from matplotlib.patheffects import withStroke  # here: matplotlib is present if axes are
 
     return withStroke(linewidth=3, foreground="white", alpha=0.7)
 

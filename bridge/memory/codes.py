@@ -1,6 +1,6 @@
-"""What guards a stored word: a parity bit, a range of values, a code that corrects one cell in 72.
+"""Codes of stored words: a parity bit, a range of values, a code that corrects one cell in 72.
 
-None of these functions changes its input or draws a random number: they say what a read gives, given the bits.
+None of these functions changes its input or draws a random number.
 """
 
 import math
@@ -30,7 +30,7 @@ _WORD_DTYPES: dict[int, type[np.unsignedinteger[Any]]] = {
 }
 
 
-# Parity and range: what fails reads as zero.
+# Parity and range: a word that fails reads as zero.
 
 
 def parity_bit(words: Words) -> Bytes:
@@ -49,7 +49,7 @@ def parity_bit(words: Words) -> Bytes:
     Raises
     ------
     ValueError
-        If the words are no unsigned integers.
+        If the words are not unsigned integers.
 
     Examples
     --------
@@ -106,7 +106,7 @@ def range_fails(values: ArrayLike, *, limit: float) -> NDArray[np.bool_]:
     values : array_like
         Decoded values, any shape.
     limit : float
-        Largest magnitude that is believed, > 0.
+        Largest magnitude that is accepted, > 0.
 
     Returns
     -------
@@ -166,13 +166,13 @@ def encode_secded(data: Blocks) -> Bytes:
     Raises
     ------
     ValueError
-        If the data are no uint64.
+        If the data are not uint64.
 
     Notes
     -----
     Every column of the check matrix has an odd number of ones: the 56 of weight three, eight of weight five (11111000
     and its rotations, so that each row has 26 data bits) and the eight of weight one. Columns differ, so one error is
-    found; two have an even syndrome, which is no column, so two are never mistaken for one. Hsiao's rule fixes the
+    found; two have an even syndrome, which is not a column, so two are never mistaken for one. Hsiao's rule fixes the
     weights and the balance of the rows; which eight columns of weight five, and the order, are a choice of this module.
 
     References
@@ -252,7 +252,7 @@ def pack_blocks(words: Words, *, bits: int) -> Blocks:
     """Words in 64-bit blocks, as `encode_secded` takes them.
 
     Word i of the flattened array is in block i // n, its lowest bit at bit ``bits * (i % n)``, with n = 64 // bits
-    words a block. What is left of the last block is zero.
+    words a block. The rest of the last block is zero.
 
     Parameters
     ----------
@@ -296,7 +296,7 @@ def unpack_blocks(blocks: Blocks, *, bits: int, shape: int | tuple[int, ...]) ->
     Parameters
     ----------
     blocks : array of uint64, shape (blocks,)
-        As `pack_blocks` gave them. To have the status of each word beside it, in flat order:
+        As `pack_blocks` gave them. To get the status with each word, in flat order:
         ``np.repeat(status, 64 // bits)[:words.size]``.
     bits : int
         Cells a word.
@@ -337,7 +337,7 @@ def unpack_blocks(blocks: Blocks, *, bits: int, shape: int | tuple[int, ...]) ->
 
 
 def _padded(flat: Words, multiple: int) -> Words:
-    """With zeros at the end, up to a multiple of so many elements; the array itself if it is one."""
+    """With zeros at the end, up to a `multiple` of elements; the array itself if it is one."""
     missing = -flat.size % multiple
     return np.concatenate([flat, np.zeros(missing, dtype=flat.dtype)]) if missing else flat
 

@@ -83,7 +83,7 @@ class WordMemory:
     def __post_init__(self) -> None:
         if isinstance(self.format, Format):
             if self.scale is not None or self.overflow != "error":
-                raise ArgumentError("scale", "and overflow must be left out beside a Format, which has its own.")
+                raise ArgumentError("scale", "and overflow must be left out with a Format, which has its own.")
             for name, value in (("scale", self.format.scale), ("overflow", self.format.overflow)):
                 object.__setattr__(self, name, value)
             object.__setattr__(self, "format", self.format.name)

@@ -1,4 +1,4 @@
-"""Numbers as words of bits: what a memory cell holds, and what a flipped cell does to the number.
+"""Numbers as words of bits.
 
 Bit k of a word, counted from the least significant, is cell k of the word. A set bit is a cell in AP.
 """
@@ -62,8 +62,8 @@ class Format:
     scale : float, optional
         Value of one step of int8, between 1.2e-38 and 2.7e36; int8 needs it, no other format has it. See `int8_scale`.
     overflow : {"error", "saturate"}
-        What int8 does with a finite value that rounds to less than -128 or more than 127 steps: refuse it, or write the
-        end of the range. The floating-point formats need no such choice, see Notes.
+        Of a finite value that rounds to less than -128 or more than 127 steps of int8: refuse it, or write the end of
+        the range. The floating-point formats have no such choice, see Notes.
 
     Raises
     ------
@@ -147,13 +147,13 @@ class Format:
         Returns
         -------
         array of `word_dtype`
-            In the shape of `values`. For float32 as fp32 and float16 as fp16 it is a view: no copy, and whoever writes
+            In the shape of `values`. For float32 as fp32 and float16 as fp16 it is a view: no copy, and a write
             into the words changes the values.
 
         Raises
         ------
         ValueError
-            If a value is no number of the format: NaN and infinities in binary, ternary and int8, anything but -1, +1
+            If the format does not have a value: NaN and infinities in binary, ternary and int8, anything but -1, +1
             (and 0) in binary (ternary), out of range in int8 unless it saturates.
         """
         array = _real_numbers(values)
@@ -276,7 +276,7 @@ def _real_numbers(values: ArrayLike) -> NDArray[np.floating[Any]]:
 
 
 class _NotInFormat(Exception):
-    """A value that the format does not have; the encoder of a part does not know its place in the whole."""
+    """A value that the format does not have, found in a part of an array."""
 
     def __init__(self, index: int, problem: str, remedy: str) -> None:
         super().__init__(problem)
@@ -321,7 +321,7 @@ def _step(form: Format) -> float:
 def _encode_int8(values: NDArray[Any], form: Format) -> Any:
     _refuse(values, ~np.isfinite(values), "be finite for int8", "A floating-point format holds NaN and infinities.")
     with np.errstate(over="ignore"):  # infinity is out of range too
-        # In float64: a float32 quotient just beside a tie would round to the tie.
+        # In float64: a float32 quotient next to a tie would round to the tie.
         steps = np.asarray(np.divide(values, _step(form), dtype=np.float64))
     np.rint(steps, out=steps)
     if form.overflow == "error":
@@ -338,7 +338,7 @@ def _decode_int8(words: Words, form: Format) -> Any:
 def _encode_fp16(values: NDArray[Any], _: Format) -> Any:
     if values.dtype == np.float16:
         return values.view(np.uint16)
-    with np.errstate(all="ignore"):  # infinity, subnormals and NaN are what the format is to give
+    with np.errstate(all="ignore"):  # infinity, subnormals and NaN are valid results
         words = values.astype(np.float16).view(np.uint16)
     nan = np.isnan(values)
     if nan.any():  # by hand: a processor may set the quiet bit, the format does not
@@ -389,8 +389,8 @@ def _single_bits(values: NDArray[Any]) -> NDArray[np.uint32]:
 def _odd_single_bits(values: NDArray[np.float64]) -> NDArray[np.uint32]:
     """Bits of the values rounded to float32 by truncation, with the last bit set where something was cut off.
 
-    A second rounding, to fewer bits, then gives what one rounding of the float64 would: the last bit keeps a value just
-    beside a tie from becoming the tie.
+    A second rounding, to fewer bits, then gives what one rounding of the float64 would: the last bit keeps a value next
+    to a tie from becoming the tie.
     """
     bits = _single_bits(values)
     single = bits.view(np.float32).astype(np.float64)

@@ -1,7 +1,7 @@
-"""A memory: numbers in, numbers out, through cells that fail as MRAM cells do, and a ledger of what it cost.
+"""A memory: numbers in, numbers out, through cells that fail as MRAM cells do, and a ledger of its events.
 
-The road of a number: `formats.py` makes it a word of bits, `protection.py` adds check cells, `cells.py` pulses the
-cells (a failed write *leaves the old bit*), reads and time disturb them, and the way back ends in `Memory.read`.
+The path of a number: `formats.py` makes it a word of bits, `protection.py` adds check cells, `cells.py` pulses the
+cells (a failed write *leaves the old bit*), reads and time disturb them, and `Memory.read` decodes them.
 """
 
 import math
@@ -58,14 +58,14 @@ class Memory:
     Notes
     -----
     Every operation has its own stream, keyed by the seed and the operation's number: equal histories give equal bits,
-    and a checkpoint is `state()`. The pulses of a retry find the cells as they are, whatever `errors` says.
+    and a checkpoint is `state()`. The pulses of a retry act on the cells as they are, whatever `errors` is.
 
     Examples
     --------
     >>> point = OperatingPoint.of_rates(error_rate_0=0.1, error_rate_1=0.1, energy_0=2e-13, energy_1=3e-13)
     >>> weights = Memory(10000, format="binary", point=point, seed=1)
     >>> ones = np.ones(10000)
-    >>> for _ in range(3):  # what failed is written again; what holds its bit cannot fail
+    >>> for _ in range(3):  # failed cells are written again; a cell that holds its bit cannot fail
     ...     weights.write(ones)
     ...     print(round((weights.read() != ones).mean(), 2), end=" ")
     0.1 0.01 0.0
@@ -130,7 +130,7 @@ class Memory:
         """Error rates and energies of the writes now, see `set_point`."""
         return self.declaration.point
 
-    # ---- what it does ------------------------------------------------------------------------------------------------
+    # ---- operations --------------------------------------------------------------------------------------------------
 
     def write(self, values: ArrayLike) -> None:
         """Store numbers, of the memory's shape; ValueError for another one, or for numbers the format does not have."""
@@ -180,14 +180,14 @@ class Memory:
         return out
 
     def load(self, values: ArrayLike) -> None:
-        """Have the cells hold numbers, of the memory's shape, without a write: no errors, and nothing in the ledger."""
+        """Load numbers, of the memory's shape, into the cells without a write: no errors, no entry in the ledger."""
         words = self._encoded("values", values)
         contents = [words, self.protection.encode(words, self.format.bits)]
         for array, content in zip(self._arrays, contents, strict=False):
             array.hold_words(content)
 
     def wait(self, duration: float) -> None:
-        """Leave the cells alone for so long [s]; each may lose its bit (`mtjsim.retention_failure_rate`)."""
+        """Leave the cells alone for `duration` [s]; each may lose its bit (`mtjsim.retention_failure_rate`)."""
         checked_number("duration", duration, "s", zero_allowed=True)
         retention = self.declaration.retention
         if retention is None:
@@ -202,7 +202,7 @@ class Memory:
 
     @property
     def pulses(self) -> NDArray[np.uint32]:
-        """Pulses each data cell has had, of shape (*shape, bits); ValueError unless `wear` was asked for."""
+        """Pulses of each data cell, of shape (*shape, bits); ValueError unless the memory counts `wear`."""
         pulses = self._arrays[DATA].pulses
         if pulses is None:
             raise ArgumentError("wear", "must be True for pulses to be counted cell by cell.")
@@ -210,11 +210,11 @@ class Memory:
 
     @property
     def stored(self) -> NDArray[np.float32]:
-        """The numbers that the data cells hold: what a perfect read would return, without protection, at no cost."""
+        """The numbers that the data cells hold, as by a perfect read without protection, at no cost."""
         return self.format.decode(self._arrays[DATA].words.copy()).reshape(self.shape)
 
     def set_point(self, point: OperatingPoint) -> None:
-        """Write with another setting from now on; the cells and what was paid so far stay.
+        """Write with another setting from now on; the cells and the ledger so far stay.
 
         ValueError if the cells are those of a die whose rates were drawn for another write.
         """
@@ -226,11 +226,11 @@ class Memory:
         for kind, array in enumerate(self._arrays):
             array.write_errors = self.placement.write_errors(point, kind)
 
-    # ---- what it costs -----------------------------------------------------------------------------------------------
+    # ---- costs -------------------------------------------------------------------------------------------------------
 
     @property
     def ledger(self) -> Ledger:
-        """What was done so far, and what it cost."""
+        """Events so far, and their cost."""
         entries = list(self._past)
         for kind, array in enumerate(self._arrays):
             memory = self.name if kind == DATA else f"{self.name}, check cells"
@@ -296,7 +296,7 @@ class Memory:
 
     @property
     def _kind(self) -> str:
-        """What must be equal for a state to fit."""
+        """Description that must be equal for a state to fit."""
         wear = ", wear" if self._arrays[DATA].pulses is not None else ""
         return f"shape {self.shape}, {self.format}, {self.protection}{wear}"
 

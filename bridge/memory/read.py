@@ -1,4 +1,4 @@
-"""Reading a cell and leaving it alone: what is sensed wrongly, what the read disturbs, what time takes away.
+"""Reads and retention of a cell: wrong sensing, read disturb, loss of the bit with time.
 
 A read puts a small voltage on the junction and compares the current with a reference halfway between those of the two
 states. It is wrong where noise and spread exceed half their distance, and it may turn the layer.
@@ -61,7 +61,7 @@ class ReadSetting:
 
 @dataclass(frozen=True, kw_only=True)
 class ReadPoint:
-    """What a memory takes from reading: errors, disturbs, energy, time.
+    """Errors, disturbs, energy and latency of a read.
 
     Attributes
     ----------
@@ -111,12 +111,12 @@ class ReadPoint:
 
 
 def read_point(device: MTJ, setting: ReadSetting, *, temperature: float = 300.0) -> ReadPoint:
-    """Derive what a read does to a junction.
+    """Derive the errors, disturbs and energy of a read of a junction.
 
     Parameters
     ----------
     device : MTJ
-        An axisymmetric junction, whose read disturb is known (`mtjsim.read_disturb_rate`). For any other, give a
+        An axisymmetric junction, whose read disturb can be solved (`mtjsim.read_disturb_rate`). For any other, give a
         `ReadPoint` with rates of your own.
     setting : ReadSetting
     temperature : float
@@ -135,7 +135,7 @@ def read_point(device: MTJ, setting: ReadSetting, *, temperature: float = 300.0)
     -----
     With I_b = V / R_b the layer at rest in its state, the reference (I_0 + I_1)/2 and a normal error of variance
     sense_noise^2 + (resistance_d2d I_b)^2, a stored b is sensed wrongly with Q(|I_0 - I_1| / (2 sd)). The spread is
-    drawn anew at each read, which is right for the mean over cells and not for one cell's life. The state that the read
+    drawn at each read, which is right for the mean over cells and not for one cell's life. The state that the read
     current holds in place is taken never to be disturbed.
 
     Examples
@@ -180,7 +180,7 @@ def read_point(device: MTJ, setting: ReadSetting, *, temperature: float = 300.0)
 
 @dataclass(frozen=True)
 class Retention:
-    """How likely each bit is lost while nobody touches it.
+    """Probability that a cell loses its bit while it is left alone.
 
     Parameters
     ----------
@@ -213,7 +213,7 @@ class Retention:
     def rates_of(self, duration: float, stability: Array) -> Array:
         """Return the same for cells whose Delta is the device's times `stability`, (k,); (2, k), by bit and cell.
 
-        The moment of the layer is what differs (the attempt time is the device's). Up to 65 values are solved one by
+        The moment of the layer differs (the attempt time is the device's). Up to 65 values are solved one by
         one; more are interpolated in ln rate between 65, to better than 1 % where they span a factor of two.
         """
         nodes, place = np.unique(np.asarray(stability, dtype=float), return_inverse=True)

@@ -1,4 +1,4 @@
-"""Which of many cells are hit, when each is hit on its own with a small chance: exact, and never a draw per cell.
+"""Draws of the cells that are hit, each on its own with a small chance: exact, without a draw per cell.
 
 Legend: n cells, p the chance of one, b the bit that decides which of two chances a cell has.
 
@@ -28,14 +28,14 @@ BLOCK = 1 << 22  # cells drawn densely at a time
 
 @dataclass(frozen=True, eq=False)
 class BitRates:
-    """The chance of an event in each cell, by the bit that is told or held there.
+    """The chance of an event in each cell, by the bit that is written or held there.
 
     Parameters
     ----------
     rates : (2,) array, or (2, cells) array
         Chance for bit 0 and for bit 1, of all cells alike or of each cell.
     own : ((k,) array, (2, k) array), optional
-        Beside a chance of all alike: increasing numbers of cells that have one of their own, and these.
+        Next to a chance of all alike: increasing numbers of cells that have one of their own, and these.
 
     Raises
     ------
@@ -102,10 +102,10 @@ class BitRates:
         return np.sort(np.concatenate([np.empty(0, np.int64), *found]))
 
     def candidates(self, rng: np.random.Generator, cells: int) -> Positions:
-        """Draw the first half of `hits`, which asks for no bit: who is hit if its bit has the larger rate.
+        """Draw the first half of `hits`, without the bits: the cells that are hit if their bits have the larger rate.
 
         Of rates of all cells alike: ``confirmed(rng, candidates(rng, cells), bits_at)`` is ``hits(rng, cells,
-        bits_at)``, and the bits may be told in between.
+        bits_at)``, and the bits may be decided in between.
         """
         return np.empty(0, np.int64) if self.never or cells == 0 else chosen(rng, cells, self.rates.max())
 

@@ -81,7 +81,7 @@ class SRAM:
         if self.energy_per_bit is not None:
             checked_fields(self, zero_allowed=True, energy_per_bit="J")
             if not self.source:
-                raise ArgumentError("source", 'must say where energy_per_bit comes from; "assumed" is an answer.')
+                raise ArgumentError("source", 'of energy_per_bit must be given; "assumed" is allowed.')
         checked_fields(self, zero_allowed=True, latency="s")
 
     @cached_property

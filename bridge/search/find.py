@@ -1,4 +1,4 @@
-"""The inverse questions: which pulse, which current, which setting reaches a target error rate, at what cost.
+"""Inverse searches: the pulse, the current or the setting that reaches a target error rate, and its cost.
 
 How an amplitude is bounded and found is in `reach.py`; trade-off curves are in `frontier.py`.
 """
@@ -25,8 +25,8 @@ from mtjsim.question import one_drive
 OBJECTIVES = ("energy", "energy_with_driver", "latency", "area")
 COARSE_TOLERANCE = 1e-4  # of amplitudes while the width is still searched
 SCANNED_WIDTHS = 9
-WIDTH_TOLERANCE = 0.01  # relative: at the minimum the energy does not feel it
-WIDEST = 1e3  # in F: a transistor that limits nothing
+WIDTH_TOLERANCE = 0.01  # relative: at the minimum the energy hardly depends on it
+WIDEST = 1e3  # in F: a transistor that does not limit the current
 BIT_OF_DIRECTION = {direction: bit for bit, direction in DIRECTION_OF_BIT.items()}
 
 
@@ -53,7 +53,7 @@ def pulse_width_for(
     direction : {"p_to_ap", "ap_to_p"}
         Of the write.
     longest : float
-        Where the search gives up [s].
+        Longest pulse of the search [s].
     **pulse
         `temperature`, `rise_time`, `relax_time` as in `mtjsim.write_error_rate`.
 
@@ -65,7 +65,7 @@ def pulse_width_for(
     Raises
     ------
     ValueError
-        If the target is not reached at `longest`; says what was reached.
+        If the target is not reached at `longest`; gives the rate that is reached.
 
     Examples
     --------
@@ -109,7 +109,7 @@ def current_for(
     pulse_width : float
         [s].
     strongest : float, optional
-        Where the search gives up [A]; 14.9 critical currents.
+        Largest current of the search [A]; 14.9 critical currents.
     near : float, optional
         A guess [A], which saves solves if it is within 5 %.
     tolerance : float
@@ -123,7 +123,7 @@ def current_for(
     Raises
     ------
     ValueError
-        If the target is not reached at `strongest`; says what was reached, and what limits it.
+        If the target is not reached at `strongest`; gives the rate that is reached, and its limit.
     """
     target = checked_rate("error_rate", error_rate)
     limit = None if strongest is None else checked_number("strongest", strongest, "A", zero_allowed=False)
@@ -193,10 +193,10 @@ def find_setting(
         Target for both bits, or for 0 and for 1. (Each junction of a differential cell meets the smaller one.)
     minimize : {"energy", "energy_with_driver", "latency", "area"}
         Mean energy of writing a 0 and a 1, in the junction or in junction, transistor and driver; the pulse width
-        (then the limits decide); or, of a cell, its area: the point is then that of the cell which `smallest_cell`
-        returns beside it.
+        (then the limits decide); or, of a cell, its area: the point is then that of the cell that `smallest_cell`
+        returns with it.
     drive : {"current", "voltage"}
-        What the setting gives.
+        Of the setting.
     pulse_width : float or (float, float), optional
         Fixed, or the range to search [s]; 0.2 to 50 characteristic times.
     max_current, max_voltage, breakdown_voltage : float, optional
@@ -215,13 +215,13 @@ def find_setting(
     Returns
     -------
     OperatingPoint
-        Its `setting` has the amplitudes and the width; its rates are solved anew at that setting.
+        Its `setting` has the amplitudes and the width; its rates are solved at that setting.
 
     Raises
     ------
     ValueError
         If a target or a limit is out of range or the two contradict each other, before any search; if no setting
-        reaches the targets: says the nearest rate, what limits it, and whether a longer pulse alone would do.
+        reaches the targets: gives the nearest rate, its limit, and whether a longer pulse alone would be enough.
 
     Notes
     -----

@@ -1,4 +1,4 @@
-"""Trade-offs: what a target error rate costs in energy and latency, and which operating points nothing beats."""
+"""Trade-offs: energy and latency over the target error rate, and the Pareto front of operating points."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -45,7 +45,7 @@ def trade_off(
     Returns
     -------
     list of OperatingPoint
-        Those that exist: a pulse too short for the limits has none. By target, then by width.
+        Those that exist (a pulse may be too short for the limits), by target, then by width.
 
     Raises
     ------
@@ -106,7 +106,7 @@ def pareto(
     *,
     tolerance: float = 1e-5,
 ) -> list[OperatingPoint]:
-    """Keep the points that no other point beats in one figure without losing in another; in their order.
+    """Return the Pareto front, in the order of the points: no other point is better in one figure and as good in all.
 
     Parameters
     ----------

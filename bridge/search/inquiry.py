@@ -1,4 +1,4 @@
-"""What a search is asked: targets and limits checked against each other before any work."""
+"""Targets and limits of a search, checked against each other before any work."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ from mtjsim.checks import NOT_PERCENT, ArgumentError, checked_choice, checked_nu
 from mtjsim.device import MTJ
 from mtjsim.pulse import Drive
 
-SMALLEST_TARGET = 1e-60  # error rates below this are nobody's, and underflow is near
+SMALLEST_TARGET = 1e-60  # error rates below this are out of any use, and underflow is near
 INNER_TEMPERATURES = 3  # between the two ends of a range, where a setting is checked in the end
 LIMITS = (
     "drive",
@@ -47,7 +47,7 @@ class Inquiry:
     low, high : float
         Range of pulse widths [s]; equal, if the width is fixed.
     reason : str
-        What sets the longest width.
+        Limit that sets the longest width.
     max_area : float, optional
         Of a cell [m^2].
     """
@@ -94,11 +94,11 @@ class Inquiry:
 
     @property
     def limited(self) -> bool:
-        """Whether somebody asked for what bounds the amplitudes."""
-        return any(self.reach.ceiling(bit).asked for bit in (0, 1))
+        """Whether the caller set a limit that bounds the amplitudes."""
+        return any(self.reach.ceiling(bit).given for bit in (0, 1))
 
     def require_reachable(self) -> None:
-        """Raise ValueError if the largest amplitudes and the longest pulse miss a target; says what limits it."""
+        """Raise ValueError if the largest amplitudes and the longest pulse miss a target; names the limit."""
         if not self.limited:
             return
         for bit in (0, 1):
@@ -143,13 +143,13 @@ class Inquiry:
 
 
 def require_named(given: Iterable[str], valid: Iterable[str]) -> None:
-    """Raise ValueError for an argument that a search does not have; lists those it has and names the nearest."""
+    """Raise ValueError for an unknown argument of a search; lists the valid ones and names the nearest."""
     for name in given:
         checked_choice("an argument of the search", name, valid)
 
 
 def checked_rate(name: str, rate: float) -> float:
-    """Return a target as a float; ValueError unless it is a probability that somebody may want."""
+    """Return a target as a float; ValueError unless it is from `SMALLEST_TARGET` to 1."""
     value = checked_number(name, rate, "", zero_allowed=False, remedy=NOT_PERCENT)
     if not SMALLEST_TARGET <= value < 1:
         raise ArgumentError(name, f"must be >= {SMALLEST_TARGET:g} and < 1, got {value:g}. {NOT_PERCENT}")

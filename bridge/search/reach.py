@@ -1,4 +1,4 @@
-"""How far a search may go: error rates over an amplitude and a width, and the limit that stops the amplitude.
+"""The range of a search: error rates over an amplitude and a width, and the limit of the amplitude.
 
 An amplitude is a current or a voltage; of a `Cell` it is what its driver regulates or supplies. Error rates fall with
 amplitude and width, so a limit on anything that rises with the amplitude is a ceiling on the amplitude.
@@ -21,16 +21,16 @@ from mtjsim.pulse import DRIVES, UNITS, Drive
 from mtjsim.switching import write_error_rate
 from mtjsim.transport import junction_conductance, junction_resistance
 
-STRONGEST_DRIVE = 14.9  # in I_c0: where a search gives up unless told otherwise
+STRONGEST_DRIVE = 14.9  # in I_c0: limit of a search by default
 ITERATION_TOLERANCE = 1e-7  # of amplitudes in those of I_c0, and of widths, relative
 
 
 class Ceiling(NamedTuple):
-    """Largest amplitude of a bit [A or V], what sets it in words, and whether somebody asked for that."""
+    """Largest amplitude of a bit [A or V], the limit in words, and whether the caller or the cell set it."""
 
     amplitude: float
     reason: str
-    asked: bool
+    given: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,9 +40,9 @@ class Reach:
     Parameters
     ----------
     device : MTJ or Cell
-        What is written.
+        The device that is written.
     drive : {"current", "voltage"}
-        What the amplitudes are.
+        Kind of the amplitudes.
     temperatures : tuple of float
         The rate is the worst over these [K].
     rise_time, relax_time : float
@@ -152,15 +152,15 @@ class Reach:
         return min(found, key=lambda limit: limit.amplitude)
 
     def _below(
-        self, bit: int, measure: Callable[[int, float], float], limit: float, reason: str, asked: bool = True
+        self, bit: int, measure: Callable[[int, float], float], limit: float, reason: str, given: bool = True
     ) -> Ceiling:
         """Largest amplitude at which a `measure` that rises with it is within its `limit`."""
         high = self.critical(bit)
         while measure(bit, high) < limit:
             high *= 2
             if high > 1e6 * self.critical(bit):  # a transistor in saturation never gets there
-                return Ceiling(math.inf, reason, asked)
-        return Ceiling(float(brentq(lambda a: measure(bit, a) - limit, 0.0, high, xtol=1e-14 * high)), reason, asked)
+                return Ceiling(math.inf, reason, given)
+        return Ceiling(float(brentq(lambda a: measure(bit, a) - limit, 0.0, high, xtol=1e-14 * high)), reason, given)
 
     def _current(self, bit: int, amplitude: float) -> float:
         if self.drive == "current":
@@ -202,7 +202,7 @@ def weakest_amplitude(
     Raises
     ------
     ValueError
-        If the ceiling does not reach the target; says what was reached and what limits it.
+        If the ceiling does not reach the target; gives the rate that is reached, and its limit.
     """
     scale, ceiling = reach.critical(bit), reach.ceiling(bit)
     limit = ceiling.amplitude

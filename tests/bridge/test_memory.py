@@ -577,7 +577,7 @@ def test_a_format_and_a_protection_by_name_or_as_they_are():
     other = replace(whole, scale=0.25)  # a change of one field keeps the others
     assert (other.word_format.scale, other.overflow, other.protection) == (0.25, "saturate", Protection("parity"))
     assert replace(whole, point=point(0.5)).word_format == whole.word_format
-    with pytest.raises(ValueError, match="scale and overflow must be left out beside a Format"):
+    with pytest.raises(ValueError, match="scale and overflow must be left out with a Format"):
         WordMemory(point=point(), format=format_of("fp16"), scale=1.0)
 
 
@@ -620,7 +620,7 @@ def test_sram_rounds_as_its_format_and_never_errs():
         SRAM(3, format="bf16").restore(cache.state())
     with pytest.raises(ValueError, match="bits must be finite and >= 0"):
         transfer(-5, energy_per_bit=1e-12, source="assumed")
-    with pytest.raises(ValueError, match="source must say"):
+    with pytest.raises(ValueError, match="source of energy_per_bit must be given"):
         SRAM(1, format="fp32", energy_per_bit=1e-12)
     with pytest.raises(ValueError, match="kind must be one of"):
         SRAM(1, format="fp32", kind="2MB")
