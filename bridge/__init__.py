@@ -118,3 +118,7 @@ def __getattr__(name: str) -> Any:
     if name in _ON_FIRST_USE:
         return getattr(import_module(f"bridge.{_ON_FIRST_USE[name]}"), name)
     raise AttributeError(f"module 'bridge' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
