@@ -3,7 +3,8 @@
 one cell        `write.py` a setting and its operating point · `cell/` the junction behind a transistor
 many settings   `maps/` solved once or measured, interpolated between the nodes · `search/` the cheapest one
 many cells      `dies/` spread and faults
-a memory        `memory/` numbers in and out; a failed write leaves the old bit · `ledger.py` events and their energy
+a memory        `memory/` declared by a `WordMemory`, numbers in and out; a failed write leaves the old bit ·
+                `ledger.py` events and their energy
 shared          `checks.py` of arguments · `log_log.py` a transform of error rates · `netcdf.py` files
 
 Names that are slow to import are imported on first use.
