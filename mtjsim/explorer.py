@@ -1,7 +1,7 @@
-"""A junction under sliders: error rates, energy, read disturb and retention that follow a current, a width, a heat.
+"""A junction under sliders: error rates, energy, read disturb and retention against current, width and temperature.
 
-What takes long is solved once, on the values that the sliders have; a move looks its curves up, sets the data of
-artists that stay, and draws those over a kept background. Nothing shown is interpolated or extrapolated.
+The slow part is solved once, on the values of the sliders; a move looks the curves up, sets the data of existing
+artists, and draws those over a stored background. Nothing shown is interpolated or extrapolated.
 
 matplotlib and ipywidgets are imported on first use. No front end is needed: an explorer shows itself as a picture.
 """
@@ -14,20 +14,18 @@ import numpy as np
 from numpy.typing import ArrayLike
 from tqdm import tqdm
 
-from mtjsim.checks import DIRECTIONS, Array, checked_array, checked_choice, checked_number
+from mtjsim.checks import DIRECTIONS, ArgumentError, Array, checked_array, checked_choice, checked_number
 from mtjsim.device import MTJ
 from mtjsim.energy import dissipated_energy
-from mtjsim.holding import OUT_OF, read_disturb_rate, retention_failure_rate
+from mtjsim.holding import OUT_OF, YEAR, read_disturb_rate, retention_failure_rate, strongest_read
 from mtjsim.plots import BLACK, GREEN, PURPLE, plot_holding, plot_write_error_rate
 from mtjsim.switching import write_error_rate
 
 if TYPE_CHECKING:
     from ipywidgets import Widget
 
-YEAR = 365.25 * 86400.0  # [s]
 TEMPERATURES = (253.0, 300.0, 328.0, 358.0, 398.0)  # [K], about -20, 27, 55, 85 and 125 degrees Celsius
 HELD = np.geomspace(1e-6, 100 * YEAR, 60)  # [s]
-LOWEST_BARRIER = 15.0  # kT that the strongest read leaves
 UNITS = {"current": (1e6, "µA"), "pulse_width": (1e9, "ns"), "temperature": (1.0, "K"), "read_current": (1e6, "µA")}
 WORDS = {"current": "write current", "pulse_width": "pulse width", "read_current": "read current"}
 
@@ -70,27 +68,6 @@ class Reading:
                 f"rest             lost after ten years {self.retention_failure:.2e}",
             ]
         )
-
-
-def strongest_read(device: MTJ, *, temperature: float) -> float:
-    """Largest read current worth drawing [A]: half the smaller I_c0, or less so that `LOWEST_BARRIER` kT are left.
-
-    Parameters
-    ----------
-    device : MTJ
-        Any junction.
-    temperature : float
-        [K].
-
-    Returns
-    -------
-    float
-        0 where the barrier is too low without any current.
-    """
-    smallest = min(device.critical_current(direction, temperature) for direction in DIRECTIONS)
-    field = abs(device.stray_field[2]) / device.anisotropy_field_at(temperature)
-    room = 1 - field - np.sqrt(LOWEST_BARRIER / device.thermal_stability(temperature))
-    return float(smallest * np.clip(room, 0.0, 0.5) / abs(1 + device.damping * device.field_like_ratio))
 
 
 class WriteExplorer:
@@ -156,7 +133,7 @@ class WriteExplorer:
         self._draw()
         self.update()
 
-    # ---- what takes long, once --------------------------------------------------------------------------------------
+    # ---- solved once ------------------------------------------------------------------------------------------------
 
     def _solve(self) -> None:
         """Tables: `_rate`, `_joule` (T, way, I, width), `_rest` (T, state, held), `_read` (T, state, I_read, held)."""
@@ -179,7 +156,7 @@ class WriteExplorer:
     # ---- the picture ------------------------------------------------------------------------------------------------
 
     def _draw(self) -> None:
-        """Make the axes and every artist once; those that move are animated, which leaves them out of a draw."""
+        """Make the axes and every artist once; those that move are animated, so that a draw leaves them out."""
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
@@ -195,7 +172,7 @@ class WriteExplorer:
             lines = plot_write_error_rate(ax, x, rates, x_label=f"{WORDS[name]} ({unit})", floor=floor)
             for line in lines:
                 line.set_marker("")
-            ax.legend(frameon=False, loc="lower left")  # where no error rate goes: short pulses, small currents
+            ax.legend(frameon=False, loc="lower left")  # no curve is there: short pulses, small currents
             dots = [ax.plot([1.0], [1.0], "o", color=line.get_color(), ms=6)[0] for line in lines]
             here = ax.axvline(1.0, color=BLACK, lw=0.8, ls=":")
             moving += [*lines, *dots, here]
@@ -225,8 +202,8 @@ class WriteExplorer:
         Parameters
         ----------
         **position
-            Any of current, pulse_width, temperature, read_current, each one of the explorer's `values`; what is left
-            out stays.
+            Any of current, pulse_width, temperature, read_current, each one of the explorer's `values`; the others
+            stay.
 
         Returns
         -------
@@ -235,7 +212,7 @@ class WriteExplorer:
         Raises
         ------
         ValueError
-            If a value is none of those solved.
+            If a value is not one of those solved.
         """
         for name in position:
             checked_choice("position", name, UNITS)
@@ -261,9 +238,8 @@ class WriteExplorer:
         axis = self.values[name]
         index = int(np.abs(axis - value).argmin())
         if not np.isclose(axis[index], value, rtol=1e-9, atol=0.0):
-            raise ValueError(
-                f"{name} must be one of the explorer's values, got {value:g}; the nearest: {axis[index]:g}."
-            )
+            nearest = f"the nearest: {axis[index]:g}."
+            raise ArgumentError(name, f"must be one of the explorer's values, got {value:g}; {nearest}")
         return index
 
     def _set_data(self, rates: Array, rest: Array, read: Array, i: int, j: int) -> None:
@@ -286,7 +262,7 @@ class WriteExplorer:
 
     @staticmethod
     def text(name: str, value: float) -> str:
-        """Return a value of a slider in the unit that people say."""
+        """Return a value of a slider in its usual unit."""
         scale, unit = UNITS[name]
         return f"{value * scale:.4g} {unit}"
 
@@ -335,10 +311,10 @@ class WriteExplorer:
 def _axis(name: str, values: ArrayLike, unit: str) -> Array:
     axis = np.atleast_1d(checked_array(name, values, unit, zero_allowed=name == "read_currents"))
     if axis.ndim != 1 or axis.size == 0 or (np.diff(axis) <= 0).any():
-        raise ValueError(f"{name} must be one rising list of numbers in {unit}.")
+        raise ArgumentError(name, f"must be one rising list of numbers in {unit}.")
     return axis
 
 
 def _round(value: float) -> float:
-    """To one digit, which makes steps that can be read."""
+    """Round to one digit, for readable steps."""
     return float(f"{value:.0e}")

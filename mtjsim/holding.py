@@ -1,20 +1,30 @@
-"""Holding a bit: how often a read disturbs it, how long it is retained, what barrier that takes.
+"""Held bits: read disturb, retention, and the barrier that a retention needs.
 
-The question is always the probability to be on the other side of m_z = 0 at the end of `duration`. Arguments are
-checked and broadcast here; `reduced.py` turns them into reduced units, `axial_hold.py` decides which solver answers.
+Every rate is the probability to be on the other side of m_z = 0 at the end of `duration`. Arguments are checked and
+broadcast here; `reduced.py` converts them to reduced units, `axial_hold.py` chooses the solver.
 """
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mtjsim.checks import Direction, checked_array, checked_choice, checked_names
+from mtjsim.checks import (
+    DIRECTIONS,
+    NOT_PERCENT,
+    ArgumentError,
+    Array,
+    Direction,
+    checked_array,
+    checked_choice,
+    checked_names,
+)
 from mtjsim.device import MTJ, require_junction
 from mtjsim.fokker_planck.axial_hold import METHODS, log_switched, stability_for, time_to_fail
-from mtjsim.fokker_planck.reduced import Array, at_rest, reduced_write, require_axisymmetric, require_unheated
+from mtjsim.fokker_planck.reduced import at_rest, reduced_write, require_axisymmetric, require_unheated
 from mtjsim.fokker_planck.spectral import one_blas_thread
-from mtjsim.pulse import UNITS, Drive
-from mtjsim.question import one_drive
+from mtjsim.pulse import UNITS, Drive, one_drive
 
+YEAR = 365.25 * 86400.0  # [s]
+LOWEST_BARRIER = 15.0  # in kT, left by `strongest_read`
 OUT_OF: dict[str, Direction] = {"p": "p_to_ap", "ap": "ap_to_p"}  # the direction that loses a state
 SHORTEST_DESIGN = 50.0  # in tau_D: the same for the choice of a barrier, with room for the field
 MOST_OPPOSING = 0.5  # B_z/B_k beyond which half a bit's start may lie beyond the barrier
@@ -47,31 +57,29 @@ def read_disturb_rate(
     voltage : float or array
         In place of `current` [V]: the current then follows the resistance.
     method : {"auto", "quadrature", "finite_volume"}
-        See `axial_hold.py`; "auto" is right unless you compare.
+        See `axial_hold.py`; the others are for comparisons.
 
     Returns
     -------
     float or array
         Of the broadcast shape of all arguments. Relative accuracy: 1e-5 at any depth to 1e-300 for durations of 25
-        relaxation times and more behind a barrier, where the quadrature answers; elsewhere 1e-4 from one characteristic
-        time and 1e-22 on, and never a number whose estimated error is above 1e-2.
+        relaxation times and more behind a barrier, by quadrature; elsewhere 1e-4 from one characteristic time and 1e-22
+        on. A result whose estimated error is above 1e-2 is refused.
 
     Raises
     ------
     ValueError
         If an argument is out of its range, the device is not axisymmetric, heats itself, is read through its write
-        channel or has one stable state only; if "quadrature" is asked for what it cannot do; or if the
-        pulse is so extreme that no road resolves it.
+        channel or has one stable state only; if "quadrature" does not apply; or if neither method resolves the pulse.
 
     Notes
     -----
     The start is the Boltzmann law on the starting side with the current off; the state is judged by the sign of m_z at
-    the very end of the pulse. The barrier stands at m_z = 0 only without field and current: with an opposing field or
-    in the read current it stands on the stored side, and a bit between the two counts as held although most such bits
-    are about to leave. Above I_c0 (1 + s h) there is no barrier and no rate; the answer is then a write's, from the
-    finite volume. It is the question of `switching_probability` with a rectangular pulse, and the two agree; that one
-    has ramps and relaxation, this one any duration. For n reads with pauses of a few characteristic times the bit fails
-    with 1 - (1 - p)^n, about n p.
+    the very end of the pulse. The barrier is at m_z = 0 only without field and current: with an opposing field or in
+    the read current it is on the stored side, and a bit between the two counts as held although most such bits are
+    about to leave. Above I_c0 (1 + s h) there is no barrier and no rate: the pulse is a write, solved by the finite
+    volume. `switching_probability` with a rectangular pulse gives the same; it has ramps and relaxation, this function
+    any duration. For n reads with pauses of a few characteristic times the bit fails with 1 - (1 - p)^n, about n p.
 
     Examples
     --------
@@ -82,15 +90,11 @@ def read_disturb_rate(
     require_junction(device)
     require_unheated(device)
     if device.channel_resistance is not None:
-        raise ValueError(
-            "channel_resistance is declared, so currents are the write channel's, and a read current through the "
-            "junction has a torque that the device does not declare: read a two-terminal twin of it, without "
-            "channel_resistance and with the junction's own spin_torque_efficiency and polarizer."
-        )
+        remedy = "Model the read with a two-terminal copy of the device, without it and with the junction's own torque."
+        raise ArgumentError("channel_resistance", f"is declared, so currents are the write channel's. {remedy}")
     imposed, level = one_drive(current, voltage)
-    amplitude = checked_array(
-        imposed, level, UNITS[imposed], zero_allowed=True, remedy="It is an amplitude that destabilises `state`."
-    )
+    remedy = "It is an amplitude that destabilises `state`."
+    amplitude = checked_array(imposed, level, UNITS[imposed], zero_allowed=True, remedy=remedy)
     return _failure_rate(device, amplitude, duration, state, temperature, method, imposed)
 
 
@@ -102,7 +106,7 @@ def retention_failure_rate(
     temperature: ArrayLike = 300.0,
     method: str = "auto",
 ) -> float | Array:
-    """Probability that a bit left alone is on the other side of m_z = 0 after `duration`.
+    """Probability that a bit at rest is on the other side of m_z = 0 after `duration`.
 
     Parameters
     ----------
@@ -133,7 +137,7 @@ def retention_failure_rate(
 def retention_time(
     device: MTJ, *, failure_rate: ArrayLike, state: str | ArrayLike = "p", temperature: ArrayLike = 300.0
 ) -> float | Array:
-    """Duration at which a bit left alone has failed with probability `failure_rate`.
+    """Duration at which a bit at rest has failed with probability `failure_rate`.
 
     Parameters
     ----------
@@ -147,8 +151,8 @@ def retention_time(
     -------
     float or array
         [s], of the broadcast shape of all arguments; 1e-4 relative. The inverse of `retention_failure_rate`. It is inf
-        where the failure rate is never reached, because it exceeds the equilibrium mass of the other side (1/2 without
-        field, tiny for the state that a field favours), and above 1e300 characteristic times.
+        where the failure rate exceeds the equilibrium mass of the other side (1/2 without field, tiny for the state
+        that a field favours), and above 1e300 characteristic times.
 
     Raises
     ------
@@ -162,7 +166,9 @@ def retention_time(
     615 days
     """
     rates, states, temperatures = np.broadcast_arrays(
-        _checked_probability(failure_rate), _checked_states(state), _checked_temperature(temperature)
+        checked_array("failure_rate", failure_rate, "", zero_allowed=False, below=1, remedy=NOT_PERCENT),
+        checked_names("state", state, OUT_OF),
+        checked_array("temperature", temperature, "K", zero_allowed=False),
     )
     require_junction(device)
     device = at_rest(device)
@@ -194,7 +200,7 @@ def thermal_stability_for_retention(
     opposing_field_ratio : float or array
         abs(B_z)/B_k of the static field that opposes the worse of the two states, 0 <= ratio < 0.5.
     characteristic_time : float or array
-        tau_D [s]; a factor of two moves the answer by about ln 2 only.
+        tau_D [s]; a factor of two changes Delta by about ln 2 only.
 
     Returns
     -------
@@ -209,8 +215,8 @@ def thermal_stability_for_retention(
 
     Notes
     -----
-    The road of `retention_failure_rate`, inverted; no closed form. One junction's Delta: a spread between junctions
-    lets the weakest decide, so take the mean over the spread of the *rate*, not the rate of the mean.
+    `retention_failure_rate` inverted numerically; not a closed form. It is one junction's Delta: in a population the
+    weakest junctions dominate, so take the mean of the *rate* over the spread, not the rate of the mean.
 
     Examples
     --------
@@ -221,26 +227,54 @@ def thermal_stability_for_retention(
     """
     columns = np.broadcast_arrays(
         checked_array("duration", duration, "s", zero_allowed=False),
-        _checked_probability(failure_rate),
-        checked_array("opposing_field_ratio", opposing_field_ratio, "", zero_allowed=True),
+        checked_array("failure_rate", failure_rate, "", zero_allowed=False, below=0.5, remedy=NOT_PERCENT),
+        checked_array("opposing_field_ratio", opposing_field_ratio, "", zero_allowed=True, below=MOST_OPPOSING),
         checked_array("characteristic_time", characteristic_time, "s", zero_allowed=False),
     )
-    seconds, rates, ratios, taus = columns
-    if (ratios >= MOST_OPPOSING).any():
-        raise ValueError(
-            f"opposing_field_ratio must be < {MOST_OPPOSING}, got {ratios.max():g}: beyond, part of the start is on "
-            "the far side of the barrier at any Delta. Compensate the stray field."
-        )
-    if (rates >= 0.5).any():
-        raise ValueError(f"failure_rate must be < 0.5, got {rates.max():g}: a bit fails half the time without barrier.")
+    seconds, _, _, taus = columns
     if (seconds < SHORTEST_DESIGN * taus).any():
-        raise ValueError(
-            f"duration must be >= {SHORTEST_DESIGN:g} characteristic times, got {(seconds / taus).min():.3g} of them: "
-            "the start has not settled yet and there is no rate. For a pulse use read_disturb_rate()."
-        )
+        limit = f"must be >= {SHORTEST_DESIGN:g} characteristic times, got {(seconds / taus).min():.3g}"
+        raise ArgumentError("duration", f"{limit}: the start has not settled. For a pulse use read_disturb_rate().")
     with one_blas_thread():
         found = [stability_for(*map(float, case)) for case in zip(*(column.flat for column in columns), strict=True)]
     return found[0] if seconds.ndim == 0 else np.array(found).reshape(seconds.shape)
+
+
+def strongest_read(device: MTJ, *, temperature: float) -> float:
+    """Largest read current to consider [A]: half the smaller I_c0, or less, so that `LOWEST_BARRIER` kT remain.
+
+    Parameters
+    ----------
+    device : MTJ
+        Any junction.
+    temperature : float
+        [K].
+
+    Returns
+    -------
+    float
+        0 where the barrier is too low even without current.
+
+    Raises
+    ------
+    ValueError
+        If the temperature is not > 0, or above `curie_temperature`.
+
+    Notes
+    -----
+    The barrier that a read current leaves is Delta (1 - |h| - i)^2; both states and directions are allowed for.
+
+    Examples
+    --------
+    >>> device = MTJ.from_effective(thermal_stability=60, critical_current=30e-6, characteristic_time=2e-9)
+    >>> print(f"{strongest_read(device, temperature=300.0) * 1e6:.1f} uA")
+    15.0 uA
+    """
+    require_junction(device)
+    smallest = min(device.critical_current(direction, temperature) for direction in DIRECTIONS)
+    field = abs(device.stray_field[2]) / device.anisotropy_field_at(temperature)
+    room = 1 - field - np.sqrt(LOWEST_BARRIER / device.thermal_stability(temperature))
+    return float(smallest * np.clip(room, 0.0, 0.5) / abs(1 + device.damping * device.field_like_ratio))
 
 
 # ---- arguments and groups -----------------------------------------------------------------------------------------
@@ -258,9 +292,9 @@ def _failure_rate(
     """Equal states, currents and temperatures share one solve."""
     checked_choice("method", method, METHODS)
     columns = np.broadcast_arrays(
-        _checked_states(state),
+        checked_names("state", state, OUT_OF),
         amplitude,
-        _checked_temperature(temperature),
+        checked_array("temperature", temperature, "K", zero_allowed=False),
         checked_array("duration", duration, "s", zero_allowed=False),
     )
     require_axisymmetric(device)
@@ -274,18 +308,3 @@ def _failure_rate(
             write, tau = reduced_write(device, OUT_OF[name], level, T, 0.0, 0.0, imposed)
             out[members] = np.exp(log_switched(write, seconds[members] / tau, method=method, tau=tau))
     return float(out[0]) if columns[3].ndim == 0 else out.reshape(columns[3].shape)
-
-
-def _checked_states(state: ArrayLike) -> np.ndarray:
-    return checked_names("state", state, OUT_OF)
-
-
-def _checked_temperature(temperature: ArrayLike) -> Array:
-    return checked_array("temperature", temperature, "K", zero_allowed=False)
-
-
-def _checked_probability(failure_rate: ArrayLike) -> Array:
-    rates = checked_array("failure_rate", failure_rate, "", zero_allowed=False)
-    if (rates >= 1).any():
-        raise ValueError(f"failure_rate must be a probability below 1, got {rates.max():g}; percent are not taken.")
-    return rates

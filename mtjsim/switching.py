@@ -1,9 +1,11 @@
-"""The front door: the probability that a write fails or succeeds, whatever the depth.
+"""The probability that a write fails or succeeds, at any depth.
 
 Arguments are checked and broadcast in `question.py`, and equal writes share one solve. The rest is in `fokker_planck/`:
-`reduced.py` turns a write into reduced units, `axial.py` decides which solver answers, and `oblique.py`
-answers for what is not axisymmetric.
+`reduced.py` converts a write to reduced units, `axial.py` chooses the solver, and `oblique.py` solves writes that are
+not axisymmetric.
 """
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -38,8 +40,8 @@ def write_error_rate(
     Parameters
     ----------
     device : MTJ
-        Any junction; one that is not axisymmetric (polarizer off z, in-plane field or anisotropy) takes seconds in
-        place of milliseconds.
+        Any junction; one that is not axisymmetric (polarizer off z, in-plane field or anisotropy) takes seconds instead
+        of milliseconds.
     current : float or array
         Amplitude >= 0 that drives the named direction [A].
     pulse_width : float or array
@@ -58,21 +60,21 @@ def write_error_rate(
     pulse : Pulse
         In place of current or voltage, pulse_width and rise_time: a pulse of any shape.
     method : {"auto", "spectral", "finite_volume", "spherical"}
-        See `axial.py` and `oblique.py`; "auto" is right unless you compare.
+        See `axial.py` and `oblique.py`; the others are for comparisons.
 
     Returns
     -------
     float or array
         Of the broadcast shape of all arguments. Relative accuracy at any depth: 1e-6 (2e-6 was seen at abs(lambda) near
-        0.6). Where "auto" has to fall back on the finite volume (`axial.py`): about 1e-4, and never a number
-        whose estimated error is above 1e-2. For a device that is not axisymmetric: 1e-4, down to 1e-10.
+        0.6). Where "auto" uses the finite volume (`axial.py`): about 1e-4; a result whose estimated error is above 1e-2
+        is refused. For a device that is not axisymmetric: 1e-4, down to 1e-10.
 
     Raises
     ------
     ValueError
         If an argument is out of its range, the ramps are longer than the pulse, the device heats itself or has only one
-        stable state at zero current; if the write is so extreme that no solver resolves it (says by how much); or if
-        the device is not axisymmetric and the probability too small for 1e-4 (names the floor).
+        stable state at zero current; if no solver resolves the write (with the estimated error); or if the device is
+        not axisymmetric and the probability too small for 1e-4 (with the smallest that is resolved).
 
     Notes
     -----
@@ -80,9 +82,8 @@ def write_error_rate(
     an opposing field of more than half B_k that side is no longer one well, and the rate no longer that of a bit); the
     state is judged by the sign of m_z at the end of the falling ramp and `relax_time`, so this is not first passage.
     Equations and sources: spectral.py and spherical.py of fokker_planck/. Equal (device, current, direction,
-    temperature, ramps) share one solve, so ask for many pulse widths in one call. VCMA acts wherever the device
-    declares it: through V = I R under an imposed current. Not modelled: incoherent reversal; self-heating (see
-    `simulate_writes`).
+    temperature, ramps) share one solve: give many pulse widths in one call. VCMA acts if the device declares it, under
+    an imposed current through V = I R. Not modelled: incoherent reversal; self-heating (see `simulate_writes`).
 
     Examples
     --------
@@ -91,7 +92,10 @@ def write_error_rate(
     >>> print(*(f"{r:.2e}" for r in rate))
     9.97e-04 1.00e-09
     """
-    question = Question.checked(
+    return _tail(
+        "stayed",
+        device,
+        method,
         current=current,
         voltage=voltage,
         pulse_width=pulse_width,
@@ -101,7 +105,6 @@ def write_error_rate(
         rise_time=rise_time,
         relax_time=relax_time,
     )
-    return _tails(device, question, method, "stayed")
 
 
 def switching_probability(
@@ -152,8 +155,8 @@ def switching_probability(
 
     Notes
     -----
-    Start, judgement and what is left out are those of `write_error_rate`; the two add up to 1. For a read current see
-    `read_disturb_rate`, which takes any duration.
+    Start, judgement and limits of the model are those of `write_error_rate`; the two add up to 1. For a read current
+    see `read_disturb_rate`, which takes any duration.
 
     Examples
     --------
@@ -161,7 +164,10 @@ def switching_probability(
     >>> print(f"{switching_probability(device, current=10e-6, pulse_width=20e-9):.2e}")
     2.26e-11
     """
-    question = Question.checked(
+    return _tail(
+        "switched",
+        device,
+        method,
         current=current,
         voltage=voltage,
         pulse_width=pulse_width,
@@ -171,15 +177,11 @@ def switching_probability(
         rise_time=rise_time,
         relax_time=relax_time,
     )
-    return _tails(device, question, method, "switched")
 
 
-def _tails(
-    device: MTJ,
-    question: Question,
-    method: str,
-    tail: str,
-) -> float | Array:
+def _tail(tail: str, device: MTJ, method: str, **arguments: Any) -> float | Array:
+    """Probability of a tail, "stayed" or "switched"; further arguments as in `Question.checked`."""
+    question = Question.checked(**arguments)
     checked_choice("method", method, METHODS)
     require_junction(device)
     require_unheated(device)
@@ -198,6 +200,6 @@ def _tails(
 
 
 def _on_sphere(device: MTJ, one: OneWrite, plateaus: Array, tail: str) -> Array:
-    from mtjsim.fokker_planck import oblique  # here: numba takes half a second, and most calls never need it
+    from mtjsim.fokker_planck import oblique  # here: numba is slow to import
 
     return oblique.tail_probability(oblique.oblique_write(device, **vars(one)), plateaus, tail)

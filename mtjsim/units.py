@@ -1,14 +1,15 @@
-"""Units where people type: `40nm`, `60uA`, `5 ns` on the command line and in TOML become SI floats. SI inside."""
+"""Typed quantities: `40nm`, `60uA`, `5 ns` on the command line and in TOML, converted to SI floats."""
 
 import math
 import re
 from functools import lru_cache
 from typing import Any
 
+from mtjsim.checks import ArgumentError
+
 NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 PREFIXES = {"": 1.0, "f": 1e-15, "p": 1e-12, "n": 1e-9, "u": 1e-6, "µ": 1e-6, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9}
-# a number, then a unit: words, products, quotients and powers of one digit. Anything else is not handed to a parser
-# that would evaluate it.
+# a number, then a unit: words, products, quotients and powers of one digit; pint would evaluate anything else
 TYPED = re.compile(r"\s*[-+]?[\d.]+(?:[eE][-+]?\d+)?\s*[A-Za-zµμΩ%](?:[A-Za-zµμΩ_ */().]|(?:\^|\*\*)-?\d(?!\d))*")
 
 
@@ -19,7 +20,7 @@ def _registry() -> Any:
     return pint.UnitRegistry()
 
 
-USUAL = {"s": "ns", "A": "uA", "m": "nm"}  # what a bare number was probably meant in
+USUAL = {"s": "ns", "A": "uA", "m": "nm"}  # units that a bare number probably lacks
 
 
 def to_si(text: str | float, unit: str, *, name: str = "value", unit_required: bool = False) -> float:
@@ -30,12 +31,11 @@ def to_si(text: str | float, unit: str, *, name: str = "value", unit_required: b
     text : str or float
         `"40nm"`, `"61 fJ/(V m)"`, `"18 ohm um^2"`; a bare number is taken to be in `unit` already.
     unit : str
-        The SI unit asked for, as in `"m"` or `"ohm m^2"`; `""` for a pure number.
+        The SI unit of the result, as in `"m"` or `"ohm m^2"`; `""` for a pure number.
     name : str
-        What the quantity is called in an error message.
+        Name of the quantity in an error message.
     unit_required : bool
-        Whether a bare number in a text is refused, as on the command line, where 10 hardly ever means ten seconds. Zero
-        needs no unit.
+        Whether a bare number in a text is refused, as on the command line. Zero needs no unit.
 
     Returns
     -------
@@ -45,7 +45,7 @@ def to_si(text: str | float, unit: str, *, name: str = "value", unit_required: b
     Raises
     ------
     ValueError
-        If the text is no quantity, or one of another dimension, or without the unit that it needs.
+        If the text is not a quantity, or has another dimension, or lacks a required unit.
 
     Examples
     --------
@@ -54,21 +54,19 @@ def to_si(text: str | float, unit: str, *, name: str = "value", unit_required: b
     >>> to_si("40 ns", "m", name="diameter")
     Traceback (most recent call last):
     ...
-    ValueError: diameter must be a quantity in m, got '40 ns', whose unit does not convert. Write it as in '1.5 m', ...
+    mtjsim.checks.ArgumentError: diameter must be a quantity in m, got '40 ns', whose unit does not convert. ...
     >>> to_si("10", "s", name="--pulse-width", unit_required=True)
     Traceback (most recent call last):
     ...
-    ValueError: --pulse-width must have a unit, got '10'. Write it as in '10ns', or '10s' if that is meant.
+    mtjsim.checks.ArgumentError: --pulse-width must have a unit, got '10'. Write it as in '10ns', ...
     """
-    if isinstance(text, bool):
-        raise ValueError(f"{name} must be a number, got {text}.")
-    if isinstance(text, (int, float)):
+    if isinstance(text, bool) or not isinstance(text, (int, float, str)):
+        raise ArgumentError(name, f"must be a number or a quantity with a unit, got {text!r}.")
+    if not isinstance(text, str):
         try:
             return float(text)
         except OverflowError:
-            raise ValueError(f"{name} must be a finite number, got an integer of {len(str(text))} digits.") from None
-    if not isinstance(text, str):
-        raise ValueError(f"{name} must be a number or a quantity with a unit, got {text!r}.")
+            raise ArgumentError(name, f"must be finite, got an integer of {len(str(text))} digits.") from None
     try:
         number = float(text)
     except ValueError:
@@ -78,28 +76,24 @@ def to_si(text: str | float, unit: str, *, name: str = "value", unit_required: b
             return number
         typed = text.strip()
         usual = f"'{typed}{USUAL[unit]}', or '{typed}{unit}' if that is meant" if unit in USUAL else f"'{typed}{unit}'"
-        raise ValueError(f"{name} must have a unit, got {text!r}. Write it as in {usual}.")
+        raise ArgumentError(name, f"must have a unit, got {text!r}. Write it as in {usual}.")
     first = unit.split()[0] if unit else ""
     # a prefix belongs to a unit before its power is taken: um^2 is (um)^2, and pint's
     quick = rf"({NUMBER})\s*([{''.join(PREFIXES)}]?){re.escape(unit)}"
     plain = re.fullmatch(quick, text.strip()) if unit and "^" not in first else None
-    if plain:  # the unit asked for, perhaps with a prefix, as people nearly always type
+    if plain:  # the SI unit itself, with a prefix or without: the usual case, without pint
         return float(f"{float(plain[1]) * PREFIXES[plain[2]]:.15g}")
     import pint
 
-    asked = f"a quantity in {unit}" if unit else "a pure number"
+    wanted = f"must be {f'a quantity in {unit}' if unit else 'a pure number'}, got {text!r}"
     bare = "" if unit_required else f", or as a bare number in {unit}"
     example = f"Write it as in '1.5 {unit}', with any SI prefix{bare}." if unit else ""
-    if not TYPED.fullmatch(text):
-        raise ValueError(f"{name} must be {asked}, got {text!r}. {example}".rstrip())
     try:
-        quantity = _registry().Quantity(text.replace("Ohm", "ohm"))
-    except Exception as error:  # pint raises tokenizer, syntax, attribute and lookup errors alike
-        raise ValueError(f"{name} must be {asked}, got {text!r}. {example}".rstrip()) from error
-    try:
-        magnitude = float(quantity.to(unit).magnitude)
+        if not TYPED.fullmatch(text):
+            raise ValueError
+        magnitude = float(_registry().Quantity(text.replace("Ohm", "ohm")).to(unit).magnitude)
     except pint.DimensionalityError:
-        raise ValueError(
-            f"{name} must be {asked}, got {text!r}, whose unit does not convert. {example}".rstrip()
-        ) from None
+        raise ArgumentError(name, f"{wanted}, whose unit does not convert. {example}".rstrip()) from None
+    except Exception as error:  # pint raises tokenizer, syntax, attribute and lookup errors alike
+        raise ArgumentError(name, f"{wanted}. {example}".rstrip()) from error
     return float(f"{magnitude:.15g}")  # so that 40nm is 4e-08 and not 4.0000000000000004e-08

@@ -15,9 +15,8 @@ from tqdm import tqdm
 from bnn.files import write_whole
 from mtjsim.checks import DIRECTIONS, Array
 from mtjsim.device import MTJ
-from mtjsim.explorer import YEAR, strongest_read
 from mtjsim.fokker_planck.reduced import at_rest, departures, is_axisymmetric
-from mtjsim.holding import read_disturb_rate, retention_failure_rate
+from mtjsim.holding import YEAR, read_disturb_rate, retention_failure_rate, strongest_read
 from mtjsim.pulse import Drive
 from mtjsim.switching import write_error_rate
 from mtjsim.transport import is_heated

@@ -14,8 +14,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from scipy.constants import mu_0
-from scipy.special import ellipe, ellipk
 
 from bridge.checks import checked_bit
 from bridge.dies.rate_distribution import MeanRate, RateDistribution, mean_rate, quasi_normals
@@ -24,7 +22,7 @@ from bridge.dies.spread import PROPERTIES, Spread
 from bridge.dies.spread_write import COORDINATES, CellWrite
 from bridge.write import DIRECTION_OF_BIT, WriteSetting
 from mtjsim.checks import ArgumentError, Array, checked_kind, checked_number, checked_whole
-from mtjsim.device import MTJ, require_junction
+from mtjsim.device import MTJ, demagnetising_field, require_junction
 from mtjsim.fokker_planck.reduced import reduced_write, require_axisymmetric, require_unheated
 from mtjsim.fokker_planck.spectral import one_blas_thread
 from mtjsim.rng import checked_seed, generator
@@ -156,9 +154,10 @@ class Population:
             return f["anisotropy"]
         device = self.device
         Ms, t, d = device.saturation_magnetization, device.thickness, device.diameter
-        nominal = _demagnetising_field(Ms, np.array([t / d]))
+        nominal = demagnetising_field(saturation_magnetization=Ms, aspect_ratio=t / d)
         interface = (device.anisotropy_field + nominal) * f["anisotropy"] / f["thickness"]
-        B_k = interface - _demagnetising_field(Ms, t / d * f["thickness"] / f["diameter"])
+        ratio = t / d * f["thickness"] / f["diameter"]
+        B_k = interface - demagnetising_field(saturation_magnetization=Ms, aspect_ratio=ratio)
         if not (B_k > 0).all():
             problem = f"leaves {np.mean(B_k <= 0):.2g} of the cells without perpendicular anisotropy"
             remedy = "Give a smaller thickness_d2d or anisotropy_d2d, or anisotropy='net'."
@@ -306,11 +305,3 @@ def _relevant(write: CellWrite, x: Array) -> Array:
     x = x.copy()
     x[:, [COORDINATES.index(name) for name, is_silent in silent.items() if is_silent]] = 0.0
     return x
-
-
-def _demagnetising_field(Ms: float, aspect_ratio: Array) -> Array:
-    """mu0 (N_z - N_x) Ms [T] of cylinders; as `device.axial_demagnetising_factor`, for arrays."""
-    g = aspect_ratio
-    m = 1 / (1 + g * g)
-    bracket = np.sqrt(1 + g * g) * (g * g * ellipk(m) + (1 - g * g) * ellipe(m)) - 1
-    return mu_0 * Ms * (3 * (1 - 4 / (3 * np.pi * g) * bracket) - 1) / 2

@@ -13,8 +13,7 @@ from bridge.maps.bound import TARGET, describe, relative_error
 from bridge.maps.interpolation import LEAST_SWITCHED, interpolate, uncertainty
 from bridge.write import DIRECTION_OF_BIT, OperatingPoint, WriteSetting
 from mtjsim.checks import DIRECTIONS, ArgumentError, Array, checked_array, checked_choice, checked_names
-from mtjsim.pulse import UNITS
-from mtjsim.question import one_drive
+from mtjsim.pulse import UNITS, one_drive
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -1,4 +1,4 @@
-"""Measured write counts: how many of how many pulses failed, at which setting; and their table as a CSV file.
+"""Measured write counts: pulses and failures at each setting; and their table as a CSV file.
 
 The file has one line a setting and these columns, in any order:
 
@@ -6,12 +6,12 @@ The file has one line a setting and these columns, in any order:
     pulse_width           full width at half maximum [s]
     direction             p_to_ap or ap_to_p
     trials                pulses, each from the freshly initialised starting state
-    errors or switched    how many of them left the old state, or how many did not
+    errors or switched    number of them that failed to switch, or number that switched
     temperature           [K], optional, 300 K where the column is absent
     rise_time, relax_time [s], optional, 0 s where the column is absent
 
 A unit is either in the heading, `current [uA]` or `current_uA`, or in each cell, `60uA`; without one it is SI. Lines
-that start with # say where the counts come from and are not read; nothing else is skipped.
+that start with # are comments, for the source of the counts; all other lines are read.
 """
 
 import csv
@@ -21,14 +21,23 @@ import os
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mtjsim.checks import DIRECTIONS, Array, checked_array, checked_choice, checked_ramps
+from mtjsim.checks import (
+    DIRECTIONS,
+    ArgumentError,
+    Array,
+    checked_array,
+    checked_choice,
+    checked_names,
+    checked_ramps,
+)
 from mtjsim.device import MTJ
+from mtjsim.files import read_text, write_whole
+from mtjsim.pulse import one_drive
 from mtjsim.switching import write_error_rate
 from mtjsim.units import NUMBER, to_si
 
@@ -84,17 +93,14 @@ class WriteCounts:
     relax_time: ArrayLike = 0.0
 
     def __post_init__(self) -> None:
-        if (self.current is None) == (self.voltage is None):
-            raise ValueError("give exactly one of current and voltage: the amplitude of each pulse.")
+        one_drive(self.current, self.voltage)
         columns: dict[str, Any] = {}
         for name, unit in UNITS.items():
             value = getattr(self, name)
             if value is not None:
                 may_be_zero = name not in ("pulse_width", "temperature")
                 columns[name] = checked_array(name, value, unit, zero_allowed=may_be_zero)
-        for word in np.unique(np.asarray(self.direction)):
-            checked_choice("direction", str(word), DIRECTIONS)
-        columns["direction"] = np.asarray(self.direction)
+        columns["direction"] = checked_names("direction", self.direction, DIRECTIONS)
         columns["trials"] = _whole("trials", self.trials, least=1)
         columns["errors"] = _whole("errors", self.errors, least=0)
         try:
@@ -110,8 +116,8 @@ class WriteCounts:
             object.__setattr__(self, name, kept)
         over = np.flatnonzero(self.errors > self.trials)  # type: ignore[operator]
         if over.size:
-            errors, trials = np.asarray(self.errors)[over[0]], np.asarray(self.trials)[over[0]]
-            raise ValueError(f"errors must be <= trials, got {errors} of {trials} in row {over[0] + 1}.")
+            k, n = (np.asarray(counts)[over[0]] for counts in (self.errors, self.trials))
+            raise ArgumentError("errors", f"must be <= trials, got {k} of {n} in row {over[0] + 1}.")
         checked_ramps(self.rise_time, self.pulse_width)
 
     @property
@@ -142,7 +148,7 @@ class WriteCounts:
 def _whole(name: str, value: ArrayLike, *, least: int) -> Counts:
     array = checked_array(name, value, "", zero_allowed=True)
     for bad in array[(array != np.floor(array)) | (array < least) | (array > MOST_TRIALS)].flat:
-        raise ValueError(f"{name} must be whole numbers >= {least}, got {bad:g}.")
+        raise ArgumentError(name, f"must be whole numbers >= {least}, got {bad:g}.")
     return array.astype(np.int64)
 
 
@@ -194,16 +200,16 @@ def simulate_counts(
 
 
 def write_counts(counts: WriteCounts, path: str | os.PathLike[str], *, source: str = "") -> None:
-    """Write the table in SI (temporary name, then renamed), so that `read_counts` gives the same one back.
+    """Write the table in SI, whole, so that `read_counts` returns an equal one.
 
     Parameters
     ----------
     counts : WriteCounts
-        What to write.
+        The table.
     path : str or path
         Of the CSV file.
     source : str
-        Where the counts come from; each line becomes a comment on top.
+        Source of the counts; each line becomes a comment on top.
     """
     columns = {name: np.asarray(value).tolist() for name, value in counts.pulses.items()}
     columns |= {"trials": np.asarray(counts.trials).tolist(), "errors": np.asarray(counts.errors).tolist()}
@@ -213,14 +219,11 @@ def write_counts(counts: WriteCounts, path: str | os.PathLike[str], *, source: s
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(f"{name} [{UNITS[name]}]" if name in UNITS else name for name in columns)
     writer.writerows(zip(*columns.values(), strict=True))
-    path = Path(path)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text.getvalue(), "utf-8")
-    partial.replace(path)
+    write_whole(path, text.getvalue().encode())
 
 
 def read_counts(path: str | os.PathLike[str]) -> WriteCounts:
-    """Read a table of write counts; the format is on top of this file.
+    """Read a table of write counts; the docstring of this module describes the format.
 
     Parameters
     ----------
@@ -237,17 +240,9 @@ def read_counts(path: str | os.PathLike[str]) -> WriteCounts:
         If there is no such file, or it is a folder.
     ValueError
         If a column is missing, unknown or given twice, or a cell breaks a rule: every bad cell is named by its line,
-        column, rule and value. Nothing is skipped or repaired.
+        column, rule and value. Bad lines are neither skipped nor repaired.
     """
-    path = Path(path)
-    if path.is_dir():
-        raise IsADirectoryError(f"file of write counts {str(path)!r} is a folder. Name a CSV file in it.")
-    if not path.is_file():
-        raise FileNotFoundError(f"file of write counts {str(path)!r} does not exist.")
-    try:
-        text = path.read_text("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not a text in UTF-8 ({error.reason} at byte {error.start}).") from None
+    text = read_text(path, kind="file of write counts")
     lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if not line.startswith("#")]
     while lines and not lines[-1][1].strip():
         lines.pop()
@@ -277,12 +272,9 @@ def _headings(cells: list[str]) -> dict[str, Callable[[str], Any]]:
         if unit:
             to_si(f"1 {unit}", UNITS[name], name=f"column {cell.strip()!r}: its unit")
         readers[name] = _cell_reader(name, unit)
-    for either in (("current", "voltage"), ("errors", "switched")):
+    for either in (("current", "voltage"), ("errors", "switched"), ("pulse_width",), ("direction",), ("trials",)):
         if sum(name in readers for name in either) != 1:
-            raise ValueError(f"needs exactly one of the columns {either[0]} and {either[1]}.")
-    for name in ("pulse_width", "direction", "trials"):
-        if name not in readers:
-            raise ValueError(f"column {name} is missing.")
+            raise ValueError(f"needs exactly one of the columns {' and '.join(either)}.")
     return readers
 
 
@@ -300,8 +292,6 @@ def _cell_reader(name: str, unit: str) -> Callable[[str], Any]:
     def quantity(cell: str) -> float:
         if unit and not re.fullmatch(NUMBER, cell):
             raise ValueError(f"{name} must be a plain number, its unit is in the heading, got {cell!r}.")
-        if not cell:
-            raise ValueError(f"{name} must be a quantity in {UNITS[name]}, got an empty cell.")
         value = to_si(f"{cell} {unit}" if unit else cell, UNITS[name], name=name)
         may_be_zero = name not in ("pulse_width", "temperature")
         return float(checked_array(name, value, UNITS[name], zero_allowed=may_be_zero))
@@ -332,7 +322,7 @@ def _table(readers: dict[str, Callable[[str], Any]], lines: list[tuple[int, str]
 
 
 def _row(readers: dict[str, Callable[[str], Any]], cells: Iterable[str]) -> tuple[dict[str, Any], list[str]]:
-    """One line read, and what is wrong with it."""
+    """Values of one line, and its problems."""
     row: dict[str, Any] = {}
     wrong: list[str] = []
     for (name, reader), cell in zip(readers.items(), cells, strict=True):

@@ -1,4 +1,4 @@
-"""What a fit may vary: the parameters of a junction that write counts speak of, on scales without bounds.
+"""Parameters that a fit may vary, and their unbounded coordinates.
 
 Legend
     theta   unbounded coordinate of a parameter: log of a positive one, ln((1 + v)/(1 - v)) = 2 atanh v of one in
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mtjsim.checks import Array, checked_choice
+from mtjsim.checks import ArgumentError, Array, checked_choice
 from mtjsim.device import MTJ
 
 EFFECTIVE = ("thermal_stability", "critical_current", "characteristic_time", "damping")
@@ -83,7 +83,7 @@ def values_of(device: MTJ, names: Sequence[str]) -> dict[str, float]:
     Raises
     ------
     ValueError
-        If a name is no parameter, or the device does not declare what the parameter needs.
+        If a name is not a parameter, or the device does not declare a field that the parameter needs.
     """
     return {name: _value_of(device, checked_choice("a free parameter", name, PARAMETERS)) for name in names}
 
@@ -99,10 +99,10 @@ def _value_of(device: MTJ, name: str) -> float:
         return device.stray_field[2] / device.anisotropy_field
     needs = {"anisotropy_exponent": "curie_temperature", "vcma_coefficient": "barrier_thickness"}.get(name, name)
     if getattr(device, needs) is None:
-        raise ValueError(f"{name} cannot be free: the start device declares no {needs}. Give it one to start from.")
+        raise ArgumentError("start", f"must declare {needs}, so that {name} can be free.")
     value = float(getattr(device, name))
     if PARAMETERS[name].scale is LOG and value <= 0:
-        raise ValueError(f"{name} cannot be free from a start device where it is {value:g}: start from a value > 0.")
+        raise ArgumentError("start", f"must have {name} > 0, so that it can be free, got {value:g}.")
     return value
 
 
@@ -114,7 +114,7 @@ def device_with(start: MTJ, values: Mapping[str, float]) -> MTJ:
     Raises
     ------
     ValueError
-        If no junction has these values.
+        If a junction with these values is impossible.
     """
     changes: dict[str, object] = {}
     if any(name in values for name in EFFECTIVE):

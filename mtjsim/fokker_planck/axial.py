@@ -1,23 +1,24 @@
-"""Which of the two roads answers for an axisymmetric write, and when neither can.
+"""Choice between the two methods for an axisymmetric write, and refusal where neither applies.
 
-`spectral` (spectral.py) is exact to about 1e-9 and fast, and keeps relative accuracy for write errors at any
-depth wherever what crosses the barrier does not come back. `finite_volume` (finite_volume.py) is good to about 1e-5
-and slower, and never loses relative accuracy, for neither tail. "auto" takes the first and falls back on the second
-for those pulse widths where the first cannot promise 1e-6.
+`spectral` (spectral.py) is exact to about 1e-9 and fast, and keeps relative accuracy for write errors at any depth if
+no magnetisation returns over the barrier. `finite_volume` (finite_volume.py) is good to about 1e-5 and slower, and
+keeps relative accuracy in both tails. "auto" takes the first, and the second for those pulse widths where the first
+does not guarantee 1e-6.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mtjsim.fokker_planck.reduced import Array, AxialWrite
+from mtjsim.checks import ArgumentError, Array
+from mtjsim.fokker_planck.reduced import AxialWrite, unresolved
 from mtjsim.fokker_planck.spectral import ABSOLUTE, FULL_SPHERE, WALLS, SpectralSolver, basis_size, returning_mass
 
 METHODS = ("auto", "spectral", "finite_volume")
-FORGOTTEN = 1e-9  # relative weight of what an absorbing wall forgets, above which it is not used
+FORGOTTEN = 1e-9  # relative weight lost at an absorbing wall, above which it is not used
 SMALLEST_DIFFERENCE = 1e-5  # a probability below this is not taken from the full sphere, whose errors are absolute
 LARGEST_BASIS = 800  # polynomials: beyond, a solve takes seconds
 STRONGEST_SPECTRAL = 15.0  # in I_c0 at the strongest point of the torque: beyond, rounding errors exceed 1e-6
-LARGEST_ERROR = 0.01  # estimated relative error above which the finite volume gives no number
+LARGEST_ERROR = 0.01  # estimated relative error above which the finite volume refuses
 LONGEST_SPECTRAL = 1e4  # in tau_D, of any phase: beyond, the repeated squaring of the propagator has lost ten digits
 
 
@@ -34,37 +35,33 @@ def tail_probability(write: AxialWrite, plateaus: Array, *, method: str = "auto"
         or size > LARGEST_BASIS
     ):
         if method == "spectral":
-            raise ValueError(
-                f"method='spectral' needs a pulse of at most {LONGEST_SPECTRAL:g} tau_D, a drive of at most "
-                f"{STRONGEST_SPECTRAL:g} critical currents and at most {LARGEST_BASIS} polynomials, got {longest:.3g}, "
-                f"{strongest:.3g} and {size}; use 'auto'."
-            )
+            limits = f"{LONGEST_SPECTRAL:g} tau_D, {STRONGEST_SPECTRAL:g} I_c0 and {LARGEST_BASIS} polynomials"
+            found = f"{longest:.3g}, {strongest:.3g} and {size}"
+            raise ArgumentError("method", f"'spectral' is limited to {limits}, got {found}. Use 'auto'.")
         return _finite_volume(write, plateaus, tail)
     if tail == "stayed":
         value, exact = _stayed(write, plateaus, longest)
     else:
         value, exact = _switched(write, plateaus, longest)
     if method == "spectral" and not exact.all():
-        raise ValueError(
-            f"method='spectral' cannot promise 1e-6: at {(~exact).sum()} of {exact.size} pulse widths the "
-            f"probability to have {tail} is below {SMALLEST_DIFFERENCE:g} and no wall protects it; use 'auto'."
-        )
+        found = f"the probability to have {tail} is below {SMALLEST_DIFFERENCE:g} without a wall to protect it"
+        raise ArgumentError("method", f"'spectral' does not reach 1e-6: {found}. Use 'auto'.")
     if not exact.all():
         value[~exact] = _finite_volume(write, plateaus[~exact], tail)
     return value
 
 
 def _stayed(write: AxialWrite, plateaus: Array, longest: float) -> tuple[Array, NDArray[np.bool_]]:
-    """Stay probability behind a wall where that is exact, on the full sphere elsewhere; and whether 1e-6 is sure."""
+    """Stay probability behind a wall where that is exact, on the full sphere elsewhere; and where 1e-6 is certain."""
     returning = {wall: returning_mass(write, wall, longest) for wall in WALLS}
     wall = next((wall for wall in WALLS if returning[wall].excursion < FORGOTTEN), None)
     stayed = np.full(plateaus.shape, np.nan)
     exact: NDArray[np.bool_] = np.zeros(plateaus.shape, dtype=bool)
     if wall is not None:
         log_survival = SpectralSolver(write, wall).log_survival(longest)
-        stayed = np.exp(np.minimum(log_survival(plateaus), 0.0))  # cut what rounding adds to 1
+        stayed = np.exp(np.minimum(log_survival(plateaus), 0.0))  # rounding may exceed 1
         if write.drives_everywhere() and not write.before and not write.after:
-            # what returns is in equilibrium with the other well long before it can be compared with what stayed
+            # the returned mass is in equilibrium with the other well long before it is comparable with what stayed
             stayed = stayed + (1 - stayed) * write.stationary_ratio()
             exact = np.isfinite(stayed)
         else:
@@ -77,26 +74,20 @@ def _stayed(write: AxialWrite, plateaus: Array, longest: float) -> tuple[Array, 
 
 
 def _switched(write: AxialWrite, plateaus: Array, longest: float) -> tuple[Array, NDArray[np.bool_]]:
-    """Switch probability as one minus the other on the full sphere; and whether 1e-6 is sure."""
+    """Switch probability as one minus the other on the full sphere; and where 1e-6 is certain."""
     log_survival = SpectralSolver(write, FULL_SPHERE, ABSOLUTE).log_survival(longest)
     log_stayed = log_survival(plateaus)
-    lost = np.isnan(log_stayed)  # the survivors are below rounding: the switched ones are all
+    lost = np.isnan(log_stayed)  # the surviving mass is below rounding: all has switched
     switched = np.where(lost, 1.0, -np.expm1(np.minimum(log_stayed, 0.0)))
     return switched, switched > SMALLEST_DIFFERENCE
 
 
 def _finite_volume(write: AxialWrite, plateaus: Array, tail: str) -> Array:
-    from mtjsim.fokker_planck.finite_volume import (
-        solve_tails,  # here: numba takes half a second, and most calls never need it
-    )
+    from mtjsim.fokker_planck.finite_volume import solve_tails  # here: numba is slow to import
 
     tails = solve_tails(write, plateaus)
     worst = float((tails.error_stayed if tail == "stayed" else tails.error_switched).max())
     if not worst < LARGEST_ERROR:
-        raise ValueError(
-            f"this write cannot be resolved: at a thermal stability of {write.thermal_stability:.3g} and "
-            f"{abs(write.drive):.3g} critical currents, for {plateaus.max():.3g} characteristic times, the estimated "
-            f"relative error of the probability to have {tail} is {worst:.2g}. Ask for a less extreme current, width "
-            "or temperature."
-        )
+        found = f"the probability to have {tail} has an estimated relative error of {worst:.2g}"
+        raise unresolved(write, f"{found} after {plateaus.max():.3g} characteristic times")
     return np.exp(np.minimum(tails.log_stayed if tail == "stayed" else tails.log_switched, 0.0))

@@ -1,4 +1,4 @@
-"""Axisymmetric Fokker-Planck as a birth-death chain: an independent road on which nothing is ever subtracted.
+"""Axisymmetric Fokker-Planck as a birth-death chain: an independent method without subtractions.
 
 [-1, 1] is cut into cells of equal width; the equation of `reduced.py` becomes a chain that hops between neighbours
 with exponentially fitted rates (Scharfetter & Gummel 1969), so the Boltzmann law is its exact stationary state.
@@ -6,8 +6,8 @@ Implicit Euler steps solve (1 + dt L) x = b with tridiagonal factors built from 
 idea of Grassmann, Taksar & Heyman 1985): all terms are positive, hence *both* tails, the bits that failed to switch
 and the bits that switched too early, keep their relative accuracy at any depth.
 
-What remains is the error of mesh and step, both smooth: the logarithms are extrapolated (Richardson) in the number of
-steps and in the number of cells, and the last difference is the error estimate.
+The errors of mesh and step remain, both smooth: the logarithms are extrapolated (Richardson) in the number of steps and
+in the number of cells, and the last difference is the error estimate.
 
 References
 ----------
@@ -21,7 +21,8 @@ import numpy as np
 from numba import njit
 from scipy.special import exprel, roots_legendre
 
-from mtjsim.fokker_planck.reduced import Array, AxialWrite, Piece
+from mtjsim.checks import Array
+from mtjsim.fokker_planck.reduced import AxialWrite, Piece
 
 CELLS = (1600, 12800)  # fewest and most of the coarser mesh; the finer has twice as many
 CELL_PECLET = 0.5  # 2 Delta |G| h, change of log density across a cell of the coarser mesh
@@ -62,7 +63,7 @@ def mesh_size(write: AxialWrite) -> int:
 
 
 def time_steps(write: AxialWrite, longest: float) -> int:
-    """Return the steps of the coarsest time grid: enough to follow the drift at the poles, where tails are made."""
+    """Return the steps of the coarsest time grid: enough to follow the drift at the poles, where tails originate."""
     fastest = 2 * np.abs(write.force(np.array([-1.0, 1.0]), write.drive)).max()
     return int(np.clip(np.ceil(RATE_STEPS * fastest * longest), STEPS, MOST_STEPS))
 
@@ -123,15 +124,15 @@ def solve_switched(write: AxialWrite, durations: Array, *, cells: int | None = N
     first = FIRST_BLOCK / (1.0 + write.drive)
     octaves = max(0, int(np.ceil(np.log2(durations.max() / first))))
     ends = np.union1d(first * 2.0 ** np.arange(octaves), durations)
-    asked = np.searchsorted(ends, durations)
-    with np.errstate(invalid="ignore"):  # where nothing has arrived above 1e-308 the error is no number
+    wanted = np.searchsorted(ends, durations)
+    with np.errstate(invalid="ignore"):  # where less than 1e-308 has arrived the error is NaN
         for steps in BLOCK_STEPS:
             coarse, _ = _extrapolated_blocks(write, ends, cells, steps)
             fine, step_error = _extrapolated_blocks(write, ends, 2 * cells, steps)
-            if not (step_error[asked] > BLOCK_ERROR).any():
+            if not (step_error[wanted] > BLOCK_ERROR).any():
                 break
         best = fine + (fine - coarse) / 3
-        return best[asked], (np.abs(best - fine) / 4 + step_error)[asked]
+        return best[wanted], (np.abs(best - fine) / 4 + step_error)[wanted]
 
 
 def _extrapolated_blocks(write: AxialWrite, ends: Array, cells: int, steps: int) -> tuple[Array, Array]:
@@ -172,7 +173,7 @@ def _solve_grid(write: AxialWrite, plateaus: Array, cells: int, coarsest: int, r
     out = np.empty((2, len(plateaus)))
     up, down = hopping_rates(write, write.drive, cells)
     before = 0.0
-    for k in np.argsort(plateaus):  # every width closes a segment, which has its share of the steps
+    for k in np.argsort(plateaus):  # every width ends a segment with its share of the steps
         span = plateaus[k] - before
         if span > 0:
             share = refined * max(LEAST_SHARE, int(np.ceil(coarsest * span / plateaus.max())))

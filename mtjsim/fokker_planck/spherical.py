@@ -1,4 +1,4 @@
-"""Fokker-Planck on the whole sphere: writes that m_z alone does not decide.
+"""Fokker-Planck on the whole sphere, for writes that do not depend on m_z alone.
 
 For in-plane and oblique fields, a second anisotropy, a tilted polarizer, spin-orbit torque (polarizer in the plane).
 
@@ -23,7 +23,7 @@ serves every pulse width.
 The pole of the harmonics is z, about which the precession of B_k is diagonal and few orders M are needed; with an
 asymmetry and a tilted polarizer it is p, so that 1/(1 + lambda m.p) is a function of the polar angle alone.
 
-How large a basis must be, and how deep the answers go: oblique.py.
+Size of the basis and limits of accuracy: oblique.py.
 
 References
 ----------
@@ -40,7 +40,7 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.special import roots_legendre
 
-from mtjsim.checks import Array
+from mtjsim.checks import ArgumentError, Array
 from mtjsim.fokker_planck.chebyshev import Flow, flow_of, propagate, steps
 from mtjsim.fokker_planck.harmonics import MARGIN, Harmonics, Operator
 from mtjsim.torques import Torque, rotation
@@ -49,8 +49,8 @@ Pieces = tuple[tuple[float, float, float], ...]
 
 
 @dataclass(frozen=True)
-class Drive:
-    """What one unit of level (an ampere, a volt) does; linear, so VCMA and a current that follows R(m_z) fit in.
+class DriveTerms:
+    """Effect of one unit of level (an ampere, a volt); linear, so that VCMA and a current that follows R(m_z) fit in.
 
     Attributes
     ----------
@@ -74,14 +74,14 @@ class Drive:
 
 @dataclass(frozen=True)
 class Write:
-    """A write in time: where it starts and what the drive does; levels are in the units of `drive`.
+    """A write in time: its start and its drive; levels are in the units of `drive`.
 
     Attributes
     ----------
     torque : Torque
         Of the junction.
-    drive : Drive
-        What a level does.
+    drive : DriveTerms
+        Effect of a level.
     side : float
         +1 if the write starts in P (m_z > 0), -1 in AP.
     before, after : tuple of (duration, level at start, level at end)
@@ -91,7 +91,7 @@ class Write:
     """
 
     torque: Torque
-    drive: Drive
+    drive: DriveTerms
     side: float
     before: Pieces
     level: float
@@ -110,7 +110,7 @@ class Write:
 
     @cached_property
     def strength(self) -> tuple[float, float]:
-        """How much narrower than sqrt(1/2 Delta) the drive makes the density, 1 + i; and sine of the tilt it causes."""
+        """Narrowing of the density by the drive against sqrt(1/2 Delta), 1 + i; and sine of the tilt it causes."""
         t = self.torque
         a = self.peak * (abs(self.drive.constant) + abs(self.drive.linear)) / (1 - abs(t.asymmetry))
         flat, upright = np.hypot(*t.polarizer[:2]), abs(t.polarizer[2])
@@ -174,7 +174,7 @@ class SphericalSolver:
         forward = self.forward
         return flow_of(*self.generators, self.harmonics.starts, (forward.low, forward.high, forward.spin))
 
-    # ---- start and judge ------------------------------------------------------------------------------------------
+    # ---- start and judgement --------------------------------------------------------------------------------------
 
     def start(self) -> Array:
         """Coefficients (n,) of the Boltzmann law of the starting side, normalised there."""
@@ -315,7 +315,7 @@ def frame_of(torque: Torque) -> tuple[Array, float, Array] | None:
 
 
 def generators(
-    torque: Torque, drive: Drive, harmonics: Harmonics, axes: tuple[Array, float, Array] | None = None
+    torque: Torque, drive: DriveTerms, harmonics: Harmonics, axes: tuple[Array, float, Array] | None = None
 ) -> tuple[Any, Any]:
     """B_0 and B_1 of B = B_0 + level B_1, sparse (n, n)."""
     larger = Harmonics(harmonics.degree + MARGIN, harmonics.order + MARGIN)
@@ -341,16 +341,14 @@ def generators(
     return _cropped(still, keep), _cropped(driven, keep)
 
 
-def _driven_field(drive: Drive, harmonics: Harmonics, z: Operator, pole_is_z: bool) -> Operator:
+def _driven_field(drive: DriveTerms, harmonics: Harmonics, z: Operator, pole_is_z: bool) -> Operator:
     """Change of B_k times m_z."""
     change = drive.anisotropy
     if not callable(change):
         return change * z
     if not pole_is_z:
-        raise ValueError(
-            "a tilted polarizer with spin_torque_asymmetry and VCMA under an imposed current is not solved on the full "
-            "sphere: impose a voltage, or use simulate_writes."
-        )
+        problem = "that is tilted, with spin_torque_asymmetry and VCMA, is not solved under an imposed current"
+        raise ArgumentError("polarizer", f"{problem}: impose a voltage, or use simulate_writes.")
     return harmonics.polar_function(lambda u: u * change(u))
 
 

@@ -12,11 +12,12 @@ there, w = w(predictor), takes the whole step by Cayley's formula,
 counting. Thermal increments enter w, so the limit is Stratonovich's.
 
 Four corrections make the law of the ensemble (its weak error) second order in dt, measured by hops over a barrier:
-* beside a rotation w_0 Cayley's formula shortens what is small by sqrt(1 + |w_0|^2): damping is longer by that much in
-  the predictor anyway, the corrector's thermal increment is made longer (else 0.25 % of k T too cold at 0.1 rad);
+* added to a rotation w_0, a small rotation is shortened by Cayley's formula by sqrt(1 + |w_0|^2): damping is longer by
+  that factor in the predictor anyway, the corrector's thermal increment is made longer (else 0.25 % of k T too cold at
+  0.1 rad);
 * a Cayley rotation by a random vector diffuses too little, by 3/4 of its own variance (`time_steps.py`);
-* the predictor has half of the step's increment and as much again that is independent of it: together half of its
-  variance, as the path has on average;
+* the predictor has half of the step's increment and an independent one of the same variance: together half of the
+  step's variance, as the path has on average;
 * the predictor is shorter by D dt, as the mean of a diffusing unit vector is.
 
 The thermal increment is a rotation about three axes by independent sums s of four random bytes, bent to
@@ -186,7 +187,7 @@ def _march_coupled(m, words, steps, constants, circuit, laws, state):
             t_ref = T_ref / laws[0]
             for j in range(LANES):
                 if T[j] > laws[2]:
-                    T[j] = math.nan  # `Ensemble.advance` says so
+                    T[j] = math.nan  # `Ensemble.advance` raises
                 t = T[j] / laws[0]
                 moment[j] = (1 - t * math.sqrt(t)) / (1 - t_ref * math.sqrt(t_ref))
                 anisotropy[j] = moment[j] ** (laws[1] - 1)
@@ -229,7 +230,7 @@ def _march_coupled(m, words, steps, constants, circuit, laws, state):
 
 @dataclass
 class Ensemble:
-    """Trajectories in blocks of lanes, each with its own random generator; `advance` moves them on in place.
+    """Trajectories in blocks of lanes, each with its own random generator; `advance` changes them in place.
 
     Attributes
     ----------
@@ -263,11 +264,9 @@ class Ensemble:
             for b in range(len(self.m)):
                 _march_coupled(self.m[b], self.words[b], *given, self.state[b])
             if table.laws is not None and np.isnan(self.state[:, 0]).any():
-                raise ValueError(
-                    f"a junction heated to more than {table.laws[2]:.4g} K, too near its Curie temperature "
-                    f"{table.laws[0]:g} K for a macrospin in steps of {table.time_step:.2g} s: it loses its moment. "
-                    "Lower the current, the pulse_width or thermal_resistance."
-                )
+                curie = f"too near its Curie temperature {table.laws[0]:g} K for steps of {table.time_step:.2g} s"
+                remedy = "Lower the current, the pulse_width or thermal_resistance."
+                raise ValueError(f"a junction heated to more than {table.laws[2]:.4g} K, {curie}. {remedy}")
             return
         rows, constants = table.rows.astype(self.m.dtype), table.constants.astype(self.m.dtype)
         bx, by, _, _, bk2, asymmetry, px, py = constants[:8]

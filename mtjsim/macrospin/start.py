@@ -1,4 +1,4 @@
-"""Where a write starts: the Boltzmann law of one well, sampled exactly.
+"""The start of a write: the Boltzmann law of one well, sampled exactly.
 
     rho(m) ~ exp{ (Ms V/kT) (B_k m_z^2/2 + B_k2 m_x^2/2 + B_ext.m) }   on the starting side of m_z = 0
 
@@ -13,8 +13,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from mtjsim.checks import Array
-from mtjsim.device import MTJ
+from mtjsim.checks import ArgumentError, Array
+from mtjsim.device import MTJ, NOT_BISTABLE, require_forward_torque
 from mtjsim.rng import generator
 from mtjsim.torques import Torque
 
@@ -43,7 +43,7 @@ class BoltzmannStart:
         return t.energy_scale * (quadratic / 2 + m @ np.asarray(t.field))
 
     def has_well(self) -> bool:
-        """Whether the law has a maximum on this side, off the equator: otherwise there is no state to start from."""
+        """Whether the law has a maximum on this side, off the equator: otherwise this state is not stable."""
         z, phi = 1 - np.linspace(0, 1, RINGS + 1) ** 2, 2 * np.pi * np.arange(SECTORS) / SECTORS
         r = np.sqrt(1 - z**2)[:, None]
         m = np.stack(np.broadcast_arrays(r * np.cos(phi), r * np.sin(phi), self.side * z[:, None]), axis=-1)
@@ -114,15 +114,11 @@ def _range(function: np.ufunc, phi: Array, peak: float) -> tuple[Array, Array]:
 
 
 def require_two_states(device: MTJ, torque: Torque, temperature: float) -> None:
-    """Raise ValueError, with the physics, unless both states are stable and the torque points where it should."""
+    """Raise ValueError, with the physics, unless both states are stable and the torque has the right sense."""
     for name, side in (("P", 1.0), ("AP", -1.0)):
         if not BoltzmannStart(torque, side).has_well():
-            raise ValueError(
-                f"stray_field {device.stray_field} T, anisotropy_field {torque.anisotropy_field:g} T and "
-                f"in_plane_anisotropy_field {torque.in_plane_anisotropy_field:g} T at {temperature:g} K leave no "
-                f"minimum of the energy on the {name} side of the equator: there is no bit to write."
-            )
-    if 1 + device.damping * device.field_like_ratio <= 0:
-        raise ValueError(
-            f"field_like_ratio of {device.field_like_ratio:g} turns the torque around: 1 + alpha beta must be > 0."
-        )
+            fields = f"{device.stray_field} T, with anisotropy_field {torque.anisotropy_field:g} T and "
+            fields += f"in_plane_anisotropy_field {torque.in_plane_anisotropy_field:g} T at {temperature:g} K"
+            problem = f"leaves no minimum of the energy on the {name} side of the equator."
+            raise ArgumentError("stray_field", f"{fields}, {problem} {NOT_BISTABLE}")
+    require_forward_torque(device)

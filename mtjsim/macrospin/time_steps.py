@@ -1,11 +1,11 @@
-"""A write cut into time steps: how long a step may be, and the coefficients that the macrospin kernels need of each."""
+"""Time steps of a write: the largest step allowed, and the coefficients of each step for the macrospin kernels."""
 
 import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from mtjsim.checks import Array, Direction, checked_number
+from mtjsim.checks import ArgumentError, Array, Direction, checked_number
 from mtjsim.device import MTJ
 from mtjsim.pulse import Pulse
 from mtjsim.torques import Torque, torque_of
@@ -19,7 +19,7 @@ MOST_STEPS = 20_000_000
 
 @dataclass(frozen=True)
 class StepTable:
-    """A write cut into steps, each with what the kernels need of it.
+    """A write cut into steps, with the coefficients of each.
 
     Attributes
     ----------
@@ -29,7 +29,7 @@ class StepTable:
     constants : (11,) array
         Static field, B_k, B_k2 [T], lambda, p, alpha, beta.
     circuit : (7,) array or None
-        What couples bias, current and temperature to the trajectory; None where nothing does.
+        Coupling of bias, current and temperature to the trajectory; None without any.
     laws : (3,) array or None
         T_c [K], n of B_k ~ Ms^(n-1), and the temperature [K] beyond which a step would turn a junction too far.
     edges : (n + 1,) array
@@ -61,25 +61,20 @@ def choose_time_step(
     Raises
     ------
     ValueError
-        If the given step is no number > 0 or lets it turn by more than `COARSEST_ANGLE`, or the write takes more than
-        `MOST_STEPS` steps.
+        If the given step is not a number > 0 or lets it turn by more than `COARSEST_ANGLE`, or the write takes more
+        than `MOST_STEPS` steps.
     """
     fastest = _fastest(torque, device, pulse, temperature)
-    if time_step is not None:
-        time_step = checked_number("time_step", time_step, "s", zero_allowed=False)
-    chosen = FINEST_ANGLE / fastest if time_step is None else time_step
+    finest = FINEST_ANGLE / fastest
+    chosen = checked_number("time_step", finest if time_step is None else time_step, "s", zero_allowed=False)
     if chosen * fastest > COARSEST_ANGLE:
-        raise ValueError(
-            f"time_step must be <= {COARSEST_ANGLE / fastest:.3g} s, got {chosen:g}: the magnetisation precesses at up "
-            f"to {fastest / (2 * math.pi) / 1e9:.3g} GHz here, and a step would turn it by {chosen * fastest:.2g} rad. "
-            f"Leave time_step out for {FINEST_ANGLE / fastest:.2g} s."
-        )
+        limit = f"must be <= {COARSEST_ANGLE / fastest:.3g} s, got {chosen:g}"
+        why = f"the magnetisation precesses at up to {fastest / (2 * math.pi) / 1e9:.3g} GHz"
+        raise ArgumentError("time_step", f"{limit}: {why}. Leave it out for {finest:.2g} s.")
     if pulse.duration / chosen > MOST_STEPS:
-        raise ValueError(
-            f"the write takes {pulse.duration / chosen:.3g} steps of {chosen:.2g} s, more than {MOST_STEPS:g}: "
-            "trajectories resolve the precession. For rare or slow events use write_error_rate, read_disturb_rate or "
-            "retention_failure_rate."
-        )
+        found = f"{pulse.duration / chosen:.3g} steps of {chosen:.2g} s, more than {MOST_STEPS:g}"
+        remedy = "For rare or slow events use write_error_rate, read_disturb_rate or retention_failure_rate."
+        raise ValueError(f"the write takes {found}: trajectories resolve the precession. {remedy}")
     return chosen, fastest
 
 
@@ -149,7 +144,7 @@ def step_table(
         rows[:, 2:] = _drive_terms(device, pulse, temperature, torque, level)
     spread = 2 * torque.diffusion * dt  # of each rotation; as a Cayley rotation it diffuses 3/4 of itself too little
     rows[:, 1] = np.sqrt(spread / BYTES_VARIANCE) / 2
-    if circuit is None:  # a coupled kernel knows the temperature, and does it itself
+    if circuit is None:  # a coupled kernel has the temperature and corrects for it itself
         rows[:, 1] *= 1 + 0.375 * spread
     fields = (*torque.field, torque.anisotropy_field, torque.in_plane_anisotropy_field)
     constants = np.array([*fields, torque.asymmetry, *torque.polarizer, torque.damping, torque.field_like_ratio])
@@ -196,7 +191,7 @@ def _circuit(device: MTJ, pulse: Pulse, at_reference: Torque) -> Array:
 def _heating(device: MTJ, dt: Array, ambient: float) -> tuple[Array, Array, Array]:
     """C dT/dt = P - (T - T_0)/R over a step at constant P: T -> T keeps + P warms + `ambient` (1 - keeps)."""
     R, C = device.thermal_resistance, device.thermal_capacity
-    if R is None and C is not None:  # nothing flows off
+    if R is None and C is not None:  # no heat is lost
         return np.ones_like(dt), dt / C, np.zeros_like(dt)
     keeps = np.zeros_like(dt) if R is None or C is None else np.exp(-dt / (R * C))
     return keeps, (R or 0.0) * (1 - keeps), ambient * (1 - keeps)

@@ -119,7 +119,7 @@ def test_left_out_is_what_the_solvers_refuse():
             ("retention", lambda d: retention_failure_rate(d, duration=1.0)),
         ):
             if panel in left_out(device):
-                with pytest.raises(ValueError, match=r"axisymmetric|two-terminal twin"):
+                with pytest.raises(ValueError, match=r"axisymmetric|two-terminal copy"):
                     ask(device)
             else:
                 assert ask(device) < 0.5

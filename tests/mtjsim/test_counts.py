@@ -46,7 +46,7 @@ def test_intervals_of_an_array():
     [
         ({"errors": [1, 5], "trials": 4}, "errors must be between 0 and trials"),
         ({"errors": -1, "trials": 4}, "errors must be between 0 and trials"),
-        ({"errors": 1, "trials": 4, "confidence": 95}, "confidence must be between 0 and 1, got 95"),
+        ({"errors": 1, "trials": 4, "confidence": 95}, "confidence must be finite, > 0 and < 1, got 95"),
     ],
 )
 def test_intervals_of_impossible_counts_are_refused(arguments, message):
@@ -81,8 +81,11 @@ def test_no_errors_is_an_upper_bound():
         ({"errors": True, "trials": 1}, "errors must be a whole number >= 0, got True"),
         ({"errors": math.nan, "trials": 1}, "errors must be a whole number"),
         ({"errors": "1", "trials": 1}, "errors must be a whole number >= 0, got '1'"),
-        ({"errors": 1, "trials": 1, "confidence": 95}, "confidence must be between 0 and 1, got 95; 0.95 is 95 %"),
-        ({"errors": 1, "trials": 1, "confidence": 0}, "confidence must be between 0 and 1"),
+        (
+            {"errors": 1, "trials": 1, "confidence": 95},
+            "confidence must be finite, > 0 and < 1, got 95. 0.95",
+        ),
+        ({"errors": 1, "trials": 1, "confidence": 0}, "confidence must be finite, > 0 and < 1, got 0"),
     ],
 )
 def test_what_is_no_count(arguments, message):

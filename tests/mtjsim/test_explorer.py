@@ -13,7 +13,8 @@ from mtjsim import (
     retention_failure_rate,
     write_error_rate,
 )
-from mtjsim.explorer import YEAR, WriteExplorer, strongest_read
+from mtjsim.explorer import WriteExplorer
+from mtjsim.holding import YEAR, strongest_read
 
 DEVICE = MTJ.from_effective(
     thermal_stability=60, critical_current=30e-6, characteristic_time=2e-9, spin_torque_asymmetry=0.2
