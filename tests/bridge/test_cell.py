@@ -328,7 +328,7 @@ def test_within_area():
         (
             {"breakdown_voltage": 0.6},
             {"current_0": 50e-6, "current_1": 70e-6},
-            "current_1 of 7e-05 puts 0.7 V across the junction in the AP state, its breakdown_voltage is 0.6 V. Take",
+            "current_1 of 7e-05 puts 0.7 V across the AP state, above its breakdown_voltage, 0.6 V. Take",
         ),
         ({"breakdown_voltage": 0.6}, {"voltage_0": 0.9, "voltage_1": 0.5}, "voltage_0 of 0.9 puts 0.8.* V across"),
     ],
@@ -358,7 +358,7 @@ def test_bad_cell(changes, message):
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        (VOLTS, r"needs a setting of currents.*minimize='area'"),
+        (VOLTS, r"setting must be one of currents.*minimize='area'"),
         (WriteSetting(current_0=2e-4, current_1=1e-6, pulse_width=NS), "current_0 of 0.0002 A cannot.*Raise supply"),
         (WriteSetting(current_0=1e-6, current_1=1.15e-4, pulse_width=NS), "current_1 of 0.000115 A .*any width"),
     ],

@@ -167,18 +167,16 @@ def test_conductances():
     spread = Process(population=POPULATION).die((2, 3), seed=1)
     expected = np.where(np.ravel(bits), 1 / spread.cells.resistance_ap, 1 / spread.cells.resistance_p)
     assert spread.conductances(bits).ravel() == pytest.approx(expected)
-    with pytest.raises(ValueError, match="give resistance_p and resistance_ap"):
+    with pytest.raises(ValueError, match="resistance_p and resistance_ap must be given"):
         die.conductances(bits)
-    with pytest.raises(ValueError, match="leave resistance_p and _ap out"):
+    with pytest.raises(ValueError, match="resistance_p and resistance_ap must be left out"):
         spread.conductances(bits, resistance_p=1e3, resistance_ap=2e3)
     with pytest.raises(ValueError, match=r"bits must be 0 or 1.*-1 and \+1"):
         die.conductances([[1, -1, 1], [1, 1, 1]], resistance_p=1e3, resistance_ap=2e3)
 
 
 def test_a_die_of_another_shape_is_refused():
-    with pytest.raises(
-        ValueError, match=r"the die is of shape \(4, 8\) \(32 cells\), the array of \(8, 4\) \(32 cells\)"
-    ):
+    with pytest.raises(ValueError, match=r"die must be of .*\(8, 4\), got \(4, 8\)"):
         Die.of((4, 8)).require_shape((8, 4))
     Die.of((4, 8)).require_shape((4, 8))
 
@@ -234,9 +232,9 @@ def test_joining_keeps_the_drawn_cells():
     by_hand = Die.of((3, 4), weak=[5], weak_error_rate_factor=10.0)
     for joined in (drawn | by_hand, by_hand | drawn):
         assert joined.error_rates[:, 5] == pytest.approx(10 * drawn.error_rates[:, 5])
-    with pytest.raises(ValueError, match="both dies have drawn cells"):
+    with pytest.raises(ValueError, match="other must be without drawn cells"):
         drawn | Process(population=POPULATION).die((3, 4), seed=2)
-    with pytest.raises(ValueError, match=r"shape \(3, 4\).*\(4, 3\)"):
+    with pytest.raises(ValueError, match=r"die must be of .*\(4, 3\), got \(3, 4\)"):
         drawn | Die.of((4, 3))
 
 
@@ -250,7 +248,7 @@ def test_joining_keeps_the_drawn_cells():
             {"short_rate": 2.0, "short_conductance": 1e-3},
             r"short_rate must be a probability.*got 2. Is it 2 %\? Then give 0.02",
         ),
-        ({"open_rate": 800}, "open_rate must be a probability.*no count"),
+        ({"open_rate": 800}, "open_rate must be a probability.*not a count"),
         ({"open_rate": -0.1}, "open_rate must be finite and >= 0"),
         ({"stuck_p_rate": math.nan}, "stuck_p_rate must be finite"),
         ({"open_rate": 0.6, "stuck_p_rate": 0.6}, "the rates must sum to at most 1, got 1.2"),
@@ -259,7 +257,7 @@ def test_joining_keeps_the_drawn_cells():
         ({"weak_rate": 1e-3}, "weak cells need weak_error_rate_factor"),
         ({"weak_rate": 1e-3, "weak_error_rate_factor": 0.5}, "weak_error_rate_factor must be >= 1, got 0.5"),
         ({"weak_rate": 1e-3, "weak_stability_factor": 1.5}, r"weak_stability_factor must be in \(0, 1\], got 1.5"),
-        ({"population": 0.1}, "population must be a Population"),
+        ({"population": 0.1}, "population must be of type Population"),
     ],
 )
 def test_bad_processes(arguments, message):
@@ -268,9 +266,9 @@ def test_bad_processes(arguments, message):
 
 
 def test_bad_dies():
-    with pytest.raises(ValueError, match="open must be flat indices from 0 to 5, got 6"):
+    with pytest.raises(ValueError, match=r"open must be flat indices from 0 to 5 .*, got 6"):
         Die.of((2, 3), open=[1, 6])
-    with pytest.raises(ValueError, match="weak must be flat indices from 0 to 5, got -1"):
+    with pytest.raises(ValueError, match=r"weak must be flat indices from 0 to 5 .*, got -1"):
         Die.of((2, 3), weak=[-1], weak_error_rate_factor=2)
     with pytest.raises(ValueError, match="open must be a one-dimensional array of flat indices, got bool"):
         Die.of((2, 3), open=[True, False])
@@ -364,7 +362,7 @@ def test_what_is_no_die_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"text.nc: cannot be read as NetCDF"):
         load_die(text)
     xr.Dataset({"a": ("x", [1.0])}).to_netcdf(tmp_path / "other.nc", engine="h5netcdf")
-    with pytest.raises(ValueError, match="is no die: its format is None"):
+    with pytest.raises(ValueError, match="is not a die: its format is None"):
         load_die(tmp_path / "other.nc")
     with pytest.raises(FileNotFoundError):
         load_die(tmp_path / "none.nc")

@@ -191,7 +191,7 @@ def test_points_needed_grow_with_the_third_root():
         ({"pulse_width": 1e-12}, "pulse_width must be inside the map"),
         ({"temperature": 400.0}, "temperature must be inside the map, 260 to 350 K, got 400"),
         ({"temperature": float("nan")}, "temperature must be finite"),
-        ({"current": None, "voltage": 0.4}, "this map is over current, got a voltage"),
+        ({"current": None, "voltage": 0.4}, "voltage must be left out: this map is over current"),
         ({"direction": "up"}, "direction must be one of"),
         ({"current": "60uA"}, "current must be a number"),
     ],
@@ -257,7 +257,7 @@ def test_over_voltage():
     solved = write_error_rate(device, **write)
     assert error_map.rate(**write) == pytest.approx(solved, rel=0.01)
     assert error_map.energy(**write) == pytest.approx(dissipated_energy(device, **write), rel=1e-3)
-    with pytest.raises(ValueError, match="the map is over voltage, and the setting has no voltage_0"):
+    with pytest.raises(ValueError, match="setting must be of voltages, as the map is, got one of currents"):
         error_map.operating_point(WriteSetting(current_0=6e-5, current_1=6e-5, pulse_width=5e-9))
 
 

@@ -93,5 +93,5 @@ def test_what_is_not_in_the_map(ax, solved, measured):
         plot_energy_contours(ax, solved.drop_vars("energy"))
     with pytest.raises(ValueError, match="give a solved map, a measured map or both"):
         plot_map_cut(ax, at=1.0)
-    with pytest.raises(ValueError, match="the map is over current"):
+    with pytest.raises(ValueError, match="along must be one of 'pulse_width', 'current', got 'voltage'"):
         plot_map_cut(ax, solved, along="voltage", at=5e-9)

@@ -346,8 +346,8 @@ def test_a_die_drawn_for_another_junction_temperature_or_circuit_is_refused():
         Memory(8, format="binary", point=good, die=die | Die.of((8,), open=[0]))
     twice = die | Die.of((8,), open=[0]) | Die.of((8,), open=[1])
     refused("written as the point's are", operating_point(device, replace(amps, pulse_width=10e-9)), twice)
-    refused("at 300 K and a point at 350 K", operating_point(device, amps, temperature=350.0), die)
-    refused("of the point's junction", operating_point(device.replace(damping=0.02), amps), die)
+    refused("temperature 300.0 for 350.0", operating_point(device, amps, temperature=350.0), die)
+    refused("got device_identity .* for .*Draw the die", operating_point(device.replace(damping=0.02), amps), die)
     of_volts = Process(population=Population(device, Spread(damping_d2d=0.1), volts)).die((8,), seed=3)
     refused("a cell's is its supply's", operating_point(cell, volts), of_volts)
 
@@ -577,7 +577,7 @@ def test_a_format_and_a_protection_by_name_or_as_they_are():
     other = replace(whole, scale=0.25)  # a change of one field keeps the others
     assert (other.word_format.scale, other.overflow, other.protection) == (0.25, "saturate", Protection("parity"))
     assert replace(whole, point=point(0.5)).word_format == whole.word_format
-    with pytest.raises(ValueError, match="scale and overflow must be left out beside a Format"):
+    with pytest.raises(ValueError, match="scale and overflow must be left out with a Format"):
         WordMemory(point=point(), format=format_of("fp16"), scale=1.0)
 
 
@@ -620,7 +620,7 @@ def test_sram_rounds_as_its_format_and_never_errs():
         SRAM(3, format="bf16").restore(cache.state())
     with pytest.raises(ValueError, match="bits must be finite and >= 0"):
         transfer(-5, energy_per_bit=1e-12, source="assumed")
-    with pytest.raises(ValueError, match="source must say"):
+    with pytest.raises(ValueError, match="source of energy_per_bit must be given"):
         SRAM(1, format="fp32", energy_per_bit=1e-12)
     with pytest.raises(ValueError, match="kind must be one of"):
         SRAM(1, format="fp32", kind="2MB")

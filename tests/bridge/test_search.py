@@ -161,7 +161,7 @@ def test_current_that_does_not_exist(changes, message):
         ({"error_rate": 5}, "error_rate.* must be .*1, got 5.*not percent"),
         ({"error_rate": (1e-3, 5)}, "error_rate_1 must be .*1, got 5.*not percent"),
         ({"minimize": "enregy"}, "minimize must be one of 'energy', .*, got 'enregy'. Did you mean 'energy'"),
-        ({"pulse_width": (5e-9, 2e-9)}, r"pulse_width must be one number or \(shortest, longest\)"),
+        ({"pulse_width": (5e-9, 2e-9)}, r"pulse_width must be one number or \(low, high\)"),
         ({"pulse_width": 5e-9, "max_current": 40e-6}, "is not reached with 5e-09 s and at most 4e-05 A"),
         ({"pulse_width": (2e-9, 4e-9), "max_current": 31e-6}, "is not reached with 4e-09 s and at most 3.1e-05 A"),
     ],
@@ -312,7 +312,7 @@ def test_area_as_a_limit():
     point = find_setting(cell(), 1e-4, pulse_width=15e-9, max_area=area)
     assert point.device_identity == within_area(cell(), area).identity
     assert within_area(cell(), area).transistor.width == pytest.approx(135e-9)
-    with pytest.raises(ValueError, match=r"the targets need a cell of .* m\^2.*more than max_area"):
+    with pytest.raises(ValueError, match=r"max_area of .* is too small: the targets need .* m\^2"):
         smallest_cell(cell(), 1e-8, max_latency=9e-9, max_area=area)
 
 
@@ -360,10 +360,10 @@ def test_a_three_terminal_junction_is_searched_in_its_channel():
         (junction(), {"max_latency": 2e-9, "pulse_width": 3e-9}, "max_latency of 2e-09 s contradicts the pulse"),
         (junction(), {"max_latency": 2e-9, "rise_time": 3e-9}, "max_latency of 2e-09 s contradicts the pulse: a ramp"),
         (junction(), {"breakdown_voltage": 0.2}, "limited by breakdown_voltage = 0.2 V in the AP state.*No pulse of"),
-        (junction(), {"minimize": "area"}, "a bare junction has no area"),
-        (junction(), {"max_area": 1e-14}, "a bare junction has no area"),
+        (junction(), {"minimize": "area"}, "minimize needs the area of a Cell: a bare junction"),
+        (junction(), {"max_area": 1e-14}, "max_area needs the area of a Cell: a bare junction"),
         (junction(), {"drive": "volts"}, "drive must be one of 'current', 'voltage', got 'volts'"),
-        (junction(), {"temperature": (358.0, 263.0)}, r"temperature must be one number or \(lowest, highest\)"),
+        (junction(), {"temperature": (358.0, 263.0)}, r"temperature must be one number or \(low, high\)"),
         (junction(), {"max_current": 0.0}, "max_current must be .*> 0 A"),
         (cell(), {"max_voltage": 1.0}, "max_voltage limits a search for voltages.*supply_voltage"),
         (cell(), {"max_area": 1e-15}, r"max_area must be >= 1.22e-14 m\^2"),

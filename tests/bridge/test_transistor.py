@@ -49,7 +49,7 @@ def test_the_body_effect_takes_from_the_gate():
 
 @given(
     gate=st.floats(0.0, 1.5),
-    drain=st.floats(0.0, 1.5),
+    drain=st.just(0.0) | st.floats(1e-250, 1.5),  # below, a current is subnormal and has lost digits
     more=st.floats(1e-3, 0.3),
     width=st.floats(45e-9, 1e-6),
 )

@@ -59,7 +59,7 @@ def population():
         ({"anisotropy": "bulk"}, "anisotropy must be one of 'net', 'interface'"),
         ({"correlations": {("diameter", "dampnig"): 0.1}, "diameter_d2d": 0.1}, "Did you mean 'damping'"),
         ({"correlations": {("diameter", "damping"): 1.1}, "diameter_d2d": 0.1, "damping_d2d": 0.1}, "between -1 and 1"),
-        ({"correlations": {("diameter", "damping"): "x"}, "diameter_d2d": 0.1, "damping_d2d": 0.1}, "between -1 and 1"),
+        ({"correlations": {("diameter", "damping"): "x"}, "diameter_d2d": 0.1, "damping_d2d": 0.1}, "must be a number"),
         ({"correlations": {("diameter", "damping"): 0.5}, "diameter_d2d": 0.1}, "damping, which does not spread"),
         ({"correlations": {"diameter": 0.5}, "diameter_d2d": 0.1}, "pairs of two different properties"),
         (
