@@ -1,7 +1,7 @@
 """What a write costs that is not axisymmetric. Times are recorded, never judged; ratios are of one process."""
 
 import json
-import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -41,38 +41,28 @@ def answer(case, **changes):
     return write_error_rate(device_of(case), **(arguments | changes))
 
 
-def least_seconds(function, rounds=3):
-    function()  # warm: loops compiled
-    least = float("inf")
-    for _ in range(rounds):
-        start = time.perf_counter()
-        function()
-        least = min(least, time.perf_counter() - start)
-    return least
-
-
 @pytest.mark.parametrize("case", OBLIQUE, ids=lambda case: f"{case['name'].replace(' ', '-')}-{case['value']:.2g}")
 def test_golden_write(benchmark, case):
-    answer(case)
-    rate = benchmark.pedantic(answer, args=(case,), rounds=3)
+    rate = benchmark.pedantic(answer, args=(case,), rounds=3, warmup_rounds=1)
     benchmark.extra_info["relative_error"] = abs(rate / case["value"] - 1)
     assert rate == pytest.approx(case["value"], rel=1e-4)
 
 
-def test_one_hundred_widths_over_one(benchmark):
+def test_one_hundred_widths_over_one(benchmark, sized, least_seconds):
     """The moments of one solve give every width on the way."""
-    case, widths = OBLIQUE[1], np.linspace(1e-9, 4e-9, 100)
-    one, all_of_them = (least_seconds(lambda width=width: answer(case, pulse_width=width)) for width in (4e-9, widths))
+    case, widths = OBLIQUE[1], sized(np.linspace(1e-9, 4e-9, 100), np.array([1e-9, 4e-9]))
+    one, all_of_them = least_seconds(
+        [], 3, peers=[partial(answer, case, pulse_width=width) for width in (4e-9, widths)]
+    )
     benchmark.extra_info["hundred_widths_over_one"] = all_of_them / one
     assert (np.diff(benchmark.pedantic(answer, args=(case,), kwargs={"pulse_width": widths}, rounds=1)) < 0).all()
 
 
-def test_ratio_to_the_axisymmetric_road(benchmark):
+def test_ratio_to_the_axisymmetric_road(benchmark, least_seconds):
     """The price of the sphere: the same axisymmetric write by both."""
     case = next(c for c in CASES if c["name"] == "B" and c["value"] > 0.05)
-    spectral, spherical = (
-        least_seconds(lambda method=method: answer(case, direction="ap_to_p", method=method))
-        for method in ("spectral", "spherical")
+    spectral, spherical = least_seconds(
+        [], 3, peers=[partial(answer, case, direction="ap_to_p", method=name) for name in ("spectral", "spherical")]
     )
     benchmark.extra_info["spherical_over_spectral"] = spherical / spectral
     rate = benchmark.pedantic(answer, args=(case,), kwargs={"direction": "ap_to_p", "method": "spherical"}, rounds=1)
@@ -84,7 +74,6 @@ def test_one_solve_of_the_deep_write(benchmark):
     case = OBLIQUE[0]
     write = oblique_write(device_of(case), "p_to_ap", abs(case["current_A"]), case["T"], 0.0, 0.0)
     solver = SphericalSolver(write, Resolution(105, 17, 1.0))
-    solver.stayed(np.array([1e-10]))
-    stayed = benchmark.pedantic(solver.stayed, args=(np.array([case["pulse_s"]]),), rounds=3)
+    stayed = benchmark.pedantic(solver.stayed, args=(np.array([case["pulse_s"]]),), rounds=3, warmup_rounds=1)
     benchmark.extra_info["degree"], benchmark.extra_info["order"] = 105, 17
     assert stayed[0] == pytest.approx(case["value"], rel=1e-4)
