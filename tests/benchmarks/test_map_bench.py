@@ -9,11 +9,9 @@ import pytest
 
 from bridge import ErrorMap, write_error_map
 from bridge.maps.lookup import CoarseMapWarning
-from mtjsim import MTJ
+from physics import junction
 
-DEVICE = MTJ.from_effective(
-    thermal_stability=60, critical_current=30e-6, characteristic_time=2e-9, spin_torque_asymmetry=0.3
-)
+DEVICE = junction(lam=0.3)
 
 
 @pytest.fixture

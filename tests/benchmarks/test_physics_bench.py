@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from bridge import write_error_map
-from mtjsim import MTJ, write_error_rate
+from mtjsim import write_error_rate
+from physics import junction
 
-DEVICE = MTJ.from_effective(thermal_stability=60, critical_current=30e-6, characteristic_time=2e-9)
+DEVICE = junction()
 
 
 @pytest.fixture
@@ -35,9 +36,7 @@ def test_curve_with_ramps(benchmark, widths):
 @pytest.mark.slow
 def test_map_of_100_by_100_by_2(benchmark):
     """Both directions of a lopsided junction, below and above the critical current."""
-    device = MTJ.from_effective(
-        thermal_stability=60, critical_current=30e-6, characteristic_time=2e-9, spin_torque_asymmetry=0.2
-    )
+    device = junction(lam=0.2)
     currents = np.linspace(35e-6, 120e-6, 100)
     write_error_map(device, currents[:1], [1e-9, 20e-9])
     grid = benchmark.pedantic(write_error_map, args=(device, currents, np.linspace(1e-9, 20e-9, 100)), rounds=1)

@@ -1,47 +1,24 @@
 """What a write costs that is not axisymmetric. Times are recorded, never judged; ratios are of one process."""
 
-import json
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from mtjsim import MTJ, write_error_rate
+from mtjsim import write_error_rate
 from mtjsim.fokker_planck.oblique import oblique_write
 from mtjsim.fokker_planck.spherical import Resolution, SphericalSolver
+from physics import GOLDEN_CASES, golden_is_axial, golden_junction, golden_label
 
-CASES = json.loads((Path(__file__).parents[1] / "golden" / "wer_cases.json").read_text())["cases"]
-OBLIQUE = [
-    case
-    for case in CASES
-    if case["device"].get("p", [0, 0, 1])[2] != 1 or any(case["device"].get("Bext", [0, 0, 0])[:2])
-]
-
-
-def device_of(case):
-    d = case["device"]
-    return MTJ(
-        diameter=d["diameter"],
-        thickness=d["thickness"],
-        saturation_magnetization=d["Ms"],
-        anisotropy_field=d["Bk"],
-        damping=d["alpha"],
-        spin_torque_efficiency=d["eta"],
-        field_like_ratio=d.get("beta", 0.0),
-        stray_field=tuple(d.get("Bext", (0.0, 0.0, 0.0))),
-        polarizer=tuple(d.get("p", (0.0, 0.0, 1.0))),
-        resistance_area_product=10e-12,
-        tunnel_magnetoresistance=1.0,
-    )
+OBLIQUE = [case for case in GOLDEN_CASES if not golden_is_axial(case)]
 
 
 def answer(case, **changes):
     arguments = {"current": abs(case["current_A"]), "pulse_width": case["pulse_s"], "relax_time": case["relax_s"]}
-    return write_error_rate(device_of(case), **(arguments | changes))
+    return write_error_rate(golden_junction(case), **(arguments | changes))
 
 
-@pytest.mark.parametrize("case", OBLIQUE, ids=lambda case: f"{case['name'].replace(' ', '-')}-{case['value']:.2g}")
+@pytest.mark.parametrize("case", OBLIQUE, ids=golden_label)
 def test_golden_write(benchmark, case):
     rate = benchmark.pedantic(answer, args=(case,), rounds=3, warmup_rounds=1)
     benchmark.extra_info["relative_error"] = abs(rate / case["value"] - 1)
@@ -60,7 +37,7 @@ def test_one_hundred_widths_over_one(benchmark, sized, least_seconds):
 
 def test_ratio_to_the_axisymmetric_road(benchmark, least_seconds):
     """The price of the sphere: the same axisymmetric write by both."""
-    case = next(c for c in CASES if c["name"] == "B" and c["value"] > 0.05)
+    case = next(c for c in GOLDEN_CASES if c["name"] == "B" and c["value"] > 0.05)
     spectral, spherical = least_seconds(
         [], 3, peers=[partial(answer, case, direction="ap_to_p", method=name) for name in ("spectral", "spherical")]
     )
@@ -72,7 +49,7 @@ def test_ratio_to_the_axisymmetric_road(benchmark, least_seconds):
 def test_one_solve_of_the_deep_write(benchmark):
     """Without the second solve that checks it."""
     case = OBLIQUE[0]
-    write = oblique_write(device_of(case), "p_to_ap", abs(case["current_A"]), case["T"], 0.0, 0.0)
+    write = oblique_write(golden_junction(case), "p_to_ap", abs(case["current_A"]), case["T"], 0.0, 0.0)
     solver = SphericalSolver(write, Resolution(105, 17, 1.0))
     stayed = benchmark.pedantic(solver.stayed, args=(np.array([case["pulse_s"]]),), rounds=3, warmup_rounds=1)
     benchmark.extra_info["degree"], benchmark.extra_info["order"] = 105, 17

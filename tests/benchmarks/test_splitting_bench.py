@@ -4,10 +4,11 @@ import math
 
 import pytest
 
-from mtjsim import MTJ, rare_write_errors, write_error_rate
+from mtjsim import rare_write_errors, write_error_rate
+from physics import junction
 
-SLOW = MTJ.from_effective(thermal_stability=60, critical_current=30e-6, characteristic_time=2e-9)
-FAST = MTJ.from_effective(thermal_stability=60, critical_current=30e-6, characteristic_time=0.4e-9, damping=0.05)
+SLOW = junction()
+FAST = junction(characteristic_time=0.4e-9, damping=0.05)
 
 
 def variance_reduction(result):

@@ -12,9 +12,9 @@ from bridge.dies.faults import Process
 from bridge.dies.spread import Spread
 from bridge.dies.variability import Population
 from bridge.write import WriteSetting
-from mtjsim import MTJ
+from physics import junction
 
-DEVICE = MTJ.from_effective(thermal_stability=60, critical_current=30e-6, characteristic_time=2e-9)
+DEVICE = junction()
 LOPSIDED = DEVICE.replace(stray_field=(0, 0, 0.01), spin_torque_asymmetry=0.3)
 SPREAD = Spread(
     diameter_d2d=0.03,

@@ -11,24 +11,15 @@ import pytest
 from scipy.optimize import brentq
 from scipy.stats import binom
 
-from bridge import Cell, Transistor, WriteSetting, narrowest_transistor, operating_point
+from bridge import Transistor, WriteSetting, narrowest_transistor, operating_point
 from bridge.cell.cell import within_area
 from bridge.cell.cell_write import _axial_write, cell_error_rate
-from mtjsim import MTJ, dissipated_energy, load_preset, write_error_rate
+from mtjsim import dissipated_energy, load_preset, write_error_rate
 from mtjsim.fokker_planck.axial import tail_probability
+from physics import cell, junction
 
 AP, P = -1.0, 1.0
 NS = 1e-9
-
-
-def junction(Delta=60.0, **optional):
-    effective = {"thermal_stability": Delta, "critical_current": 30e-6, "characteristic_time": 2e-9}
-    return MTJ.from_effective(**(effective | optional))
-
-
-def cell(device=None, width=180e-9, **changes):
-    circuit = {"supply_voltage": 1.2, "word_line_voltage": 1.5}
-    return Cell(device=device or junction(), transistor=Transistor(width=width), **(circuit | changes))
 
 
 ARM = load_preset("arm_2021")

@@ -5,18 +5,14 @@ import warnings
 import pytest
 
 from bridge import write_error_map
-from mtjsim import MTJ, dissipated_energy, write_error_rate
+from mtjsim import dissipated_energy, write_error_rate
+from physics import lopsided_junction as junction
 
 with warnings.catch_warnings():  # not about us: what xarray imports
     warnings.simplefilter("ignore")
     xr = pytest.importorskip("xarray")
 
 CURRENTS, WIDTHS, TEMPERATURES = [20e-6, 45e-6, 70e-6], [2e-9, 5e-9], [280.0, 350.0]
-
-
-def junction(**optional):
-    effective = {"thermal_stability": 50, "critical_current": 30e-6, "characteristic_time": 2e-9}
-    return MTJ.from_effective(**effective, spin_torque_asymmetry=0.3, **optional)
 
 
 @pytest.fixture(scope="module")

@@ -9,11 +9,9 @@ from hypothesis import strategies as st
 
 from bridge import Cell, OperatingPoint, Transistor, current_for, find_setting, pareto, pulse_width_for, trade_off
 from bridge.search.frontier import as_records
-from mtjsim import MTJ
+from physics import junction
 
-DEVICE = MTJ.from_effective(
-    thermal_stability=50, critical_current=30e-6, characteristic_time=2e-9, spin_torque_asymmetry=0.2
-)
+DEVICE = junction(50, lam=0.2)
 TARGETS, WIDTHS = [1e-2, 1e-5], [3e-9, 6e-9, 12e-9]
 
 

@@ -12,18 +12,14 @@ import pytest
 
 from bridge import ErrorMap, load_map, measured_map, save_map, write_error_map
 from bridge.maps import error_map
-from mtjsim import MTJ, WriteCounts
+from mtjsim import WriteCounts
+from physics import junction
 
 with warnings.catch_warnings():  # not about us: what xarray imports
     warnings.simplefilter("ignore")
     import xarray as xr
 
 GRID = {"currents": [20e-6, 45e-6, 70e-6], "pulse_widths": [2e-9, 5e-9], "temperatures": [280.0, 350.0]}
-
-
-def junction(**optional):
-    effective = {"thermal_stability": 50, "critical_current": 30e-6, "characteristic_time": 2e-9}
-    return MTJ.from_effective(**effective, **optional)
 
 
 @pytest.fixture

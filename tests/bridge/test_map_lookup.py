@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from bridge import CoarseMapWarning, ErrorMap, WriteSetting, operating_point, write_error_map
 from bridge.maps.interpolation import log_rate, log_switched, points_needed, to_linear
-from mtjsim import MTJ, dissipated_energy, load_preset, write_error_rate
+from mtjsim import dissipated_energy, load_preset, write_error_rate
+from physics import junction
 
 SOLVER = 2e-5
 WIDTHS = 8  # of a solve
@@ -24,16 +25,11 @@ DIRECTIONS = np.array(["p_to_ap", "ap_to_p"])
 TEMPERATURES = [260.0, 300.0, 350.0]
 
 
-def effective(thermal_stability=60, critical_current=30e-6, characteristic_time=2e-9, **optional):
-    names = {"critical_current": critical_current, "characteristic_time": characteristic_time}
-    return MTJ.from_effective(thermal_stability=thermal_stability, **names, **optional)
-
-
 DEVICES = {
     "preset": load_preset("arm_2021"),
-    "lopsided": effective(spin_torque_asymmetry=0.3),
-    "field": effective(thermal_stability=40, stray_field=(0, 0, 0.01)),
-    "cold laws": effective(thermal_stability=45, curie_temperature=1100.0, anisotropy_exponent=3.0),
+    "lopsided": junction(spin_torque_asymmetry=0.3),
+    "field": junction(40, stray_field=(0, 0, 0.01)),
+    "cold laws": junction(45, curie_temperature=1100.0, anisotropy_exponent=3.0),
 }
 
 
@@ -247,7 +243,7 @@ def test_operating_point_without_energies_or_with_other_ramps():
 
 
 def test_over_voltage():
-    device = effective(vcma_coefficient=30e-15, barrier_thickness=1.4e-9)
+    device = junction(vcma_coefficient=30e-15, barrier_thickness=1.4e-9)
     dataset = write_error_map(
         device, voltages=np.linspace(0.2, 0.6, 20), pulse_widths=np.geomspace(2e-9, 20e-9, 20), energy=True
     )

@@ -2,6 +2,8 @@
 
 import matplotlib
 
+from physics import junction
+
 matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
@@ -10,9 +12,9 @@ import pytest
 
 from bridge import measured_map, write_error_map
 from bridge.maps.plots import plot_energy_contours, plot_iso_error, plot_map, plot_map_cut, plot_measured_places
-from mtjsim import MTJ, WriteCounts
+from mtjsim import WriteCounts
 
-DEVICE = MTJ.from_effective(thermal_stability=60, critical_current=30e-6, characteristic_time=2e-9)
+DEVICE = junction()
 
 
 @pytest.fixture(scope="module")

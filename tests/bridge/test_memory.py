@@ -23,15 +23,10 @@ from bridge.memory.protection import Protection
 from bridge.memory.read import ReadPoint, Retention
 from bridge.memory.sram import SRAM
 from bridge.write import OperatingPoint, WriteSetting, operating_point
-from mtjsim.device import MTJ
 from mtjsim.presets import load_preset
+from physics import junction, point, within_binomial
 
-FALSE_ALARM = 1e-6
 PROTECTIONS = ("none", "parity", "secded", Protection("range", limit=1e30))
-
-
-def point(p0=0.0, p1=None, **others):
-    return OperatingPoint.of_rates(error_rate_0=p0, error_rate_1=p0 if p1 is None else p1, **others)
 
 
 def of(name):
@@ -47,11 +42,6 @@ def numbers(name, shape, seed=0):
     if name == "int8":
         return rng.integers(-128, 128, shape) * 0.5
     return of(name).decode(of(name).encode(rng.standard_normal(shape)))
-
-
-def inside(count, trials, p, tests=1):
-    low, high = binom.interval(1 - FALSE_ALARM / tests, trials, p)
-    return low <= count <= high
 
 
 formats = st.sampled_from(FORMATS)
@@ -161,9 +151,9 @@ def test_secded_makes_a_weak_memory_a_good_one():
     )
     memory.write(values)
     wrong = np.flatnonzero((memory.read() != values).reshape(-1, 2).any(axis=1)).size
-    assert inside(wrong, 100_000, binom.sf(1, 72, raw), 2)
+    assert within_binomial(wrong, 100_000, binom.sf(1, 72, raw), 2)
     looks_single = binom.pmf(1, 72, raw) + 33_568 / 59_640 * binom.pmf(3, 72, raw)  # some triple errors pass for one
-    assert inside(memory.ledger.count("error corrected"), 100_000, looks_single, 2)
+    assert within_binomial(memory.ledger.count("error corrected"), 100_000, looks_single, 2)
 
 
 def test_range_check_zeroes_what_is_too_large():
@@ -226,7 +216,7 @@ def test_retries_are_paid_for():
     )
     memory.write(np.ones(100_000))
     again = memory.ledger.count("cell pulsed again")
-    assert inside(again, 111_111, 0.1)  # 0.1 + 0.01 of the cells; a little wider than exact
+    assert within_binomial(again, 111_111, 0.1)  # 0.1 + 0.01 of the cells; a little wider than exact
     assert memory.ledger.joules("device") == 100_000 + again
 
 
@@ -242,13 +232,13 @@ def test_wear():
 
 
 def test_retention_loses_bits_at_the_rate_of_the_junction():
-    device = MTJ.from_effective(thermal_stability=20, critical_current=30e-6, characteristic_time=2e-9)
+    device = junction(20)
     retention = Retention(device)
     rate = retention.rates(0.01)[0]
     assert 1e-3 < rate < 0.3
     memory = Memory(200_000, format="binary", point=point(), retention=retention)
     memory.wait(0.01)
-    assert inside((memory.read() == 1).sum(), 200_000, rate)
+    assert within_binomial((memory.read() == 1).sum(), 200_000, rate)
     with pytest.raises(ValueError, match="retention must be given"):
         Memory(2, format="binary", point=point()).wait(1.0)
 
@@ -256,11 +246,11 @@ def test_retention_loses_bits_at_the_rate_of_the_junction():
 def test_reads_disturb_the_cells_and_are_wrong_for_once():
     reading = ReadPoint(error_rate_0=0.05, disturb_rate_1=0.02)
     memory = Memory(100_000, format="binary", point=point(), reading=reading, seed=6)
-    assert inside((memory.read() == 1).sum(), 100_000, 0.05, 2)
+    assert within_binomial((memory.read() == 1).sum(), 100_000, 0.05, 2)
     assert (memory.stored == -1).all()
     memory.write(np.ones(100_000))
     assert (memory.read() == 1).all()
-    assert inside((memory.stored == -1).sum(), 100_000, 0.02, 2)
+    assert within_binomial((memory.stored == -1).sum(), 100_000, 0.02, 2)
 
 
 @pytest.mark.parametrize("protection", ["none", "parity", "secded"])
@@ -300,8 +290,8 @@ def test_weak_cells_fail_more_often():
     memory = Memory(200_000, format="binary", point=point(1e-3), die=die)
     memory.write(np.ones(200_000))
     failed = memory.read() == -1
-    assert inside(failed[weak].sum(), 100_000, 0.02, 2)
-    assert inside(failed[weak + 1].sum(), 100_000, 1e-3, 2)
+    assert within_binomial(failed[weak].sum(), 100_000, 0.02, 2)
+    assert within_binomial(failed[weak + 1].sum(), 100_000, 1e-3, 2)
 
 
 def test_a_die_of_another_shape_is_refused():
@@ -310,7 +300,7 @@ def test_a_die_of_another_shape_is_refused():
 
 
 def test_cells_that_differ_and_a_point_for_another_write():
-    device = MTJ.from_effective(thermal_stability=60, critical_current=30e-6, characteristic_time=2e-9)
+    device = junction()
     setting = WriteSetting(current_0=75e-6, current_1=75e-6, pulse_width=7.45e-9)
     population = Population(device, Spread(damping_d2d=0.1), setting)
     die = Process(population=population).die((100_000,), seed=3)
@@ -351,7 +341,7 @@ def test_a_die_drawn_for_another_junction_temperature_or_circuit_is_refused():
 
 @pytest.mark.parametrize(("name", "protection"), [("fp16", "secded"), ("fp32", "parity"), ("binary", "none")])
 def test_weak_cells_lose_their_bits_earlier_and_the_others_do_not(name, protection):
-    holding = Retention(MTJ.from_effective(thermal_stability=80, critical_current=30e-6, characteristic_time=2e-9))
+    holding = Retention(junction(80))
     shape = Memory(500, format=name, point=point(), protection=protection).cells_shape
     n = int(np.prod(shape))
     weak = np.arange(0, n, 3)
@@ -359,14 +349,14 @@ def test_weak_cells_lose_their_bits_earlier_and_the_others_do_not(name, protecti
     memory = Memory(500, format=name, point=point(), protection=protection, die=die, retention=holding, seed=2)
     memory.wait(3600.0)
     cells = len(memory._located(weak, 0)[0]) + (len(memory._located(weak, 1)[0]) if protection != "none" else 0)
-    assert inside(int(memory.ledger.count("lost while waiting")), cells, 0.5)
+    assert within_binomial(int(memory.ledger.count("lost while waiting")), cells, 0.5)
     data = np.asarray(memory._arrays[0].words)
     lost = np.flatnonzero((data[:, None] >> np.arange(memory.format.bits, dtype=data.dtype)) & 1)
     assert np.isin(lost, memory._located(weak, 0)[0]).all()
 
 
 def test_drawn_cells_lose_their_bits_by_their_own_stability():
-    device = MTJ.from_effective(thermal_stability=32, critical_current=30e-6, characteristic_time=2e-9)
+    device = junction(32)
     population = Population(
         device, Spread(thermal_stability_d2d=0.1), WriteSetting(current_0=75e-6, current_1=75e-6, pulse_width=7e-9)
     )
@@ -376,8 +366,9 @@ def test_drawn_cells_lose_their_bits_by_their_own_stability():
     np.testing.assert_allclose(rates[:40], holding.rates_of(3600.0, die.thermal_stability[:40] / 32)[0], rtol=0.01)
     memory = Memory(100_000, format="binary", point=point(), die=die, retention=holding, seed=5)
     memory.wait(3600.0)
-    assert inside(int(memory.ledger.count("lost while waiting")), 100_000, rates.mean())
-    assert not inside(int(100_000 * holding.rates(3600.0)[0]), 100_000, rates.mean())  # nor is it the nominal rate
+    assert within_binomial(int(memory.ledger.count("lost while waiting")), 100_000, rates.mean())
+    nominal = int(100_000 * holding.rates(3600.0)[0])
+    assert not within_binomial(nominal, 100_000, rates.mean())
     with pytest.raises(ValueError, match="retention must be of the junction"):
         Memory(100_000, format="binary", point=point(), die=die, retention=Retention(device.replace(damping=0.02)))
 

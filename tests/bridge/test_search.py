@@ -8,8 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge import (
-    Cell,
-    Transistor,
     WriteSetting,
     current_for,
     find_setting,
@@ -20,14 +18,8 @@ from bridge import (
 )
 from bridge.cell.cell import within_area
 from bridge.cell.cell_write import cell_error_rate
-from mtjsim import MTJ, dissipated_energy, write_error_rate
-
-TAU, I_C = 2e-9, 30e-6
-
-
-def junction(Delta=60.0, **optional):
-    return MTJ.from_effective(thermal_stability=Delta, critical_current=I_C, characteristic_time=TAU, **optional)
-
+from mtjsim import dissipated_energy, write_error_rate
+from physics import I_C, TAU, cell, junction
 
 LOPSIDED = junction(50.0, spin_torque_asymmetry=0.25)
 
@@ -256,11 +248,6 @@ def test_a_limit_is_kept_or_named(target, drive, most, latency):
     assert point.worst_error_rate <= target
     assert point.latency <= latency * (1 + 1e-12)
     assert max(point.setting.amplitudes) <= next(iter(limit.values())) * (1 + 1e-12)
-
-
-def cell(**changes):
-    circuit = {"supply_voltage": 1.2, "word_line_voltage": 1.5}
-    return Cell(device=junction(), transistor=Transistor(width=180e-9), **(circuit | changes))
 
 
 def test_a_cell_under_voltages_against_a_grid():

@@ -17,8 +17,9 @@ from bridge.dies.variability import CHUNK, Population
 from bridge.write import WriteSetting
 from mtjsim import MTJ, effective_anisotropy_field, load_preset, write_error_rate
 from mtjsim.fokker_planck.reduced import reduced_write
+from physics import junction
 
-DEVICE = MTJ.from_effective(thermal_stability=60, critical_current=30e-6, characteristic_time=2e-9)
+DEVICE = junction()
 LOPSIDED = DEVICE.replace(stray_field=(0, 0, 0.01), spin_torque_asymmetry=0.3, field_like_ratio=2.0)
 VCMA = LOPSIDED.replace(vcma_coefficient=2e-14, barrier_thickness=1.2e-9, tmr_half_voltage=0.6)
 SETTING = WriteSetting(current_0=75e-6, current_1=75e-6, pulse_width=7.45e-9)  # 1e-3 at the nominal junction
@@ -224,7 +225,7 @@ def test_cycles_are_averaged_inside_each_rate():
 
 def test_rates_below_the_smallest_number_carry_on_as_the_tail_does():
     """ln WER falls linearly in the pulse width; below e^-645 the solver's number is no longer a normal one."""
-    device = MTJ.from_effective(thermal_stability=150, critical_current=30e-6, characteristic_time=2e-9)
+    device = junction(150)
     setting = replace(SETTING, current_1=120e-6)
     log_rate = [
         Population(device, Spread(), replace(setting, pulse_width=width)).direct_log_rates(1, np.zeros((1, 0)))[0]
@@ -364,7 +365,7 @@ def test_mean_of_direct_samples(population):
 @pytest.mark.slow
 def test_mean_of_a_hundred_thousand_direct_samples():
     """Spread of all nine properties, some correlated; 5 standard errors, 6e-7; finds 2 % off."""
-    device = MTJ.from_effective(thermal_stability=40, critical_current=30e-6, characteristic_time=2e-9)
+    device = junction(40)
     spread = Spread(
         **{f"{name}_d2d": 0.02 for name in PROPERTIES},
         correlations={("diameter", "damping"): 0.5, ("thickness", "anisotropy"): -0.5},

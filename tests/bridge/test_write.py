@@ -9,15 +9,11 @@ import numpy as np
 import pytest
 
 from bridge import OperatingPoint, WriteSetting, operating_point
-from mtjsim import MTJ, dissipated_energy, junction_resistance, write_error_rate
+from mtjsim import dissipated_energy, junction_resistance, write_error_rate
+from physics import lopsided_junction as junction
 
 SETTING = WriteSetting(current_0=50e-6, current_1=65e-6, pulse_width=6e-9, rise_time=1e-9, relax_time=2e-9)
 PULSE = {"pulse_width": 6e-9, "rise_time": 1e-9}
-
-
-def junction(**optional):
-    effective = {"thermal_stability": 50, "critical_current": 30e-6, "characteristic_time": 2e-9}
-    return MTJ.from_effective(**(effective | {"spin_torque_asymmetry": 0.3, "stray_field": (0, 0, 0.01)} | optional))
 
 
 @pytest.fixture(scope="module")

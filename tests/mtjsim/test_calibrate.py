@@ -24,9 +24,10 @@ from mtjsim import (
 from mtjsim.calibration.likelihood import Likelihood, deviance_terms
 from mtjsim.calibration.parameters import PARAMETERS, Coordinates, values_of
 from mtjsim.calibration.report import Goodness
+from physics import junction
 
 FREE = ("thermal_stability", "critical_current", "characteristic_time")
-TRUE = MTJ.from_effective(thermal_stability=60, critical_current=30e-6, characteristic_time=2e-9)
+TRUE = junction()
 ASYMMETRIC = TRUE.replace(spin_torque_asymmetry=0.2)
 
 

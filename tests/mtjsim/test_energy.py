@@ -7,30 +7,20 @@ import numpy as np
 import pytest
 
 from bridge.search.find import pulse_width_for
-from mtjsim import MTJ, dissipated_energy, junction_resistance
+from mtjsim import dissipated_energy, junction_resistance
 from mtjsim.fokker_planck.finite_volume import _march, _starting_masses, hopping_rates
 from mtjsim.fokker_planck.reduced import reduced_write
+from physics import I_C, TAU, junction
 
-I_C, TAU, R_P = 30e-6, 2e-9, 5e3
+R_P = 5e3
 DIRECTIONS = ("p_to_ap", "ap_to_p")
-
-
-def junction(tmr=1.0, **optional):
-    return MTJ.from_effective(
-        thermal_stability=60,
-        critical_current=I_C,
-        characteristic_time=TAU,
-        resistance_p=R_P,
-        tunnel_magnetoresistance=tmr,
-        **optional,
-    )
 
 
 # ---- R(m_z, I) -----------------------------------------------------------------------------------------------------
 
 
 def test_resistance_without_bias_dependence():
-    d = junction(1.5)
+    d = junction(tunnel_magnetoresistance=1.5)
     m = np.linspace(-1, 1, 9)
     conductance = (1 / R_P + 1 / (2.5 * R_P)) / 2 + (1 / R_P - 1 / (2.5 * R_P)) / 2 * m  # Slonczewski 1989
     assert junction_resistance(d, m_z=m, current=1e-5) == pytest.approx(1 / conductance, rel=1e-12)
@@ -41,7 +31,7 @@ def test_resistance_without_bias_dependence():
 @pytest.mark.parametrize("current", [0.0, 1e-6, 3e-5, 1e-4, 1e-3])
 def test_resistance_solves_its_own_voltage(current):
     """V = I R(V) with TMR(V) = TMR_0/(1 + (V/V_h)^2), at every angle."""
-    d = junction(1.5, tmr_half_voltage=0.4)
+    d = junction(tunnel_magnetoresistance=1.5, tmr_half_voltage=0.4)
     m = np.linspace(-1, 1, 21)
     R = junction_resistance(d, m_z=m, current=current)
     tmr = 1.5 / (1 + (current * R / 0.4) ** 2)
@@ -52,7 +42,7 @@ def test_resistance_solves_its_own_voltage(current):
 
 
 def test_bias_lowers_the_antiparallel_resistance():
-    d = junction(1.0, tmr_half_voltage=0.3)
+    d = junction(tunnel_magnetoresistance=1.0, tmr_half_voltage=0.3)
     R = [junction_resistance(d, m_z=np.array(-1.0), current=I) for I in (0.0, 2e-5, 5e-5, 2e-4)]
     assert R[0] == pytest.approx(2 * R_P)
     assert (np.diff(R) < 0).all()
@@ -66,7 +56,9 @@ def test_bias_lowers_the_antiparallel_resistance():
 @pytest.mark.parametrize("current", [1e-5, 6e-5, 3e-4])
 def test_zero_tmr_is_joules_law(direction, current):
     widths = np.array([0.1e-9, 3e-9, 40e-9])
-    energy = dissipated_energy(junction(0.0), current=current, pulse_width=widths, direction=direction)
+    energy = dissipated_energy(
+        junction(tunnel_magnetoresistance=0.0), current=current, pulse_width=widths, direction=direction
+    )
     assert energy == pytest.approx(current**2 * R_P * widths, rel=1e-9)
 
 
@@ -76,7 +68,7 @@ RAMPS = [(10e-9, 1e-9), (10e-9, 5e-9), (2e-9, 2e-9), (1e-9, 1e-9), (0.2e-9, 0.2e
 @pytest.mark.parametrize(("width", "rise"), RAMPS)
 def test_zero_tmr_with_ramps(width, rise):
     """int I^2 dt over a trapezoid, a third of each ramp: I^2 R (width - rise + 2 rise / 3)."""
-    energy = dissipated_energy(junction(0.0), current=6e-5, pulse_width=width, rise_time=rise)
+    energy = dissipated_energy(junction(tunnel_magnetoresistance=0.0), current=6e-5, pulse_width=width, rise_time=rise)
     assert energy == pytest.approx(6e-5**2 * R_P * (width - rise + 2 * rise / 3), rel=1e-9)
 
 
@@ -110,7 +102,7 @@ def test_the_wrong_way_costs_more():
 def test_energy_ratio_of_the_checkpoint():
     """Delta 60, i 2, TMR 100 %: 1e-8 against 1e-3 costs 2.36 times for P->AP and 1.78 for AP->P; width alone 2.067."""
     for direction, ratio in (("p_to_ap", 2.36), ("ap_to_p", 1.78)):
-        d = junction(1.0)
+        d = junction(tunnel_magnetoresistance=1.0)
         widths = [pulse_width_for(d, error_rate=p, current=2 * I_C, direction=direction) for p in (1e-8, 1e-3)]
         deep, shallow = dissipated_energy(d, current=2 * I_C, pulse_width=widths, direction=direction)
         assert deep / shallow == pytest.approx(ratio, abs=0.03)
@@ -119,16 +111,20 @@ def test_energy_ratio_of_the_checkpoint():
 def test_bias_dependence_lowers_the_energy():
     pulse = {"current": 2 * I_C, "pulse_width": 10e-9}
     for direction in DIRECTIONS:
-        flat = dissipated_energy(junction(1.0), direction=direction, **pulse)
-        bent = dissipated_energy(junction(1.0, tmr_half_voltage=0.3), direction=direction, **pulse)
-        bare = dissipated_energy(junction(0.0), direction=direction, **pulse)
+        flat = dissipated_energy(junction(tunnel_magnetoresistance=1.0), direction=direction, **pulse)
+        bent = dissipated_energy(
+            junction(tunnel_magnetoresistance=1.0, tmr_half_voltage=0.3), direction=direction, **pulse
+        )
+        bare = dissipated_energy(junction(tunnel_magnetoresistance=0.0), direction=direction, **pulse)
         assert bare < bent < flat
 
 
 @pytest.mark.parametrize(("direction", "rise"), [("p_to_ap", 0.0), ("ap_to_p", 1.0)])
 def test_energy_against_the_chain(direction, rise):
     """<R>(t) from the cells' masses, marched by implicit steps and the trapezoid, extrapolated in the step."""
-    d = junction(1.2, tmr_half_voltage=0.4, spin_torque_asymmetry=0.2, stray_field=(0, 0, 0.02))
+    d = junction(
+        tunnel_magnetoresistance=1.2, tmr_half_voltage=0.4, spin_torque_asymmetry=0.2, stray_field=(0, 0, 0.02)
+    )
     I, width = 2.2 * I_C, 4.0 * TAU
     write, tau = reduced_write(d, direction, I, 320.0, rise * TAU, 0.0)
     cells = 1600

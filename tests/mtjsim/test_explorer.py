@@ -14,10 +14,9 @@ from mtjsim import (
     write_error_rate,
 )
 from mtjsim.explorer import YEAR, WriteExplorer, strongest_read
+from physics import junction
 
-DEVICE = MTJ.from_effective(
-    thermal_stability=60, critical_current=30e-6, characteristic_time=2e-9, spin_torque_asymmetry=0.2
-)
+DEVICE = junction(lam=0.2)
 PLACE = {"current": 90e-6, "pulse_width": 6e-9, "temperature": 350.0, "read_current": 4e-6}
 
 

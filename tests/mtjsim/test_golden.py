@@ -6,13 +6,10 @@ themselves good to 1e-6, and start at 1 - 1e-16, so they are held to 5e-6.
 """
 
 import csv
-import json
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest
 
 from mtjsim.device import MTJ
 from mtjsim.fokker_planck import finite_volume, spectral
@@ -21,9 +18,8 @@ from mtjsim.fokker_planck.reduced import AxialWrite, reduced_write
 from mtjsim.fokker_planck.spectral import WALLS, SpectralSolver
 from mtjsim.macrospin.simulate import simulate_writes
 from mtjsim.switching import switching_probability, write_error_rate
+from physics import GOLDEN, GOLDEN_CASES, golden_is_axial, golden_junction, golden_label, golden_write, within_binomial
 
-GOLDEN = Path(__file__).parents[1] / "golden"
-CASES = json.loads((GOLDEN / "wer_cases.json").read_text())["cases"]
 CURVES = {"A_delta60_i1.5_h0": (60, 1.5), "C_delta40_i0.9_h0": (40, 0.9), "E_delta80_i4_h0": (80, 4.0)}
 
 # physics.md, checkpoints: {(Delta, i): ({WER: tau}, tail slope)}
@@ -38,55 +34,13 @@ CHECKPOINTS = {
 }
 
 
-def is_axial(case):
-    d = case["device"]
-    field, p = d.get("Bext", (0, 0, 0)), d.get("p", (0, 0, 1))
-    return field[0] == field[1] == 0 and abs(p[2]) == 1 and d.get("Bk2", 0) == 0
-
-
-def label(case):
-    return f"{case['name'].replace(' ', '-')}-{case['value']:.2g}"
-
-
-AXIAL = [pytest.param(case, id=label(case)) for case in CASES if is_axial(case)]
-OBLIQUE = [pytest.param(case, id=label(case)) for case in CASES if not is_axial(case)]
-
-
-def device_of(case):
-    d = case["device"]
-    return MTJ(
-        diameter=d["diameter"],
-        thickness=d["thickness"],
-        saturation_magnetization=d["Ms"],
-        anisotropy_field=d["Bk"],
-        damping=d["alpha"],
-        spin_torque_efficiency=d["eta"],
-        spin_torque_asymmetry=d.get("lam", 0.0),
-        field_like_ratio=d.get("beta", 0.0),
-        stray_field=tuple(d.get("Bext", (0.0, 0.0, 0.0))),
-        polarizer=tuple(d.get("p", (0.0, 0.0, 1.0))),
-        resistance_area_product=10e-12,
-        tunnel_magnetoresistance=1.0,
-    )
-
-
-def arguments_of(case):
-    """The front door takes an amplitude and a direction; I > 0 favours P, so a signed current must agree with it."""
-    direction = {"P": "p_to_ap", "AP": "ap_to_p"}[case["from_state"]]
-    assert (case["current_A"] < 0) == (direction == "p_to_ap"), "every golden write drives out of its starting state"
-    return {
-        "current": abs(case["current_A"]),
-        "direction": direction,
-        "pulse_width": case["pulse_s"],
-        "temperature": case["T"],
-        "rise_time": case["rise_s"],
-        "relax_time": case["relax_s"],
-    }
+AXIAL = [pytest.param(case, id=golden_label(case)) for case in GOLDEN_CASES if golden_is_axial(case)]
+OBLIQUE = [pytest.param(case, id=golden_label(case)) for case in GOLDEN_CASES if not golden_is_axial(case)]
 
 
 def answer(case, **changes):
     question = {"wer": write_error_rate, "sw": switching_probability}[case["quantity"]]
-    return question(device_of(case), **(arguments_of(case) | changes))
+    return question(golden_junction(case), **(golden_write(case) | changes))
 
 
 def read_curve(name):
@@ -112,9 +66,9 @@ def test_axial_case_by_finite_volume(case):
 
 @pytest.mark.parametrize("case", AXIAL)
 def test_derived_figures_of_the_case(case):
-    device = device_of(case)
+    device = golden_junction(case)
     assert device.thermal_stability(case["T"]) == pytest.approx(case["Delta"], rel=1e-7)
-    lam, direction = device.spin_torque_asymmetry, arguments_of(case)["direction"]
+    lam, direction = device.spin_torque_asymmetry, golden_write(case)["direction"]
     asymmetry = 1 + lam if direction == "p_to_ap" else 1 - lam
     assert device.critical_current(direction) == pytest.approx(case["Ic0_A"] * asymmetry, rel=1e-7)
 
@@ -138,21 +92,21 @@ def test_oblique_case_by_counting(case):
 
     1e6 trials and an exact binomial test at 1e-6/4, 5.2 standard errors: 1.0 % of a rate of 0.2 is caught.
     """
-    count = simulate_writes(device_of(case), trials=1_000_000, seed=61, **arguments_of(case))
-    assert binomtest(count.errors, count.trials, case["value"]).pvalue > 1e-6 / len(OBLIQUE)
+    count = simulate_writes(golden_junction(case), trials=1_000_000, seed=61, **golden_write(case))
+    assert within_binomial(count.errors, count.trials, case["value"], len(OBLIQUE))
 
 
 @pytest.mark.parametrize("name", ["B tilted p", "SOT p=y"])
 def test_oblique_case_by_counting_fewer(name):
     """50,000 trials: 3 % of a rate of 0.2 (4.9 standard errors). Mirrored in the plane it is another rate."""
-    case = next(c for c in CASES if c["name"] == name and c["value"] < 0.9)
-    device, write = device_of(case), arguments_of(case)
+    case = next(c for c in GOLDEN_CASES if c["name"] == name and c["value"] < 0.9)
+    device, write = golden_junction(case), golden_write(case)
     count = simulate_writes(device, trials=50_000, seed=62, **write)
-    assert binomtest(count.errors, count.trials, case["value"]).pvalue > 1e-6
+    assert within_binomial(count.errors, count.trials, case["value"])
     x, y, z = device.polarizer
     other = device.replace(polarizer=(-x, -y, z) if y else (0.0, 0.0, 1.0))
     wrong = simulate_writes(other, trials=50_000, seed=62, **write)
-    assert binomtest(wrong.errors, wrong.trials, case["value"]).pvalue < 1e-6
+    assert not within_binomial(wrong.errors, wrong.trials, case["value"])
 
 
 @pytest.mark.parametrize("name", CURVES)
@@ -248,9 +202,9 @@ def test_a_wrong_wall_would_be_seen():
     assert abs(survival(write, -0.002, tau) / expected - 1) > 2e-3
 
     case = next(c.values[0] for c in AXIAL if c.values[0]["name"] == "B trap+relax")
-    arguments = arguments_of(case)
+    arguments = golden_write(case)
     keys = [arguments[key] for key in ("direction", "current", "temperature", "rise_time", "relax_time")]
-    write, tau_D = reduced_write(device_of(case), *keys)
+    write, tau_D = reduced_write(golden_junction(case), *keys)
     plateau = (case["pulse_s"] - case["rise_s"]) / tau_D
     assert survival(write, -0.9, plateau) == pytest.approx(case["value"], rel=1e-6)
     assert abs(survival(write, -0.15, plateau) / case["value"] - 1) > 1e-3

@@ -3,9 +3,7 @@
 The two roads share the reduced write (`reduced.py`) and nothing else. Everything is deterministic.
 """
 
-import json
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,19 +25,11 @@ from mtjsim.holding import (
     thermal_stability_for_retention,
 )
 from mtjsim.switching import switching_probability
+from physics import GOLDEN_CASES, TAU, junction
 
-CASES = json.loads((Path(__file__).parents[1] / "golden" / "wer_cases.json").read_text())["cases"]
-TAU, TEN_YEARS = 2e-9, 10 * 365.25 * 86400
+TEN_YEARS = 10 * 365.25 * 86400
 TWO_ROADS = 1e-4  # promised; measured about 2e-6
 reproducible = {"derandomize": True, "deadline": None, "suppress_health_check": list(HealthCheck), "database": None}
-
-
-def junction(Delta=60.0, h=0.0, lam=0.0, **optional):
-    """A junction with I_c0 = 30 uA at lambda = 0 and tau_D = 2 ns; h is B_z/B_k."""
-    bare = {"thermal_stability": Delta, "critical_current": 30e-6, "characteristic_time": TAU, **optional}
-    if h:
-        bare["stray_field"] = (0.0, 0.0, h * MTJ.from_effective(**bare).anisotropy_field)
-    return MTJ.from_effective(spin_torque_asymmetry=lam, **bare)
 
 
 def held(Delta, share=0.0, H=0.0, L=0.0):
@@ -135,7 +125,7 @@ def test_no_jump_where_the_barrier_gets_too_low():
 
 
 def golden():
-    case = next(c for c in CASES if c["name"] == "C disturb")
+    case = next(c for c in GOLDEN_CASES if c["name"] == "C disturb")
     d = case["device"]
     device = MTJ(
         diameter=d["diameter"],

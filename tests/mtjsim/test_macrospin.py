@@ -6,6 +6,7 @@ Statistical tests use fixed seeds and a false-alarm chance of 1e-6 each; nobody 
 """
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -19,25 +20,20 @@ from scipy.optimize import brentq
 from scipy.spatial.transform import Rotation
 from scipy.stats import chi2, norm
 
-from mtjsim.device import GYROMAGNETIC_RATIO, MTJ
+from mtjsim.device import GYROMAGNETIC_RATIO
 from mtjsim.macrospin import kernels
 from mtjsim.macrospin.kernels import BLOCKS, LANES, Ensemble
 from mtjsim.macrospin.time_steps import step_table
 from mtjsim.pulse import Pulse
 from mtjsim.rng import lane_states
 from mtjsim.torques import rotation, torque_of
+from physics import damped_junction
 
 ALARM = 1e-6
 SIGMAS = float(norm.isf(ALARM / 2))  # 4.9
 
 
-def junction(Delta=40.0, alpha=0.02, **optional):
-    """A junction with B_k = 0.27 T at any damping, and I_c0 of 30 uA."""
-    tau = (1 + alpha**2) / (GYROMAGNETIC_RATIO * alpha * 0.27)
-    return MTJ.from_effective(
-        thermal_stability=Delta, critical_current=30e-6, characteristic_time=tau, damping=alpha, **optional
-    )
-
+junction = partial(damped_junction, alpha=0.02)
 
 GENERAL = {
     "spin_torque_asymmetry": 0.35,
@@ -509,7 +505,7 @@ def equilibrium(Delta, alpha, dt, *, count=8, samples=16, h=0.0, noise=1.0, seed
 
     Uniform on the sphere where the barrier is low, at 0.5/sqrt(Delta) rad from either pole where it is high.
     """
-    device = junction(Delta, alpha)
+    device = junction(Delta, alpha=alpha)
     device = device.replace(stray_field=(0.0, 0.0, h * device.anisotropy_field))
     tau = device.characteristic_time()
 
@@ -577,7 +573,7 @@ def test_mean_square_angle(Delta, alpha, steps, energy):
 
 def linear_temperature(alpha, angle, correction=True):
     """Stationary <sin^2 theta> over Boltzmann's near the pole, from the oracle's own two numbers: decay and kick."""
-    device, dt = junction(1e6, alpha), angle / (GYROMAGNETIC_RATIO * 0.27)
+    device, dt = junction(1e6, alpha=alpha), angle / (GYROMAGNETIC_RATIO * 0.27)
     tiny = 1e-5
     tilted = np.array([[math.sin(tiny), 0.0, math.cos(tiny)]])
     decayed = oracle_step(device, tilted, dt, 0.0, np.zeros((1, 3)))

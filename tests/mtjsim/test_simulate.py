@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest, chi2
 
-from mtjsim.device import GYROMAGNETIC_RATIO, MTJ
+from mtjsim.device import GYROMAGNETIC_RATIO
 from mtjsim.fokker_planck.reduced import AxialWrite, reduced_write
 from mtjsim.fokker_planck.spectral import SpectralSolver
 from mtjsim.macrospin.kernels import CHUNK, LANES, Ensemble
@@ -21,26 +21,11 @@ from mtjsim.pulse import Pulse
 from mtjsim.rng import lane_states
 from mtjsim.switching import write_error_rate
 from mtjsim.torques import torque_of
+from physics import damped_junction as junction
+from physics import within_binomial
 
 ALARM = 1e-6
 I_C = 30e-6
-
-
-def junction(Delta=40.0, alpha=0.05, h=0.0, **optional):
-    """B_k = 0.27 T at any damping, I_c0 = 30 uA at lambda = 0; h is B_z/B_k."""
-    tau = (1 + alpha**2) / (GYROMAGNETIC_RATIO * alpha * 0.27)
-    return MTJ.from_effective(
-        thermal_stability=Delta,
-        critical_current=I_C,
-        characteristic_time=tau,
-        damping=alpha,
-        stray_field=(0.0, 0.0, 0.27 * h),
-        **optional,
-    )
-
-
-def agrees(errors, trials, rate, cases=1):
-    return binomtest(errors, trials, rate).pvalue > ALARM / cases
 
 
 # ---- two roads -------------------------------------------------------------------------------------------------
@@ -101,7 +86,7 @@ def test_counts_agree_with_fokker_planck(case):
     """1e5 trials a case: catches 0.9 % in the error (5.2 standard errors) at a rate of 0.25, 5 % at 0.01."""
     device, write = write_of(FAST[case])
     count = simulate_writes(device, trials=100_000, seed=100 + case, precision=["double", "single"][case % 2], **write)
-    assert agrees(count.errors, count.trials, write_error_rate(device, **write), len(FAST))
+    assert within_binomial(count.errors, count.trials, write_error_rate(device, **write), len(FAST))
 
 
 @pytest.mark.slow
@@ -112,7 +97,7 @@ def test_many_counts_agree_with_fokker_planck(case):
     count = simulate_writes(
         device, trials=1_000_000, seed=200 + case, precision=["double", "single"][case % 2], **write
     )
-    assert agrees(count.errors, count.trials, write_error_rate(device, **write), len(SLOW))
+    assert within_binomial(count.errors, count.trials, write_error_rate(device, **write), len(SLOW))
 
 
 @pytest.mark.slow
@@ -138,8 +123,8 @@ def test_first_passage_would_be_seen():
     solver = SpectralSolver(AxialWrite(thermal_stability=15, drive=0.9), -1e-9)
     passage = float(np.exp(solver.log_survival(3.0)(np.array([3.0])))[0])
     count = simulate_writes(device, trials=100_000, seed=41, **write)
-    assert agrees(count.errors, count.trials, rate)
-    assert not agrees(count.errors, count.trials, passage)
+    assert within_binomial(count.errors, count.trials, rate)
+    assert not within_binomial(count.errors, count.trials, passage)
 
 
 def test_the_end_is_what_is_counted():
@@ -259,9 +244,9 @@ def test_temperature_in_its_places():
     """61,440 trials catch 3 % in the rate; each place left at 300 K changes it by more."""
     device = junction(20, 0.1, **LAWS)
     rate = write_error_rate(device, temperature=HOT, **HOT_WRITE)
-    assert agrees(*counted_with(device), rate)
+    assert within_binomial(*counted_with(device), rate)
     for place in ("start", "noise", "laws"):
-        assert not agrees(*counted_with(device, **{place: 300.0}), rate), place
+        assert not within_binomial(*counted_with(device, **{place: 300.0}), rate), place
     errors, trials = counted_with(device)
     assert simulate_writes(device, temperature=HOT, seed=51, trials=trials, **HOT_WRITE).errors == errors
 
@@ -280,7 +265,7 @@ def test_start_at_one_angle_would_be_seen():
         m[:, :2] *= np.sqrt((1 - m[:, 2] ** 2) / (m[:, :2] ** 2).sum(axis=1))[:, None]
         ensemble.advance(table)
         errors += int((ensemble.vectors[:, 2] > 0).sum())
-    assert not agrees(errors, 60 * CHUNK, write_error_rate(device, **write))
+    assert not within_binomial(errors, 60 * CHUNK, write_error_rate(device, **write))
 
 
 # ---- time steps and refusals (trap 13) ---------------------------------------------------------------------------

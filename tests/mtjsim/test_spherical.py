@@ -14,7 +14,7 @@ import pytest
 from scipy.linalg import expm
 from scipy.sparse import csr_array
 
-from mtjsim import MTJ, dissipated_energy, switching_probability, write_error_rate
+from mtjsim import dissipated_energy, switching_probability, write_error_rate
 from mtjsim.fokker_planck import oblique, spherical
 from mtjsim.fokker_planck.chebyshev import Flow, ellipse, field_of_values, flow_of, propagate, steps
 from mtjsim.fokker_planck.harmonics import MARGIN, Harmonics, Operator
@@ -22,23 +22,9 @@ from mtjsim.fokker_planck.oblique import oblique_write, settled, solve
 from mtjsim.fokker_planck.spherical import Drive, Resolution, SphericalSolver, generators
 from mtjsim.pulse import Pulse
 from mtjsim.torques import rotation, torque_of
+from physics import small_junction as junction
 
 TILTED = (math.sin(0.3), 0.0, math.cos(0.3))
-
-
-def junction(**changes):
-    """Delta 13, damping 0.05: small bases and little precession, so that a solve takes a tenth of a second."""
-    fields = {
-        "diameter": 24e-9,
-        "thickness": 1.2e-9,
-        "saturation_magnetization": 1.0e6,
-        "anisotropy_field": 0.196,
-        "damping": 0.05,
-        "spin_torque_efficiency": 0.5,
-        "resistance_area_product": 10e-12,
-        "tunnel_magnetoresistance": 1.0,
-    }
-    return MTJ(**(fields | changes))
 
 
 WRITE = {"current": 6e-5, "pulse_width": 1.5e-9}  # 1.9 I_c0 and 2.6 tau_D: about one write in ten fails

@@ -6,13 +6,12 @@ False alarms: limits are at 5 standard errors or more (1e-6).
 """
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
 from numba import njit
-from test_golden import CASES, arguments_of, device_of
 
-from mtjsim.device import MTJ
 from mtjsim.macrospin import splitting, time_steps
 from mtjsim.macrospin.importance import copy_states, draw, places, read_map
 from mtjsim.macrospin.kernels import LANES, Ensemble, _cayley, _next_word, _sum_of_bytes
@@ -24,14 +23,12 @@ from mtjsim.pulse import Pulse
 from mtjsim.rng import generator
 from mtjsim.switching import write_error_rate
 from mtjsim.torques import rotation, torque_of
+from physics import GOLDEN_CASES, damped_junction, golden_junction, golden_write
 
 GAMMA = 1.76085963e11
 
 
-def junction(alpha=0.05, B_k=0.25, Delta=60.0):
-    """I_c0 = 30 uA."""
-    tau = (1 + alpha**2) / (GAMMA * alpha * B_k)
-    return MTJ.from_effective(thermal_stability=Delta, critical_current=30e-6, characteristic_time=tau, damping=alpha)
+junction = partial(damped_junction, Delta=60.0, B_k=0.25)
 
 
 def deep_write(device, taus=9.1):
@@ -64,8 +61,8 @@ OBLIQUE = ["B in-plane deep", "B tilted p", "SOT p=y", "B trap+relax", "B asym"]
 @pytest.mark.parametrize("name", OBLIQUE)
 def test_golden_case(name):
     """Oblique fields, tilted polarizers, spin-orbit torque, ramps and relaxation, values of an independent solver."""
-    case = next(c for c in CASES if c["name"] == name)
-    result = rare_write_errors(device_of(case), seed=2, trajectories=1024, **arguments_of(case))
+    case = next(c for c in GOLDEN_CASES if c["name"] == name)
+    result = rare_write_errors(golden_junction(case), seed=2, trajectories=1024, **golden_write(case))
     assert agrees(result, case["value"])
 
 
@@ -236,7 +233,7 @@ def ratio(device, seeds, **more):
 @pytest.mark.parametrize("part", [1.0, 0.5])
 def test_time_step_and_increments_in_the_tail(alpha, B_k, part):
     """Trap 10: the step that is chosen, and half of it, at 1e-10: no bias above 2 % beside an error of 1.5 %."""
-    device = junction(alpha, B_k)
+    device = junction(alpha=alpha, B_k=B_k)
     default = rare_write_errors(device, seed=0, trajectories=1024, repeats=4, **deep_write(device, 0.5)).time_step
     mean, error = ratio(device, range(10, 14), time_step=part * default)
     assert error < 0.03
@@ -335,6 +332,6 @@ def test_heun_would_be_seen(monkeypatch, step, least):
     controlled(monkeypatch, heun=True, two_point=False)
     alpha, phi, tau = 0.05, GAMMA * 0.25 * step, 9.1
     expected = math.exp(-2 * tau * (1.5 * phi**2 / 2 + phi**3 / (8 * alpha)))
-    mean, error = ratio(junction(alpha), range(2), time_step=step)
+    mean, error = ratio(junction(alpha=alpha), range(2), time_step=step)
     assert abs(mean / expected - 1) < 4 * error / expected + 0.03
     assert mean < 1 - least

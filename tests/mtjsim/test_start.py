@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chi2
 
-from mtjsim.device import MTJ
 from mtjsim.macrospin.start import RINGS, SECTORS, BoltzmannStart
 from mtjsim.torques import torque_of
+from physics import junction
 
 ALARM = 1e-6
 CHUNKS, COUNT = 40, 5000
@@ -19,7 +19,7 @@ CHUNKS, COUNT = 40, 5000
 
 def law(Delta, side, field=(0.0, 0.0, 0.0), second=0.0, temperature=300.0):
     """Fields in units of B_k."""
-    device = MTJ.from_effective(thermal_stability=Delta, critical_current=30e-6, characteristic_time=2e-9)
+    device = junction(Delta)
     B_k = device.anisotropy_field
     device = device.replace(stray_field=tuple(B_k * b for b in field), in_plane_anisotropy_field=second * B_k)
     return BoltzmannStart(torque_of(device, temperature), side)

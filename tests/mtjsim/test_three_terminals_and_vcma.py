@@ -7,6 +7,7 @@ without an operating point that both roads answer; where a device is written har
 
 import math
 import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from scipy.stats import binomtest
 
 from mtjsim import MTJ, Pulse, dissipated_energy, load_preset, simulate_writes, switching_probability, write_error_rate
 from mtjsim.device import GYROMAGNETIC_RATIO
+from physics import small_junction, within_binomial
 
 FALSE_ALARM = 6e-7
 DIRECTIONS = ("p_to_ap", "ap_to_p")
@@ -50,7 +52,7 @@ def both_roads(device, write, trials, seed):
     """Error rate by density, once the counts agree with it."""
     rate = write_error_rate(device, method="spherical", **write)
     count = simulate_writes(device, trials=trials, seed=seed, **write)
-    assert binomtest(count.errors, trials, rate).pvalue > FALSE_ALARM, (rate, count)
+    assert within_binomial(count.errors, trials, rate, alarm=FALSE_ALARM), (rate, count)
     return rate
 
 
@@ -105,23 +107,6 @@ def test_a_write_beyond_the_largest_basis_is_refused_at_once(name, changes, writ
 # ---- spin-orbit torque: what decides where a layer falls ------------------------------------------------------------
 
 
-def junction(**changes):
-    """13 kT on a channel of 500 ohm, spins along y; a large damping, so that it settles within a nanosecond."""
-    fields = {
-        "diameter": 24e-9,
-        "thickness": 1.2e-9,
-        "saturation_magnetization": 1.0e6,
-        "anisotropy_field": 0.196,
-        "damping": 0.15,
-        "spin_torque_efficiency": 0.5,
-        "resistance_area_product": 10e-12,
-        "tunnel_magnetoresistance": 1.0,
-        "channel_resistance": 500.0,
-        "polarizer": (0.0, 1.0, 0.0),
-    }
-    return MTJ(**(fields | changes))
-
-
 PULSE = {"current": 4e-4, "pulse_width": 0.4e-9}
 RELAX = 0.8e-9  # settled: at 0.3 ns, and a damping of 0.05, the layer still swings through m_z = 0
 
@@ -135,6 +120,9 @@ def ends_in_p(device):
     )
     return from_p, 1 - from_ap
 
+
+# 13 kT on a channel of 500 ohm, spins along y; a large damping, so that it settles within a nanosecond
+junction = partial(small_junction, damping=0.15, channel_resistance=500.0, polarizer=(0.0, 1.0, 0.0))
 
 SYMMETRIC = {
     "spins in the plane": {},

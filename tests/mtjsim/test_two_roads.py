@@ -22,17 +22,9 @@ from mtjsim.fokker_planck.finite_volume import hopping_rates, solve_tails
 from mtjsim.fokker_planck.reduced import AxialWrite, reduced_write
 from mtjsim.fokker_planck.spectral import FULL_SPHERE, SpectralSolver, build_basis, returning_mass
 from mtjsim.switching import switching_probability, write_error_rate
+from physics import TAU, junction
 
-TAU = 2e-9
 TWO_ROADS = 1e-4  # what the finite volume promises
-
-
-def junction(Delta=60.0, h=0.0, lam=0.0, **optional):
-    """A junction with I_c0 = 30 uA at lambda = 0 and tau_D = 2 ns; h is B_z/B_k."""
-    bare = {"thermal_stability": Delta, "critical_current": 30e-6, "characteristic_time": TAU, **optional}
-    if h:
-        bare["stray_field"] = (0.0, 0.0, h * MTJ.from_effective(**bare).anisotropy_field)
-    return MTJ.from_effective(spin_torque_asymmetry=lam, **bare)
 
 
 def write_of(i, tau, *, rise=0.0, relax=0.0, **more):

@@ -16,25 +16,9 @@ from mtjsim.fokker_planck import spectral
 from mtjsim.fokker_planck.reduced import AxialWrite, Conduction, reduced_write
 from mtjsim.switching import switching_probability, write_error_rate
 from mtjsim.transport import conductance_terms, junction_conductance, junction_resistance, vcma_slope
+from physics import biased_junction as junction
 
 DIRECTIONS = ("p_to_ap", "ap_to_p")
-
-
-def junction(**changes):
-    """45 kT, 40 uA, 1.6 ns, 3 kohm, TMR 120 % that falls with bias, 30 fJ/(V m)."""
-    fields = {
-        "thermal_stability": 45,
-        "critical_current": 40e-6,
-        "characteristic_time": 1.6e-9,
-        "damping": 0.02,
-        "resistance_p": 3e3,
-        "tunnel_magnetoresistance": 1.2,
-        "tmr_half_voltage": 0.5,
-        "vcma_coefficient": 30e-15,
-        "barrier_thickness": 1e-9,
-        "spin_torque_asymmetry": 0.2,
-    }
-    return MTJ.from_effective(**{**fields, **changes})
 
 
 PLAIN = {"vcma_coefficient": 0.0, "tmr_half_voltage": None}
