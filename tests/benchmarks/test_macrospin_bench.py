@@ -20,6 +20,7 @@ from mtjsim.pulse import Pulse
 from mtjsim.rng import lane_states
 from mtjsim.switching import write_error_rate
 from mtjsim.torques import torque_of
+from physics import approx
 
 AXIAL = MTJ(
     diameter=40e-9,
@@ -65,7 +66,7 @@ def test_spin_step(benchmark, least_seconds, pulse, name, precision, energy):
     (seconds,) = least_seconds([march], 5)
     benchmark.extra_info["ns_per_spin_step"] = seconds / (len(table.rows) * CHUNK) * 1e9
     benchmark.pedantic(march, rounds=3)
-    assert np.linalg.norm(ensemble.m, axis=1) == pytest.approx(1, abs=1e-4)
+    assert np.linalg.norm(ensemble.m, axis=1) == approx(1, abs=1e-4)
 
 
 def test_two_threads(benchmark, sized, least_seconds, pulse):
@@ -159,7 +160,7 @@ def test_beside_cmtj(benchmark, least_seconds):
         temperature=300.0,
         time_step=CASE["pulse_width"] / other.steps,
     )
-    assert len(table.rows) == pytest.approx(other.steps, abs=1)
+    assert len(table.rows) == approx(other.steps, abs=1)
     ensembles = {precision: started(AXIAL, precision) for precision in ("double", "single")}
     seconds = least_seconds([partial(ensemble.advance, table) for ensemble in ensembles.values()], 5)
     double, single = (least / (CHUNK * len(table.rows)) for least in seconds)

@@ -8,7 +8,7 @@ import pytest
 
 from bridge import write_error_map
 from mtjsim import write_error_rate
-from physics import junction
+from physics import approx, junction
 
 DEVICE = junction()
 
@@ -46,14 +46,14 @@ def test_map_of_100_by_100_by_2(benchmark):
 def test_one_point_by_finite_volume(benchmark):
     point("finite_volume")
     rate = benchmark(point, "finite_volume")
-    assert rate == pytest.approx(point("auto"), rel=1e-4)
+    assert rate == approx(point("auto"), rel=1e-4)
 
 
 def test_ratio_of_the_roads(benchmark, least_seconds):
     """The same question, a single point, both roads, in one process."""
     spectral, chain = least_seconds([partial(point, "spectral")], 5, peers=[partial(point, "finite_volume")])
     benchmark.extra_info["finite_volume_over_spectral"] = chain / spectral
-    assert benchmark(point, "spectral") == pytest.approx(point("finite_volume"), rel=1e-4)
+    assert benchmark(point, "spectral") == approx(point("finite_volume"), rel=1e-4)
 
 
 def test_move_of_the_explorer(benchmark, sized, widths, least_seconds):

@@ -8,7 +8,7 @@ import pytest
 from mtjsim import write_error_rate
 from mtjsim.fokker_planck.oblique import oblique_write
 from mtjsim.fokker_planck.spherical import Resolution, SphericalSolver
-from physics import GOLDEN_CASES, golden_is_axial, golden_junction, golden_label
+from physics import GOLDEN_CASES, approx, golden_is_axial, golden_junction, golden_label
 
 OBLIQUE = [case for case in GOLDEN_CASES if not golden_is_axial(case)]
 
@@ -22,7 +22,7 @@ def answer(case, **changes):
 def test_golden_write(benchmark, case):
     rate = benchmark.pedantic(answer, args=(case,), rounds=3, warmup_rounds=1)
     benchmark.extra_info["relative_error"] = abs(rate / case["value"] - 1)
-    assert rate == pytest.approx(case["value"], rel=1e-4)
+    assert rate == approx(case["value"], rel=1e-4)
 
 
 def test_one_hundred_widths_over_one(benchmark, sized, least_seconds):
@@ -43,7 +43,7 @@ def test_ratio_to_the_axisymmetric_road(benchmark, least_seconds):
     )
     benchmark.extra_info["spherical_over_spectral"] = spherical / spectral
     rate = benchmark.pedantic(answer, args=(case,), kwargs={"direction": "ap_to_p", "method": "spherical"}, rounds=1)
-    assert rate == pytest.approx(case["value"], rel=1e-6)
+    assert rate == approx(case["value"], rel=1e-6)
 
 
 def test_one_solve_of_the_deep_write(benchmark):
@@ -53,4 +53,4 @@ def test_one_solve_of_the_deep_write(benchmark):
     solver = SphericalSolver(write, Resolution(105, 17, 1.0))
     stayed = benchmark.pedantic(solver.stayed, args=(np.array([case["pulse_s"]]),), rounds=3, warmup_rounds=1)
     benchmark.extra_info["degree"], benchmark.extra_info["order"] = 105, 17
-    assert stayed[0] == pytest.approx(case["value"], rel=1e-4)
+    assert stayed[0] == approx(case["value"], rel=1e-4)

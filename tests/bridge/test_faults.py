@@ -18,7 +18,7 @@ from bridge.dies.files import load_die, save_die
 from bridge.dies.spread import Spread
 from bridge.dies.variability import Cells, Population
 from bridge.write import WriteSetting
-from physics import junction, within_binomial
+from physics import approx, junction, within_binomial
 
 RATES = {"short_rate": 0.01, "open_rate": 0.02, "stuck_p_rate": 0.005, "stuck_ap_rate": 0.04, "weak_rate": 0.03}
 PROCESS = Process(**RATES, short_conductance=1e-3, weak_error_rate_factor=20.0)
@@ -134,16 +134,16 @@ def test_weak_cells_fail_more_often_and_hold_less():
     drawn, weak = die.cells, die.where("weak")
     strong = np.setdiff1d(np.arange(1000), weak)
     assert within_binomial(len(weak), 1000, 0.1)
-    assert die.error_rates[:, weak] == pytest.approx(np.minimum(20 * drawn.error_rates[:, weak], 1))
+    assert die.error_rates[:, weak] == approx(np.minimum(20 * drawn.error_rates[:, weak], 1))
     assert np.array_equal(die.error_rates[:, strong], drawn.error_rates[:, strong])
-    assert die.thermal_stability[weak] == pytest.approx(0.6 * drawn.thermal_stability[weak])
+    assert die.thermal_stability[weak] == approx(0.6 * drawn.thermal_stability[weak])
     assert np.array_equal(die.thermal_stability[strong], drawn.thermal_stability[strong])
     alone = Die.of((9,), weak=[2, 7], **law)
     assert alone.error_rates is None
     assert alone.thermal_stability is None
     where, rates = alone.weak_error_rates(1e-3, 0.2)
     assert where.tolist() == [2, 7]
-    assert rates == pytest.approx(np.array([[0.02, 0.02], [1.0, 1.0]]))  # a rate ends at 1
+    assert rates == approx(np.array([[0.02, 0.02], [1.0, 1.0]]))  # a rate ends at 1
 
 
 def test_cells_of_a_die_are_those_of_its_population():
@@ -157,10 +157,10 @@ def test_conductances():
     die = Die.of((2, 3), short=[0], open=[1], stuck_p=[2], stuck_ap=[3], short_conductance=5e-3)
     bits = [[1, 0, 1], [0, 1, 0]]
     G = die.conductances(bits, resistance_p=1e3, resistance_ap=2e3)
-    assert G.ravel() == pytest.approx([5e-3, 0, 1e-3, 5e-4, 5e-4, 1e-3])
+    assert G.ravel() == approx([5e-3, 0, 1e-3, 5e-4, 5e-4, 1e-3])
     spread = Process(population=POPULATION).die((2, 3), seed=1)
     expected = np.where(np.ravel(bits), 1 / spread.cells.resistance_ap, 1 / spread.cells.resistance_p)
-    assert spread.conductances(bits).ravel() == pytest.approx(expected)
+    assert spread.conductances(bits).ravel() == approx(expected)
     with pytest.raises(ValueError, match="give resistance_p and resistance_ap"):
         die.conductances(bits)
     with pytest.raises(ValueError, match="leave resistance_p and _ap out"):
@@ -227,7 +227,7 @@ def test_joining_keeps_the_drawn_cells():
     drawn = Process(population=POPULATION).die((3, 4), seed=1)
     by_hand = Die.of((3, 4), weak=[5], weak_error_rate_factor=10.0)
     for joined in (drawn | by_hand, by_hand | drawn):
-        assert joined.error_rates[:, 5] == pytest.approx(10 * drawn.error_rates[:, 5])
+        assert joined.error_rates[:, 5] == approx(10 * drawn.error_rates[:, 5])
     with pytest.raises(ValueError, match="both dies have drawn cells"):
         drawn | Process(population=POPULATION).die((3, 4), seed=2)
     with pytest.raises(ValueError, match=r"shape \(3, 4\).*\(4, 3\)"):

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from bridge import CoarseMapWarning, ErrorMap, WriteSetting, operating_point, write_error_map
 from bridge.maps.interpolation import log_rate, log_switched, points_needed, to_linear
 from mtjsim import dissipated_energy, load_preset, write_error_rate
-from physics import junction
+from physics import approx, junction
 
 SOLVER = 2e-5
 WIDTHS = 8  # of a solve
@@ -137,7 +137,7 @@ def test_with_ramps_and_relaxation():
     assert error.max() < 0.01
     setting = WriteSetting(current_0=50e-6, current_1=55e-6, pulse_width=5e-9, **pulse)
     point = error_map.operating_point(setting)
-    assert point.latency == operating_point(device, setting).latency == pytest.approx(6.5e-9)
+    assert point.latency == operating_point(device, setting).latency == approx(6.5e-9)
 
 
 def test_nodes_come_back():
@@ -167,8 +167,8 @@ def test_never_rises_with_current_or_width(i, tau, step, direction):
 @given(st.floats(1e-290, 1 - 1e-7))
 def test_the_variable_and_back(rate):
     v = to_linear(np.array([rate]))
-    assert np.exp(log_rate(v))[0] == pytest.approx(rate, rel=1e-11)
-    assert np.exp(log_switched(v))[0] == pytest.approx(1 - rate, rel=1e-8)
+    assert np.exp(log_rate(v))[0] == approx(rate, rel=1e-11)
+    assert np.exp(log_switched(v))[0] == approx(1 - rate, rel=1e-8)
 
 
 def test_points_needed_grow_with_the_third_root():
@@ -226,7 +226,7 @@ def test_operating_point_is_that_of_the_solver(costed):
             bound = error_map.bound(**place, direction=direction)
             rates = [getattr(point, f"error_rate_{bit}") for point in (found, solved)]
             assert abs(rates[0] / rates[1] - 1) <= bound + SOLVER < 0.01
-            assert getattr(found, f"energy_{bit}") == pytest.approx(getattr(solved, f"energy_{bit}"), rel=1e-3)
+            assert getattr(found, f"energy_{bit}") == approx(getattr(solved, f"energy_{bit}"), rel=1e-3)
         assert found.identity == solved.identity
         assert found.latency == solved.latency
 
@@ -250,8 +250,8 @@ def test_over_voltage():
     error_map = ErrorMap(dataset)
     write = {"voltage": [0.313, 0.457], "pulse_width": [8.1e-9, 5.7e-9], "direction": ["p_to_ap", "ap_to_p"]}
     solved = write_error_rate(device, **write)
-    assert error_map.rate(**write) == pytest.approx(solved, rel=0.01)
-    assert error_map.energy(**write) == pytest.approx(dissipated_energy(device, **write), rel=1e-3)
+    assert error_map.rate(**write) == approx(solved, rel=0.01)
+    assert error_map.energy(**write) == approx(dissipated_energy(device, **write), rel=1e-3)
     with pytest.raises(ValueError, match="the map is over voltage, and the setting has no voltage_0"):
         error_map.operating_point(WriteSetting(current_0=6e-5, current_1=6e-5, pulse_width=5e-9))
 

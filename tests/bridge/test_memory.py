@@ -24,7 +24,7 @@ from bridge.memory.read import ReadPoint, Retention
 from bridge.memory.sram import SRAM
 from bridge.write import OperatingPoint, WriteSetting, operating_point
 from mtjsim.presets import load_preset
-from physics import junction, point, within_binomial
+from physics import approx, junction, point, within_binomial
 
 PROTECTIONS = ("none", "parity", "secded", Protection("range", limit=1e30))
 
@@ -181,14 +181,14 @@ def test_a_ledger_by_hand():
     memory.write(new)
     ledger = memory.ledger
     assert [ledger.count(f"write {b} {k}") for b in (0, 1) for k in ("turned", "held")] == [1, 3, 4, 2]
-    assert ledger.joules("device") == pytest.approx(1 * 2e-13 + 3 * 1e-13 + 4 * 4e-13 + 2 * 3e-13)
+    assert ledger.joules("device") == approx(1 * 2e-13 + 3 * 1e-13 + 4 * 4e-13 + 2 * 3e-13)
     with_driver = ledger.joules("device") + 4 * 1e-14 + 6 * 2e-14 + 4 * 1e-15
-    assert ledger.joules("with_driver") == ledger.joules("system") == pytest.approx(with_driver)
-    assert ledger.seconds == pytest.approx(10 * 1e-8)
+    assert ledger.joules("with_driver") == ledger.joules("system") == approx(with_driver)
+    assert ledger.seconds == approx(10 * 1e-8)
     memory.read()
-    assert memory.ledger.joules("device") - ledger.joules("device") == pytest.approx(4 * 1e-15 + 6 * 5e-16)
-    assert memory.ledger.joules("system") - memory.ledger.joules("with_driver") == pytest.approx(10 * 1e-16)
-    assert memory.ledger.seconds - ledger.seconds == pytest.approx(10 * 2e-9)
+    assert memory.ledger.joules("device") - ledger.joules("device") == approx(4 * 1e-15 + 6 * 5e-16)
+    assert memory.ledger.joules("system") - memory.ledger.joules("with_driver") == approx(10 * 1e-16)
+    assert memory.ledger.seconds - ledger.seconds == approx(10 * 2e-9)
 
 
 def test_reading_first_saves_what_needs_no_write():
@@ -197,7 +197,7 @@ def test_reading_first_saves_what_needs_no_write():
     for policy, pulses in ((WritePolicy(), 16_000), (READ_BEFORE_WRITE, 0)):
         memory = Memory(1000, format="bf16", point=cost, policy=policy, initial=values)
         memory.write(values)
-        assert memory.ledger.joules("device") == pytest.approx(pulses * 1e-13)
+        assert memory.ledger.joules("device") == approx(pulses * 1e-13)
 
 
 def test_check_cells_cost_what_cells_cost():
@@ -206,8 +206,8 @@ def test_check_cells_cost_what_cells_cost():
     )
     memory.write(numbers("fp32", (100,)))
     memory.read()
-    assert memory.ledger.joules("device") == pytest.approx(3300e-13)
-    assert memory.ledger.joules("system") == pytest.approx(3300e-13 + 200e-15)
+    assert memory.ledger.joules("device") == approx(3300e-13)
+    assert memory.ledger.joules("system") == approx(3300e-13 + 200e-15)
 
 
 def test_retries_are_paid_for():
@@ -447,7 +447,7 @@ def test_ledgers_of_unknown_energies_add_up_and_are_equal_to_themselves():
     assert len(both.entries) == len(memory.ledger.entries)
     assert both.count("write 1 turned") == 200
     assert np.isnan(both.joules("device"))
-    assert both.seconds == pytest.approx(200 * 1e-8)
+    assert both.seconds == approx(200 * 1e-8)
 
 
 def test_what_a_memory_returns_is_not_its_cells():
@@ -507,7 +507,7 @@ def test_sram_rounds_as_its_format_and_never_errs():
     values = np.random.default_rng(0).standard_normal((2, 50))
     cache.write(values)
     np.testing.assert_array_equal(cache.read(), of("bf16").decode(of("bf16").encode(values)))
-    assert cache.ledger.joules("system") == pytest.approx(2 * 1600 * 100e-12 / 64)
+    assert cache.ledger.joules("system") == approx(2 * 1600 * 100e-12 / 64)
     assert cache.ledger.joules("with_driver") == 0
     both = cache.ledger + SRAM(1, format="fp32", name="other").ledger
     assert both.count("read access") == 100

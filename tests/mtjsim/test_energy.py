@@ -10,7 +10,7 @@ from bridge.search.find import pulse_width_for
 from mtjsim import dissipated_energy, junction_resistance
 from mtjsim.fokker_planck.finite_volume import _march, _starting_masses, hopping_rates
 from mtjsim.fokker_planck.reduced import reduced_write
-from physics import I_C, TAU, junction
+from physics import I_C, TAU, approx, junction
 
 R_P = 5e3
 DIRECTIONS = ("p_to_ap", "ap_to_p")
@@ -23,9 +23,9 @@ def test_resistance_without_bias_dependence():
     d = junction(tunnel_magnetoresistance=1.5)
     m = np.linspace(-1, 1, 9)
     conductance = (1 / R_P + 1 / (2.5 * R_P)) / 2 + (1 / R_P - 1 / (2.5 * R_P)) / 2 * m  # Slonczewski 1989
-    assert junction_resistance(d, m_z=m, current=1e-5) == pytest.approx(1 / conductance, rel=1e-12)
-    assert junction_resistance(d, m_z=np.array(1.0), current=0.0) == pytest.approx(d.resistance_p, rel=1e-12)
-    assert junction_resistance(d, m_z=np.array(-1.0), current=0.0) == pytest.approx(d.resistance_ap, rel=1e-12)
+    assert junction_resistance(d, m_z=m, current=1e-5) == approx(1 / conductance, rel=1e-12)
+    assert junction_resistance(d, m_z=np.array(1.0), current=0.0) == approx(d.resistance_p, rel=1e-12)
+    assert junction_resistance(d, m_z=np.array(-1.0), current=0.0) == approx(d.resistance_ap, rel=1e-12)
 
 
 @pytest.mark.parametrize("current", [0.0, 1e-6, 3e-5, 1e-4, 1e-3])
@@ -36,15 +36,15 @@ def test_resistance_solves_its_own_voltage(current):
     R = junction_resistance(d, m_z=m, current=current)
     tmr = 1.5 / (1 + (current * R / 0.4) ** 2)
     conductance = ((1 + m) / 2 + (1 - m) / 2 / (1 + tmr)) / R_P
-    assert pytest.approx(1 / conductance, rel=1e-10) == R
+    assert approx(1 / conductance, rel=1e-10) == R
     assert (np.diff(R) < 0).all() or current == 0 or current >= 1e-3
-    assert R[-1] == pytest.approx(R_P, rel=1e-12)
+    assert R[-1] == approx(R_P, rel=1e-12)
 
 
 def test_bias_lowers_the_antiparallel_resistance():
     d = junction(tunnel_magnetoresistance=1.0, tmr_half_voltage=0.3)
     R = [junction_resistance(d, m_z=np.array(-1.0), current=I) for I in (0.0, 2e-5, 5e-5, 2e-4)]
-    assert R[0] == pytest.approx(2 * R_P)
+    assert R[0] == approx(2 * R_P)
     assert (np.diff(R) < 0).all()
     assert R[-1] > R_P
 
@@ -59,7 +59,7 @@ def test_zero_tmr_is_joules_law(direction, current):
     energy = dissipated_energy(
         junction(tunnel_magnetoresistance=0.0), current=current, pulse_width=widths, direction=direction
     )
-    assert energy == pytest.approx(current**2 * R_P * widths, rel=1e-9)
+    assert energy == approx(current**2 * R_P * widths, rel=1e-9)
 
 
 RAMPS = [(10e-9, 1e-9), (10e-9, 5e-9), (2e-9, 2e-9), (1e-9, 1e-9), (0.2e-9, 0.2e-9)]
@@ -69,7 +69,7 @@ RAMPS = [(10e-9, 1e-9), (10e-9, 5e-9), (2e-9, 2e-9), (1e-9, 1e-9), (0.2e-9, 0.2e
 def test_zero_tmr_with_ramps(width, rise):
     """int I^2 dt over a trapezoid, a third of each ramp: I^2 R (width - rise + 2 rise / 3)."""
     energy = dissipated_energy(junction(tunnel_magnetoresistance=0.0), current=6e-5, pulse_width=width, rise_time=rise)
-    assert energy == pytest.approx(6e-5**2 * R_P * (width - rise + 2 * rise / 3), rel=1e-9)
+    assert energy == approx(6e-5**2 * R_P * (width - rise + 2 * rise / 3), rel=1e-9)
 
 
 def test_no_current_no_energy():
@@ -85,8 +85,8 @@ def test_first_and_last_watt(direction, start, end):
     late = dissipated_energy(junction(), current=I, pulse_width=np.array([30, 31]) * TAU, direction=direction)
     tilt = 1 / 120  # mean of 1 - y in the well, 1/(2 Delta); R moves by tilt/4 up from P, by tilt/2 down from AP
     near = {R_P: 1 + tilt / 4, 2 * R_P: 1 - tilt / 2}
-    assert first / (I**2 * 0.01 * TAU) == pytest.approx(start * near[start], rel=3e-4)
-    assert np.diff(late)[0] / (I**2 * TAU) == pytest.approx(end, rel=5e-3)
+    assert first / (I**2 * 0.01 * TAU) == approx(start * near[start], rel=3e-4)
+    assert np.diff(late)[0] / (I**2 * TAU) == approx(end, rel=5e-3)
 
 
 def test_the_wrong_way_costs_more():
@@ -105,7 +105,7 @@ def test_energy_ratio_of_the_checkpoint():
         d = junction(tunnel_magnetoresistance=1.0)
         widths = [pulse_width_for(d, error_rate=p, current=2 * I_C, direction=direction) for p in (1e-8, 1e-3)]
         deep, shallow = dissipated_energy(d, current=2 * I_C, pulse_width=widths, direction=direction)
-        assert deep / shallow == pytest.approx(ratio, abs=0.03)
+        assert deep / shallow == approx(ratio, abs=0.03)
 
 
 def test_bias_dependence_lowers_the_energy():
@@ -153,7 +153,7 @@ def test_energy_against_the_chain(direction, rise):
     answer = dissipated_energy(
         d, current=I, pulse_width=width, direction=direction, temperature=320.0, rise_time=rise * TAU
     )
-    assert answer == pytest.approx(expected, rel=2e-4)
+    assert answer == approx(expected, rel=2e-4)
 
 
 @pytest.mark.parametrize(
@@ -178,4 +178,4 @@ def test_energies_broadcast():
 
 def test_a_three_terminal_device_heats_its_channel():
     device = junction(polarizer=(0.0, 1.0, 0.0), channel_resistance=800.0)
-    assert dissipated_energy(device, current=6e-5, pulse_width=5e-9) == pytest.approx(6e-5**2 * 800 * 5e-9)
+    assert dissipated_energy(device, current=6e-5, pulse_width=5e-9) == approx(6e-5**2 * 800 * 5e-9)

@@ -14,7 +14,7 @@ from mtjsim import (
     write_error_rate,
 )
 from mtjsim.explorer import YEAR, WriteExplorer, strongest_read
-from physics import junction
+from physics import approx, junction
 
 DEVICE = junction(lam=0.2)
 PLACE = {"current": 90e-6, "pulse_width": 6e-9, "temperature": 350.0, "read_current": 4e-6}
@@ -43,13 +43,13 @@ def test_numbers_are_the_solvers(explorer):
     pulse = {name: PLACE[name] for name in ("current", "pulse_width", "temperature")}
     for direction in ("p_to_ap", "ap_to_p"):
         rate = write_error_rate(DEVICE, direction=direction, **pulse)
-        assert reading.write_error_rate[direction] == pytest.approx(rate, rel=1e-6)
+        assert reading.write_error_rate[direction] == approx(rate, rel=1e-6)
         energy = dissipated_energy(DEVICE, direction=direction, **pulse)
-        assert reading.energy[direction] == pytest.approx(energy, rel=1e-5)
+        assert reading.energy[direction] == approx(energy, rel=1e-5)
     lost = [read_disturb_rate(DEVICE, current=4e-6, duration=1e-6, state=s, temperature=350.0) for s in ("p", "ap")]
-    assert reading.read_disturb == pytest.approx(max(lost), rel=1e-6)
+    assert reading.read_disturb == approx(max(lost), rel=1e-6)
     rest = retention_failure_rate(DEVICE, duration=10 * YEAR, temperature=350.0)
-    assert reading.retention_failure == pytest.approx(rest, rel=1e-6)
+    assert reading.retention_failure == approx(rest, rel=1e-6)
     assert f"{max(lost):.2e}" in str(reading)
     assert (reading.current, reading.temperature) == (90e-6, 350.0)
 
@@ -61,10 +61,10 @@ def test_curves_are_moved_and_not_made_anew(explorer):
         explorer.update(**{**PLACE, "temperature": temperature})
         x, y = left.lines[1].get_data()
         kept = {"temperature": temperature, "direction": "ap_to_p"}
-        assert y == pytest.approx(write_error_rate(DEVICE, current=90e-6, pulse_width=x * 1e-9, **kept), rel=1e-6)
+        assert y == approx(write_error_rate(DEVICE, current=90e-6, pulse_width=x * 1e-9, **kept), rel=1e-6)
         x, y = middle.lines[0].get_data()
         kept["direction"] = "p_to_ap"
-        assert y == pytest.approx(write_error_rate(DEVICE, current=x * 1e-6, pulse_width=6e-9, **kept), rel=1e-6)
+        assert y == approx(write_error_rate(DEVICE, current=x * 1e-6, pulse_width=6e-9, **kept), rel=1e-6)
         assert left.get_title() == f"at 90 µA, {temperature:g} K"
     assert artists == [ax.get_children() for ax in explorer.axes]
 
@@ -130,11 +130,11 @@ def test_a_move_solves_nothing_and_draws_no_axes(explorer, monkeypatch):
 
 def test_strongest_read_leaves_a_barrier():
     arm = load_preset("arm_2021")
-    assert strongest_read(arm, temperature=300.0) == pytest.approx(arm.critical_current() / 2)
+    assert strongest_read(arm, temperature=300.0) == approx(arm.critical_current() / 2)
     weak = DEVICE.replace(stray_field=(0.0, 0.0, 0.2 * DEVICE.anisotropy_field))
     read = strongest_read(weak, temperature=300.0)
     smallest = weak.critical_current("ap_to_p")
-    assert read == pytest.approx(smallest * (0.8 - (15 / 60) ** 0.5))
+    assert read == approx(smallest * (0.8 - (15 / 60) ** 0.5))
     assert strongest_read(MTJ.from_effective(**HOPELESS), temperature=300.0) == 0.0
 
 

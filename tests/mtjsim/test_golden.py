@@ -18,7 +18,16 @@ from mtjsim.fokker_planck.reduced import AxialWrite, reduced_write
 from mtjsim.fokker_planck.spectral import WALLS, SpectralSolver
 from mtjsim.macrospin.simulate import simulate_writes
 from mtjsim.switching import switching_probability, write_error_rate
-from physics import GOLDEN, GOLDEN_CASES, golden_is_axial, golden_junction, golden_label, golden_write, within_binomial
+from physics import (
+    GOLDEN,
+    GOLDEN_CASES,
+    approx,
+    golden_is_axial,
+    golden_junction,
+    golden_label,
+    golden_write,
+    within_binomial,
+)
 
 CURVES = {"A_delta60_i1.5_h0": (60, 1.5), "C_delta40_i0.9_h0": (40, 0.9), "E_delta80_i4_h0": (80, 4.0)}
 
@@ -56,27 +65,27 @@ def test_every_golden_case_is_used():
 
 @pytest.mark.parametrize("case", AXIAL)
 def test_axial_case(case):
-    assert answer(case) == pytest.approx(case["value"], rel=1e-6)
+    assert answer(case) == approx(case["value"], rel=1e-6)
 
 
 @pytest.mark.parametrize("case", AXIAL)
 def test_axial_case_by_finite_volume(case):
-    assert answer(case, method="finite_volume") == pytest.approx(case["value"], rel=1e-4)
+    assert answer(case, method="finite_volume") == approx(case["value"], rel=1e-4)
 
 
 @pytest.mark.parametrize("case", AXIAL)
 def test_derived_figures_of_the_case(case):
     device = golden_junction(case)
-    assert device.thermal_stability(case["T"]) == pytest.approx(case["Delta"], rel=1e-7)
+    assert device.thermal_stability(case["T"]) == approx(case["Delta"], rel=1e-7)
     lam, direction = device.spin_torque_asymmetry, golden_write(case)["direction"]
     asymmetry = 1 + lam if direction == "p_to_ap" else 1 - lam
-    assert device.critical_current(direction) == pytest.approx(case["Ic0_A"] * asymmetry, rel=1e-7)
+    assert device.critical_current(direction) == approx(case["Ic0_A"] * asymmetry, rel=1e-7)
 
 
 @pytest.mark.parametrize("case", OBLIQUE)
 def test_oblique_case(case):
     """Promised: 1e-4. The solver does better than it promises, and the values are good to their own error."""
-    assert answer(case) == pytest.approx(case["value"], rel=max(1e-6, case["rel_err"]))
+    assert answer(case) == approx(case["value"], rel=max(1e-6, case["rel_err"]))
 
 
 @pytest.mark.parametrize("case", OBLIQUE)
@@ -114,7 +123,7 @@ def test_curve(name):
     Delta, i = CURVES[name]
     tau, expected = read_curve(name)
     write = AxialWrite(thermal_stability=Delta, drive=i)
-    assert tail_probability(write, tau) == pytest.approx(expected, rel=5e-6)
+    assert tail_probability(write, tau) == approx(expected, rel=5e-6)
 
 
 @pytest.mark.parametrize("name", CURVES)
@@ -125,7 +134,7 @@ def test_curve_through_the_front_door(name):
     device = MTJ.from_effective(thermal_stability=Delta, critical_current=40e-6, characteristic_time=1.7e-9)
     for direction in ("p_to_ap", "ap_to_p"):
         rates = write_error_rate(device, current=i * 40e-6, pulse_width=tau[1:] * 1.7e-9, direction=direction)
-        assert rates == pytest.approx(expected[1:], rel=5e-6)
+        assert rates == approx(expected[1:], rel=5e-6)
 
 
 @pytest.mark.parametrize("name", CURVES)
@@ -134,7 +143,7 @@ def test_curve_by_finite_volume(name):
     Delta, i = CURVES[name]
     tau, expected = read_curve(name)
     write = AxialWrite(thermal_stability=Delta, drive=i)
-    assert tail_probability(write, tau[1:], method="finite_volume") == pytest.approx(expected[1:], rel=1e-4)
+    assert tail_probability(write, tau[1:], method="finite_volume") == approx(expected[1:], rel=1e-4)
 
 
 @pytest.mark.parametrize(("Delta", "i"), CHECKPOINTS)
@@ -145,7 +154,7 @@ def test_checkpoints(Delta, i):
     tau = np.array(list(levels.values()))
     wer = tail_probability(write, tau)
     printed = 0.5e-5 * max(1.0, slope)
-    assert np.log(wer) == pytest.approx(np.log(list(levels)), abs=2 * printed)
+    assert np.log(wer) == approx(np.log(list(levels)), abs=2 * printed)
 
 
 @pytest.mark.parametrize(("Delta", "i"), CHECKPOINTS)
@@ -157,7 +166,7 @@ def test_tail_slope(Delta, i, method):
     logs = np.log(tail_probability(AxialWrite(thermal_stability=Delta, drive=i), depths, method=method))
     measured = -np.diff(logs) / np.diff(depths)
     assert logs[-1] < -50
-    assert measured == pytest.approx(slope, abs=1.01e-4)
+    assert measured == approx(slope, abs=1.01e-4)
     assert np.ptp(measured) < (1e-7 if method == "auto" else 1e-4) * slope
 
 
@@ -198,7 +207,7 @@ def survival(write, wall, plateau):
 def test_a_wrong_wall_would_be_seen():
     """A wall within the diffusion length of the equator is first passage; one too near for ramps forgets a return."""
     write, tau, expected = AxialWrite(thermal_stability=60, drive=1.5), 9.58239, 1e-3
-    assert survival(write, WALLS[0], tau) == pytest.approx(expected, rel=2e-5)  # of the printed tau
+    assert survival(write, WALLS[0], tau) == approx(expected, rel=2e-5)  # of the printed tau
     assert abs(survival(write, -0.002, tau) / expected - 1) > 2e-3
 
     case = next(c.values[0] for c in AXIAL if c.values[0]["name"] == "B trap+relax")
@@ -206,7 +215,7 @@ def test_a_wrong_wall_would_be_seen():
     keys = [arguments[key] for key in ("direction", "current", "temperature", "rise_time", "relax_time")]
     write, tau_D = reduced_write(golden_junction(case), *keys)
     plateau = (case["pulse_s"] - case["rise_s"]) / tau_D
-    assert survival(write, -0.9, plateau) == pytest.approx(case["value"], rel=1e-6)
+    assert survival(write, -0.9, plateau) == approx(case["value"], rel=1e-6)
     assert abs(survival(write, -0.15, plateau) / case["value"] - 1) > 1e-3
 
 
@@ -241,7 +250,7 @@ def test_half_a_cell_would_be_seen():
         count, lost = 2 * np.array(by_steps[1]) - by_steps[0]
         counted.append(count)
         trapezoid.append(count - lost)
-    assert (4 * counted[1] - counted[0]) / 3 == pytest.approx(expected, rel=1e-4)
+    assert (4 * counted[1] - counted[0]) / 3 == approx(expected, rel=1e-4)
     assert (4 * trapezoid[1] - trapezoid[0]) / 3 < expected * (1 - 1e-3)
 
 
@@ -252,4 +261,4 @@ def test_closed_form_limit():
     psi2 = 2 ** (2 * i / (i + 1)) * ((i - 1) / i) ** (2 / (i + 1))
     closed = [-math.expm1(-Delta * (i - 1) * psi2 / (i * math.exp(2 * (i - 1) * t) - 1)) for t in tau]
     solved = tail_probability(AxialWrite(thermal_stability=Delta, drive=i), tau)
-    assert closed == pytest.approx(solved, rel=0.05)
+    assert closed == approx(solved, rel=0.05)

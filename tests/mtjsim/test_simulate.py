@@ -21,8 +21,8 @@ from mtjsim.pulse import Pulse
 from mtjsim.rng import lane_states
 from mtjsim.switching import write_error_rate
 from mtjsim.torques import torque_of
+from physics import approx, within_binomial
 from physics import damped_junction as junction
-from physics import within_binomial
 
 ALARM = 1e-6
 I_C = 30e-6
@@ -112,7 +112,7 @@ def test_hops_over_a_barrier_at_twice_the_step():
     write = {"current": 0.35 * I_C, "pulse_width": 60 * device.characteristic_time()}
     step = 0.2 / (GYROMAGNETIC_RATIO * 0.27)
     count = simulate_writes(device, trials=400_000, seed=31, time_step=step, **write)
-    assert 1 - count.rate == pytest.approx(1 - write_error_rate(device, **write), rel=0.03)
+    assert 1 - count.rate == approx(1 - write_error_rate(device, **write), rel=0.03)
 
 
 def test_first_passage_would_be_seen():
@@ -164,7 +164,7 @@ def test_samples_do_not_change_the_path():
     device, pulse = junction(), Pulse.rectangular(**WRITE)
     few, many = (trajectories(device, pulse, trials=40, seed=3, samples=n) for n in (1, 150))
     assert (few.m[:, -1] == many.m[:, -1]).all()
-    assert few.time[-1] == many.time[-1] == pytest.approx(pulse.duration)
+    assert few.time[-1] == many.time[-1] == approx(pulse.duration)
     assert np.abs(np.linalg.norm(many.m, axis=2) - 1).max() < 1e-12
 
 
@@ -203,7 +203,7 @@ def test_mirror_image_path_by_path():
         )
         ensemble.advance(table)
         ends.append(ensemble.vectors * turn)
-    assert ends[0] == pytest.approx(ends[1], abs=1e-11)
+    assert ends[0] == approx(ends[1], abs=1e-11)
     assert np.ptp(ends[0][:, 2]) > 0.1
 
 
@@ -291,7 +291,7 @@ def test_steps_end_at_the_breakpoints():
         assert np.abs(table.edges - time).min() < 1e-21
     assert np.diff(table.edges).max() <= 1.7e-12 * (1 + 1e-9)
     area = (table.rows[:, 3] * np.diff(table.edges)).sum() / torque_of(junction(), 300.0).per_ampere
-    assert area == pytest.approx(60e-6 * 1e-9, rel=1e-12)
+    assert area == approx(60e-6 * 1e-9, rel=1e-12)
 
 
 def test_too_long_a_write_is_refused():
@@ -377,5 +377,5 @@ def test_reduced_drive_is_the_macrospins():
     t = torque_of(device, 300.0)
     write, _ = reduced_write(device, "p_to_ap", 50e-6, 300.0, 0.0, 0.0)
     drive = t.per_ampere * 50e-6 * (1 + t.damping * t.field_like_ratio) / (t.damping * t.anisotropy_field)
-    assert drive == pytest.approx(write.drive, rel=1e-12)
-    assert t.diffusion * device.characteristic_time() * 2 * device.thermal_stability() == pytest.approx(1, rel=1e-12)
+    assert drive == approx(write.drive, rel=1e-12)
+    assert t.diffusion * device.characteristic_time() * 2 * device.thermal_stability() == approx(1, rel=1e-12)

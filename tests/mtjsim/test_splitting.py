@@ -23,7 +23,7 @@ from mtjsim.pulse import Pulse
 from mtjsim.rng import generator
 from mtjsim.switching import write_error_rate
 from mtjsim.torques import rotation, torque_of
-from physics import GOLDEN_CASES, damped_junction, golden_junction, golden_write
+from physics import GOLDEN_CASES, approx, damped_junction, golden_junction, golden_write
 
 GAMMA = 1.76085963e11
 
@@ -84,7 +84,7 @@ def test_a_write_that_nearly_always_fails():
     device = junction()
     write = {"current": 15e-6, "pulse_width": 3 * device.characteristic_time()}
     result = rare_write_errors(device, seed=4, trajectories=1024, **write)
-    assert result.rate == pytest.approx(write_error_rate(device, **write), abs=2e-3)
+    assert result.rate == approx(write_error_rate(device, **write), abs=2e-3)
     assert result.high <= 1
 
 
@@ -137,7 +137,7 @@ def test_no_survivor_is_an_upper_bound(monkeypatch):
     monkeypatch.setattr(splitting.Importance, "__call__", lambda self, k, m: np.zeros(m.shape[0] * LANES))
     result = rare_write_errors(device, seed=9, trajectories=1024, repeats=4, **deep_write(device))
     assert (result.rate, result.low, result.spread) == (0.0, 0.0, math.inf)
-    assert result.high == pytest.approx(-math.log(0.025) / 4096)
+    assert result.high == approx(-math.log(0.025) / 4096)
 
 
 def test_errors_say_what_to_do():
@@ -159,7 +159,7 @@ def test_draw_keeps_the_expected_copies():
     offsets = (np.arange(1000) + 0.5) / 1000
     copies = np.array([np.bincount(draw(g, u), minlength=6) for u in offsets])
     assert (np.abs(copies - g) < 1).all()
-    assert copies.mean(axis=0) == pytest.approx(g, abs=2e-3)
+    assert copies.mean(axis=0) == approx(g, abs=2e-3)
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
@@ -171,16 +171,16 @@ def test_map_is_equal_area_and_holds_both_poles(dtype):
     m[0, :, 2] = (1e-4, 0, -1)
     where = places(m, 1.0, 80) / 20 - 2
     radius = np.hypot(*where.T)
-    assert radius[0] == pytest.approx(0, abs=1e-9)
-    assert radius[1:3] == pytest.approx(2, abs=1e-6)  # and not somewhere inside
+    assert radius[0] == approx(0, abs=1e-9)
+    assert radius[1:3] == approx(2, abs=1e-6)  # and not somewhere inside
     z = m.transpose(0, 2, 1).reshape(-1, 3)[:, 2]
-    assert 2 * (1 - z) == pytest.approx(radius**2, abs=1e-5)
+    assert 2 * (1 - z) == approx(radius**2, abs=1e-5)
 
 
 def test_maps_are_read_linearly():
     h = np.add.outer(2.0 * np.arange(40), 3.0 * np.arange(40))
     where = np.array([[0.5, 0.5], [10.0, 20.25], [0.0, 0.0], [39.9, 39.9]])
-    assert read_map(h, where) == pytest.approx([0, 2 * 9.5 + 3 * 19.75, 0, 195], abs=1e-3)
+    assert read_map(h, where) == approx([0, 2 * 9.5 + 3 * 19.75, 0, 195], abs=1e-3)
 
 
 def test_copies_go_their_own_ways():

@@ -11,7 +11,7 @@ from scipy.stats import chi2
 
 from mtjsim.macrospin.start import RINGS, SECTORS, BoltzmannStart
 from mtjsim.torques import torque_of
-from physics import junction
+from physics import approx, junction
 
 ALARM = 1e-6
 CHUNKS, COUNT = 40, 5000
@@ -84,7 +84,7 @@ def test_sampled_start_is_the_law(Delta, side, field, second):
     """200,000 samples in 128 cells, alarm 1e-6: catches a redistribution of 2 % between any two halves of the law."""
     samples = drawn(law(Delta, side, field, second))
     assert (side * samples[:, 2] >= 0).all()
-    assert np.linalg.norm(samples, axis=1) == pytest.approx(1, abs=1e-12)
+    assert np.linalg.norm(samples, axis=1) == approx(1, abs=1e-12)
     assert misfit(samples, Delta, side, field, second) > ALARM
 
 
@@ -122,7 +122,7 @@ def test_bound_of_a_cell_is_a_bound(Delta, side, field, second):
     """Rejection is exact only if no point of a cell exceeds its bound."""
     start = law(Delta, side, field, second)
     u, phi, bound, cumulative = start._cells
-    assert cumulative[-1] == pytest.approx(1, rel=1e-12)
+    assert cumulative[-1] == approx(1, rel=1e-12)
     random = np.random.default_rng(1)
     ring, sector = random.integers(0, RINGS, 4000), random.integers(0, phi.size - 1, 4000)
     shares = random.choice([0.0, 0.5, 1.0, 0.3], (2, 4000))

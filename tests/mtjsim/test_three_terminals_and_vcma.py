@@ -15,7 +15,7 @@ from scipy.stats import binomtest
 
 from mtjsim import MTJ, Pulse, dissipated_energy, load_preset, simulate_writes, switching_probability, write_error_rate
 from mtjsim.device import GYROMAGNETIC_RATIO
-from physics import small_junction, within_binomial
+from physics import approx, small_junction, within_binomial
 
 FALSE_ALARM = 6e-7
 DIRECTIONS = ("p_to_ap", "ap_to_p")
@@ -83,7 +83,7 @@ def test_a_preset_on_the_axis_has_a_third_road():
     device = load_preset("arm_vcma_2021")
     write = {"voltage": 1.2, "pulse_width": 3e-9, "direction": "ap_to_p"}
     rate = both_roads(device, write, 20_000, seed=74)
-    assert rate == pytest.approx(write_error_rate(device, **write), rel=1e-4)
+    assert rate == approx(write_error_rate(device, **write), rel=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ SYMMETRIC = {
 def test_spins_in_the_plane_cannot_tell_p_from_ap(name):
     """A turn by pi about y leaves p, B_k, an easy axis along x and beta alone, and exchanges P and AP."""
     from_p, from_ap = ends_in_p(junction(**SYMMETRIC[name]))
-    assert from_p == pytest.approx(1 - from_ap, rel=2e-4)
+    assert from_p == approx(1 - from_ap, rel=2e-4)
 
 
 BROKEN = {
@@ -157,7 +157,7 @@ def test_what_breaks_the_symmetry_decides_the_direction(name):
     changes, polarity = MIRRORED[name]
     pulse = Pulse.rectangular(polarity=polarity, **PULSE)
     mirrored = write_error_rate(junction(**changes), pulse=pulse, relax_time=RELAX, direction="p_to_ap")
-    assert mirrored == pytest.approx(1 - from_ap, abs=2e-4)  # and so it ends in AP from both sides
+    assert mirrored == approx(1 - from_ap, abs=2e-4)  # and so it ends in AP from both sides
 
 
 # ---- toggling by a voltage ------------------------------------------------------------------------------------------
@@ -199,8 +199,8 @@ def test_the_first_maximum_is_half_a_precession(field):
     assert switched[0] < 0.5
     slope = (switched[above + 1] - switched[above]) / (widths[above + 1] - widths[above])
     crossings = widths[above] + (0.5 - switched[above]) / slope
-    assert crossings.mean() == pytest.approx(half_period(field), rel=0.03)
-    assert np.diff(crossings) == pytest.approx(half_period(field), rel=0.1)
+    assert crossings.mean() == approx(half_period(field), rel=0.03)
+    assert np.diff(crossings) == approx(half_period(field), rel=0.1)
     first = switched[widths < 1.5 * half_period(field)]
     back = switched[np.abs(widths / half_period(field) - 2) < 0.2]
     assert first.max() > 0.99
@@ -241,9 +241,9 @@ def test_joules_of_a_channel(name, direction):
     R, I = device.channel_resistance, 2e-4
     for drive, expected in (({"current": I}, I**2 * R * width), ({"voltage": I * R}, (I * R) ** 2 / R * width)):
         write = {"pulse_width": width, "direction": direction, **drive}
-        assert dissipated_energy(device, **write) == pytest.approx(expected, rel=1e-12)
+        assert dissipated_energy(device, **write) == approx(expected, rel=1e-12)
         count = simulate_writes(device, trials=100, seed=79, energy=True, **write)
-        assert count.mean_energy == pytest.approx(expected, rel=1e-9)
+        assert count.mean_energy == approx(expected, rel=1e-9)
         assert count.energy_error < 1e-6 * expected
         settled = simulate_writes(device, trials=100, seed=79, energy=True, relax_time=0.2e-9, **write)
-        assert settled.mean_energy == pytest.approx(expected, rel=1e-9)
+        assert settled.mean_energy == approx(expected, rel=1e-9)
