@@ -36,17 +36,6 @@ def least_seconds(benchmark):
     return measure
 
 
-@pytest.fixture
-def one_torch_thread():
-    """One thread in torch: its thread CPU time is then all of its work."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def pytest_terminal_summary(terminalreporter, config):
     session = getattr(config, "_benchmarksession", None)
     measured = [bench for bench in getattr(session, "benchmarks", []) if bench.extra_info]

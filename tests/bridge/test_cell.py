@@ -16,7 +16,7 @@ from bridge.cell.cell import within_area
 from bridge.cell.cell_write import _axial_write, cell_error_rate
 from mtjsim import dissipated_energy, load_preset, write_error_rate
 from mtjsim.fokker_planck.axial import tail_probability
-from physics import approx, cell, junction
+from physics import approx, cell, damped_junction, junction
 
 AP, P = -1.0, 1.0
 NS = 1e-9
@@ -252,17 +252,17 @@ def test_a_read_current_tells_the_states_apart():
 
 def test_a_junction_that_is_not_axisymmetric():
     """Regulated currents only; the transistor is taken at the junction's mean voltage. Symmetric limit: TMR 0."""
-    tilted = junction(stray_field=(0.02, 0.0, 0.0), Delta=30.0)
-    setting = WriteSetting(current_0=90e-6, current_1=90e-6, pulse_width=4 * NS)
+    tilted = damped_junction(20.0, stray_field=(0.02, 0.0, 0.0))
+    setting = WriteSetting(current_0=90e-6, current_1=90e-6, pulse_width=0.65 * NS)
     one = cell(tilted, width=400e-9)
     point = one.operating_point(setting)
-    joules = dissipated_energy(tilted, current=90e-6, pulse_width=4 * NS, direction="ap_to_p")
+    joules = dissipated_energy(tilted, current=90e-6, pulse_width=0.65 * NS, direction="ap_to_p")
     assert point.energy_0 == approx(joules, rel=1e-9)
-    assert sum(table[0, 0] for table in point.energies.values()) == approx(1.2 * 90e-6 * 4 * NS, rel=1e-6)
-    plain = cell(junction(Delta=30.0), width=400e-9).operating_point(setting)
+    assert sum(table[0, 0] for table in point.energies.values()) == approx(1.2 * 90e-6 * 0.65 * NS, rel=1e-6)
+    plain = cell(damped_junction(20.0), width=400e-9).operating_point(setting)
     assert point.energies["transistor"][:, 0] == approx(plain.energies["transistor"][:, 0], rel=0.15)
     with pytest.raises(ValueError, match=r"needs an axisymmetric junction.*Give a setting of currents"):
-        one.operating_point(WriteSetting(voltage_0=0.5, voltage_1=0.5, pulse_width=4 * NS))
+        one.operating_point(WriteSetting(voltage_0=0.5, voltage_1=0.5, pulse_width=NS))
 
 
 # ---- the narrowest transistor ----------------------------------------------------------------------------------------

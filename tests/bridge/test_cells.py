@@ -86,7 +86,7 @@ rates = st.sampled_from([0.0, 1e-3, 0.05, 0.3, 0.7, 1.0])
 pairs = st.tuples(rates, rates)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     seed=st.integers(0, 2**32),
     bits=st.sampled_from([1, 2, 8, 16, 32]),

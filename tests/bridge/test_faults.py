@@ -213,7 +213,7 @@ def same_faults(one, two):
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(made_by_hand, made_by_hand, made_by_hand)
 def test_joining_is_commutative_associative_and_idempotent(a, b, c):
     assert same_faults(a | b, b | a)

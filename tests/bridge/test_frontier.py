@@ -70,7 +70,7 @@ def test_records_are_numbers_for_a_table(points):
 
 
 @given(st.lists(st.tuples(*[st.integers(1, 4)] * 3), max_size=12))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_pareto_by_its_definition(figures):
     some = [of(float(e), float(t), r / 10) for e, t, r in figures]
     kept = pareto(some)

@@ -49,7 +49,7 @@ def update(plain, twin, new):
     np.testing.assert_array_equal(bits(read), bits(twin.values))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     shape=shapes,
     protection=st.sampled_from(PROTECTIONS),

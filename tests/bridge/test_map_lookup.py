@@ -152,7 +152,7 @@ def test_nodes_come_back():
     assert isinstance(one, float)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.floats(0.8, 4.0), st.floats(0.3, 10.0), st.floats(0.01, 0.2), st.sampled_from(["p_to_ap", "ap_to_p"]))
 def test_never_rises_with_current_or_width(i, tau, step, direction):
     device, error_map = DEVICES["preset"], asked("preset")[1]

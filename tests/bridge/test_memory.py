@@ -48,7 +48,7 @@ formats = st.sampled_from(FORMATS)
 shapes = st.lists(st.integers(0, 5), min_size=1, max_size=3).map(tuple)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(formats, shapes, st.sampled_from(PROTECTIONS), st.booleans(), st.integers(0, 99))
 def test_without_errors_what_is_written_is_read(name, shape, protection, independent, seed):
     memory = Memory(
@@ -66,7 +66,7 @@ def test_without_errors_what_is_written_is_read(name, shape, protection, indepen
         np.testing.assert_array_equal(memory.stored, values)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(formats, shapes, st.sampled_from([0.0, 1.0]), st.sampled_from([0.0, 1.0]))
 def test_rates_of_one_leave_the_old_bit(name, shape, p0, p1):
     """Overwrite errors at rate 1: a told 1 that was 0 stays 0. Independent ones: every told 1 ends as 0."""

@@ -1,6 +1,9 @@
 """The inverse questions against brute force on a grid, and against the checkpoints of pulse width ratios."""
 
+import math
 import re
+from bisect import bisect_left
+from functools import partial
 
 import numpy as np
 import pytest
@@ -65,8 +68,10 @@ def test_current_and_width_are_inverse():
 
 def test_any_rise_time_can_be_searched():
     """The search starts at the shortest pulse the ramps allow, which must survive exp(log(width))."""
-    for rise in np.linspace(0.2e-9, 3e-9, 8):
-        assert rise < pulse_width_for(junction(), error_rate=1e-3, current=60e-6, rise_time=float(rise)) < 30e-9
+    rises = np.linspace(0.2e-9, 3e-9, 64).tolist()
+    shorter = [rise for rise in rises if math.exp(math.log(rise)) < rise]
+    for rise in (shorter[0], shorter[-1]):
+        assert rise < pulse_width_for(junction(), error_rate=1e-3, current=60e-6, rise_time=rise) < 30e-9
 
 
 def test_a_rate_reached_by_the_ramps_alone():
@@ -232,7 +237,7 @@ def test_never_dearer_than_the_best_of_a_grid(device, targets, limits):
     most=st.floats(0.2, 4.0),
     latency=st.floats(0.1e-9, 30e-9),
 )
-@settings(deadline=None, max_examples=15, derandomize=True)
+@settings(max_examples=15)
 def test_a_limit_is_kept_or_named(target, drive, most, latency):
     """Whatever the limits: a setting within them that reaches the targets, or an error with a rate that misses it."""
     limit = {"max_current": most * I_C} if drive == "current" else {"max_voltage": most * I_C * junction().resistance_p}
@@ -255,15 +260,15 @@ def test_a_cell_under_voltages_against_a_grid():
     best = np.inf
     for width in np.geomspace(6e-9, 25e-9, 7):
         mean = 0.0
-        for bit in (0, 1):
-            costs = [np.inf]
-            for V in np.linspace(0.25, 1.2, 30):
-                setting = WriteSetting(voltage_0=V, voltage_1=V, pulse_width=width)
-                if cell_error_rate(cell(), setting, bit, temperature=300.0) <= 1e-4:
-                    point = operating_point(cell(), setting)
-                    costs.append(sum(table[bit, 0] for table in point.energies.values()))
-                    break  # a higher supply costs more
-            mean += min(costs) / 2
+        supplies = [WriteSetting(voltage_0=V, voltage_1=V, pulse_width=width) for V in np.linspace(0.25, 1.2, 30)]
+        for bit in (0, 1):  # a higher supply fails less and costs more: the lowest one that will do, by bisection
+            rate = partial(cell_error_rate, cell(), bit=bit, temperature=300.0)
+            lowest = bisect_left(supplies, True, key=lambda setting, rate=rate: rate(setting) <= 1e-4)
+            if lowest == len(supplies):
+                mean = np.inf
+                continue
+            point = operating_point(cell(), supplies[lowest])
+            mean += sum(table[bit, 0] for table in point.energies.values()) / 2
         best = min(best, mean)
     found = find_setting(cell(), 1e-4, drive="voltage", minimize="energy_with_driver", pulse_width=(6e-9, 25e-9))
     assert 0.88 * best < found.mean_energy_with_driver <= best * (1 + 1e-3)

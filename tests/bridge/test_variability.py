@@ -324,7 +324,7 @@ class LogNormal(SimpleNamespace):
         return self.intercept + x @ self.gradient, np.ones(len(x), dtype=bool)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.floats(0.1, 8), st.integers(1, 6), st.integers(0, 1000))
 def test_mean_of_a_log_normal(sd, dimension, seed):
     """exp(mean + sd^2/2): at sd = 8 the cells that decide it are 8 sd out, one in 1e15. False alarms: 1e-3 each."""

@@ -13,7 +13,7 @@ from physics import approx
 counts = st.integers(1, 10**7).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 
 
-@settings(max_examples=80, deadline=None, derandomize=True, database=None)
+@settings(max_examples=80)
 @given(counts, st.sampled_from([0.5, 0.95, 0.999999]))
 def test_interval_is_clopper_pearson(pair, confidence):
     """At either end, the tail of the binomial law is half of what is left out."""

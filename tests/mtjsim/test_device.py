@@ -153,7 +153,7 @@ def test_in_plane_layer_has_a_negative_field():
     assert effective_anisotropy_field(**thick) < -0.5
 
 
-@settings(derandomize=True, deadline=None, max_examples=50, database=None)
+@settings(max_examples=50)
 @given(
     Delta=st.floats(5, 200),
     I_c=st.floats(1e-7, 1e-3),
@@ -522,7 +522,7 @@ def test_missing_file(tmp_path):
         load_device(tmp_path / "nowhere.toml")
 
 
-@settings(derandomize=True, deadline=None, max_examples=30, database=None)
+@settings(max_examples=30)
 @given(values=st.lists(st.floats(1e-12, 1e7), min_size=6, max_size=6), z=st.floats(-1, 1))
 def test_saved_file_gives_the_same_junction_bit_for_bit(tmp_path_factory, values, z):
     names = [n for n in REQUIRED if n not in ("damping", "tunnel_magnetoresistance")]

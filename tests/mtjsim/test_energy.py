@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from functools import cache
 
 import numpy as np
 import pytest
@@ -131,8 +132,16 @@ def test_energy_against_the_chain(direction, rise):
     y = -1 + 2 / cells * (np.arange(cells) + 0.5)
     s = 1 if direction == "p_to_ap" else -1
 
+    @cache
+    def resistance(a):
+        return junction_resistance(d, m_z=s * y, current=a * I)
+
+    @cache
+    def rates(a):
+        return hopping_rates(write, a * write.drive, cells)
+
     def power(mass, a):
-        return a * a * (mass @ junction_resistance(d, m_z=s * y, current=a * I))
+        return a * a * (mass @ resistance(a))
 
     def energy(steps):
         """Phases in units of tau: (duration, relative current at its start, at its end)."""
@@ -143,7 +152,7 @@ def test_energy_against_the_chain(direction, rise):
             levels = np.linspace(a0, a1, n + 1)
             for before, after in itertools.pairwise(levels):
                 first = power(mass, before)
-                _march(mass, *hopping_rates(write, after * write.drive, cells), duration / n, 1)
+                _march(mass, *rates(after), duration / n, 1)
                 joule += duration / n * (first + power(mass, after)) / 2
         return I**2 * tau * joule
 

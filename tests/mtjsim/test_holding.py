@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mtjsim import list_presets, load_preset
@@ -29,7 +29,6 @@ from physics import GOLDEN_CASES, TAU, approx, junction
 
 TEN_YEARS = 10 * 365.25 * 86400
 TWO_ROADS = 1e-4  # promised; measured about 2e-6
-reproducible = {"derandomize": True, "deadline": None, "suppress_health_check": list(HealthCheck), "database": None}
 
 
 def held(Delta, share=0.0, H=0.0, L=0.0):
@@ -77,14 +76,14 @@ def agree(write, exponent):
     assert bit.log_switched(durations) == approx(chain, abs=1e-5)
 
 
-@settings(max_examples=4, **reproducible)
+@settings(max_examples=4)
 @given(held_bits(), st.floats(2, 17))
 def test_roads_agree(write, exponent):
     agree(write, exponent)
 
 
 @pytest.mark.slow
-@settings(max_examples=150, **reproducible)
+@settings(max_examples=150)
 @given(held_bits(), st.floats(2, 17))
 def test_roads_agree_widely(write, exponent):
     agree(write, exponent)
@@ -156,7 +155,7 @@ def test_agrees_with_the_write(state):
         assert read_disturb_rate(device, current=current, duration=duration, state=state) == approx(write, rel=1e-4)
 
 
-@settings(max_examples=15, **reproducible)
+@settings(max_examples=15)
 @given(st.floats(25, 90), st.floats(-0.3, 0.3), st.floats(-0.5, 0.5), st.floats(0, 8e-6), st.floats(2, 17))
 def test_mirror_symmetry(Delta, h, lam, current, exponent):
     """(I, B_z, lambda, P) -> (-I, -B_z, -lambda, AP) changes nothing; `current` already follows the state."""

@@ -290,7 +290,7 @@ general_devices = st.builds(
     st.tuples(fields, fields, fields),
     st.floats(-0.2, 0.2),
 )
-derandomized = settings(max_examples=60, deadline=None, derandomize=True, database=None)
+derandomized = settings(max_examples=60)
 
 
 @derandomized

@@ -111,7 +111,7 @@ def test_the_side_and_the_temperature():
     assert misfit(samples, 40, 1.0, (0, 0, 0), 0.0) < 1e-9
 
 
-@settings(max_examples=40, deadline=None, derandomize=True, database=None)
+@settings(max_examples=40)
 @given(
     st.floats(1, 100),
     st.sampled_from([1.0, -1.0]),

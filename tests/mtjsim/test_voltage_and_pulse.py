@@ -8,16 +8,18 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from mtjsim import MTJ, Pulse, dissipated_energy, rare_write_errors, read_disturb_rate, simulate_writes
+from mtjsim import Pulse, dissipated_energy, rare_write_errors, read_disturb_rate, simulate_writes
 from mtjsim.fokker_planck import spectral
+from mtjsim.fokker_planck.finite_volume import solve_tails
 from mtjsim.fokker_planck.reduced import AxialWrite, Conduction, reduced_write
 from mtjsim.switching import switching_probability, write_error_rate
 from mtjsim.transport import conductance_terms, junction_conductance, junction_resistance, vcma_slope
 from physics import approx
 from physics import biased_junction as junction
+from physics import junction as plain_junction
 
 DIRECTIONS = ("p_to_ap", "ap_to_p")
 
@@ -165,8 +167,6 @@ def test_log_equilibrium_is_the_integral_of_the_force_under_bias(imposed, L):
 
 # ---- two roads ---------------------------------------------------------------------------------------------------
 
-reproducible = {"derandomize": True, "deadline": None, "suppress_health_check": list(HealthCheck), "database": None}
-
 
 @st.composite
 def biased_writes(draw):
@@ -186,27 +186,30 @@ def biased_writes(draw):
 
 def agree(case, tolerance=1e-4):
     device, write = case
-    for question in (write_error_rate, switching_probability):
+    drive = "voltage" if "voltage" in write else "current"
+    reduced, tau = reduced_write(device, write["direction"], write[drive], 300.0, 0.0, 0.0, drive)
+    chain = solve_tails(reduced, np.array([write["pulse_width"]]) / tau)
+    for question, log_tail in ((write_error_rate, chain.log_stayed), (switching_probability, chain.log_switched)):
         one = question(device, **write)
         assert 0 <= one <= 1
         assume(one > 1e-30)
-        assert one == approx(question(device, method="finite_volume", **write), rel=tolerance)
+        assert one == approx(math.exp(log_tail[0]), rel=tolerance)
 
 
-@settings(max_examples=5, **reproducible)
+@settings(max_examples=5)
 @given(biased_writes())
 def test_roads_agree_under_bias(case):
     agree(case)
 
 
 @pytest.mark.slow
-@settings(max_examples=120, **reproducible)
+@settings(max_examples=120)
 @given(biased_writes())
 def test_roads_agree_under_bias_widely(case):
     agree(case)
 
 
-@settings(max_examples=8, **reproducible)
+@settings(max_examples=8)
 @given(biased_writes())
 def test_longer_pulses_fail_less_under_bias(case):
     device, write = case
@@ -215,7 +218,7 @@ def test_longer_pulses_fail_less_under_bias(case):
     assert (np.diff(rates) <= 1e-9 * rates[:-1]).all()
 
 
-@settings(max_examples=8, **reproducible)
+@settings(max_examples=8)
 @given(biased_writes())
 def test_mirror_symmetry_under_bias(case):
     """(I, B_z, lambda, P) -> (-I, -B_z, -lambda, AP), and with it xi -> -xi; the resistance must not depend on m_z."""
@@ -273,14 +276,7 @@ def test_joules_of_ramps_where_the_resistance_follows_the_bias(drive, monkeypatc
     """Four times the steps move little: where joules were of order two in the steps, 3.1e-4 and 1.4e-4 moved."""
     levels = np.array([0.2, 1.0, -0.4, 0.7, 0.0]) * {"current": 6e-5, "voltage": 0.36}[drive]
     pulse = Pulse.sampled(np.array([0, 0.9, 1.5, 2.4, 3.6]) * 1e-9, **{drive: levels})
-    device = MTJ.from_effective(
-        thermal_stability=20,
-        critical_current=30e-6,
-        characteristic_time=2e-9,
-        spin_torque_asymmetry=-0.3,
-        tunnel_magnetoresistance=2.5,
-        tmr_half_voltage=0.5,
-    )
+    device = plain_junction(20, lam=-0.3, tunnel_magnetoresistance=2.5, tmr_half_voltage=0.5)
     joules = dissipated_energy(device, pulse=pulse, direction="ap_to_p")
     monkeypatch.setattr("mtjsim.energy.RAMP_STEPS_ENERGY", 4 * spectral.RAMP_STEPS_ENERGY)
     assert dissipated_energy(device, pulse=pulse, direction="ap_to_p") == approx(joules, rel=2e-5, abs=0.0)
@@ -288,15 +284,8 @@ def test_joules_of_ramps_where_the_resistance_follows_the_bias(drive, monkeypatc
 
 def test_joules_of_ramps_under_a_bias_that_lowers_the_barrier(monkeypatch):
     """Where joules were of order two in the steps 1.5e-4 moved; the full sphere has 5.222977e-14 J with many steps."""
-    device = MTJ.from_effective(
-        thermal_stability=10,
-        critical_current=30e-6,
-        characteristic_time=2e-9,
-        damping=0.05,
-        tunnel_magnetoresistance=2.5,
-        vcma_coefficient=30e-15,
-        barrier_thickness=1e-9,
-    )
+    vcma = {"vcma_coefficient": 30e-15, "barrier_thickness": 1e-9}
+    device = plain_junction(10, damping=0.05, tunnel_magnetoresistance=2.5, **vcma)
     write = {"current": 60e-6, "pulse_width": 3e-9, "rise_time": 2e-9}
     joules = dissipated_energy(device, **write)
     assert joules == approx(5.222977e-14, rel=2e-6, abs=0.0)
@@ -339,10 +328,13 @@ def test_a_pulse_that_drives_back():
 
 
 def test_a_knot_more_changes_nothing():
-    """A ramp that drives back brings writes back over the barrier at its end: the wall must know (it once forgot)."""
-    device = MTJ.from_effective(thermal_stability=120, critical_current=30e-6, characteristic_time=2e-9, damping=0.05)
-    pulse = Pulse.sampled(np.array([0, 12, 12, 212]) * 1e-9, current=[75e-6, 75e-6, 0.0, -24e-6])
-    knots = np.array([0, 12, 12, 112, 212]) * 1e-9
+    """A ramp that drives back brings writes back over the barrier at its end.
+
+    A wall that is chosen by the middle of the ramp forgets them: 9e-5 between the pulses, and 5e-6 of the sum.
+    """
+    device = plain_junction(90, damping=0.05)
+    pulse = Pulse.sampled(np.array([0, 5, 5, 45]) * 1e-9, current=[75e-6, 75e-6, 0.0, -24e-6])
+    knots = np.array([0, 5, 5, 25, 45]) * 1e-9
     cut = Pulse.sampled(knots, current=[75e-6, 75e-6, 0.0, -12e-6, -24e-6])
     rate = write_error_rate(device, pulse=pulse)
     assert write_error_rate(device, pulse=cut) == approx(rate, rel=1e-5)
@@ -352,9 +344,7 @@ def test_a_knot_more_changes_nothing():
 @pytest.mark.parametrize("field", [0.0, 1e-9])
 def test_energy_of_a_pulse_cut_in_two(field):
     """The layer turns within a level piece: its joules are an integral, not the mean of both ends."""
-    device = MTJ.from_effective(
-        thermal_stability=40, critical_current=30e-6, characteristic_time=1e-9, damping=0.05, stray_field=(field, 0, 0)
-    )
+    device = plain_junction(40, characteristic_time=1e-9, damping=0.05, stray_field=(field, 0, 0))
     whole = dissipated_energy(device, current=75e-6, pulse_width=5e-9)
     cut = dissipated_energy(device, pulse=Pulse.sampled(np.array([0, 2, 5]) * 1e-9, current=[75e-6] * 3))
     assert cut == approx(whole, rel=1e-5)
@@ -402,9 +392,11 @@ def test_simulated_writes_take_one_rise_time_and_none_beside_a_pulse():
 
 @pytest.mark.parametrize("question", [write_error_rate, switching_probability])
 def test_a_refusal_of_a_reversed_pulse_names_a_magnitude(question):
-    reversed_pulse = Pulse.rectangular(current=60 * junction().critical_current(), pulse_width=1e-8, polarity="ap_to_p")
+    """Nothing arrives above 1e-308, whatever the width: a short pulse takes the chain the fewest steps."""
+    device = junction()
+    reversed_pulse = Pulse.rectangular(current=60 * device.critical_current(), pulse_width=1e-10, polarity="ap_to_p")
     with pytest.raises(ValueError, match=r"cannot be resolved: .* and \d+\.?\d* critical currents"):
-        question(junction(), pulse=reversed_pulse, direction="p_to_ap")
+        question(device, pulse=reversed_pulse, direction="p_to_ap")
 
 
 def test_broadcasting_of_a_pulse():
