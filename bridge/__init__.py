@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from bridge.maps.lookup import CoarseMapWarning, ErrorMap
     from bridge.maps.measured import measured_map
     from bridge.memory.cells import PLAIN, READ_BEFORE_WRITE, WRITE_VERIFY_RETRY, WritePolicy
+    from bridge.memory.declaration import WordMemory
     from bridge.memory.formats import FORMATS, Format, format_of
     from bridge.memory.in_place import InPlaceMemory
     from bridge.memory.mram import Memory
@@ -52,6 +53,7 @@ _ON_FIRST_USE = {
         "maps.lookup": ("CoarseMapWarning", "ErrorMap"),
         "maps.measured": ("measured_map",),
         "memory.cells": ("PLAIN", "READ_BEFORE_WRITE", "WRITE_VERIFY_RETRY", "WritePolicy"),
+        "memory.declaration": ("WordMemory",),
         "memory.formats": ("FORMATS", "Format", "format_of"),
         "memory.in_place": ("InPlaceMemory",),
         "memory.mram": ("Memory",),
@@ -87,6 +89,7 @@ __all__ = [
     "Retention",
     "Spread",
     "Transistor",
+    "WordMemory",
     "WritePolicy",
     "WriteSetting",
     "current_for",

@@ -21,10 +21,11 @@ from typing import Any
 
 from scipy.special import ndtri
 
-from mtjsim.checks import checked_choice, checked_number
+from bridge.write import PARTS
+from mtjsim.checks import checked_choice, checked_confidence, checked_number
+from mtjsim.files import write_whole
 
-PARTS = ("junction", "transistor", "driver", "periphery")
-SCOPES = {"device": PARTS[:1], "with_driver": PARTS[:3], "system": PARTS}
+SCOPES = {"device": PARTS[:1], "with_driver": PARTS, "system": (*PARTS, "periphery")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +60,7 @@ class Entry:
     source: str = ""
 
     def __post_init__(self) -> None:
-        for name in (*PARTS, "seconds"):
+        for name in (*SCOPES["system"], "seconds"):
             if math.isnan(getattr(self, name)):  # one and the same, so that equal kinds with an unknown price are equal
                 object.__setattr__(self, name, math.nan)
 
@@ -124,10 +125,8 @@ class Ledger:
         The kinds of one sample are correlated: the widths are added, which is the widest it can be. Both ends are equal
         if everything was counted.
         """
-        if not 0 < confidence < 1:
-            raise ValueError(f"confidence must be between 0 and 1, got {confidence!r}.")
         spread = sum(math.sqrt(entry.variance) * entry._price(scope) for entry in self)
-        half = float(ndtri(0.5 + confidence / 2)) * spread
+        half = float(ndtri(0.5 + checked_confidence(confidence) / 2)) * spread
         total = self.joules(scope)
         return total - half, total + half
 
@@ -141,17 +140,14 @@ class Ledger:
         return [{**asdict(e), **{f"joules_{scope}": e.joules(scope) for scope in SCOPES}} for e in self]
 
     def to_csv(self, path: str | Path | None = None) -> str:
-        """Return the table as CSV, and write it to `path` if one is given (to a temporary name, then renamed)."""
+        """Return the table as CSV, and write it, whole, to `path` if one is given."""
         names = [field.name for field in fields(Entry)] + [f"joules_{scope}" for scope in SCOPES]
         text = io.StringIO(newline="")
         writer = csv.DictWriter(text, names, lineterminator="\n")
         writer.writeheader()
         writer.writerows(self.table())
         if path is not None:
-            target = Path(path)
-            draft = target.with_name(target.name + ".part")
-            draft.write_text(text.getvalue(), "utf-8")
-            draft.replace(target)
+            write_whole(path, text.getvalue().encode())
         return text.getvalue()
 
     def __str__(self) -> str:

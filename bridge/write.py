@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Self
+from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 from scipy.special import roots_legendre
@@ -252,7 +252,15 @@ def _as_lists(energies: Mapping[str, Array]) -> dict[str, list[list[float]]]:
     return {part: table.tolist() for part, table in energies.items()}
 
 
-def operating_point(device: MTJ | Any, setting: WriteSetting, *, temperature: float = 300.0) -> OperatingPoint:
+@runtime_checkable
+class SolvesWrites(Protocol):
+    """Anything with an `operating_point` of its own, such as a `Cell`."""
+
+    def operating_point(self, setting: WriteSetting, *, temperature: float = 300.0) -> OperatingPoint:
+        """Solve the two writes of a setting."""
+
+
+def operating_point(device: MTJ | SolvesWrites, setting: WriteSetting, *, temperature: float = 300.0) -> OperatingPoint:
     """Solve the two writes of a setting.
 
     Parameters
@@ -284,7 +292,7 @@ def operating_point(device: MTJ | Any, setting: WriteSetting, *, temperature: fl
     >>> print(f"{point.error_rate_1:.2e} {point.energy_0 * 1e15:.0f} fJ {point.energy_1 * 1e15:.0f} fJ")
     1.54e-02 326 fJ 301 fJ
     """
-    if not isinstance(device, MTJ) and hasattr(device, "operating_point"):
+    if isinstance(device, SolvesWrites):
         return device.operating_point(setting, temperature=temperature)
     rates, energies = [], np.empty((2, 2))
     for bit, amplitude in enumerate(setting.amplitudes):

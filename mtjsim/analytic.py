@@ -19,7 +19,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mtjsim.checks import Array, checked_array, checked_choice, checked_number, checked_signed
+from mtjsim.checks import ArgumentError, Array, checked_array, checked_choice, checked_number, checked_signed
 
 LEAST_OVERDRIVE: Mapping[str, float] = {"exact": 1.5, "linear": 2.0}  # of closed_form_write_error_rate, by drift
 LEAST_STABILITY = 40.0  # below, the start is no narrow cone around the pole
@@ -116,10 +116,7 @@ def tail_slope(*, overdrive: float, field: float = 0.0) -> float:
     h = _field(field)
     i = checked_number("overdrive", overdrive, "I_c0", zero_allowed=False)
     if i - h < 1.5:
-        raise ValueError(
-            f"overdrive - field must be >= 1.5, got {i - h:g}: nearer the threshold the tail is not drift alone; take "
-            "the slope of write_error_rate()."
-        )
+        raise ArgumentError("overdrive", f"- field must be >= 1.5, got {i - h:g}. Use the slope of write_error_rate().")
     return 2 * (i - h - 1)
 
 
@@ -159,12 +156,9 @@ def drift_time(*, overdrive: float, polar_angle: ArrayLike) -> float | Array:
     i = checked_number("overdrive", overdrive, "I_c0", zero_allowed=False)
     angle = checked_array("polar_angle", polar_angle, "rad", zero_allowed=False)
     if i <= 1:
-        raise ValueError(
-            f"overdrive must be > 1, got {i:g}: below, the drift goes back to the pole. For that see "
-            "closed_form_escape_rate()."
-        )
+        raise ArgumentError("overdrive", f"must be > 1, got {i:g}. Below, see closed_form_escape_rate().")
     if (angle > math.pi / 2).any():
-        raise ValueError(f"polar_angle must be <= pi/2 rad, got {angle.max():g}: beyond, the equator has been crossed.")
+        raise ArgumentError("polar_angle", f"must be <= pi/2 rad, got {angle.max():g}.")
     y, hidden = np.cos(angle), 2 * np.sin(angle / 2) ** 2  # 1 - y without a difference
     time = -np.log(hidden) / (2 * (i - 1)) + np.log1p(y) / (2 * (i + 1)) + np.log1p(-y / i) / (i * i - 1)
     return float(time) if angle.ndim == 0 else time
@@ -213,29 +207,27 @@ def closed_form_escape_rate(*, thermal_stability: float, overdrive: float = 0.0,
     """
     Delta = checked_number("thermal_stability", thermal_stability, "", zero_allowed=False)
     H = _field(field) - checked_number("overdrive", overdrive, "I_c0", zero_allowed=True)
-    way_out = "Use read_disturb_rate() or retention_failure_rate()."
+    remedy = "Use read_disturb_rate() or retention_failure_rate()."
     if abs(H) >= 1:
-        raise ValueError(f"abs(field - overdrive) must be < 1, got {H:g}: no barrier is left. {way_out}")
+        raise ArgumentError("overdrive", f"must leave abs(field - overdrive) < 1, got {H:g}: no barrier. {remedy}")
     barrier = Delta * (1 + H) ** 2
     c = 1 / (2 * (1 + H) ** 2) + 1 / (2 * (1 - H * H)) + 2 * H * H / (1 - H * H) ** 2
     lower = Delta * (1 - abs(H)) ** 2  # the lower of the two barriers
     if lower < LEAST_BARRIER or c > 0.15 * Delta:
-        raise ValueError(
-            f"both barriers Delta (1 +- H)^2 must be >= {LEAST_BARRIER:g} and the correction c/Delta <= 0.15, got "
-            f"{lower:.3g} and {c / Delta:.2g}: the closed form does not hold. {way_out}"
-        )
+        found = f"a barrier of {lower:.3g} kT (>= {LEAST_BARRIER:g} needed) and c/Delta = {c / Delta:.2g} (<= 0.15)"
+        raise ValueError(f"the closed form does not hold for {found}. {remedy}")
     return math.sqrt(Delta / math.pi) * (1 - H * H) * (1 + H) * math.exp(-barrier) * (1 - c / Delta)
 
 
-def _at_least(name: str, value: float, least: float, way_out: str) -> float:
+def _at_least(name: str, value: float, least: float, remedy: str) -> float:
     number = checked_number(name, value, "", zero_allowed=False)
     if number < least:
-        raise ValueError(f"{name} must be >= {least:g} for this closed form, got {number:g}. {way_out}")
+        raise ArgumentError(name, f"must be >= {least:g} for this closed form, got {number:g}. {remedy}")
     return number
 
 
 def _field(field: float) -> float:
     h = checked_signed("field", field, "B_k")
     if abs(h) >= 1:
-        raise ValueError(f"abs(field) must be < 1, got {abs(h):g}: only one state is stable.")
+        raise ArgumentError("field", f"must be between -1 and 1, got {h:g}: only one state is stable.")
     return h

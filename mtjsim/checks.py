@@ -39,25 +39,30 @@ class ArgumentError(ValueError):
         return f"{self.argument} {self.problem}"
 
 
-def checked_array(name: str, value: ArrayLike, unit: str, *, zero_allowed: bool, remedy: str = "") -> Array:
-    """Return `value` as a float array; ValueError unless every element is finite and > 0 (or >= 0)."""
+def checked_array(
+    name: str, value: ArrayLike, unit: str, *, zero_allowed: bool, below: float = np.inf, remedy: str = ""
+) -> Array:
+    """Return `value` as a float array; ArgumentError unless every element is finite, > 0 (or >= 0) and < `below`."""
     array = _numbers(name, value, unit)
-    bad = ~np.isfinite(array) | ((array < 0) if zero_allowed else (array <= 0))
+    bad = ~np.isfinite(array) | ((array < 0) if zero_allowed else (array <= 0)) | (array >= below)
     if bad.any():
-        rule = (f">= 0 {unit}" if zero_allowed else f"> 0 {unit}").rstrip()
-        worst = array[bad].flat[0]
-        raise ArgumentError(name, f"must be finite and {rule}, got {worst:g}.{' ' + remedy if remedy else ''}")
+        lowest = f"{'>=' if zero_allowed else '>'} 0 {unit}".rstrip()
+        rule = f"finite and {lowest}" if below == np.inf else f"finite, {lowest} and < {below:g}"
+        raise ArgumentError(name, f"must be {rule}, got {array[bad].flat[0]:g}. {remedy}".rstrip())
+    return array
+
+
+def checked_numbers(name: str, value: ArrayLike, unit: str) -> Array:
+    """Return `value` as a float array; ArgumentError unless every element is finite, of either sign."""
+    array = _numbers(name, value, unit)
+    if not np.isfinite(array).all():
+        raise ArgumentError(name, f"must be finite, got {array[~np.isfinite(array)].flat[0]:g}.")
     return array
 
 
 def checked_signed(name: str, value: ArrayLike, unit: str) -> float:
-    """Return `value` as a float; ValueError unless it is one finite number, of either sign."""
-    array = _numbers(name, value, unit)
-    if array.ndim:
-        raise ArgumentError(name, f"must be one number{' in ' + unit if unit else ''}, got an array of {array.size}.")
-    if not np.isfinite(array):
-        raise ArgumentError(name, f"must be finite, got {array:g}.")
-    return float(array)
+    """As `checked_numbers`, for what must be one number."""
+    return _one(name, checked_numbers(name, value, unit), unit)
 
 
 def _numbers(name: str, value: ArrayLike, unit: str) -> Array:
@@ -67,17 +72,20 @@ def _numbers(name: str, value: ArrayLike, unit: str) -> Array:
             raise TypeError
         array = array.astype(float)
     except (TypeError, ValueError):
-        typed = (
-            " Units are read in TOML and on the command line; here give SI numbers." if isinstance(value, str) else ""
-        )
-        where = f" in {unit}" if unit else ""
-        raise ArgumentError(name, f"must be a number or an array of numbers{where}, got {value!r}.{typed}") from None
+        typed = " Give SI numbers: units are read in TOML and on the command line." if isinstance(value, str) else ""
+        wanted = f"a number or an array of numbers{' in ' + unit if unit else ''}"
+        raise ArgumentError(name, f"must be {wanted}, got {value!r}.{typed}") from None
     return array
 
 
-def checked_number(name: str, value: ArrayLike, unit: str, *, zero_allowed: bool, remedy: str = "") -> float:
+def checked_number(
+    name: str, value: ArrayLike, unit: str, *, zero_allowed: bool, below: float = np.inf, remedy: str = ""
+) -> float:
     """As `checked_array`, for what must be one number."""
-    array = checked_array(name, value, unit, zero_allowed=zero_allowed, remedy=remedy)
+    return _one(name, checked_array(name, value, unit, zero_allowed=zero_allowed, below=below, remedy=remedy), unit)
+
+
+def _one(name: str, array: Array, unit: str) -> float:
     if array.ndim:
         raise ArgumentError(name, f"must be one number{' in ' + unit if unit else ''}, got an array of {array.size}.")
     return float(array)
@@ -91,6 +99,17 @@ def checked_probability(name: str, value: ArrayLike) -> float:
     return number
 
 
+def checked_confidence(value: ArrayLike) -> float:
+    """Return a confidence level as a float; ArgumentError unless it is one number between 0 and 1."""
+    return checked_number("confidence", value, "", zero_allowed=False, below=1, remedy="0.95 is 95 %.")
+
+
+def checked_positive(unit: str, **values: ArrayLike) -> None:
+    """Raise ArgumentError unless every named argument is one finite number > 0 in the unit."""
+    for name, value in values.items():
+        checked_number(name, value, unit, zero_allowed=False)
+
+
 def checked_fields(owner: object, *, zero_allowed: bool = False, **units: str) -> None:
     """Check fields of a frozen dataclass, each one number > 0 (or >= 0), and keep them as floats; name = unit."""
     for name, unit in units.items():
@@ -101,7 +120,7 @@ def checked_kind(name: str, value: object, *kinds: type, remedy: str = "") -> No
     """Raise ArgumentError unless `value` is an instance of one of the classes."""
     if not isinstance(value, kinds):
         wanted = " or ".join(kind.__name__ for kind in kinds)
-        raise ArgumentError(name, f"must be of type {wanted}, got {value!r}.{' ' + remedy if remedy else ''}")
+        raise ArgumentError(name, f"must be of type {wanted}, got {value!r}. {remedy}".rstrip())
 
 
 def checked_whole(name: str, value: object, *, least: int) -> int:
@@ -116,11 +135,8 @@ def checked_ramps(rise_time: ArrayLike, pulse_width: ArrayLike) -> None:
     rise, width = np.broadcast_arrays(rise_time, pulse_width)
     long = rise > width
     if long.any():
-        raise ArgumentError(
-            "rise_time",
-            f"must be <= pulse_width, got {rise[long].flat[0]:g} s for a pulse of {width[long].flat[0]:g} s: the width "
-            "is at half maximum, so the plateau would be negative.",
-        )
+        got = f"{rise[long].flat[0]:g} s for a pulse of {width[long].flat[0]:g} s"
+        raise ArgumentError("rise_time", f"must be <= pulse_width, got {got}: the plateau would be negative.")
 
 
 def checked_choice(name: str, value: str, valid: Iterable[str]) -> str:
@@ -135,12 +151,7 @@ def checked_choice(name: str, value: str, valid: Iterable[str]) -> str:
 
 def checked_names(name: str, values: ArrayLike, valid: Iterable[str]) -> NDArray[np.str_]:
     """As `checked_choice`, for one name or an array of them; returns the array."""
-    names = list(valid)
-    try:
-        array = np.asarray(values)
-    except ValueError:  # ragged
-        checked_choice(name, str(values), names)
-        raise
+    array, names = np.asarray(values, dtype=object), list(valid)
     for value in dict.fromkeys(map(str, array.ravel().tolist())):
         checked_choice(name, value, names)
-    return array
+    return array.astype(np.str_)

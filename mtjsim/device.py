@@ -11,12 +11,22 @@ import re
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from scipy.constants import elementary_charge, hbar, k, mu_0, physical_constants
 from scipy.special import ellipe, ellipk
 
-from mtjsim.checks import DIRECTIONS, Direction, checked_choice, checked_number
+from mtjsim.checks import (
+    DIRECTIONS,
+    ArgumentError,
+    Array,
+    Direction,
+    checked_choice,
+    checked_number,
+    checked_positive,
+)
 
+NOT_BISTABLE = "The junction is not bistable, so it stores no bit."
 GYROMAGNETIC_RATIO = float(physical_constants["electron gyromag. ratio"][0])  # gamma = g mu_B / hbar [rad/(s T)]
 
 
@@ -136,9 +146,7 @@ class MTJ(BaseModel):
     def _numbers_only(cls, value: Any) -> Any:
         parts = value if isinstance(value, (tuple, list)) else [value]
         if any(isinstance(part, (str, bool)) for part in parts):
-            raise ValueError(
-                f"must be a number in SI units, got {value!r}; units are read in TOML and on the command line"
-            )
+            raise ValueError(f"must be a number in SI, got {value!r}; units are read in TOML and on the command line")
         return value.item() if isinstance(value, np.generic) else value
 
     @field_validator("polarizer")
@@ -151,10 +159,8 @@ class MTJ(BaseModel):
     def model_post_init(self, _: Any) -> None:
         """Check what concerns two fields at once."""
         if self.curie_temperature is not None and self.curie_temperature <= self.reference_temperature:
-            raise ValueError(
-                f"curie_temperature must be > reference_temperature ({self.reference_temperature:g} K), got "
-                f"{self.curie_temperature:g}: above it there is no magnetisation."
-            )
+            rule = f"must be > reference_temperature ({self.reference_temperature:g} K)"
+            raise ArgumentError("curie_temperature", f"{rule}, got {self.curie_temperature:g}.")
 
     # ---- construction -------------------------------------------------------------------------------------------
 
@@ -209,27 +215,21 @@ class MTJ(BaseModel):
         >>> round(device.thermal_stability(), 9), round(device.critical_current() * 1e6, 9)
         (60.0, 30.0)
         """
-        given = {
-            "thermal_stability": (thermal_stability, ""),
-            "critical_current": (critical_current, "A"),
-            "characteristic_time": (characteristic_time, "s"),
-            "damping": (damping, ""),
-            "resistance_p": (resistance_p, "ohm"),
-            "reference_temperature": (reference_temperature, "K"),
-            "diameter": (diameter, "m"),
-            "thickness": (thickness, "m"),
-        }
-        for name, (value, unit) in given.items():
-            checked_number(name, value, unit, zero_allowed=False)
+        checked_positive("", thermal_stability=thermal_stability, damping=damping)
+        checked_positive("A", critical_current=critical_current)
+        checked_positive("s", characteristic_time=characteristic_time)
+        checked_positive("ohm", resistance_p=resistance_p)
+        checked_positive("K", reference_temperature=reference_temperature)
+        checked_positive("m", diameter=diameter, thickness=thickness)
         energy = k * reference_temperature * thermal_stability  # the barrier [J]
         scale = hbar * critical_current / (4 * elementary_charge * damping)  # [J]
         field = (1 + damping**2) / (GYROMAGNETIC_RATIO * damping * characteristic_time)
-        if not (0 < energy / max(scale, 1e-300) < 1e6 and 1e-6 < field < 1e6):
-            raise ValueError(
-                f"thermal_stability {thermal_stability:g}, critical_current {critical_current:g} A and "
-                f"characteristic_time {characteristic_time:g} s give an anisotropy field of {field:.3g} T and a spin "
-                f"torque efficiency of {energy / max(scale, 1e-300):.3g}: no junction has these. Is a unit missing?"
-            )
+        efficiency = energy / max(scale, 1e-300)
+        if not (0 < efficiency < 1e6 and 1e-6 < field < 1e6):
+            given = f"thermal_stability {thermal_stability:g}, critical_current {critical_current:g} A and "
+            given += f"characteristic_time {characteristic_time:g} s"
+            found = f"an anisotropy field of {field:.3g} T and a spin torque efficiency of {efficiency:.3g}"
+            raise ValueError(f"{given} give {found}. Is a unit missing?")
         area = math.pi / 4 * diameter**2
         return cls(
             diameter=diameter,
@@ -237,7 +237,7 @@ class MTJ(BaseModel):
             saturation_magnetization=2 * energy / (field * area * thickness),
             anisotropy_field=field,
             damping=damping,
-            spin_torque_efficiency=energy / scale,
+            spin_torque_efficiency=efficiency,
             resistance_area_product=resistance_p * area,
             tunnel_magnetoresistance=tunnel_magnetoresistance,
             reference_temperature=reference_temperature,
@@ -284,7 +284,7 @@ class MTJ(BaseModel):
         if T_c is None:
             return self.saturation_magnetization
         if temperature >= T_c:
-            raise ValueError(f"temperature must be < curie_temperature ({T_c:g} K), got {temperature:g}.")
+            raise ArgumentError("temperature", f"must be < curie_temperature ({T_c:g} K), got {temperature:g}.")
         return (
             self.saturation_magnetization
             * (1 - (temperature / T_c) ** 1.5)
@@ -329,12 +329,19 @@ class MTJ(BaseModel):
 
 
 def require_junction(device: object, *, name: str = "device") -> None:
-    """Raise ValueError unless `device` is an `MTJ`, and say how to get one."""
+    """Raise ArgumentError unless `device` is an `MTJ`, with how to get one."""
     if not isinstance(device, MTJ):
-        raise ValueError(
-            f"{name} must be an MTJ, got {type(device).__name__}: load_preset(name) gives one, a device file has one "
-            "as `.device`."
-        )
+        remedy = "load_preset(name) returns one; load_device(path) returns one as `.device`."
+        raise ArgumentError(name, f"must be an MTJ, got {type(device).__name__}: {remedy}")
+
+
+def require_forward_torque(device: MTJ) -> float:
+    """Return 1 + alpha beta; ArgumentError unless it is > 0, so that a current drives the direction it should."""
+    ratio = 1 + device.damping * device.field_like_ratio
+    if ratio <= 0:
+        problem = f"of {device.field_like_ratio:g} turns the torque around: 1 + alpha beta must be > 0."
+        raise ArgumentError("field_like_ratio", problem)
+    return ratio
 
 
 def explain(problem: Any) -> str:
@@ -407,29 +414,30 @@ def effective_anisotropy_field(
     ...                                  thickness=1e-9), 4)
     0.2969
     """
-    for name, value, unit in [
-        ("interface_anisotropy", interface_anisotropy, "J/m^2"),
-        ("saturation_magnetization", saturation_magnetization, "A/m"),
-        ("diameter", diameter, "m"),
-        ("thickness", thickness, "m"),
-    ]:
-        checked_number(name, value, unit, zero_allowed=False)
-    N_z = axial_demagnetising_factor(aspect_ratio=thickness / diameter)
+    checked_positive("J/m^2", interface_anisotropy=interface_anisotropy)
+    checked_positive("A/m", saturation_magnetization=saturation_magnetization)
+    checked_positive("m", diameter=diameter, thickness=thickness)
     interface = 2 * interface_anisotropy / (saturation_magnetization * thickness)
-    return float(interface - mu_0 * (3 * N_z - 1) / 2 * saturation_magnetization)
+    own = demagnetising_field(saturation_magnetization=saturation_magnetization, aspect_ratio=thickness / diameter)
+    return float(interface - own)
 
 
-def axial_demagnetising_factor(*, aspect_ratio: float) -> float:
-    """Magnetometric N_z of a cylinder magnetised along its axis; aspect ratio g = thickness / diameter.
+def demagnetising_field(*, saturation_magnetization: float, aspect_ratio: ArrayLike) -> Array:
+    """mu0 (N_z - N_x) Ms [T] of cylinders of an Ms [A/m] and a thickness over diameter; shape of `aspect_ratio`."""
+    return mu_0 * (3 * axial_demagnetising_factor(aspect_ratio=aspect_ratio) - 1) / 2 * saturation_magnetization
+
+
+def axial_demagnetising_factor(*, aspect_ratio: ArrayLike) -> Array:
+    """Magnetometric N_z of a cylinder magnetised along its axis; aspect ratio g = thickness / diameter, any shape.
 
     N_z = 1 - (4/(3 pi g)) { sqrt(1 + g^2) [g^2 K(m) + (1 - g^2) E(m)] - 1 }, m = 1/(1 + g^2), K and E the complete
     elliptic integrals: the closed form of (2R/t) int_0^inf J1(q)^2 (1 - e^(-q t/R))/q^2 dq (R. I. Joseph, J. Appl.
     Phys. 37, 4639, 1966); the test compares the two.
     """
-    g = aspect_ratio
+    g = np.asarray(aspect_ratio, dtype=float)
     m = 1 / (1 + g * g)
-    bracket = math.sqrt(1 + g * g) * (g * g * ellipk(m) + (1 - g * g) * ellipe(m)) - 1
-    return float(1 - 4 / (3 * math.pi * g) * bracket)
+    bracket = np.sqrt(1 + g * g) * (g * g * ellipk(m) + (1 - g * g) * ellipe(m)) - 1
+    return 1 - 4 / (3 * np.pi * g) * bracket
 
 
 def spin_hall_efficiency(
@@ -483,11 +491,7 @@ def spin_hall_efficiency(
     >>> round(spin_hall_efficiency(spin_hall_angle=0.3, diameter=50e-9, **channel), 4)
     1.9635
     """
-    for name, value, unit, remedy in [
-        ("spin_hall_angle", spin_hall_angle, "", "Its sign is that of the polarizer."),
-        ("diameter", diameter, "m", ""),
-        ("channel_width", channel_width, "m", ""),
-        ("channel_thickness", channel_thickness, "m", ""),
-    ]:
-        checked_number(name, value, unit, zero_allowed=False, remedy=remedy)
+    remedy = "Its sign is that of the polarizer."
+    checked_number("spin_hall_angle", spin_hall_angle, "", zero_allowed=False, remedy=remedy)
+    checked_positive("m", diameter=diameter, channel_width=channel_width, channel_thickness=channel_thickness)
     return float(spin_hall_angle * math.pi / 4 * diameter**2 / (channel_width * channel_thickness))

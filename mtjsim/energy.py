@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mtjsim.checks import Array
+from mtjsim.checks import ArgumentError, Array
 from mtjsim.device import MTJ, require_junction
 from mtjsim.fokker_planck.axial import LARGEST_BASIS
-from mtjsim.fokker_planck.reduced import AxialWrite, is_axisymmetric, reduced_write, require_unheated
+from mtjsim.fokker_planck.reduced import AxialWrite, is_axisymmetric, reduced_write, require_unheated, unresolved
 from mtjsim.fokker_planck.spectral import (
     FULL_SPHERE,
     RAMP_STEPS_ENERGY,
@@ -150,19 +150,14 @@ def axial_dissipation(
 def _require_resolved(write: AxialWrite, longest: float, tau: float) -> None:
     size = basis_size(write, FULL_SPHERE, RELATIVE)
     if size > LARGEST_BASIS:
-        raise ValueError(
-            f"the energy of this write cannot be resolved: a thermal stability of {write.thermal_stability:.3g} and "
-            f"{abs(write.drive):.3g} critical currents need {size} polynomials, more than {LARGEST_BASIS}. Ask for a "
-            "less extreme current or temperature."
-        )
+        raise unresolved(write, f"its energy needs {size} polynomials, more than {LARGEST_BASIS}")
     if longest > LONGEST_ENERGY:
-        raise ValueError(
-            f"pulse_width must be <= {LONGEST_ENERGY * tau:.3g} s ({LONGEST_ENERGY:g} characteristic times), got "
-            f"{longest * tau:g} s: nothing changes by then, so add I^2 R t of the final state."
-        )
+        limit = f"{LONGEST_ENERGY * tau:.3g} s ({LONGEST_ENERGY:g} characteristic times)"
+        remedy = "Add I^2 R t of the final state, which no longer changes."
+        raise ArgumentError("pulse_width", f"must be <= {limit}, got {longest * tau:g} s. {remedy}")
 
 
 def _oblique_energy(device: MTJ, one: OneWrite, plateaus: Array) -> Array:
-    from mtjsim.fokker_planck import oblique  # here: numba takes half a second, and most calls never need it
+    from mtjsim.fokker_planck import oblique  # here: numba is slow to import
 
     return oblique.mean_energy(device, oblique.oblique_write(device, **vars(one)), plateaus, one.imposed)

@@ -14,20 +14,18 @@ import numpy as np
 from numpy.typing import ArrayLike
 from tqdm import tqdm
 
-from mtjsim.checks import DIRECTIONS, Array, checked_array, checked_choice, checked_number
+from mtjsim.checks import DIRECTIONS, ArgumentError, Array, checked_array, checked_choice, checked_number
 from mtjsim.device import MTJ
 from mtjsim.energy import dissipated_energy
-from mtjsim.holding import OUT_OF, read_disturb_rate, retention_failure_rate
+from mtjsim.holding import OUT_OF, YEAR, read_disturb_rate, retention_failure_rate, strongest_read
 from mtjsim.plots import BLACK, GREEN, PURPLE, plot_holding, plot_write_error_rate
 from mtjsim.switching import write_error_rate
 
 if TYPE_CHECKING:
     from ipywidgets import Widget
 
-YEAR = 365.25 * 86400.0  # [s]
 TEMPERATURES = (253.0, 300.0, 328.0, 358.0, 398.0)  # [K], about -20, 27, 55, 85 and 125 degrees Celsius
 HELD = np.geomspace(1e-6, 100 * YEAR, 60)  # [s]
-LOWEST_BARRIER = 15.0  # kT that the strongest read leaves
 UNITS = {"current": (1e6, "µA"), "pulse_width": (1e9, "ns"), "temperature": (1.0, "K"), "read_current": (1e6, "µA")}
 WORDS = {"current": "write current", "pulse_width": "pulse width", "read_current": "read current"}
 
@@ -70,27 +68,6 @@ class Reading:
                 f"rest             lost after ten years {self.retention_failure:.2e}",
             ]
         )
-
-
-def strongest_read(device: MTJ, *, temperature: float) -> float:
-    """Largest read current worth drawing [A]: half the smaller I_c0, or less so that `LOWEST_BARRIER` kT are left.
-
-    Parameters
-    ----------
-    device : MTJ
-        Any junction.
-    temperature : float
-        [K].
-
-    Returns
-    -------
-    float
-        0 where the barrier is too low without any current.
-    """
-    smallest = min(device.critical_current(direction, temperature) for direction in DIRECTIONS)
-    field = abs(device.stray_field[2]) / device.anisotropy_field_at(temperature)
-    room = 1 - field - np.sqrt(LOWEST_BARRIER / device.thermal_stability(temperature))
-    return float(smallest * np.clip(room, 0.0, 0.5) / abs(1 + device.damping * device.field_like_ratio))
 
 
 class WriteExplorer:
@@ -261,9 +238,8 @@ class WriteExplorer:
         axis = self.values[name]
         index = int(np.abs(axis - value).argmin())
         if not np.isclose(axis[index], value, rtol=1e-9, atol=0.0):
-            raise ValueError(
-                f"{name} must be one of the explorer's values, got {value:g}; the nearest: {axis[index]:g}."
-            )
+            nearest = f"the nearest: {axis[index]:g}."
+            raise ArgumentError(name, f"must be one of the explorer's values, got {value:g}; {nearest}")
         return index
 
     def _set_data(self, rates: Array, rest: Array, read: Array, i: int, j: int) -> None:
@@ -335,7 +311,7 @@ class WriteExplorer:
 def _axis(name: str, values: ArrayLike, unit: str) -> Array:
     axis = np.atleast_1d(checked_array(name, values, unit, zero_allowed=name == "read_currents"))
     if axis.ndim != 1 or axis.size == 0 or (np.diff(axis) <= 0).any():
-        raise ValueError(f"{name} must be one rising list of numbers in {unit}.")
+        raise ArgumentError(name, f"must be one rising list of numbers in {unit}.")
     return axis
 
 

@@ -1,4 +1,4 @@
-"""Write files whole: under a temporary name of its own, then renamed, so that readers never see half a file."""
+"""Files: written whole, under a temporary name and then renamed, so that readers never see half a file; texts read."""
 
 import os
 import secrets
@@ -36,6 +36,19 @@ def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def read_text(path: str | os.PathLike[str], *, kind: str, remedy: str = "") -> str:
+    """Return the text of a UTF-8 file, without a byte order mark; errors name the `kind` of file and the path."""
+    path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"{kind} {str(path)!r} is a folder. Name a file in it.")
+    if not path.is_file():
+        raise FileNotFoundError(f"{kind} {str(path)!r} does not exist. {remedy}".rstrip())
+    try:
+        return path.read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not a text in UTF-8 ({error.reason} at byte {error.start}).") from None
 
 
 def require_writable(folder: Path, *, option: str, make: bool = False) -> None:

@@ -7,14 +7,24 @@ checked and broadcast here; `reduced.py` turns them into reduced units, `axial_h
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mtjsim.checks import Direction, checked_array, checked_choice, checked_names
+from mtjsim.checks import (
+    DIRECTIONS,
+    NOT_PERCENT,
+    ArgumentError,
+    Array,
+    Direction,
+    checked_array,
+    checked_choice,
+    checked_names,
+)
 from mtjsim.device import MTJ, require_junction
 from mtjsim.fokker_planck.axial_hold import METHODS, log_switched, stability_for, time_to_fail
-from mtjsim.fokker_planck.reduced import Array, at_rest, reduced_write, require_axisymmetric, require_unheated
+from mtjsim.fokker_planck.reduced import at_rest, reduced_write, require_axisymmetric, require_unheated
 from mtjsim.fokker_planck.spectral import one_blas_thread
-from mtjsim.pulse import UNITS, Drive
-from mtjsim.question import one_drive
+from mtjsim.pulse import UNITS, Drive, one_drive
 
+YEAR = 365.25 * 86400.0  # [s]
+LOWEST_BARRIER = 15.0  # in kT, left by `strongest_read`
 OUT_OF: dict[str, Direction] = {"p": "p_to_ap", "ap": "ap_to_p"}  # the direction that loses a state
 SHORTEST_DESIGN = 50.0  # in tau_D: the same for the choice of a barrier, with room for the field
 MOST_OPPOSING = 0.5  # B_z/B_k beyond which half a bit's start may lie beyond the barrier
@@ -82,15 +92,11 @@ def read_disturb_rate(
     require_junction(device)
     require_unheated(device)
     if device.channel_resistance is not None:
-        raise ValueError(
-            "channel_resistance is declared, so currents are the write channel's, and a read current through the "
-            "junction has a torque that the device does not declare: read a two-terminal twin of it, without "
-            "channel_resistance and with the junction's own spin_torque_efficiency and polarizer."
-        )
+        remedy = "Model the read with a two-terminal copy of the device, without it and with the junction's own torque."
+        raise ArgumentError("channel_resistance", f"is declared, so currents are the write channel's. {remedy}")
     imposed, level = one_drive(current, voltage)
-    amplitude = checked_array(
-        imposed, level, UNITS[imposed], zero_allowed=True, remedy="It is an amplitude that destabilises `state`."
-    )
+    remedy = "It is an amplitude that destabilises `state`."
+    amplitude = checked_array(imposed, level, UNITS[imposed], zero_allowed=True, remedy=remedy)
     return _failure_rate(device, amplitude, duration, state, temperature, method, imposed)
 
 
@@ -162,7 +168,9 @@ def retention_time(
     615 days
     """
     rates, states, temperatures = np.broadcast_arrays(
-        _checked_probability(failure_rate), _checked_states(state), _checked_temperature(temperature)
+        checked_array("failure_rate", failure_rate, "", zero_allowed=False, below=1, remedy=NOT_PERCENT),
+        checked_names("state", state, OUT_OF),
+        checked_array("temperature", temperature, "K", zero_allowed=False),
     )
     require_junction(device)
     device = at_rest(device)
@@ -221,26 +229,54 @@ def thermal_stability_for_retention(
     """
     columns = np.broadcast_arrays(
         checked_array("duration", duration, "s", zero_allowed=False),
-        _checked_probability(failure_rate),
-        checked_array("opposing_field_ratio", opposing_field_ratio, "", zero_allowed=True),
+        checked_array("failure_rate", failure_rate, "", zero_allowed=False, below=0.5, remedy=NOT_PERCENT),
+        checked_array("opposing_field_ratio", opposing_field_ratio, "", zero_allowed=True, below=MOST_OPPOSING),
         checked_array("characteristic_time", characteristic_time, "s", zero_allowed=False),
     )
-    seconds, rates, ratios, taus = columns
-    if (ratios >= MOST_OPPOSING).any():
-        raise ValueError(
-            f"opposing_field_ratio must be < {MOST_OPPOSING}, got {ratios.max():g}: beyond, part of the start is on "
-            "the far side of the barrier at any Delta. Compensate the stray field."
-        )
-    if (rates >= 0.5).any():
-        raise ValueError(f"failure_rate must be < 0.5, got {rates.max():g}: a bit fails half the time without barrier.")
+    seconds, _, _, taus = columns
     if (seconds < SHORTEST_DESIGN * taus).any():
-        raise ValueError(
-            f"duration must be >= {SHORTEST_DESIGN:g} characteristic times, got {(seconds / taus).min():.3g} of them: "
-            "the start has not settled yet and there is no rate. For a pulse use read_disturb_rate()."
-        )
+        limit = f"must be >= {SHORTEST_DESIGN:g} characteristic times, got {(seconds / taus).min():.3g}"
+        raise ArgumentError("duration", f"{limit}: there is no rate yet. For a pulse use read_disturb_rate().")
     with one_blas_thread():
         found = [stability_for(*map(float, case)) for case in zip(*(column.flat for column in columns), strict=True)]
     return found[0] if seconds.ndim == 0 else np.array(found).reshape(seconds.shape)
+
+
+def strongest_read(device: MTJ, *, temperature: float) -> float:
+    """Largest read current to consider [A]: half the smaller I_c0, or less, so that `LOWEST_BARRIER` kT remain.
+
+    Parameters
+    ----------
+    device : MTJ
+        Any junction.
+    temperature : float
+        [K].
+
+    Returns
+    -------
+    float
+        0 where the barrier is too low even without current.
+
+    Raises
+    ------
+    ValueError
+        If the temperature is not > 0, or above `curie_temperature`.
+
+    Notes
+    -----
+    The barrier that a read current leaves is Delta (1 - |h| - i)^2; both states and directions are allowed for.
+
+    Examples
+    --------
+    >>> device = MTJ.from_effective(thermal_stability=60, critical_current=30e-6, characteristic_time=2e-9)
+    >>> print(f"{strongest_read(device, temperature=300.0) * 1e6:.1f} uA")
+    15.0 uA
+    """
+    require_junction(device)
+    smallest = min(device.critical_current(direction, temperature) for direction in DIRECTIONS)
+    field = abs(device.stray_field[2]) / device.anisotropy_field_at(temperature)
+    room = 1 - field - np.sqrt(LOWEST_BARRIER / device.thermal_stability(temperature))
+    return float(smallest * np.clip(room, 0.0, 0.5) / abs(1 + device.damping * device.field_like_ratio))
 
 
 # ---- arguments and groups -----------------------------------------------------------------------------------------
@@ -258,9 +294,9 @@ def _failure_rate(
     """Equal states, currents and temperatures share one solve."""
     checked_choice("method", method, METHODS)
     columns = np.broadcast_arrays(
-        _checked_states(state),
+        checked_names("state", state, OUT_OF),
         amplitude,
-        _checked_temperature(temperature),
+        checked_array("temperature", temperature, "K", zero_allowed=False),
         checked_array("duration", duration, "s", zero_allowed=False),
     )
     require_axisymmetric(device)
@@ -274,18 +310,3 @@ def _failure_rate(
             write, tau = reduced_write(device, OUT_OF[name], level, T, 0.0, 0.0, imposed)
             out[members] = np.exp(log_switched(write, seconds[members] / tau, method=method, tau=tau))
     return float(out[0]) if columns[3].ndim == 0 else out.reshape(columns[3].shape)
-
-
-def _checked_states(state: ArrayLike) -> np.ndarray:
-    return checked_names("state", state, OUT_OF)
-
-
-def _checked_temperature(temperature: ArrayLike) -> Array:
-    return checked_array("temperature", temperature, "K", zero_allowed=False)
-
-
-def _checked_probability(failure_rate: ArrayLike) -> Array:
-    rates = checked_array("failure_rate", failure_rate, "", zero_allowed=False)
-    if (rates >= 1).any():
-        raise ValueError(f"failure_rate must be a probability below 1, got {rates.max():g}; percent are not taken.")
-    return rates

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from mtjsim.checks import ArgumentError
 from mtjsim.counts import ErrorCount
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def plot_error_counts(
     """
     x = np.asarray(x, dtype=float)
     if x.shape != (len(counts),):
-        raise ValueError(f"x must have one value for each count, got shape {x.shape} for {len(counts)} counts.")
+        raise ArgumentError("x", f"must have one value for each count, got shape {x.shape} for {len(counts)} counts.")
     some = np.array([count.errors > 0 for count in counts], dtype=bool)
     rate, low, high = (np.array([getattr(count, name) for count in counts]) for name in ("rate", "low", "high"))
     artists: list[Any] = []

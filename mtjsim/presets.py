@@ -17,11 +17,11 @@ import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
-from mtjsim.checks import checked_choice
+from mtjsim.checks import ArgumentError, checked_choice
 from mtjsim.device import MTJ, effective_anisotropy_field, require_junction, spin_hall_efficiency
+from mtjsim.files import read_text, write_whole
 from mtjsim.units import to_si
 
 EFFECTIVE_UNITS = {
@@ -36,16 +36,14 @@ STAND_IN_UNITS = {
     "channel_width": "m",
     "channel_thickness": "m",
 }
-FILE_TABLES = ("device", "effective", "provenance")
-FILE_TEXTS = ("title", "reference", "not_modelled")
-FILE_KINDS: tuple[tuple[str, type, str], ...] = (
-    ("device", dict, "a table, [device]"),
-    ("effective", dict, "a table, [effective]"),
-    ("provenance", dict, "a table, [provenance]"),
-    ("title", str, "a text"),
-    ("reference", str, "a text"),
-    ("not_modelled", list, "a list of texts"),
-)
+FILE_KINDS: dict[str, tuple[type, str]] = {
+    "device": (dict, "a table, [device]"),
+    "effective": (dict, "a table, [effective]"),
+    "provenance": (dict, "a table, [provenance]"),
+    "title": (str, "a text"),
+    "reference": (str, "a text"),
+    "not_modelled": (list, "a list of texts"),
+}
 
 
 @dataclass(frozen=True)
@@ -174,22 +172,14 @@ def load_device(path: str | os.PathLike[str]) -> DeviceFile:
     >>> file.title, file.device == load_preset("arm_2021")
     ('as published', True)
     """
-    path = Path(path)
-    if path.is_dir():
-        raise IsADirectoryError(f"device file {str(path)!r} is a folder. Name a TOML file in it.")
-    if not path.is_file():
-        raise FileNotFoundError(f"device file {str(path)!r} does not exist. Presets: {', '.join(list_presets())}.")
-    try:
-        text = path.read_text("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not a text in UTF-8 ({error.reason} at byte {error.start}).") from None
-    return parse_device(text, where=str(path))
+    text = read_text(path, kind="device file", remedy=f"Presets: {', '.join(list_presets())}.")
+    return parse_device(text, where=os.fspath(path))
 
 
 def save_device(
     device: MTJ, path: str | os.PathLike[str], *, title: str = "", provenance: Mapping[str, str] | None = None
 ) -> None:
-    """Write a junction as a device file in SI: under a temporary name, then renamed.
+    """Write a junction as a device file in SI: the whole file or none.
 
     Parameters
     ----------
@@ -218,10 +208,7 @@ def save_device(
     See `load_device`.
     """
     require_junction(device)
-    path = Path(path)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(device_toml(device, title=title, provenance=provenance), "utf-8")
-    partial.replace(path)
+    write_whole(path, device_toml(device, title=title, provenance=provenance).encode())
 
 
 def device_toml(device: MTJ, *, title: str = "", provenance: Mapping[str, str] | None = None) -> str:
@@ -244,25 +231,24 @@ def device_toml(device: MTJ, *, title: str = "", provenance: Mapping[str, str] |
 def parse_device(text: str, *, where: str) -> DeviceFile:
     """Build a junction from the text of a device file; `where` names it in errors (raised as in `load_device`)."""
     try:
-        content = tomllib.loads(text)
+        return _parsed(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{where}: not valid TOML: {error}") from None
-    for key in content:
-        try:
-            checked_choice("a top-level name", key, FILE_TABLES + FILE_TEXTS)
-        except ValueError as error:
-            raise ValueError(f"{where}: {error}") from None
-    for key, kind, said in FILE_KINDS:
-        if not isinstance(content.get(key, kind()), kind):
-            raise ValueError(f"{where}: {key} must be {said}, got {content[key]!r}.")
-    if not all(isinstance(line, str) for line in content.get("not_modelled", [])):
-        raise ValueError(f"{where}: not_modelled must be a list of texts, got {content['not_modelled']!r}.")
-    if ("device" in content) == ("effective" in content):
-        raise ValueError(f"{where}: needs exactly one of the tables [device] and [effective].")
-    try:
-        device = _from_fields(content["device"]) if "device" in content else _from_effective(content["effective"])
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
+
+
+def _parsed(content: dict[str, Any]) -> DeviceFile:
+    for key in content:
+        checked_choice("a top-level name", key, FILE_KINDS)
+    for key, (kind, wanted) in FILE_KINDS.items():
+        if not isinstance(content.get(key, kind()), kind):
+            raise ValueError(f"{key} must be {wanted}, got {content[key]!r}.")
+    if not all(isinstance(line, str) for line in content.get("not_modelled", [])):
+        raise ValueError(f"not_modelled must be a list of texts, got {content['not_modelled']!r}.")
+    if ("device" in content) == ("effective" in content):
+        raise ValueError("needs exactly one of the tables [device] and [effective].")
+    device = _from_fields(content["device"]) if "device" in content else _from_effective(content["effective"])
     return DeviceFile(
         device=device,
         title=content.get("title", ""),
@@ -285,10 +271,8 @@ def _from_fields(table: dict[str, Any]) -> MTJ:
     )
     polarizer = fields.get("polarizer", (0.0, 0.0, 1.0))
     if "spin_hall_angle" in fields and isinstance(polarizer, tuple) and not any(polarizer[:2]):
-        raise ValueError(
-            f"spin_hall_angle needs a polarizer across the channel, in the plane, got {polarizer}: the spin Hall "
-            "effect does not polarise along z. Give polarizer = [0, 1, 0]."
-        )
+        needed = f"a polarizer across the channel, in the plane, got {polarizer}. Give polarizer = [0, 1, 0]."
+        raise ArgumentError("spin_hall_angle", f"needs {needed}")
     _stand_in(
         fields,
         "spin_torque_efficiency",
@@ -307,10 +291,10 @@ def _stand_in(
     if not said:
         return
     if field in fields:
-        raise ValueError(f"{said[0]} and {field} are two ways to say one thing: give one of them.")
+        raise ArgumentError(said[0], f"and {field} are two ways to declare one property: give one of them.")
     missing = [name for name in (*given, *shared) if name not in fields]
     if missing:
-        raise ValueError(f"{missing[0]} is missing: {said[0]} needs it to give {field}.")
+        raise ArgumentError(missing[0], f"is missing: {said[0]} needs it to give {field}.")
     fields[field] = law(**{name: fields[name] for name in (*given, *shared)})
     for name in given:
         del fields[name]
@@ -320,13 +304,13 @@ def _from_effective(table: dict[str, Any]) -> MTJ:
     required = ("thermal_stability", "critical_current", "characteristic_time")
     for name in required:
         if name not in table:
-            raise ValueError(f"{name} is missing from [effective]: it needs {', '.join(required)}.")
+            raise ArgumentError(name, f"is missing from [effective]: it needs {', '.join(required)}.")
     for name in table:
         if name not in EFFECTIVE_UNITS:
             checked_choice("a field of [effective]", name, [*EFFECTIVE_UNITS, *MTJ.model_fields])
     taken = {"saturation_magnetization", "anisotropy_field", "spin_torque_efficiency", "resistance_area_product"}
     for name in sorted(taken & set(table)):
-        raise ValueError(f"{name} follows from the effective parameters: leave it out, or use a [device] table.")
+        raise ArgumentError(name, "follows from the effective parameters: leave it out, or use a [device] table.")
     return MTJ.from_effective(**{n: _read(n, v, EFFECTIVE_UNITS.get(n, _unit_of(n))) for n, v in table.items()})
 
 

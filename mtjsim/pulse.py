@@ -11,7 +11,17 @@ from typing import Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mtjsim.checks import DIRECTIONS, Array, Direction, checked_choice, checked_number, checked_ramps
+from mtjsim.checks import (
+    DIRECTIONS,
+    ArgumentError,
+    Array,
+    Direction,
+    checked_choice,
+    checked_kind,
+    checked_number,
+    checked_numbers,
+    checked_ramps,
+)
 
 Drive = Literal["current", "voltage"]
 DRIVES: tuple[Drive, ...] = ("current", "voltage")
@@ -55,13 +65,13 @@ class Pulse:
         checked_choice("drive", self.drive, DRIVES)
         if self.polarity is not None:
             checked_choice("polarity", self.polarity, DIRECTIONS)
-        times, levels = _numbers("times", self.times), _numbers("levels", self.levels)
+        times = checked_numbers("times", self.times, "s")
+        levels = checked_numbers("levels", self.levels, UNITS[self.drive])
         if times.ndim != 1 or times.shape != levels.shape or times.size < 2:
-            raise ValueError(
-                f"times and levels must be two lists of one length >= 2, got shapes {times.shape} and {levels.shape}."
-            )
+            shapes = f"{times.shape} and {levels.shape}"
+            raise ValueError(f"times and levels must be two lists of one length >= 2, got shapes {shapes}.")
         if times[0] != 0 or (np.diff(times) < 0).any() or times[-1] <= 0:
-            raise ValueError("times must start at 0 s, never fall, and end later than they start.")
+            raise ArgumentError("times", "must start at 0 s, never fall, and end later than they start.")
         object.__setattr__(self, "times", tuple(times.tolist()))
         object.__setattr__(self, "levels", tuple(levels.tolist()))
 
@@ -102,7 +112,7 @@ class Pulse:
         polarity
             As in `Pulse`.
         """
-        drive, level = _one_drive(current, voltage)
+        drive, level = one_drive(current, voltage)
         pulse_width = checked_number("pulse_width", pulse_width, "s", zero_allowed=False)
         rise_time = checked_number("rise_time", rise_time, "s", zero_allowed=True)
         checked_ramps(rise_time, pulse_width)
@@ -122,8 +132,9 @@ class Pulse:
         polarity: Direction | None = None,
     ) -> Self:
         """Return a waveform through samples: `times` (k,) [s] from 0, and as many levels [A] or [V], of any sign."""
-        drive, levels = _one_drive(current, voltage)
-        return cls(_numbers("times", times), _numbers(drive, levels), drive, polarity)  # type: ignore[arg-type]
+        drive, levels = one_drive(current, voltage)
+        levels = checked_numbers(drive, levels, UNITS[drive])
+        return cls(times, levels, drive, polarity)  # type: ignore[arg-type]
 
     def followed_by(self, other: "Pulse | None" = None, *, relax_time: float = 0.0) -> "Pulse":
         """Return this pulse, then nothing for `relax_time` [s], then the `other` pulse."""
@@ -133,13 +144,10 @@ class Pulse:
             times += [times[-1], times[-1] + relax_time]
             levels += [0.0, 0.0]
         if other is not None:
-            if not isinstance(other, Pulse):
-                raise ValueError(f"other must be a Pulse, got {other!r}.")
+            checked_kind("other", other, Pulse)
             if (other.drive, other.polarity) != (self.drive, self.polarity):
-                raise ValueError(
-                    f"a sequence needs one drive and one polarity, got {self.drive}/{self.polarity} and "
-                    f"{other.drive}/{other.polarity}."
-                )
+                both = " and ".join(f"{pulse.drive}/{pulse.polarity}" for pulse in (self, other))
+                raise ArgumentError("other", f"must have the same drive and polarity, got {both}.")
             times += [times[-1] + t for t in other.times]
             levels += list(other.levels)
         return Pulse(tuple(times), tuple(levels), self.drive, self.polarity)
@@ -182,7 +190,7 @@ class Pulse:
 
     def at(self, time: ArrayLike) -> Array:
         """Level at `time` [s], any shape; after a jump at the jump, 0 outside."""
-        t = _numbers("time", time)
+        t = checked_numbers("time", time, "s")
         level = np.zeros(t.shape)
         for t0, t1, a, b in self.segments:
             level = np.where((t >= t0) & (t <= t1), a + (b - a) * (t - t0) / (t1 - t0), level)
@@ -201,10 +209,8 @@ def pulse_of(
     numbers = {"current": current, "voltage": voltage, "pulse_width": pulse_width}
     given = [name for name, value in numbers.items() if value is not None]
     if pulse is not None:
-        if not isinstance(pulse, Pulse):
-            raise ValueError(f"pulse must be a Pulse, got {pulse!r}; Pulse.rectangular() makes one.")
-        if given or checked_number("rise_time", rise_time, "s", zero_allowed=True) != 0:
-            raise ValueError(f"pulse stands in for {', '.join([*numbers, 'rise_time'])}: leave those out.")
+        ramp = checked_number("rise_time", rise_time, "s", zero_allowed=True) or None
+        require_alone(pulse, **numbers, rise_time=ramp)
         return pulse
     if "pulse_width" not in given or len(given) != 2:
         raise ValueError(f"give pulse_width and one of current and voltage, or a pulse; got {given or 'nothing'}.")
@@ -212,18 +218,18 @@ def pulse_of(
     return Pulse.trapezoidal(current=current, voltage=voltage, pulse_width=pulse_width, rise_time=rise_time)
 
 
-def _numbers(name: str, values: ArrayLike) -> Array:
-    """Return finite numbers of any sign as an array; ValueError for anything else, text and booleans included."""
-    try:
-        array = np.asarray(values)
-    except ValueError:  # ragged
-        array = np.asarray(None)
-    if array.dtype.kind not in "iuf" or not np.isfinite(array).all():
-        raise ValueError(f"{name} must be finite numbers in SI units, got {values!r}.")
-    return array.astype(float)
+def require_alone(pulse: Pulse, **numbers: ArrayLike | None) -> None:
+    """Raise ArgumentError unless `pulse` is a Pulse and every one of the `numbers` that it replaces is None."""
+    checked_kind("pulse", pulse, Pulse, remedy="Pulse.rectangular() makes one.")
+    given = [name for name, value in numbers.items() if value is not None]
+    if given:
+        raise ArgumentError("pulse", f"replaces {', '.join(numbers)}; omit {' and '.join(given)}.")
 
 
-def _one_drive(current: ArrayLike | None, voltage: ArrayLike | None) -> tuple[Drive, ArrayLike]:
-    if (current is None) == (voltage is None):
-        raise ValueError("give exactly one of current and voltage.")
-    return ("current", current) if current is not None else ("voltage", voltage)  # type: ignore[return-value]
+def one_drive(current: ArrayLike | None, voltage: ArrayLike | None) -> tuple[Drive, ArrayLike]:
+    """Return which of the two was given, and its value; ValueError if both or neither."""
+    if current is not None and voltage is None:
+        return "current", current
+    if voltage is not None and current is None:
+        return "voltage", voltage
+    raise ValueError(f"give exactly one of current and voltage, got {'neither' if current is None else 'both'}.")

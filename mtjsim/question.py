@@ -8,13 +8,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from mtjsim.checks import (
     DIRECTIONS,
+    ArgumentError,
     Array,
     Direction,
     checked_array,
     checked_names,
     checked_ramps,
 )
-from mtjsim.pulse import UNITS, Drive, Pulse
+from mtjsim.pulse import UNITS, Drive, Pulse, one_drive, require_alone
+
+AMPLITUDE = "It is an amplitude; `direction` has the sign."
 
 
 @dataclass(frozen=True)
@@ -79,12 +82,8 @@ class Question:
         shape: Pulse | None = None
         polarity: Direction | None = None
         if pulse is not None:
-            if not isinstance(pulse, Pulse):
-                raise ValueError(f"pulse must be a Pulse, got {pulse!r}; Pulse.rectangular() makes one.")
-            given = {"current": current, "voltage": voltage, "pulse_width": pulse_width}
-            extra = [name for name, value in given.items() if value is not None]
-            if extra or np.any(rise_time):
-                raise ValueError(f"pulse stands in for {', '.join(extra or ['rise_time'])}: give one or the other.")
+            ramp = rise_time if np.any(rise_time) else None
+            require_alone(pulse, current=current, voltage=voltage, pulse_width=pulse_width, rise_time=ramp)
             imposed, polarity = pulse.drive, pulse.polarity
             if pulse.peak == 0:  # waiting
                 level, pulse_width, rise_time = 0.0, pulse.duration, 0.0
@@ -96,16 +95,10 @@ class Question:
         else:
             imposed, level = one_drive(current, voltage)
             if pulse_width is None:
-                raise ValueError("pulse_width is missing: give it in s, or a whole pulse.")
+                raise ArgumentError("pulse_width", "is missing: give it in s, or a whole pulse.")
         arrays = [
             ways,
-            checked_array(
-                imposed,
-                level,
-                UNITS[imposed],
-                zero_allowed=True,
-                remedy="It is an amplitude; `direction` has the sign.",
-            ),
+            checked_array(imposed, level, UNITS[imposed], zero_allowed=True, remedy=AMPLITUDE),
             checked_array("pulse_width", pulse_width, "s", zero_allowed=False),
             checked_array("temperature", temperature, "K", zero_allowed=False),
             checked_array("rise_time", rise_time, "s", zero_allowed=True),
@@ -128,12 +121,3 @@ class Question:
             write = OneWrite(way, level, temperature, rise_time, relax_time, self.imposed, self.polarity, self.pulse)
             plateaus = np.zeros(len(members)) if self.pulse else np.maximum(widths[members] - write.rise_time, 0.0)
             yield write, members, plateaus
-
-
-def one_drive(current: ArrayLike | None, voltage: ArrayLike | None) -> tuple[Drive, ArrayLike]:
-    """Return which of the two was given, and its value; ValueError if both or neither."""
-    if current is not None and voltage is None:
-        return "current", current
-    if voltage is not None and current is None:
-        return "voltage", voltage
-    raise ValueError("give one of current, voltage and pulse." + (" Got both." if current is not None else ""))

@@ -1,7 +1,7 @@
-"""Random numbers: seed -> role -> chunk, so that the same seed gives the same bits for any number of workers.
+"""Random numbers: seed -> role -> key, for all three packages; same seed, same bits, for any number of workers.
 
-One NumPy `SeedSequence` child per role, then one per chunk of fixed size; nobody touches a global stream, and no seed
-is ever another seed plus a worker's number.
+One NumPy `SeedSequence` child per role, then one per key: a chunk of fixed size, a layer, an epoch ... No global state
+is used, and seeds are never derived by addition.
 """
 
 from typing import Literal, get_args
@@ -9,27 +9,74 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from mtjsim.checks import checked_whole
+from mtjsim.checks import ArgumentError, checked_whole
 
 Role = Literal[
-    "start", "thermal", "splitting", "data", "bootstrap", "d2d", "defects", "write_errors", "read_errors", "retention"
+    "start",
+    "thermal",
+    "splitting",
+    "data",
+    "bootstrap",
+    "d2d",
+    "defects",
+    "write_errors",
+    "read_errors",
+    "retention",
+    "rate_quadrature",  # bridge: points at which a population's mean error rate is taken
+    "initial_weights",  # bnn: of a network or of one layer
+    "activation_errors",  # seeds of a network's memories, by layer
+    "weight_errors",
+    "dropout",
+    "bit_writes",  # of one memory of bits, by its own count of writes
+    "addressed_bit_writes",  # by step and sample
+    "repeated_bit_writes",  # further writes of the same step and samples
+    "parameter_words",  # of one memory of words
+    "image_order",  # of one training
+    "validation",
+    "test",
+    "batch_norm_statistics",
+    "image_split",
+    "evaluated_activations",  # of one evaluation, by layer
+    "evaluated_weights",
+    "training",  # of one network of a study
+    "evaluation",
+    "dies",  # bridge: seeds of the dies of a wafer
 ]
 ROLES: tuple[Role, ...] = get_args(Role)  # append only: the order is the law
 
 
-def checked_seed(seed: int) -> int:
+def checked_seed(seed: object) -> int:
     """Return `seed` as a Python int; ValueError unless it is a whole number >= 0."""
     return checked_whole("seed", seed, least=0)
 
 
-def child(seed: int, role: Role, chunk: int) -> np.random.SeedSequence:
-    """Seed of one chunk of one role."""
-    return np.random.SeedSequence(entropy=seed, spawn_key=(ROLES.index(role), chunk))
+def child(seed: int, role: Role, *key: int) -> np.random.SeedSequence:
+    """Return the seed sequence of one role of a seed, and of a key of whole numbers in it, each below 2^32.
+
+    Raises
+    ------
+    ArgumentError
+        For a seed or a key out of range: a larger number would be taken for two.
+    """
+    if not all(0 <= number < 1 << 32 for number in key):
+        raise ArgumentError("key", f"must be of whole numbers from 0 to 2^32 - 1, got {key}.")
+    return np.random.SeedSequence(entropy=checked_seed(seed), spawn_key=(ROLES.index(role), *map(int, key)))
 
 
-def generator(seed: int, role: Role, chunk: int) -> np.random.Generator:
-    """NumPy generator of one chunk of one role."""
-    return np.random.Generator(np.random.PCG64DXSM(child(seed, role, chunk)))
+def child_seed(seed: int, role: Role, *key: int) -> int:
+    """Return a seed of 64 bits for one role, and for a key in it; see `child`.
+
+    Examples
+    --------
+    >>> child_seed(7, "initial_weights", 0) != child_seed(7, "initial_weights", 1)
+    True
+    """
+    return int(child(seed, role, *key).generate_state(1, np.uint64)[0])
+
+
+def generator(seed: int, role: Role, *key: int) -> np.random.Generator:
+    """Return the NumPy generator of one role, and of a key in it; see `child`."""
+    return np.random.Generator(np.random.PCG64DXSM(child(seed, role, *key)))
 
 
 def lane_states(seed: int, role: Role, chunk: int, blocks: int, lanes: int) -> NDArray[np.uint32]:

@@ -5,6 +5,8 @@ Arguments are checked and broadcast in `question.py`, and equal writes share one
 answers for what is not axisymmetric.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -91,7 +93,10 @@ def write_error_rate(
     >>> print(*(f"{r:.2e}" for r in rate))
     9.97e-04 1.00e-09
     """
-    question = Question.checked(
+    return _tail(
+        "stayed",
+        device,
+        method,
         current=current,
         voltage=voltage,
         pulse_width=pulse_width,
@@ -101,7 +106,6 @@ def write_error_rate(
         rise_time=rise_time,
         relax_time=relax_time,
     )
-    return _tails(device, question, method, "stayed")
 
 
 def switching_probability(
@@ -161,7 +165,10 @@ def switching_probability(
     >>> print(f"{switching_probability(device, current=10e-6, pulse_width=20e-9):.2e}")
     2.26e-11
     """
-    question = Question.checked(
+    return _tail(
+        "switched",
+        device,
+        method,
         current=current,
         voltage=voltage,
         pulse_width=pulse_width,
@@ -171,15 +178,11 @@ def switching_probability(
         rise_time=rise_time,
         relax_time=relax_time,
     )
-    return _tails(device, question, method, "switched")
 
 
-def _tails(
-    device: MTJ,
-    question: Question,
-    method: str,
-    tail: str,
-) -> float | Array:
+def _tail(tail: str, device: MTJ, method: str, **arguments: Any) -> float | Array:
+    """Probability of a tail, "stayed" or "switched"; further arguments as in `Question.checked`."""
+    question = Question.checked(**arguments)
     checked_choice("method", method, METHODS)
     require_junction(device)
     require_unheated(device)
@@ -198,6 +201,6 @@ def _tails(
 
 
 def _on_sphere(device: MTJ, one: OneWrite, plateaus: Array, tail: str) -> Array:
-    from mtjsim.fokker_planck import oblique  # here: numba takes half a second, and most calls never need it
+    from mtjsim.fokker_planck import oblique  # here: numba is slow to import
 
     return oblique.tail_probability(oblique.oblique_write(device, **vars(one)), plateaus, tail)

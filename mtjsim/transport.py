@@ -14,7 +14,7 @@ the channel's, and neither depends on the magnetisation.
 
 import numpy as np
 
-from mtjsim.checks import Array, checked_number, checked_signed
+from mtjsim.checks import ArgumentError, Array, checked_number, checked_numbers, checked_signed
 from mtjsim.device import MTJ
 
 
@@ -76,20 +76,28 @@ def junction_resistance(device: MTJ, *, m_z: Array, current: float) -> Array:
     """
     m_z = _checked_m_z(m_z)
     current = checked_number("current", current, "A", zero_allowed=True)
-    R_p, half = device.resistance_p, device.tmr_half_voltage
+    R_p, half, tmr = device.resistance_p, device.tmr_half_voltage, device.tunnel_magnetoresistance
+    bias = 0.0 if half is None else current * R_p / half
+    ratio = resistance_ratio(m_z, tmr, bias)
+    return R_p / conductance_ratio(m_z, tmr, bias * ratio)
 
-    def resistance(tmr: float | Array) -> Array:
-        G = (1 + m_z) / 2 + (1 - m_z) / 2 / (1 + tmr)  # over G_P
-        return R_p / G
 
-    if half is None:
-        return resistance(device.tunnel_magnetoresistance)
-    low, high = np.full_like(m_z, current * R_p), current * resistance(device.tunnel_magnetoresistance)
-    for _ in range(60):  # V - I R(V) rises with V: bisection cannot fail, and halves 60 times
-        V = (low + high) / 2
-        above = current * resistance(device.tunnel_magnetoresistance / (1 + (V / half) ** 2)) < V
-        low, high = np.where(above, low, V), np.where(above, V, high)
-    return resistance(device.tunnel_magnetoresistance / (1 + (high / half) ** 2))
+def conductance_ratio(m_z: Array, tmr: float, bias: float | Array) -> Array:
+    """G over G_P at a bias over V_h, for a TMR of `tmr` at low bias; shape of `m_z`."""
+    return (1 + m_z) / 2 + (1 - m_z) / 2 / (1 + tmr / (1 + np.square(bias)))
+
+
+def resistance_ratio(m_z: Array, tmr: float, bias: float) -> Array:
+    """R over R_P under a current that gives the P state a bias of `bias` V_h: V = I R(m_z, V); shape of `m_z`."""
+    highest = 1 / conductance_ratio(m_z, tmr, 0.0)
+    if bias == 0:
+        return highest
+    low, high = np.ones_like(m_z), highest
+    for _ in range(60):  # V - I R(V) rises with V, so bisection cannot fail; 60 halvings reach the last digit
+        middle = (low + high) / 2
+        above = middle * conductance_ratio(m_z, tmr, bias * middle) > 1
+        low, high = np.where(above, low, middle), np.where(above, middle, high)
+    return (low + high) / 2
 
 
 def anisotropy_lowering(device: MTJ, *, voltage: float, temperature: float) -> float:
@@ -108,10 +116,8 @@ def vcma_slope(device: MTJ, temperature: float) -> float:
     if device.vcma_coefficient == 0:
         return 0.0
     if device.barrier_thickness is None:
-        raise ValueError(
-            f"barrier_thickness is missing: vcma_coefficient {device.vcma_coefficient:g} J/(V m) acts through the "
-            "electric field in the barrier, V/t_ox; give t_ox in m."
-        )
+        why = f"vcma_coefficient {device.vcma_coefficient:g} J/(V m) acts through the field V/t_ox in the barrier"
+        raise ArgumentError("barrier_thickness", f"is missing: {why}; give t_ox in m.")
     moment = device.magnetization_at(temperature) * device.thickness * device.barrier_thickness
     return 2 * device.vcma_coefficient / moment
 
@@ -122,10 +128,7 @@ def is_heated(device: MTJ) -> bool:
 
 
 def _checked_m_z(m_z: Array) -> Array:
-    try:
-        m_z = np.asarray(m_z, dtype=float)
-    except (TypeError, ValueError):
-        raise ValueError(f"m_z must be a number or an array of numbers, got {m_z!r}.") from None
-    if not (np.abs(m_z) <= 1 + 1e-9).all():
-        raise ValueError(f"m_z must be in [-1, 1], got {m_z.flat[np.abs(m_z).argmax()]:g}.")
+    m_z = checked_numbers("m_z", m_z, "")
+    if (np.abs(m_z) > 1 + 1e-9).any():
+        raise ArgumentError("m_z", f"must be in [-1, 1], got {m_z.flat[np.abs(m_z).argmax()]:g}.")
     return m_z

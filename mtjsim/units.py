@@ -5,6 +5,8 @@ import re
 from functools import lru_cache
 from typing import Any
 
+from mtjsim.checks import ArgumentError
+
 NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 PREFIXES = {"": 1.0, "f": 1e-15, "p": 1e-12, "n": 1e-9, "u": 1e-6, "µ": 1e-6, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9}
 # a number, then a unit: words, products, quotients and powers of one digit. Anything else is not handed to a parser
@@ -60,15 +62,13 @@ def to_si(text: str | float, unit: str, *, name: str = "value", unit_required: b
     ...
     ValueError: --pulse-width must have a unit, got '10'. Write it as in '10ns', or '10s' if that is meant.
     """
-    if isinstance(text, bool):
-        raise ValueError(f"{name} must be a number, got {text}.")
-    if isinstance(text, (int, float)):
+    if isinstance(text, bool) or not isinstance(text, (int, float, str)):
+        raise ArgumentError(name, f"must be a number or a quantity with a unit, got {text!r}.")
+    if not isinstance(text, str):
         try:
             return float(text)
         except OverflowError:
-            raise ValueError(f"{name} must be a finite number, got an integer of {len(str(text))} digits.") from None
-    if not isinstance(text, str):
-        raise ValueError(f"{name} must be a number or a quantity with a unit, got {text!r}.")
+            raise ArgumentError(name, f"must be finite, got an integer of {len(str(text))} digits.") from None
     try:
         number = float(text)
     except ValueError:
@@ -78,7 +78,7 @@ def to_si(text: str | float, unit: str, *, name: str = "value", unit_required: b
             return number
         typed = text.strip()
         usual = f"'{typed}{USUAL[unit]}', or '{typed}{unit}' if that is meant" if unit in USUAL else f"'{typed}{unit}'"
-        raise ValueError(f"{name} must have a unit, got {text!r}. Write it as in {usual}.")
+        raise ArgumentError(name, f"must have a unit, got {text!r}. Write it as in {usual}.")
     first = unit.split()[0] if unit else ""
     # a prefix belongs to a unit before its power is taken: um^2 is (um)^2, and pint's
     quick = rf"({NUMBER})\s*([{''.join(PREFIXES)}]?){re.escape(unit)}"
@@ -87,19 +87,15 @@ def to_si(text: str | float, unit: str, *, name: str = "value", unit_required: b
         return float(f"{float(plain[1]) * PREFIXES[plain[2]]:.15g}")
     import pint
 
-    asked = f"a quantity in {unit}" if unit else "a pure number"
+    wanted = f"must be {f'a quantity in {unit}' if unit else 'a pure number'}, got {text!r}"
     bare = "" if unit_required else f", or as a bare number in {unit}"
     example = f"Write it as in '1.5 {unit}', with any SI prefix{bare}." if unit else ""
-    if not TYPED.fullmatch(text):
-        raise ValueError(f"{name} must be {asked}, got {text!r}. {example}".rstrip())
     try:
-        quantity = _registry().Quantity(text.replace("Ohm", "ohm"))
-    except Exception as error:  # pint raises tokenizer, syntax, attribute and lookup errors alike
-        raise ValueError(f"{name} must be {asked}, got {text!r}. {example}".rstrip()) from error
-    try:
-        magnitude = float(quantity.to(unit).magnitude)
+        if not TYPED.fullmatch(text):
+            raise ValueError
+        magnitude = float(_registry().Quantity(text.replace("Ohm", "ohm")).to(unit).magnitude)
     except pint.DimensionalityError:
-        raise ValueError(
-            f"{name} must be {asked}, got {text!r}, whose unit does not convert. {example}".rstrip()
-        ) from None
+        raise ArgumentError(name, f"{wanted}, whose unit does not convert. {example}".rstrip()) from None
+    except Exception as error:  # pint raises tokenizer, syntax, attribute and lookup errors alike
+        raise ArgumentError(name, f"{wanted}. {example}".rstrip()) from error
     return float(f"{magnitude:.15g}")  # so that 40nm is 4e-08 and not 4.0000000000000004e-08

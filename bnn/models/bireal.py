@@ -5,8 +5,8 @@ from itertools import count
 
 from torch import Tensor, nn
 
-from bnn.binarize import approx_sign
-from bnn.layers import BinaryConv2d, BinaryLinear
+from bnn.layers.binary import BinaryConv2d, BinaryLinear
+from bnn.layers.quantizers import approx_sign
 from bnn.models.slots import MakeMemory, Slots, check_policy
 
 

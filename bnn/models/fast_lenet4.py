@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from bnn.layers import BinaryConv2d, BinaryLinear
+from bnn.layers.binary import BinaryConv2d, BinaryLinear
 from bnn.models.slots import MakeMemory, Slots
 
 

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 from torch import nn
 
-from bnn.layers import BinaryLinear
+from bnn.layers.binary import BinaryLinear
 from bnn.models.slots import MakeMemory, Slots, check_policy
 
 

@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from bnn.layers import BinaryConv2d
+from bnn.layers.binary import BinaryConv2d
 from bnn.models.slots import MakeMemory, Slots
 
 # Of the binary convolutions: inputs, outputs, kernel, dropout or not.

@@ -3,13 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from torch import nn
 
-from bnn.binarize import ste_sign
-from bnn.dropout import SeededDropout
-from bnn.errors import check_seed
-from bnn.layers import Quantizer
+from bnn.layers.binary import Quantizer
+from bnn.layers.dropout import SeededDropout
+from bnn.layers.quantizers import ste_sign
+from mtjsim.rng import Role, child_seed
 
 MakeMemory = Callable[..., nn.Module]  # called as make(seed=child)
 POLICIES = ("real", "binary")
@@ -36,8 +35,8 @@ class Slots:
     def __init__(
         self, seed: int, layers: int, activation_memory: MakeMemory | None, weight_memory: MakeMemory | None
     ) -> None:
-        roles = np.random.SeedSequence(check_seed(seed)).spawn(4)
-        self._seeds = [[int(child.generate_state(1, np.uint64)[0]) for child in role.spawn(layers)] for role in roles]
+        roles: tuple[Role, ...] = ("initial_weights", "activation_errors", "weight_errors", "dropout")
+        self._seeds = [[child_seed(seed, role, layer) for layer in range(layers)] for role in roles]
         self._make = activation_memory, weight_memory
 
     def __call__(

@@ -8,7 +8,7 @@ by 64: six times, halves, quarters ... of the block change places.
 import numba as nb
 import numpy as np
 
-from bnn.error_kernels import Rate, Words, write_packed
+from bnn.errors.kernels import Rate, Words, write_packed
 from bnn.packed.kernels import U
 
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from bnn.files import read_arrays, write_whole
 from bnn.packed.steps import FLOAT, Step
+from mtjsim.checks import ArgumentError
+from mtjsim.files import write_whole
 
 FORMAT = "mtj-bnn packed model 1"
 OPS = ("sign", "write", "unpack", "binary", "signed")
@@ -52,6 +53,18 @@ def load_steps(path: str | os.PathLike[str]) -> list[Step]:
             f"path {str(path)!r} does not exist: make it with bnn.pack(model).save(path)."
         ) from None
     except (ValueError, KeyError, IndexError, TypeError, AttributeError) as e:
-        raise ValueError(
-            f"path must be a packed model, whole, as bnn.pack(model).save(path) writes it; got {str(path)!r} ({e})."
-        ) from None
+        rule = "must be a packed model, whole, as bnn.pack(model).save(path) writes it"
+        raise ArgumentError("path", f"{rule}; got {str(path)!r} ({e}).") from None
+
+
+def read_arrays(path: Path) -> np.ndarray | dict[str, np.ndarray]:
+    """Return what a .npy or .npz file holds, by name; OSError of the disk, ValueError for a file that is not whole."""
+    content = path.read_bytes()
+    try:
+        loaded = np.load(io.BytesIO(content), allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return loaded
+        with loaded:
+            return {name: loaded[name] for name in loaded.files}
+    except Exception as error:  # damage has many names: SyntaxError, TokenError, zlib.error, MemoryError ...
+        raise ValueError(f"damaged, or no file of numbers: {type(error).__name__}") from None

@@ -10,13 +10,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bnn.error_kernels import sample_keys
-from bnn.errors import check_seed
-from bnn.evaluate import Accuracy, LabelledImages
+from bnn.data.images import LabelledImages
+from bnn.errors.kernels import sample_keys
+from bnn.errors.keys import addressed_root
+from bnn.evaluation.accuracy import Accuracy
 from bnn.packed.bit_errors import write_words
 from bnn.packed.files import load_steps, save_steps
 from bnn.packed.products import BinaryProduct, SignedProduct
 from bnn.packed.steps import FLOAT, Bits, Step, packed_signs, run_float, unpacked
+from mtjsim.checks import ArgumentError
+from mtjsim.rng import checked_seed, child_seed
 
 PRODUCTS = {"binary": BinaryProduct, "signed": SignedProduct}
 Errors = Any  # what has error_rate_0 and error_rate_1, or a dict of such by the layer's name, or None
@@ -137,11 +140,9 @@ class PackedModel:
 
         Notes
         -----
-        Image i on die d is written, in slot l of `activation_layers`, as `WriteErrors` of the same seed does with
-        layer l at the address (step d, sample i); the weights of slot l of `weight_layers`, filter by filter, as with
-        layer `len(activation_layers)` + l at the address (step d, samples 0, 1, 2 ...). Bit for bit.
+        Bit for bit the errors of `bnn.evaluate` for the same seed, die d for draw d: the same counts and intervals.
         """
-        check_seed(seed)
+        checked_seed(seed)
         for name, number in (("dies", dies), ("batch_size", batch_size), ("workers", workers)):
             if number < 1:
                 raise ValueError(f"{name} must be >= 1, got {number}.")
@@ -149,11 +150,10 @@ class PackedModel:
         weights = _rates("weight_errors", weight_errors, self.weight_layers)
         batches, labels = _batches(data.scaled(), batch_size), np.asarray(data.labels)
         starts = self._clean_starts(batches, written, weights)
-        root = np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]
 
         def right(die: int) -> NDArray[np.bool_]:
-            products = self._products | self._written_weights(weights, root, die)
-            write = _writing(written, root, die)
+            products = self._products | self._written_weights(weights, seed, die)
+            write = _writing(written, seed, die)
             answers, first = [], 0
             for batch, start in zip(batches, starts, strict=True):
                 logits = self._run(batch, write, products, first=first, start=start)
@@ -165,7 +165,7 @@ class PackedModel:
             dies = 1
         with ThreadPoolExecutor(workers) as threads:
             counts = np.stack(list(threads.map(right, range(dies)) if workers > 1 else map(right, range(dies))))
-        return Accuracy(counts.sum(axis=1), counts.sum(axis=0))
+        return Accuracy(counts.sum(axis=1), counts.sum(axis=0), shared_draws=bool(weights))
 
     def _run(
         self,
@@ -228,14 +228,14 @@ class PackedModel:
             return [{} for _ in batches]
         return [{stop: self._run(batch, _unwritten, self._products, stop=stop)} for batch in batches]
 
-    def _written_weights(self, rates: Mapping[str, Any], root: np.uint64, die: int) -> dict[int, Any]:
+    def _written_weights(self, rates: Mapping[str, Any], seed: int, die: int) -> dict[int, Any]:
         """Products of the layers whose weights err, as they are on this die."""
         products = {}
         for i, step in enumerate(self.steps):
             if step.op in PRODUCTS and step.options["layer"] in rates:
                 rows = step.arrays["weight"]
-                layer = len(self.activation_layers) + step.options["slot"]
-                keys = sample_keys(root, layer, die, np.arange(len(rows)))
+                root = addressed_root(child_seed(seed, "evaluated_weights", step.options["slot"]))
+                keys = sample_keys(np.uint64(root), 0, die, np.arange(len(rows)))
                 cells = int(np.prod(step.options["shape"][1:]))
                 p10, p01 = _fitting("weight_errors", step, rates, cells)
                 products[i] = PRODUCTS[step.op](step, write_words(rows[:, np.newaxis], cells, keys, p01, p10)[:, 0])
@@ -263,14 +263,16 @@ def _unwritten(step: Step, bits: Bits, samples: NDArray[np.int64]) -> Bits:
     return bits
 
 
-def _writing(rates: Mapping[str, Any], root: np.uint64, die: int) -> Write:
+def _writing(rates: Mapping[str, Any], seed: int, die: int) -> Write:
     """Return what writes activations on a die."""
 
     def write(step: Step, bits: Bits, samples: NDArray[np.int64]) -> Bits:
         if step.options["layer"] not in rates:
             return bits
         p10, p01 = _fitting("errors", step, rates, bits.words.shape[1] * bits.channels)
-        keys = sample_keys(root, step.options["slot"], die, samples)
+        own = child_seed(seed, "evaluated_activations", step.options["slot"])
+        root = addressed_root(own, call=step.options.get("call", 0))
+        keys = sample_keys(np.uint64(root), 0, die, samples)
         return Bits(write_words(bits.words, bits.channels, keys, p01, p10), bits.channels, bits.shape)
 
     return write
@@ -307,14 +309,14 @@ def _rates(argument: str, errors: Errors, layers: Sequence[str]) -> dict[str, tu
     by_layer: Mapping[str, Any] = errors if isinstance(errors, Mapping) else dict.fromkeys(layers, errors)
     if not by_layer or (unknown := [name for name in by_layer if name not in layers]):
         which = f", which has no layer {unknown[0]!r}" if by_layer else ""
-        raise ValueError(f"{argument} would touch nothing in this model{which}: its layers are {list(layers)}.")
+        raise ArgumentError(argument, f"would touch nothing in this model{which}: its layers are {list(layers)}.")
     rates = {}
     for name, own in by_layer.items():
         if not (hasattr(own, "error_rate_0") and hasattr(own, "error_rate_1")):
-            raise ValueError(f"{argument} must have error_rate_0 and error_rate_1, got {own!r}.")
+            raise ArgumentError(argument, f"must have error_rate_0 and error_rate_1, got {own!r}.")
         pair = (own.error_rate_0, own.error_rate_1)
         both = [np.asarray(rate, dtype=float) for rate in pair]
         if not all(((rate >= 0.0) & (rate <= 1.0)).all() for rate in both):  # NaN: false
-            raise ValueError(f"{argument} must have rates in [0, 1], got {pair}: probabilities, not percent.")
+            raise ArgumentError(argument, f"must have rates in [0, 1], got {pair}: probabilities, not percent.")
         rates[name] = tuple(rate.reshape(1, -1) if rate.ndim else float(rate) for rate in both)
     return rates  # type: ignore[return-value]

@@ -2,6 +2,7 @@
 
 import copy
 import operator
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from bnn.dropout import SeededDropout
-from bnn.layers import BinaryConv2d, BinaryLinear, activation_memories, weight_memories
+from bnn.layers.binary import BinaryConv2d, BinaryLinear, activation_memories, weight_memories
+from bnn.layers.dropout import SeededDropout
 from bnn.packed.folding import fold, pair
 from bnn.packed.predictor import PackedModel
 from bnn.packed.steps import Step, packed_rows
@@ -93,6 +94,7 @@ class _Packing:
             ) from None
         self.steps: list[Step] = []
         self.signs: dict[int, int] = {}
+        self.calls: Counter[int] = Counter()  # of each slot for activations
         self.at: dict[fx.Node, int] = {}
 
     def packed(self) -> PackedModel:
@@ -150,7 +152,9 @@ class _Packing:
             _check_sign(name, layer.input_quantizer)
             if x not in self.signs:
                 self.signs[x] = self._add("sign", [x])
-            x = self._add("write", [self.signs[x]], {"layer": name, "slot": self.slots["write"][name]})
+            slot = self.slots["write"][name]
+            self.calls[slot] += 1
+            x = self._add("write", [self.signs[x]], {"layer": name, "slot": slot, "call": self.calls[slot] - 1})
         x = self._product(name, layer, x, bits)
         scale = layer.output_scale()
         if scale is not None:

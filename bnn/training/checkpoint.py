@@ -1,7 +1,7 @@
-"""What a killed training goes on from: one file, the old one or the new one, whole, and of this training only."""
+"""Checkpoints: written whole, and refused for another training."""
 
 import hashlib
-import os
+import io
 import zipfile
 from collections.abc import Iterable
 from itertools import zip_longest
@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from mtjsim.files import write_whole
 
 
 def identity_of(settings: Iterable[tuple[str, object]], model: nn.Module, images: Tensor, labels: Tensor) -> Any:
@@ -53,13 +55,10 @@ def load_checkpoint(path: Path, identity: dict[str, str], device: torch.device) 
 
 
 def save_checkpoint(path: Path, identity: dict[str, str], content: dict[str, Any]) -> None:
-    """Write under a temporary name, flush to the disk, rename. `content` may hold tensors, arrays and plain values."""
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
-        torch.save({"identity": identity, "content": _with_tensors(content)}, file)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    """Write the file whole. `content` may hold tensors, arrays and plain values."""
+    file = io.BytesIO()
+    torch.save({"identity": identity, "content": _with_tensors(content)}, file)
+    write_whole(path, file.getvalue())
 
 
 def _difference(was: str, now: str) -> tuple[str, str]:

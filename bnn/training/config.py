@@ -5,8 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bnn.errors import check_seed
 from bnn.training.phases import Phase, check_phases
+from mtjsim.rng import checked_seed
 
 SCHEDULES: dict[str, Callable[[float], float]] = {  # share of the training done -> factor of the learning rate
     "constant": lambda done: 1.0,
@@ -75,7 +75,7 @@ class TrainConfig:
     progress: bool | None = None
 
     def __post_init__(self) -> None:
-        check_seed(self.seed)
+        checked_seed(self.seed)
         for name in ("epochs", "batch_size", "checkpoint_every", "checkpoint_steps"):
             value = getattr(self, name)
             if name == "checkpoint_steps" and value is None:

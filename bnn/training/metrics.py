@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bnn.files import write_whole
+from mtjsim.files import write_whole
 
 
 def write_metrics(folder: Path, events: Sequence[dict[str, Any]]) -> None:

@@ -21,18 +21,19 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from bnn.errors import WriteErrors, check_seed
-from bnn.layers import activation_memories, weight_memories
-from bnn.overwrite import OverwriteErrors
-from bnn.parameter_memory import HOLDS as IN_WORDS
-from bnn.parameter_memory import ParameterMemory
-from bnn.tensor_words import parameters_by_kind
+from bnn.errors.overwrite import OverwriteErrors
+from bnn.errors.write_errors import WriteErrors
+from bnn.layers.binary import activation_memories, weight_memories
+from bnn.training.parameter_memory import HOLDS as IN_WORDS
+from bnn.training.parameter_memory import ParameterMemory
+from bnn.training.tensor_words import parameters_by_kind
 from bridge.ledger import Ledger
 from bridge.memory.cells import PLAIN, WritePolicy
 from bridge.memory.formats import Format
 from bridge.memory.protection import Protection
 from bridge.write import OperatingPoint
 from mtjsim.checks import checked_choice, checked_whole
+from mtjsim.rng import checked_seed
 
 IN_SLOTS = {"activations": "activation_memory", "signs": "weight_memory"}
 HOLDS = (*IN_WORDS, *IN_SLOTS)
@@ -92,7 +93,7 @@ class MRAM:
             checked_choice("holds", name, HOLDS)
         checked_choice("errors", self.errors, ("overwrite", "independent"))
         checked_whole("slots", self.slots, least=1)
-        check_seed(self.seed)
+        checked_seed(self.seed)
         checked_choice("gradient", self.gradient, ("identity", "expected"))
         if not isinstance(self.point, OperatingPoint):
             raise ValueError(

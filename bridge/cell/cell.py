@@ -26,11 +26,13 @@ import math
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, Self
 
-from bridge.cell.cell_write import AP, cell_operating_point, why_not
+import numpy as np
+
+from bridge.cell.cell_write import require_deliverable, solved_writes
 from bridge.cell.circuit import Circuit
 from bridge.cell.transistor import Transistor
-from bridge.write import M_Z_OF_BIT, OperatingPoint, WriteSetting
-from mtjsim.checks import checked_choice, checked_number
+from bridge.write import M_Z_OF_BIT, PARTS, OperatingPoint, WriteSetting
+from mtjsim.checks import ArgumentError, checked_choice, checked_number
 from mtjsim.device import MTJ, require_junction
 
 Connection = Literal["reference_at_drain", "free_at_drain"]
@@ -151,7 +153,7 @@ class Cell:
         degenerated = bit == (1 if self.connection == "reference_at_drain" else 0)
         return Circuit(self.device, self.transistor, self.word_line_voltage, self.driver_resistance, degenerated)
 
-    def current(self, bit: int, *, voltage: float | None = None, m_z: float = AP) -> float:
+    def current(self, bit: int, *, voltage: float | None = None, m_z: float = M_Z_OF_BIT[1]) -> float:
         """Write current [A] at a supply [V], the layer at `m_z`; by default the most that reaches the AP state.
 
         AP has the highest resistance and every write passes through it, so this is what a current-driven setting may
@@ -196,7 +198,23 @@ class Cell:
             breakdown voltage; if a voltage is to drive a two-terminal junction that is not axisymmetric; and as in
             `mtjsim.write_error_rate`. Names the way out.
         """
-        return cell_operating_point(self, setting, temperature=temperature)
+        circuits, supply = (self.circuit(0), self.circuit(1)), self.supply_voltage
+        require_deliverable(circuits, supply, setting, breakdown_voltage=self.breakdown_voltage)
+        rates, joules = solved_writes(circuits, supply, setting, temperature=temperature)
+        if self.differential:  # one junction of the pair is written each way
+            rates = np.full(2, (rates[0] + rates[1]) / 2)
+            joules = np.stack([joules.sum(axis=0)] * 2)
+        return OperatingPoint(
+            error_rate_0=float(rates[0]),
+            error_rate_1=float(rates[1]),
+            energy_0=float(joules[0, 0, 0]),
+            energy_1=float(joules[1, 0, 0]),
+            latency=setting.latency,
+            setting=setting,
+            device_identity=self.identity,
+            temperature=float(temperature),
+            energies={part: joules[:, :, k] for k, part in enumerate(PARTS)},
+        )
 
 
 def narrowest_transistor(cell: Cell, setting: WriteSetting) -> Transistor:
@@ -233,13 +251,11 @@ def narrowest_transistor(cell: Cell, setting: WriteSetting) -> Transistor:
             "narrowest_transistor needs a setting of currents: under voltages every width carries some current, and "
             "error rates decide. find_setting(cell, minimize='area') asks for those."
         )
-    F = cell.transistor.feature_size
-    widths = [
-        cell.circuit(bit).width_for(AP, I, cell.supply_voltage) if I else F for bit, I in enumerate(setting.amplitudes)
-    ]
-    if not all(map(math.isfinite, widths)):
-        bit = widths.index(math.inf)
-        raise ValueError(f"current_{bit} {why_not(cell, bit, setting.amplitudes[bit])}")
+    F, supply, widths = cell.transistor.feature_size, cell.supply_voltage, []
+    for bit, I in enumerate(setting.amplitudes):
+        widths.append(cell.circuit(bit).width_for(I, supply) if I else F)
+        if math.isinf(widths[-1]):
+            raise ArgumentError(f"current_{bit}", cell.circuit(bit).why_not(I, supply))
     return cell.transistor.with_width(max(F, *(W * (1 + 1e-12) for W in widths)))
 
 

@@ -1,8 +1,8 @@
 """The write path as a circuit: driver, access transistor and junction in series, solved at each magnetisation.
 
 Quasi-static: lines charge in picoseconds, the layer turns in nanoseconds, so at each m_z the current is the one that
-the three in series carry. `LoadLine` hands it to the Fokker-Planck solver, which then needs no approximation: neither
-a constant current nor a constant voltage of the junction is assumed while the layer turns.
+the three in series carry. `LoadLine` hands it to the Fokker-Planck solver, so that neither a
+constant current nor a constant voltage of the junction is assumed while the layer turns.
 """
 
 from collections.abc import Callable
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from bridge.cell.transistor import Transistor
+from bridge.write import M_Z_OF_BIT
 from mtjsim.checks import Array
 from mtjsim.device import MTJ
 from mtjsim.transport import conductance_terms, junction_resistance
@@ -81,12 +82,37 @@ class Circuit:
         most = np.maximum(supply - current * self.driver_resistance - load, 0.0)
         return load, _root(lambda V: current - self.transistor_current(load, V), np.zeros_like(load), most)
 
-    def width_for(self, m_z: float, current: float, supply: float) -> float:
-        """Width of the transistor [m] that carries a current [A] from a supply [V]; inf if none does."""
-        load = float(self.load_voltage(np.array(m_z), current))
+    def largest_current(self, supply: float) -> float:
+        """Return the current [A] that a supply [V] drives in the AP state, through which every write passes."""
+        return float(self.driven_by_voltage(M_Z_OF_BIT[1], supply)[0])
+
+    def width_for(self, current: float, supply: float) -> float:
+        """Width of the transistor [m] that carries a current [A] from a supply [V] in the AP state; inf: none does."""
+        load = float(self.load_voltage(np.array(M_Z_OF_BIT[1]), current))
         across = supply - current * self.driver_resistance - load
         per_width = float(self.transistor_current(load, across)) / self.transistor.width
         return current / per_width if across > 0 and per_width > 0 else np.inf
+
+    def why_not(self, current: float, supply: float) -> str:
+        """Return why a supply [V] does not drive a current [A] through the AP state, and the remedy."""
+        start = f"of {current:g} A cannot be driven: "
+        load, line = float(self.load_voltage(np.array(M_Z_OF_BIT[1]), current)), current * self.driver_resistance
+        if load + line >= supply:
+            return start + (
+                f"the AP state takes {load:.3g} V and the driver {line:.3g} V, and the supply has {supply:g} V. Raise "
+                "supply_voltage, or take a weaker and longer pulse."
+            )
+        if np.isinf(self.width_for(current, supply)):
+            return start + (
+                f"the AP state lifts the source of the transistor to {load:.3g} V, and a word line at "
+                f"{self.word_line_voltage:g} V does not open it at any width. Boost word_line_voltage, or reverse the "
+                "connection."
+            )
+        return start + (
+            f"at most {self.largest_current(supply):.3g} A reach the AP state through a transistor of "
+            f"{self.transistor.width * 1e9:.0f} nm. Take a wider one (narrowest_transistor gives its width), or boost "
+            "word_line_voltage or supply_voltage."
+        )
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bridge.dies.variability import Cells
-from mtjsim.checks import Array, checked_choice, checked_number, checked_whole
+from bridge.shape import checked_shape
+from mtjsim.checks import Array, checked_choice, checked_number
 
 FAULTS = ("short", "open", "stuck_p", "stuck_ap", "weak")  # `kind` is the place in it; the first wins
 READS_AS = {"short": 0, "open": 1, "stuck_p": 0, "stuck_ap": 1}
@@ -75,7 +76,7 @@ class Die:
     process: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "shape", checked_shape(self.shape))
+        object.__setattr__(self, "shape", checked_shape(self.shape, least=1))
         object.__setattr__(self, "faulty", _checked_indices("faulty", self.faulty, self.size))
         if (np.diff(self.faulty) <= 0).any():
             raise ValueError("faulty must be ascending, each cell once; `Die.of` sorts, `|` joins.")
@@ -132,7 +133,7 @@ class Die:
         >>> die.faulty, die.fixed_cells[1]
         (array([1, 4]), array([1, 1], dtype=uint8))
         """
-        size = math.prod(checked_shape(shape))
+        size = math.prod(checked_shape(shape, least=1))
         by_kind = [
             _checked_indices(name, v, size)
             for name, v in zip(FAULTS, (short, open, stuck_p, stuck_ap, weak), strict=True)
@@ -143,7 +144,7 @@ class Die:
         law = checked_law(
             len(by_kind[0]) > 0, len(by_kind[4]) > 0, short_conductance, weak_error_rate_factor, weak_stability_factor
         )
-        return cls(checked_shape(shape), faulty, kinds[first], *fault_columns(kinds[first], *law), cells)
+        return cls(checked_shape(shape, least=1), faulty, kinds[first], *fault_columns(kinds[first], *law), cells)
 
     # ---- what a memory asks --------------------------------------------------------------------------------------
 
@@ -318,15 +319,6 @@ class Die:
     def identity(self) -> str:
         """SHA-256 over all parts: equal identities, equal dies."""
         return digest(json.dumps(self.digests(), sort_keys=True).encode())
-
-
-def checked_shape(shape: Any) -> tuple[int, ...]:
-    """Return `shape` as a tuple of ints; ValueError unless each is a whole number >= 1."""
-    if isinstance(shape, (int, np.integer)) and not isinstance(shape, bool):
-        shape = (shape,)
-    if not isinstance(shape, (tuple, list)) or not shape:
-        raise ValueError(f"shape must be a tuple of whole numbers, got {shape!r}.")
-    return tuple(checked_whole("shape", n, least=1) for n in shape)
 
 
 def _checked_indices(name: str, values: ArrayLike, size: int) -> Indices:

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from bridge.dies.die import FAULTS, Die, checked_law, checked_shape, digest, fault_columns
+from bridge.dies.die import FAULTS, Die, checked_law, digest, fault_columns
 from bridge.dies.variability import Population
+from bridge.shape import checked_shape
 from mtjsim.checks import checked_number, checked_whole
 from mtjsim.rng import checked_seed, child, generator
 
@@ -109,7 +110,7 @@ class Process:
         -------
         Die
         """
-        shape, seed = checked_shape(shape), checked_seed(seed)
+        shape, seed = checked_shape(shape, least=1), checked_seed(seed)
         size, total = math.prod(shape), min(sum(self.rates), 1.0)
         edges = np.cumsum(self.rates)
         where, kinds = [np.empty(0, np.int64)], [np.empty(0, np.uint8)]
@@ -132,5 +133,5 @@ class Process:
         """Draw `count` independent dies, one after the other; the first ones do not depend on how many follow."""
         seed, count = checked_seed(seed), checked_whole("count", count, least=1)
         for k in range(count):
-            low, high = child(seed, "defects", k).generate_state(2, np.uint64).tolist()
+            low, high = child(seed, "dies", k).generate_state(2, np.uint64).tolist()
             yield self.die(shape, seed=(high << 64) | low)

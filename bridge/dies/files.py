@@ -10,13 +10,14 @@ from typing import Any
 from bridge.dies.die import Die
 from bridge.dies.faults import Process
 from bridge.dies.variability import Cells
+from bridge.netcdf import read_netcdf, write_netcdf
 
 FORMAT = "mtj-bnn die 1"
 UNITS = {"conductance": "S", "resistance_p": "ohm", "resistance_ap": "ohm"}
 
 
 def save_die(die: Die, path: str | os.PathLike[str]) -> Path:
-    """Write a die as NetCDF: under a temporary name first, so that a file with the right name is always whole.
+    """Write a die as NetCDF; the file is the old one or the new one, whole.
 
     Parameters
     ----------
@@ -28,10 +29,14 @@ def save_die(die: Die, path: str | os.PathLike[str]) -> Path:
     Returns
     -------
     Path
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
     """
     import xarray as xr  # here: it takes half a second, and drawing needs none of it
 
-    target = Path(path)
     variables: dict[str, Any] = {}
     for name, array in die.arrays().items():
         dimension = "fault" if len(array) == len(die.faulty) and name in _FAULT_COLUMNS else "cell"
@@ -45,13 +50,8 @@ def save_die(die: Die, path: str | os.PathLike[str]) -> Path:
         "digests": json.dumps(die.digests(), sort_keys=True),
         "identity": die.identity,
     }
-    partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
-    try:
-        xr.Dataset(variables, attrs=attributes).to_netcdf(partial, engine="h5netcdf")
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
-    return target
+    write_netcdf(xr.Dataset(variables, attrs=attributes), path)
+    return Path(path)
 
 
 _FAULT_COLUMNS = ("faulty", "kind", "conductance", "error_rate_factor", "stability_factor")
@@ -87,15 +87,7 @@ def load_die(
         If the file is no die, was changed or damaged (names the parts), or is not the expected one (names what
         differs).
     """
-    import xarray as xr
-
-    try:
-        with xr.open_dataset(path, engine="h5netcdf") as file:
-            data = file.load()
-    except FileNotFoundError:
-        raise
-    except Exception as error:
-        raise ValueError(f"{path} is no NetCDF file: {error}.") from None
+    data = read_netcdf(path)
     if data.attrs.get("format") != FORMAT:
         raise ValueError(f"{path} is no die: its format is {data.attrs.get('format')!r}, not {FORMAT!r}.")
     arrays = {str(name): variable.values for name, variable in data.data_vars.items()}

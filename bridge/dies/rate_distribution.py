@@ -21,8 +21,10 @@ from scipy.stats import t as student_t
 
 from bridge.dies.rate_surface import RateSurface
 from mtjsim.checks import Array, checked_whole
+from mtjsim.rng import child, generator
 
 REPLICATES = 16
+REPLICATE, SHIFT, WIDE, BEYOND, SURFACE, DISTRIBUTION = range(6)  # keys of the role "rate_quadrature"
 COVERAGE = 0.999  # of the error estimate's sampling part
 NEGLECTED = 1e-4  # of the mean: cells beyond the surface that together cannot matter more are not solved
 MOST_SOLVED = 256  # cells beyond the surface that are solved; more are sampled
@@ -75,16 +77,15 @@ def mean_rate(
     if dimension == 0:
         rate = float(np.exp(surface.log_rates(coordinates(np.zeros((1, 0)))))[0])
         return MeanRate(rate, surface.worst_error * rate, 1, 0.0)
-    streams = np.random.SeedSequence(seed).spawn(REPLICATES + 1)
-    shift = _shift(surface, coordinates, quasi_normals(dimension, 1 << 12, streams[-1]))
+    shift = _shift(surface, coordinates, quasi_normals(dimension, 1 << 12, child(seed, "rate_quadrature", SHIFT)))
     wide = float(np.sqrt(shift @ shift)) + 4.0
     if wide > surface.radius and surface.axes.dimension:
-        sample = coordinates(quasi_normals(dimension, 1 << 13, streams[-1]))
+        sample = coordinates(quasi_normals(dimension, 1 << 13, child(seed, "rate_quadrature", WIDE)))
         surface = RateSurface.fit(surface.write, sample, radius=max(wide, surface.radius))
     means = np.empty(REPLICATES)
     beyond_z, beyond_weight = [], []
-    for k, stream in enumerate(streams[:-1]):
-        u = quasi_normals(2 * dimension, points, stream)
+    for k in range(REPLICATES):
+        u = quasi_normals(2 * dimension, points, child(seed, "rate_quadrature", REPLICATE, k))
         z = np.concatenate([u[:, :dimension], u[:, dimension:] + shift])
         # density of the normal over that of the mixture of both halves, over their number
         weight = 2 / (1 + np.exp(np.clip(z @ shift - shift @ shift / 2, -700, 700))) / (2 * points)
@@ -95,7 +96,7 @@ def mean_rate(
     rate = float(means.mean())
     sampling = float(student_t.isf((1 - COVERAGE) / 2, REPLICATES - 1) * means.std(ddof=1) / np.sqrt(REPLICATES))
     rate_beyond, error_beyond = _beyond(
-        surface, coordinates, np.concatenate(beyond_z), np.concatenate(beyond_weight), rate, streams[-1]
+        surface, coordinates, np.concatenate(beyond_z), np.concatenate(beyond_weight), rate, seed
     )
     error = sampling + error_beyond + surface.worst_error * rate
     return MeanRate(rate + rate_beyond, error, 2 * points * REPLICATES, float(np.sqrt(shift @ shift)))
@@ -121,7 +122,7 @@ def _beyond(
     z: Array,
     weight: Array,
     rate: float,
-    stream: np.random.SeedSequence,
+    seed: int,
 ) -> tuple[float, float]:
     """Share of the mean, and its error, of points beyond the surface: solved one by one, the light ones left out."""
     if not len(z):
@@ -135,7 +136,7 @@ def _beyond(
     total = float(weight.sum())
     chosen: NDArray[np.int_] = np.arange(len(z))
     if len(z) > MOST_SOLVED:  # in proportion to their weights
-        chosen = np.random.default_rng(stream).choice(len(z), MOST_SOLVED, p=weight / total)
+        chosen = generator(seed, "rate_quadrature", BEYOND).choice(len(z), MOST_SOLVED, p=weight / total)
         weight = np.full(MOST_SOLVED, total / MOST_SOLVED)
     rates = np.exp(surface.write(coordinates(z[chosen])))
     error = 3.3 * np.sqrt(len(z) > MOST_SOLVED) * rates.std() * total / np.sqrt(len(rates))

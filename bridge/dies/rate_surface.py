@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 from scipy.stats import chi2, qmc
 
-from bridge.dies.spread_write import CellWrite, log_hazard, log_rate
+from bridge.dies.spread_write import CellWrite
+from bridge.log_log import log_log_of_log, log_rate
 from mtjsim.checks import Array
 from mtjsim.fokker_planck.spectral import one_blas_thread
 
@@ -38,6 +39,7 @@ OUTSIDE = 2e-6  # fraction of cells beyond the ball: they are solved one by one
 BLOCK = 4096  # cells at a time: their terms fit a cache
 MARGIN = 1.15  # the fitted region ends a little beyond the ball
 LARGEST_RADIUS = 10.0
+SATURATED = 1e-9  # a switched probability below this is taken to be this
 NARROWEST, NARROW = 1e-6, 1e-3  # standard deviations of an axis: below the first it is dropped, below the other widened
 
 
@@ -163,7 +165,7 @@ class RateSurface:
         d = axes.dimension
         if d == 0:
             with one_blas_thread():
-                value = log_hazard(write.log_rates(axes.mean[:-1], axes.mean[-1:]))
+                value = _log_hazard(write.log_rates(axes.mean[:-1], axes.mean[-1:]))
             return cls(write, axes, 0.0, 0, np.zeros((1, 0), int), value, 0.0, 0, 1)
         w = (x - axes.mean) @ axes.turn
         if radius is None:
@@ -241,6 +243,11 @@ class RateSurface:
         return g if self.base is None else g + self.base.log_hazards(x)
 
 
+def _log_hazard(log_rates: Array) -> Array:
+    """Return g of ln WER."""
+    return log_log_of_log(log_rates, least_switched=SATURATED)
+
+
 def _exponents(degree: int, widths: Array) -> NDArray[np.int_]:
     """Exponents of all terms whose weighted total degree is at most `degree`; a narrow axis costs more a power."""
     cost = np.clip(1 + np.log10(0.1 / widths), 1.0, degree)
@@ -288,7 +295,7 @@ def _design(write: CellWrite, axes: Axes, radius: float, numbers: range) -> tupl
         w = np.column_stack([np.tile(solve, (len(nodes), 1)), nodes]) if free else solve[None]
         w = w[np.sqrt((w**2).sum(axis=1)) < MARGIN * radius]
         x = axes.mean + w @ axes.back
-        values.append(log_hazard(write.log_rates(x[0, :-1], x[:, -1])))
+        values.append(_log_hazard(write.log_rates(x[0, :-1], x[:, -1])))
         points.append(w)
     return np.concatenate(points), np.concatenate(values)
 

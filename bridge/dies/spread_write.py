@@ -17,7 +17,6 @@ from mtjsim.fokker_planck.spectral import one_blas_thread
 
 COORDINATES = ("stability", "drive", "field", "tmr", "bias", "softening", "time")
 SMALLEST_PROBABILITY = 1e-280  # below, the tail's slope is carried on
-SATURATED = 1e-9  # a switched probability below this is not told from it
 
 
 @dataclass(frozen=True)
@@ -119,14 +118,3 @@ def _log_tail(write: AxialWrite, plateaus: Array) -> Array:
         slope = np.log(q[last] / q[last - 1]) / (t[last] - t[last - 1])
         log_p[low] = np.log(q[last]) + slope * (plateaus[low] - t[last])
     return log_p
-
-
-def log_hazard(log_rate: Array) -> Array:
-    """G = ln(-ln(1 - WER)) from ln WER."""
-    rate = np.minimum(np.exp(log_rate), 1 - SATURATED)
-    return np.where(log_rate < -30, log_rate, np.log(-np.log1p(-np.maximum(rate, 1e-20))))
-
-
-def log_rate(g: Array) -> Array:
-    """Ln WER from g."""
-    return np.where(g < -30, g, np.log(-np.expm1(-np.exp(np.clip(g, -31, 5)))))

@@ -15,19 +15,24 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from scipy.constants import mu_0
-from scipy.special import ellipe, ellipk
 
-from bridge.dies.rate_distribution import MeanRate, RateDistribution, mean_rate, quasi_normals
+from bridge.dies.rate_distribution import (
+    DISTRIBUTION,
+    SURFACE,
+    MeanRate,
+    RateDistribution,
+    mean_rate,
+    quasi_normals,
+)
 from bridge.dies.rate_surface import RateSurface
 from bridge.dies.spread import PROPERTIES, Spread
 from bridge.dies.spread_write import COORDINATES, CellWrite
 from bridge.write import DIRECTION_OF_BIT, WriteSetting
-from mtjsim.checks import Array, checked_number, checked_whole
-from mtjsim.device import MTJ, require_junction
+from mtjsim.checks import Array, checked_kind, checked_number, checked_whole
+from mtjsim.device import MTJ, demagnetising_field, require_junction
 from mtjsim.fokker_planck.reduced import reduced_write, require_axisymmetric, require_unheated
 from mtjsim.fokker_planck.spectral import one_blas_thread
-from mtjsim.rng import checked_seed, generator
+from mtjsim.rng import checked_seed, child, generator
 
 CHUNK = 1 << 16  # cells that share one stream of random numbers
 SAMPLE = 1 << 13  # quasi-random cells that fix the axes of a surface
@@ -96,10 +101,8 @@ class Population:
         require_junction(self.device)
         require_unheated(self.device)
         require_axisymmetric(self.device)
-        if not isinstance(self.spread, Spread):
-            raise ValueError(f"spread must be a Spread, got {self.spread!r}.")
-        if not hasattr(self.setting, "pulse_width"):
-            raise ValueError(f"setting must be a WriteSetting, got {self.setting!r}.")
+        checked_kind("spread", self.spread, Spread)
+        checked_kind("setting", self.setting, WriteSetting)
         checked_number("temperature", self.temperature, "K", zero_allowed=False)
 
     @property
@@ -135,7 +138,7 @@ class Population:
         time = time * (1 + (alpha * f["damping"]) ** 2) / (1 + alpha**2)
         B_cell = B / f["characteristic_time"]
         R = f["resistance_area_product"] / f["diameter"] ** 2
-        voltage_driven = _drive(self.setting)[0] == "voltage"
+        voltage_driven = self.setting.drive == "voltage"
         own_channel = self.device.channel_resistance is not None
         current = 1 / R if voltage_driven and not own_channel else one
         bias = one if voltage_driven else R
@@ -158,9 +161,10 @@ class Population:
             return f["anisotropy"]
         device = self.device
         Ms, t, d = device.saturation_magnetization, device.thickness, device.diameter
-        nominal = _demagnetising_field(Ms, np.array([t / d]))
+        nominal = demagnetising_field(saturation_magnetization=Ms, aspect_ratio=t / d)
         interface = (device.anisotropy_field + nominal) * f["anisotropy"] / f["thickness"]
-        B_k = interface - _demagnetising_field(Ms, t / d * f["thickness"] / f["diameter"])
+        ratio = t / d * f["thickness"] / f["diameter"]
+        B_k = interface - demagnetising_field(saturation_magnetization=Ms, aspect_ratio=ratio)
         if not (B_k > 0).all():
             raise ValueError(
                 f"spread leaves {np.mean(B_k <= 0):.2g} of the cells without perpendicular anisotropy: B_k of "
@@ -188,10 +192,8 @@ class Population:
 
     def write(self, bit: int) -> CellWrite:
         """Return the write of a bit in reduced units, for any cell."""
-        drive, amplitudes = _drive(self.setting)
-        direction = DIRECTION_OF_BIT[_checked_bit(bit)]
-        s = self.setting
-        nominal, tau = reduced_write(self.device, direction, amplitudes[bit], self.temperature, 0.0, 0.0, drive)
+        direction, s = DIRECTION_OF_BIT[_checked_bit(bit)], self.setting
+        nominal, tau = reduced_write(self.device, direction, s.amplitudes[bit], self.temperature, 0.0, 0.0, s.drive)
         c2c = self.spread.drive_c2c, self.spread.pulse_width_c2c
         return CellWrite(nominal, tau, s.pulse_width, s.rise_time, s.relax_time, *c2c)
 
@@ -200,7 +202,7 @@ class Population:
     @cached_property
     def _sample(self) -> Array:
         """Independent standard normals of a quasi-random sample, (n, p)."""
-        return quasi_normals(len(self.spread.properties), SAMPLE, np.random.SeedSequence(0))
+        return quasi_normals(len(self.spread.properties), SAMPLE, child(0, "rate_quadrature", SURFACE))
 
     @cached_property
     def surfaces(self) -> tuple[RateSurface, RateSurface]:
@@ -248,7 +250,7 @@ class Population:
 
     def distribution(self, bit: int, *, cells: int = 1 << 16, seed: int = 0) -> RateDistribution:
         """Distribution of the cells' error rates of one bit, over a quasi-random sample of a power of two of cells."""
-        z = quasi_normals(len(self.spread.properties), cells, np.random.SeedSequence(checked_seed(seed)))
+        z = quasi_normals(len(self.spread.properties), cells, child(seed, "rate_quadrature", DISTRIBUTION))
         return RateDistribution.of(self.log_rates(bit, z))
 
     def cells(self, count: int, *, seed: int, workers: int = 2) -> Cells:
@@ -312,20 +314,6 @@ def _relevant(write: CellWrite, x: Array) -> Array:
     x = x.copy()
     x[:, [COORDINATES.index(name) for name, is_silent in silent.items() if is_silent]] = 0.0
     return x
-
-
-def _demagnetising_field(Ms: float, aspect_ratio: Array) -> Array:
-    """mu0 (N_z - N_x) Ms [T] of cylinders; as `device.axial_demagnetising_factor`, for arrays."""
-    g = aspect_ratio
-    m = 1 / (1 + g * g)
-    bracket = np.sqrt(1 + g * g) * (g * g * ellipk(m) + (1 - g * g) * ellipe(m)) - 1
-    return mu_0 * Ms * (3 * (1 - 4 / (3 * np.pi * g) * bracket) - 1) / 2
-
-
-def _drive(setting: WriteSetting) -> tuple[Any, tuple[float, float]]:
-    """Return what the amplitudes of a setting are, and their values for a 0 and a 1."""
-    drive = "current" if getattr(setting, "voltage_0", None) is None else "voltage"
-    return drive, (getattr(setting, f"{drive}_0"), getattr(setting, f"{drive}_1"))
 
 
 def _checked_bit(bit: int) -> int:

@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bridge.log_log import log_log, log_rate
 from bridge.maps.axes import checked_dataset
-from bridge.maps.interpolation import Uncertainty, corners, log_rate, points_needed, to_linear, uncertainty
+from bridge.maps.interpolation import LEAST_SWITCHED, Uncertainty, corners, points_needed, uncertainty
 from mtjsim.checks import Array
 
 if TYPE_CHECKING:
@@ -52,5 +53,5 @@ def described_bound(dataset: "xr.Dataset") -> tuple[float, str]:
     """Bound of a solved map and the advice, as `ErrorMap` has them, without a warning."""
     drive = checked_dataset(dataset)
     axes: Any = tuple(np.asarray(dataset[name].values, float) for name in (drive, "pulse_width", "temperature"))
-    v = to_linear(dataset["write_error_rate"].values)
+    v = log_log(dataset["write_error_rate"].values, least_switched=LEAST_SWITCHED)
     return describe(v, uncertainty(v, axes), axes, drive)

@@ -20,6 +20,7 @@ from bridge.maps.files import METHOD, FinishedSlices, MapQuestion, cached_map, s
 from mtjsim.checks import DIRECTIONS, Array, checked_number, checked_ramps, checked_whole
 from mtjsim.device import MTJ, require_junction
 from mtjsim.energy import dissipated_energy
+from mtjsim.files import require_writable
 from mtjsim.fokker_planck.spectral import one_blas_thread
 from mtjsim.switching import write_error_rate
 
@@ -97,8 +98,7 @@ def write_error_map(
     if path is not None:
         if (stored := cached_map(path, question)) is not None:
             return stored
-        if not os.access(path.parent, os.W_OK):
-            raise OSError(f"cache {str(path)!r} cannot be written: its folder is missing or closed. Name another file.")
+        require_writable(path.parent, option="cache folder")
     dataset = _dataset(question, _solved(question, path, workers))
     if path is not None:
         save_map(dataset, path)

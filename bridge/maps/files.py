@@ -1,8 +1,8 @@
-"""Maps as files: what a map is the answer to, its identity, and the refusal of a map that answers something else.
+"""Maps as files: the question that a map answers, its identity, and the refusal of a map of another question.
 
-A finished map is NetCDF, written under a temporary name and renamed. While it is made, finished slices (one level,
-direction and temperature, all widths) are appended to a file beside it, whose name carries the identity of the
-question; a run that was killed finds them there.
+A finished map is NetCDF, written whole. While it is made, finished slices (one level, direction and temperature, all
+widths) are appended to a second file in the same folder, NAME.IDENTITY.partial, with the identity of the question: a
+run that was killed resumes from it.
 """
 
 import hashlib
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bridge.maps.axes import AXES, DRIVES, axis_of, checked_dataset
+from bridge.netcdf import read_netcdf, write_netcdf
 from mtjsim.checks import Array, checked_choice, checked_number
 from mtjsim.device import MTJ
 from mtjsim.pulse import UNITS
@@ -137,7 +138,7 @@ def map_differences(have: Mapping[str, Any], want: Mapping[str, Any]) -> list[st
 
 
 def save_map(dataset: "xr.Dataset", path: str | os.PathLike[str]) -> None:
-    """Write a map as NetCDF: temporary name, then renamed, so that the file is the old one or the new one, whole.
+    """Write a map as NetCDF; the file is the old one or the new one, whole.
 
     Parameters
     ----------
@@ -149,19 +150,15 @@ def save_map(dataset: "xr.Dataset", path: str | os.PathLike[str]) -> None:
     Raises
     ------
     ValueError
-        If the dataset is no map; then nothing is written.
+        If the dataset is not a map; then nothing is written.
+    OSError
+        If the file cannot be written.
     """
     checked_dataset(dataset)
     if dataset.attrs.get("kind") != "measured":
         dataset = dataset.assign_attrs(identity=map_identity(dataset))
     dataset = dataset.assign_attrs(content=_content(dataset))
-    path = Path(path)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        dataset.to_netcdf(partial, engine="h5netcdf")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_netcdf(dataset, path)
 
 
 def load_map(path: str | os.PathLike[str], *, expect: MTJ | Mapping[str, Any] | None = None) -> "xr.Dataset":
@@ -227,15 +224,7 @@ def _refuse_other(path: Path, have: Mapping[str, Any], want: Mapping[str, Any]) 
 
 
 def _read(path: Path) -> "xr.Dataset":
-    import xarray as xr  # here: it takes half a second
-
-    if not path.is_file():
-        raise FileNotFoundError(f"file of a map {str(path)!r} does not exist.")
-    try:
-        with xr.open_dataset(path, engine="h5netcdf") as stored:
-            dataset = stored.load()
-    except Exception as error:  # whatever the reader says of a file that is none of ours
-        raise ValueError(f"{path}: cannot be read as NetCDF ({type(error).__name__}: {error}).") from None
+    dataset = read_netcdf(path)
     try:
         checked_dataset(dataset)
     except ValueError as error:

@@ -1,11 +1,8 @@
-"""Between the nodes of a map: the variable that is interpolated, the polynomials, and what they may be wrong by.
+"""Interpolation between the nodes of a map: its variable, its polynomials, and an estimate of their error.
 
-The variable is v = ln(-ln(1 - W)), W the write error rate (the extreme-value, or complementary log-log, transform). The
-closed form of Butler et al. (2012), W = 1 - exp(-A / (i exp(2(i-1) tau) - 1)), says why: there v is linear in the
-pulse width and nearly so in the current, from W near 1 down to any depth.
-
-- W << 1: v = ln W, an error of v is a relative error of W, and v falls as a straight line;
-- W near 1: v = ln(-ln P) with P = 1 - W, so that P keeps its relative accuracy as well, and W can never exceed 1.
+The variable is v = ln(-ln(1 - W)) of the write error rate W (`bridge/log_log.py`), because in the closed form of Butler
+et al. (2012), W = 1 - exp(-A / (i exp(2(i-1) tau) - 1)), v is linear in the pulse width and nearly so in the current,
+from W near 1 down to any depth.
 
 Along current or voltage (as it is, 0 included) and along the logarithm of the width six neighbouring nodes carry a
 polynomial of degree five; along the logarithm of the temperature up to six do, mostly three. Where the nodes around a
@@ -30,25 +27,9 @@ NODES = 6  # that carry the polynomial along each axis
 FEWER = 4  # that carry the one it is compared with
 SAFETY_OF_THREE = 2.0  # nodes: what a parabola leaves out is only guessed from them
 LEAST_SWITCHED = 1e-8  # a stored W nearer to 1 has rounding and solver noise in place of 1 - W
-LEAST_RATE = 1e-300  # below, the logarithm of a stored W is lost
 CHUNK = 1 << 14  # places at once: keeps the gathered nodes in cache and memory
 
 Indices = NDArray[np.intp]
-
-
-def to_linear(rate: Array) -> Array:
-    """V of a write error rate; clipped where 1 - W or W itself is no longer known."""
-    return np.log(-np.log1p(-np.clip(rate, LEAST_RATE, 1 - LEAST_SWITCHED)))
-
-
-def log_rate(v: Array) -> Array:
-    """Natural logarithm of the write error rate at v, with its own relative accuracy at both ends."""
-    return np.where(v < -30.0, v, np.log(-np.expm1(-np.exp(np.maximum(v, -30.0)))))
-
-
-def log_switched(v: Array) -> Array:
-    """Natural logarithm of the switching probability 1 - W at v."""
-    return -np.exp(v)
 
 
 def _stretched(axis: int, x: Array, other: bool = False) -> Array:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from bridge.log_log import log_log, log_rate, log_switched
 from bridge.maps.axes import checked_dataset
 from bridge.maps.bound import TARGET, describe, relative_error
-from bridge.maps.interpolation import interpolate, log_rate, log_switched, to_linear, uncertainty
+from bridge.maps.interpolation import LEAST_SWITCHED, interpolate, uncertainty
 from bridge.write import DIRECTION_OF_BIT, OperatingPoint, WriteSetting
 from mtjsim.checks import DIRECTIONS, Array, checked_array, checked_choice
-from mtjsim.pulse import UNITS
-from mtjsim.question import one_drive
+from mtjsim.pulse import UNITS, one_drive
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -99,7 +99,7 @@ class ErrorMap:
         self.error_bound, self.advice = np.inf, ""
         if self.measured:
             return
-        self._v = to_linear(dataset["write_error_rate"].values)
+        self._v = log_log(dataset["write_error_rate"].values, least_switched=LEAST_SWITCHED)
         self._uncertainty = uncertainty(self._v, self._axes)
         self.error_bound, self.advice = describe(self._v, self._uncertainty, self._axes, self.drive)
         self._resistance: tuple[Array, tuple[Array, Array, Array]] | None = None

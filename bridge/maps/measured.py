@@ -3,10 +3,10 @@
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.special import betaincinv
 
 from bridge.maps.axes import labelled
 from mtjsim.checks import DIRECTIONS
+from mtjsim.counts import clopper_pearson
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -50,8 +50,6 @@ def measured_map(
     >>> one_way.upper_bound.values.ravel().tolist(), round(float(one_way.high[0, 0, 1, 0]), 5)
     ([False, True], 0.00368)
     """
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence must be between 0 and 1, got {confidence!r}; 0.95 is 95 %.")
     drive = "voltage" if counts.current is None else "current"
     way = np.asarray(counts.direction)
     for name in directions:
@@ -76,9 +74,9 @@ def measured_map(
     errors = np.zeros_like(trials)
     np.add.at(trials, place, np.asarray(counts.trials))
     np.add.at(errors, place, np.asarray(counts.errors))
-    asked = trials > 0
-    rate = np.divide(errors, trials, out=np.full(trials.shape, np.nan), where=asked)
-    low, high = exact_interval(errors, trials, confidence)
+    measured = trials > 0
+    rate = np.divide(errors, trials, out=np.full(trials.shape, np.nan), where=measured)
+    low, high = clopper_pearson(errors, trials, confidence=confidence)
     about = {"units": "1", "confidence": confidence, "interval": "exact binomial (Clopper-Pearson)"}
     dataset = labelled(
         rate,
@@ -91,17 +89,7 @@ def measured_map(
         errors=(errors, {"units": "1"}),
         low=(low, about),
         high=(high, about),
-        upper_bound=(asked & (errors == 0), {"meaning": "no error was counted: read `high`"}),
+        upper_bound=(measured & (errors == 0), {"meaning": "no error was counted: read `high`"}),
     )
     single = {name: float(values[0]) for name, values in ramps.items()}
     return dataset.assign_attrs(kind="measured", identity=counts.identity, **single)
-
-
-def exact_interval(errors: np.ndarray, trials: np.ndarray, confidence: float) -> tuple[np.ndarray, np.ndarray]:
-    """Clopper-Pearson interval of each count, shape of `errors`; not-a-number where there were no trials."""
-    side = (1 - confidence) / 2
-    asked = trials > 0
-    n, k = np.where(asked, trials, 1), np.where(asked, errors, 0)
-    low = np.where(k == 0, 0.0, betaincinv(np.maximum(k, 1), n - k + 1, side))
-    high = np.where(k == n, 1.0, betaincinv(k + 1, np.maximum(n - k, 1), 1 - side))
-    return np.where(asked, low, np.nan), np.where(asked, high, np.nan)

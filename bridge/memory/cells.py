@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bridge.memory.formats import Words
 from bridge.memory.sampling import BitRates, Positions
 from mtjsim.checks import checked_whole
 
-Words = NDArray[np.unsignedinteger[Any]]
 Selected = NDArray[np.intp] | None  # words of an array; None: all of them
 Kinds = Callable[[Any], tuple[Any, ...]]  # a part of an array -> words whose set bits are counted, one array an event
 

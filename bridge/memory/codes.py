@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mtjsim.checks import checked_choice, checked_number, checked_whole
+from bridge.memory.formats import Words
+from mtjsim.checks import checked_number, checked_whole
 
-Words = NDArray[np.unsignedinteger[Any]]
 Bytes = NDArray[np.uint8]
 Blocks = NDArray[np.uint64]
 
@@ -26,76 +26,6 @@ _WORD_DTYPES: dict[int, type[np.unsignedinteger[Any]]] = {
     16: np.uint16,
     32: np.uint32,
 }
-
-
-# What it costs in cells.
-
-
-def extra_cells(protection: str, *, bits: int, words: int) -> int:
-    """Cells that a protection adds to an array of words.
-
-    Parameters
-    ----------
-    protection : str
-        One of `PROTECTIONS`.
-    bits : int
-        Cells a word: 1, 2, 8, 16 or 32, see `bridge.memory.formats.Format.bits`.
-    words : int
-        How many words are stored.
-
-    Returns
-    -------
-    int
-        Parity: one a word. SECDED: eight a block of 64, a last block that is not full included; what pads it is known
-        to be zero and takes no cells. None and range: no cells.
-
-    Raises
-    ------
-    ValueError
-        For an unknown protection or width of word, or a negative number of words.
-
-    Examples
-    --------
-    >>> [extra_cells(protection, bits=16, words=5) for protection in PROTECTIONS]
-    [0, 5, 0, 16]
-    """
-    checked_choice("protection", protection, PROTECTIONS)
-    bits, words = _checked_bits(bits), checked_whole("words", words, least=0)
-    return {"none": 0, "range": 0, "parity": words, "secded": CHECK_BITS * _blocks_of(words, bits)}[protection]
-
-
-def storage_overhead(protection: str, *, bits: int) -> float:
-    """Extra cells per cell of data, in an array of whole blocks.
-
-    ==========  ======  =======  ====  ==========  ======
-    protection  binary  ternary  int8  fp16, bf16  fp32
-    ==========  ======  =======  ====  ==========  ======
-    none        0       0        0     0           0
-    parity      1       1/2      1/8   1/16        1/32
-    range       0       0        0     0           0
-    secded      1/8     1/8      1/8   1/8         1/8
-    ==========  ======  =======  ====  ==========  ======
-
-    Parameters
-    ----------
-    protection, bits
-        As in `extra_cells`.
-
-    Returns
-    -------
-    float
-
-    Raises
-    ------
-    ValueError
-        As in `extra_cells`.
-
-    Examples
-    --------
-    >>> storage_overhead("secded", bits=16), storage_overhead("parity", bits=16)
-    (0.125, 0.0625)
-    """
-    return extra_cells(protection, bits=bits, words=BLOCK_BITS // _checked_bits(bits)) / BLOCK_BITS
 
 
 # Parity and range: what fails reads as zero.

@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bridge.memory.cells import PULSES, READS, CellArray, Words, looked_at_of, pulse_kinds, read_kinds
+from bridge.memory.cells import PLAIN, PULSES, READS, CellArray, looked_at_of, pulse_kinds, read_kinds
 from bridge.memory.codes import parity_bit, parity_fails, range_fails
-from bridge.memory.mram import CHECK, DATA, Memory
-from bridge.memory.protection import Protection
-from bridge.memory.read import ReadPoint
+from bridge.memory.declaration import WordMemory
+from bridge.memory.formats import Words
+from bridge.memory.mram import Memory
+from bridge.memory.placement import CHECK, DATA
 from bridge.memory.sampling import Positions
-from bridge.write import OperatingPoint
+from mtjsim.checks import ArgumentError
 
 Pick = Callable[[Words], Words]  # some of the words of an array
 Picked = Callable[[Pick], Words]  # what these cells hold, or are told
@@ -33,12 +34,8 @@ class InPlaceMemory(Memory):
 
     Parameters
     ----------
-    shape, point, errors, initial, seed, exact_counts, words_at_once, code_energy, name
-        As those of `Memory`; the format is fp32, the policy `PLAIN`.
-    protection : str or Protection
-        "none", "parity" or a range.
-    reading : ReadPoint, optional
-        For the ledger: its rates must be 0.
+    shape, declaration, initial, seed, name
+        As of `Memory`, or the fields of the declaration as keywords. See `works_in_place` for what it may contain.
 
     Attributes
     ----------
@@ -48,7 +45,7 @@ class InPlaceMemory(Memory):
     Raises
     ------
     ValueError
-        As `Memory`; and for SECDED or reads that err: take a `Memory`, its `write` and its `read`.
+        As `Memory`; and for a declaration that does not work in place: take a `Memory`, its `write` and its `read`.
 
     Notes
     -----
@@ -58,6 +55,7 @@ class InPlaceMemory(Memory):
 
     Examples
     --------
+    >>> from bridge import OperatingPoint
     >>> point = OperatingPoint.of_rates(error_rate_0=1e-3, error_rate_1=1e-3)
     >>> memory = InPlaceMemory(1000, point=point, seed=1)
     >>> with memory.rewriting() as values:
@@ -69,36 +67,20 @@ class InPlaceMemory(Memory):
     def __init__(
         self,
         shape: int | Sequence[int],
+        declaration: WordMemory | None = None,
         *,
-        point: OperatingPoint,
-        errors: str = "overwrite",
-        protection: str | Protection = "none",
-        reading: ReadPoint | None = None,
         initial: ArrayLike | None = None,
         seed: int = 0,
-        exact_counts: bool | None = None,
-        words_at_once: int = 1,
-        code_energy: float = 0.0,
         name: str = "MRAM",
+        **declared: Any,
     ) -> None:
-        super().__init__(
-            shape,
-            format="fp32",
-            point=point,
-            errors=errors,
-            protection=protection,
-            reading=reading,
-            initial=initial,
-            seed=seed,
-            exact_counts=exact_counts,
-            words_at_once=words_at_once,
-            code_energy=code_energy,
-            name=name,
-        )
-        if not works_in_place(self.protection, reading):
-            raise ValueError(
-                f'protection must not be "secded" and reads must not err where words are updated in place, got '
-                f"{self.protection} and {reading}. Use a Memory, its write() and its read()."
+        super().__init__(shape, declaration, initial=initial, seed=seed, name=name, **declared)
+        if hindrances := _hindrances(self.declaration):
+            got = ", ".join(f"{name}={getattr(self.declaration, name)!r}" for name in hindrances)
+            raise ArgumentError(
+                "declaration",
+                "must be of fp32 and PLAIN, without SECDED, errors and disturbs of reads, retention and wear where "
+                f"words are updated in place, got {got}. Use a Memory, its write() and its read().",
             )
         self._words = self._arrays[DATA].words
         self.values = self._words.view(np.float32).reshape(self.shape)
@@ -285,7 +267,20 @@ class _Pulse:
         return (words >> self.bit.astype(words.dtype)) & 1
 
 
-def works_in_place(protection: Protection, reading: ReadPoint | None) -> bool:
-    """Whether an `InPlaceMemory` can do it: no code that corrects, no read that errs or disturbs."""
-    rates = () if reading is None else (getattr(reading, f"{kind}_rate_{bit}") for kind in READ_RATES for bit in (0, 1))
-    return protection.name != "secded" and not any(rates)
+def works_in_place(declaration: WordMemory) -> bool:
+    """Whether an `InPlaceMemory` can do it: fp32, PLAIN, no code that corrects, exact reads, no retention, no wear."""
+    return not _hindrances(declaration)
+
+
+def _hindrances(declaration: WordMemory) -> list[str]:
+    d, read = declaration, declaration.reading
+    rates = () if read is None else (getattr(read, f"{kind}_rate_{bit}") for kind in READ_RATES for bit in (0, 1))
+    fits = {
+        "format": d.format == "fp32",
+        "policy": d.policy == PLAIN,
+        "protection": d.protection.name != "secded",
+        "reading": not any(rates),
+        "retention": d.retention is None,
+        "wear": not d.wear,
+    }
+    return [name for name, does in fits.items() if not does]

@@ -7,28 +7,26 @@ cells (a failed write *leaves the old bit*), reads and time disturb them, and th
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bridge.ledger import Entry, Ledger
-from bridge.memory.cells import PLAIN, CellArray, Tally, WritePolicy
+from bridge.memory.cells import CellArray, Tally
 from bridge.memory.codes import range_fails
-from bridge.memory.formats import Format, format_of
-from bridge.memory.protection import Protection
-from bridge.memory.read import ReadPoint, Retention
+from bridge.memory.declaration import WordMemory
+from bridge.memory.placement import CHECK, DATA, Placement
 from bridge.memory.sampling import BitRates
+from bridge.shape import checked_shape
 from bridge.write import PARTS, OperatingPoint
-from mtjsim.checks import checked_choice, checked_number, checked_whole
+from mtjsim.checks import ArgumentError, checked_kind, checked_number
 from mtjsim.rng import checked_seed, generator
 
 if TYPE_CHECKING:
-    from bridge.dies.faults import Die
+    from bridge.dies.die import Die
 
-ERRORS = ("overwrite", "independent")
-DATA, CHECK = 0, 1  # the two cell arrays of a memory
 AT_ONCE = 1 << 15  # numbers that are converted at a time: they stay in the cache
 
 
@@ -39,24 +37,10 @@ class Memory:
     ----------
     shape : int or tuple of int
         Of the array of numbers.
-    format : str or Format
-        How a number is laid out in cells: "binary", "ternary", "fp16", "bf16", "fp32", or a `Format` (int8 needs a
-        scale).
-    point : OperatingPoint
-        Error rates, energies and latency of a write.
-    errors : {"overwrite", "independent"}
-        *overwrite*: a failed cell keeps its old bit, so a cell that holds the bit already cannot fail. *independent*:
-        every written cell is taken to have held the other bit, so that each errs with its full rate: the worst case,
-        and what the literature simulates. Which of the two it was stands in the ledger.
-    policy : WritePolicy
-        `PLAIN`, `READ_BEFORE_WRITE`, `WRITE_VERIFY_RETRY`, or one of your own.
-    protection : str or Protection
-        "none", "parity", "secded", or `Protection("range", limit=...)`. What is detected and not corrected reads as
-        zero.
-    reading : ReadPoint, optional
-        Read errors, read disturb, energy and latency of a read; without it reads are exact and free.
-    retention : Retention, optional
-        What `wait` needs.
+    declaration : WordMemory, optional
+        All but the other parameters here. In its place the fields of a `WordMemory` as keywords: `point`, `format`,
+        `errors`, `policy`, `protection`, `reading`, `retention`, `exact_counts`, `wear`, `words_at_once`,
+        `code_energy`, and for int8 `scale`, `overflow`.
     die : Die, optional
         Broken cells, and an error rate and a thermal stability for each cell; of the shape `cells_shape`. Broken cells
         cost what healthy ones do. Read errors and disturbs stay those of `reading`, the same in every cell.
@@ -64,22 +48,14 @@ class Memory:
         Numbers the cells hold at first, without a write; left out, every cell holds a 0.
     seed : int
         Of this memory's own streams. Give every memory another one.
-    exact_counts : bool, optional
-        Whether turned cells are counted, or estimated from 8192 words a write; left out, binary memories and those of
-        up to 4 million cells are counted. Failed writes are always counted.
-    wear : bool
-        Count the pulses of each cell (`pulses`); the total is in the ledger in any case.
-    words_at_once : int
-        Words that one access writes or reads; divides the seconds of the ledger.
-    code_energy : float
-        Of encoding or decoding the check cells of one code word [J].
     name : str
         In the ledger.
 
     Raises
     ------
     ValueError
-        For unknown names, a die of another shape, read-before-write with independent errors, rates that are none.
+        As `WordMemory`; for a declaration and its fields together, or a die that was drawn for another shape, write or
+        junction.
 
     Notes
     -----
@@ -102,81 +78,44 @@ class Memory:
     def __init__(
         self,
         shape: int | Sequence[int],
+        declaration: WordMemory | None = None,
         *,
-        format: str | Format,
-        point: OperatingPoint,
-        errors: str = "overwrite",
-        policy: WritePolicy = PLAIN,
-        protection: str | Protection = "none",
-        reading: ReadPoint | None = None,
-        retention: Retention | None = None,
         die: "Die | None" = None,
         initial: ArrayLike | None = None,
         seed: int = 0,
-        exact_counts: bool | None = None,
-        wear: bool = False,
-        words_at_once: int = 1,
-        code_energy: float = 0.0,
         name: str = "MRAM",
+        **declared: Any,
     ) -> None:
-        self.shape = checked_shape(shape)
-        self.format = format_of(format) if isinstance(format, str) else format
-        self.protection = Protection(protection) if isinstance(protection, str) else protection
-        for argument, value, kind, way_out in (
-            ("format", self.format, Format, 'a name such as "fp16" or a Format'),
-            ("protection", self.protection, Protection, 'a name such as "secded" or a Protection'),
-            (
-                "point",
-                point,
-                OperatingPoint,
-                "an OperatingPoint; OperatingPoint.of_rates(...) makes one",
-            ),
-            ("policy", policy, WritePolicy, "PLAIN, READ_BEFORE_WRITE, WRITE_VERIFY_RETRY or a WritePolicy"),
-            (
-                "reading",
-                ReadPoint() if reading is None else reading,
-                ReadPoint,
-                "a ReadPoint; read_point() derives one",
-            ),
-            ("retention", retention, Retention | None, "a Retention, of a junction and a temperature"),
-        ):
-            if not isinstance(value, kind):
-                raise ValueError(f"{argument} must be {way_out}, got {value!r}.")
-        self.errors = checked_choice("errors", errors, ERRORS)
-        if policy.read_first and errors == "independent":
-            raise ValueError(
-                "policy must not read first where errors are independent: a read tells which cells differ, and "
-                'independent errors take every cell to differ. Use errors="overwrite".'
-            )
-        self.point, self.policy, self.reading, self.retention = point, policy, reading, retention
-        self.words_at_once = checked_whole("words_at_once", words_at_once, least=1)
-        self.code_energy = checked_number("code_energy", code_energy, "J", zero_allowed=True)
-        self.name, self.seed, self._operations, self._codes = name, checked_seed(seed), 0, Tally()
-        self._die, self._past = die, Ledger()  # _past: what was done under former settings
+        if declaration is None:
+            declaration = WordMemory(**declared)
+        elif declared:
+            raise ArgumentError("declaration", f"must have {', '.join(declared)} in it: dataclasses.replace sets them.")
+        checked_kind("declaration", declaration, WordMemory)
+        self.shape, self.declaration, self.name = checked_shape(shape, least=0), declaration, name
+        self.format, self.protection = declaration.word_format, declaration.protection
+        self.placement = Placement(self.shape, self.format.bits, self.protection, die)
+        self.placement.require_die_fits(declaration.point, declaration.retention)
+        self.seed, self._operations, self._codes = checked_seed(seed), 0, Tally()
+        self._past = Ledger()  # under former settings
         self._retained: dict[float, list[BitRates]] = {}
-        if die is not None:
-            die.require_shape(self.cells_shape)
-            _require_one_write(die, point)
-            _require_one_junction(die, retention)
         words = np.zeros(math.prod(self.shape), self.format.word_dtype)
         if initial is not None:
             words[...] = self._encoded("initial", initial)
-        exact = True if self.format.name == "binary" else exact_counts
-        check = self.protection.encode(words, self.format.bits)
+        reading, check = declaration.reading, self.protection.encode(words, self.format.bits)
+        contents = (words, self.format.bits), (check, self.protection.check_bits)
         self._arrays = [
             CellArray(
-                content,
-                bits=bits,
-                write_errors=self._write_errors(die, kind),
+                contents[kind][0],
+                bits=contents[kind][1],
+                write_errors=self.placement.write_errors(declaration.point, kind),
                 read_errors=None if reading is None else BitRates([reading.error_rate_0, reading.error_rate_1]),
                 disturbs=None if reading is None else BitRates([reading.disturb_rate_0, reading.disturb_rate_1]),
-                fixed=self._fixed(die, kind),
-                independent=errors == "independent",
-                exact=exact,
-                wear=wear,
+                fixed=self.placement.fixed(kind),
+                independent=declaration.errors == "independent",
+                exact=True if self.format.name == "binary" else declaration.exact_counts,
+                wear=declaration.wear,
             )
-            for kind, content, bits in ((DATA, words, self.format.bits), (CHECK, check, self.protection.check_bits))
-            if bits
+            for kind in self.placement.kinds
         ]
 
     @property
@@ -184,12 +123,14 @@ class Memory:
         """Shape of the array of cells, as a die must have it.
 
         The cells of a word are the last axis, its parity after them; a memory of single bits has no such axis. With
-        SECDED the data cells, in their order, stand in rows of 64, each with its 8 check cells after it.
+        SECDED the data cells, in their order, are in rows of 64, each followed by its 8 check cells.
         """
-        bits, check = self.format.bits, self.protection.check_bits
-        if self.protection.name == "secded":
-            return (self.protection.code_words(math.prod(self.shape), bits), 64 + check)
-        return self.shape if bits + check == 1 else (*self.shape, bits + check)
+        return self.placement.cells_shape
+
+    @property
+    def point(self) -> OperatingPoint:
+        """Error rates and energies of the writes now, see `set_point`."""
+        return self.declaration.point
 
     # ---- what it does ------------------------------------------------------------------------------------------------
 
@@ -199,7 +140,7 @@ class Memory:
         targets = [words, self.protection.encode(words, self.format.bits)]
         self._codes.add("word encoded", self.protection.code_words(words.size, self.format.bits))
         for kind, array in enumerate(self._arrays):
-            array.write(targets[kind], self.policy, self._stream("write_errors", kind))
+            array.write(targets[kind], self.declaration.policy, self._stream("write_errors", kind))
         self._operations += 1
 
     def read(self, *, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
@@ -250,12 +191,13 @@ class Memory:
     def wait(self, duration: float) -> None:
         """Leave the cells alone for so long [s]; each may lose its bit (`mtjsim.retention_failure_rate`)."""
         checked_number("duration", duration, "s", zero_allowed=True)
-        if self.retention is None:
-            raise ValueError("retention must be given to wait: Memory(..., retention=Retention(device, temperature)).")
+        retention = self.declaration.retention
+        if retention is None:
+            raise ArgumentError("retention", "must be given to wait: Memory(..., retention=Retention(device, ...)).")
         if duration == 0:
             return
         if duration not in self._retained:  # the last duration only: a die's rates are as large as it
-            self._retained = {duration: self._retention_rates(self.retention, float(duration))}
+            self._retained = {duration: self.placement.retention_failures(retention, float(duration))}
         for kind, array in enumerate(self._arrays):
             array.hold(self._retained[duration][kind], self._stream("retention", kind))
         self._operations += 1
@@ -278,15 +220,13 @@ class Memory:
 
         ValueError if the cells are those of a die whose rates were drawn for another write.
         """
-        if not isinstance(point, OperatingPoint):
-            raise ValueError(f"point must be an OperatingPoint; OperatingPoint.of_rates(...) makes one, got {point!r}.")
-        if self._die is not None:
-            _require_one_write(self._die, point)
-        self._past, self.point = self.ledger, point
+        declaration = replace(self.declaration, point=point)
+        self.placement.require_die_fits(point, None)
+        self._past, self.declaration = self.ledger, declaration
         for tally in self._tallies:
             tally.restore(Tally().state())
         for kind, array in enumerate(self._arrays):
-            array.write_errors = self._write_errors(self._die, kind)
+            array.write_errors = self.placement.write_errors(point, kind)
 
     # ---- what it costs -----------------------------------------------------------------------------------------------
 
@@ -301,26 +241,28 @@ class Memory:
                 price = self._price(event, parallel=kind == CHECK)
                 entries.append(Entry(memory=memory, event=event, count=count, variance=variance, **price))
         for event, count in self._codes.counts.items():
-            price = {"periphery": self.code_energy, "source": "code_energy"} if event.startswith("word ") else {}
+            code_energy = self.declaration.code_energy if event.startswith("word ") else None
+            price = {} if code_energy is None else {"periphery": code_energy, "source": "code_energy"}
             entries.append(Entry(memory=self.name, event=event, count=count, **price))
         return Ledger(entries)
 
     def _price(self, event: str, *, parallel: bool) -> dict[str, Any]:
         verb, what, *turned = event.split()
-        write_source = f"{self.errors} errors; operating point {self.point.identity[:12]}"
+        point, reading, at_once = self.point, self.declaration.reading, self.declaration.words_at_once
+        write_source = f"{self.declaration.errors} errors; operating point {point.identity[:12]}"
         if verb == "write" and what in "01":
-            cost = {part: float(self.point.energies[part][int(what), int(turned == ["held"])]) for part in PARTS}
+            cost = {part: float(point.energies[part][int(what), int(turned == ["held"])]) for part in PARTS}
             return {**cost, "source": write_source}
         if verb == "write":
-            return {"seconds": 0.0 if parallel else self.point.latency / self.words_at_once, "source": write_source}
+            return {"seconds": 0.0 if parallel else point.latency / at_once, "source": write_source}
         if verb != "read" or what == "error":
             return {"source": "counted"}
-        if self.reading is None:
+        if reading is None:
             return {"source": "reads taken to be free"}
         if what == "access":
-            return {"seconds": 0.0 if parallel else self.reading.latency / self.words_at_once, "source": "read point"}
-        energy = (self.reading.energy_0, self.reading.energy_1)[int(what)]
-        return {"junction": energy, "periphery": self.reading.sense_energy, "source": "read point"}
+            return {"seconds": 0.0 if parallel else reading.latency / at_once, "source": "read point"}
+        energy = (reading.energy_0, reading.energy_1)[int(what)]
+        return {"junction": energy, "periphery": reading.sense_energy, "source": "read point"}
 
     # ---- a checkpoint ------------------------------------------------------------------------------------------------
 
@@ -398,124 +340,8 @@ class Memory:
         values = np.empty(words.size, np.float32) if out is None else out.reshape(-1)
         return _in_parts(self.format.decode, words, values)
 
-    def _write_errors(self, die: "Die | None", kind: int) -> BitRates:
-        alike = self.point.error_rate_0, self.point.error_rate_1
-        if die is None:
-            return BitRates(alike)
-        if die.error_rates is not None:
-            return BitRates(np.stack([self._part(rates, kind) for rates in die.error_rates]))
-        weak, rates = die.weak_error_rates(*alike)
-        cells, here = self._located(weak, kind)
-        return BitRates(alike, own=(cells, rates[:, here]))
-
-    def _retention_rates(self, retention: Retention, duration: float) -> list[BitRates]:
-        """Of each cell array; cells of a die by their own thermal stability."""
-        name, die, kinds = "retention failure rate", self._die, range(len(self._arrays))
-        if die is not None and die.thermal_stability is not None:
-            drawn = _populations(die.process)
-            at = drawn[0]["temperature"] if drawn else retention.temperature
-            stability = die.thermal_stability / retention.device.thermal_stability(temperature=at)
-            rates = retention.rates_of(duration, stability)
-            return [BitRates(np.stack([self._part(of_bit, kind) for of_bit in rates]), name=name) for kind in kinds]
-        alike = retention.rates(duration)
-        if die is None:
-            return [BitRates(alike, name=name) for _ in kinds]
-        weak, _, stability = die.weak_cells
-        rates = retention.rates_of(duration, stability)
-        located = [self._located(weak, kind) for kind in kinds]
-        return [BitRates(alike, own=(cells, rates[:, here]), name=name) for cells, here in located]
-
-    def _fixed(self, die: "Die | None", kind: int) -> tuple[NDArray[np.int64], NDArray[Any]] | None:
-        """Cells of one array that never change: their numbers in it, and their bits."""
-        if die is None:
-            return None
-        indices, values = die.fixed_cells
-        cells, here = self._located(indices, kind)
-        return cells, np.asarray(values)[here]
-
-    def _located(self, indices: NDArray[np.int64], kind: int) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
-        """Which of the die's cells are in one array, as their numbers there and their places in `indices`."""
-        row, column = np.divmod(indices, self.cells_in_row)
-        data = self.cells_in_row - self.protection.check_bits
-        width, first = (data, 0) if kind == DATA else (self.protection.check_bits, data)
-        cells = row * width + column - first
-        here = np.flatnonzero(((column < data) == (kind == DATA)) & (cells < self._cells(kind)))  # SECDED pads a row
-        return cells[here], here
-
-    @property
-    def cells_in_row(self) -> int:
-        """Cells of one code word, or of one word without a code."""
-        return (64 if self.protection.name == "secded" else self.format.bits) + self.protection.check_bits
-
-    def _part(self, cells: NDArray[Any], kind: int) -> NDArray[Any]:
-        """Of a flat array over all cells, those of one cell array."""
-        rows = cells.reshape(-1, self.cells_in_row)
-        data = self.cells_in_row - self.protection.check_bits
-        return (rows[:, :data] if kind == DATA else rows[:, data:]).reshape(-1)[: self._cells(kind)]
-
-    def _cells(self, kind: int) -> int:
-        """How many cells the data array or the array of check cells has."""
-        words = math.prod(self.shape)
-        if kind == DATA:
-            return words * self.format.bits
-        return self.protection.code_words(words, self.format.bits) * self.protection.check_bits
-
 
 def _in_parts(convert: Callable[[Any], Any], source: NDArray[Any], out: NDArray[Any]) -> NDArray[Any]:
     for start in range(0, source.size, AT_ONCE):
         out[start : start + AT_ONCE] = convert(source[start : start + AT_ONCE])
     return out
-
-
-def _populations(process: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Return what the cells of a die were drawn from, however often it was joined with others."""
-    if "joined" in process:
-        return [population for part in process["joined"] for population in _populations(part)]
-    return [process["population"]] if process.get("population") else []
-
-
-def _require_one_write(die: "Die", point: OperatingPoint) -> None:
-    """Raise ValueError if the rates of the die's cells were drawn for another write than the point's."""
-    if die.cells is None or point.setting is None:
-        return
-    for drawn in _populations(die.process):
-        if point.setting.as_dict() != drawn["setting"]:
-            raise ValueError(
-                f"die must have cells that are written as the point's are, got rates for {drawn['setting']} and a "
-                f"point for {point.setting.as_dict()}. Draw the die from a Population with the point's setting."
-            )
-        if point.temperature != drawn["temperature"]:
-            raise ValueError(
-                f"die must have cells at the point's temperature, got rates at {drawn['temperature']:g} K and a point "
-                f"at {point.temperature:g} K. Draw the die from a Population at the point's temperature."
-            )
-        in_a_cell = point.energies["transistor"].any() or point.energies["driver"].any()
-        if point.device_identity == drawn["device_identity"] or (in_a_cell and point.setting.drive == "current"):
-            continue  # a regulated current is that of the bare junction
-        if in_a_cell:
-            raise ValueError(
-                "die must not have cells under a voltage where the point is of a Cell: a Population takes the voltage "
-                "to be the junction's, and a cell's is its supply's. Draw both with a setting of currents."
-            )
-        raise ValueError(
-            f"die must have cells of the point's junction, got rates of {drawn['device_identity'][:12]} and a point of "
-            f"{point.device_identity[:12]}. Draw the die from a Population of the point's device."
-        )
-
-
-def _require_one_junction(die: "Die", retention: Retention | None) -> None:
-    """Raise ValueError if the stabilities of the die's cells are around another junction than the one that holds."""
-    if retention is None:
-        return
-    for drawn in _populations(die.process):
-        if drawn["device_identity"] != retention.device.identity:
-            raise ValueError(
-                f"retention must be of the junction that the die was drawn around, {drawn['device_identity'][:12]}, "
-                f"got {retention.device.identity[:12]}: give Retention(population.device)."
-            )
-
-
-def checked_shape(shape: int | Sequence[int]) -> tuple[int, ...]:
-    """Return `shape` as a tuple; ValueError unless it is whole numbers >= 0."""
-    sides = tuple(shape) if isinstance(shape, (Sequence, np.ndarray)) else (shape,)
-    return tuple(checked_whole("shape", side, least=0) for side in sides)

@@ -10,7 +10,6 @@ References
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +23,8 @@ from bridge.memory.codes import (
     parity_fails,
     unpack_blocks,
 )
+from bridge.memory.formats import Words
 from mtjsim.checks import checked_choice, checked_number
-
-Words = NDArray[np.unsignedinteger[Any]]
 
 
 @dataclass(frozen=True)

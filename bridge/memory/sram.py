@@ -1,6 +1,7 @@
-"""The memory beside MRAM: no errors, an energy for every access, gone when the power is."""
+"""Error-free memory: an energy for every access, contents lost without power."""
 
-from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -8,8 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from bridge.ledger import Entry, Ledger
 from bridge.memory.formats import Format, format_of
-from bridge.memory.mram import checked_shape
-from mtjsim.checks import checked_choice, checked_number, checked_whole
+from bridge.shape import checked_shape
+from mtjsim.checks import ArgumentError, checked_choice, checked_fields, checked_kind, checked_number, checked_whole
 
 HOROWITZ = (
     "M. Horowitz, 'Computing's energy problem', ISSCC 2014, table for 45 nm: 64-bit access of an 8 kB, 32 kB and 1 MB "
@@ -23,13 +24,14 @@ ACCESS_ENERGY = {  # J a bit
 }
 
 
+@dataclass(frozen=True)
 class SRAM:
-    """An array of words in memory that does not err.
+    """An array of words in memory that does not err, or, without a shape, the declaration of such a memory.
 
     Parameters
     ----------
     shape : int or tuple of int
-        Of the array of numbers.
+        Of the array of numbers. 0: no words of its own, where it is only named or counts accesses.
     format : str or Format
         As in `Memory`: what does not fit the format is rounded by it, exactly as in MRAM.
     kind : {"8kB", "32kB", "1MB", "off-chip DRAM"}
@@ -50,7 +52,8 @@ class SRAM:
 
     Notes
     -----
-    All energy is in the column `periphery`: compare memories in the scope "system". Leakage is left out.
+    All energy is in the column `periphery`: compare memories in the scope "system". Leakage is left out. Two are equal
+    if they are declared alike, whatever they contain: words and counts are their `state`.
 
     Examples
     --------
@@ -60,37 +63,40 @@ class SRAM:
     (np.float32(6.0), '120 pJ')
     """
 
-    def __init__(
-        self,
-        shape: int | Sequence[int],
-        *,
-        format: str | Format,
-        kind: str = "32kB",
-        energy_per_bit: float | None = None,
-        source: str = "",
-        latency: float = 0.0,
-        name: str = "SRAM",
-    ) -> None:
-        self.shape = checked_shape(shape)
-        self.format = format_of(format) if isinstance(format, str) else format
-        checked_choice("kind", kind, ACCESS_ENERGY)
-        if energy_per_bit is None:
-            self.energy_per_bit, self.source = ACCESS_ENERGY[kind], f"{kind}: {HOROWITZ}"
-        elif not source:
-            raise ValueError('source must say where energy_per_bit comes from; "assumed" is an answer.')
-        else:
-            self.energy_per_bit = checked_number("energy_per_bit", energy_per_bit, "J", zero_allowed=True)
-            self.source = source
-        self.latency = checked_number("latency", latency, "s", zero_allowed=True)
-        self.name = name
-        self._words = np.zeros(self.shape, self.format.word_dtype)
-        self._accesses = {"write": 0, "read": 0}
+    shape: tuple[int, ...] | Any = 0
+    _: KW_ONLY
+    format: Format | Any = "fp32"  # `| Any`: a name when declared, a Format from then on; `shape` likewise
+    kind: str = "32kB"
+    energy_per_bit: float | None = None
+    source: str = ""
+    latency: float = 0.0
+    name: str = "SRAM"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", checked_shape(self.shape, least=0))
+        if isinstance(self.format, str):
+            object.__setattr__(self, "format", format_of(self.format))
+        checked_kind("format", self.format, Format, str, remedy='"fp32" is one.')
+        checked_choice("kind", self.kind, ACCESS_ENERGY)
+        if self.energy_per_bit is not None:
+            checked_fields(self, zero_allowed=True, energy_per_bit="J")
+            if not self.source:
+                raise ArgumentError("source", 'must say where energy_per_bit comes from; "assumed" is an answer.')
+        checked_fields(self, zero_allowed=True, latency="s")
+
+    @cached_property
+    def _words(self) -> NDArray[Any]:
+        return np.zeros(self.shape, self.format.word_dtype)
+
+    @cached_property
+    def _accesses(self) -> dict[str, int]:
+        return {"write": 0, "read": 0}
 
     def write(self, values: ArrayLike) -> None:
         """Store numbers, of the memory's shape; ValueError for another one, or for numbers the format does not have."""
         words = self.format.encode(values)
         if words.shape != self.shape:
-            raise ValueError(f"values must have the memory's shape {self.shape}, got {words.shape}.")
+            raise ArgumentError("values", f"must have the memory's shape {self.shape}, got {words.shape}.")
         self._words[...] = words
         self._accesses["write"] += words.size
 
@@ -100,27 +106,23 @@ class SRAM:
         return self.format.decode(self._words.copy())
 
     def count(self, *, written: int = 0, read: int = 0) -> None:
-        """Account for accesses to so many words that are kept elsewhere, in the tensors of a network for example."""
+        """Account for accesses to words that are kept elsewhere, in the tensors of a network for example."""
         self._accesses["write"] += checked_whole("written", written, least=0)
         self._accesses["read"] += checked_whole("read", read, least=0)
 
     def wait(self, duration: float) -> None:
-        """Leave the cells alone for so long [s]; while it is powered nothing happens."""
+        """Leave the cells alone for `duration` [s]; while it is powered nothing happens."""
         checked_number("duration", duration, "s", zero_allowed=True)
 
     @property
     def ledger(self) -> Ledger:
-        """What was done so far, and what it cost."""
-        joules = self.energy_per_bit * self.format.bits
+        """Accesses so far, and their cost."""
+        per_bit, source = self.energy_per_bit, self.source
+        if per_bit is None:
+            per_bit, source = ACCESS_ENERGY[self.kind], f"{self.kind}: {HOROWITZ}"
+        price: dict[str, Any] = {"periphery": per_bit * self.format.bits, "seconds": self.latency, "source": source}
         return Ledger(
-            Entry(
-                memory=self.name,
-                event=f"{verb} access",
-                count=count,
-                periphery=joules,
-                seconds=self.latency,
-                source=self.source,
-            )
+            Entry(memory=self.name, event=f"{verb} access", count=count, **price)
             for verb, count in self._accesses.items()
             if count
         )
@@ -133,9 +135,10 @@ class SRAM:
         """Go on from a `state()` of a memory like this one."""
         words = state["words"]
         if words.shape != self.shape or words.dtype != self._words.dtype:
-            raise ValueError(
-                f"state must be of a memory like this one, got {words.shape} words of {words.dtype} for {self.shape} "
-                f"of {self._words.dtype}."
+            raise ArgumentError(
+                "state",
+                f"must be of a memory like this one, got {words.shape} words of {words.dtype} for {self.shape} of "
+                f"{self._words.dtype}.",
             )
         self._words[...] = words
-        self._accesses = dict(state["accesses"])
+        self._accesses.update(state["accesses"])

@@ -19,8 +19,7 @@ from bridge.search.reach import ITERATION_TOLERANCE, Reach, shortest_width, weak
 from bridge.write import DIRECTION_OF_BIT, OperatingPoint
 from mtjsim.checks import Direction, checked_choice, checked_number
 from mtjsim.device import MTJ
-from mtjsim.pulse import Drive
-from mtjsim.question import one_drive
+from mtjsim.pulse import Drive, one_drive
 
 OBJECTIVES = ("energy", "energy_with_driver", "latency", "area")
 COARSE_TOLERANCE = 1e-4  # of amplitudes while the width is still searched

@@ -13,8 +13,8 @@ import numpy as np
 from scipy.optimize import brentq
 
 from bridge.cell.cell import Cell
-from bridge.cell.cell_write import AP, cell_error_rate, junction_voltage
-from bridge.write import DIRECTION_OF_BIT, OperatingPoint, WriteSetting, operating_point
+from bridge.cell.cell_write import circuit_error_rate, junction_voltage
+from bridge.write import DIRECTION_OF_BIT, M_Z_OF_BIT, OperatingPoint, WriteSetting, operating_point
 from mtjsim.checks import checked_number
 from mtjsim.device import MTJ
 from mtjsim.pulse import UNITS, Drive
@@ -97,7 +97,7 @@ class Reach:
         """Error rate at one temperature [K]."""
         if isinstance(self.device, Cell):
             setting = self.setting((amplitude, amplitude), width)
-            return cell_error_rate(self.device, setting, bit, temperature=temperature)
+            return circuit_error_rate(self.device.circuit(bit), setting, bit, temperature=temperature)
         return float(
             write_error_rate(
                 self.device,
@@ -165,10 +165,10 @@ class Reach:
         if self.drive == "current":
             return amplitude
         if isinstance(self.device, Cell):
-            return self.device.current(bit, voltage=amplitude, m_z=-AP)
+            return self.device.current(bit, voltage=amplitude, m_z=M_Z_OF_BIT[0])
         if self.junction.channel_resistance is not None:
             return amplitude / self.junction.channel_resistance
-        return amplitude * float(junction_conductance(self.junction, m_z=np.array(-AP), voltage=amplitude))
+        return amplitude * float(junction_conductance(self.junction, m_z=np.array(M_Z_OF_BIT[0]), voltage=amplitude))
 
     def _voltage(self, bit: int, amplitude: float) -> float:
         if self.drive == "voltage":
@@ -179,10 +179,11 @@ class Reach:
 
     def _stress(self, bit: int, amplitude: float) -> float:
         if isinstance(self.device, Cell):
-            return junction_voltage(self.device, self.setting((amplitude, amplitude), 2 * self.rise_time or 1e-9), bit)
+            setting = self.setting((amplitude, amplitude), 2 * self.rise_time or 1e-9)
+            return junction_voltage(self.device.circuit(bit), setting, bit)
         if self.drive == "voltage":
             return amplitude
-        return amplitude * float(junction_resistance(self.junction, m_z=np.array(AP), current=amplitude))
+        return amplitude * float(junction_resistance(self.junction, m_z=np.array(M_Z_OF_BIT[1]), current=amplitude))
 
 
 def weakest_amplitude(

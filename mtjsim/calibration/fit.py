@@ -16,8 +16,9 @@ from mtjsim.calibration.measurement import WriteCounts
 from mtjsim.calibration.parameters import PARAMETERS, Coordinates, values_of
 from mtjsim.calibration.report import BOOTSTRAP, SPARSE, Calibration, Estimate, Goodness
 from mtjsim.calibration.search import BetterOptimumError, best_theta, guessed_device, polished, profile_end
-from mtjsim.checks import Array, checked_choice, checked_number
+from mtjsim.checks import ArgumentError, Array, checked_choice, checked_confidence, checked_kind
 from mtjsim.device import MTJ, require_junction
+from mtjsim.rng import generator
 
 USUAL = ("thermal_stability", "critical_current", "characteristic_time")
 RESTARTS = 3  # times that a profile may find a better optimum
@@ -99,10 +100,8 @@ def calibrate(
     """
     said, watch = _told(progress)
     checked_choice("intervals", intervals, ("profile", "wald"))
-    if not 0 < checked_number("confidence", confidence, "", zero_allowed=False) < 1:
-        raise ValueError(f"confidence must be between 0 and 1, got {confidence:g}. 95 % is 0.95.")
-    if not isinstance(counts, WriteCounts):
-        raise ValueError(f"counts must be WriteCounts, got {type(counts).__name__}: read_counts(path) reads a table.")
+    checked_confidence(confidence)
+    checked_kind("counts", counts, WriteCounts, remedy="read_counts(path) reads a table.")
     if start is not None:
         require_junction(start, name="start")
     _require_information(counts)
@@ -161,20 +160,18 @@ def _told(progress: Callable[[str], None] | None) -> tuple[Callable[[str], None]
 
 def _require_information(counts: WriteCounts) -> None:
     errors, trials = np.asarray(counts.errors), np.asarray(counts.trials)
-    if (errors == 0).all() or (errors == trials).all():
-        which, way = ("no", "shorter pulses or lower") if (errors == 0).all() else ("only", "longer pulses or higher")
-        raise ValueError(
-            f"the counts have {which} errors in every row, so no junction is the likeliest: add settings with {way} "
-            "amplitudes."
-        )
+    none, all_failed = (errors == 0).all(), (errors == trials).all()
+    if none or all_failed:
+        which, remedy = ("no", "shorter pulses or lower") if none else ("only", "longer pulses or higher")
+        raise ArgumentError("counts", f"have {which} errors in every row. Add settings with {remedy} amplitudes.")
 
 
 def _starts(counts: WriteCounts, start: MTJ | None, free: Sequence[str], scan: bool) -> tuple[Coordinates, list[Array]]:
     if isinstance(free, str) or not free or len(set(free)) < len(free):
-        raise ValueError(f"free must be a sequence of different names of parameters, got {free!r}.")
+        raise ArgumentError("free", f"must be a sequence of different names of parameters, got {free!r}.")
     by_current = "current" in counts.pulses
     if start is None and not by_current:
-        raise ValueError("start is missing: a table by voltage needs a junction with its resistances to start from.")
+        raise ArgumentError("start", "is missing: a table by voltage needs a junction with its resistances.")
     base = start or guessed_device(counts.pulses)
     coordinates = Coordinates(base, tuple(free))
     first = coordinates.theta(values_of(base, free))
@@ -260,7 +257,7 @@ def _goodness(likelihood: Likelihood, theta: Array, root: Array, seed: int) -> G
     deviance = likelihood.deviance(theta)
     columns, sizes, _ = np.linalg.svd(root, full_matrices=False)
     columns = columns[:, sizes > 1 / UNRESOLVED]  # the combinations that the counts determine
-    drawn = np.random.default_rng(seed).binomial(n.astype(np.int64), np.minimum(p, 1.0), size=(BOOTSTRAP, n.size))
+    drawn = generator(seed, "bootstrap").binomial(n.astype(np.int64), np.minimum(p, 1.0), size=(BOOTSTRAP, n.size))
     deviances = 2 * deviance_terms(drawn.astype(float), n, log_p, log_q).sum(axis=1)
     standardised = (drawn - n * p) / np.sqrt(n * p * q)
     refitted = deviances - ((standardised @ columns) ** 2).sum(axis=1)

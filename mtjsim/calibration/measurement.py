@@ -21,14 +21,24 @@ import os
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mtjsim.checks import DIRECTIONS, Array, checked_array, checked_choice, checked_ramps
+from mtjsim.checks import (
+    DIRECTIONS,
+    ArgumentError,
+    Array,
+    checked_array,
+    checked_choice,
+    checked_names,
+    checked_ramps,
+)
 from mtjsim.device import MTJ
+from mtjsim.files import read_text, write_whole
+from mtjsim.pulse import one_drive
+from mtjsim.rng import generator
 from mtjsim.switching import write_error_rate
 from mtjsim.units import NUMBER, to_si
 
@@ -84,17 +94,14 @@ class WriteCounts:
     relax_time: ArrayLike = 0.0
 
     def __post_init__(self) -> None:
-        if (self.current is None) == (self.voltage is None):
-            raise ValueError("give exactly one of current and voltage: the amplitude of each pulse.")
+        one_drive(self.current, self.voltage)
         columns: dict[str, Any] = {}
         for name, unit in UNITS.items():
             value = getattr(self, name)
             if value is not None:
                 may_be_zero = name not in ("pulse_width", "temperature")
                 columns[name] = checked_array(name, value, unit, zero_allowed=may_be_zero)
-        for word in np.unique(np.asarray(self.direction)):
-            checked_choice("direction", str(word), DIRECTIONS)
-        columns["direction"] = np.asarray(self.direction)
+        columns["direction"] = checked_names("direction", self.direction, DIRECTIONS)
         columns["trials"] = _whole("trials", self.trials, least=1)
         columns["errors"] = _whole("errors", self.errors, least=0)
         try:
@@ -110,8 +117,8 @@ class WriteCounts:
             object.__setattr__(self, name, kept)
         over = np.flatnonzero(self.errors > self.trials)  # type: ignore[operator]
         if over.size:
-            errors, trials = np.asarray(self.errors)[over[0]], np.asarray(self.trials)[over[0]]
-            raise ValueError(f"errors must be <= trials, got {errors} of {trials} in row {over[0] + 1}.")
+            k, n = (np.asarray(counts)[over[0]] for counts in (self.errors, self.trials))
+            raise ArgumentError("errors", f"must be <= trials, got {k} of {n} in row {over[0] + 1}.")
         checked_ramps(self.rise_time, self.pulse_width)
 
     @property
@@ -142,7 +149,7 @@ class WriteCounts:
 def _whole(name: str, value: ArrayLike, *, least: int) -> Counts:
     array = checked_array(name, value, "", zero_allowed=True)
     for bad in array[(array != np.floor(array)) | (array < least) | (array > MOST_TRIALS)].flat:
-        raise ValueError(f"{name} must be whole numbers >= {least}, got {bad:g}.")
+        raise ArgumentError(name, f"must be whole numbers >= {least}, got {bad:g}.")
     return array.astype(np.int64)
 
 
@@ -187,14 +194,14 @@ def simulate_counts(
     settings = {"pulse_width": pulse_width, "direction": direction, "trials": trials, **amplitude_and_optional}
     planned = WriteCounts(errors=0, **settings)
     rate = write_error_rate(device, **planned.pulses)  # type: ignore[arg-type]
-    return WriteCounts(**{**settings, "errors": np.random.default_rng(seed).binomial(np.asarray(planned.trials), rate)})
+    return WriteCounts(**{**settings, "errors": generator(seed, "data").binomial(np.asarray(planned.trials), rate)})
 
 
 # ---- the table as a file ---------------------------------------------------------------------------------------------
 
 
 def write_counts(counts: WriteCounts, path: str | os.PathLike[str], *, source: str = "") -> None:
-    """Write the table in SI (temporary name, then renamed), so that `read_counts` gives the same one back.
+    """Write the table in SI, whole, so that `read_counts` returns an equal one.
 
     Parameters
     ----------
@@ -213,10 +220,7 @@ def write_counts(counts: WriteCounts, path: str | os.PathLike[str], *, source: s
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(f"{name} [{UNITS[name]}]" if name in UNITS else name for name in columns)
     writer.writerows(zip(*columns.values(), strict=True))
-    path = Path(path)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text.getvalue(), "utf-8")
-    partial.replace(path)
+    write_whole(path, text.getvalue().encode())
 
 
 def read_counts(path: str | os.PathLike[str]) -> WriteCounts:
@@ -239,15 +243,7 @@ def read_counts(path: str | os.PathLike[str]) -> WriteCounts:
         If a column is missing, unknown or given twice, or a cell breaks a rule: every bad cell is named by its line,
         column, rule and value. Nothing is skipped or repaired.
     """
-    path = Path(path)
-    if path.is_dir():
-        raise IsADirectoryError(f"file of write counts {str(path)!r} is a folder. Name a CSV file in it.")
-    if not path.is_file():
-        raise FileNotFoundError(f"file of write counts {str(path)!r} does not exist.")
-    try:
-        text = path.read_text("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not a text in UTF-8 ({error.reason} at byte {error.start}).") from None
+    text = read_text(path, kind="file of write counts")
     lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if not line.startswith("#")]
     while lines and not lines[-1][1].strip():
         lines.pop()
@@ -277,12 +273,9 @@ def _headings(cells: list[str]) -> dict[str, Callable[[str], Any]]:
         if unit:
             to_si(f"1 {unit}", UNITS[name], name=f"column {cell.strip()!r}: its unit")
         readers[name] = _cell_reader(name, unit)
-    for either in (("current", "voltage"), ("errors", "switched")):
+    for either in (("current", "voltage"), ("errors", "switched"), ("pulse_width",), ("direction",), ("trials",)):
         if sum(name in readers for name in either) != 1:
-            raise ValueError(f"needs exactly one of the columns {either[0]} and {either[1]}.")
-    for name in ("pulse_width", "direction", "trials"):
-        if name not in readers:
-            raise ValueError(f"column {name} is missing.")
+            raise ValueError(f"needs exactly one of the columns {' and '.join(either)}.")
     return readers
 
 
@@ -300,8 +293,6 @@ def _cell_reader(name: str, unit: str) -> Callable[[str], Any]:
     def quantity(cell: str) -> float:
         if unit and not re.fullmatch(NUMBER, cell):
             raise ValueError(f"{name} must be a plain number, its unit is in the heading, got {cell!r}.")
-        if not cell:
-            raise ValueError(f"{name} must be a quantity in {UNITS[name]}, got an empty cell.")
         value = to_si(f"{cell} {unit}" if unit else cell, UNITS[name], name=name)
         may_be_zero = name not in ("pulse_width", "temperature")
         return float(checked_array(name, value, UNITS[name], zero_allowed=may_be_zero))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mtjsim.checks import Array, checked_choice
+from mtjsim.checks import ArgumentError, Array, checked_choice
 from mtjsim.device import MTJ
 
 EFFECTIVE = ("thermal_stability", "critical_current", "characteristic_time", "damping")
@@ -99,10 +99,10 @@ def _value_of(device: MTJ, name: str) -> float:
         return device.stray_field[2] / device.anisotropy_field
     needs = {"anisotropy_exponent": "curie_temperature", "vcma_coefficient": "barrier_thickness"}.get(name, name)
     if getattr(device, needs) is None:
-        raise ValueError(f"{name} cannot be free: the start device declares no {needs}. Give it one to start from.")
+        raise ArgumentError("start", f"must declare {needs}, so that {name} can be free.")
     value = float(getattr(device, name))
     if PARAMETERS[name].scale is LOG and value <= 0:
-        raise ValueError(f"{name} cannot be free from a start device where it is {value:g}: start from a value > 0.")
+        raise ArgumentError("start", f"must have {name} > 0, so that it can be free, got {value:g}.")
     return value
 
 

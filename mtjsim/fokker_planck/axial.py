@@ -9,7 +9,8 @@ for those pulse widths where the first cannot promise 1e-6.
 import numpy as np
 from numpy.typing import NDArray
 
-from mtjsim.fokker_planck.reduced import Array, AxialWrite
+from mtjsim.checks import ArgumentError, Array
+from mtjsim.fokker_planck.reduced import AxialWrite, unresolved
 from mtjsim.fokker_planck.spectral import ABSOLUTE, FULL_SPHERE, WALLS, SpectralSolver, basis_size, returning_mass
 
 METHODS = ("auto", "spectral", "finite_volume")
@@ -34,21 +35,17 @@ def tail_probability(write: AxialWrite, plateaus: Array, *, method: str = "auto"
         or size > LARGEST_BASIS
     ):
         if method == "spectral":
-            raise ValueError(
-                f"method='spectral' needs a pulse of at most {LONGEST_SPECTRAL:g} tau_D, a drive of at most "
-                f"{STRONGEST_SPECTRAL:g} critical currents and at most {LARGEST_BASIS} polynomials, got {longest:.3g}, "
-                f"{strongest:.3g} and {size}; use 'auto'."
-            )
+            limits = f"{LONGEST_SPECTRAL:g} tau_D, {STRONGEST_SPECTRAL:g} I_c0 and {LARGEST_BASIS} polynomials"
+            found = f"{longest:.3g}, {strongest:.3g} and {size}"
+            raise ArgumentError("method", f"'spectral' is limited to {limits}, got {found}. Use 'auto'.")
         return _finite_volume(write, plateaus, tail)
     if tail == "stayed":
         value, exact = _stayed(write, plateaus, longest)
     else:
         value, exact = _switched(write, plateaus, longest)
     if method == "spectral" and not exact.all():
-        raise ValueError(
-            f"method='spectral' cannot promise 1e-6: at {(~exact).sum()} of {exact.size} pulse widths the "
-            f"probability to have {tail} is below {SMALLEST_DIFFERENCE:g} and no wall protects it; use 'auto'."
-        )
+        found = f"the probability to have {tail} is below {SMALLEST_DIFFERENCE:g} without a wall to protect it"
+        raise ArgumentError("method", f"'spectral' does not reach 1e-6: {found}. Use 'auto'.")
     if not exact.all():
         value[~exact] = _finite_volume(write, plateaus[~exact], tail)
     return value
@@ -86,17 +83,11 @@ def _switched(write: AxialWrite, plateaus: Array, longest: float) -> tuple[Array
 
 
 def _finite_volume(write: AxialWrite, plateaus: Array, tail: str) -> Array:
-    from mtjsim.fokker_planck.finite_volume import (
-        solve_tails,  # here: numba takes half a second, and most calls never need it
-    )
+    from mtjsim.fokker_planck.finite_volume import solve_tails  # here: numba is slow to import
 
     tails = solve_tails(write, plateaus)
     worst = float((tails.error_stayed if tail == "stayed" else tails.error_switched).max())
     if not worst < LARGEST_ERROR:
-        raise ValueError(
-            f"this write cannot be resolved: at a thermal stability of {write.thermal_stability:.3g} and "
-            f"{abs(write.drive):.3g} critical currents, for {plateaus.max():.3g} characteristic times, the estimated "
-            f"relative error of the probability to have {tail} is {worst:.2g}. Ask for a less extreme current, width "
-            "or temperature."
-        )
+        found = f"the probability to have {tail} has an estimated relative error of {worst:.2g}"
+        raise unresolved(write, f"{found} after {plateaus.max():.3g} characteristic times")
     return np.exp(np.minimum(tails.log_stayed if tail == "stayed" else tails.log_switched, 0.0))

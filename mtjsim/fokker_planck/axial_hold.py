@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 
+from mtjsim.checks import ArgumentError, Array
 from mtjsim.fokker_planck.axial import LARGEST_ERROR
 from mtjsim.fokker_planck.escape import Escape, solve_escape
-from mtjsim.fokker_planck.reduced import Array, AxialWrite
+from mtjsim.fokker_planck.reduced import AxialWrite, unresolved
 
 METHODS = ("auto", "quadrature", "finite_volume")
 SETTLED = 25.0  # relaxation times after which the start is forgotten: its last trace is below 1e-7 of the answer
@@ -31,7 +32,7 @@ def log_switched(write: AxialWrite, durations: Array, *, method: str = "auto", t
     escape = None if method == "finite_volume" else solve_escape(write)
     by_quadrature = _settled(escape, durations)
     if method == "quadrature" and not by_quadrature.all():
-        raise ValueError(f"method='quadrature' {_why_not(write, escape, durations, tau)}; use 'auto'.")
+        raise ArgumentError("method", f"'quadrature' {_why_not(write, escape, durations, tau)}; use 'auto'.")
     out = np.empty(durations.shape)
     if escape is not None and by_quadrature.any():
         out[by_quadrature] = escape.log_switched(durations[by_quadrature])
@@ -67,18 +68,13 @@ def _why_not(write: AxialWrite, escape: Escape | None, durations: Array, tau: fl
 
 
 def _by_finite_volume(write: AxialWrite, durations: Array) -> Array:
-    from mtjsim.fokker_planck.finite_volume import (
-        solve_switched,  # here: numba takes half a second, and most calls never need it
-    )
+    from mtjsim.fokker_planck.finite_volume import solve_switched  # here: numba is slow to import
 
     logs, error = solve_switched(write, durations)
     if not (error < LARGEST_ERROR).all():
-        raise ValueError(
-            f"this pulse cannot be resolved: at a thermal stability of {write.thermal_stability:.3g} and "
-            f"{write.drive:.3g} critical currents, after {durations.min():.3g} to {durations.max():.3g} characteristic "
-            f"times, the estimated relative error is {error.max():.2g}. Ask for a longer duration, a less extreme "
-            "current or a smaller stability: nothing below 1e-300 is resolved."
-        )
+        after = f"after {durations.min():.3g} to {durations.max():.3g} characteristic times"
+        remedy = "Use a longer duration, a smaller current or a lower barrier: nothing below 1e-300 is resolved."
+        raise unresolved(write, f"{after} the estimated relative error is {error.max():.2g}", remedy=remedy)
     return logs
 
 
@@ -97,10 +93,8 @@ def time_to_fail(write: AxialWrite, rate: float, tau: float) -> float:
     octaves = np.ldexp(SHORTEST_RETENTION, np.arange(32))  # beyond, the quadrature has answered
     logs = _by_finite_volume(write, octaves)
     if logs[0] >= log_rate:
-        raise ValueError(
-            f"failure_rate {rate:g} is reached within one characteristic time ({tau:.3g} s) at a thermal stability of "
-            f"{write.thermal_stability:.3g}: no retention to speak of. Ask for a larger failure rate or barrier."
-        )
+        where = f"within one characteristic time ({tau:.3g} s) at a thermal stability of {write.thermal_stability:.3g}"
+        raise ArgumentError("failure_rate", f"{rate:g} is reached {where}. Use a larger failure rate or barrier.")
     after = int(np.argmax(logs > log_rate))
     low, high = np.log(octaves[[after - 1, after]])
     return math.exp(brentq(lambda x: float(_by_finite_volume(write, np.exp([x]))[0]) - log_rate, low, high, xtol=1e-6))
@@ -117,7 +111,5 @@ def stability_for(seconds: float, rate: float, opposing: float, tau: float) -> f
         for high, low in itertools.pairwise(STABILITIES):
             if excess(low) >= 0:
                 return float(brentq(excess, low, high, xtol=1e-7))
-    raise ValueError(
-        f"no thermal stability from {STABILITIES[-1]:.2g} to {STABILITIES[0]:g} gives a failure rate of {rate:g} after "
-        f"{seconds:g} s: is a unit missing?"
-    )
+    tried = f"from {STABILITIES[-1]:.2g} to {STABILITIES[0]:g}"
+    raise ValueError(f"no thermal stability {tried} fails with {rate:g} after {seconds:g} s. Is a unit missing?")

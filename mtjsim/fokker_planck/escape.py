@@ -40,7 +40,8 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import logsumexp, roots_legendre
 
-from mtjsim.fokker_planck.reduced import Array, AxialWrite
+from mtjsim.checks import Array
+from mtjsim.fokker_planck.reduced import AxialWrite
 
 NODES = 10  # Gauss points in a panel
 PANEL_PECLET = 2.0  # change of log density across a panel; with ten points its error is below 1e-11

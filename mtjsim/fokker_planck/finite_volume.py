@@ -21,7 +21,8 @@ import numpy as np
 from numba import njit
 from scipy.special import exprel, roots_legendre
 
-from mtjsim.fokker_planck.reduced import Array, AxialWrite, Piece
+from mtjsim.checks import Array
+from mtjsim.fokker_planck.reduced import AxialWrite, Piece
 
 CELLS = (1600, 12800)  # fewest and most of the coarser mesh; the finer has twice as many
 CELL_PECLET = 0.5  # 2 Delta |G| h, change of log density across a cell of the coarser mesh

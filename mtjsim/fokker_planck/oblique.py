@@ -7,19 +7,17 @@ ROUNDING/RELATIVE can be promised; such a tail takes multilevel splitting, `rare
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NoReturn
 
 import numpy as np
 
-from mtjsim.checks import Array, Direction
-from mtjsim.device import MTJ
+from mtjsim.checks import ArgumentError, Array, Direction
+from mtjsim.device import MTJ, NOT_BISTABLE, require_forward_torque
 from mtjsim.fokker_planck.chebyshev import ellipse
 from mtjsim.fokker_planck.reduced import STRONGEST
 from mtjsim.fokker_planck.spectral import one_blas_thread
-from mtjsim.fokker_planck.spherical import Drive, Pieces, Resolution, SphericalSolver, Write
-from mtjsim.pulse import Drive as Imposed
-from mtjsim.pulse import Pulse
+from mtjsim.fokker_planck.spherical import DriveTerms, Pieces, Resolution, SphericalSolver, Write
+from mtjsim.pulse import Drive, Pulse
 from mtjsim.torques import Torque, torque_of
 from mtjsim.transport import conductance_terms, junction_resistance, vcma_slope
 
@@ -31,23 +29,6 @@ LARGEST_DEGREE = 300  # L: beyond, a solve takes minutes
 MOST_PRODUCTS = 1e12  # multiplications of one solve: about ten minutes
 
 
-@dataclass(frozen=True)
-class Tails:
-    """Both probabilities, and what is known about their error.
-
-    Attributes
-    ----------
-    stayed, switched : arrays
-        They add up to 1.
-    error : array
-        Estimated absolute error of either.
-    """
-
-    stayed: Array
-    switched: Array
-    error: Array
-
-
 def oblique_write(
     device: MTJ,
     direction: Direction,
@@ -55,7 +36,7 @@ def oblique_write(
     temperature: float,
     rise_time: float,
     relax_time: float,
-    imposed: Imposed = "current",
+    imposed: Drive = "current",
     polarity: Direction | None = None,
     pulse: Pulse | None = None,
 ) -> Write:
@@ -68,55 +49,53 @@ def oblique_write(
     elif rise_time > 0:
         before, rest = ((rise_time, 0.0, level),), ((rise_time, level, 0.0), *rest)
     sign = -1.0 if (polarity or direction) == "p_to_ap" else 1.0
-    drive = _drive(device, torque, sign, level, temperature, imposed)
+    drive = _drive_terms(device, torque, sign, level, temperature, imposed)
     write = Write(torque, drive, side, before, 0.0 if pulse else level, rest)
     _require_one_level(device, write, level, imposed)
+    require_forward_torque(device)
     require_sense(write)
     return write
 
 
-def _drive(device: MTJ, torque: Torque, sign: float, level: float, temperature: float, imposed: Imposed) -> Drive:
+def _drive_terms(
+    device: MTJ, torque: Torque, sign: float, level: float, temperature: float, imposed: Drive
+) -> DriveTerms:
     """Return what one ampere or volt of a pulse does, linear about the plateau."""
     a_J = sign * torque.per_ampere
     if device.channel_resistance is not None:
-        return Drive(a_J if imposed == "current" else a_J / device.channel_resistance)
+        return DriveTerms(a_J if imposed == "current" else a_J / device.channel_resistance)
     slope = sign * vcma_slope(device, temperature)
     if imposed == "voltage":
         constant, linear = conductance_terms(device, level)
-        return Drive(a_J * constant, a_J * linear, -slope)
+        return DriveTerms(a_J * constant, a_J * linear, -slope)
     if slope == 0:
-        return Drive(a_J)
-    return Drive(a_J, 0.0, lambda m_z: -slope * _ohms(device, m_z, level))
+        return DriveTerms(a_J)
+    return DriveTerms(a_J, 0.0, lambda m_z: -slope * _ohms(device, m_z, level))
 
 
 def _ohms(device: MTJ, m_z: Array, current: float) -> Array:
     return junction_resistance(device, m_z=np.clip(m_z, -1.0, 1.0), current=abs(current))
 
 
-def _require_one_level(device: MTJ, write: Write, level: float, imposed: Imposed) -> None:
+def _require_one_level(device: MTJ, write: Write, level: float, imposed: Drive) -> None:
     """Raise ValueError if the drive is not linear in the level and the pulse has other levels than 0 and one more."""
     by_bias = device.tmr_half_voltage is not None and device.channel_resistance is None
     if not by_bias or (imposed == "current" and device.vcma_coefficient == 0):
         return
-    if any(value not in (0.0, level) for piece in (*write.before, *write.after) for value in piece[1:]) or any(
-        a != b for _, a, b in (*write.before, *write.after)
-    ):
-        raise ValueError(
-            "on the full sphere a resistance that depends on bias (tmr_half_voltage) is solved for rectangular pulses "
-            "only: leave rise_time out, declare the device without tmr_half_voltage, or use simulate_writes."
-        )
+    if any(a != b or a not in (0.0, level) for _, a, b in (*write.before, *write.after)):
+        problem = "on the full sphere is solved for rectangular pulses only: omit rise_time or use simulate_writes."
+        raise ArgumentError("tmr_half_voltage", problem)
 
 
 def tail_probability(write: Write, plateaus: Array, tail: str) -> Array:
     """Probability to have "stayed" or "switched" for each length of the plateau [s], to `RELATIVE`; shape (k,)."""
-    tails = solve(write, plateaus, tail)
-    values = tails.stayed if tail == "stayed" else tails.switched
-    require_depth(values, tails.error, tail)
+    values, error = solve(write, plateaus, tail)
+    require_depth(values, error, tail)
     return np.minimum(values, 1.0)
 
 
-def solve(write: Write, plateaus: Array, tail: str) -> Tails:
-    """Both probabilities for each length of the plateau [s], the error of the `tail` made as small as it can be."""
+def solve(write: Write, plateaus: Array, tail: str) -> tuple[Array, Array]:
+    """Probability of a tail for each length of the plateau [s], and its estimated absolute error; shape (k,) each."""
     lengths, place = np.unique(plateaus, return_inverse=True)
 
     def answer(solver: SphericalSolver) -> Array:
@@ -124,12 +103,10 @@ def solve(write: Write, plateaus: Array, tail: str) -> Tails:
         return stayed if tail == "stayed" else 1 - stayed
 
     values, error = settle(write, answer, float(lengths[-1]))
-    asked, other = values[place], 1 - values[place]
-    stayed, switched = (asked, other) if tail == "stayed" else (other, asked)
-    return Tails(stayed, switched, error[place])
+    return values[place], error[place]
 
 
-def mean_energy(device: MTJ, write: Write, plateaus: Array, imposed: Imposed = "current") -> Array:
+def mean_energy(device: MTJ, write: Write, plateaus: Array, imposed: Drive = "current") -> Array:
     """Mean Joule energy in the junction [J] for each length of the plateau [s]: the time integral of <V I>."""
     lengths, place = np.unique(plateaus, return_inverse=True)
 
@@ -182,11 +159,9 @@ def _require_pair(write: Write, resolution: Resolution, most: int) -> None:
 
 
 def _refuse_degree(write: Write, degree: int) -> NoReturn:
-    raise ValueError(
-        f"this write cannot be resolved: a thermal stability of {write.stability:.3g} and this drive need harmonics of "
-        f"degree {degree}, about, more than {LARGEST_DEGREE}. Ask for a smaller drive or a higher temperature, or let "
-        "macrospins answer: simulate_writes counts failures, rare_write_errors estimates rare ones."
-    )
+    needed = f"need harmonics of degree {degree}, about, more than {LARGEST_DEGREE}"
+    remedy = "Use a smaller current or a lower barrier; or simulate_writes, and rare_write_errors for rare failures."
+    raise ValueError(f"a thermal stability of {write.stability:.3g} and this drive {needed}. {remedy}")
 
 
 def _solver(write: Write, resolution: Resolution, longest: float) -> SphericalSolver:
@@ -200,10 +175,8 @@ def _solver(write: Write, resolution: Resolution, longest: float) -> SphericalSo
         terms += 1.2 * (shape.real + shape.imaginary) * duration
     products = terms * solver.forward.still.size
     if products > MOST_PRODUCTS:
-        raise ValueError(
-            f"the pulse is too long for the full sphere: {longest:.3g} s of precession take {products:.2g} products, "
-            f"more than {MOST_PRODUCTS:g}. Ask for a shorter pulse or relax_time."
-        )
+        found = f"{longest:.3g} s of precession take {products:.2g} products, more than {MOST_PRODUCTS:g}"
+        raise ArgumentError("pulse_width", f"is too long for the full sphere: {found}. Shorten it or relax_time.")
     return solver
 
 
@@ -214,48 +187,34 @@ def require_depth(values: Array, error: Array, tail: str) -> None:
     """Raise ValueError if a probability is known to less than `RELATIVE`."""
     lost = ~(error <= RELATIVE * values)
     if lost.any() and error.max() > 1e4 * ROUNDING and (values > error.max()).all():
-        raise ValueError(
-            f"this write cannot be resolved: the largest basis knows the probability to have {tail} to "
-            f"{(error / values).max():.1e} only, while {RELATIVE:g} is promised. Ask for a less extreme write."
-        )
+        found = f"to {(error / values).max():.1e} only, instead of {RELATIVE:g}"
+        remedy = "Use a smaller current, a shorter pulse or a lower barrier."
+        raise ValueError(f"the largest basis resolves the probability to have {tail} {found}. {remedy}")
     if lost.any():
         worst = int(np.argmax(np.where(lost, error / np.maximum(values, 1e-300), 0.0)))
         # a tail that is surely too deep was not refined to the end: what it could have reached is the floor
         floor = ROUNDING / RELATIVE
         if values[worst] + error[worst] > floor:
             floor = error[worst] / RELATIVE
-        raise ValueError(
-            f"the probability to have {tail} is too small for the full-sphere solver: about "
-            f"{max(values[worst], 0):.1e} +- {error[worst]:.1e}, while {RELATIVE:g} of it is promised: "
-            f"nothing below {floor:.1e} is resolved. "
-            "For deeper tails use rare_write_errors (multilevel splitting)."
-        )
+        found = f"about {max(values[worst], 0):.1e} +- {error[worst]:.1e}; nothing below {floor:.1e} is resolved"
+        problem = f"the probability to have {tail} is too small for the full-sphere solver: {found}."
+        raise ValueError(f"{problem} Use rare_write_errors (multilevel splitting).")
 
 
 def require_sense(write: Write) -> None:
     """Raise ValueError, with the physics, if the junction has no two states or the drive is beyond any macrospin."""
     t = write.torque
     if t.in_plane_anisotropy_field >= t.anisotropy_field:
-        raise ValueError(
-            f"in_plane_anisotropy_field of {t.in_plane_anisotropy_field:g} T exceeds the perpendicular one of "
-            f"{t.anisotropy_field:g} T: the layer lies in the plane, so m_z is no bit."
-        )
+        problem = f"of {t.in_plane_anisotropy_field:g} T exceeds the perpendicular one of {t.anisotropy_field:g} T"
+        raise ArgumentError("in_plane_anisotropy_field", f"{problem}: the layer lies in the plane. {NOT_BISTABLE}")
     for side, name in ((1.0, "P"), (-1.0, "AP")):
         if settled(t, side)[2] * side < 0.02:
-            raise ValueError(
-                f"stray_field {t.field} T is too strong for an anisotropy field of {t.anisotropy_field:g} T: {name} is "
-                "not stable at zero current, so there is no bit to write."
-            )
-    if 1 + t.damping * t.field_like_ratio <= 0:
-        raise ValueError(
-            f"field_like_ratio of {t.field_like_ratio:g} turns the torque around: 1 + alpha beta must be > 0."
-        )
+            problem = f"{t.field} T is too strong for an anisotropy field of {t.anisotropy_field:g} T"
+            raise ArgumentError("stray_field", f"{problem}: {name} is not stable at zero current. {NOT_BISTABLE}")
     largest = t.damping * t.anisotropy_field * STRONGEST / (abs(write.drive.constant) + abs(write.drive.linear))
     if write.peak > largest:
-        raise ValueError(
-            f"the level must be <= {largest:.3g} A or V, {STRONGEST:g} critical currents, got {write.peak:g}: no "
-            "junction survives it and no macrospin describes it."
-        )
+        limit = f"{largest:.3g} A or V, {STRONGEST:g} critical currents"
+        raise ValueError(f"the level must be <= {limit}, got {write.peak:g}: a junction does not survive it.")
 
 
 def settled(torque: Torque, side: float) -> Array:

@@ -20,15 +20,13 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.polynomial import Chebyshev
-from numpy.typing import NDArray
 from scipy.integrate import simpson
 
-from mtjsim.checks import Direction
-from mtjsim.device import MTJ
+from mtjsim.checks import ArgumentError, Array, Direction
+from mtjsim.device import MTJ, NOT_BISTABLE, require_forward_torque
 from mtjsim.pulse import Drive, Pulse
-from mtjsim.transport import is_heated, vcma_slope
+from mtjsim.transport import conductance_ratio, is_heated, resistance_ratio, vcma_slope
 
-Array = NDArray[np.float64]
 MOST_STABLE = 1e4  # Delta: beyond, the start is narrower than any mesh
 STRONGEST = 100.0  # in I_c0: beyond, no mesh resolves the drift, and no macrospin describes the junction
 
@@ -60,34 +58,18 @@ class Conduction:
     imposed: str
     softening: float
 
-    def conductance(self, y: Array, bias: float | Array) -> Array:
-        """Over G_P at a bias over V_h; shape of `y`."""
-        toward_p, tmr = self.side * y, self.tunnel_magnetoresistance / (1 + np.square(bias))
-        return (1 + toward_p) / 2 + (1 - toward_p) / 2 / (1 + tmr)
-
-    def resistance(self, y: Array, level: float) -> Array:
-        """Over R_P at an imposed current; shape of `y`. Solves V = I R(y, V) by bisection."""
-        R_high = 1 / self.conductance(y, 0.0)
-        if self.bias == 0:
-            return R_high
-        low, high = np.ones_like(y), R_high
-        for _ in range(60):
-            middle = (low + high) / 2
-            above = middle * self.conductance(y, self.bias * level * middle) > 1
-            low, high = np.where(above, low, middle), np.where(above, middle, high)
-        return (low + high) / 2
-
     def current(self, y: Array, level: float) -> Array:
         """Return the current over that of the P state at the plateau; shape of `y`."""
         if self.imposed == "current":
             return np.full_like(y, level)
-        return level * self.conductance(y, self.bias * level)
+        return level * conductance_ratio(self.side * y, self.tunnel_magnetoresistance, self.bias * level)
 
     def anisotropy(self, y: Array, level: float) -> Array:
         """B_k under bias over B_k; shape of `y`."""
         if self.softening == 0 or self.imposed == "voltage":
             return np.full_like(y, 1 - self.softening * level)
-        return 1 - self.softening * level * self.resistance(y, level)
+        ratio = resistance_ratio(self.side * y, self.tunnel_magnetoresistance, self.bias * level)
+        return 1 - self.softening * level * ratio
 
 
 @dataclass(frozen=True)
@@ -199,24 +181,28 @@ def departures(device: MTJ) -> list[str]:
     return reasons
 
 
+def unresolved(
+    write: AxialWrite, found: str, *, remedy: str = "Use a smaller current, a shorter pulse or a lower barrier."
+) -> ValueError:
+    """Return the refusal of a case that no solver resolves: its figures, what was `found`, what to change."""
+    figures = f"a thermal stability of {write.thermal_stability:.3g} and {abs(write.drive):.3g} critical currents"
+    return ValueError(f"this case cannot be resolved at {figures}: {found}. {remedy}")
+
+
 def require_axisymmetric(device: MTJ) -> None:
     """Raise ValueError, with the physics, unless the device is axisymmetric."""
     reasons = departures(device)
     if reasons:
-        raise ValueError(
-            f"the device is not axisymmetric: {'; '.join(reasons)}. Then m_z alone no longer decides, and the "
-            "axisymmetric solvers would be wrong. Writes are solved on the full sphere by method='auto' or 'spherical'."
-        )
+        remedy = "Writes are solved on the full sphere by method='auto' or 'spherical'."
+        raise ArgumentError("device", f"is not axisymmetric: {'; '.join(reasons)}. {remedy}")
 
 
 def require_unheated(device: MTJ) -> None:
     """Raise ValueError if the device heats itself: its temperature then follows each trajectory."""
     if is_heated(device):
-        raise ValueError(
-            "thermal_resistance or thermal_capacity is declared, so the temperature follows each trajectory, which a "
-            "Fokker-Planck solver of the magnetisation alone does not: use simulate_writes or rare_write_errors; or "
-            "declare the device without them and give the junction's own temperature."
-        )
+        remedy = "use simulate_writes or rare_write_errors, or a device without them at the junction's own temperature."
+        problem = "heats itself (thermal_resistance or thermal_capacity): its temperature follows each trajectory"
+        raise ArgumentError("device", f"{problem}; {remedy}")
 
 
 def at_rest(device: MTJ) -> MTJ:
@@ -243,32 +229,22 @@ def reduced_write(
     B_k = device.anisotropy_field_at(temperature)
     h = device.stray_field[2] / B_k
     if abs(h) >= 1:
-        lost = "AP" if h > 0 else "P"
-        raise ValueError(
-            f"stray_field z of {device.stray_field[2]:g} T exceeds the anisotropy field of {B_k:g} T at "
-            f"{temperature:g} K: {lost} is not stable, so there is no bit to write."
-        )
+        limit = f"the anisotropy field of {B_k:g} T at {temperature:g} K"
+        problem = f"z of {device.stray_field[2]:g} T exceeds {limit}: {'AP' if h > 0 else 'P'} is not stable."
+        raise ArgumentError("stray_field", f"{problem} {NOT_BISTABLE}")
     stability = device.thermal_stability(temperature)
     if stability > MOST_STABLE:
-        raise ValueError(
-            f"the thermal stability must be <= {MOST_STABLE:g}, got {stability:.3g} at {temperature:g} K: is a length "
-            "missing its unit, or the temperature too low for a thermal model?"
-        )
+        found = f"{stability:.3g} at {temperature:g} K"
+        raise ValueError(f"the thermal stability must be <= {MOST_STABLE:g}, got {found}. Is a unit missing?")
     tau = device.characteristic_time(temperature)
     asymmetry = sign * device.spin_torque_asymmetry * device.polarizer[2]
     symmetric = device.critical_current(direction, temperature) / (1 + asymmetry)
-    torque_ratio = 1 + device.damping * device.field_like_ratio
-    if torque_ratio <= 0:
-        raise ValueError(
-            f"field_like_ratio of {device.field_like_ratio:g} turns the torque around: 1 + alpha beta must be > 0."
-        )
+    torque_ratio = require_forward_torque(device)
     current, conduction = _conduction(device, sign, level, temperature, imposed, polarity or direction)
     drive = current / symmetric * torque_ratio
     if drive > STRONGEST:
-        raise ValueError(
-            f"current must be <= {STRONGEST:g} critical currents ({STRONGEST * symmetric:.3g} A here), got "
-            f"{current:g} A: no junction survives it and no macrospin describes it."
-        )
+        limit = f"{STRONGEST:g} critical currents ({STRONGEST * symmetric:.3g} A here)"
+        raise ArgumentError("current", f"must be <= {limit}, got {current:g} A: a junction does not survive it.")
     write = AxialWrite(
         thermal_stability=stability,
         drive=drive if polarity in (None, direction) else -drive,

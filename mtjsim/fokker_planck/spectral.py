@@ -36,7 +36,8 @@ from scipy.linalg import expm
 from scipy.special import eval_jacobi, roots_legendre
 from threadpoolctl import ThreadpoolController
 
-from mtjsim.fokker_planck.reduced import Array, AxialWrite, Piece
+from mtjsim.checks import Array
+from mtjsim.fokker_planck.reduced import AxialWrite, Piece
 
 FULL_SPHERE = -1.0
 WALLS = (-0.15, -0.3, -0.45, -0.6, -0.75, -0.9)  # where an absorbing wall may stand, nearest first
@@ -382,9 +383,7 @@ def returning_mass(write: AxialWrite, wall: float, plateau: float) -> Returning:
     phases = [] if write.shape else [(write.drive, plateau)]
     for duration, a, b in {*write.before, *write.after}:
         phases.append(((a + b) / 2 * write.drive, duration))
-        if (
-            a != b
-        ):  # what comes back comes where the current drives least or back, or where a bias lowers the barrier most
+        if a != b:  # most comes back where the current drives least or back, or where a bias lowers the barrier most
             phases += [(a * write.drive, 0.25 * duration), (b * write.drive, 0.25 * duration)]
     excursion = activation = 0.0
     for drive, duration in phases:

@@ -40,7 +40,7 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.special import roots_legendre
 
-from mtjsim.checks import Array
+from mtjsim.checks import ArgumentError, Array
 from mtjsim.fokker_planck.chebyshev import Flow, flow_of, propagate, steps
 from mtjsim.fokker_planck.harmonics import MARGIN, Harmonics, Operator
 from mtjsim.torques import Torque, rotation
@@ -49,7 +49,7 @@ Pieces = tuple[tuple[float, float, float], ...]
 
 
 @dataclass(frozen=True)
-class Drive:
+class DriveTerms:
     """What one unit of level (an ampere, a volt) does; linear, so VCMA and a current that follows R(m_z) fit in.
 
     Attributes
@@ -80,7 +80,7 @@ class Write:
     ----------
     torque : Torque
         Of the junction.
-    drive : Drive
+    drive : DriveTerms
         What a level does.
     side : float
         +1 if the write starts in P (m_z > 0), -1 in AP.
@@ -91,7 +91,7 @@ class Write:
     """
 
     torque: Torque
-    drive: Drive
+    drive: DriveTerms
     side: float
     before: Pieces
     level: float
@@ -315,7 +315,7 @@ def frame_of(torque: Torque) -> tuple[Array, float, Array] | None:
 
 
 def generators(
-    torque: Torque, drive: Drive, harmonics: Harmonics, axes: tuple[Array, float, Array] | None = None
+    torque: Torque, drive: DriveTerms, harmonics: Harmonics, axes: tuple[Array, float, Array] | None = None
 ) -> tuple[Any, Any]:
     """B_0 and B_1 of B = B_0 + level B_1, sparse (n, n)."""
     larger = Harmonics(harmonics.degree + MARGIN, harmonics.order + MARGIN)
@@ -341,16 +341,14 @@ def generators(
     return _cropped(still, keep), _cropped(driven, keep)
 
 
-def _driven_field(drive: Drive, harmonics: Harmonics, z: Operator, pole_is_z: bool) -> Operator:
+def _driven_field(drive: DriveTerms, harmonics: Harmonics, z: Operator, pole_is_z: bool) -> Operator:
     """Change of B_k times m_z."""
     change = drive.anisotropy
     if not callable(change):
         return change * z
     if not pole_is_z:
-        raise ValueError(
-            "a tilted polarizer with spin_torque_asymmetry and VCMA under an imposed current is not solved on the full "
-            "sphere: impose a voltage, or use simulate_writes."
-        )
+        problem = "that is tilted, with spin_torque_asymmetry and VCMA, is not solved under an imposed current"
+        raise ArgumentError("polarizer", f"{problem}: impose a voltage, or use simulate_writes.")
     return harmonics.polar_function(lambda u: u * change(u))
 
 

@@ -263,11 +263,9 @@ class Ensemble:
             for b in range(len(self.m)):
                 _march_coupled(self.m[b], self.words[b], *given, self.state[b])
             if table.laws is not None and np.isnan(self.state[:, 0]).any():
-                raise ValueError(
-                    f"a junction heated to more than {table.laws[2]:.4g} K, too near its Curie temperature "
-                    f"{table.laws[0]:g} K for a macrospin in steps of {table.time_step:.2g} s: it loses its moment. "
-                    "Lower the current, the pulse_width or thermal_resistance."
-                )
+                curie = f"too near its Curie temperature {table.laws[0]:g} K for steps of {table.time_step:.2g} s"
+                remedy = "Lower the current, the pulse_width or thermal_resistance."
+                raise ValueError(f"a junction heated to more than {table.laws[2]:.4g} K, {curie}. {remedy}")
             return
         rows, constants = table.rows.astype(self.m.dtype), table.constants.astype(self.m.dtype)
         bx, by, _, _, bk2, asymmetry, px, py = constants[:8]

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from mtjsim.checks import DIRECTIONS, Array, Direction, checked_choice, checked_number, checked_whole
+from mtjsim.checks import DIRECTIONS, Array, Direction, checked_choice, checked_kind, checked_number, checked_whole
 from mtjsim.counts import ErrorCount
 from mtjsim.device import MTJ, require_junction
 from mtjsim.macrospin.kernels import CHUNK, PRECISIONS, Ensemble
@@ -237,8 +237,7 @@ class Run:
         """Check what every road of trajectories is asked; ValueError as in `simulate_writes`."""
         require_junction(device)
         checked_choice("precision", precision, PRECISIONS)
-        if not isinstance(pulse, Pulse):
-            raise ValueError(f"pulse must be a Pulse, got {pulse!r}; Pulse.rectangular() makes one.")
+        checked_kind("pulse", pulse, Pulse, remedy="Pulse.rectangular() makes one.")
         checked_choice("direction", direction, DIRECTIONS)
         temperature = checked_number("temperature", temperature, "K", zero_allowed=False)
         side = 1.0 if direction == "p_to_ap" else -1.0

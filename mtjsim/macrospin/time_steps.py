@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mtjsim.checks import Array, Direction, checked_number
+from mtjsim.checks import ArgumentError, Array, Direction, checked_number
 from mtjsim.device import MTJ
 from mtjsim.pulse import Pulse
 from mtjsim.torques import Torque, torque_of
@@ -65,21 +65,16 @@ def choose_time_step(
         `MOST_STEPS` steps.
     """
     fastest = _fastest(torque, device, pulse, temperature)
-    if time_step is not None:
-        time_step = checked_number("time_step", time_step, "s", zero_allowed=False)
-    chosen = FINEST_ANGLE / fastest if time_step is None else time_step
+    finest = FINEST_ANGLE / fastest
+    chosen = checked_number("time_step", finest if time_step is None else time_step, "s", zero_allowed=False)
     if chosen * fastest > COARSEST_ANGLE:
-        raise ValueError(
-            f"time_step must be <= {COARSEST_ANGLE / fastest:.3g} s, got {chosen:g}: the magnetisation precesses at up "
-            f"to {fastest / (2 * math.pi) / 1e9:.3g} GHz here, and a step would turn it by {chosen * fastest:.2g} rad. "
-            f"Leave time_step out for {FINEST_ANGLE / fastest:.2g} s."
-        )
+        limit = f"must be <= {COARSEST_ANGLE / fastest:.3g} s, got {chosen:g}"
+        why = f"the magnetisation precesses at up to {fastest / (2 * math.pi) / 1e9:.3g} GHz"
+        raise ArgumentError("time_step", f"{limit}: {why}. Leave it out for {finest:.2g} s.")
     if pulse.duration / chosen > MOST_STEPS:
-        raise ValueError(
-            f"the write takes {pulse.duration / chosen:.3g} steps of {chosen:.2g} s, more than {MOST_STEPS:g}: "
-            "trajectories resolve the precession. For rare or slow events use write_error_rate, read_disturb_rate or "
-            "retention_failure_rate."
-        )
+        found = f"{pulse.duration / chosen:.3g} steps of {chosen:.2g} s, more than {MOST_STEPS:g}"
+        remedy = "For rare or slow events use write_error_rate, read_disturb_rate or retention_failure_rate."
+        raise ValueError(f"the write takes {found}: trajectories resolve the precession. {remedy}")
     return chosen, fastest
 
 

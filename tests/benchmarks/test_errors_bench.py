@@ -14,12 +14,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from bnn.binarize import clip_latent_
-from bnn.error_kernels import sample_keys, write_bits, write_packed
-from bnn.errors import WriteErrors
-from bnn.layers import activation_memories
+from bnn.errors.kernels import sample_keys, write_bits, write_packed
+from bnn.errors.overwrite import OverwriteErrors
+from bnn.errors.write_errors import WriteErrors
+from bnn.layers.binary import activation_memories
+from bnn.layers.quantizers import clip_latent_
 from bnn.models import lenet4, mlp
-from bnn.overwrite import OverwriteErrors
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 RATES = (1e-9, 1e-6, 1e-4, 1e-3, 1e-2, 0.019, 1e-1, 0.5)

@@ -5,9 +5,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from bnn.binarize import clip_latent_
-from bnn.bop import Bop, split_parameters
+from bnn.layers.quantizers import clip_latent_
 from bnn.models import lenet4
+from bnn.optimizers.bop import Bop, split_parameters
 from bnn.training.finite import guard_finite
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from bnn.layers import BinaryConv2d, BinaryLinear
+from bnn.layers.binary import BinaryConv2d, BinaryLinear
 from bnn.packed.products import BinaryProduct
 from bnn.packed.steps import Step, packed_signs
 from bnn.packed.trace import pack

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from bnn.parameter_memory import ParameterMemory
+from bnn.training.parameter_memory import ParameterMemory
 from bridge.memory.protection import Protection
 from bridge.write import OperatingPoint
 

@@ -13,7 +13,7 @@ from scipy.stats import binom
 
 from bridge import Transistor, WriteSetting, narrowest_transistor, operating_point
 from bridge.cell.cell import within_area
-from bridge.cell.cell_write import _axial_write, cell_error_rate
+from bridge.cell.cell_write import axial_write, circuit_error_rate
 from mtjsim import dissipated_energy, load_preset, write_error_rate
 from mtjsim.fokker_planck.axial import tail_probability
 from physics import approx, cell, damped_junction, junction
@@ -80,10 +80,10 @@ def test_vcma_acts_through_the_voltage_of_the_junction():
 
 def chain_and_polynomials(device, bit, rise):
     setting = WriteSetting(voltage_0=1.1, voltage_1=0.7, pulse_width=8 * NS, rise_time=rise)
-    write, tau = _axial_write(cell(device), setting, bit, 300.0)
+    write, tau = axial_write(cell(device).circuit(bit), setting, bit, 300.0)
     plateau = np.array([setting.pulse_width - rise]) / tau
     chain = float(tail_probability(write, plateau, method="finite_volume")[0])
-    return chain, cell_error_rate(cell(device), setting, bit, temperature=300.0)
+    return chain, circuit_error_rate(cell(device).circuit(bit), setting, bit, temperature=300.0)
 
 
 @pytest.mark.parametrize("device", [ARM, junction(50.0, spin_torque_asymmetry=0.2, tmr_half_voltage=0.5)])
@@ -131,7 +131,7 @@ def test_against_trajectories_that_solve_the_circuit_as_they_turn():
         y = np.clip(y, -1, 1)
     failed = int((y > 0).sum())
     setting = WriteSetting(voltage_0=1.2, voltage_1=1.2, pulse_width=width)
-    exact = cell_error_rate(one, setting, 0, temperature=300.0)
+    exact = circuit_error_rate(one.circuit(0), setting, 0, temperature=300.0)
     low, high = binom.ppf([5e-7, 1 - 5e-7], trials, [exact * 0.97, exact * 1.03])  # 3 %: the step of the trajectories
     assert low <= failed <= high
     start = write_error_rate(ARM, current=one.current(0, voltage=1.2), pulse_width=width, direction="ap_to_p")
@@ -151,8 +151,8 @@ def test_how_far_the_short_cuts_are_off(device, bit, of_current, of_voltage):
     """The figures of `cell_write`: a constant current, or a constant voltage of the junction, of the starting state."""
     one, start = cell(device), AP if bit == 0 else P
     for width in (6 * NS, 10 * NS):
-        exact = cell_error_rate(
-            one, WriteSetting(voltage_0=1.2, voltage_1=1.2, pulse_width=width), bit, temperature=300
+        exact = circuit_error_rate(
+            one.circuit(bit), WriteSetting(voltage_0=1.2, voltage_1=1.2, pulse_width=width), bit, temperature=300
         )
         write = {"pulse_width": width, "direction": ("ap_to_p", "p_to_ap")[bit]}
         I, load, _ = (float(part) for part in one.circuit(bit).driven_by_voltage(start, 1.2))

@@ -17,15 +17,14 @@ from bridge.memory.codes import (
     UNCORRECTABLE,
     decode_secded,
     encode_secded,
-    extra_cells,
     pack_blocks,
     parity_bit,
     parity_fails,
     range_fails,
-    storage_overhead,
     unpack_blocks,
 )
 from bridge.memory.formats import FORMATS, format_of
+from bridge.memory.protection import Protection
 
 DTYPES = {1: np.uint8, 2: np.uint8, 8: np.uint8, 16: np.uint16, 32: np.uint32}
 SHAPES = hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=9)
@@ -201,18 +200,13 @@ def test_range_catches_what_a_flip_in_the_top_of_an_exponent_does():
 # Cells.
 
 
-@pytest.mark.parametrize("name", FORMATS)
-def test_overheads(name):
-    bits = format_of(name, scale=1.0 if name == "int8" else None).bits
-    assert [storage_overhead(p, bits=bits) for p in PROTECTIONS] == [0, 1 / bits, 0, 0.125]
-
-
 @given(st.sampled_from(list(DTYPES)), st.integers(0, 10_000))
-def test_secded_counts_the_blocks_that_are_packed(bits, words):
+def test_check_cells_of_whole_and_of_last_blocks(bits, words):
     blocks = pack_blocks(np.zeros(words, dtype=DTYPES[bits]), bits=bits)
-    assert extra_cells("secded", bits=bits, words=words) == 8 * blocks.size
-    assert extra_cells("parity", bits=bits, words=words) == words
-    assert extra_cells("none", bits=bits, words=words) == extra_cells("range", bits=bits, words=words) == 0
+    guards = [Protection(name, limit=1.0 if name == "range" else None) for name in PROTECTIONS]
+    cells = [guard.check_bits * guard.code_words(words, bits) for guard in guards]
+    assert cells == [0, words, 0, 8 * blocks.size]
+    assert [guard.overhead(bits) for guard in guards] == [0, 1 / bits, 0, 0.125]
 
 
 # Words in blocks.
@@ -262,10 +256,7 @@ def test_one_wrong_cell_a_block_does_no_harm(name):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: extra_cells("ecc", bits=8, words=1), "protection must be one of 'none', .*'secded', got 'ecc'"),
-        (lambda: storage_overhead("party", bits=8), r"got 'party'\. Did you mean 'parity'"),
-        (lambda: extra_cells("parity", bits=12, words=1), r"bits must be one of 1, 2, 8, 16, 32, got 12\. It is"),
-        (lambda: extra_cells("parity", bits=8, words=-1), "words must be a whole number >= 0, got -1"),
+        (lambda: pack_blocks(np.zeros(1, np.uint8), bits=12), r"bits must be one of 1, 2, 8, 16, 32, got 12\. It is"),
         (lambda: parity_bit(np.array([1])), "words must be unsigned integers, got int64.*encode"),
         (lambda: parity_bit([1]), "words must be .*got list"),
         (lambda: parity_fails(np.zeros(3, np.uint8), np.zeros(2, np.uint8)), r"parity must have the shape \(3,\)"),

@@ -4,7 +4,8 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 
-from bridge.dies.faults import Die, Process
+from bridge.dies.die import Die
+from bridge.dies.faults import Process
 from bridge.dies.plots import plot_die, plot_rate_distribution
 from bridge.dies.rate_distribution import MeanRate, RateDistribution
 from bridge.dies.variability import Cells

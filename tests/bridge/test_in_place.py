@@ -8,15 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.memory import in_place
-from bridge.memory.cells import SAMPLE
+from bridge.memory.cells import SAMPLE, WritePolicy
 from bridge.memory.formats import format_of
 from bridge.memory.in_place import InPlaceMemory
 from bridge.memory.mram import AT_ONCE, Memory
 from bridge.memory.protection import Protection
-from bridge.memory.read import ReadPoint
+from bridge.memory.read import ReadPoint, Retention
 from physics import point
 
 PROTECTIONS = ("none", "parity", Protection("range", limit=2.0))
+JUNCTION = junction()
 rates = st.sampled_from([0.0, 1e-9, 1e-3, 0.04, 0.3, 0.9, 1.0])
 shapes = st.lists(st.integers(0, 6), min_size=1, max_size=3).map(tuple)
 priced_point = partial(point, latency=1e-8, energy_0=2e-13, energy_1=3e-13)
@@ -114,10 +115,14 @@ def test_the_comparison_would_see_a_forgotten_check_cell(monkeypatch):
 def test_what_it_cannot_do_in_place():
     for change in (
         {"protection": "secded"},
+        {"format": "bf16"},
+        {"policy": WritePolicy(attempts=2)},
+        {"wear": True},
+        {"retention": Retention(junction())},
         {"reading": ReadPoint(error_rate_1=1e-3)},
         {"reading": ReadPoint(disturb_rate_0=1e-9)},
     ):
-        with pytest.raises(ValueError, match=r"protection must .*Use a Memory"):
+        with pytest.raises(ValueError, match=f"must be of fp32.*in place, got {next(iter(change))}=.*Use a Memory"):
             InPlaceMemory(8, point=priced_point(0.1), **change)
     priced = ReadPoint(energy_0=1e-15, energy_1=2e-15)
     plain, twin = twins(8, point=priced_point(0.1), reading=priced)

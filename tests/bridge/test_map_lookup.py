@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge import CoarseMapWarning, ErrorMap, WriteSetting, operating_point, write_error_map
-from bridge.maps.interpolation import log_rate, log_switched, points_needed, to_linear
+from bridge.log_log import log_log, log_rate, log_switched
+from bridge.maps.interpolation import LEAST_SWITCHED, points_needed
 from mtjsim import dissipated_energy, load_preset, write_error_rate
 from physics import approx, junction
 
@@ -166,7 +167,7 @@ def test_never_rises_with_current_or_width(i, tau, step, direction):
 
 @given(st.floats(1e-290, 1 - 1e-7))
 def test_the_variable_and_back(rate):
-    v = to_linear(np.array([rate]))
+    v = log_log(np.array([rate]), least_switched=LEAST_SWITCHED)
     assert np.exp(log_rate(v))[0] == approx(rate, rel=1e-11)
     assert np.exp(log_switched(v))[0] == approx(1 - rate, rel=1e-8)
 

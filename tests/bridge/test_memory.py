@@ -1,5 +1,6 @@
 """Memories: numbers in and out through formats, protection, policies, faults; what they report; what they refuse."""
 
+import dataclasses
 from dataclasses import replace
 
 import numpy as np
@@ -14,9 +15,10 @@ from bridge.dies.die import Die
 from bridge.dies.faults import Process
 from bridge.dies.spread import Spread
 from bridge.dies.variability import Population
-from bridge.ledger import transfer
+from bridge.ledger import Entry, Ledger, transfer
 from bridge.memory.cells import READ_BEFORE_WRITE, WRITE_VERIFY_RETRY, WritePolicy
 from bridge.memory.codes import encode_secded, pack_blocks, parity_bit
+from bridge.memory.declaration import WordMemory
 from bridge.memory.formats import FORMATS, format_of
 from bridge.memory.mram import Memory
 from bridge.memory.protection import Protection
@@ -27,6 +29,7 @@ from mtjsim.presets import load_preset
 from physics import approx, junction, point, within_binomial
 
 PROTECTIONS = ("none", "parity", "secded", Protection("range", limit=1e30))
+FAINT = junction(25)
 
 
 def of(name):
@@ -276,8 +279,8 @@ def test_faults_stay_whatever_is_written(name, protection):
         bits = np.concatenate([bits.reshape(-1, 64), (check[:, None] >> np.arange(8, dtype=np.uint8)) & 1], axis=1)
     cells = bits.reshape(-1).astype(int)
     cells[stuck[::2]], cells[stuck[1::2]] = 0, 1
-    rows = cells.reshape(-1, memory.cells_in_row)
-    data = memory.cells_in_row - memory.protection.check_bits
+    rows = cells.reshape(-1, memory.placement.cells_in_row)
+    data = memory.placement.cells_in_row - memory.protection.check_bits
     held = rows[:, :data].reshape(count, form.bits)
     assert memory._arrays[0].words.tolist() == [sum(int(b) << k for k, b in enumerate(row)) for row in held]
     if protection != "none":
@@ -348,11 +351,13 @@ def test_weak_cells_lose_their_bits_earlier_and_the_others_do_not(name, protecti
     die = Die.of(shape, weak=weak, weak_stability_factor=0.3)  # Delta 24: half of them are random in an hour
     memory = Memory(500, format=name, point=point(), protection=protection, die=die, retention=holding, seed=2)
     memory.wait(3600.0)
-    cells = len(memory._located(weak, 0)[0]) + (len(memory._located(weak, 1)[0]) if protection != "none" else 0)
+    cells = len(memory.placement.located(weak, 0)[0]) + (
+        len(memory.placement.located(weak, 1)[0]) if protection != "none" else 0
+    )
     assert within_binomial(int(memory.ledger.count("lost while waiting")), cells, 0.5)
     data = np.asarray(memory._arrays[0].words)
     lost = np.flatnonzero((data[:, None] >> np.arange(memory.format.bits, dtype=data.dtype)) & 1)
-    assert np.isin(lost, memory._located(weak, 0)[0]).all()
+    assert np.isin(lost, memory.placement.located(weak, 0)[0]).all()
 
 
 def test_drawn_cells_lose_their_bits_by_their_own_stability():
@@ -429,6 +434,27 @@ def test_whether_cells_are_counted_or_estimated_changes_no_bit(policy):
     np.testing.assert_array_equal(*stored)
 
 
+def test_the_interval_of_joules_adds_the_widths_of_sampled_kinds():
+    """1.96 standard deviations of each count, times its price in the scope; a counted kind adds none."""
+    ledger = Ledger(
+        [
+            Entry(memory="m", event="write 1 turned", count=100, variance=25.0, junction=2.0, driver=1.0),
+            Entry(memory="m", event="write 0 turned", count=50, variance=4.0, junction=3.0),
+            Entry(memory="m", event="read access", count=10, junction=1.0),
+        ]
+    )
+    for scope, total, width in (("device", 360, 5 * 2 + 2 * 3), ("with_driver", 460, 5 * 3 + 2 * 3)):
+        low, high = ledger.joules_interval(scope)
+        assert (low + high) / 2 == approx(total)
+        assert (high - low) / 2 == approx(1.959964 * width, rel=1e-6)
+    low, high = ledger.joules_interval("device", confidence=0.99)
+    assert (high - low) / 2 == approx(2.575829 * 16, rel=1e-6)
+    counted = Ledger(ledger.entries[2:])
+    assert counted.joules_interval("device") == (10.0, 10.0)
+    with pytest.raises(ValueError, match="confidence must be between 0 and 1, got 95"):
+        ledger.joules_interval(confidence=95)
+
+
 def test_ledgers_of_unknown_energies_add_up_and_are_equal_to_themselves():
     unknown = OperatingPoint(
         error_rate_0=0.1,
@@ -466,12 +492,14 @@ def test_what_a_memory_returns_is_not_its_cells():
     ("change", "words"),
     [
         ({"format": "fp64"}, "format must be one of"),
-        ({"format": 16}, 'format must be a name such as "fp16" or a Format, got 16'),
-        ({"policy": "plain"}, "policy must be PLAIN, .* got 'plain'"),
-        ({"point": 1e-3}, r"point must be an OperatingPoint; OperatingPoint\.of_rates\(...\)"),
-        ({"protection": None}, "protection must be a name"),
-        ({"reading": 1e-3}, "reading must be a ReadPoint"),
-        ({"retention": 85.0}, "retention must be a Retention"),
+        ({"format": 16}, 'format must be of type str or Format, got 16. "fp16" is one'),
+        ({"policy": "plain"}, "policy must be of type WritePolicy, got 'plain'. PLAIN"),
+        ({"point": 1e-3}, r"point must be of type OperatingPoint, got 0.001. OperatingPoint\.of_rates\(...\) makes"),
+        ({"protection": None}, "protection must be of type Protection or str"),
+        ({"reading": 1e-3}, "reading must be of type ReadPoint"),
+        ({"reading": 0}, "reading must be of type ReadPoint"),
+        ({"retention": 85.0}, "retention must be of type Retention"),
+        ({"scale": 0.1}, "scale must be None for binary"),
         ({"shape": 10.5}, "shape must be a whole number >= 0, got 10.5"),
         ({"shape": None}, "shape must be a whole number >= 0, got None"),
         ({"errors": "flips"}, "errors must be one of"),
@@ -489,6 +517,72 @@ def test_refusals(change, words):
         Memory(**({"shape": 4, "format": "binary", "point": point()} | change))
 
 
+# ---- the declaration -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_memory_of_a_declaration_is_the_one_of_its_fields(name):
+    fields = {
+        "point": point(0.03, 0.1, energy_0=1e-13, energy_1=2e-13, latency=1e-8),
+        "format": of(name),
+        "errors": "overwrite",
+        "policy": WRITE_VERIFY_RETRY,
+        "protection": "secded",
+        "reading": ReadPoint(error_rate_0=0.01, disturb_rate_1=0.01, energy_1=1e-15, latency=1e-9),
+        "retention": Retention(junction(25)),
+        "exact_counts": False,
+        "wear": True,
+        "words_at_once": 3,
+        "code_energy": 1e-15,
+    }
+    assert set(fields) | {"scale", "overflow"} == {field.name for field in dataclasses.fields(WordMemory)}
+    memories = Memory((300, 40), WordMemory(**fields), seed=5), Memory((300, 40), **fields, seed=5)
+    for memory in memories:
+        memory.write(numbers(name, (300, 40)))
+        memory.wait(1e-3)
+    np.testing.assert_array_equal(memories[0].read(), memories[1].read())
+    np.testing.assert_array_equal(memories[0].pulses, memories[1].pulses)
+    assert memories[0].ledger.to_csv() == memories[1].ledger.to_csv()
+
+
+def test_a_declaration_and_its_fields_are_not_mixed():
+    declaration = WordMemory(point=point(), format="fp16")
+    with pytest.raises(ValueError, match="declaration must have format, wear in it"):
+        Memory(3, declaration, format="fp16", wear=True)
+    with pytest.raises(ValueError, match="declaration must be of type WordMemory"):
+        Memory(3, "fp16")
+    with pytest.raises(TypeError, match="unexpected keyword argument 'fromat'"):
+        Memory(3, point=point(), fromat="fp16")
+
+
+def test_a_format_and_a_protection_by_name_or_as_they_are():
+    whole = WordMemory(
+        point=point(), format=format_of("int8", scale=0.5, overflow="saturate"), protection=Protection("parity")
+    )
+    named = WordMemory(point=point(), format="int8", scale=0.5, overflow="saturate", protection="parity")
+    assert whole == named
+    assert hash(whole) == hash(named)
+    assert whole.word_format == format_of("int8", scale=0.5, overflow="saturate")
+    other = replace(whole, scale=0.25)  # a change of one field keeps the others
+    assert (other.word_format.scale, other.overflow, other.protection) == (0.25, "saturate", Protection("parity"))
+    assert replace(whole, point=point(0.5)).word_format == whole.word_format
+    with pytest.raises(ValueError, match="scale and overflow must be left out beside a Format"):
+        WordMemory(point=point(), format=format_of("fp16"), scale=1.0)
+
+
+def test_arrays_of_int8_words_have_a_scale_each():
+    declaration = WordMemory(point=point(), format="int8", scale={"a": 0.5, "b": 2.0})
+    assert [declaration.for_array(name).word_format.scale for name in "ab"] == [0.5, 2.0]
+    alike = WordMemory(point=point(), format="int8", scale=0.5)
+    assert alike.for_array("a") is alike
+    with pytest.raises(ValueError, match="scale must name each array of int8 words, got none for c"):
+        declaration.for_array("c")
+    with pytest.raises(ValueError, match="scale must be one number for one array"):
+        Memory(3, declaration)
+    with pytest.raises(ValueError, match="scale must be between"):
+        WordMemory(point=point(), format="int8", scale={"a": 0.5, "b": 1e38})
+
+
 def test_values_of_another_shape_or_kind():
     memory = Memory((2, 2), format="binary", point=point())
     with pytest.raises(ValueError, match=r"values must have the memory's shape \(2, 2\), got \(4,\)"):
@@ -499,7 +593,7 @@ def test_values_of_another_shape_or_kind():
         Memory((2.5,), format="binary", point=point())
 
 
-# ---- the memory beside it --------------------------------------------------------------------------------------------
+# ---- the error-free memory -------------------------------------------------------------------------------------------
 
 
 def test_sram_rounds_as_its_format_and_never_errs():
@@ -519,3 +613,22 @@ def test_sram_rounds_as_its_format_and_never_errs():
         SRAM(1, format="fp32", energy_per_bit=1e-12)
     with pytest.raises(ValueError, match="kind must be one of"):
         SRAM(1, format="fp32", kind="2MB")
+
+
+def test_sram_is_a_declaration_until_it_is_used():
+    """Of its words and counts nothing is in equality, hash and text: a training is named by what it declares."""
+    declared, used = SRAM(), SRAM()
+    used.count(written=10, read=20)
+    assert used == declared
+    assert hash(used) == hash(declared)
+    assert repr(used) == repr(declared)
+    assert SRAM(kind="1MB") != declared
+    assert [used.ledger.count(f"{verb} access") for verb in ("write", "read")] == [10, 20]
+    assert used.ledger.joules("system") == approx(30 * 32 * 20e-12 / 64)
+    assert not declared.ledger.entries
+    assert not replace(used).ledger.entries  # another one, declared alike
+    cache = SRAM(3)
+    cache.write([1.0, 2.0, 3.0])
+    assert cache.read().tolist() == [1.0, 2.0, 3.0]
+    with pytest.raises(ValueError, match="format must be of type Format or str, got 32"):
+        SRAM(format=32)

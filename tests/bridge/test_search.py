@@ -20,7 +20,7 @@ from bridge import (
     voltage_for,
 )
 from bridge.cell.cell import within_area
-from bridge.cell.cell_write import cell_error_rate
+from bridge.cell.cell_write import circuit_error_rate
 from mtjsim import dissipated_energy, write_error_rate
 from physics import I_C, TAU, approx, cell, junction
 
@@ -262,7 +262,7 @@ def test_a_cell_under_voltages_against_a_grid():
         mean = 0.0
         supplies = [WriteSetting(voltage_0=V, voltage_1=V, pulse_width=width) for V in np.linspace(0.25, 1.2, 30)]
         for bit in (0, 1):  # a higher supply fails less and costs more: the lowest one that will do, by bisection
-            rate = partial(cell_error_rate, cell(), bit=bit, temperature=300.0)
+            rate = partial(circuit_error_rate, cell().circuit(bit), bit=bit, temperature=300.0)
             lowest = bisect_left(supplies, True, key=lambda setting, rate=rate: rate(setting) <= 1e-4)
             if lowest == len(supplies):
                 mean = np.inf

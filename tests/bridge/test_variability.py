@@ -1,7 +1,7 @@
 """Populations: what spreads, what that does to a rate, and whether the fitted surface and the mean say their errors."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -31,21 +31,6 @@ SPREAD = Spread(
     tunnel_magnetoresistance_d2d=0.03,
     damping_d2d=0.05,
 )
-
-
-@dataclass(frozen=True)
-class Volts:
-    """A setting of voltages."""
-
-    voltage_0: float
-    voltage_1: float
-    pulse_width: float
-    rise_time: float = 0.0
-    relax_time: float = 0.0
-
-
-def volts(**given):
-    return Volts(**given)
 
 
 def normals(count, dimension, seed=0, within=None):
@@ -146,7 +131,7 @@ def test_coordinates_are_those_of_the_cells_junction(device, imposed):
     spread = Spread(**{f"{name}_d2d": 0.05 for name in PROPERTIES})
     pulse = {"pulse_width": 7e-9, "rise_time": 1e-9, "relax_time": 2e-9}
     amplitudes = {f"{imposed}_0": 0.4, f"{imposed}_1": 0.5} if imposed == "voltage" else {}
-    setting = volts(**amplitudes, **pulse) if amplitudes else replace(SETTING, **pulse)
+    setting = WriteSetting(**amplitudes, **pulse) if amplitudes else replace(SETTING, **pulse)
     cells = Population(device, spread, setting, 350.0)
     level = {"current": 75e-6, "voltage": 0.5}[imposed]
     for z in normals(5, len(PROPERTIES), seed=3):
@@ -198,7 +183,7 @@ def test_under_a_voltage_resistance_matters():
     """A junction of low RA takes more current from the same voltage, and fails less; a current source does not care."""
     spread = Spread(resistance_area_product_d2d=0.05)
     z = np.array([[-1.0], [0.0], [1.0]])
-    by_voltage = Population(DEVICE, spread, volts(voltage_0=0.5, voltage_1=0.4, pulse_width=8e-9))
+    by_voltage = Population(DEVICE, spread, WriteSetting(voltage_0=0.5, voltage_1=0.4, pulse_width=8e-9))
     rates = by_voltage.direct_log_rates(1, z)
     assert rates[0] < rates[1] - 0.1 < rates[2] - 0.2
     for bit, direction, voltage in ((0, "ap_to_p", 0.5), (1, "p_to_ap", 0.4)):
@@ -248,7 +233,7 @@ SURFACES = {
     ),
     "wide": (DEVICE, Spread(diameter_d2d=0.1, anisotropy_d2d=0.08, damping_d2d=0.1), SETTING),
     "lopsided": (LOPSIDED, SPREAD, replace(SETTING, current_1=90e-6)),
-    "voltage": (DEVICE, SPREAD, volts(voltage_0=0.75, voltage_1=0.45, pulse_width=8e-9)),
+    "voltage": (DEVICE, SPREAD, WriteSetting(voltage_0=0.75, voltage_1=0.45, pulse_width=8e-9)),
     "one axis": (DEVICE, Spread(characteristic_time_d2d=0.05), SETTING),
     "cycles": (DEVICE, Spread(diameter_d2d=0.03, drive_c2c=0.03, pulse_width_c2c=0.02), SETTING),
 }
@@ -491,9 +476,9 @@ def test_bad_populations(population):
         Population(load_preset("w_sot_80nm"), SPREAD, SETTING)
     with pytest.raises(ValueError, match="thermal_resistance"):
         Population(DEVICE.replace(thermal_resistance=1e6), SPREAD, SETTING)
-    with pytest.raises(ValueError, match="spread must be a Spread"):
+    with pytest.raises(ValueError, match="spread must be of type Spread"):
         Population(DEVICE, 0.05, SETTING)
-    with pytest.raises(ValueError, match="setting must be a WriteSetting, got 7e-05"):
+    with pytest.raises(ValueError, match="setting must be of type WriteSetting, got 7e-05"):
         Population(DEVICE, SPREAD, 7e-5)
     with pytest.raises(ValueError, match="temperature must be finite and > 0 K"):
         Population(DEVICE, SPREAD, SETTING, -1.0)

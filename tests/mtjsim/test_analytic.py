@@ -150,18 +150,18 @@ OUTSIDE = [
     (closed_form_write_error_rate, WRITE | {"thermal_stability": 10}, "thermal_stability must be >= 40"),
     (closed_form_write_error_rate, WRITE | {"duration": -1}, "duration must be finite and >= 0"),
     (closed_form_write_error_rate, WRITE | {"drift": "exakt"}, "Did you mean 'exact'"),
-    (tail_slope, {"overdrive": 1.4}, r"must be >= 1\.5, got 1\.4.*write_error_rate"),
+    (tail_slope, {"overdrive": 1.4}, r"overdrive - field must be >= 1\.5, got 1\.4.*write_error_rate"),
     (tail_slope, {"overdrive": 1.7, "field": 0.3}, r"must be >= 1\.5, got 1\.4"),
-    (tail_slope, {"overdrive": 3, "field": 1.0}, r"abs\(field\) must be < 1"),
+    (tail_slope, {"overdrive": 3, "field": 1.0}, "field must be between -1 and 1"),
     (tail_slope, {"overdrive": 3, "field": "a"}, "field must be a number.*got 'a'"),
     (tail_slope, {"overdrive": 3, "field": math.nan}, "field must be finite, got nan"),
     (closed_form_escape_rate, {"thermal_stability": 60, "field": None}, "field must be a number.*got None"),
     (drift_time, {"overdrive": 1.0, "polar_angle": 0.1}, "overdrive must be > 1.*closed_form_escape_rate"),
     (drift_time, {"overdrive": 2.0, "polar_angle": 2.0}, "polar_angle must be <= pi/2"),
-    (closed_form_escape_rate, {"thermal_stability": 60, "overdrive": 1.0}, "no barrier is left.*read_disturb_rate"),
+    (closed_form_escape_rate, {"thermal_stability": 60, "overdrive": 1.0}, "no barrier.*read_disturb_rate"),
     (closed_form_escape_rate, {"thermal_stability": 60, "overdrive": 0.7}, "does not hold.*read_disturb_rate"),
     (closed_form_escape_rate, {"thermal_stability": 9}, "does not hold"),
-    (closed_form_escape_rate, {"thermal_stability": 60, "field": -1.0}, r"abs\(field\) must be < 1"),
+    (closed_form_escape_rate, {"thermal_stability": 60, "field": -1.0}, "field must be between -1 and 1"),
 ]
 
 

@@ -24,6 +24,7 @@ from mtjsim import (
 from mtjsim.calibration.likelihood import Likelihood, deviance_terms
 from mtjsim.calibration.parameters import PARAMETERS, Coordinates, values_of
 from mtjsim.calibration.report import Goodness
+from mtjsim.checks import ArgumentError
 from physics import approx, junction
 
 FREE = ("thermal_stability", "critical_current", "characteristic_time")
@@ -359,8 +360,8 @@ def test_a_bad_table_is_named_line_by_line(tmp_path, text, message):
     [
         ({"free": ["thermal_stabilty"]}, "Did you mean 'thermal_stability'"),
         ({"free": "damping"}, "free must be a sequence"),
-        ({"free": ["curie_temperature"]}, "the start device declares no curie_temperature"),
-        ({"confidence": 95}, "95 % is 0.95"),
+        ({"free": ["curie_temperature"]}, "start must declare curie_temperature"),
+        ({"confidence": 95}, "0.95 is 95 %"),
         ({"intervals": "exact"}, "intervals must be one of"),
     ],
 )
@@ -370,7 +371,7 @@ def test_wrong_arguments_of_a_fit(fitted, change, message):
 
 
 def test_what_is_no_table_and_no_start(fitted):
-    with pytest.raises(ValueError, match="counts must be WriteCounts, got NoneType: read_counts"):
+    with pytest.raises(ValueError, match=r"counts must be of type WriteCounts, got None\. read_counts"):
         calibrate(None)
     with pytest.raises(ValueError, match="start must be an MTJ, got str: load_preset"):
         calibrate(fitted[0], start="arm_2021")
@@ -430,9 +431,9 @@ def test_the_verb_refuses_before_it_fits(tmp_path, capsys, monkeypatch):
     (tmp_path / "volts.csv").write_text("voltage,pulse_width,direction,trials,errors\n500mV,8ns,p_to_ap,100,5\n")
     table = str(tmp_path / "volts.csv")
     for words, message in (
-        ([str(tmp_path)], "is a folder. Name a CSV file in it."),
+        ([str(tmp_path)], "is a folder. Name a file in it."),
         ([table], "--device is missing: a table by voltage needs"),
-        ([table, "--device", f"{tmp_path}/"], "is a folder. Name a TOML file in it."),
+        ([table, "--device", f"{tmp_path}/"], "is a folder. Name a file in it."),
         ([table, "--out", str(tmp_path / "mine.json")], "--out must end in .toml, got"),
         (
             [table, "--out", str(tmp_path / "no" / "mine.toml")],
@@ -445,7 +446,7 @@ def test_the_verb_refuses_before_it_fits(tmp_path, capsys, monkeypatch):
 
 def test_the_verb_says_what_a_slow_device_costs(tmp_path, capsys, monkeypatch):
     def stop(*_, **__):
-        raise ValueError("free must be stopped here.")
+        raise ArgumentError("free", "must be stopped here.")
 
     monkeypatch.setattr("mtjsim.calibration.fit.calibrate", stop)
     (tmp_path / "a.csv").write_text(HEAD + "60,8,p_to_ap,100,5\n60,9,p_to_ap,100,5\n70,9,p_to_ap,100,5\n")

@@ -2,12 +2,13 @@
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from mtjsim.counts import ErrorCount
+from mtjsim.counts import ErrorCount, clopper_pearson
 from physics import approx
 
 counts = st.integers(1, 10**7).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
@@ -24,6 +25,34 @@ def test_interval_is_clopper_pearson(pair, confidence):
         assert binom.sf(count.errors - 1, count.trials, count.low) == approx(left_out, rel=1e-5)
     if count.errors < count.trials:
         assert binom.cdf(count.errors, count.trials, count.high) == approx(left_out, rel=1e-5)
+
+
+def test_intervals_of_an_array():
+    """Element by element those of the counts, broadcast; where no trial was made there is no interval."""
+    errors, trials = [[0], [3]], [10, 1000, 3]
+    low, high = clopper_pearson(errors, trials, confidence=0.9)
+    assert low.shape == high.shape == (2, 3)
+    for i, (k,) in enumerate(errors):
+        for j, n in enumerate(trials):
+            count = ErrorCount(k, n, confidence=0.9)
+            assert (low[i, j], high[i, j]) == (count.low, count.high)
+    low, high = clopper_pearson([0, 1], [0, 4])
+    assert np.isnan([low[0], high[0]]).all()
+    assert 0 < low[1] < 0.25 < high[1] < 1
+    assert [type(end) for end in clopper_pearson(1, 4)] == [float, float]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"errors": [1, 5], "trials": 4}, "errors must be between 0 and trials"),
+        ({"errors": -1, "trials": 4}, "errors must be between 0 and trials"),
+        ({"errors": 1, "trials": 4, "confidence": 95}, "confidence must be finite, > 0 and < 1, got 95"),
+    ],
+)
+def test_intervals_of_impossible_counts_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        clopper_pearson(**arguments)
 
 
 def test_coverage():
@@ -53,8 +82,11 @@ def test_no_errors_is_an_upper_bound():
         ({"errors": True, "trials": 1}, "errors must be a whole number >= 0, got True"),
         ({"errors": math.nan, "trials": 1}, "errors must be a whole number"),
         ({"errors": "1", "trials": 1}, "errors must be a whole number >= 0, got '1'"),
-        ({"errors": 1, "trials": 1, "confidence": 95}, "confidence must be between 0 and 1, got 95; 0.95 is 95 %"),
-        ({"errors": 1, "trials": 1, "confidence": 0}, "confidence must be between 0 and 1"),
+        (
+            {"errors": 1, "trials": 1, "confidence": 95},
+            "confidence must be finite, > 0 and < 1, got 95. 0.95",
+        ),
+        ({"errors": 1, "trials": 1, "confidence": 0}, "confidence must be finite, > 0 and < 1, got 0"),
     ],
 )
 def test_what_is_no_count(arguments, message):

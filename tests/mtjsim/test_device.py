@@ -360,8 +360,8 @@ def test_current_that_is_no_number(value):
     ("changes", "message"),
     [
         ({"vcma_coefficient": 61e-15}, "barrier_thickness is missing: vcma_coefficient 6.1e-14"),
-        ({"thermal_resistance": 1e6}, "temperature follows each trajectory.*use simulate_writes"),
-        ({"thermal_capacity": 1e-15}, "temperature follows each trajectory.*use simulate_writes"),
+        ({"thermal_resistance": 1e6}, "heats itself.*use simulate_writes"),
+        ({"thermal_capacity": 1e-15}, "heats itself.*use simulate_writes"),
         (
             {"stray_field": (0, 0, 0.3)},
             "stray_field z of 0.3 T exceeds the anisotropy field of 0.27 T.*AP is not stable",
@@ -476,7 +476,7 @@ def test_channel_in_a_file(tmp_path):
         (FILE.replace("spin_torque_efficiency = 0.6", "spin_hall_angle = 0.3"), "spin_hall_angle needs a polarizer"),
         (SOT_FILE.replace('channel_width = "100 nm"\n', ""), "channel_width is missing: spin_hall_angle needs it"),
         (SOT_FILE.replace('diameter = "40nm"\n', ""), "diameter is missing: spin_hall_angle needs it to give spin_t"),
-        (FILE + CHANNEL, "channel_width and spin_torque_efficiency are two ways to say one thing"),
+        (FILE + CHANNEL, "channel_width and spin_torque_efficiency are two ways to declare one property"),
         (SOT_FILE.replace('"100 nm"', '"100 ns"'), "channel_width must be a .* in m, got '100 ns'"),
         (SOT_FILE.replace("angle = 0.3", "angle = -0.3"), "spin_hall_angle must be .*> 0, got -0.3"),
         (SOT_FILE.replace("[0, -1, 0]", "[0, -2, 0]"), "polarizer must be a unit vector"),
@@ -487,7 +487,7 @@ def test_channel_in_a_file(tmp_path):
         (FILE + "colour = 1\n", "a field of .device. must be one of .* got 'colour'"),
         (FILE.replace('"270 mT"', '"-270 mT"'), "anisotropy_field must be > 0 T, got -0.27"),
         (FILE.replace("0.01", "nan"), "damping must be a finite number"),
-        (FILE.replace("0.01", "true"), "damping must be a number, got True"),
+        (FILE.replace("0.01", "true"), "damping must be a number or a quantity with a unit, got True"),
         (FILE + 'interface_anisotropy = "1 mJ/m^2"\n', "interface_anisotropy and anisotropy_field are two ways"),
         (FILE + EFFECTIVE_FILE, r"exactly one of the tables \[device\] and \[effective\]"),
         ('title = "nothing"\n', r"exactly one of the tables \[device\] and \[effective\]"),

@@ -13,7 +13,8 @@ from mtjsim import (
     retention_failure_rate,
     write_error_rate,
 )
-from mtjsim.explorer import YEAR, WriteExplorer, strongest_read
+from mtjsim.explorer import WriteExplorer
+from mtjsim.holding import YEAR, strongest_read
 from physics import approx, junction
 
 DEVICE = junction(lam=0.2)

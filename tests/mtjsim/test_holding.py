@@ -307,11 +307,11 @@ def test_bad_read(arguments, message):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"opposing_field_ratio": 0.5}, r"opposing_field_ratio must be < 0\.5"),
-        ({"opposing_field_ratio": -0.1}, "opposing_field_ratio must be finite and >= 0"),
-        ({"failure_rate": 0.5}, r"failure_rate must be < 0\.5"),
-        ({"failure_rate": 12.0}, "must be a probability below 1.*percent"),
-        ({"failure_rate": 0.0}, "failure_rate must be finite and > 0"),
+        ({"opposing_field_ratio": 0.5}, r"opposing_field_ratio must be .* < 0\.5, got 0\.5"),
+        ({"opposing_field_ratio": -0.1}, "opposing_field_ratio must be finite, >= 0 and < 0.5, got -0.1"),
+        ({"failure_rate": 0.5}, r"failure_rate must be .* < 0\.5, got 0\.5"),
+        ({"failure_rate": 12.0}, "must be .* < 0.5, got 12. .*percent"),
+        ({"failure_rate": 0.0}, "failure_rate must be finite, > 0 and < 0.5, got 0"),
         ({"duration": 1e-9}, ">= 50 characteristic times.*read_disturb_rate"),
         ({"duration": 1.0, "characteristic_time": 1e-305, "failure_rate": 1e-300}, "no thermal stability from"),
     ],

@@ -113,14 +113,14 @@ def test_frozen_and_comparable():
 
 RECTANGLE = Pulse.rectangular(current=1e-6, pulse_width=1e-9)
 REFUSED = {
-    "times must be finite numbers in SI units, got .'0', '1e-9'": lambda: Pulse(("0", "1e-9"), (1, 1)),
-    "levels must be finite numbers in SI units, got .True": lambda: Pulse((0, 1e-9), (True, False)),
-    "levels must be finite numbers": lambda: Pulse((0, 1e-9), (1, math.nan)),
-    "times must be finite numbers": lambda: Pulse((0, math.inf), (1, 1)),
-    "times must be finite numbers.*got None": lambda: Pulse(None, (1, 1)),
-    "levels must be finite numbers.*1j": lambda: Pulse((0, 1), (1j, 1)),
-    "current must be finite numbers": lambda: Pulse.sampled([0, 1e-9], current=["a", "b"]),
-    "times must be finite numbers.*.1.": lambda: Pulse.sampled([0, 1e-9, [1]], current=[1, 1, 1]),
+    "times must be a number or an array of numbers in s, got .'0', '1e-9'": lambda: Pulse(("0", "1e-9"), (1, 1)),
+    "levels must be a number or an array of numbers in A, got .True": lambda: Pulse((0, 1e-9), (True, False)),
+    "levels must be finite, got nan": lambda: Pulse((0, 1e-9), (1, math.nan)),
+    "times must be finite, got inf": lambda: Pulse((0, math.inf), (1, 1)),
+    "times must be a number .*got None": lambda: Pulse(None, (1, 1)),
+    "levels must be a number .*1j": lambda: Pulse((0, 1), (1j, 1)),
+    "current must be a number or an array of numbers in A": lambda: Pulse.sampled([0, 1e-9], current=["a", "b"]),
+    "times must be a number .*.1.": lambda: Pulse.sampled([0, 1e-9, [1]], current=[1, 1, 1]),
     "two lists of one length >= 2, got shapes .2,. and ..": lambda: Pulse.sampled([0, 1e-9], current=5e-6),
     "two lists of one length >= 2, got shapes .2,. and .3,.": lambda: Pulse((0, 1), (1, 1, 1)),
     "two lists of one length >= 2, got shapes .1, 2.": lambda: Pulse([[0, 1]], [[1, 1]]),
@@ -130,24 +130,24 @@ REFUSED = {
     "end later than they start": lambda: Pulse((0, 0), (1, 1)),
     "drive must be one of 'current', 'voltage', got 'curent'. Did you mean": lambda: Pulse((0, 1), (1, 1), "curent"),
     "polarity must be one of": lambda: Pulse((0, 1), (1, 1), "current", "up"),
-    "give exactly one of current and voltage": lambda: Pulse.rectangular(pulse_width=1e-9),
-    "give exactly one of current and voltage.": lambda: Pulse.sampled([0, 1], current=[1, 1], voltage=[1, 1]),
+    "give exactly one of current and voltage, got neither": lambda: Pulse.rectangular(pulse_width=1e-9),
+    "give exactly one of current and voltage, got both": lambda: Pulse.sampled([0, 1], current=[1, 1], voltage=[1, 1]),
     "rise_time must be <= pulse_width": lambda: Pulse.trapezoidal(current=1, pulse_width=1e-9, rise_time=2e-9),
     "rise_time must be finite and >= 0": lambda: Pulse.trapezoidal(current=1, pulse_width=1e-9, rise_time=-2e-9),
     "pulse_width must be finite and > 0": lambda: Pulse.rectangular(current=1, pulse_width=0),
     "voltage must be finite and >= 0 V": lambda: Pulse.rectangular(voltage=-1, pulse_width=1e-9),
     "relax_time must be finite and >= 0": lambda: RECTANGLE.followed_by(relax_time=-1),
-    "other must be a Pulse, got 3": lambda: RECTANGLE.followed_by(3),
-    "one drive and one polarity, got current/None and voltage/None": lambda: RECTANGLE.followed_by(
+    "other must be of type Pulse, got 3": lambda: RECTANGLE.followed_by(3),
+    "same drive and polarity, got current/None and voltage/None": lambda: RECTANGLE.followed_by(
         Pulse.rectangular(voltage=1, pulse_width=1e-9)
     ),
-    "time must be finite numbers": lambda: RECTANGLE.at("x"),
+    "time must be a number or an array of numbers in s, got .x": lambda: RECTANGLE.at("x"),
     "direction must be one of": lambda: RECTANGLE.sign("up"),
     "give pulse_width and one of current and voltage, or a pulse; got nothing": lambda: pulse_of(
         None, None, None, None
     ),
-    "pulse stands in for": lambda: pulse_of(None, None, 1e-9, RECTANGLE),
-    "pulse must be a Pulse, got 'x'": lambda: pulse_of(None, None, None, "x"),
+    "pulse replaces current, voltage, .*; omit pulse_width": lambda: pulse_of(None, None, 1e-9, RECTANGLE),
+    "pulse must be of type Pulse, got 'x'. Pulse.rectangular": lambda: pulse_of(None, None, None, "x"),
 }
 
 

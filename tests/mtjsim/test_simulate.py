@@ -332,11 +332,11 @@ REFUSED = [
     ({"relax_time": -1e-9}, "relax_time must be finite and >= 0 s"),
     ({"rise_time": 3e-9}, "rise_time must be <= pulse_width"),
     ({"current": -1e-6}, "current must be finite and >= 0 A"),
-    ({"current": "60uA"}, "current must be a number .* Units are read in TOML"),
+    ({"current": "60uA"}, "current must be a number .* Give SI numbers"),
     ({"voltage": 0.5}, "give pulse_width and one of current and voltage"),
     ({"current": None}, r"give pulse_width and one of .* got \['pulse_width'\]"),
-    ({"pulse": Pulse.rectangular(**WRITE)}, "pulse stands in for current, voltage, pulse_width, rise_time"),
-    ({"current": None, "pulse_width": None, "pulse": 5}, "pulse must be a Pulse, got 5"),
+    ({"pulse": Pulse.rectangular(**WRITE)}, "pulse replaces .*; omit current and pulse_width"),
+    ({"current": None, "pulse_width": None, "pulse": 5}, "pulse must be of type Pulse, got 5"),
 ]
 
 
@@ -351,7 +351,7 @@ def test_bad_arguments(change, message):
     [
         ({"samples": 0}, "samples must be a whole number >= 1, got 0"),
         ({"samples": 0.5}, "samples must be a whole number >= 1, got 0.5"),
-        ({"pulse": None}, "pulse must be a Pulse, got None"),
+        ({"pulse": None}, "pulse must be of type Pulse, got None"),
         ({"time_step": -1.0}, "time_step must be finite and > 0"),
     ],
 )
@@ -367,7 +367,7 @@ def test_bad_arguments_of_trajectories(change, message):
 def test_a_field_that_leaves_one_state_is_refused(field, side):
     """The astroid of Stoner and Wohlfarth, as the front door refuses what exceeds B_k."""
     device = junction().replace(stray_field=tuple(0.27 * b for b in field))
-    with pytest.raises(ValueError, match=rf"no minimum of the energy on the {side} side .* no bit to write"):
+    with pytest.raises(ValueError, match=rf"no minimum of the energy on the {side} side .* not bistable"):
         simulate_writes(device, trials=10, seed=1, **WRITE)
 
 

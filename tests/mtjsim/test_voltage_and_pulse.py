@@ -116,7 +116,7 @@ def test_a_channel_knows_no_magnetoresistance():
     pulse = Pulse.sampled([0, 1e-9, 3e-9], current=[0.0, 9e-5, -3e-5])
     whole = 9e-5**2 * 1e-9 / 3 + 2e-9 / 3 * (9e-5**2 - 9e-5 * 3e-5 + 3e-5**2)
     assert dissipated_energy(device, pulse=pulse) == approx(500 * whole, rel=1e-12)
-    with pytest.raises(ValueError, match=r"channel_resistance is declared.*two-terminal twin"):
+    with pytest.raises(ValueError, match=r"channel_resistance is declared.*two-terminal copy"):
         read_disturb_rate(device, current=1e-5, duration=1e-8)
 
 
@@ -149,7 +149,16 @@ def test_reduced_conduction_is_the_transport_of_the_junction():
         assert law.current(y, 0.7) == approx(expected, rel=1e-12)
         law = reduced_write(device, direction, 1e-4, 300.0, 0.0, 0.0)[0].conduction
         expected = junction_resistance(device, m_z=s * y, current=0.7e-4) / 3e3
-        assert law.resistance(y, 0.7) == approx(expected, rel=1e-12)
+        assert (1 - law.anisotropy(y, 0.7)) / (0.7 * law.softening) == approx(expected, rel=1e-12)
+
+
+def test_resistance_solves_the_circuit():
+    """V = I R(m_z, V), against the conductance at that voltage."""
+    device, m_z = junction(), np.linspace(-1, 1, 7)
+    for I in (0.0, 1e-5, 1e-4, 1e-3):
+        R = junction_resistance(device, m_z=m_z, current=I)
+        G = [float(junction_conductance(device, m_z=m, voltage=I * r)) for m, r in zip(m_z, R, strict=True)]
+        assert approx(np.array(G), rel=1e-14) == 1 / R
 
 
 @pytest.mark.parametrize("imposed", ["voltage", "current"])
@@ -360,7 +369,7 @@ def test_waiting_is_a_pulse_too():
 def test_where_there_is_no_bit_every_road_says_so():
     write = {"current": 1e-4, "pulse_width": 2e-9, "trials": 10, "seed": 1}
     for changes, message in (
-        ({"stray_field": (0.0, 0.0, 5.0)}, "no bit"),
+        ({"stray_field": (0.0, 0.0, 5.0)}, "not bistable"),
         ({"field_like_ratio": -200.0}, "turns the torque around"),
     ):
         device = junction(**PLAIN).replace(**changes)
@@ -376,7 +385,7 @@ def test_where_there_is_no_bit_every_road_says_so():
 def test_what_is_no_device_and_no_pulse(question):
     with pytest.raises(ValueError, match="device must be an MTJ, got str: load_preset"):
         question("arm_2021", current=1e-4, pulse_width=1e-9)
-    with pytest.raises(ValueError, match="pulse must be a Pulse, got 'abc'"):
+    with pytest.raises(ValueError, match="pulse must be of type Pulse, got 'abc'"):
         question(junction(), pulse="abc")
 
 
@@ -384,7 +393,7 @@ def test_simulated_writes_take_one_rise_time_and_none_beside_a_pulse():
     pulse = Pulse.rectangular(current=1e-4, pulse_width=1e-9)
     for rise_time, message in (
         (np.zeros(2), "rise_time must be one number in s, got an array of 2"),
-        (1e-10, "pulse stands in for .*rise_time"),
+        (1e-10, "pulse replaces .*omit rise_time"),
     ):
         with pytest.raises(ValueError, match=message):
             simulate_writes(junction(), pulse=pulse, rise_time=rise_time, trials=1, seed=0)
@@ -395,7 +404,7 @@ def test_a_refusal_of_a_reversed_pulse_names_a_magnitude(question):
     """Nothing arrives above 1e-308, whatever the width: a short pulse takes the chain the fewest steps."""
     device = junction()
     reversed_pulse = Pulse.rectangular(current=60 * device.critical_current(), pulse_width=1e-10, polarity="ap_to_p")
-    with pytest.raises(ValueError, match=r"cannot be resolved: .* and \d+\.?\d* critical currents"):
+    with pytest.raises(ValueError, match=r"cannot be resolved at .* and \d+\.?\d* critical currents"):
         question(device, pulse=reversed_pulse, direction="p_to_ap")
 
 
@@ -411,13 +420,16 @@ def test_broadcasting_of_a_pulse():
     ("arguments", "message"),
     [
         ({"current": 1e-4}, "pulse_width is missing"),
-        ({"pulse_width": 5e-9}, "give one of current, voltage and pulse"),
-        ({"current": 1e-4, "voltage": 0.3, "pulse_width": 5e-9}, "one of current, voltage and pulse.*both"),
+        ({"pulse_width": 5e-9}, "give exactly one of current and voltage, got neither"),
+        ({"current": 1e-4, "voltage": 0.3, "pulse_width": 5e-9}, "exactly one of current and voltage, got both"),
         ({"voltage": -0.3, "pulse_width": 5e-9}, "voltage must be finite and >= 0 V, got -0.3"),
-        ({"pulse": Pulse.rectangular(current=1e-4, pulse_width=1e-9), "current": 1e-4}, "pulse stands in for current"),
+        (
+            {"pulse": Pulse.rectangular(current=1e-4, pulse_width=1e-9), "current": 1e-4},
+            "pulse replaces .*omit current",
+        ),
         (
             {"pulse": Pulse.rectangular(current=1e-4, pulse_width=1e-9), "rise_time": 1e-9},
-            "pulse stands in for rise_time",
+            "pulse replaces .*omit rise_time",
         ),
     ],
 )

@@ -30,8 +30,8 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 import bnn
-from bnn.errors import WriteErrors
-from bnn.layers import activation_memories, weight_memories
+from bnn.errors.write_errors import WriteErrors
+from bnn.layers.binary import activation_memories, weight_memories
 from bnn.models import lenet4, mlp
 
 HERE = Path(__file__).parent

@@ -29,10 +29,10 @@ import torch
 from torch import nn
 
 import bnn
-from bnn.errors import WriteErrors
-from bnn.layers import memories
+from bnn.errors.overwrite import OverwriteErrors
+from bnn.errors.write_errors import WriteErrors
+from bnn.layers.binary import memories
 from bnn.models import lenet4
-from bnn.overwrite import OverwriteErrors
 from mtjsim.plots import BLACK, GREEN, PURPLE, RED
 
 HERE = Path(__file__).parent

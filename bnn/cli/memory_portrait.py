@@ -1,0 +1,205 @@
+"""Figures of the verbs `setting`, `map` and `die`: layout and titles. `bridge` draws the curves; nothing is solved."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bnn.cli.typed import UNITS_SHOWN
+from mtjsim.checks import DIRECTIONS
+from mtjsim.plots import BLACK, DIRECTION_STYLE, RED
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.figure import Figure
+
+    from bridge.dies.die import Die
+    from bridge.dies.rate_distribution import MeanRate
+    from bridge.write import OperatingPoint
+
+MOST_ROWS = 3  # temperatures of a map: the first, a middle one, the last
+NARROW = 5.0  # ratio of the ends of an axis: below, every 1, 2, 3 ... of a decade has a label
+MOST_CUTS = 3  # panels of a map that is drawn as curves
+
+
+def setting_figure(
+    points: Sequence["OperatingPoint"],
+    chosen: "OperatingPoint",
+    *,
+    title: str,
+    energy: str = "energy",
+    max_latency: float | None = None,
+) -> "Figure":
+    """Draw energy against latency, a line for each target error rate, and the chosen point.
+
+    Parameters
+    ----------
+    points : sequence of OperatingPoint
+        Of `bridge.trade_off`.
+    chosen : OperatingPoint
+        Of `bridge.find_setting`.
+    title : str
+        Of the figure.
+    energy : {"energy", "energy_with_driver"}
+        On the y axis.
+    max_latency : float, optional
+        A limit [s], drawn as a line.
+
+    Returns
+    -------
+    Figure
+    """
+    from matplotlib.ticker import LogLocator
+
+    from bridge.search.plots import plot_trade_off
+
+    figure = _figure(6.6, 4.8, title)
+    ax = figure.subplots()
+    plot_trade_off(ax, points, y=energy, front=False)
+    joule = chosen.mean_energy if energy == "energy" else chosen.mean_energy_with_driver
+    zero, one = f"{chosen.error_rate_0:.1e}", f"{chosen.error_rate_1:.1e}"
+    rates = zero if zero == one else f"{zero} (0), {one} (1)"
+    label = f"chosen: {rates}, {chosen.latency * 1e9:.3g} ns, {joule * 1e15:.3g} fJ"
+    ax.plot(chosen.latency * 1e9, joule * 1e15, "*", ms=15, color=RED, mec="white", zorder=4, label=label)
+    if max_latency is not None:
+        ax.axvline(max_latency * 1e9, color=BLACK, lw=1, ls=":", label="largest latency allowed")
+    for axis, (low, high) in ((ax.xaxis, ax.get_xlim()), (ax.yaxis, ax.get_ylim())):
+        if high < NARROW * low:
+            axis.set_major_locator(LogLocator(subs=range(1, 10)))
+    ax.grid(alpha=0.3)
+    _legend_below(ax, title="write error rate of both bits", ncols=3)
+    return figure
+
+
+def map_figure(dataset: "xr.Dataset", *, title: str) -> "Figure":
+    """Draw a map: a panel for each direction and up to three temperatures, or curves where an axis has one value.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        Of `write_error_map` or `measured_map`.
+    title : str
+        Of the figure.
+
+    Returns
+    -------
+    Figure
+    """
+    from bridge.maps.plots import plot_energy_contours, plot_map
+
+    drive = str(dataset["write_error_rate"].dims[1])
+    if dataset.attrs.get("kind") == "measured" or min(dataset.sizes[drive], dataset.sizes["pulse_width"]) < 2:
+        return _map_cuts(dataset, drive, title)
+    temperatures = _some(dataset["temperature"].values, MOST_ROWS)
+    rows = len(temperatures) + ("energy" in dataset)
+    figure = _figure(10.2, 0.5 + 3.9 * rows, title)
+    grid = figure.subplots(rows, 2, squeeze=False)
+    for row, T in zip(grid, temperatures, strict=False):
+        for ax, direction in zip(row, DIRECTIONS, strict=True):
+            plot_map(ax, dataset, direction=direction, temperature=T)
+    for ax, direction in zip(grid[-1] if "energy" in dataset else (), DIRECTIONS, strict=False):
+        T = temperatures[len(temperatures) // 2]  # the energy hardly depends on it
+        plot_energy_contours(ax, dataset, direction=direction, temperature=T, color=BLACK)
+        ax.set_title(f"{DIRECTION_STYLE[direction][2]}, {T:g} K: mean energy in the junction")
+    for name, axis in ((drive, "x"), ("pulse_width", "y")):
+        if _is_geometric(dataset[name].values):
+            for ax in grid.ravel():
+                _plain_logarithm(ax, axis)
+    return figure
+
+
+def _map_cuts(dataset: "xr.Dataset", drive: str, title: str) -> "Figure":
+    """Curves along the axis with more values, a panel for some values of the other."""
+    from bridge.maps.plots import plot_map_cut
+
+    measured = dataset.attrs.get("kind") == "measured"
+    along, other = "pulse_width", drive
+    if dataset.sizes[drive] > dataset.sizes["pulse_width"]:
+        along, other = drive, "pulse_width"
+    values = _some(dataset[other].values, MOST_CUTS)
+    T = float(_some(dataset["temperature"].values, MOST_ROWS)[0])
+    directions = [str(name) for name in dataset["direction"].values]
+    figure = _figure(1.0 + 4.6 * len(values), 4.2, f"{title}, {T:g} K")
+    drawn: dict[str, Any] = {"measured": dataset} if measured else {"dataset": dataset}
+    known = dataset["write_error_rate"].values
+    lowest = float(np.nanmin(known[known > 0], initial=1.0))
+    if measured:
+        lowest = min(lowest, float(np.nanmin(dataset["high"].values)))
+    floor = 10.0 ** np.floor(np.log10(max(lowest, 1e-40) / 2))
+    handles: dict[str, Any] = {}
+    for ax, value in zip(figure.subplots(1, len(values), squeeze=False)[0], values, strict=True):
+        plot_map_cut(ax, **drawn, along=along, at=value, directions=directions, temperature=T, floor=floor)
+        scale, unit = UNITS_SHOWN[other]
+        ax.set_title(f"{value * scale:g} {unit}", fontsize=10)
+        ax.get_legend().remove()
+        handles |= {label: handle for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+    where: dict[str, Any] = {"loc": "outside lower center", "ncols": 2 * min(len(values), 2)}
+    figure.legend(handles.values(), handles.keys(), frameon=False, fontsize=8, **where)
+    return figure
+
+
+def die_figure(die: "Die", means: "tuple[MeanRate, MeanRate]", *, title: str) -> "Figure":
+    """Draw a die: the map of its cells and faults, and the distribution of the error rates of each bit.
+
+    Parameters
+    ----------
+    die : Die
+        With drawn cells, at least two.
+    means : (MeanRate, MeanRate)
+        Of its population.
+    title : str
+        Of the figure.
+
+    Returns
+    -------
+    Figure
+    """
+    from bridge.dies.plots import plot_die, plot_rate_distribution
+    from bridge.dies.rate_distribution import RateDistribution
+
+    rates: Any = die.error_rates
+    alike = bool(np.array_equal(rates[0], rates[1]))
+    panels = 2 if alike else 3
+    figure = _figure(1.0 + 4.8 * panels, 4.8, title)
+    axes = figure.subplots(1, panels)
+    plot_die(axes[0], die)
+    axes[0].set_title("cells", fontsize=10)
+    for ax, bit in zip(axes[1:], (1, 0), strict=False):
+        distribution = RateDistribution.of(np.log(np.maximum(rates[bit], 1e-300)))
+        plot_rate_distribution(ax, distribution, mean=means[bit])
+        direction = DIRECTION_STYLE[DIRECTIONS[1 - bit]][2]
+        ax.set_title("both bits alike" if alike else direction, fontsize=10)
+        _legend_below(ax, ncols=2)
+    return figure
+
+
+def _figure(width: float, height: float, title: str) -> "Figure":
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained", dpi=140)
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def _legend_below(ax: Any, *, ncols: int, title: str | None = None) -> None:
+    """Put the legend below the axes, away from the lines."""
+    where: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.13)}
+    ax.legend(frameon=False, fontsize=8, ncols=ncols, title=title, title_fontsize=8, **where)
+
+
+def _some(values: Any, most: int) -> list[float]:
+    """Return at most `most` of the values, ends included."""
+    where = np.unique(np.linspace(0, len(values) - 1, min(most, len(values))).round().astype(int))
+    return [float(values[k]) for k in where]
+
+
+def _is_geometric(values: Any) -> bool:
+    return len(values) > 2 and values[0] > 0 and np.allclose(np.diff(np.log(values)), np.log(values[1] / values[0]))
+
+
+def _plain_logarithm(ax: Any, axis: str) -> None:
+    """Make an axis logarithmic, with 1, 2 and 5 of each decade as plain numbers."""
+    from bridge.search.plots import plain_ticks
+
+    getattr(ax, f"set_{axis}scale")("log")
+    plain_ticks(getattr(ax, f"{axis}axis"))

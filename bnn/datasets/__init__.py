@@ -1,1 +1,0 @@
-"""What `bnn/data.py` reads: published sets, their formats, and folders of image files."""

@@ -1,0 +1,308 @@
+"""A memory of bits in a layer's slot: rates, keyed draws, and the gradient through a write.
+
+Bit 1 is +1, bit 0 is -1. Rates are probabilities, never percent.
+"""
+
+import math
+import weakref
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bnn.errors.keys import PastWrite, WriteKey, WriteKeys
+from bnn.streams import torch_generator
+from mtjsim.checks import ArgumentError, checked_choice
+
+if TYPE_CHECKING:
+    from bridge.dies.die import Die
+    from bridge.write import OperatingPoint
+
+Written = Callable[[Tensor], tuple[Tensor, Tensor | None]]  # bits -> what the cells hold, factor of the gradient
+BLOCK = 256  # rows that share a torch generator
+
+
+class BitMemory(nn.Module, ABC):
+    """What every memory of bits has: rates, keys of its writes, an address. See `WriteErrors` for the parameters."""
+
+    gradients: tuple[str, ...] = ()
+    point: "OperatingPoint | None" = None
+    counts: np.ndarray
+    of_weights = False  # set by a layer whose slot for a weight memory it sits in: rows are filters, not samples
+
+    def __init__(
+        self, *, error_rate_0: Any, error_rate_1: Any, seed: int, gradient: str, layer: int, path: str
+    ) -> None:
+        super().__init__()
+        self.gradient = checked_choice("gradient", gradient, self.gradients)
+        self.path = checked_choice("path", path, ("auto", "numba", "torch"))
+        self.error_rate_0 = _rate("error_rate_0", error_rate_0)
+        self.error_rate_1 = _rate("error_rate_1", error_rate_1)
+        self.keys = WriteKeys(seed, layer)
+
+    @classmethod
+    def from_operating_point(
+        cls, point: "OperatingPoint", *, seed: int, die: "Die | None" = None, **others: Any
+    ) -> Any:
+        """Make the memory that a `bridge` operating point describes; anything with the two error rates will do.
+
+        Parameters
+        ----------
+        point : OperatingPoint
+        seed : int, >= 0
+        die : Die, optional
+            Of the cells of one sample, or of s samples: a rate for each cell, weak cells in it. A cell that always
+            reads as one bit fails always for the other and never for its own.
+        **others
+            As the class takes them.
+        """
+        rates = (point.error_rate_0, point.error_rate_1) if die is None else rates_of_die(die, point)
+        memory = cls(error_rate_0=rates[0], error_rate_1=rates[1], seed=seed, **others)
+        memory.point = point if hasattr(point, "energies") else None  # prices the ledger
+        return memory
+
+    @property
+    def seed(self) -> int:
+        """Seed of the draws; `reseed` and `use_stream` change it, `load_state_dict` never does."""
+        return self.keys.seed
+
+    @property
+    def layer(self) -> int:
+        """Which memory of a network this is; part of the key."""
+        return self.keys.layer
+
+    def use_stream(self, seed: int, *, layer: int | None = None, part: int = 0) -> None:
+        """Draw from the start of the stream of `seed` (and layer, and part), without an address; cells stay."""
+        self.keys = WriteKeys(seed, self.layer if layer is None else layer, part)
+
+    def reseed(self, seed: int) -> None:
+        """Start the stream of `seed`, and forget the address."""
+        self.use_stream(seed)
+
+    def address(self, *, step: int, samples: Tensor | np.ndarray | None, twin: int = 0, call: int = 0) -> None:
+        """Set which samples are written next, and in which step; holds until changed.
+
+        Parameters
+        ----------
+        step : int, >= 0
+        samples : (n,) whole numbers, or None
+            One for each sample of the batch, the same for the same sample in any batch, on any process. A batch of k n
+            rows has k of each. None: the rows are 0, 1, 2 ..., as the filters of a weight.
+        twin : int, >= 0
+            Tells memories of the same seed and layer in one model from each other; see `bnn.errors.address`.
+        call : int, >= 0
+            Which write of these samples in this step comes next.
+
+        Raises
+        ------
+        ValueError
+            For numbers that are not whole, or a step below 0.
+
+        Notes
+        -----
+        Further writes at one address are writes of their own (call 1, 2 ... of the layer), until the address is set
+        again; but rows of weights are the same write each time in a step.
+        """
+        self.keys.address(step=step, samples=samples, twin=twin, call=call)
+
+    def forget_address(self) -> None:
+        """Return to automatic numbers: a write's step is the number of writes before it, its samples are 0, 1 ..."""
+        self.keys.forget_address()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Write `x` and return what the cells hold.
+
+        Parameters
+        ----------
+        x : Tensor, any shape, values +1 and -1 (NaN passes through, so that a diverged training is seen)
+
+        Returns
+        -------
+        Tensor, same shape, dtype and device
+            A new tensor; the very same bits, without a draw, if all rates are 0.
+        """
+        if x.numel() == 0:
+            return x
+        by_key = self.path == "numba" or (self.path == "auto" and x.device.type == "cpu")
+        if self.path == "numba" and x.device.type != "cpu":
+            raise ArgumentError(
+                "path", f'must be "auto" or "torch" for a tensor on {x.device}: "numba" is for the CPU.'
+            )
+        key, past = self.keys.next(x, weights=self.of_weights)
+
+        def write(bits: Tensor) -> tuple[Tensor, Tensor | None]:
+            return (self._by_key if by_key else self._from_stream)(bits, key, past)
+
+        return _Write.apply(x, write, past) if x.requires_grad and torch.is_grad_enabled() else write(x)[0]
+
+    @abstractmethod
+    def _by_key(self, x: Tensor, key: WriteKey, past: PastWrite) -> tuple[Tensor, Tensor | None]:
+        """Write x with draws cell by cell; return what the cells hold, and a factor of the gradient (None: 1)."""
+
+    @abstractmethod
+    def _from_stream(self, x: Tensor, key: WriteKey, past: PastWrite) -> tuple[Tensor, Tensor | None]:
+        """Do the same with draws from torch generators."""
+
+    def _parts(self, key: WriteKey) -> list[tuple[slice, torch.Generator]]:
+        """Cut the rows of a write into blocks, each with a generator of the key and of the samples in it."""
+        found = []
+        for start in range(0, len(key.samples), BLOCK):
+            part = slice(start, start + BLOCK)
+            samples = zlib.crc32(np.ascontiguousarray(key.samples[part]).tobytes())
+            found.append((part, torch_generator(key.root, "bit_writes", key.layer, key.step, samples)))
+        return found
+
+    def _rates(self, x: Tensor) -> list[Any]:
+        """Rates of a 1 and of a 0 for a write of x: numbers, or (s, cells) float64 tensors."""
+        if isinstance(self.error_rate_1, float) and isinstance(self.error_rate_0, float):
+            return [self.error_rate_1, self.error_rate_0]
+        sample = x.shape[1:] if x.dim() > 1 else x.shape
+        return [
+            rate if isinstance(rate, float) else fitted(name, rate, sample)
+            for name, rate in (("error_rate_1", self.error_rate_1), ("error_rate_0", self.error_rate_0))
+        ]
+
+    def get_extra_state(self) -> Tensor:
+        """Return the number of writes and the counts, (n,) int64; part of `state_dict`. The seed is not in it."""
+        return torch.from_numpy(np.append(self.keys.writes, self.counts).astype(np.int64))
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Continue from `state`, under the seed that this memory has; part of `load_state_dict`."""
+        if state.dtype != torch.int64 or len(state) != 1 + self.counts.size:
+            raise ArgumentError("state", f"must be that of a {type(self).__name__} of this version.")
+        self.keys.writes = int(state[0])
+        self.counts = state[1:].cpu().numpy().copy().reshape(self.counts.shape)
+
+    def extra_repr(self) -> str:
+        """Show rates, gradient and seed in the printed model."""
+        rates = f"error_rate_0={_shown(self.error_rate_0)}, error_rate_1={_shown(self.error_rate_1)}"
+        part = f", part={self.keys.part}" if self.keys.part else ""
+        return f"{rates}, gradient={self.gradient}, seed={self.seed}, layer={self.layer}{part}, path={self.path}"
+
+
+class _Graph:
+    """Lives as long as the graph that a write is in."""
+
+
+class _Write(torch.autograd.Function):
+    """x -> what the cells hold; its gradient is the identity, or a factor of each bit."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, written: Written, past: PastWrite) -> Tensor:
+        out, factor = written(x)
+        if past.graph is None:
+            ctx.graph = _Graph()
+            past.graph = weakref.ref(ctx.graph)
+        if factor is not None:
+            ctx.save_for_backward(factor)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        saved = ctx.saved_tensors  # once: under activation checkpointing a second look is an error
+        return (gradient * saved[0] if saved else gradient), None, None
+
+
+def select(x: Tensor, rate: Any, generator: torch.Generator) -> tuple[Tensor, int, int]:
+    """Positions (with repeats) of the rarer outcome, and the factors of the common and of the rarer outcome."""
+    n, largest = x.numel(), float(rate if isinstance(rate, float) else rate.max())
+    if largest > 0.5 and not isinstance(rate, float):
+        chance = rate.flatten().repeat(-(-n // rate.numel()))[:n]
+        hit = torch.rand(n, dtype=torch.float64, generator=generator) < chance
+        return hit.nonzero().flatten().to(x.device), 1, -1
+    intensity = -math.log1p(-largest) if largest <= 0.5 else -math.log(largest)
+    count = 0
+    if intensity > 0.0:
+        count = int(torch.poisson(torch.tensor(n * intensity, dtype=torch.float64), generator=generator))
+    uniform = torch.rand(count, dtype=torch.float64, generator=generator)
+    positions = uniform.mul_(n).long()  # torch.randint has a bias of n / 2^32
+    if not isinstance(rate, float):
+        own = torch.log1p(-rate.flatten()[positions % rate.numel()]).neg_()
+        kept = torch.rand(count, dtype=torch.float64, generator=generator) * intensity < own
+        positions = positions[kept]
+    positions = positions.to(x.device)
+    return (positions, 1, -1) if largest <= 0.5 else (positions, -1, 1)
+
+
+def rates_from(rates: list[Any], start: int) -> list[Any]:
+    """Return rates for rows from number `start` on: those of several samples are used in turn."""
+    return [rate if isinstance(rate, float) else torch.roll(rate, -(start % len(rate)), 0) for rate in rates]
+
+
+def rates_of_die(die: "Die", point: "OperatingPoint") -> np.ndarray:
+    """Error rates (2, cells) by bit and cell: of a die's own cells, or of the point where it has no population.
+
+    Weak cells are in it; a cell that always reads as b has the rate 0 for b and 1 for the other bit.
+    """
+    if die.error_rates is not None:
+        rates = die.error_rates.copy()
+    else:
+        rates = np.repeat([[point.error_rate_0], [point.error_rate_1]], die.size, axis=1)
+        where, weak = die.weak_error_rates(point.error_rate_0, point.error_rate_1)
+        rates[:, where] = weak
+    where, bits = die.fixed_cells
+    rates[bits, where], rates[1 - bits, where] = 0.0, 1.0
+    return rates
+
+
+def as_rows(x: Tensor) -> np.ndarray:
+    """Return x as the kernels want it: (samples, cells) float32 in C order, shared where it can be."""
+    cells = (x if x.dtype == torch.float32 else x.to(torch.float32)).detach().numpy()
+    rows = cells.shape[0] if cells.ndim > 1 else 1
+    return np.ascontiguousarray(cells).reshape(rows, -1)
+
+
+def as_arrays(rates: list[Any]) -> list[Any]:
+    """Return rates as the kernels want them."""
+    return [rate if isinstance(rate, float) else rate.numpy() for rate in rates]
+
+
+def fitted(name: str, values: Tensor, sample: torch.Size) -> Tensor:
+    """Return what each cell has as (s, cells), for samples of that shape; ValueError unless it is for such samples."""
+    cells, flat = sample.numel(), values.dim() == 1
+    if not (values.numel() % cells == 0 if flat else values.shape in (sample, (values.shape[0], *sample))):
+        raise ValueError(
+            f"{name} must have a value for each cell of a sample of shape {tuple(sample)}, got shape "
+            f"{tuple(values.shape)}. Draw the die, or the values, for that shape."
+        )
+    return values.reshape(-1, cells)
+
+
+def check_bits(x: Tensor) -> None:
+    """Raise ValueError where x is not +1, -1 or NaN."""
+    if x.numel() == 0:
+        return
+    low, high = torch.aminmax(x.detach().abs())
+    if low != low:  # a NaN hides the others
+        low, high = torch.aminmax(x.detach().abs().nan_to_num(1.0))
+    if not (low == high == 1):
+        raise ValueError(
+            f"x must be +1 or -1 everywhere, got magnitudes from {low:g} to {high:g}: this is a memory of bits. "
+            "Binarize first, with ste_sign()."
+        )
+
+
+def _rate(name: str, rate: Any) -> Any:
+    """Return a rate as a float, or those of cells as a float64 tensor on the CPU; ValueError unless in [0, 1]."""
+    if isinstance(rate, (Tensor, np.ndarray)) and rate.ndim > 0:
+        cells = torch.as_tensor(rate).detach().to("cpu", torch.float64, copy=True)
+        outside = cells[~((cells >= 0.0) & (cells <= 1.0))]
+        if cells.numel() == 0 or len(outside):
+            found = f"{outside[0]:g} in a cell" if len(outside) else "no cell"
+            raise ValueError(f"{name} must be in [0, 1], got {found}: rates are probabilities, not percent.")
+        return cells
+    number = isinstance(rate, (int, float, np.number, Tensor, np.ndarray)) and not isinstance(rate, bool)
+    if not number or not 0.0 <= rate <= 1.0:  # NaN: false
+        raise ValueError(f"{name} must be in [0, 1], got {rate}: rates are probabilities, not percent.")
+    return float(rate)
+
+
+def _shown(rate: Any) -> str:
+    """Show a rate, or the mean of those of cells and a check sum that tells them from others."""
+    if isinstance(rate, float):
+        return f"{rate}"
+    return f"{tuple(rate.shape)} of mean {rate.mean():.3g} ({zlib.crc32(rate.numpy().tobytes()):08x})"

@@ -1,0 +1,298 @@
+"""Cells with a state: a failed write leaves the bit that was there.
+
+Bit 1 is +1, bit 0 is -1. The cells that *fail* are those of `WriteErrors` with the same key; there each of them ends as
+the wrong bit, here only one that held the wrong bit. What a cell held is what was written to it before, so errors
+repeat the past: of an activation memory, the image before; of a weight memory, the weight of the last step, which is
+nearly always the same.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bnn.errors.bits import BitMemory, as_arrays, as_rows, check_bits, fitted, rates_from, select
+from bnn.errors.keys import PastWrite, WriteKey
+from mtjsim.checks import checked_whole
+
+if TYPE_CHECKING:
+    from bridge.ledger import Ledger
+    from bridge.memory.cells import WritePolicy
+    from bridge.memory.read import ReadPoint
+    from bridge.write import OperatingPoint
+
+COUNTED = ("turned", "held", "failed")
+
+
+class OverwriteErrors(BitMemory):
+    """A memory of cells that keep their bits until a write succeeds: +-1 in, +-1 out.
+
+    Parameters
+    ----------
+    error_rate_0, error_rate_1, seed, layer, path
+        As `WriteErrors`: the rates are those of a cell that holds the other bit. Cells of an array of rates with s rows
+        are those of s slots, and s divides `slots`.
+    slots : int, >= 1, or None
+        How many samples the memory has cells for. Sample i of a batch is written to slot i mod `slots`, in order: with
+        1, image after image overwrites the same cells, and sample i finds what sample i - 1 left; with the size of the
+        batch, each sample overwrites what the former batch left in its place. A smaller batch leaves the slots alone
+        that it does not reach. None: a slot for every row of the largest write so far, which is what weights need:
+        their rows (filters) are all there at once. Slots that come new hold `initial`.
+    initial : float, array or Tensor of +1 and -1
+        What the cells hold before the first write, and after `reseed`: all of them, or each, as arrays of rates.
+    gradient : {"identity", "masked"}
+        "identity" hands the gradient through unchanged; "masked" gives 0 where the write failed, which is the gradient
+        of the expected loss, with what the cells held before each sample as a constant.
+
+    Raises
+    ------
+    ValueError
+        As `WriteErrors`, and for samples of another shape than the cells are for.
+
+    Notes
+    -----
+    *State.* `held`, (slots, *sample), is made by the first write; it and the counts are part of the `state_dict`, so
+    that a training is resumed bit for bit. `reseed` sets the cells back to `initial` and keeps the counts.
+
+    *The same write again.* Where rows are written to the cells they were written to before, in the same step
+    (`address`), the same cells fail, and nothing changes: a second forward pass of a step reads the same weights. This
+    needs a slot for every row.
+
+    *Several processes.* Each has cells of its own. `held` is a buffer: with DistributedDataParallel use
+    ``broadcast_buffers=False``, or the first process overwrites the cells of the others.
+
+    *Counts.* `counts[bit, kind]`, kind one of turned (the cell held the other bit: the write was needed), held (it was
+    not), failed (of those that had to turn). Every write of a cell is one or the other of the first two, so that one
+    simulation gives the energy of each policy: see `ledger`.
+
+    Examples
+    --------
+    >>> memory = OverwriteErrors(error_rate_0=1.0, error_rate_1=0.0, seed=7)  # no 0 is ever written
+    >>> memory(torch.tensor([[1.0, -1.0], [-1.0, -1.0]]))  # the second image finds the first
+    tensor([[ 1., -1.],
+            [ 1., -1.]])
+    """
+
+    gradients = ("identity", "masked")
+    held: Tensor | None
+    _last: WriteKey | None = None
+
+    def __init__(
+        self,
+        *,
+        error_rate_0: float | Tensor | np.ndarray,
+        error_rate_1: float | Tensor | np.ndarray,
+        seed: int,
+        slots: int | None = 1,
+        initial: float | Tensor | np.ndarray = -1.0,
+        gradient: str = "identity",
+        layer: int = 0,
+        path: str = "auto",
+    ) -> None:
+        super().__init__(
+            error_rate_0=error_rate_0, error_rate_1=error_rate_1, seed=seed, gradient=gradient, layer=layer, path=path
+        )
+        self.slots = None if slots is None else checked_whole("slots", slots, least=1)
+        self.initial = torch.as_tensor(initial).to("cpu", torch.float32, copy=True)
+        if not (self.initial.abs() == 1.0).all():
+            raise ValueError("initial must be +1 or -1 everywhere: it is what cells hold.")
+        self.counts = np.zeros((2, len(COUNTED)), np.int64)
+        self.register_buffer("held", None)
+
+    @classmethod
+    def from_operating_point(cls, point: "OperatingPoint", *, seed: int, **others: Any) -> Any:
+        """Make the memory of a `bridge` operating point, whose energies price the `ledger`; see `WriteErrors`.
+
+        With a `die`, its cells that always read as one bit hold it from the start.
+        """
+        die = others.get("die")
+        if die is not None and len(die.fixed_cells[0]):
+            where, bits = die.fixed_cells
+            initial = np.full(die.size, -1.0)
+            initial[where] = 2.0 * bits - 1.0
+            others = {"initial": initial.reshape(die.shape), **others}
+        return super().from_operating_point(point, seed=seed, **others)
+
+    def reseed(self, seed: int) -> None:
+        """Start the stream of `seed`, forget the address, and set the cells back to `initial`."""
+        super().reseed(seed)
+        self.held = None
+
+    def _by_key(self, x: Tensor, key: WriteKey, past: PastWrite) -> tuple[Tensor, Tensor | None]:
+        from bnn.errors.kernels import write_samples  # here: numba takes half a second
+
+        held, rows, written, counts = (
+            self._before(x, key, past),
+            as_rows(x),
+            torch.empty(x.shape),
+            np.zeros_like(self.counts),
+        )
+        failed = np.zeros(rows.shape, np.uint8) if self.gradient == "masked" else None
+        out, cells, rates = as_rows(written), as_rows(held), as_arrays(self._rates(x))
+        where = np.uint64(key.root), key.layer, key.step, key.samples
+        if write_samples(rows, *where, *rates, out=out, held=cells, failed=failed, counts=counts):
+            check_bits(x)
+        if not key.again:
+            n, slots = len(out), len(cells)
+            if n < slots:
+                cells[:n] = out
+            else:  # the last sample of each slot
+                turn = n % slots
+                cells[turn:], cells[:turn] = out[n - slots : n - turn], out[n - turn :]
+            self._keep(held, counts, key)
+        factor = None if failed is None else torch.from_numpy(1 - failed).view(x.shape).to(x.dtype)
+        return written if x.dtype == torch.float32 else written.to(x.dtype), factor
+
+    def _from_stream(self, x: Tensor, key: WriteKey, past: PastWrite) -> tuple[Tensor, Tensor | None]:
+        check_bits(x)
+        held, rates = self._before(x, key, past), self._rates(x)
+        rows = x.detach().reshape(len(key.samples), -1).to(torch.float32)
+        failed = torch.cat([_failed(rows[part], rates_from(rates, part.start), own) for part, own in self._parts(key)])
+        out, before = torch.empty_like(rows), torch.empty_like(rows)
+        cells = held.view(len(held), -1)
+        for start in range(0, len(rows), len(held)):  # a sample for each slot at a time
+            part = slice(start, start + len(held))
+            before[part] = cells[: len(rows[part])]
+            out[part] = torch.where(failed[part], before[part], rows[part])
+            cells = torch.cat([out[part], cells[len(rows[part]) :]])
+        if not key.again:
+            turned, missed = rows != before, rows != out
+            counts = [[int((bit & kind).sum()) for kind in (turned, ~turned, missed)] for bit in (rows < 0, rows > 0)]
+            self._keep(cells.view(held.shape), np.array(counts), key)
+        factor = (~failed).view(x.shape).to(x.dtype) if self.gradient == "masked" else None
+        return out.view(x.shape).to(x.dtype), factor
+
+    def _before(self, x: Tensor, key: WriteKey, past: PastWrite) -> Tensor:
+        """Return what the cells hold before this write, (slots, *sample); what they held then if it is recomputed."""
+        if key.again and past.held is not None:
+            return past.held.to(x.device)
+        if key.again and (self._last is None or self._last[:3] != past.key[:3]):
+            raise RuntimeError(
+                "A write of cells was recomputed after these cells were written again: what they held is lost. Run "
+                "backward() before the next forward pass, or do not recompute layers with overwrite errors."
+            )
+        held = self._found(x)
+        if len(held) < len(key.samples):  # else each row has a cell of its own, and writing it again changes nothing
+            past.held = held.clone()
+        return held
+
+    def _found(self, x: Tensor) -> Tensor:
+        """Return what the cells hold before x is written, (slots, *sample); made, or grown, where it has to be."""
+        n, sample = (len(x), x.shape[1:]) if x.dim() > 1 else (1, x.shape)
+        held = self.held
+        if held is not None and held.shape[1:] != sample:
+            raise ValueError(
+                f"x must have samples of shape {tuple(held.shape[1:])}, which the cells are for, got {tuple(sample)}. "
+                "reseed() empties the memory; another layer needs another one."
+            )
+        slots = self.slots or max(n, 0 if held is None else len(held))
+        for rate in self._rates(x):
+            if not isinstance(rate, float) and slots % len(rate):
+                raise ValueError(f"slots must be a multiple of the {len(rate)} samples that have rates, got {slots}.")
+        if held is not None and len(held) == slots:
+            return held.to(x.device, torch.float32)
+        if held is not None and self.slots:
+            raise ValueError(f"slots must be the {len(held)} whose state was loaded, got {slots}.")
+        new = self._initial(slots, sample).to(x.device)
+        if held is not None:
+            new[: len(held)] = held
+        return new
+
+    def _initial(self, slots: int, sample: torch.Size) -> Tensor:
+        if self.initial.dim() == 0:
+            return self.initial.expand(slots, *sample).clone()
+        own = fitted("initial", self.initial, sample)
+        if slots % len(own):
+            raise ValueError(f"slots must be a multiple of the {len(own)} samples that initial is for, got {slots}.")
+        return own.repeat(slots // len(own), 1).view(slots, *sample)
+
+    def _keep(self, held: Tensor, counts: np.ndarray, key: WriteKey) -> None:
+        self._last = key
+        self.held = held
+        self.counts = self.counts + counts
+
+    def ledger(
+        self,
+        *,
+        policy: "WritePolicy | None" = None,
+        reading: "ReadPoint | None" = None,
+        point: "OperatingPoint | None" = None,
+        name: str = "bits",
+    ) -> "Ledger":
+        """Return what was written so far and what it cost.
+
+        Parameters
+        ----------
+        policy : WritePolicy, optional
+            `bridge.PLAIN` (left out): every cell is pulsed. `READ_BEFORE_WRITE`: all are read, and those that differ
+            are pulsed. The bits are the same: a cell that holds its bit cannot fail.
+        reading : ReadPoint, optional
+            Prices the reads of read-before-write; its error rates are not in it, a read is taken to be right. Left out,
+            reads are free.
+        point : OperatingPoint, optional
+            Prices the pulses; left out, the one that the memory was made from, or none (then they are free).
+        name : str
+            Of this memory in the ledger.
+
+        Returns
+        -------
+        Ledger
+            The events of a `bridge.Memory`. No seconds: how many bits one access writes is not known here.
+
+        Raises
+        ------
+        ValueError
+            For a policy that writes again.
+        """
+        from bridge.ledger import Entry, Ledger
+        from bridge.memory.cells import PLAIN
+        from bridge.write import PARTS
+
+        policy, point = policy or PLAIN, point or self.point
+        if policy.attempts > 1:
+            raise ValueError(
+                f"policy must not write again, got attempts={policy.attempts}: a cell is pulsed once here."
+            )
+        entries = []
+        source = "no operating point" if point is None else f"operating point {point.identity[:12]}"
+        for bit, kind in np.ndindex(2, len(COUNTED)):
+            event, count = f"write {bit} {COUNTED[kind]}", int(self.counts[bit, kind])
+            price: dict[str, Any] = {"source": f"overwrite errors; {source}"}
+            if COUNTED[kind] == "failed":
+                event, price = f"failed write {bit}", {"source": "counted"}
+            elif policy.read_first and COUNTED[kind] == "held":
+                continue
+            elif point is not None:
+                price |= {part: float(point.energies[part][bit, kind]) for part in PARTS}
+            entries.append(Entry(memory=name, event=event, count=count, **price))
+        if policy.read_first:
+            for bit in (0, 1):  # what the cells held: the bit that was told, or the other one where they had to turn
+                count = int(self.counts[bit, 1] + self.counts[1 - bit, 0])
+                price = {"source": "reads taken to be free"}
+                if reading is not None:
+                    energy = (reading.energy_0, reading.energy_1)[bit]
+                    price = {"junction": energy, "periphery": reading.sense_energy, "source": "read point"}
+                entries.append(Entry(memory=name, event=f"read {bit}", count=count, **price))
+        return Ledger(entry for entry in entries if entry.count)
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *others: Any) -> None:
+        saved = state_dict.get(prefix + "held")
+        self.held = None if saved is None else torch.empty_like(saved)
+        super()._load_from_state_dict(state_dict, prefix, *others)
+
+    def extra_repr(self) -> str:
+        """Show rates, slots, gradient and seed in the printed model."""
+        return f"{super().extra_repr()}, slots={self.slots}"
+
+
+def _failed(rows: Tensor, rates: list[Any], stream: torch.Generator) -> Tensor:
+    """Return where a write of rows, (n, f), fails, from a generator."""
+    flat = rows.reshape(-1)
+    failed = torch.zeros_like(flat, dtype=torch.bool)
+    for value, rate in zip((1, -1), rates, strict=True):
+        hits, default, hit = select(flat, rate, stream)
+        chosen = torch.full_like(failed, default == -1).index_fill_(0, hits, hit == -1)
+        failed |= chosen & (flat == value)
+    return failed.view(rows.shape)

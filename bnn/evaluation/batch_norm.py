@@ -1,0 +1,337 @@
+"""BatchNorm and error rates: statistics gathered at one error rate are wrong at another, and what to do about it.
+
+Bits written with errors make every binary product smaller. With a = 1 - p01 - p10 and b = p10 - p01 (p01: error_rate_1,
+p10: error_rate_0) a written bit x is a x + b in the mean, so that a product of f inputs and weights, each written with
+independent errors, is in the mean
+
+    E[sum_i w'_i x'_i] = a_w a_x sum_i w_i x_i + a_w b_x sum_i w_i + b_w a_x sum_i x_i + f b_w b_x,
+
+for equal rates (1 - 2 p_w)(1 - 2 p_x) times what it was. A threshold that was learnt at one rate belongs to that mean;
+at another rate it lies elsewhere. Two ways back: `rescale_batch_norm`, in closed form, and `reestimate_batch_norm`,
+from data.
+"""
+
+import copy
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Union
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from bnn.errors.write_errors import WriteErrors
+from bnn.evaluation.draws import BLOCK, Draws, error_draws, on_device
+from mtjsim.checks import checked_whole
+from mtjsim.rng import checked_seed
+
+if TYPE_CHECKING:
+    from bnn.data.images import LabelledImages
+    from bridge.write import OperatingPoint
+
+Rates = Mapping[str, Any] | str | None
+SLOTS = {"activations": ("activation_memory", "input_quantizer"), "weights": ("weight_memory", "weight_quantizer")}
+BETWEEN = (nn.Identity, nn.Flatten, nn.Dropout, nn.Dropout2d)  # what lets a mean through, in evaluation mode
+
+
+# ---- in closed form --------------------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def rescale_batch_norm(model: nn.Module, *, trained_at: Rates = "as_trained", run_at: Rates = None) -> nn.Module:
+    """Move the thresholds of a trained network to another error rate; no data.
+
+    Parameters
+    ----------
+    model : Module
+        Not touched.
+    trained_at, run_at : mapping, "as_trained" or None
+        The errors of the training, and those the network is to run with. ``{"activations": point, "weights": point}``,
+        each an operating point or a `WriteErrors`, a missing one error-free; "as_trained": what the memories in each
+        layer's slots say; None: error-free.
+
+    Returns
+    -------
+    Module
+        A copy with other statistics. Its memories are those of `model`, copied.
+
+    Raises
+    ------
+    ValueError
+        Where it cannot be done exactly: for what follows the product is neither a BatchNorm nor a scale of the layer's
+        own (see Notes), unequal rates of weights, unequal rates of activations before a zero padding, rates that add up
+        to 1 or more (nothing of the bit is left), or rates that are not one number a memory. Then use
+        `reestimate_batch_norm`.
+
+    Notes
+    -----
+    Let r = a_run / a_trained, the ratio of the factors a = a_w a_x above; for equal rates (1 - 2q) / (1 - 2p) of the
+    weights times that of the activations. With scale s (XNOR-Net's, or 1) and bias c of the layer, S = sum_i w_i and
+    B = a_w b_x S at each rate, a BatchNorm that reads the layer (also through Identity, Flatten or Dropout) gets
+
+        running_mean <- c + s B_run + r (running_mean - c - s B_trained),   var + eps <- r^2 (var + eps),
+
+    so that its output at the new rate has the *mean* that it had at the old one, for every input, and each threshold of
+    a sign behind it is crossed by the same error-free product. This is exact, whatever the weights. The whole variance
+    is scaled, though it has two parts: the signal's, which does scale with r^2, and the errors', which does not (per
+    bit 1 - a_x^2 for activations, at equal rates). So the output at the new rate has not unit variance: less if q < p.
+    It is the threshold that is kept, not the variance; `reestimate_batch_norm` does the contrary.
+
+    A layer with a scale of its own (real weights on written bits, or XNOR-Net's scale) that no BatchNorm reads directly
+    has its weights divided by r instead (their signs stay) and c moved by s (B_trained - B_run / r): its product has
+    the old mean again, and what follows may be anything. What follows is then as exact as it can be: the mean of a ReLU
+    or of a maximum of noisy values depends on the noise as well, which is left out.
+
+    Examples
+    --------
+    >>> from bnn.models import mlp
+    >>> point = WriteErrors(error_rate_0=0.1, error_rate_1=0.1, seed=0)
+    >>> model = mlp(seed=1)
+    >>> model[2].running_mean.fill_(5.0), model[4].running_mean.fill_(5.0)
+    (tensor([5., ..., 5.]), tensor([5., ..., 5.]))
+    >>> clean = rescale_batch_norm(model, trained_at={"weights": point})
+    >>> clean[2].running_mean[0], clean[4].running_mean[0]  # the first layer's weights are real: 5 and 5 / 0.8
+    (tensor(5.), tensor(6.2500))
+    """
+    model = copy.deepcopy(model)
+    readers: dict[str, tuple[str, nn.Module] | str] | None = None
+    for name, layer in model.named_modules():
+        if not hasattr(layer, "activation_memory") or not hasattr(layer, "weight_memory"):
+            continue
+        before, after = (_means(name, layer, errors, text) for errors, text in ((trained_at, "trained_at"),
+                                                                                (run_at, "run_at")))  # fmt: skip
+        if before == after:
+            continue
+        readers = _readers(model) if readers is None else readers
+        _rescale(name, layer, before, after, readers.get(name, "it is not called"))
+    return model
+
+
+Means = tuple[tuple[float, float], tuple[float, float]]  # (a, b) of activations and of weights
+
+
+def _means(name: str, layer: nn.Module, errors: Any, argument: str) -> Means:
+    """Return a and b of a layer's written activations and weights."""
+    if errors is not None and errors != "as_trained" and not isinstance(errors, Mapping):
+        raise ValueError(
+            f'{argument} must be a mapping such as {{"weights": point}}, "as_trained" or None, got {errors!r}.'
+        )
+    if isinstance(errors, Mapping) and (unknown := set(errors) - set(SLOTS)):
+        raise ValueError(f"{argument} must have the keys {' and '.join(SLOTS)}, got {sorted(unknown)[0]!r}.")
+    found = []
+    for kind, (slot, quantizer) in SLOTS.items():
+        point: Any = errors.get(kind) if isinstance(errors, Mapping) else errors and getattr(layer, slot)
+        if point is None or getattr(layer, quantizer) is None:
+            found.append((1.0, 0.0))
+            continue
+        rates: list[Any] = [getattr(point, rate, None) for rate in ("error_rate_1", "error_rate_0")]
+        if (isinstance(point, nn.Module) and type(point) is not WriteErrors) or not all(
+            isinstance(rate, (int, float)) for rate in rates
+        ):
+            raise ValueError(
+                f"{argument}: {kind} of layer {name!r} must have one error_rate_0 and one error_rate_1, independent of "
+                f"what the cells held, got {point!r}. Use reestimate_batch_norm()."
+            )
+        a, b = 1.0 - rates[0] - rates[1], rates[1] - rates[0]
+        if not a > 0.0:
+            raise ValueError(
+                f"{argument}: the two error rates of {kind} must add up to < 1, got {rates[1]} and {rates[0]}: nothing "
+                "of the bit is left, and no threshold finds it again."
+            )
+        found.append((a, b))
+    return found[0], found[1]
+
+
+def _rescale(name: str, layer: Any, before: Means, after: Means, reader: tuple[str, nn.Module] | str) -> None:
+    """Give one layer's product the mean at `after` that it has at `before`: in its reader, or in its own scale."""
+    (ax_t, bx_t), (aw_t, bw_t) = before
+    (ax_r, bx_r), (aw_r, bw_r) = after
+    if bw_t or bw_r:
+        raise ValueError(
+            f"layer {name!r}: error_rate_0 and error_rate_1 of weights must be equal here: the mean of the product "
+            "then depends on each input's sum. Use reestimate_batch_norm()."
+        )
+    if (bx_t or bx_r) and getattr(layer, "padding", 0):
+        raise ValueError(
+            f"layer {name!r}: error_rate_0 and error_rate_1 of activations must be equal before a zero padding: a "
+            "padded zero is never written, and the mean differs from place to place. Use reestimate_batch_norm()."
+        )
+    r = (ax_r * aw_r) / (ax_t * aw_t)
+    binary = layer.weight_quantizer is not None
+    weight = layer.weight_quantizer(layer.weight) if binary else layer.weight
+    scale = layer.output_scale()
+    s: Any = 1.0 if scale is None else scale
+    sums = s * weight.flatten(1).sum(dim=1)
+    was, now = sums * (aw_t * bx_t), sums * (aw_r * bx_r)
+    c: Any = torch.zeros_like(was) if layer.bias is None else layer.bias
+    if isinstance(reader, tuple):
+        norm: Any = reader[1]
+        norm.running_mean.copy_(c + now + r * (norm.running_mean - c - was))
+        norm.running_var.copy_(r**2 * (norm.running_var + norm.eps) - norm.eps)
+    elif not binary or scale is not None:
+        layer.weight.div_(r)
+        if bx_t or bx_r:
+            layer.bias = nn.Parameter(c + was - now / r)
+    else:
+        raise ValueError(
+            f"layer {name!r} must be read by a BatchNorm or have a scale of its own, but {reader}. "
+            "Use reestimate_batch_norm(), or move the BatchNorm before it."
+        )
+
+
+class _Tracer(fx.Tracer):
+    """Takes the layers with slots as they are, and looks into everything else that is not torch's own."""
+
+    def is_leaf_module(self, module: nn.Module, qualified_name: str) -> bool:
+        return hasattr(module, "activation_memory") or super().is_leaf_module(module, qualified_name)
+
+
+def _readers(model: nn.Module) -> dict[str, tuple[str, nn.Module] | str]:
+    """Find for each called layer the BatchNorm that alone reads it, by name and module, or say in words why none."""
+    try:
+        graph = _Tracer().trace(model)
+    except Exception as error:  # whatever a model's own forward raises on a symbol
+        return dict.fromkeys(dict(model.named_modules()), f"the model's forward cannot be followed ({error})")
+    calls = Counter(node.target for node in graph.nodes if node.op == "call_module")
+    return {
+        str(node.target): _reader(model, node, calls)
+        for node in graph.nodes
+        if node.op == "call_module" and hasattr(model.get_submodule(str(node.target)), "activation_memory")
+    }
+
+
+def _reader(model: nn.Module, node: fx.Node, calls: Counter) -> tuple[str, nn.Module] | str:
+    source = model.get_submodule(str(node.target))
+    while True:
+        if node.op == "call_module" and calls[node.target] > 1:
+            return f"{node.target!r} is called {calls[node.target]} times"
+        if len(node.users) != 1:
+            return f"{len(node.users)} readers follow {node.name}"
+        (node,) = node.users
+        if node.op != "call_module":
+            return "the model's output follows" if node.op == "output" else f"{node.name} follows"
+        module = model.get_submodule(str(node.target))
+        if isinstance(module, BETWEEN):
+            continue
+        if not isinstance(module, _BatchNorm):
+            return f"{node.target!r}, a {type(module).__name__}, follows"
+        if calls[node.target] > 1:
+            return f"{node.target!r} is called {calls[node.target]} times"
+        if module.running_mean is None or module.num_features != len(source.weight):  # type: ignore[arg-type]
+            return f"{node.target!r} has no running statistics of each of its outputs"
+        return str(node.target), module
+
+
+# ---- from data -------------------------------------------------------------------------------------------------------
+
+
+def reestimate_batch_norm(
+    model: nn.Module,
+    data: "LabelledImages",
+    *,
+    errors: Union["OperatingPoint", WriteErrors, str, None] = "as_trained",
+    weight_errors: Union["OperatingPoint", WriteErrors, str, None] = "as_trained",
+    draws: int = 1,
+    seed: int = 0,
+    batch_size: int = 1024,
+) -> nn.Module:
+    """Gather the statistics of every BatchNorm anew, under chosen errors.
+
+    Parameters
+    ----------
+    model : Module
+        Not touched, and neither are its memories.
+    data : object with ``scaled()`` and ``labels``
+        Training images; labels are not looked at.
+    errors, weight_errors : operating point, WriteErrors, "as_trained" or None
+        What activations and weights are written with meanwhile, as for `bnn.evaluate`, drawn by the same keys.
+    draws : int, >= 1
+        Passes over the data, each with activations and weights written anew. For statistics of one die, one; for those
+        of dies in general, many (20), over fewer images if need be: see Notes.
+    seed : int, >= 0
+    batch_size : int, >= 1
+        Images a forward pass. Statistics are summed in float64 over blocks of 256 images, whatever it is.
+
+    Returns
+    -------
+    Module
+        A copy of which running_mean and running_var are other. Everything else is that of `model`.
+
+    Raises
+    ------
+    ValueError
+        For a model without a BatchNorm that keeps statistics, one that is called more than once, errors that would
+        touch nothing, or numbers out of range.
+
+    Notes
+    -----
+    The BatchNorms are done in the order in which the data meet them, each behind those that are done already, in
+    evaluation mode (dropout off): the statistics are those of the network that will run, and of no batch size. It takes
+    `draws` passes up to each of them. Mean and (unbiased) variance are of all images and places of one draw, and
+    running_mean and running_var the means of these over draws, all with equal weight. So running_var has the spread of
+    the data and of the activations' errors, and not that of the means from one programming of the weights to the next:
+    as in training, where each batch is of one programming.
+
+    What a programming of the weights does to a mean is its own, and statistics of few programmings hold theirs: the
+    binary MLP of notebooks/results/batch_norm, trained at 5 % weight errors and run with them, has 94.6 % as it is, and
+    re-estimated from 2, 10 and 40 programmings 93.1, 94.5 and 94.7 %.
+    """
+    checked_seed(seed)
+    for name, number in (("draws", draws), ("batch_size", batch_size)):
+        checked_whole(name, number, least=1)
+    if len(data.labels) < 2:
+        raise ValueError(f"data must hold at least two images, got {len(data.labels)}: one has no variance.")
+    model = copy.deepcopy(model)
+    with error_draws(model, errors, weight_errors, seed=seed) as written:
+        images, _ = on_device(model, data)
+        for norm in _in_order(model, images[:1], written):
+            passes = range(draws if written.any else 1)
+            statistics = [_statistics(model, norm, images, written, draw, batch_size) for draw in passes]
+            mean, var = (torch.stack(parts).mean(dim=0) for parts in zip(*statistics, strict=True))
+            norm.running_mean.copy_(mean)
+            norm.running_var.copy_(var)
+    return model
+
+
+def _in_order(model: nn.Module, image: Tensor, written: Draws) -> list[Any]:
+    """List the BatchNorms in the order in which an image meets them."""
+    order: list[nn.Module] = []
+    norms = [module for module in model.modules() if isinstance(module, _BatchNorm) and module.running_mean is not None]
+    hooks = [norm.register_forward_pre_hook(lambda module, _: order.append(module)) for norm in norms]
+    written.begin(0)
+    for batch in written.batches(image, 1):
+        model(batch)
+    for hook in hooks:
+        hook.remove()
+    if not order or len(set(order)) < len(order):
+        what = "no BatchNorm that keeps statistics" if not order else "a BatchNorm that is called more than once"
+        raise ValueError(f"model must have BatchNorms that each keep the statistics of one place, got {what}.")
+    return order
+
+
+class _ReachedError(Exception):
+    """Ends a forward pass where its input is known."""
+
+
+def _statistics(
+    model: nn.Module, norm: nn.Module, images: Tensor, written: Draws, draw: int, batch_size: int
+) -> tuple[Tensor, Tensor]:
+    """Return mean and unbiased variance of each channel that reaches `norm` in one draw, float64."""
+    sums: list[Tensor] = []  # of 1, x, x^2
+
+    def note(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        for x in inputs[0].split(BLOCK):
+            x = x.double().transpose(0, 1).flatten(1)
+            sums.append(torch.stack([torch.ones_like(x).sum(dim=1), x.sum(dim=1), x.square().sum(dim=1)]))
+        raise _ReachedError
+
+    hook = norm.register_forward_pre_hook(note)
+    written.begin(draw)
+    for batch in written.batches(images, batch_size):
+        with suppress(_ReachedError):
+            model(batch)
+    hook.remove()
+    count, first, second = sum(sums)  # type: ignore[misc]
+    mean = first / count
+    return mean, (second / count - mean.square()).clamp_min(0.0) * count / (count - 1)

@@ -1,0 +1,212 @@
+"""Memories of an evaluation: put into a model's slots until its end, each draw by its key.
+
+Activations are written for each image, weights once a draw: a draw is one programming of one die. The model is left as
+it was, bit for bit: mode, memories and their streams.
+"""
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from bnn.errors.bits import BLOCK, BitMemory
+from bnn.errors.overwrite import OverwriteErrors
+from bnn.errors.write_errors import WriteErrors
+from bnn.layers.binary import activation_memories, memories, weight_memories
+from mtjsim.rng import Role, child_seed
+
+
+@runtime_checkable
+class Reseeded(Protocol):
+    """A module that draws from a stream of its own, which is not a `BitMemory`."""
+
+    def reseed(self, seed: int) -> None:
+        """Start the stream of `seed`."""
+
+
+class EvaluatedMemory(nn.Module):
+    """A memory during an evaluation: each draw begins with what the cells held at first, and with a step of its own.
+
+    Parameters
+    ----------
+    memory : Module
+        Of one slot; a `BitMemory` or a module with some in it.
+    seed : int, >= 0
+        Of the draws of this slot.
+    """
+
+    def __init__(self, memory: nn.Module, seed: int) -> None:
+        super().__init__()
+        self.original, self.seed = memory.eval(), seed
+        self.in_blocks = any(isinstance(part, OverwriteErrors) for part in memory.modules())
+        for index, part in enumerate(_bit_memories(self.original)):
+            part.use_stream(seed, layer=index)
+
+    def begin(self, draw: int) -> None:
+        """Begin a draw."""
+        self.memory, self.draw = copy.deepcopy(self.original), draw
+        for part in self.memory.modules():
+            if isinstance(part, Reseeded) and not isinstance(part, BitMemory):
+                part.reseed(child_seed(self.seed, "evaluation", draw))
+
+    def address(self, samples: Tensor) -> None:
+        """Set which images of the draw come next."""
+        self.samples, self.call = samples, 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Write x, of the images of the address, and return what is read; cells are written block by block."""
+        rows, images = len(x), len(self.samples)
+        blocks = self.in_blocks and rows % images == 0
+        size, each = (BLOCK, rows // images) if blocks else (images, 1)
+        parts = zip(x.split(size * each) if blocks else [x], self.samples.split(size), strict=True)
+        written = [self._written(bits, samples) for bits, samples in parts]
+        self.call += 1
+        return torch.cat(written) if len(written) > 1 else written[0]
+
+    def _written(self, x: Tensor, samples: Tensor) -> Tensor:
+        for part in _bit_memories(self.memory):
+            part.address(step=self.draw, samples=samples, call=self.call)
+        return self.memory(x)
+
+
+class ProgrammedMemory(EvaluatedMemory):
+    """A weight memory that is written once a draw; until the next one it returns what its cells hold."""
+
+    def begin(self, draw: int) -> None:
+        """Begin a draw: the next forward pass writes."""
+        super().begin(draw)
+        self.held: Tensor | None = None
+        for part in _bit_memories(self.memory):
+            part.address(step=draw, samples=None)
+
+    def address(self, samples: Tensor) -> None:
+        """Do nothing: all images meet the same weights."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return what the cells hold after x was written to them, once."""
+        if self.held is None:
+            self.held = self.memory(x).detach()
+        return self.held
+
+
+def _bit_memories(memory: nn.Module) -> list[BitMemory]:
+    return [part for part in memory.modules() if isinstance(part, BitMemory)]
+
+
+class Draws:
+    """What a model's slots hold during an evaluation."""
+
+    def __init__(self, model: nn.Module, errors: Any, weight_errors: Any, seed: int) -> None:
+        kinds: tuple[tuple[str, Any, str, Role, Callable[..., EvaluatedMemory]], ...] = (
+            ("errors", errors, "activation_memory", "evaluated_activations", EvaluatedMemory),
+            ("weight_errors", weight_errors, "weight_memory", "evaluated_weights", ProgrammedMemory),
+        )
+        self.activations, self.weights = (
+            [
+                None if memory is None else wrap(memory, child_seed(seed, role, slot))
+                for slot, memory in enumerate(_memories_of(model, argument, given, kind))
+            ]
+            for argument, given, kind, role, wrap in kinds
+        )
+
+    @property
+    def shared(self) -> bool:
+        """Whether all images of a draw meet the same errors somewhere."""
+        return any(memory is not None for memory in self.weights)
+
+    @property
+    def any(self) -> bool:
+        """Whether a memory is left at all."""
+        return bool(self._present)
+
+    @property
+    def _present(self) -> list[EvaluatedMemory]:
+        return [memory for memory in (*self.activations, *self.weights) if memory is not None]
+
+    def begin(self, draw: int) -> None:
+        """Begin a draw in every memory."""
+        for memory in self._present:
+            memory.begin(draw)
+
+    def batches(self, images: Tensor, batch_size: int) -> Iterator[Tensor]:
+        """Cut all images of a draw into batches; the memories have the address of the one that was yielded last."""
+        first = 0
+        for batch in images.split(whole_blocks(batch_size)):
+            samples = torch.arange(first, first + len(batch))
+            for memory in self._present:
+                memory.address(samples)
+            yield batch
+            first += len(batch)
+
+
+@contextmanager
+def error_draws(model: nn.Module, errors: Any, weight_errors: Any, *, seed: int) -> Iterator[Draws]:
+    """Put `model` into eval mode, without gradients, with memories that begin each draw by its key.
+
+    Parameters
+    ----------
+    model : Module
+        As it was again at the end of the block, also after an exception.
+    errors, weight_errors : operating point, WriteErrors, "as_trained" or None
+        As for `bnn.evaluate`.
+    seed : int, >= 0
+
+    Raises
+    ------
+    ValueError
+        For unknown errors, or errors that would touch nothing.
+    """
+    draws = Draws(model, errors, weight_errors, seed)
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        with (
+            memories(model, lambda name, index: draws.activations[index]),
+            memories(model, lambda name, index: draws.weights[index], slot="weight_memory"),
+            torch.no_grad(),
+        ):
+            model.eval()
+            yield draws
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def whole_blocks(batch_size: int) -> int:
+    """Round up to blocks of images that share a torch generator, so that the errors do not depend on the batches."""
+    return -(-batch_size // BLOCK) * BLOCK
+
+
+def on_device(model: nn.Module, data: Any) -> tuple[Tensor, Tensor]:
+    """Return images and labels on the device of the model."""
+    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    return torch.from_numpy(data.scaled()).to(device), torch.tensor(data.labels).to(device)
+
+
+def _memories_of(model: nn.Module, argument: str, errors: Any, slot: str) -> list[nn.Module | None]:
+    """One memory for each slot of a kind, in the model's order; None where the slot stays empty."""
+    layers = (activation_memories if slot == "activation_memory" else weight_memories)(model).values()
+    if errors is None:
+        return [None] * len(layers)
+    if isinstance(errors, str) and errors == "as_trained":
+        present = [getattr(layer, slot) for layer in layers]
+        return [copy.deepcopy(memory) for memory in present]
+    if not (hasattr(errors, "error_rate_0") and hasattr(errors, "error_rate_1")):
+        raise ValueError(f'{argument} must be None, "as_trained", an operating point or a WriteErrors, got {errors!r}.')
+    if not layers:
+        kind = slot.removesuffix("_memory")
+        raise ValueError(
+            f"{argument} would touch nothing: the model has no {kind} slot. Build it of bnn.layers, or pass "
+            f"{argument}=None."
+        )
+    if isinstance(errors, OverwriteErrors):  # cells with a state: a copy for each slot
+        rows = max(len(layer.weight) for layer in layers) if slot == "weight_memory" else 0  # type: ignore[arg-type]
+        if errors.slots is not None and errors.slots < rows:
+            raise ValueError(
+                f"{argument} must have a slot for each of the {rows} rows of a weight, got slots={errors.slots}: they "
+                "are all there at once. Use slots=None."
+            )
+        return [copy.deepcopy(errors) for _ in layers]
+    return [WriteErrors.from_operating_point(errors, seed=0) for _ in layers]

@@ -1,0 +1,241 @@
+"""What a network holds, writes and computes, layer by layer."""
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import astuple, dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bnn.layers.binary import memories
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One layer, or the sum of all.
+
+    Attributes
+    ----------
+    name, type : str
+        Name in the model; class.
+    output_shape : tuple of int
+        Of one sample, at the first call.
+    weight_bits : int
+        Binary weights.
+    floats : int
+        Numbers stored beside the bits: real weights, biases, BatchNorm's weights and statistics, XNOR scales.
+    activation_bits : int
+        Bits written for one sample: of each quantized input. Padded zeros are not written.
+    error_prone_bits_inference : int
+        What an inference of one sample writes to memories of bits, `activation_bits`: the weights stay.
+    error_prone_bits_training_step : int
+        What a training step writes: `activation_bits` times the batch size, and each binary weight once.
+    binary_macs, float_macs : int
+        Multiply-accumulate operations for one sample; binary where both operands are bits. Padded zeros are counted.
+    packed_bytes : int
+        A bit for a binary weight, rounded up to whole bytes, and 4 bytes for each of the `floats`.
+    """
+
+    name: str
+    type: str
+    output_shape: tuple[int, ...]
+    weight_bits: int = 0
+    floats: int = 0
+    activation_bits: int = 0
+    error_prone_bits_inference: int = 0
+    error_prone_bits_training_step: int = 0
+    binary_macs: int = 0
+    float_macs: int = 0
+    packed_bytes: int = 0
+
+
+COUNTS = [field.name for field in fields(Row)][3:]
+HEADINGS = {
+    "name": "layer",
+    "type": "type",
+    "output_shape": "output",
+    "weight_bits": "weight\nbits",
+    "floats": "floats",
+    "error_prone_bits_inference": "error-prone\nbits, image",
+    "error_prone_bits_training_step": "error-prone\nbits, step",
+    "binary_macs": "binary\nMACs",
+    "float_macs": "float\nMACs",
+    "packed_bytes": "packed\nbytes",
+}
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A network's layers and their sum; prints as a table.
+
+    Attributes
+    ----------
+    rows : tuple of Row
+        In the order of the calls. A module that is called several times has one row: its weights count once, what it
+        writes and computes counts for every call. A weight that layers share counts with the first of them.
+    totals : Row
+    input_shape : tuple of int
+        Of one sample.
+    batch_size : int
+        Of a training step.
+    """
+
+    rows: tuple[Row, ...]
+    totals: Row
+    input_shape: tuple[int, ...]
+    batch_size: int
+
+    def as_dicts(self) -> list[dict[str, Any]]:
+        """Return the rows, the sum last, as dictionaries of plain values."""
+        names = [field.name for field in fields(Row)]
+        return [dict(zip(names, astuple(row), strict=True)) for row in (*self.rows, self.totals)]
+
+    def to_csv(self) -> str:
+        """Return the rows, the sum last, as text with a line of headings."""
+        out, dicts = io.StringIO(), self.as_dicts()
+        writer = csv.DictWriter(out, list(dicts[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({**row, "output_shape": "x".join(map(str, row["output_shape"]))} for row in dicts)
+        return out.getvalue()
+
+    def __str__(self) -> str:
+        cells = [[_shown(getattr(row, name)) for name in HEADINGS] for row in (*self.rows, self.totals)]
+        two_lines = [heading if "\n" in heading else f"\n{heading}" for heading in HEADINGS.values()]
+        heads = list(zip(*(heading.split("\n") for heading in two_lines), strict=True))
+        widths = [max(map(len, column)) for column in zip(*heads, *cells, strict=True)]
+        aligned = [str.ljust] * 2 + [str.rjust] * (len(widths) - 2)
+        lines = [
+            "  ".join(align(cell, width) for align, cell, width in zip(aligned, row, widths, strict=True)).rstrip()
+            for row in (*heads, *cells)
+        ]
+        rule = "-" * max(map(len, lines))
+        shape = " x ".join(map(str, self.input_shape))
+        note = f"One image is {shape}; a step has {self.batch_size} of them and writes each binary weight once."
+        return "\n".join([*lines[:2], rule, *lines[2:-1], rule, lines[-1], note])
+
+
+def summary(model: nn.Module, *, input_shape: Sequence[int] | int, batch_size: int = 1) -> Summary:
+    """Count the bits, the error-prone bits, the operations and the packed size of every layer of `model`.
+
+    Parameters
+    ----------
+    model : Module
+        Left as it was: mode, memories and their streams.
+    input_shape : sequence of int, or one int
+        Of one sample, without the batch: (1, 28, 28); 64 is (64,).
+    batch_size : int, >= 1
+        Of a training step.
+
+    Returns
+    -------
+    Summary
+
+    Raises
+    ------
+    ValueError
+        For a shape or batch size that is not of whole numbers >= 1, or images that the model cannot take.
+
+    Notes
+    -----
+    Error-prone bits are those that go through a slot for a memory, whether one sits there or not. Layers are modules
+    without modules of their own, and binary layers; parameters and operations outside of such are not seen. Operations
+    are those of fully connected layers and two-dimensional convolutions.
+
+    Examples
+    --------
+    >>> from bnn.models import lenet4
+    >>> table = summary(lenet4(seed=1), input_shape=(1, 28, 28), batch_size=64)
+    >>> table.totals.error_prone_bits_inference
+    3680
+    >>> print(table)
+                                       weight          error-prone  error-prone   binary   float  packed
+    layer  type                output    bits  floats  bits, image   bits, step     MACs    MACs   bytes
+    ----------------------------------------------------------------------------------------------------
+    0      BinaryConv2d  20 x 24 x 24       0     520            0            0        0  288000    2080
+    ...
+    10     BinaryLinear           500  400000    1000          800       451200   400000       0   54000
+    11     ReLU                   500       0       0            0            0        0       0       0
+    12     BinaryLinear            10       0    5010            0            0        0    5000   20040
+    ----------------------------------------------------------------------------------------------------
+    total                          10  425000    6990         3680       660520  2000000  293000   81085
+    One image is 1 x 28 x 28; a step has 64 of them and writes each binary weight once.
+    """
+    shape = (input_shape,) if isinstance(input_shape, int) else tuple(input_shape)
+    for name, numbers in (("input_shape", shape), ("batch_size", (batch_size,))):
+        if any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in numbers):
+            raise ValueError(f"{name} must be of whole numbers >= 1, got {numbers}.")
+    like = next((p for p in model.parameters() if p.is_floating_point()), torch.zeros(()))
+    calls: dict[str, list[tuple[int, Any]]] = {}  # layer -> for each call, values read and what came out
+
+    def note(name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any], output: Any) -> None:
+            read = next((x for x in (*inputs, *named.values()) if isinstance(x, Tensor)), torch.empty(0))
+            calls.setdefault(name, []).append((read.numel(), output))
+
+        return hook
+
+    leaves = {name: module for name, module in model.named_modules() if _is_layer(module)}
+    within = [name + "." for name, module in leaves.items() if list(module.children())]
+    leaves = {name: module for name, module in leaves.items() if not name.startswith(tuple(within))}
+    modes = [(module, module.training) for module in model.modules()]
+    handles = [module.register_forward_hook(note(name), with_kwargs=True) for name, module in leaves.items()]
+    try:
+        model.eval()
+        with (
+            torch.no_grad(),
+            memories(model, lambda name, index: None),
+            memories(model, lambda name, index: None, slot="weight_memory"),
+        ):
+            out = model(torch.zeros(1, *shape, dtype=like.dtype, device=like.device))
+    except RuntimeError as error:
+        raise ValueError(f"input_shape must fit the model, got {shape}: {str(error).splitlines()[0]}") from error
+    finally:
+        for handle in handles:
+            handle.remove()
+        for module, mode in modes:
+            module.training = mode
+    seen: set[int] = set()
+    rows = tuple(_row(name, leaves[name], made, batch_size, seen) for name, made in calls.items())
+    sums = {count: sum(getattr(row, count) for row in rows) for count in COUNTS}
+    return Summary(rows, Row(name="total", type="", output_shape=_shape(out), **sums), shape, batch_size)
+
+
+def _is_layer(module: nn.Module) -> bool:
+    return not list(module.children()) or hasattr(module, "weight_quantizer")
+
+
+def _row(name: str, layer: nn.Module, calls: list[tuple[int, Any]], batch_size: int, seen: set[int]) -> Row:
+    """Count a layer; what is in `seen` has been counted with another, and this layer's tensors join it."""
+    weight: Any = getattr(layer, "weight", None)
+    binary = getattr(layer, "weight_quantizer", None) is not None
+    reads_bits = getattr(layer, "input_quantizer", None) is not None
+    stored = [t for t in (*layer.parameters(), *layer.buffers()) if t.is_floating_point() and id(t) not in seen]
+    bits = sum(t.numel() for t in stored if binary and t is weight)
+    floats = sum(t.numel() for t in stored) - bits + (len(weight) if getattr(layer, "scale", "") == "xnor" else 0)
+    seen.update(map(id, stored))
+    written = sum(read for read, _ in calls) if reads_bits else 0
+    multiplies = hasattr(layer, "weight_quantizer") or isinstance(layer, (nn.Linear, nn.Conv2d))
+    macs = sum(out.numel() for _, out in calls) * weight[0].numel() if multiplies else 0
+    return Row(
+        name=name,
+        type=type(layer).__name__,
+        output_shape=_shape(calls[0][1]),
+        weight_bits=bits,
+        floats=floats,
+        activation_bits=written,
+        error_prone_bits_inference=written,
+        error_prone_bits_training_step=written * batch_size + bits,
+        binary_macs=macs if binary and reads_bits else 0,
+        float_macs=0 if binary and reads_bits else macs,
+        packed_bytes=-(-bits // 8) + 4 * floats,
+    )
+
+
+def _shape(out: Any) -> tuple[int, ...]:
+    return tuple(out.shape[1:]) if isinstance(out, Tensor) else ()
+
+
+def _shown(value: Any) -> str:
+    return " x ".join(map(str, value)) if isinstance(value, tuple) else str(value)

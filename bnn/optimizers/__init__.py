@@ -1,0 +1,1 @@
+"""Optimizers of binary weights: `bop.py`."""

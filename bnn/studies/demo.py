@@ -1,0 +1,296 @@
+"""The main job: from a write current, through the junction's error rate, to an energy/accuracy curve.
+
+Follow one bit from the pulse to the accuracy here, top to bottom: `run_demo`.
+"""
+
+import csv
+import io
+import json
+import platform
+import time
+from dataclasses import asdict, dataclass
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bnn.data.images import DataSet
+from bnn.models import mlp
+from bnn.studies.curve import CLEAN, WITH_ERRORS, CurvePoint, EnergyAccuracyCurve, energy_accuracy_curve
+from bnn.training.config import TrainConfig
+from bridge.search.find import current_for
+from bridge.write import DIRECTION_OF_BIT, WriteSetting, operating_point
+from mtjsim.checks import ArgumentError
+from mtjsim.device import MTJ
+from mtjsim.files import require_writable, write_whole
+from mtjsim.switching import write_error_rate
+
+# Error rates of the worse direction at which the demo puts its write currents, from far too weak to comfortable.
+TARGETS = (0.9, 0.6, 0.4, 0.25, 0.15, 0.08, 0.04, 0.02, 0.01, 3e-3, 1e-3, 1e-4, 1e-6, 1e-9)
+FEWEST_POINTS = 10
+LARGEST_LOSS = 0.01  # of accuracy: one percentage point
+PACKAGES = ("mtj-bnn", "numpy", "scipy", "numba", "pydantic", "threadpoolctl", "torch")
+EPOCHS = {"digits": 30}  # others: 3
+HIDDEN = (128, 128)
+CSV_COLUMNS = [
+    *("current_A", "error_rate_0", "error_rate_1", "energy_0_J", "energy_1_J", "energy_per_bit_J", "latency_s"),
+    *("training", "networks", "draws"),
+    *("accuracy", "accuracy_low", "accuracy_high", "loss", "loss_low", "loss_high"),
+]
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What the demo found and where it put it."""
+
+    curve: EnergyAccuracyCurve
+    cheapest: CurvePoint | None
+    table: str
+    summary: str
+    files: tuple[Path, ...]
+
+
+def run_demo(
+    device: MTJ,
+    data: DataSet,
+    out: Path,
+    *,
+    pulse_width: float = 10e-9,
+    temperature: float = 300.0,
+    seed: int = 0,
+    networks: int = 3,
+    draws: int = 20,
+    workers: int | None = None,
+    device_name: str = "",
+) -> Demo:
+    """Compute what a binarized network loses, and what its memory saves, when it is written with too little current.
+
+    Parameters
+    ----------
+    device : MTJ
+        The memory's junction.
+    data : DataSet
+        What the networks learn.
+    out : Path
+        Folder for `curve.csv`, `run.json` and `curve.png`; made if need be, tried before the work.
+    pulse_width, temperature : float
+        Of every write [s], [K].
+    seed : int
+        The same seed gives the same `curve.csv`, to the byte, on one machine.
+    networks, draws : int
+        Trained networks a point, error draws a network.
+    workers : int, optional
+        Processes; the numbers do not depend on it.
+    device_name : str
+        Preset or file, for the captions and for the command in `run.json`.
+
+    Returns
+    -------
+    Demo
+
+    Raises
+    ------
+    OSError
+        If `out` cannot be written, before any work.
+    ValueError
+        As in `mtjsim.write_error_rate` and `bnn.energy_accuracy_curve`.
+    """
+    started = time.perf_counter()
+    require_writable(out, option="out", make=True)
+
+    # the junction: a current and a pulse give error rates and energies of both bits
+    currents = spanning_currents(device, pulse_width=pulse_width, temperature=temperature)
+    points = [
+        operating_point(
+            device, WriteSetting(current_0=I, current_1=I, pulse_width=pulse_width), temperature=temperature
+        )
+        for I in currents
+    ]
+
+    # the network: its hidden activations are bits, each written to that memory and read back
+    values = int(np.prod(data.train.images.shape[1:]))
+    make_model = partial(mlp, values, HIDDEN, len(data.class_names))
+    training = TrainConfig(epochs=EPOCHS.get(data.name, 3), batch_size=64, learning_rate=0.02, seed=seed)
+    curve = energy_accuracy_curve(
+        make_model, data, points, training, networks=networks, draws=draws, seed=seed, workers=workers
+    )
+    cheapest = curve.cheapest(LARGEST_LOSS)
+
+    run = {
+        "command": (
+            f"mtj-bnn demo --device {device_name} --pulse-width {pulse_width!r}s --temperature {temperature!r}K "
+            f"--data {data.name} --seed {seed} --networks {networks} --draws {draws}"
+        ),
+        "device_name": device_name,
+        "device": device.model_dump(),
+        "device_identity": device.identity,
+        "pulse_width_s": pulse_width,
+        "temperature_K": temperature,
+        "data": {"name": data.name, "identity": data.identity, "source": data.source},
+        "network": {"model": "mlp", "inputs": values, "hidden": list(HIDDEN), "classes": len(data.class_names)},
+        "training": {k: v for k, v in asdict(training).items() if k not in ("checkpoint", "progress")},
+        "errors": "independent: every written cell is taken to have held the opposite bit",
+        "energy": "junction only, mean of writing a 0 and a 1; no transistor, driver or line",
+        "seed": seed,
+        "networks": networks,
+        "draws": draws,
+        "gradient": "identity: through a flipped bit as through a kept one",
+        "error_rate_targets": TARGETS,
+        "largest_loss": LARGEST_LOSS,
+        "cheapest": None if cheapest is None else {"identity": cheapest.point.identity, "training": cheapest.training},
+        "error_free": asdict(curve.error_free),
+        "points": [asdict(p) | {"point": p.point.as_dict(), "identity": p.point.identity} for p in curve.points],
+        "versions": {name: version(name) for name in PACKAGES} | {"python": platform.python_version()},
+        "seconds": round(time.perf_counter() - started, 1),
+    }
+    files = (out / "curve.csv", out / "run.json", out / "curve.png")
+    write_whole(files[0], curve_csv(curve).encode())
+    write_whole(files[1], (json.dumps(run, indent=1) + "\n").encode())
+    write_whole(files[2], draw(curve, cheapest, device, device_name, data.name, pulse_width, temperature))
+    return Demo(curve, cheapest, curve_table(curve, cheapest), summary(curve, cheapest), files)
+
+
+def spanning_currents(device: MTJ, *, pulse_width: float, temperature: float) -> list[float]:
+    """Currents [A], rising, at which the worse direction errs with about the rates `TARGETS`, as far as they go.
+
+    Raises
+    ------
+    ValueError
+        If so few of the rates can be reached with this pulse that there would be no curve.
+    """
+    currents: list[float] = []
+    for target in TARGETS:
+        try:
+            needed = [
+                current_for(
+                    device,
+                    error_rate=target,
+                    pulse_width=pulse_width,
+                    direction=DIRECTION_OF_BIT[bit],
+                    temperature=temperature,
+                )
+                for bit in (0, 1)
+            ]
+        except ValueError as error:
+            if len(currents) < FEWEST_POINTS:
+                raise ArgumentError(
+                    "pulse_width",
+                    f"{pulse_width:g} s at {temperature:g} K leaves no curve to draw: {error} Try a longer pulse.",
+                ) from None
+            break  # the deepest rates are out of reach: the curve ends there
+        currents.append(float(f"{max(needed):.3g}"))
+    return sorted(set(currents))
+
+
+def curve_csv(curve: EnergyAccuracyCurve) -> str:
+    """Return the curve as CSV: one row for each operating point and training, SI units, rates and shares 0 to 1."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    for row in curve.points:
+        p, a, loss = row.point, row.accuracy, row.loss
+        energies = [p.energy_0, p.energy_1, p.mean_energy]
+        numbers = [p.setting.current_1, p.error_rate_0, p.error_rate_1, *energies, p.latency]
+        shares = [a.mean, a.low, a.high, loss.mean, loss.low, loss.high]
+        writer.writerow(
+            [*(f"{x:.9g}" for x in numbers), row.training, row.networks, row.draws, *(f"{x:.6f}" for x in shares)]
+        )
+    return text.getvalue()
+
+
+def curve_table(curve: EnergyAccuracyCurve, cheapest: CurvePoint | None) -> str:
+    """Return the curve as the table that the verb prints."""
+    lines = [
+        "                 error rate          energy (fJ)       accuracy with these errors (%)",
+        "current     write 0    write 1    write 0  write 1    trained with them    trained without",
+    ]
+    by = {(p.point.identity, p.training): p for p in curve.points}
+    for p in (p for p in curve.points if p.training == WITH_ERRORS):
+        point, clean = p.point, by[p.point.identity, CLEAN]
+        mark = "  <- cheapest, loss < 1 point" if cheapest and point == cheapest.point else ""
+        lines.append(
+            f"{point.setting.current_1 * 1e6:6.1f} µA   {point.error_rate_0:8.2e}   {point.error_rate_1:8.2e}   "
+            f"{point.energy_0 * 1e15:7.1f}  {point.energy_1 * 1e15:7.1f}    "
+            f"{_percent(p)}    {_percent(clean)}{mark}"
+        )
+    free = curve.error_free
+    lines.append(f"no errors at all: {100 * free.mean:.1f} % [{100 * free.low:.1f}, {100 * free.high:.1f}]")
+    return "\n".join(lines)
+
+
+def summary(curve: EnergyAccuracyCurve, cheapest: CurvePoint | None) -> str:
+    """Say in words what the figure shows."""
+    reliable = max((p for p in curve.points if p.training == CLEAN), key=lambda p: p.point.mean_energy).point
+    clean = {p.point.identity: p.accuracy.mean for p in curve.points if p.training == CLEAN}
+    trained = [p for p in curve.points if p.training == WITH_ERRORS and not p.point.inverts]
+    if cheapest is None:
+        said = "No operating point keeps the loss below one percentage point."
+    else:
+        p, loss = cheapest.point, cheapest.loss
+        saved = 1 - p.mean_energy / reliable.mean_energy
+        said = (
+            f"Written at {p.setting.current_1 * 1e6:.1f} µA, {100 * p.error_rate_0:.2g} % of the zeros and "
+            f"{100 * p.error_rate_1:.2g} % of the ones fail, and a bit needs {p.mean_energy * 1e15:.0f} fJ:\n"
+            f"{100 * saved:.0f} % less than a pulse of the same width at {reliable.mean_error_rate:.0e} "
+            f"({reliable.mean_energy * 1e15:.0f} fJ). A network trained {cheapest.training} loses "
+            f"{100 * loss.mean:.2f} points [{100 * loss.low:.2f}, {100 * loss.high:.2f}] by it."
+        )
+    if trained:
+        most = max(trained, key=lambda p: p.accuracy.mean - clean[p.point.identity])
+        said += (
+            f"\nTraining with the errors helps most at {100 * most.point.mean_error_rate:.0f} % of them: "
+            f"{100 * most.accuracy.mean:.1f} % against {100 * clean[most.point.identity]:.1f} %."
+        )
+    return said
+
+
+def _percent(row: CurvePoint) -> str:
+    a = row.accuracy
+    return f"{100 * a.mean:5.1f} [{100 * a.low:4.1f}, {100 * a.high:5.1f}]"
+
+
+def draw(
+    curve: EnergyAccuracyCurve,
+    cheapest: CurvePoint | None,
+    device: MTJ,
+    device_name: str,
+    data_name: str,
+    pulse_width: float,
+    temperature: float,
+) -> bytes:
+    """Return the figure as PNG: left, write error rate against current; right, accuracy against energy."""
+    from matplotlib.figure import Figure
+
+    from bnn.studies.plots import plot_energy_accuracy
+    from mtjsim.plots import DIRECTION_STYLE, RED, plot_write_error_rate
+
+    figure = Figure(figsize=(11, 4.4), layout="constrained", dpi=140)
+    left, right = figure.subplots(1, 2)
+    points = [p.point for p in curve.points if p.training == CLEAN]
+    currents = np.array([p.setting.current_1 for p in points])
+    fine = np.linspace(0.85 * currents[0], 1.03 * currents[-1], 120)
+    rates: Any = {
+        direction: write_error_rate(
+            device, current=fine, pulse_width=pulse_width, direction=direction, temperature=temperature
+        )
+        for direction in DIRECTION_STYLE
+    }
+    plot_write_error_rate(left, fine * 1e6, rates, x_label="write current (µA)", floor=1e-10)
+    dots: dict[str, Any] = {"ms": 4, "color": DIRECTION_STYLE["p_to_ap"][0], "label": "operating points: ones"}
+    left.plot(currents * 1e6, [p.error_rate_1 for p in points], "o", **dots)
+    open_square: dict[str, Any] = {"ms": 8, "mfc": "none", "color": DIRECTION_STYLE["ap_to_p"][0], "label": "and zeros"}
+    left.plot(currents * 1e6, [p.error_rate_0 for p in points], "s", **open_square)
+    left.legend(frameon=False)
+    if cheapest is not None:
+        left.axvline(cheapest.point.setting.current_1 * 1e6, color=RED, lw=1, ls=":")
+    left.set_title(f"{Path(device_name).stem or 'junction'}, {pulse_width * 1e9:g} ns, {temperature:g} K", fontsize=10)
+    plot_energy_accuracy(right, curve, marked=cheapest, largest_loss=LARGEST_LOSS)
+    first = curve.points[0]
+    right.set_title(
+        f"{data_name}: {first.networks} networks × {first.draws} error draws a point, 95 % intervals", fontsize=10
+    )
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()

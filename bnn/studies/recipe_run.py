@@ -1,0 +1,204 @@
+"""Running a recipe: its network trained to the last epoch, the test images looked at once, everything kept."""
+
+import json
+import os
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bnn.data.loading import load
+from bnn.studies.recipe import Recipe, load_recipe
+from mtjsim.checks import ArgumentError, checked_choice
+from mtjsim.files import require_writable, write_whole
+from mtjsim.rng import Role, child_seed
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from bnn.evaluation.accuracy import Accuracy
+    from bnn.training.loop import Epoch
+
+PACKAGES = ("mtj-bnn", "numpy", "scipy", "numba", "pydantic", "torch")
+
+
+@dataclass(frozen=True)
+class RecipeResult:
+    """A recipe that was run.
+
+    Attributes
+    ----------
+    recipe : Recipe
+        As it was run.
+    model : Module
+        Of the last epoch, in eval mode, with its memories.
+    history : tuple of Epoch
+    error_free, with_errors : Accuracy
+        On the test images; `with_errors` is None where the training had none.
+    core_seconds : float
+        Processor time of the training in this process [s]; less than the whole if it was resumed.
+    files : tuple of Path
+        What was written.
+    """
+
+    recipe: Recipe
+    model: "nn.Module"
+    history: "tuple[Epoch, ...]"
+    error_free: "Accuracy"
+    with_errors: "Accuracy | None"
+    core_seconds: float
+    files: tuple[Path, ...]
+
+
+def run_recipe(
+    recipe: Recipe | str | os.PathLike[str],
+    *,
+    data_dir: str | os.PathLike[str] | None = None,
+    out: str | os.PathLike[str] | None = None,
+    seed: int | None = None,
+    progress: bool | None = None,
+    on_epoch: "Callable[[Epoch], None] | None" = None,
+) -> RecipeResult:
+    """Train a recipe to its last epoch, then evaluate on the test images, once.
+
+    Parameters
+    ----------
+    recipe : Recipe, name or path
+        As for `load_recipe`.
+    data_dir : path, optional
+        Where the data set's files are; as for `bnn.load`.
+    out : path, optional
+        Folder for `config.json` (the recipe as it is run, written before the work), `checkpoint.pt` and `result.json`.
+        A run that was ended there is continued, to the same bits. None: nothing is written.
+    seed : int, optional
+        In place of the recipe's own.
+    progress, on_epoch : optional
+        As for `bnn.TrainConfig` and `Trainer.fit`.
+
+    Returns
+    -------
+    RecipeResult
+
+    Raises
+    ------
+    ValueError
+        For a recipe that cannot be read, an unknown model or wrong arguments of it, a model that does not fit the data,
+        or an `out` that holds another run.
+    OSError
+        If data are missing, or `out` cannot be written.
+
+    Notes
+    -----
+    All training images train. Nothing is chosen here, and least of all on the test images: what a recipe says was
+    chosen beforehand, on images held out from the training set.
+    """
+    recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+    recipe = Recipe.model_validate({**recipe.model_dump(), **({} if seed is None else {"seed": seed})})
+    folder = None if out is None else _prepared(Path(out), recipe)
+    data = load(recipe.data, data_dir)  # before torch, so that missing files are said at once
+    from bnn.evaluation.accuracy import evaluate
+    from bnn.layers.table import summary
+    from bnn.training.config import TrainConfig
+    from bnn.training.loop import Trainer
+
+    model = built(recipe)
+    logits = summary(model, input_shape=data.test.images.shape[1:]).totals.output_shape  # ValueError if they do not fit
+    if logits != (len(data.class_names),):
+        raise ValueError(
+            f"recipe {recipe.name}: {recipe.model} must give a logit for each of the {len(data.class_names)} classes "
+            f"of {recipe.data}, got {logits} for an image. See the recipe's arguments."
+        )
+    settings = recipe.training.model_dump(exclude={"channels_last"})
+    checkpoint = None if folder is None else folder / "checkpoint.pt"
+    config = TrainConfig(**settings, seed=child_seed(recipe.seed, "training"), checkpoint=checkpoint, progress=progress)
+    started = time.process_time()
+    trained = Trainer(model, config).fit(data.train, on_epoch=on_epoch)
+    core_seconds = time.process_time() - started
+    test_seed = child_seed(recipe.seed, "test")
+    error_free = evaluate(model, data.test)
+    with_errors = None
+    if recipe.activation_errors is not None or recipe.weight_errors is not None:
+        with_errors = evaluate(
+            model, data.test, errors="as_trained", weight_errors="as_trained", draws=recipe.draws, seed=test_seed
+        )
+    result = RecipeResult(recipe, trained.model, trained.history, error_free, with_errors, core_seconds, ())
+    return result if folder is None else _kept(result, folder, data.identity)
+
+
+def built(recipe: Recipe) -> "nn.Module":
+    """Return the untrained network of a recipe, with memories in its slots.
+
+    Raises
+    ------
+    ValueError
+        For an unknown model, arguments that it does not take, or errors that would touch nothing.
+    """
+    import torch
+
+    from bnn import models
+    from bnn.errors.write_errors import WriteErrors
+    from bnn.layers.binary import activation_memories, weight_memories
+
+    known = {name: getattr(models, name) for name in models.__all__ if name != "MakeMemory"}
+    checked_choice("model", recipe.model, known)
+    try:
+        model = known[recipe.model](**recipe.arguments, seed=child_seed(recipe.seed, "initial_weights"))
+    except TypeError as error:
+        raise ValueError(f"recipe {recipe.name}: arguments of {recipe.model} are wrong ({error}).") from None
+    slots: tuple[tuple[Role, str, Any, Any], ...] = (
+        ("activation_errors", "activation", recipe.activation_errors, activation_memories(model)),
+        ("weight_errors", "weight", recipe.weight_errors, weight_memories(model)),
+    )
+    for role, kind, rates, layers in slots:
+        if rates is not None and not layers:
+            raise ValueError(f"recipe {recipe.name}: {kind}_errors would touch nothing: {recipe.model} has no slot.")
+        for index, layer in enumerate(layers.values()):
+            if rates is not None:
+                memory = WriteErrors(**rates.model_dump(), seed=child_seed(recipe.seed, role, index), layer=index)
+                layer.register_module(f"{kind}_memory", memory)
+    return model.to(memory_format=torch.channels_last) if recipe.training.channels_last else model
+
+
+def _prepared(folder: Path, recipe: Recipe) -> Path:
+    """Make the folder and put the frozen config into it, or see that it is there already."""
+    require_writable(folder, option="out", make=True)
+    config = folder / "config.json"
+    text = json.dumps(recipe.model_dump(mode="json", exclude={"expected"}), indent=1) + "\n"
+    if config.exists() and config.read_text("utf-8") != text:
+        raise ArgumentError("out", f"{str(folder)!r} holds another run, see its config.json. Name another folder.")
+    write_whole(config, text.encode())
+    return folder
+
+
+def _kept(result: RecipeResult, folder: Path, data_identity: str) -> RecipeResult:
+    """Write result.json."""
+    content = {
+        "recipe": result.recipe.model_dump(mode="json"),
+        "data_identity": data_identity,
+        "history": [asdict(epoch) for epoch in result.history],
+        "test": {
+            name: counted(accuracy)
+            for name, accuracy in (("error_free", result.error_free), ("with_errors", result.with_errors))
+            if accuracy is not None
+        },
+        "core_seconds": round(result.core_seconds, 1),
+        "versions": {name: version(name) for name in PACKAGES} | {"python": platform.python_version()},
+    }
+    write_whole(folder / "result.json", (json.dumps(content, indent=1) + "\n").encode())
+    return replace(result, files=tuple(folder / name for name in ("config.json", "checkpoint.pt", "result.json")))
+
+
+def counted(accuracy: "Accuracy") -> dict[str, Any]:
+    """Return an accuracy as counts, with its interval; NaN, where there is none, becomes None."""
+    ends = [None if end != end else end for end in (accuracy.low, accuracy.high)]
+    return {
+        "mean": accuracy.mean,
+        "low": ends[0],
+        "high": ends[1],
+        "images": accuracy.images,
+        "draws": accuracy.draws,
+        "correct": accuracy.correct.tolist(),
+    }

@@ -1,0 +1,184 @@
+"""The cells of a memory: which of them hold a word and which its check bits, and their rates on a die."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bridge.memory.codes import BLOCK_BITS
+from bridge.memory.protection import Protection
+from bridge.memory.read import Retention
+from bridge.memory.sampling import BitRates
+from bridge.write import OperatingPoint
+from mtjsim.checks import ArgumentError
+
+if TYPE_CHECKING:
+    from bridge.dies.die import Die
+
+DATA, CHECK = 0, 1  # the two cell arrays of a memory
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Words in rows of cells, each row with its check cells after the data cells.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of the array of numbers.
+    bits : int
+        Cells a word.
+    protection : Protection
+    die : Die, optional
+        Whose cells they are; without it all cells are alike.
+    """
+
+    shape: tuple[int, ...]
+    bits: int
+    protection: Protection
+    die: "Die | None" = None
+
+    @property
+    def cells_shape(self) -> tuple[int, ...]:
+        """Shape of the array of cells, as a die must have it."""
+        bits, check = self.bits, self.protection.check_bits
+        if self.protection.name == "secded":
+            return (self.protection.code_words(math.prod(self.shape), bits), BLOCK_BITS + check)
+        return self.shape if bits + check == 1 else (*self.shape, bits + check)
+
+    @property
+    def data_in_row(self) -> int:
+        """Data cells of one code word, or of one word without a code."""
+        return BLOCK_BITS if self.protection.name == "secded" else self.bits
+
+    @property
+    def cells_in_row(self) -> int:
+        """The same with the check cells."""
+        return self.data_in_row + self.protection.check_bits
+
+    @property
+    def kinds(self) -> range:
+        """The cell arrays that there are: `DATA`, and `CHECK` where a code has check cells."""
+        return range(2 if self.protection.check_bits else 1)
+
+    def cells(self, kind: int) -> int:
+        """Cells of the data array (`DATA`) or of the array of check cells (`CHECK`)."""
+        words = math.prod(self.shape)
+        if kind == DATA:
+            return words * self.bits
+        return self.protection.code_words(words, self.bits) * self.protection.check_bits
+
+    def part(self, cells: NDArray[Any], kind: int) -> NDArray[Any]:
+        """Return the elements of one cell array, from a flat array over all cells."""
+        rows, data = cells.reshape(-1, self.cells_in_row), self.data_in_row
+        return (rows[:, :data] if kind == DATA else rows[:, data:]).reshape(-1)[: self.cells(kind)]
+
+    def located(self, indices: NDArray[np.int64], kind: int) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
+        """Return which of the die's cells are in one array: their numbers there, and their places in `indices`."""
+        row, column = np.divmod(indices, self.cells_in_row)
+        data = self.data_in_row
+        width, first = (data, 0) if kind == DATA else (self.protection.check_bits, data)
+        cells = row * width + column - first
+        here = np.flatnonzero(((column < data) == (kind == DATA)) & (cells < self.cells(kind)))  # SECDED pads a row
+        return cells[here], here
+
+    # ---- the die -----------------------------------------------------------------------------------------------------
+
+    def fixed(self, kind: int) -> tuple[NDArray[np.int64], NDArray[Any]] | None:
+        """Cells of one array that never change: their numbers in it, and their bits."""
+        if self.die is None:
+            return None
+        indices, values = self.die.fixed_cells
+        cells, here = self.located(indices, kind)
+        return cells, np.asarray(values)[here]
+
+    def write_errors(self, point: OperatingPoint, kind: int) -> BitRates:
+        """Write error rates of the cells of one array."""
+        alike = point.error_rate_0, point.error_rate_1
+        if self.die is None:
+            return BitRates(alike)
+        if self.die.error_rates is not None:
+            return BitRates(np.stack([self.part(rates, kind) for rates in self.die.error_rates]))
+        weak, rates = self.die.weak_error_rates(*alike)
+        cells, here = self.located(weak, kind)
+        return BitRates(alike, own=(cells, rates[:, here]))
+
+    def retention_failures(self, retention: Retention, duration: float) -> list[BitRates]:
+        """Loss rates of the cells of each array; the cells of a die have thermal stabilities of their own."""
+        name, die, kinds = "retention failure rate", self.die, self.kinds
+        if die is not None and die.thermal_stability is not None:
+            drawn = _populations(die.process)
+            at = drawn[0]["temperature"] if drawn else retention.temperature
+            stability = die.thermal_stability / retention.device.thermal_stability(temperature=at)
+            rates = retention.rates_of(duration, stability)
+            return [BitRates(np.stack([self.part(of_bit, kind) for of_bit in rates]), name=name) for kind in kinds]
+        alike = retention.rates(duration)
+        if die is None:
+            return [BitRates(alike, name=name) for _ in kinds]
+        weak, _, stability = die.weak_cells
+        rates = retention.rates_of(duration, stability)
+        located = [self.located(weak, kind) for kind in kinds]
+        return [BitRates(alike, own=(cells, rates[:, here]), name=name) for cells, here in located]
+
+    def require_die_fits(self, point: OperatingPoint, retention: Retention | None) -> None:
+        """Raise ValueError unless the die has the shape of the cells and was drawn for this write and this junction."""
+        if self.die is not None:
+            self.die.require_shape(self.cells_shape)
+            _require_one_write(self.die, point)
+            _require_one_junction(self.die, retention)
+
+
+def _populations(process: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return what the cells of a die were drawn from, however often it was joined with others."""
+    if "joined" in process:
+        return [population for part in process["joined"] for population in _populations(part)]
+    return [process["population"]] if process.get("population") else []
+
+
+def _require_one_write(die: "Die", point: OperatingPoint) -> None:
+    """Raise ValueError if the rates of the die's cells were drawn for another write than the point's."""
+    if die.cells is None or point.setting is None:
+        return
+    for drawn in _populations(die.process):
+        if point.setting.as_dict() != drawn["setting"]:
+            raise ArgumentError(
+                "die",
+                f"must have cells that are written as the point's are, got rates for {drawn['setting']} and a point "
+                f"for {point.setting.as_dict()}. Draw the die from a Population with the point's setting.",
+            )
+        if point.temperature != drawn["temperature"]:
+            raise ArgumentError(
+                "die",
+                f"must have cells at the point's temperature, got rates at {drawn['temperature']:g} K and a point at "
+                f"{point.temperature:g} K. Draw the die from a Population at the point's temperature.",
+            )
+        in_a_cell = point.energies["transistor"].any() or point.energies["driver"].any()
+        if point.device_identity == drawn["device_identity"] or (in_a_cell and point.setting.drive == "current"):
+            continue  # a regulated current is that of the bare junction
+        if in_a_cell:
+            raise ArgumentError(
+                "die",
+                "must not have cells under a voltage where the point is of a Cell: a Population takes the voltage to "
+                "be the junction's, and a cell's is its supply's. Draw both with a setting of currents.",
+            )
+        raise ArgumentError(
+            "die",
+            f"must have cells of the point's junction, got rates of {drawn['device_identity'][:12]} and a point of "
+            f"{point.device_identity[:12]}. Draw the die from a Population of the point's device.",
+        )
+
+
+def _require_one_junction(die: "Die", retention: Retention | None) -> None:
+    """Raise ValueError if the stabilities of the die's cells are around another junction than the retention's."""
+    if retention is None:
+        return
+    for drawn in _populations(die.process):
+        if drawn["device_identity"] != retention.device.identity:
+            raise ArgumentError(
+                "retention",
+                f"must be of the junction that the die was drawn around, {drawn['device_identity'][:12]}, got "
+                f"{retention.device.identity[:12]}: give Retention(population.device).",
+            )
