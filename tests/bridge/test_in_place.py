@@ -14,7 +14,7 @@ from bridge.memory.in_place import InPlaceMemory
 from bridge.memory.mram import AT_ONCE, Memory
 from bridge.memory.protection import Protection
 from bridge.memory.read import ReadPoint, Retention
-from physics import point
+from physics import junction, point
 
 PROTECTIONS = ("none", "parity", Protection("range", limit=2.0))
 JUNCTION = junction()
