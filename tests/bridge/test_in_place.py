@@ -107,7 +107,7 @@ def test_counted_and_estimated_alike_in_a_large_memory(exact, errors, protection
 def test_the_comparison_would_see_a_forgotten_check_cell(monkeypatch):
     """Negative control: a parity that forgets its own failed cells differs from the memory's."""
     plain, twin = twins(2000, protection="parity", seed=5, point=priced_point(0.02))
-    monkeypatch.setattr(InPlaceMemory, "_odd", lambda self, failed: in_place.np.unique(failed[0] // 32))
+    monkeypatch.setattr(InPlaceMemory, "odd_words", lambda self, failed: in_place.np.unique(failed[0] // 32))
     with pytest.raises(AssertionError):
         update(plain, twin, np.random.default_rng(0).standard_normal(2000))
 

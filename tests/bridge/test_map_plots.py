@@ -39,7 +39,7 @@ def ax():
 
 @pytest.fixture(autouse=True)
 def no_simulation(monkeypatch, solved, measured):
-    monkeypatch.setattr("mtjsim.switching._tails", lambda *_: pytest.fail("a plot simulates"))
+    monkeypatch.setattr("mtjsim.switching.reduced_write", lambda *_, **__: pytest.fail("a plot simulates"))
 
 
 def test_map_with_energies_and_measured_places(ax, solved, measured):

@@ -127,5 +127,5 @@ def test_one_direction_if_it_is_said():
     both = WriteCounts(current=6e-5, pulse_width=5e-9, direction=["p_to_ap", "ap_to_p"], trials=10, errors=1)
     with pytest.raises(ValueError, match="which `directions` leaves out"):
         measured_map(both, directions=("p_to_ap",))
-    with pytest.raises(ValueError, match="confidence must be between 0 and 1"):
+    with pytest.raises(ValueError, match="confidence must be finite, > 0 and < 1"):
         measured_map(both, confidence=95)

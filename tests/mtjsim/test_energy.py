@@ -9,7 +9,7 @@ import pytest
 
 from bridge.search.find import pulse_width_for
 from mtjsim import dissipated_energy, junction_resistance
-from mtjsim.fokker_planck.finite_volume import _march, _starting_masses, hopping_rates
+from mtjsim.fokker_planck.finite_volume import hopping_rates, march, starting_masses
 from mtjsim.fokker_planck.reduced import reduced_write
 from physics import I_C, TAU, approx, junction
 
@@ -146,13 +146,13 @@ def test_energy_against_the_chain(direction, rise):
     def energy(steps):
         """Phases in units of tau: (duration, relative current at its start, at its end)."""
         phases = [(rise, 0, 1), (4.0 - rise, 1, 1), (rise, 1, 0)] if rise else [(4.0, 1, 1)]
-        mass, joule = _starting_masses(write, cells), 0.0
+        mass, joule = starting_masses(write, cells), 0.0
         for duration, a0, a1 in phases:
             n = steps
             levels = np.linspace(a0, a1, n + 1)
             for before, after in itertools.pairwise(levels):
                 first = power(mass, before)
-                _march(mass, *rates(after), duration / n, 1)
+                march(mass, *rates(after), duration / n, 1)
                 joule += duration / n * (first + power(mass, after)) / 2
         return I**2 * tau * joule
 

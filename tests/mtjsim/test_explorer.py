@@ -79,13 +79,15 @@ def test_picture_is_that_of_a_full_redraw(explorer):
     explorer.update(**PLACE)
     kept = pixels(explorer.png())
     assert np.array_equal(kept, pixels(before))  # nothing of the other place is left
-    for artist in explorer._moving:
+    canvas, moving = explorer.figure.canvas, explorer.figure.findobj(lambda artist: artist.get_animated())
+    assert moving
+    for artist in moving:
         artist.set_animated(False)
     try:
-        explorer._canvas.draw()
-        whole = np.asarray(explorer._canvas.buffer_rgba())[..., :3].astype(int)
+        canvas.draw()
+        whole = np.asarray(canvas.buffer_rgba())[..., :3].astype(int)
     finally:
-        for artist in explorer._moving:
+        for artist in moving:
             artist.set_animated(True)
     # only what lies over what differs: lines over frame and legend, instead of under them
     assert (np.abs(kept - whole).max(axis=2) > 60).mean() < 0.0005
@@ -123,7 +125,7 @@ def test_a_move_solves_nothing_and_draws_no_axes(explorer, monkeypatch):
     """What makes a move fast, without a clock; the ratio is in tests/benchmarks."""
     for name in ("write_error_rate", "dissipated_energy", "read_disturb_rate", "retention_failure_rate"):
         monkeypatch.setattr(f"mtjsim.explorer.{name}", lambda *_, **__: pytest.fail("solved again"))
-    monkeypatch.setattr(explorer._canvas, "draw", lambda: pytest.fail("drawn from scratch"))
+    monkeypatch.setattr(explorer.figure.canvas, "draw", lambda: pytest.fail("drawn from scratch"))
     for current in explorer.values["current"]:
         explorer.update(current=current)
         assert explorer.png()

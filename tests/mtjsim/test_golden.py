@@ -244,8 +244,8 @@ def test_half_a_cell_would_be_seen():
         rates = finite_volume.hopping_rates(write, write.drive, cells)
         by_steps = []
         for steps in (2000, 4000):
-            mass = finite_volume._starting_masses(write, cells)
-            finite_volume._march(mass, *rates, tau / steps, steps)
+            mass = finite_volume.starting_masses(write, cells)
+            finite_volume.march(mass, *rates, tau / steps, steps)
             by_steps.append([mass[cells // 2 :].sum(), mass[cells // 2] / 2 + mass[-1] / 2])
         count, lost = 2 * np.array(by_steps[1]) - by_steps[0]
         counted.append(count)

@@ -77,7 +77,7 @@ def _bias_of(level, z, by_voltage, G_p, tmr, half, calls):
     V, current = np.zeros(z.size), np.empty(z.size)
     for _ in range(calls):
         for j in range(z.size):
-            V[j], current[j] = kernels._circuit(z[j], V[j], level, by_voltage, G_p, tmr, half)
+            V[j], current[j] = kernels.solve_circuit(z[j], V[j], level, by_voltage, G_p, tmr, half)
     return V, current
 
 

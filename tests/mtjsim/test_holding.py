@@ -418,7 +418,7 @@ def test_steps_that_do_not_follow_the_time_would_be_seen():
     write, duration = held(30, 0.3), np.array([1e6])
     doubling, error = solve_switched(write, duration)
     assert error[0] < 1e-4
-    coarse = finite_volume._march_blocks(write, duration, finite_volume.mesh_size(write), 64)[-1]
+    coarse = finite_volume.march_blocks(write, duration, finite_volume.mesh_size(write), 64)[-1]
     assert abs(coarse - doubling[0]) > 1e-3
 
 

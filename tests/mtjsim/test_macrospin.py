@@ -394,7 +394,7 @@ def _draw(states, count):
     for j in range(states.shape[1]):
         a, b, c, d = states[0, j], states[1, j], states[2, j], states[3, j]
         for i in range(count):
-            out[i, j], a, b, c, d = kernels._next_word(a, b, c, d)
+            out[i, j], a, b, c, d = kernels.next_word(a, b, c, d)
     return out
 
 
@@ -417,7 +417,7 @@ def test_xoshiro_of_the_paper():
 
 @njit
 def _bytes(words):
-    return np.array([kernels._sum_of_bytes(word) for word in words])
+    return np.array([kernels.sum_of_bytes(word) for word in words])
 
 
 @pytest.mark.parametrize("word", [0, 1, 0xFF, 0x01020304, 0xFF00FF00, 0x00FF00FF, 0xFFFFFFFF])

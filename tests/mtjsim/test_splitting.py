@@ -14,7 +14,7 @@ from numba import njit
 
 from mtjsim.macrospin import splitting, time_steps
 from mtjsim.macrospin.importance import copy_states, draw, places, read_map
-from mtjsim.macrospin.kernels import LANES, Ensemble, _cayley, _next_word, _sum_of_bytes
+from mtjsim.macrospin.kernels import LANES, Ensemble, cayley, next_word, sum_of_bytes
 from mtjsim.macrospin.simulate import simulate_writes
 from mtjsim.macrospin.splitting import RareRate, rare_write_errors
 from mtjsim.macrospin.start import BoltzmannStart
@@ -197,7 +197,7 @@ def test_interval_covers():
     """Student's t for ln(rate): of 2,000 draws of 16 log-normal repeats, spread 0.3, 93 to 97 % are covered."""
     random = generator(1, "bootstrap", 0)
     draws = 1e-9 * np.exp(0.3 * random.normal(size=(2000, 16)) - 0.045)
-    covered = [low < 1e-9 < high for _, low, high in (splitting._interval(d, 1.0, 1) for d in draws)]
+    covered = [low < 1e-9 < high for _, low, high in (splitting.rate_interval(d, 1.0, 1) for d in draws)]
     assert 0.93 < np.mean(covered) < 0.97
 
 
@@ -251,17 +251,17 @@ def _march_control(m, words, rows, constants, heun, two_point):
             A, B, C, D = words[b, 0, j], words[b, 1, j], words[b, 2, j], words[b, 3, j]
             for k in range(len(rows)):
                 h, noise, a = rows[k, 0], rows[k, 1], rows[k, 0] * rows[k, 3]
-                w0, A, B, C, D = _next_word(A, B, C, D)
-                w1, A, B, C, D = _next_word(A, B, C, D)
-                w2, A, B, C, D = _next_word(A, B, C, D)
+                w0, A, B, C, D = next_word(A, B, C, D)
+                w1, A, B, C, D = next_word(A, B, C, D)
+                w2, A, B, C, D = next_word(A, B, C, D)
                 if two_point:
                     tx = noise * (size if w0 >> 31 else -size)
                     ty = noise * (size if w1 >> 31 else -size)
                     tz = noise * (size if w2 >> 31 else -size)
                 else:
-                    tx = noise * (_sum_of_bytes(w0) - BYTES_MEAN)
-                    ty = noise * (_sum_of_bytes(w1) - BYTES_MEAN)
-                    tz = noise * (_sum_of_bytes(w2) - BYTES_MEAN)
+                    tx = noise * (sum_of_bytes(w0) - BYTES_MEAN)
+                    ty = noise * (sum_of_bytes(w1) - BYTES_MEAN)
+                    tz = noise * (sum_of_bytes(w2) - BYTES_MEAN)
                 wx, wy, wz = rotation(x, y, z, 0.0, 0.0, h * bk * z, a, 0.0, 0.0, 1.0, alpha, 0.0)
                 wx, wy, wz = wx + tx, wy + ty, wz + tz
                 dx, dy, dz = wy * z - wz * y, wz * x - wx * z, wx * y - wy * x  # half a step
@@ -274,7 +274,7 @@ def _march_control(m, words, rows, constants, heun, two_point):
                     norm = math.sqrt(x * x + y * y + z * z)
                     x, y, z = x / norm, y / norm, z / norm
                 else:
-                    x, y, z = _cayley(x, y, z, wx, wy, wz)
+                    x, y, z = cayley(x, y, z, wx, wy, wz)
             m[b, 0, j], m[b, 1, j], m[b, 2, j] = x, y, z
             words[b, 0, j], words[b, 1, j], words[b, 2, j], words[b, 3, j] = A, B, C, D
 

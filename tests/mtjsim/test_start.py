@@ -121,7 +121,7 @@ def test_the_side_and_the_temperature():
 def test_bound_of_a_cell_is_a_bound(Delta, side, field, second):
     """Rejection is exact only if no point of a cell exceeds its bound."""
     start = law(Delta, side, field, second)
-    u, phi, bound, cumulative = start._cells
+    u, phi, bound, cumulative = start.cells
     assert cumulative[-1] == approx(1, rel=1e-12)
     random = np.random.default_rng(1)
     ring, sector = random.integers(0, RINGS, 4000), random.integers(0, phi.size - 1, 4000)
@@ -137,7 +137,7 @@ def test_few_are_rejected():
     """The cells are small where the law is narrow: even at Delta 100 most draws are kept."""
     for Delta, field, second in ((100, (0, 0, 0), 0.0), (60, (0.2, 0.1, -0.1), 0.3)):
         start = law(Delta, 1.0, field, second)
-        _, phi, bound, _ = start._cells
+        _, phi, bound, _ = start.cells
         samples = start.sample(2000, seed=1, chunk=0)
         u = np.sqrt(1 - samples[:, 2])
         sector = (np.mod(np.arctan2(samples[:, 1], samples[:, 0]), 2 * np.pi) / (2 * np.pi) * (phi.size - 1)).astype(
