@@ -110,7 +110,7 @@ class InPlaceMemory(Memory):
         if self._disagrees.size:
             self._disagrees[self._hidden[0]] = 0
         self._hidden = self._hidden[0][:0], self._hidden[1][:0]
-        wrong = self._odd(failed) if len(failed) > 1 else self._beyond_range()
+        wrong = self.odd_words(failed) if len(failed) > 1 else self._beyond_range()
         self._sense(wrong.size)
         self._hide(wrong)
 
@@ -183,7 +183,7 @@ class InPlaceMemory(Memory):
         self._hidden = found, self._words[found]
         self._words[found] = 0
 
-    def _odd(self, failed: list[Positions]) -> Positions:
+    def odd_words(self, failed: list[Positions]) -> Positions:
         """Return the words that disagree with their parity: an odd number of cells failed, the check cell counted."""
         touched, count = np.unique(np.concatenate([failed[DATA] // 32, failed[CHECK]]), return_counts=True)
         odd = touched[count % 2 == 1]

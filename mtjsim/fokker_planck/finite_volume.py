@@ -89,7 +89,7 @@ def solve_tails(write: AxialWrite, plateaus: Array, *, cells: int | None = None,
     cells = mesh_size(write) if cells is None else cells
     steps = time_steps(write, float(plateaus.max())) if steps is None else steps
     for m in (cells, 2 * cells):
-        logs = np.array([_solve_grid(write, plateaus, m, steps, 2**level) for level in range(LEVELS)])
+        logs = np.array([solve_grid(write, plateaus, m, steps, 2**level) for level in range(LEVELS)])
         by_mesh.append(_richardson_in_step(logs))
     (coarse, _), (fine, step_error) = by_mesh
     best = fine + (fine - coarse) / 3  # the scheme is of second order in the width of a cell
@@ -138,17 +138,17 @@ def solve_switched(write: AxialWrite, durations: Array, *, cells: int | None = N
 def _extrapolated_blocks(write: AxialWrite, ends: Array, cells: int, steps: int) -> tuple[Array, Array]:
     """Log of the mass on y < 0 at the end of every block, and the last correction; shapes of `ends`."""
     return _richardson_in_step(
-        np.array([_march_blocks(write, ends, cells, steps * 2**level) for level in range(BLOCK_LEVELS)])
+        np.array([march_blocks(write, ends, cells, steps * 2**level) for level in range(BLOCK_LEVELS)])
     )
 
 
-def _march_blocks(write: AxialWrite, ends: Array, cells: int, steps: int) -> Array:
+def march_blocks(write: AxialWrite, ends: Array, cells: int, steps: int) -> Array:
     """Log of the mass on y < 0 at the end of every block of `steps` equal steps; shape of `ends`."""
-    mass = _starting_masses(write, cells)
+    mass = starting_masses(write, cells)
     up, down = hopping_rates(write, write.drive, cells)
     switched = np.empty(ends.size)
     for k, span in enumerate(np.diff(ends, prepend=0.0)):
-        _march(mass, up, down, span / steps, steps)
+        march(mass, up, down, span / steps, steps)
         switched[k] = mass[: cells // 2].sum()
     with np.errstate(divide="ignore"):
         return np.log(switched)
@@ -165,9 +165,9 @@ def _richardson_in_step(logs: Array) -> tuple[Array, Array]:
         return table[0], np.abs(table[0] - previous)
 
 
-def _solve_grid(write: AxialWrite, plateaus: Array, cells: int, coarsest: int, refined: int) -> Array:
+def solve_grid(write: AxialWrite, plateaus: Array, cells: int, coarsest: int, refined: int) -> Array:
     """Log of (stayed, switched), (2, k), on one mesh, with `refined` times the steps of the coarsest grid."""
-    mass = _starting_masses(write, cells)
+    mass = starting_masses(write, cells)
     for piece in write.before:
         _march_piece(mass, write, piece, cells, refined)
     out = np.empty((2, len(plateaus)))
@@ -177,7 +177,7 @@ def _solve_grid(write: AxialWrite, plateaus: Array, cells: int, coarsest: int, r
         span = plateaus[k] - before
         if span > 0:
             share = refined * max(LEAST_SHARE, int(np.ceil(coarsest * span / plateaus.max())))
-            _march(mass, up, down, span / share, share)
+            march(mass, up, down, span / share, share)
             before = plateaus[k]
         final = mass.copy() if write.after else mass
         for piece in write.after:
@@ -193,14 +193,14 @@ def _march_piece(mass: Array, write: AxialWrite, piece: Piece, cells: int, refin
     duration, a, b = piece
     steps = refined * time_steps(write, duration)
     if a == b:
-        _march(mass, *hopping_rates(write, a * write.drive, cells), duration / steps, steps)
+        march(mass, *hopping_rates(write, a * write.drive, cells), duration / steps, steps)
         return
     for k in range(steps):
         level = a + (b - a) * ((k + 1) / steps)
-        _march(mass, *hopping_rates(write, level * write.drive, cells), duration / steps, 1)
+        march(mass, *hopping_rates(write, level * write.drive, cells), duration / steps, 1)
 
 
-def _starting_masses(write: AxialWrite, cells: int) -> Array:
+def starting_masses(write: AxialWrite, cells: int) -> Array:
     """Boltzmann mass of every cell on y > 0 (Gauss-Legendre inside each), normalised; nothing on y < 0."""
     x, w = roots_legendre(8)
     edges = np.linspace(0.0, 1.0, cells // 2 + 1)
@@ -228,7 +228,7 @@ def hopping_rates(write: AxialWrite, drive: float, cells: int) -> tuple[Array, A
 
 
 @njit(cache=True)
-def _march(mass, up, down, step, count):
+def march(mass, up, down, step, count):
     """Advance `mass` in place by `count` implicit Euler steps, without a subtraction.
 
     Column j of 1 + dt L has 1 + u_j + l_j on the diagonal, -u_j below and -l_j above (u, l = dt times the rates).

@@ -165,7 +165,9 @@ def rare_write_errors(
     potential = run.learnt(threads)
     results = in_threads(lambda r: run.repeat(potential, r), repeats, threads, "repeats")
     estimates = np.array([estimate for estimate, _, _ in results])
-    rate, low, high = _interval(estimates, max(heaviest for _, heaviest, _ in results), repeats * run.chunks * CHUNK)
+    rate, low, high = rate_interval(
+        estimates, max(heaviest for _, heaviest, _ in results), repeats * run.chunks * CHUNK
+    )
     surviving = np.mean([fractions for _, _, fractions in results], axis=0)
     edges = run.table.edges[run.stops[:-1]]
     return RareRate(
@@ -180,7 +182,7 @@ def rare_write_errors(
     )
 
 
-def _interval(estimates: Array, heaviest: float, trajectories: int) -> tuple[float, float, float]:
+def rate_interval(estimates: Array, heaviest: float, trajectories: int) -> tuple[float, float, float]:
     """Rate and interval; without survivors the bound is that of 0 errors in plain trials of the heaviest weight."""
     rate, repeats = float(estimates.mean()), len(estimates)
     if rate == 0:

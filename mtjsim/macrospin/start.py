@@ -55,7 +55,7 @@ class BoltzmannStart:
         return bool((inner >= np.max(around, axis=0)).any())
 
     @cached_property
-    def _cells(self) -> tuple[Array, Array, Array, Array]:
+    def cells(self) -> tuple[Array, Array, Array, Array]:
         """Edges in u and phi, log bound (rings, sectors), cumulative probability of the cells."""
         t = self.torque
         sectors = SECTORS if max(abs(t.field[0]), abs(t.field[1]), abs(t.in_plane_anisotropy_field)) > 0 else 1
@@ -85,7 +85,7 @@ class BoltzmannStart:
     def sample(self, count: int, *, seed: int, chunk: int) -> Array:
         """Draw `count` magnetisations, (count, 3), with the generator of (seed, chunk)."""
         random = generator(seed, "start", chunk)
-        u, phi, bound, cumulative = self._cells
+        u, phi, bound, cumulative = self.cells
         kept: list[Array] = []
         while sum(map(len, kept)) < count:
             n = 2 * count
