@@ -26,9 +26,11 @@ if _TYPE_CHECKING:
     from bnn.errors.write_errors import WriteErrors
     from bnn.evaluation.accuracy import Accuracy, evaluate, paired_loss
     from bnn.evaluation.batch_norm import reestimate_batch_norm, rescale_batch_norm
-    from bnn.layers.binary import BinaryConv2d, BinaryLinear, memories, quantized_scope
+    from bnn.layers.binary import BinaryConv2d, BinaryLinear
     from bnn.layers.dropout import SeededDropout
-    from bnn.layers.quantizers import approx_sign, clip_latent_, ste_sign, swish_sign
+    from bnn.layers.latent import clip_latent_, quantized_scope
+    from bnn.layers.quantizers import approx_sign, ste_sign, swish_sign
+    from bnn.layers.slots import memories
     from bnn.layers.table import summary
     from bnn.optimizers.bop import Bop, binary_parameters, split_parameters
     from bnn.packed.predictor import PackedModel, load_packed
@@ -54,9 +56,11 @@ _HOME = {
         "errors.write_errors": ("WriteErrors",),
         "evaluation.accuracy": ("Accuracy", "evaluate", "paired_loss"),
         "evaluation.batch_norm": ("reestimate_batch_norm", "rescale_batch_norm"),
-        "layers.binary": ("BinaryConv2d", "BinaryLinear", "memories", "quantized_scope"),
+        "layers.binary": ("BinaryConv2d", "BinaryLinear"),
         "layers.dropout": ("SeededDropout",),
-        "layers.quantizers": ("approx_sign", "clip_latent_", "ste_sign", "swish_sign"),
+        "layers.latent": ("clip_latent_", "quantized_scope"),
+        "layers.quantizers": ("approx_sign", "ste_sign", "swish_sign"),
+        "layers.slots": ("memories",),
         "layers.table": ("summary",),
         "optimizers.bop": ("Bop", "binary_parameters", "split_parameters"),
         "packed.predictor": ("PackedModel", "load_packed"),

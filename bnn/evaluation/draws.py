@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from bnn.errors.bits import BLOCK, BitMemory
 from bnn.errors.overwrite import OverwriteErrors
 from bnn.errors.write_errors import WriteErrors
-from bnn.layers.binary import activation_memories, memories, weight_memories
+from bnn.layers.slots import activation_memories, memories, weight_memories
 from mtjsim.rng import Role, child_seed
 
 

@@ -4,7 +4,8 @@
 `graph.py` the traced model · `table.py` bits, operations and bytes of each layer
 """
 
-from bnn.layers.binary import BinaryConv2d, BinaryLinear, activation_memories, memories, weight_memories
+from bnn.layers.binary import BinaryConv2d, BinaryLinear
 from bnn.layers.dropout import SeededDropout
+from bnn.layers.slots import activation_memories, memories, weight_memories
 
 __all__ = ["BinaryConv2d", "BinaryLinear", "SeededDropout", "activation_memories", "memories", "weight_memories"]

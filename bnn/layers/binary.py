@@ -4,9 +4,7 @@ A layer quantizes its input and its weights, writes the bits of each to a memory
 multiplies what the two memories return. `memories` exchanges the memories of a whole model, for a while.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +19,7 @@ Quantizer = Callable[[Tensor], Tensor]
 QUANTIZER_OF = {"activation_memory": "input_quantizer", "weight_memory": "weight_quantizer"}  # slot -> whose bits
 
 
-class _BinaryLayer(nn.Module):
+class BinaryLayer(nn.Module):
     """What the two layers share: the slots, the latent weights, and the steps before and after the product."""
 
     weight: Tensor
@@ -127,7 +125,7 @@ class _BinaryLayer(nn.Module):
         return f"{shape}, {quantizers}, bias={bias}, scale={self.scale}{center}, seed={self.seed}"
 
 
-class BinaryLinear(_BinaryLayer):
+class BinaryLinear(BinaryLayer):
     """Fully connected layer on bits.
 
     Parameters
@@ -198,7 +196,7 @@ class BinaryLinear(_BinaryLayer):
         return self._finished(F.linear(self._written_input(x), self._written_weight()))
 
 
-class BinaryConv2d(_BinaryLayer):
+class BinaryConv2d(BinaryLayer):
     """Two-dimensional convolution on bits; the other parameters as `BinaryLinear`.
 
     Parameters
@@ -295,122 +293,3 @@ def _padding(
     if isinstance(padding, str) and padding != "valid":
         raise ValueError(f'padding must be a number of zeros, two of them, "same" or "valid", got {padding!r}.')
     return 0 if padding == "valid" else _one_if_equal(_pair("padding", padding, least=0))  # type: ignore[arg-type]
-
-
-def activation_memories(model: nn.Module) -> dict[str, nn.Module]:
-    """Find the layers that have a slot for an activation memory, empty or not.
-
-    Returns
-    -------
-    dict
-        Name of the layer in the model -> layer, in the model's own order. Layers with a real-valued input have no slot.
-    """
-    return _layers_with("activation_memory", model)
-
-
-def weight_memories(model: nn.Module) -> dict[str, nn.Module]:
-    """Find the layers that have a slot for a weight memory, empty or not.
-
-    Returns
-    -------
-    dict
-        Name of the layer in the model -> layer, in the model's own order. Layers with real weights have no slot.
-    """
-    return _layers_with("weight_memory", model)
-
-
-def _layers_with(slot: str, model: nn.Module) -> dict[str, nn.Module]:
-    return {
-        name: layer
-        for name, layer in model.named_modules()
-        if hasattr(layer, slot) and getattr(layer, QUANTIZER_OF[slot], None) is not None
-    }
-
-
-@contextmanager
-def memories(
-    model: nn.Module, make: Callable[[str, int], nn.Module | None], *, slot: str = "activation_memory"
-) -> Iterator[nn.Module]:
-    """Put other memories into every slot of one kind in `model`, and the former ones back afterwards.
-
-    Parameters
-    ----------
-    model : Module
-    make : callable
-        ``make(name, index)`` returns the memory of the layer of that name, the index-th slot of the model, or None.
-    slot : {"activation_memory", "weight_memory"}
-
-    Yields
-    ------
-    Module
-        The model. The former memories return at the end of the block, also after an exception.
-
-    Raises
-    ------
-    ValueError
-        For an unknown slot.
-
-    Examples
-    --------
-    >>> layer = BinaryLinear(8, 2, seed=0)
-    >>> with memories(layer, lambda name, index: nn.Identity()):
-    ...     print(layer.activation_memory, layer.weight_memory)
-    Identity() None
-    >>> print(layer.activation_memory)
-    None
-    """
-    if slot not in QUANTIZER_OF:
-        raise ValueError(f"slot must be one of {', '.join(QUANTIZER_OF)}, got {slot!r}.")
-    layers = _layers_with(slot, model)
-    former = {name: layer._modules[slot] for name, layer in layers.items()}
-    try:
-        for index, (name, layer) in enumerate(layers.items()):
-            layer.register_module(slot, make(name, index))
-        yield model
-    finally:
-        for name, layer in layers.items():
-            layer.register_module(slot, former[name])
-
-
-@contextmanager
-def quantized_scope(model: nn.Module) -> Iterator[nn.Module]:
-    """Let ``layer.weight``, and a `state_dict`, of every binary layer in `model` be its bits, for a while.
-
-    Outside, they are the latent weights: floating point, of which only the quantized values reach the product.
-
-    Parameters
-    ----------
-    model : Module
-
-    Yields
-    ------
-    Module
-        The model. Its predictions are the same inside. The latent weights return at the end of the block, also after an
-        exception; what is done to the weights inside is lost, so do not train there.
-
-    Notes
-    -----
-    The scale of a layer with ``scale="xnor"`` follows from its latent weights and is no weight: inside it is kept, and
-    ``layer.output_scale()`` returns it, but a `state_dict` does not hold it.
-
-    Examples
-    --------
-    >>> layer = BinaryLinear(3, 1, seed=1)
-    >>> with quantized_scope(layer):
-    ...     layer.weight.tolist()
-    [[1.0, -1.0, 1.0]]
-    >>> [[f"{w:.2f}" for w in row] for row in layer.weight.tolist()]
-    [['...', '-0...', '...']]
-    """
-    layers: list[Any] = [layer for layer in model.modules() if getattr(layer, "weight_quantizer", None) is not None]
-    latent = [(layer, layer.weight.data, getattr(layer, "_scale_of_scope", None)) for layer in layers]
-    with torch.no_grad():  # all of them before any is changed: layers may share a weight
-        bits = [layer.weight_quantizer(layer.weight) for layer in layers]
-        scales = [layer.output_scale() if hasattr(layer, "output_scale") else None for layer in layers]
-    try:
-        for layer, bit, scale in zip(layers, bits, scales, strict=True):
-            layer.weight.data, layer._scale_of_scope = bit, scale
-        yield model
-    finally:
-        for layer, weight, scale in latent:
-            layer.weight.data, layer._scale_of_scope = weight, scale

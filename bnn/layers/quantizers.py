@@ -14,7 +14,7 @@ References
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 SWISH_BETA = 5.0  # larq's default; BNN+ [4] tries 5 and 10
 
@@ -68,21 +68,6 @@ def xnor_scale(weight: Tensor) -> Tensor:
         Differentiable, as in XNOR-Net: the scale has a gradient of its own.
     """
     return weight.abs().flatten(1).mean(dim=1)
-
-
-@torch.no_grad()
-def clip_latent_(module: nn.Module) -> None:
-    """Clip the latent weights of every binary layer in `module` to [-1, 1], in place.
-
-    A binary layer is one with a `weight_quantizer`. Layers with real weights (``weight_quantizer=None``, `nn.Linear`)
-    and biases are left alone. Outside the window of `ste_sign` a latent weight has no gradient and could not come back.
-    A layer with ``center=True`` is centered first.
-    """
-    for layer in module.modules():
-        if getattr(layer, "weight_quantizer", None) is not None:
-            if getattr(layer, "center", False):
-                center_latent_(layer.weight)  # type: ignore[arg-type]
-            layer.weight.clamp_(-1.0, 1.0)  # type: ignore[operator]
 
 
 @torch.no_grad()

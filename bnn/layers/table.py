@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bnn.layers.binary import memories
+from bnn.layers.slots import memories
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,12 +4,12 @@ Every binary layer reads BatchNorm -> sign -> [activation memory]. Each memory h
 """
 
 from bnn.models.alexnet import alexnet
+from bnn.models.arguments import MakeMemory
 from bnn.models.bireal import bireal
 from bnn.models.fast_lenet4 import fast_lenet4
 from bnn.models.lenet4 import lenet4
 from bnn.models.mlp import mlp
 from bnn.models.nin import nin
-from bnn.models.slots import MakeMemory
 from bnn.models.vgg7 import vgg7
 
 __all__ = ["MakeMemory", "alexnet", "bireal", "fast_lenet4", "lenet4", "mlp", "nin", "vgg7"]

@@ -5,7 +5,7 @@ from typing import Any
 from torch import nn
 
 from bnn.layers.binary import BinaryConv2d, BinaryLinear
-from bnn.models.slots import MakeMemory, Slots
+from bnn.models.arguments import MakeMemory, Slots
 
 
 def alexnet(

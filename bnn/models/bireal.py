@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from bnn.layers.binary import BinaryConv2d, BinaryLinear
 from bnn.layers.quantizers import approx_sign
-from bnn.models.slots import MakeMemory, Slots, check_policy
+from bnn.models.arguments import MakeMemory, Slots, check_policy
 
 
 class BiRealBlock(nn.Module):

@@ -3,7 +3,7 @@
 from torch import nn
 
 from bnn.layers.binary import BinaryConv2d, BinaryLinear
-from bnn.models.slots import MakeMemory, Slots
+from bnn.models.arguments import MakeMemory, Slots
 
 
 def fast_lenet4(

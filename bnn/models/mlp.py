@@ -6,7 +6,7 @@ from itertools import pairwise
 from torch import nn
 
 from bnn.layers.binary import BinaryLinear
-from bnn.models.slots import MakeMemory, Slots, check_policy
+from bnn.models.arguments import MakeMemory, Slots, check_policy
 
 
 def mlp(

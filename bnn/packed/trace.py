@@ -10,8 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from bnn.layers.binary import BinaryConv2d, BinaryLinear, activation_memories, weight_memories
+from bnn.layers.binary import BinaryConv2d, BinaryLinear
 from bnn.layers.dropout import SeededDropout
+from bnn.layers.slots import activation_memories, weight_memories
 from bnn.packed.folding import fold, pair
 from bnn.packed.predictor import PackedModel
 from bnn.packed.steps import Step, packed_rows

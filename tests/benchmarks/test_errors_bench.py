@@ -18,8 +18,8 @@ from bnn.errors import bits as error_bits
 from bnn.errors.kernels import sample_keys, write_bits, write_packed
 from bnn.errors.overwrite import OverwriteErrors
 from bnn.errors.write_errors import WriteErrors
-from bnn.layers.binary import activation_memories
-from bnn.layers.quantizers import clip_latent_
+from bnn.layers.latent import clip_latent_
+from bnn.layers.slots import activation_memories
 from bnn.models import lenet4, mlp
 
 RATES = (1e-9, 1e-6, 1e-4, 1e-3, 1e-2, 0.019, 1e-1, 0.5)

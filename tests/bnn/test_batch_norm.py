@@ -12,7 +12,8 @@ from torch.nn import functional as F
 
 from bnn.errors.write_errors import WriteErrors
 from bnn.evaluation.batch_norm import reestimate_batch_norm, rescale_batch_norm
-from bnn.layers.binary import BinaryConv2d, BinaryLinear, activation_memories, memories, weight_memories
+from bnn.layers.binary import BinaryConv2d, BinaryLinear
+from bnn.layers.slots import activation_memories, memories, weight_memories
 from bnn.models import lenet4, mlp
 from mtjsim.rng import child_seed
 

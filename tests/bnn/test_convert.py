@@ -13,8 +13,10 @@ from torch import nn
 from bnn.conversion.constant_sign import DroppedActivation
 from bnn.conversion.convert import BinarizeConfig, binarize
 from bnn.data.loading import load
-from bnn.layers.binary import BinaryConv2d, BinaryLinear, activation_memories, weight_memories
-from bnn.layers.quantizers import approx_sign, clip_latent_, ste_sign
+from bnn.layers.binary import BinaryConv2d, BinaryLinear
+from bnn.layers.latent import clip_latent_
+from bnn.layers.quantizers import approx_sign, ste_sign
+from bnn.layers.slots import activation_memories, weight_memories
 from bridge.write import OperatingPoint, WriteSetting, operating_point
 from mtjsim.presets import load_preset
 

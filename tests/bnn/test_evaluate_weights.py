@@ -14,8 +14,8 @@ from bnn.errors.overwrite import OverwriteErrors
 from bnn.errors.write_errors import WriteErrors
 from bnn.evaluation.accuracy import Accuracy, evaluate, paired_loss
 from bnn.evaluation.draws import EvaluatedMemory, ProgrammedMemory
-from bnn.layers.binary import memories, weight_memories
 from bnn.layers.quantizers import ste_sign
+from bnn.layers.slots import memories, weight_memories
 from bnn.models import mlp
 from mtjsim.rng import child_seed
 

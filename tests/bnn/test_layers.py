@@ -8,8 +8,9 @@ from torch import nn
 
 from bnn.errors.overwrite import OverwriteErrors
 from bnn.errors.write_errors import WriteErrors
-from bnn.layers.binary import BinaryConv2d, BinaryLinear, activation_memories, memories, weight_memories
+from bnn.layers.binary import BinaryConv2d, BinaryLinear
 from bnn.layers.quantizers import approx_sign, ste_sign
+from bnn.layers.slots import activation_memories, memories, weight_memories
 from bnn.models import lenet4, mlp
 
 torch.set_num_threads(1)

@@ -8,9 +8,11 @@ from torch import nn
 
 import bnn.models
 from bnn.errors.write_errors import WriteErrors
-from bnn.layers.binary import BinaryConv2d, BinaryLinear, activation_memories, weight_memories
+from bnn.layers.binary import BinaryConv2d, BinaryLinear
 from bnn.layers.dropout import SeededDropout
-from bnn.layers.quantizers import approx_sign, clip_latent_, ste_sign
+from bnn.layers.latent import clip_latent_
+from bnn.layers.quantizers import approx_sign, ste_sign
+from bnn.layers.slots import activation_memories, weight_memories
 from bnn.models import alexnet, bireal, lenet4, mlp, nin, vgg7
 
 torch.set_num_threads(1)

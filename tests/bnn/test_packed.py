@@ -16,8 +16,9 @@ import bnn
 from bnn.errors.kernels import sample_keys, write_bits
 from bnn.errors.write_errors import WriteErrors
 from bnn.evaluation.accuracy import evaluate
-from bnn.layers.binary import BinaryConv2d, BinaryLinear, activation_memories, memories
+from bnn.layers.binary import BinaryConv2d, BinaryLinear
 from bnn.layers.quantizers import approx_sign, ste_sign, swish_sign
+from bnn.layers.slots import activation_memories, memories
 from bnn.models import bireal, lenet4, mlp, nin, vgg7
 from bnn.packed.bit_errors import write_words
 from bnn.packed.predictor import PackedModel, load_packed
