@@ -1,4 +1,4 @@
-"""A binarized copy of any torch model, each binary layer with quantizers, memories and write settings of its own."""
+"""A binarized copy of any torch model, each binary layer with its own quantizers, memories and write settings."""
 
 import copy
 import hashlib
@@ -6,55 +6,67 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, Union
 
 import torch
 from torch import nn
 
-from bnn.conversion.constant_sign import call_order, drop_activations, traced
-from bnn.errors.bits import BitMemory
+from bnn.conversion.constant_sign import DroppedActivation, constant_signs
+from bnn.errors.bits import BitMemory, HasRates
+from bnn.errors.overwrite import OverwriteErrors
 from bnn.errors.write_errors import WriteErrors
-from bnn.layers.binary import BinaryConv2d, BinaryLinear, Quantizer
+from bnn.layers.binary import QUANTIZER_OF, SCALES, BinaryConv2d, BinaryLinear, Quantizer
+from bnn.layers.graph import call_order, traced
 from bnn.layers.quantizers import center_latent_, ste_sign
+from mtjsim.checks import ArgumentError, checked_choice
 from mtjsim.rng import Role, checked_seed, child_seed
 
 if TYPE_CHECKING:
     from bridge.write import OperatingPoint
 
 Write = Union["OperatingPoint", tuple[float, float], None]
+MEMORIES: dict[str, type[BitMemory]] = {"independent": WriteErrors, "overwrite": OverwriteErrors}
+ROLES: dict[str, Role] = {"activation_memory": "activation_errors", "weight_memory": "weight_errors"}
+ENDS = ("real", "binary")
 Selection = str | type | Callable[[str, nn.Module], bool]
 
 
 @dataclass(frozen=True, kw_only=True)
 class BinarizeConfig:
-    """How a layer is made binary, and what its bits are written with.
+    """Quantizers, scale, memories and write errors of a binary layer.
 
     Parameters
     ----------
     weight_quantizer, input_quantizer : callable or None
-        See `bnn.layers.BinaryLinear`; None leaves weights or inputs real.
+        See `bnn.BinaryLinear`; None leaves weights or inputs real.
     scale : {"none", "xnor"}
     center : bool
-        As in `bnn.layers.BinaryLinear`.
+        As in `bnn.BinaryLinear`.
     weight_write, activation_write : OperatingPoint, (float, float) or None
-        What the bits of the weights and of the activations are written with: an operating point, which a `WriteSetting`
-        with a current for 0 and one for 1 becomes by `bridge.operating_point`; its two rates alone, ``(error_rate_0,
-        error_rate_1)``; or None, a memory that never errs.
+        How the bits of the weights and of the activations are written: at an operating point, which
+        `bridge.operating_point` makes of a `WriteSetting` with a current for 0 and one for 1; with its two rates alone,
+        ``(error_rate_0, error_rate_1)``; or None, without errors.
     mode : {"independent", "overwrite"}
-        What a failed write leaves: the wrong bit, whatever was there (`bnn.errors.WriteErrors`), or the old bit
-        (`bnn.overwrite.OverwriteErrors`, with cells for all weights, and for the activations of one sample: each sample
-        is written over the one before).
+        After a failed write the cell holds the wrong bit, whatever it held before (`bnn.WriteErrors`), or its old bit
+        (`bnn.OverwriteErrors`, with cells for all weights, and for the activations of one sample: each sample is
+        written over the one before).
     gradient : {"identity", "flipped", "masked"}
-        Through a write, see those two; "flipped" is of "independent", "masked" of "overwrite".
+        Through a write; "flipped" is a choice of "independent", "masked" of "overwrite".
     seed : int, >= 0
-        Of the errors. Each memory has a stream of its own, keyed by seed, role, place of its layer in the model, and
-        the model's parameters: parts that are binarized apart with one config err independently.
+        Of the errors. Each memory has its own stream, keyed by seed, role, place of its layer in the model, and the
+        model's parameters: parts that are binarized separately with one config err independently.
 
     Raises
     ------
     ValueError
-        For an unknown choice, or a write of what is not quantized.
+        For an unknown choice, a wrong rate, or a write of values that are not quantized.
+
+    Examples
+    --------
+    >>> config = BinarizeConfig(scale="xnor", activation_write=(0.01, 0.02), seed=1)
+    >>> model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 2))
+    >>> binarize(model, config)[1].activation_memory
+    WriteErrors(error_rate_0=0.01, error_rate_1=0.02, gradient=identity, seed=..., layer=1, part=..., path=auto)
     """
 
     weight_quantizer: Quantizer | None = ste_sign
@@ -69,25 +81,15 @@ class BinarizeConfig:
 
     def __post_init__(self) -> None:
         checked_seed(self.seed)
-        for name in ("weight_quantizer", "input_quantizer"):
-            if not (getattr(self, name) is None or callable(getattr(self, name))):
-                raise ValueError(
-                    f"{name} must be a function, such as bnn.ste_sign, or None, got {getattr(self, name)!r}."
-                )
-        gradients = ("identity", "masked" if self.mode == "overwrite" else "flipped")
-        for name, value, allowed in (
-            ("scale", self.scale, ("none", "xnor")),
-            ("mode", self.mode, ("independent", "overwrite")),
-            ("gradient", self.gradient, gradients),
-        ):
-            if value not in allowed:
-                raise ValueError(f'{name} must be "{allowed[0]}" or "{allowed[1]}", got {value!r}.')
-        for write, quantizer in (("weight_write", "weight_quantizer"), ("activation_write", "input_quantizer")):
-            if getattr(self, write) is None:
-                continue
-            _check_write(write, getattr(self, write))
-            if getattr(self, quantizer) is None:
-                raise ValueError(f"{write} must be None where {quantizer} is None: only bits are written to memory.")
+        checked_choice("scale", self.scale, SCALES)
+        checked_choice("gradient", self.gradient, MEMORIES[checked_choice("mode", self.mode, MEMORIES)].gradients)
+        for slot, quantizer in QUANTIZER_OF.items():
+            function, write = getattr(self, quantizer), slot.replace("memory", "write")
+            if not (function is None or callable(function)):
+                raise ArgumentError(quantizer, f"must be a function, such as bnn.ste_sign, or None, got {function!r}.")
+            if function is None and getattr(self, write) is not None:
+                raise ArgumentError(write, f"must be None where {quantizer} is None: only bits are written to memory.")
+            _memory(self, slot, layer=0, part=0)  # checks the rates
 
 
 def binarize(
@@ -160,21 +162,17 @@ def binarize(
     >>> copy[3].activation_memory.error_rate_1
     0.02
     """
-    for name, value, allowed in (
-        ("first", first, ("real", "binary")),
-        ("last", last, ("real", "binary")),
-        ("activation", activation, ("drop", "norm", "refuse", "keep")),
-    ):
-        if value not in allowed:
-            raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}.")
+    checked_choice("first", first, ENDS)
+    checked_choice("last", last, ENDS)
+    checked_choice("activation", activation, ("drop", "norm", "refuse", "keep"))
     config = BinarizeConfig() if config is None else config
-    for role, given, kind in (("model", model, nn.Module), ("config", config, BinarizeConfig)):
-        if not isinstance(given, kind):
-            raise TypeError(f"{role} must be an instance of {kind.__name__}, got {given!r}.")
+    _check_type("model", model, nn.Module)
+    _check_type("config", config, BinarizeConfig)
+    _check_type("per_layer", per_layer or {}, Mapping)
     copied = copy.deepcopy(model)
     layers = {name: layer for name, layer in copied.named_modules() if type(layer) in (nn.Linear, nn.Conv2d)}
     if not layers:
-        raise ValueError("model must hold an nn.Linear or an nn.Conv2d, got one without: there is nothing to binarize.")
+        raise ArgumentError("model", "must have an nn.Linear or an nn.Conv2d: there is nothing to binarize.")
     names = _all_names(copied, layers)
     graph = traced(model)
     order = call_order(graph, list(layers))
@@ -187,18 +185,18 @@ def binarize(
     configs = _configs(defaults, names, per_layer or {}, real)
     chosen = {name: layer for name, layer in layers.items() if name not in real}
     if not chosen:
-        raise ValueError(
-            f"nothing is left to binarize: {', '.join(map(repr, layers))} stay real, as first, last or excluded. "
-            'Use first="binary" or last="binary", or exclude less.'
-        )
+        stay = ", ".join(map(repr, layers))
+        remedy = 'Use first="binary" or last="binary", or exclude less.'
+        raise ValueError(f"nothing is left to binarize: {stay} stay real, as first, last or excluded. {remedy}")
     _check_lists(copied)
     for name, layer in chosen.items():
         _check_layer(copied, name, layer)
     signed = {name for name in chosen if configs[name].input_quantizer is not None}
-    needy = drop_activations(copied, graph, signed, activation)
+    activations, without_norm = constant_signs(copied, graph, signed, activation)
     part = _part(model)
-    made: dict[nn.Module, nn.Module] = {
-        layer: _binary_layer(layer, configs[name], index, part, norm=name in needy)
+    dropped = [copied.get_submodule(name) for name in activations]
+    made: dict[nn.Module, nn.Module] = {former: DroppedActivation(repr(former)) for former in dropped} | {
+        layer: _binary_layer(layer, configs[name], index, part, norm=name in without_norm)
         for index, (name, layer) in enumerate(layers.items())
         if name in chosen
     }
@@ -209,11 +207,10 @@ def binarize(
 
 
 def _binary_layer(layer: nn.Module, config: BinarizeConfig, index: int, part: int, *, norm: bool) -> nn.Module:
-    """Return the binary twin of `layer`, with the very parameters of it, perhaps with a BatchNorm before it."""
+    """Return a binary layer with the parameters of `layer`, preceded by a BatchNorm if `norm` is set."""
     shared: dict[str, Any] = {
         "bias": layer.bias is not None,
-        "activation_memory": _memory(config, config.activation_write, "activation_errors", index, part),
-        "weight_memory": _memory(config, config.weight_write, "weight_errors", index, part),
+        **{slot: _memory(config, slot, layer=index, part=part) for slot in QUANTIZER_OF},
         **{key: getattr(config, key) for key in ("weight_quantizer", "input_quantizer", "scale", "center", "seed")},
     }
     new: Any
@@ -231,42 +228,35 @@ def _binary_layer(layer: nn.Module, config: BinarizeConfig, index: int, part: in
     return (nn.Sequential(before.to(new.weight), new) if norm else new).train(layer.training)
 
 
-def _memory(config: BinarizeConfig, write: Write, role: Role, index: int, part: int) -> nn.Module | None:
+def _memory(config: BinarizeConfig, slot: str, *, layer: int, part: int) -> BitMemory | None:
+    """Make the memory of a slot of one layer."""
+    name = slot.replace("memory", "write")
+    write = getattr(config, name)
     if write is None:
         return None
-    seed = child_seed(config.seed, role, index)
-    others: dict[str, Any] = {"seed": seed, "gradient": config.gradient, "layer": index}
-    kind: Any = WriteErrors
+    seed = child_seed(config.seed, ROLES[slot], layer)
+    others: dict[str, Any] = {"seed": seed, "gradient": config.gradient, "layer": layer}
     if config.mode == "overwrite":
-        kind = import_module("bnn.errors.overwrite").OverwriteErrors
-        others["slots"] = None if role == "weight_errors" else 1  # all weights are there at once; image follows image
-    if isinstance(write, (tuple, list)):
+        others["slots"] = None if slot == "weight_memory" else 1  # all weights are there at once; image follows image
+    kind: Any = MEMORIES[config.mode]
+    if isinstance(write, HasRates):
+        memory = kind.from_operating_point(write, **others)
+    elif isinstance(write, (tuple, list)) and len(write) == 2:
         memory = kind(error_rate_0=write[0], error_rate_1=write[1], **others)
     else:
-        memory = kind.from_operating_point(write, **others)
-    if isinstance(memory, BitMemory):
-        memory.use_stream(seed, part=part)
+        rule = "must be an operating point, (error_rate_0, error_rate_1) or None"
+        raise ArgumentError(name, f"{rule}, got {write!r}. bridge.operating_point(device, setting) makes a point.")
+    memory.use_stream(seed, part=part)
     return memory
 
 
 def _part(model: nn.Module) -> int:
-    """Return 32 bits of the model's parameters, which tell it from other models of the same config."""
+    """Return a 32-bit hash of the model's parameters, so that models of the same config err independently."""
     digest = hashlib.blake2b(digest_size=4)
     for name, parameter in model.named_parameters():
         digest.update(name.encode())
         digest.update(parameter.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
     return int.from_bytes(digest.digest(), "little")
-
-
-def _check_write(name: str, write: Any) -> None:
-    point = hasattr(write, "error_rate_0") and hasattr(write, "error_rate_1")
-    rates = (write.error_rate_0, write.error_rate_1) if point else write
-    if not (isinstance(rates, (tuple, list)) and len(rates) == 2):
-        raise ValueError(
-            f"{name} must be an operating point, (error_rate_0, error_rate_1) or None, got {write!r}. "
-            "bridge.operating_point(device, setting) makes one of a WriteSetting."
-        )
-    WriteErrors(error_rate_0=rates[0], error_rate_1=rates[1], seed=0)  # checks the rates
 
 
 def _ancestors(name: str) -> list[str]:
@@ -298,14 +288,15 @@ def _excluded(
         if isinstance(selection, str):
             names = {name for name in layers if any(fnmatchcase(part, selection) for part in around[name])}
             if not names:
-                raise ValueError(_unknown("exclude", selection, [part for name in layers for part in around[name]]))
+                raise _unknown("exclude", selection, [part for name in layers for part in around[name]])
         elif isinstance(selection, type):
             kinds = [(name, [model.get_submodule(part) for part in around[name] if part]) for name in layers]
             names = {name for name, modules in kinds if any(isinstance(module, selection) for module in modules)}
         elif callable(selection) and not isinstance(selection, nn.Module):
             names = {name for name, layer in layers.items() if selection(name, layer)}
         else:
-            raise ValueError(f"exclude must hold names, types or predicates (name, layer) -> bool, got {selection!r}.")
+            rule = "must hold names, types or predicates (name, layer) -> bool"
+            raise ArgumentError("exclude", f"{rule}, got {selection!r}.")
         found |= names
     return found
 
@@ -317,61 +308,55 @@ def _configs(
     real: set[str],
 ) -> dict[str, BinarizeConfig]:
     """Return each layer's config: its default, overridden by the patterns that match one of its names."""
-    if not isinstance(per_layer, Mapping):
-        raise TypeError(f"per_layer must be a mapping, name or pattern -> config, got {per_layer!r}.")
     configs, known = dict(defaults), [field.name for field in fields(BinarizeConfig)]
     for pattern, override in per_layer.items():
-        if not isinstance(override, (BinarizeConfig, Mapping)):
-            raise TypeError(
-                f"per_layer[{pattern!r}] must be a BinarizeConfig or a mapping of its fields, as in "
-                f'{{"activation_write": point}}, got {override!r}.'
-            )
+        _check_type(f"per_layer[{pattern!r}]", override, BinarizeConfig, Mapping)
         matched = [name for name in defaults if any(fnmatchcase(own, pattern) for own in all_names[name])]
         if not matched:
-            raise ValueError(_unknown("per_layer", pattern, [own for name in defaults for own in all_names[name]]))
+            raise _unknown("per_layer", pattern, [own for name in defaults for own in all_names[name]])
         if real.issuperset(matched):
-            raise ValueError(
-                f"per_layer names {pattern!r}, but {', '.join(map(repr, matched))} stays real, as first, last or "
-                'excluded layer. Use first="binary" or last="binary", or take it from exclude.'
-            )
+            stay = f"{', '.join(map(repr, matched))} stays real, as first, last or excluded layer"
+            remedy = 'Use first="binary" or last="binary", or take it from exclude.'
+            raise ArgumentError("per_layer", f"names {pattern!r}, but {stay}. {remedy}")
         for name in matched:
             if isinstance(override, BinarizeConfig):
                 configs[name] = override
                 continue
-            for key in override:
-                if key not in known:
-                    raise ValueError(_unknown(f"per_layer[{pattern!r}]", key, known))
+            if unknown := [key for key in override if key not in known]:
+                raise _unknown(f"per_layer[{pattern!r}]", unknown[0], known)
             configs[name] = replace(configs[name], **override)
     return configs
 
 
-def _unknown(argument: str, name: str, known: list[str]) -> str:
-    nearest = get_close_matches(name, known, n=1, cutoff=0.0)
+def _unknown(argument: str, name: str, known: list[str]) -> ArgumentError:
+    nearest = ", ".join(map(repr, get_close_matches(name, known, n=1, cutoff=0.0)))
     listed = ", ".join(dict.fromkeys(known))
-    return f"{argument} names {name!r}, which is none of {listed}. The nearest is {', '.join(map(repr, nearest))}."
+    return ArgumentError(argument, f"names {name!r}, which is none of {listed}. The nearest is {nearest}.")
+
+
+def _check_type(name: str, value: object, *kinds: type) -> None:
+    if not isinstance(value, kinds):
+        raise TypeError(f"{name} must be an instance of {' or '.join(k.__name__ for k in kinds)}, got {value!r}.")
 
 
 def _check_lists(model: nn.Module) -> None:
-    """Refuse layers that torch does not see, or sees twice: they would be left as they are."""
+    """Refuse layers in plain lists or dictionaries, which torch does not find: they would stay real."""
     own = set(vars(nn.Module()))
     for name, module in model.named_modules():
         for key, value in vars(module).items():
-            if key in own or not isinstance(value, (list, tuple, dict, set)):
-                continue
-            values = value.values() if isinstance(value, dict) else value
-            if any(isinstance(v, nn.Module) and _holds_a_layer(v) for v in values):
-                raise ValueError(
-                    f"{f'{name}.{key}'.lstrip('.')} must not be a plain {type(value).__name__} of layers: torch does "
-                    "not see what is in it, and it would stay real. Use nn.ModuleList or nn.ModuleDict."
-                )
+            plain = value if isinstance(value, (list, tuple, set, dict)) else ()
+            values = plain.values() if isinstance(plain, dict) else plain
+            if key not in own and any(isinstance(v, nn.Module) and _has_a_layer(v) for v in values):
+                rule = f"must not be a plain {type(value).__name__} of layers: torch does not find them there"
+                raise ArgumentError(f"{name}.{key}".lstrip("."), f"{rule}. Use nn.ModuleList or nn.ModuleDict.")
 
 
-def _holds_a_layer(module: nn.Module) -> bool:
+def _has_a_layer(module: nn.Module) -> bool:
     return any(type(inner) in (nn.Linear, nn.Conv2d) for inner in module.modules())
 
 
 def _check_layer(model: nn.Module, name: str, layer: nn.Module) -> None:
-    """Refuse what a binary layer would silently not do."""
+    """Refuse a layer with a feature that no binary layer has."""
     problem = None
     if isinstance(layer, nn.Conv2d) and layer.padding_mode != "zeros":
         problem = f"padding_mode {layer.padding_mode!r}, and binary layers pad zeros: use padding_mode='zeros'"

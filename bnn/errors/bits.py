@@ -8,7 +8,7 @@ import weakref
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -20,17 +20,42 @@ from mtjsim.checks import ArgumentError, checked_choice
 
 if TYPE_CHECKING:
     from bridge.dies.die import Die
-    from bridge.write import OperatingPoint
 
 Written = Callable[[Tensor], tuple[Tensor, Tensor | None]]  # bits -> what the cells hold, factor of the gradient
 BLOCK = 256  # rows that share a torch generator
+
+
+@runtime_checkable
+class HasRates(Protocol):
+    """An operating point, a memory of bits, or anything else with two error rates."""
+
+    @property
+    def error_rate_0(self) -> Any:
+        """Probability that a written 0 ends as 1."""
+
+    @property
+    def error_rate_1(self) -> Any:
+        """Probability that a written 1 ends as 0."""
+
+
+@runtime_checkable
+class HasEnergies(HasRates, Protocol):
+    """An operating point, or anything else that also has the energies of a write."""
+
+    @property
+    def energies(self) -> Any:
+        """Joules by part, each a (2, 2) array [bit, kept]."""
+
+    @property
+    def identity(self) -> str:
+        """Hash of the declaration."""
 
 
 class BitMemory(nn.Module, ABC):
     """What every memory of bits has: rates, keys of its writes, an address. See `WriteErrors` for the parameters."""
 
     gradients: tuple[str, ...] = ()
-    point: "OperatingPoint | None" = None
+    point: HasEnergies | None = None
     counts: np.ndarray
     of_weights = False  # set by a layer whose slot for a weight memory it sits in: rows are filters, not samples
 
@@ -40,14 +65,12 @@ class BitMemory(nn.Module, ABC):
         super().__init__()
         self.gradient = checked_choice("gradient", gradient, self.gradients)
         self.path = checked_choice("path", path, ("auto", "numba", "torch"))
-        self.error_rate_0 = _rate("error_rate_0", error_rate_0)
-        self.error_rate_1 = _rate("error_rate_1", error_rate_1)
+        self.error_rate_0 = checked_rate("error_rate_0", error_rate_0)
+        self.error_rate_1 = checked_rate("error_rate_1", error_rate_1)
         self.keys = WriteKeys(seed, layer)
 
     @classmethod
-    def from_operating_point(
-        cls, point: "OperatingPoint", *, seed: int, die: "Die | None" = None, **others: Any
-    ) -> Any:
+    def from_operating_point(cls, point: HasRates, *, seed: int, die: "Die | None" = None, **others: Any) -> Any:
         """Make the memory that a `bridge` operating point describes; anything with the two error rates will do.
 
         Parameters
@@ -62,7 +85,7 @@ class BitMemory(nn.Module, ABC):
         """
         rates = (point.error_rate_0, point.error_rate_1) if die is None else rates_of_die(die, point)
         memory = cls(error_rate_0=rates[0], error_rate_1=rates[1], seed=seed, **others)
-        memory.point = point if hasattr(point, "energies") else None  # prices the ledger
+        memory.point = point if isinstance(point, HasEnergies) else None  # prices the ledger
         return memory
 
     @property
@@ -127,11 +150,10 @@ class BitMemory(nn.Module, ABC):
         """
         if x.numel() == 0:
             return x
-        by_key = self.path == "numba" or (self.path == "auto" and x.device.type == "cpu")
-        if self.path == "numba" and x.device.type != "cpu":
-            raise ArgumentError(
-                "path", f'must be "auto" or "torch" for a tensor on {x.device}: "numba" is for the CPU.'
-            )
+        on_cpu = x.device.type == "cpu"
+        by_key = self.path == "numba" or (self.path == "auto" and on_cpu)
+        if self.path == "numba" and not on_cpu:
+            raise ArgumentError("path", f'must be "auto" or "torch" for a tensor on {x.device}: "numba" needs the CPU.')
         key, past = self.keys.next(x, weights=self.of_weights)
 
         def write(bits: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -233,7 +255,7 @@ def rates_from(rates: list[Any], start: int) -> list[Any]:
     return [rate if isinstance(rate, float) else torch.roll(rate, -(start % len(rate)), 0) for rate in rates]
 
 
-def rates_of_die(die: "Die", point: "OperatingPoint") -> np.ndarray:
+def rates_of_die(die: "Die", point: HasRates) -> np.ndarray:
     """Error rates (2, cells) by bit and cell: of a die's own cells, or of the point where it has no population.
 
     Weak cells are in it; a cell that always reads as b has the rate 0 for b and 1 for the other bit.
@@ -265,10 +287,8 @@ def fitted(name: str, values: Tensor, sample: torch.Size) -> Tensor:
     """Return what each cell has as (s, cells), for samples of that shape; ValueError unless it is for such samples."""
     cells, flat = sample.numel(), values.dim() == 1
     if not (values.numel() % cells == 0 if flat else values.shape in (sample, (values.shape[0], *sample))):
-        raise ValueError(
-            f"{name} must have a value for each cell of a sample of shape {tuple(sample)}, got shape "
-            f"{tuple(values.shape)}. Draw the die, or the values, for that shape."
-        )
+        rule = f"must have a value for each cell of a sample of shape {tuple(sample)}, got shape {tuple(values.shape)}"
+        raise ArgumentError(name, f"{rule}. Draw the die, or the values, for that shape.")
     return values.reshape(-1, cells)
 
 
@@ -280,25 +300,24 @@ def check_bits(x: Tensor) -> None:
     if low != low:  # a NaN hides the others
         low, high = torch.aminmax(x.detach().abs().nan_to_num(1.0))
     if not (low == high == 1):
-        raise ValueError(
-            f"x must be +1 or -1 everywhere, got magnitudes from {low:g} to {high:g}: this is a memory of bits. "
-            "Binarize first, with ste_sign()."
-        )
+        rule = f"must be +1 or -1 everywhere, got magnitudes from {low:g} to {high:g}: this is a memory of bits"
+        raise ArgumentError("x", f"{rule}. Binarize first, with ste_sign().")
 
 
-def _rate(name: str, rate: Any) -> Any:
+def checked_rate(name: str, rate: Any) -> Any:
     """Return a rate as a float, or those of cells as a float64 tensor on the CPU; ValueError unless in [0, 1]."""
     if isinstance(rate, (Tensor, np.ndarray)) and rate.ndim > 0:
         cells = torch.as_tensor(rate).detach().to("cpu", torch.float64, copy=True)
         outside = cells[~((cells >= 0.0) & (cells <= 1.0))]
-        if cells.numel() == 0 or len(outside):
-            found = f"{outside[0]:g} in a cell" if len(outside) else "no cell"
-            raise ValueError(f"{name} must be in [0, 1], got {found}: rates are probabilities, not percent.")
-        return cells
-    number = isinstance(rate, (int, float, np.number, Tensor, np.ndarray)) and not isinstance(rate, bool)
-    if not number or not 0.0 <= rate <= 1.0:  # NaN: false
-        raise ValueError(f"{name} must be in [0, 1], got {rate}: rates are probabilities, not percent.")
-    return float(rate)
+        if cells.numel() > 0 and len(outside) == 0:
+            return cells
+        found = f"{outside[0]:g} in a cell" if len(outside) else "no cell"
+    else:
+        number = isinstance(rate, (int, float, np.number, Tensor, np.ndarray)) and not isinstance(rate, bool)
+        if number and 0.0 <= rate <= 1.0:  # NaN: false
+            return float(rate)
+        found = f"{rate}"
+    raise ArgumentError(name, f"must be in [0, 1], got {found}: rates are probabilities, not percent.")
 
 
 def _shown(rate: Any) -> str:

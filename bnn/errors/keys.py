@@ -98,6 +98,11 @@ class WriteKeys:
         self._address = None
 
     @property
+    def stream(self) -> tuple[int, int, int]:
+        """Seed, layer and part."""
+        return self.seed, self.layer, self.part
+
+    @property
     def addressed(self) -> bool:
         """Whether there is an address."""
         return self._address is not None
@@ -165,11 +170,8 @@ def _of_rows(samples: np.ndarray, rows: int) -> np.ndarray:
     if len(samples) == rows:
         return samples
     if len(samples) == 0 or rows % len(samples):
-        raise ArgumentError(
-            "samples",
-            f"must name each of the {rows} samples that are written, got {len(samples)}. Call address() for each "
-            "batch, or forget_address().",
-        )
+        rule = f"must name each of the {rows} samples that are written, got {len(samples)}"
+        raise ArgumentError("samples", f"{rule}. Call address() for each batch, or forget_address().")
     each = rows // len(samples)
     return np.repeat(samples * each, each) + np.tile(np.arange(each), len(samples))
 
@@ -183,6 +185,13 @@ class Addressed(Protocol):
 
     def forget_address(self) -> None:
         """Return to automatic numbers."""
+
+
+@runtime_checkable
+class Keyed(Addressed, Protocol):
+    """A module whose draws have an address and `WriteKeys`."""
+
+    keys: WriteKeys
 
 
 def address(model: nn.Module, *, step: int, samples: Tensor | np.ndarray) -> None:
@@ -201,15 +210,18 @@ def address(model: nn.Module, *, step: int, samples: Tensor | np.ndarray) -> Non
     Memories that were made with the same seed and layer, as those of parts that were made apart, draw independently
     here: they are numbered in the order of the model.
     """
-    slots = (getattr(layer, "weight_memory", None) for layer in model.modules())
-    of_weights = {id(part) for memory in slots if isinstance(memory, nn.Module) for part in memory.modules()}
+    of_weights = {
+        id(part)
+        for name, memory in model.named_modules(remove_duplicate=False)
+        if name.rpartition(".")[2] == "weight_memory"
+        for part in memory.modules()
+    }
     twins: Counter[tuple[int, int, int]] = Counter()
     for module in model.modules():
         if isinstance(module, Addressed):
-            keys = getattr(module, "keys", None)
-            name = (keys.seed, keys.layer, keys.part) if isinstance(keys, WriteKeys) else (id(module), 0, 0)
-            module.address(step=step, samples=None if id(module) in of_weights else samples, twin=twins[name])
-            twins[name] += 1
+            stream = module.keys.stream if isinstance(module, Keyed) else (id(module), 0, 0)
+            module.address(step=step, samples=None if id(module) in of_weights else samples, twin=twins[stream])
+            twins[stream] += 1
 
 
 def forget_address(model: nn.Module) -> None:

@@ -13,17 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bnn.errors.bits import BitMemory, as_arrays, as_rows, check_bits, fitted, rates_from, select
+from bnn.errors.bits import BitMemory, HasEnergies, HasRates, as_arrays, as_rows, check_bits, fitted, rates_from, select
 from bnn.errors.keys import PastWrite, WriteKey
-from mtjsim.checks import checked_whole
+from mtjsim.checks import ArgumentError, checked_whole
 
 if TYPE_CHECKING:
     from bridge.ledger import Ledger
     from bridge.memory.cells import WritePolicy
     from bridge.memory.read import ReadPoint
-    from bridge.write import OperatingPoint
-
-COUNTED = ("turned", "held", "failed")
 
 
 class OverwriteErrors(BitMemory):
@@ -97,12 +94,12 @@ class OverwriteErrors(BitMemory):
         self.slots = None if slots is None else checked_whole("slots", slots, least=1)
         self.initial = torch.as_tensor(initial).to("cpu", torch.float32, copy=True)
         if not (self.initial.abs() == 1.0).all():
-            raise ValueError("initial must be +1 or -1 everywhere: it is what cells hold.")
-        self.counts = np.zeros((2, len(COUNTED)), np.int64)
+            raise ArgumentError("initial", "must be +1 or -1 everywhere: cells hold bits.")
+        self.counts = np.zeros((2, 3), np.int64)
         self.register_buffer("held", None)
 
     @classmethod
-    def from_operating_point(cls, point: "OperatingPoint", *, seed: int, **others: Any) -> Any:
+    def from_operating_point(cls, point: HasRates, *, seed: int, **others: Any) -> Any:
         """Make the memory of a `bridge` operating point, whose energies price the `ledger`; see `WriteErrors`.
 
         With a `die`, its cells that always read as one bit hold it from the start.
@@ -183,18 +180,20 @@ class OverwriteErrors(BitMemory):
         n, sample = (len(x), x.shape[1:]) if x.dim() > 1 else (1, x.shape)
         held = self.held
         if held is not None and held.shape[1:] != sample:
-            raise ValueError(
-                f"x must have samples of shape {tuple(held.shape[1:])}, which the cells are for, got {tuple(sample)}. "
-                "reseed() empties the memory; another layer needs another one."
-            )
+            rule = f"must have samples of shape {tuple(held.shape[1:])}, which the cells are for, got {tuple(sample)}"
+            raise ArgumentError("x", f"{rule}. reseed() empties the memory; another layer needs another one.")
         slots = self.slots or max(n, 0 if held is None else len(held))
+        if self.of_weights and slots < n:
+            rule = f"must be None or >= {n}: a weight memory has a slot for each of the {n} filters"
+            raise ArgumentError("slots", f"{rule}, got slots={slots}.")
         for rate in self._rates(x):
             if not isinstance(rate, float) and slots % len(rate):
-                raise ValueError(f"slots must be a multiple of the {len(rate)} samples that have rates, got {slots}.")
+                rule = f"must be a multiple of the {len(rate)} samples that have rates"
+                raise ArgumentError("slots", f"{rule}, got {slots}.")
         if held is not None and len(held) == slots:
             return held.to(x.device, torch.float32)
         if held is not None and self.slots:
-            raise ValueError(f"slots must be the {len(held)} whose state was loaded, got {slots}.")
+            raise ArgumentError("slots", f"must be the {len(held)} whose state was loaded, got {slots}.")
         new = self._initial(slots, sample).to(x.device)
         if held is not None:
             new[: len(held)] = held
@@ -205,7 +204,8 @@ class OverwriteErrors(BitMemory):
             return self.initial.expand(slots, *sample).clone()
         own = fitted("initial", self.initial, sample)
         if slots % len(own):
-            raise ValueError(f"slots must be a multiple of the {len(own)} samples that initial is for, got {slots}.")
+            rule = f"must be a multiple of the {len(own)} samples that initial is for"
+            raise ArgumentError("slots", f"{rule}, got {slots}.")
         return own.repeat(slots // len(own), 1).view(slots, *sample)
 
     def _keep(self, held: Tensor, counts: np.ndarray, key: WriteKey) -> None:
@@ -218,7 +218,7 @@ class OverwriteErrors(BitMemory):
         *,
         policy: "WritePolicy | None" = None,
         reading: "ReadPoint | None" = None,
-        point: "OperatingPoint | None" = None,
+        point: HasEnergies | None = None,
         name: str = "bits",
     ) -> "Ledger":
         """Return what was written so far and what it cost.
@@ -226,56 +226,29 @@ class OverwriteErrors(BitMemory):
         Parameters
         ----------
         policy : WritePolicy, optional
-            `bridge.PLAIN` (left out): every cell is pulsed. `READ_BEFORE_WRITE`: all are read, and those that differ
-            are pulsed. The bits are the same: a cell that holds its bit cannot fail.
+            `bridge.PLAIN` (default): every cell is pulsed. `READ_BEFORE_WRITE`: every cell is read, and pulsed if it
+            has to turn. The bits are the same: a cell that holds its bit cannot fail.
         reading : ReadPoint, optional
-            Prices the reads of read-before-write; its error rates are not in it, a read is taken to be right. Left out,
-            reads are free.
+            Prices the reads; without it they are free. Its error rates are not used: a read is taken to be right.
         point : OperatingPoint, optional
-            Prices the pulses; left out, the one that the memory was made from, or none (then they are free).
+            Prices the pulses; default: the one that the memory was made from. Without one they are free.
         name : str
             Of this memory in the ledger.
 
         Returns
         -------
         Ledger
-            The events of a `bridge.Memory`. No seconds: how many bits one access writes is not known here.
+            The events of a `bridge.Memory`, without seconds: the number of bits of one access is not known here.
 
         Raises
         ------
         ValueError
             For a policy that writes again.
         """
-        from bridge.ledger import Entry, Ledger
-        from bridge.memory.cells import PLAIN
-        from bridge.write import PARTS
+        from bnn.errors.ledger import bit_ledger
 
-        policy, point = policy or PLAIN, point or self.point
-        if policy.attempts > 1:
-            raise ValueError(
-                f"policy must not write again, got attempts={policy.attempts}: a cell is pulsed once here."
-            )
-        entries = []
-        source = "no operating point" if point is None else f"operating point {point.identity[:12]}"
-        for bit, kind in np.ndindex(2, len(COUNTED)):
-            event, count = f"write {bit} {COUNTED[kind]}", int(self.counts[bit, kind])
-            price: dict[str, Any] = {"source": f"overwrite errors; {source}"}
-            if COUNTED[kind] == "failed":
-                event, price = f"failed write {bit}", {"source": "counted"}
-            elif policy.read_first and COUNTED[kind] == "held":
-                continue
-            elif point is not None:
-                price |= {part: float(point.energies[part][bit, kind]) for part in PARTS}
-            entries.append(Entry(memory=name, event=event, count=count, **price))
-        if policy.read_first:
-            for bit in (0, 1):  # what the cells held: the bit that was told, or the other one where they had to turn
-                count = int(self.counts[bit, 1] + self.counts[1 - bit, 0])
-                price = {"source": "reads taken to be free"}
-                if reading is not None:
-                    energy = (reading.energy_0, reading.energy_1)[bit]
-                    price = {"junction": energy, "periphery": reading.sense_energy, "source": "read point"}
-                entries.append(Entry(memory=name, event=f"read {bit}", count=count, **price))
-        return Ledger(entry for entry in entries if entry.count)
+        point = point or self.point
+        return bit_ledger(self.counts, errors="overwrite", name=name, point=point, policy=policy, reading=reading)
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *others: Any) -> None:
         saved = state_dict.get(prefix + "held")

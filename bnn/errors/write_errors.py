@@ -15,12 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bnn.errors.bits import BitMemory, as_arrays, as_rows, check_bits, rates_from, select
+from bnn.errors.bits import BitMemory, HasEnergies, as_arrays, as_rows, check_bits, rates_from, select
 from bnn.errors.keys import PastWrite, WriteKey
 
 if TYPE_CHECKING:
     from bridge.ledger import Ledger
-    from bridge.write import OperatingPoint
 
 
 class WriteErrors(BitMemory):
@@ -128,13 +127,13 @@ class WriteErrors(BitMemory):
         ones = int((x > 0).sum())
         self.counts = self.counts + np.array([x.numel() - ones, ones])
 
-    def ledger(self, *, point: "OperatingPoint | None" = None, name: str = "bits") -> "Ledger":
+    def ledger(self, *, point: HasEnergies | None = None, name: str = "bits") -> "Ledger":
         """Return what was written so far and what it cost, if it is `counted`.
 
         Parameters
         ----------
         point : OperatingPoint, optional
-            Prices the pulses; left out, the one that the memory was made from, or none (then they are free).
+            Prices the pulses; default: the one that the memory was made from. Without one they are free.
         name : str
             Of this memory in the ledger.
 
@@ -143,17 +142,11 @@ class WriteErrors(BitMemory):
         Ledger
             The events of a `bridge.Memory` with independent errors: every write is one of a cell that has to turn.
         """
-        from bridge.ledger import Entry, Ledger
-        from bridge.write import PARTS
+        from bnn.errors.ledger import bit_ledger
 
-        point = point or self.point
-        source = "no operating point" if point is None else f"operating point {point.identity[:12]}"
-        entries = []
-        for bit, count in enumerate(self.counts):
-            price: dict[str, Any] = {} if point is None else {p: float(point.energies[p][bit, 0]) for p in PARTS}
-            price["source"] = f"independent errors; {source}"
-            entries.append(Entry(memory=name, event=f"write {bit} turned", count=int(count), **price))
-        return Ledger(entry for entry in entries if entry.count)
+        counts = np.zeros((2, 3), np.int64)
+        counts[:, 0] = self.counts
+        return bit_ledger(counts, errors="independent", name=name, point=point or self.point)
 
     def _by_key(self, x: Tensor, key: WriteKey, past: PastWrite) -> tuple[Tensor, Tensor | None]:
         """Write x, (samples, ...) or one sample (n,)."""

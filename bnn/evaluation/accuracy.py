@@ -25,7 +25,7 @@ from torch import nn
 from bnn.data.images import LabelledImages
 from bnn.errors.write_errors import WriteErrors
 from bnn.evaluation.draws import error_draws, on_device
-from mtjsim.checks import checked_whole
+from mtjsim.checks import ArgumentError, checked_whole
 from mtjsim.rng import checked_seed
 
 if TYPE_CHECKING:
@@ -79,10 +79,8 @@ class Accuracy:
 
     def __post_init__(self) -> None:
         if self.correct.sum() != self.correct_per_image.sum():
-            raise ValueError(
-                f"correct and correct_per_image must count the same answers, got {self.correct.sum()} and "
-                f"{self.correct_per_image.sum()}."
-            )
+            sums = f"{self.correct.sum()} and {self.correct_per_image.sum()}"
+            raise ValueError(f"correct and correct_per_image must count the same answers, got {sums}.")
 
     @property
     def images(self) -> int:
@@ -184,10 +182,10 @@ def evaluate(
     A memory with state starts each draw from a copy of what it holds in the model.
     """
     checked_seed(seed)
-    for name, number in (("draws", draws), ("batch_size", batch_size)):
-        checked_whole(name, number, least=1)
+    checked_whole("draws", draws, least=1)
+    checked_whole("batch_size", batch_size, least=1)
     if len(data.labels) == 0:
-        raise ValueError("data must hold at least one image, got none.")
+        raise ArgumentError("data", "must have at least one image, got none.")
     right = []
     with error_draws(model, errors, weight_errors, seed=seed) as written:
         images, labels = on_device(model, data)

@@ -21,9 +21,12 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from bnn.errors.bits import BLOCK, HasRates
 from bnn.errors.write_errors import WriteErrors
-from bnn.evaluation.draws import BLOCK, Draws, error_draws, on_device
-from mtjsim.checks import checked_whole
+from bnn.evaluation.draws import Draws, error_draws, on_device
+from bnn.layers.binary import QUANTIZER_OF, BinaryConv2d, BinaryLayer
+from bnn.layers.graph import IDENTITIES, UntraceableError, called_layers, traced
+from mtjsim.checks import ArgumentError, checked_whole
 from mtjsim.rng import checked_seed
 
 if TYPE_CHECKING:
@@ -31,8 +34,8 @@ if TYPE_CHECKING:
     from bridge.write import OperatingPoint
 
 Rates = Mapping[str, Any] | str | None
-SLOTS = {"activations": ("activation_memory", "input_quantizer"), "weights": ("weight_memory", "weight_quantizer")}
-BETWEEN = (nn.Identity, nn.Flatten, nn.Dropout, nn.Dropout2d)  # what lets a mean through, in evaluation mode
+SLOT_OF = {"activations": "activation_memory", "weights": "weight_memory"}
+BETWEEN = (*IDENTITIES, nn.Flatten)  # what lets a mean through, in evaluation mode
 
 
 # ---- in closed form --------------------------------------------------------------------------------------------------
@@ -94,13 +97,14 @@ def rescale_batch_norm(model: nn.Module, *, trained_at: Rates = "as_trained", ru
     >>> clean[2].running_mean[0], clean[4].running_mean[0]  # the first layer's weights are real: 5 and 5 / 0.8
     (tensor(5.), tensor(6.2500))
     """
+    for argument, errors in (("trained_at", trained_at), ("run_at", run_at)):
+        _check_errors(argument, errors)
     model = copy.deepcopy(model)
     readers: dict[str, tuple[str, nn.Module] | str] | None = None
     for name, layer in model.named_modules():
-        if not hasattr(layer, "activation_memory") or not hasattr(layer, "weight_memory"):
+        if not isinstance(layer, BinaryLayer):
             continue
-        before, after = (_means(name, layer, errors, text) for errors, text in ((trained_at, "trained_at"),
-                                                                                (run_at, "run_at")))  # fmt: skip
+        before, after = _means("trained_at", trained_at, name, layer), _means("run_at", run_at, name, layer)
         if before == after:
             continue
         readers = _readers(model) if readers is None else readers
@@ -108,58 +112,58 @@ def rescale_batch_norm(model: nn.Module, *, trained_at: Rates = "as_trained", ru
     return model
 
 
-Means = tuple[tuple[float, float], tuple[float, float]]  # (a, b) of activations and of weights
+Mean = tuple[float, float]  # (a, b) of written bits
+Means = tuple[Mean, Mean]  # of activations and of weights
 
 
-def _means(name: str, layer: nn.Module, errors: Any, argument: str) -> Means:
+def _check_errors(argument: str, errors: Any) -> None:
+    if not isinstance(errors, Mapping):
+        if errors is not None and errors != "as_trained":
+            rule = 'must be a mapping such as {"weights": point}, "as_trained" or None'
+            raise ArgumentError(argument, f"{rule}, got {errors!r}.")
+    elif unknown := set(errors) - set(SLOT_OF):
+        raise ArgumentError(argument, f"must have the keys {' and '.join(SLOT_OF)}, got {sorted(unknown)[0]!r}.")
+
+
+def _means(argument: str, errors: Any, name: str, layer: BinaryLayer) -> Means:
     """Return a and b of a layer's written activations and weights."""
-    if errors is not None and errors != "as_trained" and not isinstance(errors, Mapping):
-        raise ValueError(
-            f'{argument} must be a mapping such as {{"weights": point}}, "as_trained" or None, got {errors!r}.'
-        )
-    if isinstance(errors, Mapping) and (unknown := set(errors) - set(SLOTS)):
-        raise ValueError(f"{argument} must have the keys {' and '.join(SLOTS)}, got {sorted(unknown)[0]!r}.")
-    found = []
-    for kind, (slot, quantizer) in SLOTS.items():
-        point: Any = errors.get(kind) if isinstance(errors, Mapping) else errors and getattr(layer, slot)
-        if point is None or getattr(layer, quantizer) is None:
-            found.append((1.0, 0.0))
-            continue
-        rates: list[Any] = [getattr(point, rate, None) for rate in ("error_rate_1", "error_rate_0")]
-        if (isinstance(point, nn.Module) and type(point) is not WriteErrors) or not all(
-            isinstance(rate, (int, float)) for rate in rates
-        ):
-            raise ValueError(
-                f"{argument}: {kind} of layer {name!r} must have one error_rate_0 and one error_rate_1, independent of "
-                f"what the cells held, got {point!r}. Use reestimate_batch_norm()."
-            )
-        a, b = 1.0 - rates[0] - rates[1], rates[1] - rates[0]
-        if not a > 0.0:
-            raise ValueError(
-                f"{argument}: the two error rates of {kind} must add up to < 1, got {rates[1]} and {rates[0]}: nothing "
-                "of the bit is left, and no threshold finds it again."
-            )
-        found.append((a, b))
-    return found[0], found[1]
+
+    def mean(kind: str, slot: str) -> Mean:
+        point = errors.get(kind) if isinstance(errors, Mapping) else errors and getattr(layer, slot)
+        if point is None or getattr(layer, QUANTIZER_OF[slot]) is None:
+            return 1.0, 0.0
+        return _mean(point, f"{argument}: {kind} of layer {name!r}")
+
+    activations, weights = (mean(kind, slot) for kind, slot in SLOT_OF.items())
+    return activations, weights
 
 
-def _rescale(name: str, layer: Any, before: Means, after: Means, reader: tuple[str, nn.Module] | str) -> None:
-    """Give one layer's product the mean at `after` that it has at `before`: in its reader, or in its own scale."""
+def _mean(point: Any, where: str) -> Mean:
+    independent = type(point) is WriteErrors or not isinstance(point, nn.Module)
+    rates = (point.error_rate_0, point.error_rate_1) if independent and isinstance(point, HasRates) else ()
+    if not rates or not all(isinstance(rate, (int, float)) for rate in rates):
+        rule = "must have one error_rate_0 and one error_rate_1, independent of the cells' former bits"
+        raise ValueError(f"{where} {rule}, got {point!r}. Use reestimate_batch_norm().")
+    p10, p01 = rates
+    a, b = 1.0 - p01 - p10, p10 - p01
+    if not a > 0.0:
+        raise ValueError(f"{where} must have error rates that add up to < 1, got {rates}: nothing of the bit is left.")
+    return a, b
+
+
+def _rescale(name: str, layer: BinaryLayer, before: Means, after: Means, reader: tuple[str, nn.Module] | str) -> None:
+    """Give one layer's product at `after` the mean that it has at `before`: in its reader, or in its own scale."""
     (ax_t, bx_t), (aw_t, bw_t) = before
     (ax_r, bx_r), (aw_r, bw_r) = after
+    problem = None
     if bw_t or bw_r:
-        raise ValueError(
-            f"layer {name!r}: error_rate_0 and error_rate_1 of weights must be equal here: the mean of the product "
-            "then depends on each input's sum. Use reestimate_batch_norm()."
-        )
-    if (bx_t or bx_r) and getattr(layer, "padding", 0):
-        raise ValueError(
-            f"layer {name!r}: error_rate_0 and error_rate_1 of activations must be equal before a zero padding: a "
-            "padded zero is never written, and the mean differs from place to place. Use reestimate_batch_norm()."
-        )
+        problem = "weights must be equal here: the mean of the product then depends on each input's sum"
+    elif (bx_t or bx_r) and isinstance(layer, BinaryConv2d) and layer.padding:
+        problem = "activations must be equal before a zero padding: padded zeros are not written, so the mean varies"
+    if problem is not None:
+        raise ValueError(f"layer {name!r}: error_rate_0 and error_rate_1 of {problem}. Use reestimate_batch_norm().")
     r = (ax_r * aw_r) / (ax_t * aw_t)
-    binary = layer.weight_quantizer is not None
-    weight = layer.weight_quantizer(layer.weight) if binary else layer.weight
+    weight, binary = layer.quantized_weight(), layer.weight_quantizer is not None
     scale = layer.output_scale()
     s: Any = 1.0 if scale is None else scale
     sums = s * weight.flatten(1).sum(dim=1)
@@ -174,53 +178,47 @@ def _rescale(name: str, layer: Any, before: Means, after: Means, reader: tuple[s
         if bx_t or bx_r:
             layer.bias = nn.Parameter(c + was - now / r)
     else:
-        raise ValueError(
-            f"layer {name!r} must be read by a BatchNorm or have a scale of its own, but {reader}. "
-            "Use reestimate_batch_norm(), or move the BatchNorm before it."
-        )
-
-
-class _Tracer(fx.Tracer):
-    """Takes the layers with slots as they are, and looks into everything else that is not torch's own."""
-
-    def is_leaf_module(self, module: nn.Module, qualified_name: str) -> bool:
-        return hasattr(module, "activation_memory") or super().is_leaf_module(module, qualified_name)
+        rule = f"must be read by a BatchNorm or have a scale of its own, but {reader}"
+        raise ValueError(f"layer {name!r} {rule}. Use reestimate_batch_norm(), or move the BatchNorm before it.")
 
 
 def _readers(model: nn.Module) -> dict[str, tuple[str, nn.Module] | str]:
-    """Find for each called layer the BatchNorm that alone reads it, by name and module, or say in words why none."""
-    try:
-        graph = _Tracer().trace(model)
-    except Exception as error:  # whatever a model's own forward raises on a symbol
-        return dict.fromkeys(dict(model.named_modules()), f"the model's forward cannot be followed ({error})")
-    calls = Counter(node.target for node in graph.nodes if node.op == "call_module")
+    """Find for each called layer the BatchNorm that alone reads it, by name and module, or the reason if there is none.
+
+    A model that cannot be traced gives the reason for every layer.
+    """
+    graph = traced(model)
+    if isinstance(graph, UntraceableError):
+        return dict.fromkeys(dict(model.named_modules()), str(graph))
+    calls = Counter(name for name, _ in called_layers(graph))
+    layers = [(name, node, model.get_submodule(name)) for name, node in called_layers(graph)]
     return {
-        str(node.target): _reader(model, node, calls)
-        for node in graph.nodes
-        if node.op == "call_module" and hasattr(model.get_submodule(str(node.target)), "activation_memory")
+        name: _reader(model, node, calls, outputs=len(layer.weight))
+        for name, node, layer in layers
+        if isinstance(layer, BinaryLayer)
     }
 
 
-def _reader(model: nn.Module, node: fx.Node, calls: Counter) -> tuple[str, nn.Module] | str:
-    source = model.get_submodule(str(node.target))
+def _reader(model: nn.Module, node: fx.Node, calls: Counter[str], outputs: int) -> tuple[str, nn.Module] | str:
     while True:
-        if node.op == "call_module" and calls[node.target] > 1:
-            return f"{node.target!r} is called {calls[node.target]} times"
+        name = str(node.target)
+        if node.op == "call_module" and calls[name] > 1:
+            return f"{name!r} is called {calls[name]} times"
         if len(node.users) != 1:
             return f"{len(node.users)} readers follow {node.name}"
         (node,) = node.users
         if node.op != "call_module":
             return "the model's output follows" if node.op == "output" else f"{node.name} follows"
         module = model.get_submodule(str(node.target))
-        if isinstance(module, BETWEEN):
-            continue
-        if not isinstance(module, _BatchNorm):
+        if isinstance(module, _BatchNorm):
+            break
+        if not isinstance(module, BETWEEN):
             return f"{node.target!r}, a {type(module).__name__}, follows"
-        if calls[node.target] > 1:
-            return f"{node.target!r} is called {calls[node.target]} times"
-        if module.running_mean is None or module.num_features != len(source.weight):  # type: ignore[arg-type]
-            return f"{node.target!r} has no running statistics of each of its outputs"
-        return str(node.target), module
+    if calls[str(node.target)] > 1:
+        return f"{node.target!r} is called {calls[str(node.target)]} times"
+    if module.running_mean is None or module.num_features != outputs:
+        return f"{node.target!r} has no running statistics of each of its outputs"
+    return str(node.target), module
 
 
 # ---- from data -------------------------------------------------------------------------------------------------------
@@ -278,10 +276,10 @@ def reestimate_batch_norm(
     re-estimated from 2, 10 and 40 programmings 93.1, 94.5 and 94.7 %.
     """
     checked_seed(seed)
-    for name, number in (("draws", draws), ("batch_size", batch_size)):
-        checked_whole(name, number, least=1)
+    checked_whole("draws", draws, least=1)
+    checked_whole("batch_size", batch_size, least=1)
     if len(data.labels) < 2:
-        raise ValueError(f"data must hold at least two images, got {len(data.labels)}: one has no variance.")
+        raise ArgumentError("data", f"must have at least two images, got {len(data.labels)}: one has no variance.")
     model = copy.deepcopy(model)
     with error_draws(model, errors, weight_errors, seed=seed) as written:
         images, _ = on_device(model, data)
@@ -305,8 +303,8 @@ def _in_order(model: nn.Module, image: Tensor, written: Draws) -> list[Any]:
     for hook in hooks:
         hook.remove()
     if not order or len(set(order)) < len(order):
-        what = "no BatchNorm that keeps statistics" if not order else "a BatchNorm that is called more than once"
-        raise ValueError(f"model must have BatchNorms that each keep the statistics of one place, got {what}.")
+        found = "no BatchNorm that keeps statistics" if not order else "a BatchNorm that is called more than once"
+        raise ArgumentError("model", f"must have BatchNorms that each keep the statistics of one place, got {found}.")
     return order
 
 

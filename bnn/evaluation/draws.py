@@ -12,10 +12,11 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from bnn.errors.bits import BLOCK, BitMemory
+from bnn.errors.bits import BLOCK, BitMemory, HasRates
 from bnn.errors.overwrite import OverwriteErrors
 from bnn.errors.write_errors import WriteErrors
 from bnn.layers.slots import activation_memories, memories, weight_memories
+from mtjsim.checks import ArgumentError
 from mtjsim.rng import Role, child_seed
 
 
@@ -191,22 +192,14 @@ def _memories_of(model: nn.Module, argument: str, errors: Any, slot: str) -> lis
     if errors is None:
         return [None] * len(layers)
     if isinstance(errors, str) and errors == "as_trained":
-        present = [getattr(layer, slot) for layer in layers]
-        return [copy.deepcopy(memory) for memory in present]
-    if not (hasattr(errors, "error_rate_0") and hasattr(errors, "error_rate_1")):
-        raise ValueError(f'{argument} must be None, "as_trained", an operating point or a WriteErrors, got {errors!r}.')
+        return [copy.deepcopy(getattr(layer, slot)) for layer in layers]
+    if not isinstance(errors, HasRates):
+        rule = 'must be None, "as_trained", an operating point or a WriteErrors'
+        raise ArgumentError(argument, f"{rule}, got {errors!r}.")
     if not layers:
         kind = slot.removesuffix("_memory")
-        raise ValueError(
-            f"{argument} would touch nothing: the model has no {kind} slot. Build it of bnn.layers, or pass "
-            f"{argument}=None."
-        )
+        rule = f"would touch nothing: the model has no {kind} slot"
+        raise ArgumentError(argument, f"{rule}. Build it of bnn.layers, or pass {argument}=None.")
     if isinstance(errors, OverwriteErrors):  # cells with a state: a copy for each slot
-        rows = max(len(layer.weight) for layer in layers) if slot == "weight_memory" else 0  # type: ignore[arg-type]
-        if errors.slots is not None and errors.slots < rows:
-            raise ValueError(
-                f"{argument} must have a slot for each of the {rows} rows of a weight, got slots={errors.slots}: they "
-                "are all there at once. Use slots=None."
-            )
         return [copy.deepcopy(errors) for _ in layers]
     return [WriteErrors.from_operating_point(errors, seed=0) for _ in layers]

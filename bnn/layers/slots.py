@@ -1,14 +1,15 @@
-"""The slots for memories of a whole model, and an exchange of what is in them."""
+"""The slots of a whole model: which layers have one, and an exchange of the memories in them."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from torch import nn
 
-from bnn.layers.binary import QUANTIZER_OF
+from bnn.layers.binary import QUANTIZER_OF, BinaryLayer
+from mtjsim.checks import checked_choice
 
 
-def activation_memories(model: nn.Module) -> dict[str, nn.Module]:
+def activation_memories(model: nn.Module) -> dict[str, BinaryLayer]:
     """Find the layers that have a slot for an activation memory, empty or not.
 
     Returns
@@ -19,7 +20,7 @@ def activation_memories(model: nn.Module) -> dict[str, nn.Module]:
     return _layers_with("activation_memory", model)
 
 
-def weight_memories(model: nn.Module) -> dict[str, nn.Module]:
+def weight_memories(model: nn.Module) -> dict[str, BinaryLayer]:
     """Find the layers that have a slot for a weight memory, empty or not.
 
     Returns
@@ -30,11 +31,12 @@ def weight_memories(model: nn.Module) -> dict[str, nn.Module]:
     return _layers_with("weight_memory", model)
 
 
-def _layers_with(slot: str, model: nn.Module) -> dict[str, nn.Module]:
+def _layers_with(slot: str, model: nn.Module) -> dict[str, BinaryLayer]:
+    checked_choice("slot", slot, QUANTIZER_OF)
     return {
         name: layer
         for name, layer in model.named_modules()
-        if hasattr(layer, slot) and getattr(layer, QUANTIZER_OF[slot], None) is not None
+        if isinstance(layer, BinaryLayer) and getattr(layer, QUANTIZER_OF[slot]) is not None
     }
 
 
@@ -42,7 +44,7 @@ def _layers_with(slot: str, model: nn.Module) -> dict[str, nn.Module]:
 def memories(
     model: nn.Module, make: Callable[[str, int], nn.Module | None], *, slot: str = "activation_memory"
 ) -> Iterator[nn.Module]:
-    """Put other memories into every slot of one kind in `model`, and the former ones back afterwards.
+    """Exchange the memories in every slot of one kind in `model` until the end of the block.
 
     Parameters
     ----------
@@ -71,10 +73,8 @@ def memories(
     >>> print(layer.activation_memory)
     None
     """
-    if slot not in QUANTIZER_OF:
-        raise ValueError(f"slot must be one of {', '.join(QUANTIZER_OF)}, got {slot!r}.")
     layers = _layers_with(slot, model)
-    former = {name: layer._modules[slot] for name, layer in layers.items()}
+    former = {name: getattr(layer, slot) for name, layer in layers.items()}
     try:
         for index, (name, layer) in enumerate(layers.items()):
             layer.register_module(slot, make(name, index))

@@ -9,7 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bnn.layers.binary import BinaryLayer
 from bnn.layers.slots import memories
+from mtjsim.checks import ArgumentError, checked_whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,9 +165,8 @@ def summary(model: nn.Module, *, input_shape: Sequence[int] | int, batch_size: i
     One image is 1 x 28 x 28; a step has 64 of them and writes each binary weight once.
     """
     shape = (input_shape,) if isinstance(input_shape, int) else tuple(input_shape)
-    for name, numbers in (("input_shape", shape), ("batch_size", (batch_size,))):
-        if any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in numbers):
-            raise ValueError(f"{name} must be of whole numbers >= 1, got {numbers}.")
+    shape = tuple(checked_whole(f"input_shape[{i}]", side, least=1) for i, side in enumerate(shape))
+    checked_whole("batch_size", batch_size, least=1)
     like = next((p for p in model.parameters() if p.is_floating_point()), torch.zeros(()))
     calls: dict[str, list[tuple[int, Any]]] = {}  # layer -> for each call, values read and what came out
 
@@ -190,7 +191,7 @@ def summary(model: nn.Module, *, input_shape: Sequence[int] | int, batch_size: i
         ):
             out = model(torch.zeros(1, *shape, dtype=like.dtype, device=like.device))
     except RuntimeError as error:
-        raise ValueError(f"input_shape must fit the model, got {shape}: {str(error).splitlines()[0]}") from error
+        raise ArgumentError("input_shape", f"must fit the model, got {shape}: {str(error).splitlines()[0]}") from error
     finally:
         for handle in handles:
             handle.remove()
@@ -203,21 +204,22 @@ def summary(model: nn.Module, *, input_shape: Sequence[int] | int, batch_size: i
 
 
 def _is_layer(module: nn.Module) -> bool:
-    return not list(module.children()) or hasattr(module, "weight_quantizer")
+    return not list(module.children()) or isinstance(module, BinaryLayer)
 
 
 def _row(name: str, layer: nn.Module, calls: list[tuple[int, Any]], batch_size: int, seen: set[int]) -> Row:
-    """Count a layer; what is in `seen` has been counted with another, and this layer's tensors join it."""
-    weight: Any = getattr(layer, "weight", None)
-    binary = getattr(layer, "weight_quantizer", None) is not None
-    reads_bits = getattr(layer, "input_quantizer", None) is not None
+    """Count a layer; tensors whose id is in `seen` were counted with another layer, and this layer's are added."""
+    own = layer if isinstance(layer, BinaryLayer) else None
+    binary = own is not None and own.weight_quantizer is not None
+    reads_bits = own is not None and own.input_quantizer is not None
+    scaled = own is not None and own.scale == "xnor"
+    weight: Any = layer.weight if isinstance(layer, (BinaryLayer, nn.Linear, nn.Conv2d)) else None
     stored = [t for t in (*layer.parameters(), *layer.buffers()) if t.is_floating_point() and id(t) not in seen]
     bits = sum(t.numel() for t in stored if binary and t is weight)
-    floats = sum(t.numel() for t in stored) - bits + (len(weight) if getattr(layer, "scale", "") == "xnor" else 0)
+    floats = sum(t.numel() for t in stored) - bits + (len(weight) if scaled else 0)
     seen.update(map(id, stored))
     written = sum(read for read, _ in calls) if reads_bits else 0
-    multiplies = hasattr(layer, "weight_quantizer") or isinstance(layer, (nn.Linear, nn.Conv2d))
-    macs = sum(out.numel() for _, out in calls) * weight[0].numel() if multiplies else 0
+    macs = 0 if weight is None else sum(out.numel() for _, out in calls) * weight[0].numel()
     return Row(
         name=name,
         type=type(layer).__name__,

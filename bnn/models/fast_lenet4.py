@@ -3,7 +3,7 @@
 from torch import nn
 
 from bnn.layers.binary import BinaryConv2d, BinaryLinear
-from bnn.models.arguments import MakeMemory, Slots
+from bnn.models.arguments import LayerArguments, MakeMemory
 
 
 def fast_lenet4(
@@ -37,17 +37,17 @@ def fast_lenet4(
     What `lenet4` has besides, and this has not: XNOR-Net's mean |W|, which the BatchNorm behind a product divides out
     again; the ReLU before a sign; and a BatchNorm of its own before the first ReLU.
     """
-    layer = Slots(seed, 4, activation_memory, weight_memory)
+    arguments = LayerArguments(seed, 4, activation_memory, weight_memory)
     return nn.Sequential(
-        BinaryConv2d(1, 20, 5, **layer(0, inputs="real", weights="real")),
+        BinaryConv2d(1, 20, 5, **arguments(0, inputs="real", weights="real")),
         nn.MaxPool2d(2),
         nn.BatchNorm2d(20, eps=1e-4),
-        BinaryConv2d(20, 50, 5, **layer(1)),
+        BinaryConv2d(20, 50, 5, **arguments(1)),
         nn.MaxPool2d(2),
         nn.BatchNorm2d(50, eps=1e-4),
         nn.Flatten(),
-        BinaryLinear(800, 500, **layer(2)),
+        BinaryLinear(800, 500, **arguments(2)),
         nn.BatchNorm1d(500),
         nn.ReLU(),
-        BinaryLinear(500, classes, bias=True, **layer(3, inputs="real", weights="real")),
+        BinaryLinear(500, classes, bias=True, **arguments(3, inputs="real", weights="real")),
     )

@@ -6,14 +6,15 @@ References
    network optimization", arXiv:1906.02107 (2019), algorithm 1.
 """
 
-import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from bnn.layers.binary import BinaryLayer
 from bnn.layers.quantizers import ste_sign
+from mtjsim.checks import ArgumentError, checked_number
 
 
 class Bop(torch.optim.Optimizer):
@@ -72,18 +73,14 @@ class Bop(torch.optim.Optimizer):
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group, its numbers checked."""
+        numbers = self.defaults | param_group
+        checked_number("threshold", numbers["threshold"], "", zero_allowed=True)
+        if not 0.0 < numbers["gamma"] <= 1.0:
+            raise ArgumentError("gamma", f"must be in (0, 1], got {numbers['gamma']}.")
         super().add_param_group(param_group)
-        group = self.param_groups[-1]
-        try:
-            if not 0.0 <= group["threshold"] < math.inf:
-                raise ValueError(f"threshold must be >= 0 and finite, got {group['threshold']}.")
-            if not 0.0 < group["gamma"] <= 1.0:
-                raise ValueError(f"gamma must be in (0, 1], got {group['gamma']}.")
-            if not all(weight.isfinite().all() for weight in group["params"]):
-                raise ValueError("params must be finite, got a weight that is not.")
-        except ValueError:
+        if not all(weight.isfinite().all() for weight in self.param_groups[-1]["params"]):
             del self.param_groups[-1]
-            raise
+            raise ArgumentError("params", "must be finite, got a weight that is not.")
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -141,16 +138,13 @@ def binary_parameters(model: nn.Module) -> list[nn.Parameter]:
     """
     found: dict[int, nn.Parameter] = {}
     for name, layer in model.named_modules():
-        quantizer: Any = getattr(layer, "weight_quantizer", None)
-        if quantizer is None:
+        if not isinstance(layer, BinaryLayer) or layer.weight_quantizer is None:
             continue
         ends = torch.tensor([-1.0, 1.0], requires_grad=True)
-        (slope,) = torch.autograd.grad(quantizer(ends).sum(), ends)
+        (slope,) = torch.autograd.grad(layer.weight_quantizer(ends).sum(), ends)
         if not (slope > 0).all():
-            raise ValueError(
-                f"weight_quantizer must have a gradient > 0 at -1 and +1, where Bop's weights are; that of layer "
-                f"{name!r} has {slope.tolist()}. Use ste_sign."
-            )
+            rule = f"must have a gradient > 0 at -1 and +1, where Bop's weights are; that of layer {name!r} has"
+            raise ArgumentError("weight_quantizer", f"{rule} {slope.tolist()}. Use ste_sign.")
         found.setdefault(id(layer.weight), layer.weight)
     return list(found.values())
 

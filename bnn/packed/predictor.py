@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bnn.data.images import LabelledImages
+from bnn.errors.bits import HasRates, checked_rate
 from bnn.errors.kernels import sample_keys
 from bnn.errors.keys import addressed_root
 from bnn.evaluation.accuracy import Accuracy
@@ -18,7 +19,7 @@ from bnn.packed.bit_errors import write_words
 from bnn.packed.files import load_steps, save_steps
 from bnn.packed.products import BinaryProduct, SignedProduct
 from bnn.packed.steps import FLOAT, Bits, Step, packed_signs, run_float, unpacked
-from mtjsim.checks import ArgumentError
+from mtjsim.checks import ArgumentError, checked_whole
 from mtjsim.rng import checked_seed, child_seed
 
 PRODUCTS = {"binary": BinaryProduct, "signed": SignedProduct}
@@ -143,9 +144,8 @@ class PackedModel:
         Bit for bit the errors of `bnn.evaluate` for the same seed, die d for draw d: the same counts and intervals.
         """
         checked_seed(seed)
-        for name, number in (("dies", dies), ("batch_size", batch_size), ("workers", workers)):
-            if number < 1:
-                raise ValueError(f"{name} must be >= 1, got {number}.")
+        checked_whole("dies", dies, least=1)
+        checked_whole("workers", workers, least=1)
         written = _rates("errors", errors, self.activation_layers)
         weights = _rates("weight_errors", weight_errors, self.weight_layers)
         batches, labels = _batches(data.scaled(), batch_size), np.asarray(data.labels)
@@ -189,10 +189,8 @@ class PackedModel:
                 except (RuntimeError, ValueError, IndexError) as error:
                     if step.op == "write":  # the rates do not fit, not the images
                         raise
-                    reason = str(error).splitlines()[0]
-                    raise ValueError(
-                        f"images must fit the model, got samples of shape {tuple(images.shape[1:])}: {reason}"
-                    ) from None
+                    found = f"samples of shape {tuple(images.shape[1:])}: {str(error).splitlines()[0]}"
+                    raise ArgumentError("images", f"must fit the model, got {found}") from None
                 if i == stop:
                     return values[i]
                 for over in self._over[i]:
@@ -283,22 +281,20 @@ def _fitting(argument: str, step: Step, rates: Mapping[str, Any], cells: int) ->
     layer = step.options["layer"]
     for rate in rates[layer]:
         if np.ndim(rate) and np.size(rate) != cells:
-            raise ValueError(
-                f"{argument} must have one rate, or one for each of the {cells} cells of layer {layer!r}, got "
-                f"{np.size(rate)}. A dict, name of the layer -> errors, gives each layer its own."
-            )
+            rule = f"must have one rate, or one for each of the {cells} cells of layer {layer!r}, got {np.size(rate)}"
+            raise ArgumentError(argument, f"{rule}. A dict, name of the layer -> errors, gives each layer its own.")
     return rates[layer]
 
 
 def _batches(images: Any, batch_size: int) -> list[Tensor]:
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be >= 1, got {batch_size}.")
+    checked_whole("batch_size", batch_size, least=1)
     x = torch.as_tensor(images)
     if not x.is_floating_point() or x.dim() < 2 or len(x) == 0:
-        raise ValueError(f"images must be floating point, (n, ...), at least one; got {x.dtype} of {tuple(x.shape)}.")
+        found = f"{x.dtype} of {tuple(x.shape)}"
+        raise ArgumentError("images", f"must be floating point, (n, ...), at least one; got {found}.")
     x = x.detach().to("cpu", torch.float32)
     if not bool(x.isfinite().all()):
-        raise ValueError("images must be finite: NaN and infinity have no bit.")
+        raise ArgumentError("images", "must be finite: NaN and infinity have no bit.")
     return list(x.split(batch_size))
 
 
@@ -312,11 +308,11 @@ def _rates(argument: str, errors: Errors, layers: Sequence[str]) -> dict[str, tu
         raise ArgumentError(argument, f"would touch nothing in this model{which}: its layers are {list(layers)}.")
     rates = {}
     for name, own in by_layer.items():
-        if not (hasattr(own, "error_rate_0") and hasattr(own, "error_rate_1")):
+        if not isinstance(own, HasRates):
             raise ArgumentError(argument, f"must have error_rate_0 and error_rate_1, got {own!r}.")
-        pair = (own.error_rate_0, own.error_rate_1)
-        both = [np.asarray(rate, dtype=float) for rate in pair]
-        if not all(((rate >= 0.0) & (rate <= 1.0)).all() for rate in both):  # NaN: false
-            raise ArgumentError(argument, f"must have rates in [0, 1], got {pair}: probabilities, not percent.")
-        rates[name] = tuple(rate.reshape(1, -1) if rate.ndim else float(rate) for rate in both)
+        both = [
+            checked_rate(f"{argument}.{rate}", np.asarray(value, dtype=float))
+            for rate, value in (("error_rate_0", own.error_rate_0), ("error_rate_1", own.error_rate_1))
+        ]
+        rates[name] = tuple(rate if isinstance(rate, float) else rate.numpy().reshape(1, -1) for rate in both)
     return rates  # type: ignore[return-value]

@@ -11,14 +11,13 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from bnn.layers.binary import BinaryConv2d, BinaryLinear
-from bnn.layers.dropout import SeededDropout
+from bnn.layers.graph import IDENTITIES, UntraceableError, traced
 from bnn.layers.slots import activation_memories, weight_memories
 from bnn.packed.folding import fold, pair
 from bnn.packed.predictor import PackedModel
 from bnn.packed.steps import Step, packed_rows
 
 BINARY = (BinaryLinear, BinaryConv2d)
-NOTHING = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.AlphaDropout, SeededDropout)
 WINDOW = ("stride", "padding", "dilation", "groups")
 FLATTEN = ("flatten", {"start_dim": 1, "end_dim": -1})
 
@@ -63,19 +62,14 @@ def pack(model: nn.Module) -> PackedModel:
     """
     copied = copy.deepcopy(model).cpu().eval()
     for name, values in copied.state_dict().items():
-        if isinstance(values, Tensor) and values.is_floating_point() and values.dtype != torch.float32:
+        if not isinstance(values, Tensor) or not values.is_floating_point():
+            continue
+        if values.dtype != torch.float32:
             raise ValueError(f"{name} must be float32, got {values.dtype}: use pack(model.float()).")
-        if isinstance(values, Tensor) and values.is_floating_point() and not values.isfinite().all():
-            raise ValueError(f"{name} must be finite everywhere: this model has diverged, and predicts nothing.")
+        if not values.isfinite().all():
+            raise ValueError(f"{name} must be finite everywhere: this model has diverged.")
     with torch.no_grad():
         return _Packing(copied).packed()
-
-
-class _Layers(fx.Tracer):
-    """Stops at torch's own layers and at ours, looks into everything else."""
-
-    def is_leaf_module(self, module: nn.Module, name: str) -> bool:
-        return isinstance(module, (*BINARY, SeededDropout)) or super().is_leaf_module(module, name)
 
 
 class _Packing:
@@ -87,12 +81,10 @@ class _Packing:
             "weight": {name: number for number, name in enumerate(weight_memories(model))},
         }
         self.root = nn.Sequential(model)  # so that a layer by itself is a layer of something
-        try:
-            self.graph = _Layers().trace(self.root)
-        except (fx.proxy.TraceError, TypeError, RuntimeError) as error:
-            raise ValueError(
-                f"the model's forward cannot be followed ({error}). Build it of layers, without branches on values."
-            ) from None
+        graph = traced(self.root)
+        if isinstance(graph, UntraceableError):
+            raise ValueError(f"{graph}. Build it of layers, without branches on values.")
+        self.graph = graph
         self.steps: list[Step] = []
         self.signs: dict[int, int] = {}
         self.calls: Counter[int] = Counter()  # of each slot for activations
@@ -119,23 +111,20 @@ class _Packing:
             raise ValueError(f"{node.name} works in place on a value that is used again: use the form that does not.")
         wanted = 2 if node.op != "call_module" and _function(node)[0] == "add" else 1
         if len(inputs) < wanted:
-            raise ValueError(
-                f"{node.name} takes a parameter, a part of a tensor or a size, which cannot be packed: only results of "
-                "whole layers can. Put it into a layer, or leave it to what prepares the images."
-            )
+            rule = "takes a parameter, a part of a tensor or a size, which cannot be packed: only results of layers can"
+            raise ValueError(f"{node.name} {rule}. Put it into a layer, or prepare the images with it.")
         if node.op != "call_module":
             op, options = _function(node)
             return self._add(op, inputs, options)
         module, name = self.root.get_submodule(str(node.target)), str(node.target).removeprefix("0").removeprefix(".")
         if isinstance(module, BINARY):
             return self._binary(name, module, inputs[0])
-        if isinstance(module, NOTHING):
+        if isinstance(module, IDENTITIES):
             return inputs[0]
         if type(module) not in LAYERS:
-            raise ValueError(
-                f"layer {name!r} is a {type(module).__name__}, which cannot be packed. These can: "
-                f"{', '.join(kind.__name__ for kind in (*BINARY, *LAYERS))}, Dropout, Identity."
-            )
+            kinds = ", ".join(kind.__name__ for kind in (*BINARY, *LAYERS, nn.Dropout, nn.Identity))
+            problem = f"is a {type(module).__name__}, which cannot be packed"
+            raise ValueError(f"layer {name!r} {problem}. These can: {kinds}.")
         op, options, tensors = LAYERS[type(module)](name, module)
         arrays = {key: tensor.detach().numpy() for key, tensor in tensors.items() if tensor is not None}
         return self._add(op, inputs[:1], options, arrays)
@@ -146,7 +135,7 @@ class _Packing:
 
     def _binary(self, name: str, layer: Any, x: int) -> int:
         """Add the steps of one of our layers: sign, memory, product, scale, bias."""
-        if not isinstance(layer.dropout, (*NOTHING, type(None))):
+        if not isinstance(layer.dropout, (*IDENTITIES, type(None))):
             raise ValueError(f"dropout of {name!r} must do nothing in evaluation to be packed, got {layer.dropout!r}.")
         bits = layer.input_quantizer is not None
         if bits:

@@ -158,15 +158,15 @@ def test_dropout_is_drawn_by_sample_and_resumes():
 
 def test_wrong_arguments_are_refused():
     for build in (vgg7, bireal):
-        with pytest.raises(ValueError, match='last must be "real" or "binary"'):
+        with pytest.raises(ValueError, match="last must be one of 'real', 'binary'"):
             build(seed=1, last="ternary")
         with pytest.raises(ValueError, match="seed"):
             build(seed=-1)
-    with pytest.raises(ValueError, match='first must be "real" or "binary"'):
+    with pytest.raises(ValueError, match="first must be one of 'real', 'binary'"):
         vgg7(seed=1, first="ternary")
-    with pytest.raises(ValueError, match="widths must name a stage"):
+    with pytest.raises(ValueError, match="widths must name at least one stage"):
         bireal(seed=1, widths=())
-    with pytest.raises(ValueError, match="blocks be >= 1"):
+    with pytest.raises(ValueError, match="blocks must be a whole number >= 1"):
         bireal(seed=1, blocks=0)
 
 
