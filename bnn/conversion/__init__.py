@@ -1,1 +1,1 @@
-"""From a torch model to a binarized copy: `convert.py`, and `constant_sign.py` for signs that would never change."""
+"""A binarized copy of a torch model: `convert.py`; `constant_sign.py` finds signs that would be constant."""

@@ -111,21 +111,21 @@ def binarize(
     config : BinarizeConfig, optional
         Of every layer that `per_layer` does not name. Default: `ste_sign` on weights and inputs, no scale, no errors.
     exclude : name, type or predicate, or several
-        What stays real: layers of that name or glob pattern, and all within a module of that name; layers of that
-        type, and all within a module of it; layers for which ``predicate(name, layer)`` is true.
+        Layers that stay real: those of that name or glob pattern, and all within a module of that name; those of that
+        type, and all within a module of it; those for which ``predicate(name, layer)`` is true.
     per_layer : mapping, optional
         Name or glob pattern -> a `BinarizeConfig`, or a mapping of those of its fields that differ. Of several patterns
         that match a layer, the later overrides the earlier.
     first, last : {"real", "binary"}
-        The first and the last layer of the model, in the order of the calls where the model can be traced, else in that
-        of its definition. A binary first layer has binary weights, but reads the real input, unless `per_layer` gives
-        it an `input_quantizer`.
+        The first and the last layer of the model, in the order of the calls if the model can be traced, otherwise in
+        that of its definition. A binary first layer has binary weights, but reads the real input, unless `per_layer`
+        gives it an `input_quantizer`.
     activation : {"drop", "norm", "refuse", "keep"}
         A ReLU (or another function with values >= 0) directly before a binary layer would make all its bits +1. "drop":
-        the sign takes its place, the copy holds a `DroppedActivation` there; where a function cannot be dropped, since
-        it is not a module or others read it too, a warning. "norm": all functions stay, and such a layer becomes an
-        `nn.Sequential` of a new BatchNorm and the binary layer, as in XNOR-Net; for residual networks. "refuse": an
-        error. "keep": a warning.
+        the copy has a `DroppedActivation` in place of the function, since the sign replaces it; a warning where it
+        cannot be dropped, because it is not a module or other layers read it too. "norm": all functions stay, and such
+        a layer becomes an `nn.Sequential` of a new BatchNorm and the binary layer, as in XNOR-Net; for residual
+        networks. "refuse": an error. "keep": a warning.
 
     Returns
     -------
@@ -135,20 +135,20 @@ def binarize(
     Raises
     ------
     ValueError
-        For a name that matches no layer, a layer with a feature that no binary layer has, layers that sit in a plain
-        list, or if nothing is left to binarize.
+        For a name that matches no layer, a layer with a feature that no binary layer has, layers in a plain list, or if
+        nothing is left to binarize.
     TypeError
-        For an argument of another kind.
+        For an argument of another type.
 
     Warns
     -----
     UserWarning
-        If a sign would be constant, see `activation`, or if the model cannot be traced to see that.
+        If a sign would be constant, see `activation`, or if the model cannot be traced to check that.
 
     Notes
     -----
-    Exactly these two types are exchanged; their subclasses, which may compute something else, stay real, a layer with a
-    parametrization among them. A layer that the model shares has several names, and each will do. Zeros that a
+    Only these two types are exchanged. Their subclasses, which may compute something else, stay real; so does a layer
+    with a parametrization. A layer that the model shares has several names, and each can be used. Zeros that a
     convolution pads stay zeros: they are added after the sign.
 
     Examples
@@ -260,13 +260,13 @@ def _part(model: nn.Module) -> int:
 
 
 def _ancestors(name: str) -> list[str]:
-    """Return the name and those of the modules it sits in, the model itself left out: a.b.c, a.b, a."""
+    """Return the name and those of the modules around it, without the model itself: a.b.c, a.b, a."""
     parts = name.split(".")
     return [".".join(parts[:n]) for n in range(len(parts), 0, -1)]
 
 
 def _all_names(model: nn.Module, layers: Mapping[str, nn.Module]) -> dict[str, list[str]]:
-    """Return all names of each layer: where modules are shared, it has several, and each may be meant."""
+    """Return all names of each layer: several where modules are shared."""
     names: dict[str, list[str]] = {name: [] for name in layers}
     first = {layer: name for name, layer in layers.items()}
     for name, module in model.named_modules(remove_duplicate=False):

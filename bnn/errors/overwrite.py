@@ -1,7 +1,7 @@
-"""Cells with a state: a failed write leaves the bit that was there.
+"""Overwrite errors: a failed write leaves the former bit in the cell.
 
 Bit 1 is +1, bit 0 is -1. The cells that *fail* are those of `WriteErrors` with the same key; there each of them ends as
-the wrong bit, here only one that held the wrong bit. What a cell held is what was written to it before, so errors
+the wrong bit, here only one that held the wrong bit. A cell holds the bit of the last write that succeeded, so errors
 repeat the past: of an activation memory, the image before; of a weight memory, the weight of the last step, which is
 nearly always the same.
 """
@@ -32,16 +32,16 @@ class OverwriteErrors(BitMemory):
         As `WriteErrors`: the rates are those of a cell that holds the other bit. Cells of an array of rates with s rows
         are those of s slots, and s divides `slots`.
     slots : int, >= 1, or None
-        How many samples the memory has cells for. Sample i of a batch is written to slot i mod `slots`, in order: with
-        1, image after image overwrites the same cells, and sample i finds what sample i - 1 left; with the size of the
-        batch, each sample overwrites what the former batch left in its place. A smaller batch leaves the slots alone
-        that it does not reach. None: a slot for every row of the largest write so far, which is what weights need:
-        their rows (filters) are all there at once. Slots that come new hold `initial`.
+        Number of samples that the memory has cells for. Sample i of a batch is written to slot i mod `slots`, in order:
+        with 1, image after image overwrites the same cells, and sample i overwrites sample i - 1; with the size of the
+        batch, each sample overwrites that of the former batch in its place. A smaller batch leaves the other slots
+        unchanged. None: a slot for every row of the largest write so far, as weights need, whose rows (filters) are all
+        stored at once. New slots hold `initial`.
     initial : float, array or Tensor of +1 and -1
-        What the cells hold before the first write, and after `reseed`: all of them, or each, as arrays of rates.
+        Contents of the cells before the first write, and after `reseed`: of all, or of each, as arrays of rates.
     gradient : {"identity", "masked"}
         "identity" hands the gradient through unchanged; "masked" gives 0 where the write failed, which is the gradient
-        of the expected loss, with what the cells held before each sample as a constant.
+        of the expected loss, with the former contents of the cells as a constant.
 
     Raises
     ------
@@ -53,21 +53,20 @@ class OverwriteErrors(BitMemory):
     *State.* `held`, (slots, *sample), is made by the first write; it and the counts are part of the `state_dict`, so
     that a training is resumed bit for bit. `reseed` sets the cells back to `initial` and keeps the counts.
 
-    *The same write again.* Where rows are written to the cells they were written to before, in the same step
-    (`address`), the same cells fail, and nothing changes: a second forward pass of a step reads the same weights. This
-    needs a slot for every row.
+    *The same write again.* If rows are written again to the same cells in the same step (`address`), the same cells
+    fail, and nothing changes: a second forward pass of a step reads the same weights. This needs a slot for every row.
 
-    *Several processes.* Each has cells of its own. `held` is a buffer: with DistributedDataParallel use
+    *Several processes.* Each has its own cells. `held` is a buffer: with DistributedDataParallel use
     ``broadcast_buffers=False``, or the first process overwrites the cells of the others.
 
     *Counts.* `counts[bit, kind]`, kind one of turned (the cell held the other bit: the write was needed), held (it was
-    not), failed (of those that had to turn). Every write of a cell is one or the other of the first two, so that one
-    simulation gives the energy of each policy: see `ledger`.
+    not), failed (of the turned). Every write of a cell is turned or held, so one simulation gives the energy of each
+    policy: see `ledger`.
 
     Examples
     --------
-    >>> memory = OverwriteErrors(error_rate_0=1.0, error_rate_1=0.0, seed=7)  # no 0 is ever written
-    >>> memory(torch.tensor([[1.0, -1.0], [-1.0, -1.0]]))  # the second image finds the first
+    >>> memory = OverwriteErrors(error_rate_0=1.0, error_rate_1=0.0, seed=7)  # every write of a 0 fails
+    >>> memory(torch.tensor([[1.0, -1.0], [-1.0, -1.0]]))  # the second image overwrites the first
     tensor([[ 1., -1.],
             [ 1., -1.]])
     """
@@ -102,7 +101,7 @@ class OverwriteErrors(BitMemory):
     def from_operating_point(cls, point: HasRates, *, seed: int, **others: Any) -> Any:
         """Make the memory of a `bridge` operating point, whose energies price the `ledger`; see `WriteErrors`.
 
-        With a `die`, its cells that always read as one bit hold it from the start.
+        With a `die`, its cells that always read as one bit hold that bit from the start.
         """
         die = others.get("die")
         if die is not None and len(die.fixed_cells[0]):
@@ -113,19 +112,15 @@ class OverwriteErrors(BitMemory):
         return super().from_operating_point(point, seed=seed, **others)
 
     def reseed(self, seed: int) -> None:
-        """Start the stream of `seed`, forget the address, and set the cells back to `initial`."""
+        """Start the stream of `seed`, without an address, and set the cells back to `initial`."""
         super().reseed(seed)
         self.held = None
 
     def _by_key(self, x: Tensor, key: WriteKey, past: PastWrite) -> tuple[Tensor, Tensor | None]:
         from bnn.errors.kernels import write_samples  # here: numba takes half a second
 
-        held, rows, written, counts = (
-            self._before(x, key, past),
-            as_rows(x),
-            torch.empty(x.shape),
-            np.zeros_like(self.counts),
-        )
+        held, rows = self._before(x, key, past), as_rows(x)
+        written, counts = torch.empty(x.shape), np.zeros_like(self.counts)
         failed = np.zeros(rows.shape, np.uint8) if self.gradient == "masked" else None
         out, cells, rates = as_rows(written), as_rows(held), as_arrays(self._rates(x))
         where = np.uint64(key.root), key.layer, key.step, key.samples
@@ -162,21 +157,21 @@ class OverwriteErrors(BitMemory):
         return out.view(x.shape).to(x.dtype), factor
 
     def _before(self, x: Tensor, key: WriteKey, past: PastWrite) -> Tensor:
-        """Return what the cells hold before this write, (slots, *sample); what they held then if it is recomputed."""
+        """Return the contents of the cells before this write, (slots, *sample), also if it is recomputed."""
         if key.again and past.held is not None:
             return past.held.to(x.device)
         if key.again and (self._last is None or self._last[:3] != past.key[:3]):
             raise RuntimeError(
-                "A write of cells was recomputed after these cells were written again: what they held is lost. Run "
+                "A write of cells was recomputed after these cells were written again: their former bits are lost. Run "
                 "backward() before the next forward pass, or do not recompute layers with overwrite errors."
             )
         held = self._found(x)
-        if len(held) < len(key.samples):  # else each row has a cell of its own, and writing it again changes nothing
+        if len(held) < len(key.samples):  # else a repeated write changes nothing
             past.held = held.clone()
         return held
 
     def _found(self, x: Tensor) -> Tensor:
-        """Return what the cells hold before x is written, (slots, *sample); made, or grown, where it has to be."""
+        """Return the contents of the cells before x is written, (slots, *sample); made or enlarged if necessary."""
         n, sample = (len(x), x.shape[1:]) if x.dim() > 1 else (1, x.shape)
         held = self.held
         if held is not None and held.shape[1:] != sample:

@@ -1,4 +1,4 @@
-"""What a network holds, writes and computes, layer by layer."""
+"""A table of a network: bits, operations and bytes of each layer."""
 
 import csv
 import io
@@ -27,13 +27,13 @@ class Row:
     weight_bits : int
         Binary weights.
     floats : int
-        Numbers stored beside the bits: real weights, biases, BatchNorm's weights and statistics, XNOR scales.
+        Real numbers: real weights, biases, BatchNorm's weights and statistics, XNOR scales.
     activation_bits : int
-        Bits written for one sample: of each quantized input. Padded zeros are not written.
+        Bits written for one sample: those of each quantized input. Padded zeros are not written.
     error_prone_bits_inference : int
-        What an inference of one sample writes to memories of bits, `activation_bits`: the weights stay.
+        Bits written to memories in an inference of one sample: `activation_bits`, since the weights stay.
     error_prone_bits_training_step : int
-        What a training step writes: `activation_bits` times the batch size, and each binary weight once.
+        Bits written in a training step: `activation_bits` times the batch size, and each binary weight once.
     binary_macs, float_macs : int
         Multiply-accumulate operations for one sample; binary where both operands are bits. Padded zeros are counted.
     packed_bytes : int
@@ -75,8 +75,8 @@ class Summary:
     Attributes
     ----------
     rows : tuple of Row
-        In the order of the calls. A module that is called several times has one row: its weights count once, what it
-        writes and computes counts for every call. A weight that layers share counts with the first of them.
+        In the order of the calls. A module that is called several times has one row: its weights count once, its writes
+        and operations for every call. A weight that layers share counts with the first of them.
     totals : Row
     input_shape : tuple of int
         Of one sample.
@@ -137,13 +137,13 @@ def summary(model: nn.Module, *, input_shape: Sequence[int] | int, batch_size: i
     Raises
     ------
     ValueError
-        For a shape or batch size that is not of whole numbers >= 1, or images that the model cannot take.
+        For a shape or batch size that is not of whole numbers >= 1, or images that do not fit the model.
 
     Notes
     -----
-    Error-prone bits are those that go through a slot for a memory, whether one sits there or not. Layers are modules
-    without modules of their own, and binary layers; parameters and operations outside of such are not seen. Operations
-    are those of fully connected layers and two-dimensional convolutions.
+    Error-prone bits are those that go through a slot for a memory, empty or not. Layers are binary layers and modules
+    without submodules; parameters and operations outside of layers are not counted. Operations are those of fully
+    connected layers and two-dimensional convolutions.
 
     Examples
     --------
@@ -168,7 +168,7 @@ def summary(model: nn.Module, *, input_shape: Sequence[int] | int, batch_size: i
     shape = tuple(checked_whole(f"input_shape[{i}]", side, least=1) for i, side in enumerate(shape))
     checked_whole("batch_size", batch_size, least=1)
     like = next((p for p in model.parameters() if p.is_floating_point()), torch.zeros(()))
-    calls: dict[str, list[tuple[int, Any]]] = {}  # layer -> for each call, values read and what came out
+    calls: dict[str, list[tuple[int, Any]]] = {}  # layer -> for each call, number of inputs and the output
 
     def note(name: str) -> Callable[..., None]:
         def hook(module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any], output: Any) -> None:
@@ -178,7 +178,7 @@ def summary(model: nn.Module, *, input_shape: Sequence[int] | int, batch_size: i
         return hook
 
     leaves = {name: module for name, module in model.named_modules() if _is_layer(module)}
-    within = [name + "." for name, module in leaves.items() if list(module.children())]
+    within = [f"{name}." for name, module in leaves.items() if list(module.children())]
     leaves = {name: module for name, module in leaves.items() if not name.startswith(tuple(within))}
     modes = [(module, module.training) for module in model.modules()]
     handles = [module.register_forward_hook(note(name), with_kwargs=True) for name, module in leaves.items()]

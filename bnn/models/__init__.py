@@ -1,6 +1,7 @@
-"""Networks: what is binary, what is real, and where weights and activations are written.
+"""Published networks, with slots for the memories of their weights and activations.
 
 Every binary layer reads BatchNorm -> sign -> [activation memory]. Each memory has its own child of the model's seed.
+`arguments.py` makes the arguments of their layers.
 """
 
 from bnn.models.alexnet import alexnet

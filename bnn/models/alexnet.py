@@ -1,4 +1,4 @@
-"""AlexNet, as in the work on activations written with errors."""
+"""AlexNet of the work on activations written with errors."""
 
 from typing import Any
 
@@ -27,10 +27,9 @@ def alexnet(
     dropout : float, in [0, 1)
         Of the bits that the two binary fully connected layers read, in training.
     center : bool
-        Subtract from the latent weights of the binary layers their mean over input channels, see
-        `bnn.layers.BinaryLinear`.
+        Subtract from the latent weights of the binary layers their mean over input channels, see `bnn.BinaryLinear`.
     activation_memory, weight_memory : callable, optional
-        ``activation_memory(seed=child)`` makes the memory of one layer. None: activations (weights) never err.
+        ``activation_memory(seed=child)`` makes the memory of one layer. None: activations (weights) are without errors.
 
     Returns
     -------

@@ -15,13 +15,13 @@ POLICIES = ("real", "binary")
 
 
 class LayerArguments:
-    """Seeds and memories of a network's layers, numbered from 0.
+    """Arguments of a network's layers, numbered from 0.
 
     Parameters
     ----------
     seed : int, >= 0
-        Of the network. A layer's children: of its initial weights, of its activation memory, of its weight memory, and
-        of its dropout, whether it has these or not.
+        Of the network. Each layer has four children: for its initial weights, activation memory, weight memory and
+        dropout, used or not.
     layers : int
     activation_memory, weight_memory : callable or None
         ``activation_memory(seed=child)`` makes the memory of one layer.

@@ -1,4 +1,4 @@
-"""A small residual network whose real values go around every binary convolution, as in Bi-Real Net."""
+"""A small residual network with a real-valued shortcut around every binary convolution, as in Bi-Real Net."""
 
 from collections.abc import Sequence
 from itertools import count
@@ -19,7 +19,7 @@ class BiRealBlock(nn.Module):
     convolution : BinaryConv2d
         With a stride of 2 the side is halved.
     shortcut : Module or None
-        What brings the real values to the shape of the convolution's outputs; None where it is theirs already.
+        Maps the real values to the shape of the convolution's outputs; None if they have it.
     """
 
     def __init__(self, convolution: BinaryConv2d, shortcut: nn.Module | None = None) -> None:
@@ -61,7 +61,7 @@ def bireal(
         Weights and inputs of the last layer: real pooled values, or their signs after a BatchNorm, from a memory. The
         first convolution is real, and so are the 1x1 convolutions on the shortcuts between stages.
     activation_memory, weight_memory : callable, optional
-        ``activation_memory(seed=child)`` makes the memory of one layer. None: activations (weights) never err.
+        ``activation_memory(seed=child)`` makes the memory of one layer. None: activations (weights) are without errors.
 
     Returns
     -------
@@ -75,7 +75,7 @@ def bireal(
 
     Notes
     -----
-    Only signs are written to the memories: the sums on the shortcuts are real values, and never err. The gradient of
+    Only signs are written to the memories: the sums on the shortcuts are real values without errors. The gradient of
     the inputs' sign is `approx_sign`'s, as in [1]. Between stages the shortcut is an average pool 2/2, a real 1x1
     convolution and a BatchNorm.
 

@@ -1,4 +1,4 @@
-"""LeNet-4, as in the work on activations written with errors."""
+"""LeNet-4 of the work on activations written with errors."""
 
 from typing import Any
 
@@ -24,10 +24,9 @@ def lenet4(
     seed : int, >= 0
         Of the initial weights and of the memories' streams.
     center : bool
-        Subtract from the latent weights of the binary layers their mean over input channels, see
-        `bnn.layers.BinaryLinear`.
+        Subtract from the latent weights of the binary layers their mean over input channels, see `bnn.BinaryLinear`.
     activation_memory, weight_memory : callable, optional
-        ``activation_memory(seed=child)`` makes the memory of one layer. None: activations (weights) never err.
+        ``activation_memory(seed=child)`` makes the memory of one layer. None: activations (weights) are without errors.
 
     Returns
     -------

@@ -33,11 +33,11 @@ def mlp(
     seed : int, >= 0
         Of the initial weights and of the memories' streams.
     first, last : {"real", "binary"}
-        Weights of the first and of the last layer; those between are binary. Whatever `last` is, the last layer reads
-        bits from a memory. A binary last layer is followed by a BatchNorm, which gives the logits their scale; it
-        trains as well on the digits as a real one.
+        Weights of the first and of the last layer; those between are binary. The last layer reads bits from a memory in
+        either case. A binary last layer is followed by a BatchNorm, which scales the logits; on the digits it is as
+        accurate as a real one.
     activation_memory, weight_memory : callable, optional
-        ``activation_memory(seed=child)`` makes the memory of one layer. None: activations (weights) never err.
+        ``activation_memory(seed=child)`` makes the memory of one layer. None: activations (weights) are without errors.
 
     Returns
     -------

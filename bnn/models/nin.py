@@ -1,4 +1,4 @@
-"""Network in Network, as in the work on activations written with errors."""
+"""Network in Network of the work on activations written with errors."""
 
 from torch import nn
 
@@ -32,10 +32,9 @@ def nin(
     dropout : float, in [0, 1)
         Of the bits that the binary 5x5 and 3x3 convolutions read, in training.
     center : bool
-        Subtract from the latent weights of the binary layers their mean over input channels, see
-        `bnn.layers.BinaryLinear`.
+        Subtract from the latent weights of the binary layers their mean over input channels, see `bnn.BinaryLinear`.
     activation_memory, weight_memory : callable, optional
-        ``activation_memory(seed=child)`` makes the memory of one layer. None: activations (weights) never err.
+        ``activation_memory(seed=child)`` makes the memory of one layer. None: activations (weights) are without errors.
 
     Returns
     -------

@@ -30,7 +30,7 @@ def vgg7(
         Weights of the first and of the last layer; those between are binary. The first layer reads the real image, the
         last reads bits from a memory. A binary last layer is followed by a BatchNorm.
     activation_memory, weight_memory : callable, optional
-        ``activation_memory(seed=child)`` makes the memory of one layer. None: activations (weights) never err.
+        ``activation_memory(seed=child)`` makes the memory of one layer. None: activations (weights) are without errors.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""The packed model: what predicts, what is written with errors, what is saved."""
+"""The packed model: predictions, accuracy of dies with write errors, and its file."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +23,7 @@ from mtjsim.checks import ArgumentError, checked_whole
 from mtjsim.rng import checked_seed, child_seed
 
 PRODUCTS = {"binary": BinaryProduct, "signed": SignedProduct}
-Errors = Any  # what has error_rate_0 and error_rate_1, or a dict of such by the layer's name, or None
+Errors = HasRates | Mapping[str, HasRates] | None  # of all layers, or by the layer's name
 Write = Callable[[Step, Bits, NDArray[np.int64]], Bits]
 
 
@@ -62,7 +62,7 @@ class PackedModel:
 
     @property
     def bytes(self) -> int:
-        """What weights, thresholds and float parameters take."""
+        """Size of weights, thresholds and float parameters."""
         return sum(array.nbytes for step in self.steps for array in step.arrays.values())
 
     def _layers(self, *ops: str) -> list[str]:
@@ -76,12 +76,12 @@ class PackedModel:
     # ---- predicting --------------------------------------------------------------------------------------------------
 
     def logits(self, images: Tensor | NDArray[Any], *, batch_size: int = 1024) -> NDArray[np.float32]:
-        """Return what the model returns, no errors anywhere.
+        """Return the outputs of the model, without errors.
 
         Parameters
         ----------
         images : array or Tensor, (n, ...)
-            As the model wants them, finite.
+            As for the model, finite.
         batch_size : int, >= 1
 
         Returns
@@ -117,16 +117,16 @@ class PackedModel:
         ----------
         data : object with ``scaled()`` and ``labels``
         errors, weight_errors : operating point, WriteErrors, dict or None
-            What activations and weights are written with: anything with `error_rate_0` and `error_rate_1`, numbers or
-            one for each cell of a sample or filter. A dict, name of the layer -> such, for some layers only. The errors
-            are independent. None: no errors.
+            Errors of activations and weights, independent: anything with `error_rate_0` and `error_rate_1`, numbers or
+            one for each cell of a sample or filter. A dict, name of the layer -> such, for some layers only. None: no
+            errors.
         dies : int, >= 1
-            One is enough, and one is made, where nothing errs.
+            Without any errors, one die is made.
         seed : int, >= 0
         batch_size : int, >= 1
             Images at a time. The errors do not depend on it.
         workers : int, >= 1
-            Threads, each with a die at a time. The errors do not depend on it.
+            Threads, each with one die at a time. The errors do not depend on it.
 
         Returns
         -------
@@ -177,7 +177,7 @@ class PackedModel:
         start: Mapping[int, Bits] | None = None,
         stop: int | None = None,
     ) -> Any:
-        """Do the steps for some images, the first of which is number `first`; from the bits that are there already."""
+        """Do the steps for images number `first` and following, from the bits in `start`, up to step `stop`."""
         values: dict[int, Any] = {-1: images, **(start or {})}
         samples = np.arange(first, first + len(images))
         with torch.no_grad():
@@ -187,7 +187,7 @@ class PackedModel:
                 try:
                     values[i] = self._do(i, step, [values[k] for k in step.inputs], write, products, samples)
                 except (RuntimeError, ValueError, IndexError) as error:
-                    if step.op == "write":  # the rates do not fit, not the images
+                    if step.op == "write":  # the rates do not fit, rather than the images
                         raise
                     found = f"samples of shape {tuple(images.shape[1:])}: {str(error).splitlines()[0]}"
                     raise ArgumentError("images", f"must fit the model, got {found}") from None
@@ -209,9 +209,9 @@ class PackedModel:
         return packed_signs(*values) if step.op == "sign" else unpacked(*values)
 
     def _clean_starts(self, batches: Sequence[Tensor], written: Any, weights: Any) -> list[dict[int, Bits]]:
-        """Bits of every batch up to the first that err, where all that follows comes from them: the same on every die.
+        """Bits of every batch before the first step with errors: the same on every die, so computed once.
 
-        Only bits are kept (a bit each); where a float value would be needed too, every die starts with the images.
+        Only bits are kept. If later steps need a float value too, every die starts with the images.
         """
         erring = [
             i
@@ -227,7 +227,7 @@ class PackedModel:
         return [{stop: self._run(batch, _unwritten, self._products, stop=stop)} for batch in batches]
 
     def _written_weights(self, rates: Mapping[str, Any], seed: int, die: int) -> dict[int, Any]:
-        """Products of the layers whose weights err, as they are on this die."""
+        """Products of the layers whose weights err, with the weights of this die."""
         products = {}
         for i, step in enumerate(self.steps):
             if step.op in PRODUCTS and step.options["layer"] in rates:
@@ -245,14 +245,14 @@ class PackedModel:
 
 
 def load_packed(path: str | os.PathLike[str]) -> PackedModel:
-    """Load a model that `PackedModel.save` wrote.
+    """Load a model from a file of `PackedModel.save`.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is damaged, or something else.
+        If it is damaged, or not a packed model.
     """
     return PackedModel(load_steps(path))
 
@@ -262,7 +262,7 @@ def _unwritten(step: Step, bits: Bits, samples: NDArray[np.int64]) -> Bits:
 
 
 def _writing(rates: Mapping[str, Any], seed: int, die: int) -> Write:
-    """Return what writes activations on a die."""
+    """Return the function that writes activations on a die."""
 
     def write(step: Step, bits: Bits, samples: NDArray[np.int64]) -> Bits:
         if step.options["layer"] not in rates:
