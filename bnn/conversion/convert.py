@@ -12,8 +12,9 @@ import torch
 from torch import nn
 
 from bnn.conversion.constant_sign import DroppedActivation, constant_signs
-from bnn.errors.bits import BitMemory, HasRates
+from bnn.errors.bits import BitMemory
 from bnn.errors.overwrite import OverwriteErrors
+from bnn.errors.rates import HasRates
 from bnn.errors.write_errors import WriteErrors
 from bnn.layers.binary import QUANTIZER_OF, SCALES, BinaryConv2d, BinaryLinear, Quantizer
 from bnn.layers.graph import call_order, traced

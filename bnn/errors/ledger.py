@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from bnn.errors.bits import HasEnergies
+from bnn.errors.rates import HasEnergies
 from bridge.ledger import Entry, Ledger
 from bridge.memory.cells import PLAIN, WritePolicy
 from bridge.memory.read import ReadPoint

@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bnn.errors.bits import BitMemory, HasEnergies, HasRates, as_arrays, as_rows, check_bits, fitted, rates_from, select
+from bnn.errors.bits import BitMemory, as_rows, check_bits, select
 from bnn.errors.keys import PastWrite, WriteKey
+from bnn.errors.rates import HasEnergies, HasRates, as_arrays, fitted, rates_from
 from mtjsim.checks import ArgumentError, checked_whole
 
 if TYPE_CHECKING:

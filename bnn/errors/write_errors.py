@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bnn.errors.bits import BitMemory, HasEnergies, as_arrays, as_rows, check_bits, rates_from, select
+from bnn.errors.bits import BitMemory, as_rows, check_bits, select
 from bnn.errors.keys import PastWrite, WriteKey
+from bnn.errors.rates import HasEnergies, as_arrays, rates_from
 
 if TYPE_CHECKING:
     from bridge.ledger import Ledger

@@ -21,7 +21,8 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from bnn.errors.bits import BLOCK, HasRates
+from bnn.errors.bits import BLOCK
+from bnn.errors.rates import HasRates
 from bnn.errors.write_errors import WriteErrors
 from bnn.evaluation.draws import Draws, error_draws, on_device
 from bnn.layers.binary import QUANTIZER_OF, BinaryConv2d, BinaryLayer

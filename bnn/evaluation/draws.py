@@ -12,8 +12,9 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from bnn.errors.bits import BLOCK, BitMemory, HasRates
+from bnn.errors.bits import BLOCK, BitMemory
 from bnn.errors.overwrite import OverwriteErrors
+from bnn.errors.rates import HasRates
 from bnn.errors.write_errors import WriteErrors
 from bnn.layers.slots import activation_memories, memories, weight_memories
 from mtjsim.checks import ArgumentError

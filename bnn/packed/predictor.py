@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bnn.data.images import LabelledImages
-from bnn.errors.bits import HasRates, checked_rate
 from bnn.errors.kernels import sample_keys
 from bnn.errors.keys import addressed_root
+from bnn.errors.rates import HasRates, checked_error_rate
 from bnn.evaluation.accuracy import Accuracy
 from bnn.packed.bit_errors import write_words
 from bnn.packed.files import load_steps, save_steps
@@ -311,7 +311,7 @@ def _rates(argument: str, errors: Errors, layers: Sequence[str]) -> dict[str, tu
         if not isinstance(own, HasRates):
             raise ArgumentError(argument, f"must have error_rate_0 and error_rate_1, got {own!r}.")
         both = [
-            checked_rate(f"{argument}.{rate}", np.asarray(value, dtype=float))
+            checked_error_rate(f"{argument}.{rate}", np.asarray(value, dtype=float))
             for rate, value in (("error_rate_0", own.error_rate_0), ("error_rate_1", own.error_rate_1))
         ]
         rates[name] = tuple(rate if isinstance(rate, float) else rate.numpy().reshape(1, -1) for rate in both)

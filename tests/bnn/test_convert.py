@@ -402,7 +402,7 @@ class Residual(nn.Module):
         ("untraceable", r"cannot be followed \(TraceError"),
     ],
 )
-def test_a_relu_that_cannot_make_room_is_told_of(how, message):
+def test_a_relu_that_cannot_make_room_gives_a_warning(how, message):
     with pytest.warns(UserWarning, match=message):
         copied = binarize(Residual(how))
     assert bits_of(copied) == ["a", "b"]
