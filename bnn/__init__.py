@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
 if _TYPE_CHECKING:
-    from bnn.conversion.convert import BinarizeConfig, binarize
+    from bnn.conversion.config import BinarizeConfig
+    from bnn.conversion.convert import binarize
     from bnn.data.imagenet import open_imagenet
     from bnn.data.images import DataSet, ImageSet
     from bnn.data.loading import fetch, load
@@ -47,7 +48,8 @@ if _TYPE_CHECKING:
 _HOME = {
     name: module
     for module, names in {
-        "conversion.convert": ("BinarizeConfig", "binarize"),
+        "conversion.config": ("BinarizeConfig",),
+        "conversion.convert": ("binarize",),
         "data.images": ("DataSet", "ImageSet"),
         "data.imagenet": ("open_imagenet",),
         "data.loading": ("fetch", "load"),

@@ -1,1 +1,5 @@
-"""A binarized copy of a torch model: `convert.py`; `constant_sign.py` finds signs that would be constant."""
+"""A binarized copy of a torch model.
+
+`convert.py` the copy · `config.py` quantizers and memories of a layer · `selection.py` which layers ·
+`constant_sign.py` signs that would be constant
+"""

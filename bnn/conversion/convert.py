@@ -2,95 +2,22 @@
 
 import copy
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields, replace
-from difflib import get_close_matches
-from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, Union
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import nn
 
+from bnn.conversion.config import BinarizeConfig, memory_of
 from bnn.conversion.constant_sign import DroppedActivation, constant_signs
-from bnn.errors.bits import BitMemory
-from bnn.errors.overwrite import OverwriteErrors
-from bnn.errors.rates import HasRates
-from bnn.errors.write_errors import WriteErrors
-from bnn.layers.binary import QUANTIZER_OF, SCALES, BinaryConv2d, BinaryLinear, Quantizer
+from bnn.conversion.selection import Selection, ancestors, check_type, configs_of, excluded, names_of
+from bnn.layers.binary import QUANTIZER_OF, BinaryConv2d, BinaryLinear
 from bnn.layers.graph import call_order, traced
-from bnn.layers.quantizers import center_latent_, ste_sign
+from bnn.layers.quantizers import center_latent_
 from mtjsim.checks import ArgumentError, checked_choice
-from mtjsim.rng import Role, checked_seed, child_seed
 
-if TYPE_CHECKING:
-    from bridge.write import OperatingPoint
-
-Write = Union["OperatingPoint", tuple[float, float], None]
-MEMORIES: dict[str, type[BitMemory]] = {"independent": WriteErrors, "overwrite": OverwriteErrors}
-ROLES: dict[str, Role] = {"activation_memory": "activation_errors", "weight_memory": "weight_errors"}
 ENDS = ("real", "binary")
-Selection = str | type | Callable[[str, nn.Module], bool]
-
-
-@dataclass(frozen=True, kw_only=True)
-class BinarizeConfig:
-    """Quantizers, scale, memories and write errors of a binary layer.
-
-    Parameters
-    ----------
-    weight_quantizer, input_quantizer : callable or None
-        See `bnn.BinaryLinear`; None leaves weights or inputs real.
-    scale : {"none", "xnor"}
-    center : bool
-        As in `bnn.BinaryLinear`.
-    weight_write, activation_write : OperatingPoint, (float, float) or None
-        How the bits of the weights and of the activations are written: at an operating point, which
-        `bridge.operating_point` makes of a `WriteSetting` with a current for 0 and one for 1; with its two rates alone,
-        ``(error_rate_0, error_rate_1)``; or None, without errors.
-    mode : {"independent", "overwrite"}
-        After a failed write the cell holds the wrong bit, whatever it held before (`bnn.WriteErrors`), or its old bit
-        (`bnn.OverwriteErrors`, with cells for all weights, and for the activations of one sample: each sample is
-        written over the one before).
-    gradient : {"identity", "flipped", "masked"}
-        Through a write; "flipped" is a choice of "independent", "masked" of "overwrite".
-    seed : int, >= 0
-        Of the errors. Each memory has its own stream, keyed by seed, role, place of its layer in the model, and the
-        model's parameters: parts that are binarized separately with one config err independently.
-
-    Raises
-    ------
-    ValueError
-        For an unknown choice, a wrong rate, or a write of values that are not quantized.
-
-    Examples
-    --------
-    >>> config = BinarizeConfig(scale="xnor", activation_write=(0.01, 0.02), seed=1)
-    >>> model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 2))
-    >>> binarize(model, config)[1].activation_memory
-    WriteErrors(error_rate_0=0.01, error_rate_1=0.02, gradient=identity, seed=..., layer=1, part=..., path=auto)
-    """
-
-    weight_quantizer: Quantizer | None = ste_sign
-    input_quantizer: Quantizer | None = ste_sign
-    scale: str = "none"
-    center: bool = False
-    weight_write: Write = None
-    activation_write: Write = None
-    mode: str = "independent"
-    gradient: str = "identity"
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        checked_seed(self.seed)
-        checked_choice("scale", self.scale, SCALES)
-        checked_choice("gradient", self.gradient, MEMORIES[checked_choice("mode", self.mode, MEMORIES)].gradients)
-        for slot, quantizer in QUANTIZER_OF.items():
-            function, write = getattr(self, quantizer), slot.replace("memory", "write")
-            if not (function is None or callable(function)):
-                raise ArgumentError(quantizer, f"must be a function, such as bnn.ste_sign, or None, got {function!r}.")
-            if function is None and getattr(self, write) is not None:
-                raise ArgumentError(write, f"must be None where {quantizer} is None: only bits are written to memory.")
-            _memory(self, slot, layer=0, part=0)  # checks the rates
 
 
 def binarize(
@@ -167,23 +94,23 @@ def binarize(
     checked_choice("last", last, ENDS)
     checked_choice("activation", activation, ("drop", "norm", "refuse", "keep"))
     config = BinarizeConfig() if config is None else config
-    _check_type("model", model, nn.Module)
-    _check_type("config", config, BinarizeConfig)
-    _check_type("per_layer", per_layer or {}, Mapping)
+    check_type("model", model, nn.Module)
+    check_type("config", config, BinarizeConfig)
+    check_type("per_layer", per_layer or {}, Mapping)
     copied = copy.deepcopy(model)
     layers = {name: layer for name, layer in copied.named_modules() if type(layer) in (nn.Linear, nn.Conv2d)}
     if not layers:
         raise ArgumentError("model", "must have an nn.Linear or an nn.Conv2d: there is nothing to binarize.")
-    names = _all_names(copied, layers)
+    names = names_of(copied, layers)
     graph = traced(model)
     order = call_order(graph, list(layers))
     ends = [end for end, policy in ((order[0], first), (order[-1], last)) if policy == "real"]
-    real = _excluded(copied, layers, names, exclude) | set(
+    real = excluded(copied, layers, names, exclude) | set(
         ends if len(order) > 1 or "binary" not in (first, last) else ()
     )
     defaults = dict.fromkeys(layers, config)
     defaults[order[0]] = replace(config, input_quantizer=None, activation_write=None)
-    configs = _configs(defaults, names, per_layer or {}, real)
+    configs = configs_of(defaults, names, per_layer or {}, real)
     chosen = {name: layer for name, layer in layers.items() if name not in real}
     if not chosen:
         stay = ", ".join(map(repr, layers))
@@ -211,7 +138,7 @@ def _binary_layer(layer: nn.Module, config: BinarizeConfig, index: int, part: in
     """Return a binary layer with the parameters of `layer`, preceded by a BatchNorm if `norm` is set."""
     shared: dict[str, Any] = {
         "bias": layer.bias is not None,
-        **{slot: _memory(config, slot, layer=index, part=part) for slot in QUANTIZER_OF},
+        **{slot: memory_of(config, slot, layer=index, part=part) for slot in QUANTIZER_OF},
         **{key: getattr(config, key) for key in ("weight_quantizer", "input_quantizer", "scale", "center", "seed")},
     }
     new: Any
@@ -229,28 +156,6 @@ def _binary_layer(layer: nn.Module, config: BinarizeConfig, index: int, part: in
     return (nn.Sequential(before.to(new.weight), new) if norm else new).train(layer.training)
 
 
-def _memory(config: BinarizeConfig, slot: str, *, layer: int, part: int) -> BitMemory | None:
-    """Make the memory of a slot of one layer."""
-    name = slot.replace("memory", "write")
-    write = getattr(config, name)
-    if write is None:
-        return None
-    seed = child_seed(config.seed, ROLES[slot], layer)
-    others: dict[str, Any] = {"seed": seed, "gradient": config.gradient, "layer": layer}
-    if config.mode == "overwrite":
-        others["slots"] = None if slot == "weight_memory" else 1  # all weights are there at once; image follows image
-    kind: Any = MEMORIES[config.mode]
-    if isinstance(write, HasRates):
-        memory = kind.from_operating_point(write, **others)
-    elif isinstance(write, (tuple, list)) and len(write) == 2:
-        memory = kind(error_rate_0=write[0], error_rate_1=write[1], **others)
-    else:
-        rule = "must be an operating point, (error_rate_0, error_rate_1) or None"
-        raise ArgumentError(name, f"{rule}, got {write!r}. bridge.operating_point(device, setting) makes a point.")
-    memory.use_stream(seed, part=part)
-    return memory
-
-
 def _part(model: nn.Module) -> int:
     """Return a 32-bit hash of the model's parameters, so that models of the same config err independently."""
     digest = hashlib.blake2b(digest_size=4)
@@ -258,86 +163,6 @@ def _part(model: nn.Module) -> int:
         digest.update(name.encode())
         digest.update(parameter.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
     return int.from_bytes(digest.digest(), "little")
-
-
-def _ancestors(name: str) -> list[str]:
-    """Return the name and those of the modules around it, without the model itself: a.b.c, a.b, a."""
-    parts = name.split(".")
-    return [".".join(parts[:n]) for n in range(len(parts), 0, -1)]
-
-
-def _all_names(model: nn.Module, layers: Mapping[str, nn.Module]) -> dict[str, list[str]]:
-    """Return all names of each layer: several where modules are shared."""
-    names: dict[str, list[str]] = {name: [] for name in layers}
-    first = {layer: name for name, layer in layers.items()}
-    for name, module in model.named_modules(remove_duplicate=False):
-        if module in first:
-            names[first[module]].append(name)
-    return names
-
-
-def _excluded(
-    model: nn.Module,
-    layers: Mapping[str, nn.Module],
-    all_names: Mapping[str, list[str]],
-    exclude: Selection | Iterable[Selection],
-) -> set[str]:
-    around = {name: [part for own in all_names[name] for part in _ancestors(own)] for name in layers}
-    single = isinstance(exclude, (str, type)) or callable(exclude) or not isinstance(exclude, Iterable)
-    found: set[str] = set()
-    for selection in (exclude,) if single else exclude:  # type: ignore[union-attr]
-        if isinstance(selection, str):
-            names = {name for name in layers if any(fnmatchcase(part, selection) for part in around[name])}
-            if not names:
-                raise _unknown("exclude", selection, [part for name in layers for part in around[name]])
-        elif isinstance(selection, type):
-            kinds = [(name, [model.get_submodule(part) for part in around[name] if part]) for name in layers]
-            names = {name for name, modules in kinds if any(isinstance(module, selection) for module in modules)}
-        elif callable(selection) and not isinstance(selection, nn.Module):
-            names = {name for name, layer in layers.items() if selection(name, layer)}
-        else:
-            rule = "must hold names, types or predicates (name, layer) -> bool"
-            raise ArgumentError("exclude", f"{rule}, got {selection!r}.")
-        found |= names
-    return found
-
-
-def _configs(
-    defaults: dict[str, BinarizeConfig],
-    all_names: Mapping[str, list[str]],
-    per_layer: Mapping[str, BinarizeConfig | Mapping[str, Any]],
-    real: set[str],
-) -> dict[str, BinarizeConfig]:
-    """Return each layer's config: its default, overridden by the patterns that match one of its names."""
-    configs, known = dict(defaults), [field.name for field in fields(BinarizeConfig)]
-    for pattern, override in per_layer.items():
-        _check_type(f"per_layer[{pattern!r}]", override, BinarizeConfig, Mapping)
-        matched = [name for name in defaults if any(fnmatchcase(own, pattern) for own in all_names[name])]
-        if not matched:
-            raise _unknown("per_layer", pattern, [own for name in defaults for own in all_names[name]])
-        if real.issuperset(matched):
-            stay = f"{', '.join(map(repr, matched))} stays real, as first, last or excluded layer"
-            remedy = 'Use first="binary" or last="binary", or take it from exclude.'
-            raise ArgumentError("per_layer", f"names {pattern!r}, but {stay}. {remedy}")
-        for name in matched:
-            if isinstance(override, BinarizeConfig):
-                configs[name] = override
-                continue
-            if unknown := [key for key in override if key not in known]:
-                raise _unknown(f"per_layer[{pattern!r}]", unknown[0], known)
-            configs[name] = replace(configs[name], **override)
-    return configs
-
-
-def _unknown(argument: str, name: str, known: list[str]) -> ArgumentError:
-    nearest = ", ".join(map(repr, get_close_matches(name, known, n=1, cutoff=0.0)))
-    listed = ", ".join(dict.fromkeys(known))
-    return ArgumentError(argument, f"names {name!r}, which is none of {listed}. The nearest is {nearest}.")
-
-
-def _check_type(name: str, value: object, *kinds: type) -> None:
-    if not isinstance(value, kinds):
-        raise TypeError(f"{name} must be an instance of {' or '.join(k.__name__ for k in kinds)}, got {value!r}.")
 
 
 def _check_lists(model: nn.Module) -> None:
@@ -365,7 +190,7 @@ def _check_layer(model: nn.Module, name: str, layer: nn.Module) -> None:
         problem = "hooks (weight_norm makes one), which would be lost: remove them first"
     elif not layer.weight.is_floating_point():  # type: ignore[operator]
         problem = f"weights of {layer.weight.dtype}, which have no sign: use a real model"
-    elif any(isinstance(model.get_submodule(part), nn.TransformerEncoderLayer) for part in _ancestors(name)[1:]):
+    elif any(isinstance(model.get_submodule(part), nn.TransformerEncoderLayer) for part in ancestors(name)[1:]):
         problem = "a TransformerEncoderLayer around it, which reads its weights directly in evaluation"
     if problem is not None:
         raise ValueError(f"layer {name!r} has {problem}; or leave it real with exclude={name!r}.")

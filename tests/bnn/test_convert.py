@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from bnn.conversion.config import BinarizeConfig
 from bnn.conversion.constant_sign import DroppedActivation
-from bnn.conversion.convert import BinarizeConfig, binarize
+from bnn.conversion.convert import binarize
 from bnn.data.loading import load
 from bnn.errors.overwrite import OverwriteErrors
 from bnn.layers.binary import BinaryConv2d, BinaryLinear
