@@ -23,7 +23,7 @@ from bnn.data.images import LabelledImages
 from bnn.errors.keys import address, forget_address
 from bnn.evaluation.accuracy import Accuracy, evaluate
 from bnn.evaluation.batch_norm import reestimate_batch_norm
-from bnn.layers.quantizers import clip_latent_
+from bnn.layers.latent import clip_latent_
 from bnn.streams import torch_generator
 from bnn.training.checkpoint import identity_of, load_checkpoint, save_checkpoint
 from bnn.training.config import SCHEDULES, TrainConfig

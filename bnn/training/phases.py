@@ -23,7 +23,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from bnn.errors.overwrite import OverwriteErrors
 from bnn.errors.write_errors import WriteErrors
-from bnn.layers.binary import activation_memories, weight_memories
+from bnn.layers.slots import activation_memories, weight_memories
 from bnn.training.parameter_memory import HOLDS as IN_WORDS
 from bnn.training.parameter_memory import ParameterMemory
 from bnn.training.tensor_words import parameters_by_kind

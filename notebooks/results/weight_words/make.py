@@ -33,7 +33,7 @@ import torch
 from torch import Tensor, nn
 
 import bnn
-from bnn.layers.quantizers import clip_latent_
+from bnn.layers.latent import clip_latent_
 from bridge.memory.protection import Protection
 from bridge.write import OperatingPoint
 

@@ -9,7 +9,7 @@ import torch
 from bnn.data.images import DataSet
 from bnn.data.loading import load
 from bnn.evaluation.accuracy import Accuracy
-from bnn.layers.binary import activation_memories
+from bnn.layers.slots import activation_memories
 from bnn.models import mlp
 from bnn.studies.curve import CLEAN, WITH_ERRORS, Interval, energy_accuracy_curve, over_networks
 from bnn.training.config import TrainConfig

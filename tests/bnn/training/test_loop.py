@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from bnn.errors.write_errors import WriteErrors
-from bnn.layers.binary import activation_memories
+from bnn.layers.slots import activation_memories
 from bnn.models import mlp
 from bnn.optimizers.bop import Bop, binary_parameters, split_parameters
 from bnn.training.config import TrainConfig

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from bnn.layers.quantizers import clip_latent_
+from bnn.layers.latent import clip_latent_
 from bnn.models import mlp
 from bnn.training.parameter_memory import ParameterMemory
 from bridge.memory.cells import PLAIN, READ_BEFORE_WRITE, WRITE_VERIFY_RETRY

@@ -11,7 +11,7 @@ import torch
 
 from bnn.errors.overwrite import OverwriteErrors
 from bnn.errors.write_errors import WriteErrors
-from bnn.layers.binary import activation_memories, weight_memories
+from bnn.layers.slots import activation_memories, weight_memories
 from bnn.models import mlp
 from bnn.training.config import TrainConfig
 from bnn.training.loop import Trainer
