@@ -12,34 +12,32 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from bnn.errors.overwrite import OverwriteErrors
 from bnn.errors.write_errors import WriteErrors
 from bnn.layers.binary import activation_memories, weight_memories
-from bnn.training.parameter_memory import HOLDS as IN_WORDS
-from bnn.training.parameter_memory import ParameterMemory
-from bnn.training.phases import IN_SLOTS, MRAM, Phase
+from bnn.training.parameter_memory import ParameterMemory, planned
+from bnn.training.phases import IN_SLOTS, IN_WORDS, MRAM, Phase
 from bnn.training.tensor_words import parameters_by_kind
 from bridge.ledger import Ledger
+from mtjsim.checks import ArgumentError
 
 
 def check_model(model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], phases: Sequence[Phase]) -> None:
-    """ValueError unless each phase has in this training what it asks for."""
+    """ValueError unless the model and the optimizers provide what each phase needs."""
     held = {kind for kind, tensors in parameters_by_kind(model).items() if tensors}
     held |= {what for what, slot in IN_SLOTS.items() if _layers(model, slot)}
     norms = any(isinstance(module, _BatchNorm) and module.running_mean is not None for module in model.modules())
     for number, phase in enumerate(phases):
         for mram in phase.mrams:
+            planned(model, mram.words, mram.holds)
             if "optimizer" in mram.holds and len(optimizers) != 1:
-                raise ValueError(
-                    f'holds of phase {number} must be without "optimizer" where there are {len(optimizers)} of them.'
-                )
+                rule = f'must be without "optimizer" where there are {len(optimizers)} of them.'
+                raise ArgumentError("holds", f"of phase {number} {rule}")
             if not held & set(mram.holds) and "optimizer" not in mram.holds:
-                raise ValueError(
-                    f"holds of phase {number} must name something that the model has, {', '.join(sorted(held))}, got "
-                    f"{', '.join(mram.holds)}: this memory would hold nothing."
+                rule = f"must name something that the model has, {', '.join(sorted(held))}, got"
+                raise ArgumentError(
+                    "holds", f"of phase {number} {rule} {', '.join(mram.holds)}: this memory would hold nothing."
                 )
         if phase.reestimate and not norms:
-            raise ValueError(
-                f"reestimate of phase {number} must be 0, got {phase.reestimate}: the model has no BatchNorm that "
-                "keeps statistics."
-            )
+            rule = f"must be 0, got {phase.reestimate}: the model has no BatchNorm that keeps statistics."
+            raise ArgumentError("reestimate", f"of phase {number} {rule}")
 
 
 class PhaseMemories:
@@ -51,9 +49,9 @@ class PhaseMemories:
     optimizers : sequence of Optimizer
     phase : Phase
     own : dict
-        What sat in the slots when the training began, see `slots_of`.
+        What was in the slots before the training, see `slots_of`.
     before : PhaseMemories, optional
-        Of the phase before: a memory that goes on under another setting keeps its cells.
+        Of the phase before: a memory that goes on with another setting keeps its cells.
     restoring : bool
         Whether a checkpoint is loaded next, so that nothing is to be written now.
     """
@@ -87,31 +85,31 @@ class PhaseMemories:
 
     @contextmanager
     def update(self, step: int) -> Iterator[None]:
-        """Surround what changes the parameters; afterwards they are what the memories return."""
+        """Enclose what changes the parameters; afterwards they are what the memories return."""
         with ExitStack() as stack:
             for _, memory in self.words:
                 stack.enter_context(memory.update(step=step))
             yield
 
     def scrub(self) -> None:
-        """Have every memory of parameters read, corrected and written."""
+        """Write every memory of parameters again, corrected where its protection can."""
         for _, memory in self.words:
             memory.scrub()
 
     @property
     def ledger(self) -> Ledger:
-        """What these memories have done so far, and what it cost."""
+        """Events in these memories so far, and their cost."""
         return self._ledger(())
 
-    def ledger_beside(self, after: "PhaseMemories") -> Ledger:
-        """Return the ledger of those that do not go on in the next phase."""
+    def ledger_without(self, after: "PhaseMemories") -> Ledger:
+        """Return the ledger of the memories that do not go on in the next phase."""
         return self._ledger([memory for _, memory in after.words])
 
     def _ledger(self, without: Sequence[ParameterMemory]) -> Ledger:
         ledgers = [memory.ledger for _, memory in self.words if all(memory is not other for other in without)]
         for mram, memory in self.slots:
             if isinstance(memory, OverwriteErrors):
-                ledgers.append(memory.ledger(policy=mram.policy))
+                ledgers.append(memory.ledger(policy=mram.words.policy))
             elif isinstance(memory, WriteErrors):
                 ledgers.append(memory.ledger())
         return sum(ledgers, Ledger())
@@ -129,7 +127,7 @@ class PhaseMemories:
 
 
 def slots_of(model: nn.Module) -> dict[str, list[nn.Module | None]]:
-    """Return what sits in the slots of the model now, slot by slot."""
+    """Return what is in the slots of the model now, slot by slot."""
     return {slot: [layer._modules[slot] for layer in _layers(model, slot)] for slot in IN_SLOTS.values()}
 
 
@@ -140,7 +138,7 @@ def _layers(model: nn.Module, slot: str) -> list[nn.Module]:
 def _in_slot(mram: MRAM, what: str, index: int) -> nn.Module:
     """Make the memory of the index-th slot of its kind."""
     layer, expected = 2 * index + (what == "signs"), mram.gradient == "expected"
-    if mram.errors == "independent":
+    if mram.words.errors == "independent":
         gradient = "flipped" if expected else "identity"
         return WriteErrors.from_operating_point(
             mram.point, seed=mram.seed, gradient=gradient, layer=layer, counted=True
@@ -155,7 +153,7 @@ def _in_slot(mram: MRAM, what: str, index: int) -> nn.Module:
 
 
 def _go_on(memory: nn.Module, former: nn.Module | None) -> None:
-    """Give a memory the cells of the one whose other setting it is; what that one did is in its own ledger."""
+    """Take over the cells of the same memory under its former setting; the ledgers stay separate."""
     assert former is not None
     memory.load_state_dict(former.state_dict())
     if isinstance(memory, (OverwriteErrors, WriteErrors)):
@@ -169,13 +167,13 @@ def _in_words(
     before: PhaseMemories | None,
     restoring: bool,
 ) -> ParameterMemory:
-    """Return the memory of parameters of the phase before, under its new setting, or a new one."""
+    """Return the memory of parameters of the phase before with its new setting, or a new memory."""
     for former, memory in before.words if before is not None else ():
         if mram.same_but_for_point(former):
             memory.set_point(mram.point)
             return memory
     holds = tuple(name for name in IN_WORDS if name in mram.holds)
-    memory = mram._of_words(model, holds=holds, initial_write=not restoring)
+    memory = ParameterMemory(model, words=mram.words, holds=holds, seed=mram.seed, initial_write=not restoring)
     if "optimizer" in mram.holds and not restoring:
         memory.bind(optimizers[0], initial_write=True)
     return memory

@@ -147,7 +147,7 @@ class Run:
         if phase.scrub:
             before.scrub()
         self.memories = PhaseMemories(self.model, self.optimizers, phase, own=self.own, before=before)
-        self.state.spent += before.ledger_beside(self.memories)
+        self.state.spent += before.ledger_without(self.memories)
         if phase.reestimate:
             self._reestimate(phase.reestimate)
         self.state.phase = number
