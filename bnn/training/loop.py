@@ -23,12 +23,23 @@ class Trainer:
     Parameters
     ----------
     model : Module
-        Without phases, its own memories decide what errs during training: see `bnn.errors.WriteErrors`.
+        Without phases, the memories in its slots err during training: see `bnn.WriteErrors`.
     config : TrainConfig
     optimizer : callable, optional
-        ``optimizer(model, config)`` makes the optimizer, or several of them: `bnn.Bop` for the binary weights beside
-        Adam for the rest, for example. Their learning rates, if they have any, are the peaks of the schedule. None:
-        Adam on everything.
+        ``optimizer(model, config)`` makes the optimizer, or several of them: `bnn.Bop` for the binary weights and Adam
+        for the rest, for example. Their learning rates, if they have any, are the peaks of the schedule. None: Adam on
+        everything.
+
+    Examples
+    --------
+    >>> from bnn.data.loading import load
+    >>> from bnn.models import mlp
+    >>> digits = load("digits")
+    >>> train, validation = digits.train.split(0.9, seed=0)
+    >>> config = TrainConfig(epochs=3, batch_size=64, learning_rate=0.02, seed=1)
+    >>> result = Trainer(mlp(seed=1), config).fit(train, validation, test=digits.test)
+    >>> len(result.history), result.chosen, result.test["clean"].mean > 0.85
+    (3, 2, True)
     """
 
     model: nn.Module
@@ -50,10 +61,10 @@ class Trainer:
         Parameters
         ----------
         train, validation : objects with ``scaled()`` and ``labels``
-            The validation images are looked at once each epoch, written once to the model's own memories; they change
-            nothing unless ``config.choose`` is "best".
+            The network is evaluated on the validation images after each epoch, with one draw of errors in the memories
+            of its phase; they change nothing unless ``config.choose`` is "best".
         test : object with ``scaled()`` and ``labels``, optional
-            Looked at once, at the end.
+            Evaluated once, at the end.
         on_step, on_epoch : callable, optional
             Called with each `Step`, and with each `Epoch`, after its checkpoint. An exception from one ends the
             training, to be resumed.
@@ -64,21 +75,20 @@ class Trainer:
         ------
         ValueError
             For no or non-finite training images, a checkpoint that is damaged or of another training, a choice without
-            validation images, or phases of no step.
+            validation images, phases without a step, or phases that do not fit the model.
         FloatingPointError
-            When the loss or a weight is no longer finite; names the layer where it began, the epoch and the step.
+            When the loss or a weight is not finite any more; with the layer where it began, the epoch and the step.
 
         Notes
         -----
         Adam on the cross entropy; after each step the latent weights of binary layers are clipped to [-1, 1], and what
-        is in words of an error-prone memory is written there and read back. The order of the images is drawn anew each
-        epoch from (seed, epoch). A layer that draws from torch's global stream (`nn.Dropout`) works, but is not resumed
-        bit for bit.
+        is in words of an error-prone memory is written there and read back. The order of the images is drawn from seed
+        and epoch. A layer that draws from torch's global stream (`nn.Dropout`) works, but is not resumed bit for bit.
 
         *In several processes*, with `torch.distributed` initialised: each takes its part of every batch, and gradients
-        are averaged. Errors are keyed by the image, hence those of one process; parameters in words fail alike in all
-        of them. BatchNorm sees its own part of a batch, and running statistics are averaged each epoch; the cells of
-        overwritten activations belong to their process. Each process has a checkpoint of its own (`run.rank1.pt`).
+        are averaged. Errors are keyed by the image, so they are those of one process; parameters in words fail alike in
+        all processes. BatchNorm uses its process's part of a batch, and running statistics are averaged each epoch; the
+        cells of overwritten activations belong to their process. Each process has its own checkpoint (`run.rank1.pt`).
         """
         run = Run(self.model, self.config, self.optimizer, train, validation)
         run.resume()

@@ -26,7 +26,7 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Step:
-    """What a callback hears of one step: its number in the training, its epoch and phase, its batch's loss in nats."""
+    """One step, for a callback: its number in the training, its epoch and phase, its batch's loss in nats."""
 
     step: int
     epoch: int
@@ -36,23 +36,23 @@ class Step:
 
 @dataclass(frozen=True)
 class Result:
-    """A finished training: the model, in eval mode, and how it got there.
+    """A finished training: the model, in eval mode, with its history.
 
     Parameters
     ----------
     model : Module
-        The one that was trained, as it was after the epoch `chosen`, with the memories of the last phase in its slots.
+        The trained one, as it was after the epoch `chosen`, with the memories of the last phase in its slots.
     config : TrainConfig
     history : tuple of Epoch
     seconds : float
-        Wall time of all parts, if it was resumed.
+        Wall time, of all parts if it was resumed.
     chosen : int
-        Epoch that the model is of.
+        Number of the model's epoch.
     test : dict of Accuracy
-        If test images were given: "clean" without errors, "as_trained" under the memories of the last phase.
+        If test images were given: "clean" without errors, "as_trained" with the memories of the last phase.
     ledger : Ledger
-        What the memories of the phases did during training, and what it cost; in several processes those of this one.
-        Accesses to SRAM are not in it.
+        Events in the memories of the phases and their cost; in several processes those of this one. Accesses to SRAM
+        are not in it.
     """
 
     model: nn.Module

@@ -5,7 +5,7 @@ import sys
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, astuple, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -40,34 +40,13 @@ from bnn.training.processes import (
     world,
 )
 from bnn.training.result import Epoch, Result, Step
-from bridge.ledger import SCOPES, Entry, Ledger
+from bnn.training.state import State
+from bnn.training.tensor_words import running_statistics
+from bridge.ledger import SCOPES, Ledger
+from mtjsim.checks import ArgumentError
 from mtjsim.rng import child_seed
 
 MakeOptimizers = Callable[[nn.Module, TrainConfig], torch.optim.Optimizer | Sequence[torch.optim.Optimizer]]
-
-
-@dataclass
-class _State:
-    """All that moves while a training runs, but for the model, its memories and the optimizers."""
-
-    step: int = 0  # steps done
-    phase: int = -1
-    loss_sum: float = 0.0  # of this epoch so far
-    right: int = 0
-    seconds: float = 0.0
-    history: tuple[Epoch, ...] = ()
-    events: list[dict[str, Any]] = field(default_factory=list)
-    spent: Ledger = field(default_factory=Ledger)  # by memories of earlier phases
-    best: dict[str, Any] | None = None
-
-    def saved(self) -> dict[str, Any]:
-        rows = {"history": [astuple(e) for e in self.history], "spent": [asdict(e) for e in self.spent]}
-        return {f.name: rows.get(f.name, getattr(self, f.name)) for f in fields(self)}
-
-    @classmethod
-    def restored(cls, saved: dict[str, Any]) -> "_State":
-        history, spent = tuple(Epoch(*row) for row in saved["history"]), Ledger(Entry(**row) for row in saved["spent"])
-        return cls(**{**saved, "history": history, "spent": spent})
 
 
 class Run:
@@ -83,17 +62,15 @@ class Run:
     ) -> None:
         self.model, self.config, self.validation = model, config, validation
         self.started = time.perf_counter()
-        if self.config.choose == "best" and validation is None:
-            raise ValueError('validation must be given where choose is "best": no epoch is chosen on other images.')
+        if config.choose == "best" and validation is None:
+            raise ArgumentError("validation", 'must be given where choose is "best": other images choose no epoch.')
         self.device = next(self.model.parameters()).device
         self.images = torch.from_numpy(train.scaled()).to(self.device)
         self.labels = torch.tensor(train.labels).to(self.device)
         _check_images(self.images, self.labels)
         self.steps = -(-len(self.images) // self.config.batch_size)  # in an epoch
         if len(self.images) // self.steps < world():
-            raise ValueError(
-                f"batch_size must be >= {world()}, an image for each process, got {self.config.batch_size}."
-            )
+            raise ArgumentError("batch_size", f"must be >= {world()}, an image a process, got {config.batch_size}.")
         self.last_step = self.config.epochs * self.steps
         self.phases = self.config.phases or (Phase(memory=None),)
         self.first_steps = first_steps(self.phases, self.last_step)
@@ -104,10 +81,10 @@ class Run:
         self.identity = self._identity() if self.path else {}
         require_equal(self.model)
         self.memories = PhaseMemories(self.model, self.optimizers, Phase(memory=None), own=self.own)  # before the first
-        self.state, self.order = _State(), torch.empty(0)
+        self.state, self.order = State(), torch.empty(0)
         self.earlier_seconds = 0.0
 
-    # ---- where it is -------------------------------------------------------------------------------------------------
+    # ---- progress ----------------------------------------------------------------------------------------------------
 
     @property
     def step(self) -> int:
@@ -130,11 +107,11 @@ class Run:
         return self.state.spent + self.memories.ledger
 
     def progress_bar(self) -> tqdm:
-        """Show the steps."""
+        """Return the bar of steps on stderr, silent where none is wanted."""
         silent = not (sys.stderr.isatty() if self.config.progress is None else self.config.progress) or rank() > 0
         return tqdm(total=self.last_step, initial=self.step, desc="train", unit="step", disable=silent, leave=False)
 
-    # ---- what it does ------------------------------------------------------------------------------------------------
+    # ---- steps, epochs, phases ---------------------------------------------------------------------------------------
 
     def phase_due(self) -> int | None:
         """Return the number of the phase that the next step begins, if it begins one."""
@@ -142,7 +119,7 @@ class Run:
         return now if now != self.state.phase else None
 
     def enter(self, number: int) -> None:
-        """Change the memories; what a phase asks for as it begins is done under its own."""
+        """Change the memories; work requested at a phase's start uses that phase's memories."""
         phase, before = self.phases[number], self.memories
         if phase.scrub:
             before.scrub()
@@ -156,11 +133,7 @@ class Run:
     def take_step(self) -> Step:
         """Forward, backward, update; what is in memories is written there and read back."""
         epoch, step = divmod(self.step, self.steps)
-        if step == 0 or not len(self.order):  # or after a checkpoint
-            self.model.train()
-            stream = torch_generator(self.config.seed, "image_order", epoch)
-            self.order = torch.randperm(len(self.images), generator=stream).to(self.device)
-        batch = self.order.tensor_split(self.steps)[step]
+        batch = self._batch(epoch, step)
         part = part_of(batch)
         x, y = self.images[part], self.labels[part]
         address(self.model, step=self.step, samples=part.cpu())
@@ -187,8 +160,16 @@ class Run:
             self.save()
         return Step(self.step - 1, epoch, self.state.phase, value)
 
+    def _batch(self, epoch: int, step: int) -> Tensor:
+        """Return which images a step is of; an epoch's first step, and a resumed one, draw the order."""
+        if step == 0 or not len(self.order):
+            self.model.train()
+            stream = torch_generator(self.config.seed, "image_order", epoch)
+            self.order = torch.randperm(len(self.images), generator=stream).to(self.device)
+        return self.order.tensor_split(self.steps)[step]
+
     def end_epoch(self) -> Epoch:
-        """Validate, note, save."""
+        """Evaluate on the validation images, add to the history, save."""
         state, config, images = self.state, self.config, len(self.images)
         average_batch_norm(self.model)
         epoch = Epoch(
@@ -209,21 +190,20 @@ class Run:
         return epoch
 
     def result(self, test: LabelledImages | None) -> Result:
-        """Return the epoch that was chosen, and look at the test images."""
+        """Return the chosen epoch, evaluated on the test images."""
         model, best = self.model.eval(), self.state.best
         forget_address(model)
         if best is not None:
             model.load_state_dict(best["model"], strict=False)
         seconds = self.seconds
-        looks = {}
+        accuracies = {}
         if test is not None:
             seed = child_seed(self.config.seed, "test")
-            looks["clean"] = evaluate(model, test)
-            looks["as_trained"] = evaluate(model, test, errors="as_trained", weight_errors="as_trained", seed=seed)
-            accuracies = {name: look.mean for name, look in looks.items()}
-            self._write_metrics({"event": "test", **accuracies})
+            accuracies["clean"] = evaluate(model, test)
+            accuracies["as_trained"] = evaluate(model, test, errors="as_trained", weight_errors="as_trained", seed=seed)
+            self._write_metrics({"event": "test", **{name: accuracy.mean for name, accuracy in accuracies.items()}})
         chosen = best["epoch"] if best is not None else self.config.epochs - 1
-        return Result(model, self.config, self.state.history, seconds, chosen, looks, self.ledger)
+        return Result(model, self.config, self.state.history, seconds, chosen, accuracies, self.ledger)
 
     # ---- a checkpoint ------------------------------------------------------------------------------------------------
 
@@ -239,7 +219,7 @@ class Run:
         check_same("step of the checkpoint", saved["state"]["step"] if saved else 0, "Delete those of all processes.")
         if saved is None:
             return
-        self.state = _State.restored(saved["state"])
+        self.state = State.restored(saved["state"])
         self.earlier_seconds = self.state.seconds
         phase = self.phases[self.state.phase]
         self.memories = PhaseMemories(self.model, self.optimizers, phase, own=self.own, restoring=True)
@@ -268,7 +248,7 @@ class Run:
     # ---- inside ------------------------------------------------------------------------------------------------------
 
     def _own_elsewhere(self) -> list[nn.Module]:
-        """Memories that sat in the slots when the training began, while a phase has put others there."""
+        """Memories of the slots before the training, while a phase has put others there."""
         if self.phases[self.state.phase].memory is None:
             return []
         return [memory for slots in self.own.values() for memory in slots if memory is not None]
@@ -277,14 +257,14 @@ class Run:
         return FloatingPointError(diagnosis(self.model, x, epoch, step, loss, in_words=bool(self.memories.words)))
 
     def _reestimate(self, images: int) -> None:
-        """Put the statistics of the first training images, under the memories of now, into every BatchNorm."""
+        """Put the statistics of the first training images, with the memories of this phase, into every BatchNorm."""
         seed = child_seed(self.config.seed, "batch_norm_statistics", self.step)
-        anew = reestimate_batch_norm(self.model, _Labelled(self.images[:images], self.labels[:images]), seed=seed)
+        first = _Labelled(self.images[:images], self.labels[:images])
+        estimated = reestimate_batch_norm(self.model, first, seed=seed)
         with torch.no_grad(), self.memories.update(self.step):
-            for norm, other in zip(self.model.modules(), anew.modules(), strict=True):
-                for name in ("running_mean", "running_var") if isinstance(norm, _BatchNorm) else ():
-                    if (statistics := getattr(norm, name)) is not None:
-                        statistics.copy_(getattr(other, name))
+            for norm, other in zip(self.model.modules(), estimated.modules(), strict=True):
+                for name, statistics in running_statistics(norm).items() if isinstance(norm, _BatchNorm) else ():
+                    statistics.copy_(running_statistics(other)[name])
 
     def _validation_accuracy(self) -> float | None:
         if self.validation is None:
@@ -292,13 +272,11 @@ class Run:
         if rank() > 0:
             return from_first(None)
         seed = child_seed(self.config.seed, "validation", self.step // self.steps - 1)
-        look = evaluate(
-            self.model, self.validation, errors="as_trained", weight_errors="as_trained", draws=1, seed=seed
-        )
-        return from_first(look.mean)
+        as_trained: dict[str, Any] = {"errors": "as_trained", "weight_errors": "as_trained"}
+        return from_first(evaluate(self.model, self.validation, **as_trained, draws=1, seed=seed).mean)
 
     def _keep_best(self, epoch: Epoch) -> None:
-        """Remember the parameters of the best epoch of the last phase; not its memories, which go on."""
+        """Keep the parameters of the best epoch of the last phase; not its memories, which go on."""
         if self.config.choose == "last" or epoch.phase < len(self.phases) - 1:
             return
         if self.state.best is None or epoch.validation_accuracy > self.state.best["accuracy"]:
@@ -313,7 +291,7 @@ class Run:
 
 @dataclass(frozen=True)
 class _Labelled:
-    """Training images as `reestimate_batch_norm` takes them."""
+    """Training images in the form that `reestimate_batch_norm` takes."""
 
     images: Tensor
     classes: Tensor
@@ -327,7 +305,7 @@ class _Labelled:
 
 
 def _optimizers(model: nn.Module, config: TrainConfig, make: MakeOptimizers) -> list[torch.optim.Optimizer]:
-    """Make them; the peak of each group's learning rate is kept in the group."""
+    """Return the optimizers; the peak of each group's learning rate is kept in the group."""
     made = make(model, config)
     optimizers = [made] if isinstance(made, torch.optim.Optimizer) else list(made)
     for optimizer in optimizers:
@@ -354,9 +332,9 @@ def _joules(ledger: Ledger) -> dict[str, float]:
 
 def _check_images(images: Tensor, labels: Tensor) -> None:
     if len(images) == 0:
-        raise ValueError("train must hold at least one image, got none.")
+        raise ArgumentError("train", "must have at least one image, got none.")
     if len(labels) != len(images):
-        raise ValueError(f"train must hold a label for each image, got {len(labels)} for {len(images)} images.")
+        raise ArgumentError("train", f"must have a label for each image, got {len(labels)} for {len(images)} images.")
     if not images.isfinite().all():
         first = int((~images.isfinite()).flatten(1).any(dim=1).nonzero()[0])
-        raise ValueError(f"train must hold finite values, got a value that is not in image {first}.")
+        raise ArgumentError("train", f"must have finite values, got NaN or infinity in image {first}.")
