@@ -387,7 +387,7 @@ def test_an_interrupted_update_is_noticed():
         ({"format": "fp8"}, "format must be one of"),
         ({"format": "int8"}, "scale must be the value of one step"),
         ({"format": "fp16", "scale": 2.0}, "scale must be None for fp16"),
-        ({"format": "int8", "scale": {"0.weight": 0.1}}, r"scale must name each tensor.*2\.weight"),
+        ({"format": "int8", "scale": {"0.weight": 0.1}}, r"scale must name each array.*2\.weight"),
         ({"format": "int8", "scale": 0.1, "holds": ("optimizer",)}, 'without "optimizer" for int8'),
         ({"holds": ("weigths",)}, "holds must be one of"),
         ({"errors": "both"}, "errors must be one of"),
