@@ -7,7 +7,7 @@ import math
 import weakref
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from bridge.dies.die import Die
 
 Written = Callable[[Tensor], tuple[Tensor, Tensor | None]]  # bits -> contents of the cells, factor of the gradient
+EXTRA_STATE = "_extra_state"  # key of `get_extra_state` in a `state_dict`
 BLOCK = 256  # rows that share a torch generator
 
 
@@ -175,6 +176,13 @@ class BitMemory(nn.Module, ABC):
             raise ArgumentError("state", f"must be that of a {type(self).__name__} of this version.")
         self.keys.writes = int(state[0])
         self.counts = state[1:].cpu().numpy().copy().reshape(self.counts.shape)
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *others: Any) -> None:
+        """Load what there is: in a checkpoint of a network without memories, the number of writes is not missing."""
+        missing = others[2]
+        before = len(missing)
+        super()._load_from_state_dict(state_dict, prefix, *others)
+        missing[before:] = [key for key in missing[before:] if not key.endswith(EXTRA_STATE)]
 
     def extra_repr(self) -> str:
         """Show rates, gradient and seed in the printed model."""
