@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from scipy.stats import t as student_t
 from torch import nn
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from bnn.data.images import DataSet
 from bnn.errors.write_errors import WriteErrors

@@ -170,7 +170,7 @@ def _solved(question: MapQuestion, path: Path | None, workers: int) -> Array:
 def _in_threads(
     question: MapQuestion, places: list[tuple[int, int, int]], todo: list[int], workers: int
 ) -> Iterator[tuple[int, Array]]:
-    from tqdm.auto import tqdm
+    from tqdm import tqdm
 
     bar = tqdm(total=len(places), initial=len(places) - len(todo), desc="write error map", disable=None, leave=False)
     # the limit on BLAS belongs to the process: it is set once around all threads

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from scipy.optimize import brentq, minimize_scalar
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from bridge.cell.cell import Cell, narrowest_transistor
 from bridge.search.inquiry import LIMITS, NO_AREA, Inquiry, checked_rate, require_named

@@ -17,6 +17,7 @@ from bnn.layers.slots import activation_memories, weight_memories
 from bnn.models import mlp
 from bnn.training.config import TrainConfig
 from bnn.training.loop import Trainer
+from bnn.training.phase_memories import PhaseMemories, slots_of
 from bnn.training.phases import MRAM, SRAM, Phase, first_steps
 from bridge.memory.cells import READ_BEFORE_WRITE, WRITE_VERIFY_RETRY
 from bridge.memory.declaration import WordMemory
@@ -435,3 +436,22 @@ def test_words_that_became_infinite_are_named_as_a_reason():
     broken = Phase(memory=MRAM(point=WEAK, holds=("weights",), errors="independent"))
     with pytest.raises(FloatingPointError, match=r"is not finite, in .* words of an error-prone memory.*protection"):
         Trainer(network(), replace(CONFIG, phases=(broken,))).fit(TRAIN)
+
+
+def test_words_that_begin_in_another_phase_have_another_stream():
+    mram = MRAM(point=RARE, holds=("weights",))
+    other = replace(mram, words=replace(mram.words, point=STRONG))  # the same memory with another setting
+    phases = (
+        Phase(memory=mram, until=0.3),
+        Phase(memory=SRAM(), until=0.6),
+        Phase(memory=mram, until=0.8),
+        Phase(memory=other),
+    )
+    model = network()
+    seeds = []
+    for number in (0, 2, 3):
+        memories = PhaseMemories(model, [], phases, number, own=slots_of(model))
+        ((_, words),) = memories.words
+        seeds.append({memory.seed for memory in words.memories.values()})
+    assert not seeds[0] & seeds[1]
+    assert seeds[1] == seeds[2]
