@@ -11,8 +11,8 @@ demo: .venv/base                ## the main job: from a write current to an ener
 test: .venv/dev                 ## the fast suite
 	$(BIN)/python -m pytest -m "not slow" -n auto
 
-test-slow: .venv/dev            ## the minutes-long checks
-	$(BIN)/python -m pytest -m slow -n auto
+test-slow: .venv/dev            ## the minutes-long checks, and random examples for all properties
+	$(BIN)/python -m pytest -m "slow or hypothesis" --hypothesis-profile=random -n auto
 
 lint: .venv/dev                 ## style, formatting, types of the public API
 	$(BIN)/ruff check .

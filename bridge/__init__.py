@@ -1,11 +1,13 @@
-"""The memory: a cell behind its transistor, a million that differ, words, codes, policies, and the bill in joules.
+"""The memory: a cell behind its transistor, a million that differ, words, codes, policies, and its energy.
 
-one cell        `write.py` a setting and what comes of it, the operating point · `cell/` behind a transistor
-many settings   `maps/` solved once or measured, kept, asked between the nodes · `search/` the cheapest one
-many cells      `dies/` how they differ, which are broken
-a memory        `memory/` numbers in and out, a failed write leaves the old bit · `ledger.py` what it cost
+one cell        `write.py` a setting and its operating point · `cell/` the junction behind a transistor
+many settings   `maps/` solved once or measured, interpolated between the nodes · `search/` the cheapest one
+many cells      `dies/` spread and faults
+a memory        `memory/` declared by a `WordMemory`, numbers in and out; a failed write leaves the old bit ·
+                `ledger.py` events and their energy
+shared          `checks.py` of arguments · `log_log.py` a transform of error rates · `netcdf.py` files
 
-What takes long to import comes on first use: most questions never need it.
+Names that are slow to import are imported on first use.
 """
 
 from importlib import import_module
@@ -117,3 +119,7 @@ def __getattr__(name: str) -> Any:
     if name in _ON_FIRST_USE:
         return getattr(import_module(f"bridge.{_ON_FIRST_USE[name]}"), name)
     raise AttributeError(f"module 'bridge' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

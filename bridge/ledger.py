@@ -1,14 +1,14 @@
-"""What was done in memories, and what it cost: counted events times sourced constants gives joules and seconds.
+"""Ledgers of memories: counted events times sourced constants gives joules and seconds.
 
-An entry is one kind of event in one memory: how often, what one costs, and where that constant comes from. Joules are
-kept in four columns, and a total always says which of them it contains (its scope):
+An entry is one kind of event in one memory: its count, the price of one, and the source of that constant. Joules are
+kept in four columns, and a total always names the columns that it contains (its scope):
 
 device       the junctions
 with_driver  and the access transistors and write drivers
 system       and the periphery: sensing, the logic of codes, moving data between memories, error-free memories
 
 *System level* means the last in this project: every access that memories made. It leaves out the processor's
-arithmetic, leakage, clocks and refresh. A constant that nobody gave is 0 and its source says so.
+arithmetic, leakage, clocks and refresh. A constant that was not given is 0.
 """
 
 import csv
@@ -22,7 +22,7 @@ from typing import Any
 from scipy.special import ndtri
 
 from bridge.write import PARTS
-from mtjsim.checks import checked_choice, checked_confidence, checked_number
+from mtjsim.checks import ArgumentError, checked_choice, checked_confidence, checked_number
 from mtjsim.files import write_whole
 
 SCOPES = {"device": PARTS[:1], "with_driver": PARTS, "system": (*PARTS, "periphery")}
@@ -35,17 +35,17 @@ class Entry:
     Attributes
     ----------
     memory, event : str
-        Which memory, and what happened there.
+        Name of the memory, and of the event.
     count : float
         How often; whole if it was counted, not if it was estimated from a sample.
     variance : float
         Of that estimate; 0 if it was counted.
     junction, transistor, driver, periphery : float
-        Energy of one event [J]; NaN where nobody knows it, and then so are the totals with it.
+        Energy of one event [J]; NaN if it is unknown, and so are then the totals that contain it.
     seconds : float
         Duration of one event, events one after another [s].
     source : str
-        Where the constants come from.
+        Of the constants.
     """
 
     memory: str
@@ -61,7 +61,7 @@ class Entry:
 
     def __post_init__(self) -> None:
         for name in (*SCOPES["system"], "seconds"):
-            if math.isnan(getattr(self, name)):  # one and the same, so that equal kinds with an unknown price are equal
+            if math.isnan(getattr(self, name)):  # one object, so that equal kinds with an unknown price are equal
                 object.__setattr__(self, name, math.nan)
 
     def joules(self, scope: str = "with_driver") -> float:
@@ -111,7 +111,7 @@ class Ledger:
         return iter(self.entries)
 
     def count(self, event: str, *, memory: str | None = None) -> float:
-        """Return how often `event` happened, in one memory or in all; 0 if it never did."""
+        """Return the count of `event`, in one memory or in all."""
         return sum(e.count for e in self if e.event == event and memory in (None, e.memory))
 
     def joules(self, scope: str = "with_driver") -> float:
@@ -122,8 +122,8 @@ class Ledger:
     def joules_interval(self, scope: str = "with_driver", *, confidence: float = 0.95) -> tuple[float, float]:
         """Interval of the total [J], from the counts that were sampled (normal; each kind on its own).
 
-        The kinds of one sample are correlated: the widths are added, which is the widest it can be. Both ends are equal
-        if everything was counted.
+        The kinds of one sample are correlated: their widths are added, an upper bound. Both ends are equal if
+        everything was counted.
         """
         spread = sum(math.sqrt(entry.variance) * entry._price(scope) for entry in self)
         half = float(ndtri(0.5 + checked_confidence(confidence) / 2)) * spread
@@ -176,12 +176,12 @@ def transfer(bits: float, *, energy_per_bit: float, source: str, name: str = "bu
     source : str
         Where that constant comes from; must not be empty.
     name : str
-        Of the road between them.
+        Of the bus or transfer.
 
     Raises
     ------
     ValueError
-        If there is no source, or a number is negative or not finite.
+        If the source is empty, or a number is negative or not finite.
 
     Examples
     --------
@@ -191,5 +191,5 @@ def transfer(bits: float, *, energy_per_bit: float, source: str, name: str = "bu
     bits = checked_number("bits", bits, "", zero_allowed=True)
     energy_per_bit = checked_number("energy_per_bit", energy_per_bit, "J", zero_allowed=True)
     if not source:
-        raise ValueError('source must say where energy_per_bit comes from; "assumed" is an answer.')
+        raise ArgumentError("source", 'of energy_per_bit must be given; "assumed" is allowed.')
     return Ledger([Entry(memory=name, event="bit moved", count=bits, periphery=energy_per_bit, source=source)])

@@ -28,7 +28,7 @@ def read_netcdf(path: str | os.PathLike[str]) -> "xr.Dataset":
     Raises
     ------
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     ValueError
         If the file is not NetCDF, or damaged.
     """

@@ -1,4 +1,4 @@
-"""How a cell is written, and what comes of it: the operating point is all that a network needs to know of a junction.
+"""Write settings and operating points: the error rates and energies of a write, all that a network takes of a junction.
 
 Bit 1 is AP (high resistance), bit 0 is P. Writing a 1 drives P->AP, writing a 0 drives AP->P.
 """
@@ -12,7 +12,16 @@ from typing import Any, Protocol, Self, runtime_checkable
 import numpy as np
 from scipy.special import roots_legendre
 
-from mtjsim.checks import Array, Direction, checked_array, checked_number, checked_ramps
+from mtjsim.checks import (
+    ArgumentError,
+    Array,
+    Direction,
+    checked_array,
+    checked_fields,
+    checked_number,
+    checked_probability,
+    checked_ramps,
+)
 from mtjsim.device import MTJ
 from mtjsim.energy import dissipated_energy
 from mtjsim.pulse import UNITS, Drive
@@ -21,12 +30,12 @@ from mtjsim.transport import conductance_terms, junction_resistance
 
 DIRECTION_OF_BIT: dict[int, Direction] = {0: "ap_to_p", 1: "p_to_ap"}
 M_Z_OF_BIT = {0: 1.0, 1: -1.0}
-PARTS = ("junction", "transistor", "driver")  # where the joules of a write go
+PARTS = ("junction", "transistor", "driver")  # that dissipate the energy of a write
 
 
 @dataclass(frozen=True, kw_only=True)
 class WriteSetting:
-    """What the write driver is told: an amplitude for each bit value, two currents or two voltages, and one pulse.
+    """What the write driver receives: an amplitude for each bit value, two currents or two voltages, and one pulse.
 
     Parameters
     ----------
@@ -48,7 +57,7 @@ class WriteSetting:
         If a value is not finite or out of its range, or the amplitudes are not exactly one pair.
     """
 
-    # `| Any` in place of `| None`: who knows the drive need not prove to the type checker that its pair is there
+    # `| Any` in place of `| None`: code for one drive need not prove to the type checker that its pair is there
     current_0: float | Any = None
     current_1: float | Any = None
     pulse_width: float
@@ -61,16 +70,11 @@ class WriteSetting:
         amplitudes = ("current_0", "current_1", "voltage_0", "voltage_1")
         given = tuple(name for name in amplitudes if getattr(self, name) is not None)
         if given not in (amplitudes[:2], amplitudes[2:]):
-            raise ValueError(
-                "give exactly one pair of amplitudes, current_0 and current_1 [A] or voltage_0 and voltage_1 [V]; got "
-                f"{' and '.join(given) or 'none'}."
-            )
-        units = {name: UNITS[name[:-2]] for name in given} | dict.fromkeys(
-            ("pulse_width", "rise_time", "relax_time"), "s"
-        )
-        for name, unit in units.items():
-            value = checked_number(name, getattr(self, name), unit, zero_allowed=name != "pulse_width")
-            object.__setattr__(self, name, value)
+            pair = "exactly one pair of amplitudes, current_0 and current_1 [A] or voltage_0 and voltage_1 [V]"
+            raise ValueError(f"give {pair}; got {' and '.join(given) or 'none'}.")
+        checked_fields(self, zero_allowed=True, **{name: UNITS[name[:-2]] for name in given})
+        checked_fields(self, pulse_width="s")
+        checked_fields(self, zero_allowed=True, rise_time="s", relax_time="s")
         checked_ramps(self.rise_time, self.pulse_width)
 
     @classmethod
@@ -80,7 +84,7 @@ class WriteSetting:
 
     @property
     def drive(self) -> Drive:
-        """What the amplitudes are, "current" or "voltage"."""
+        """Kind of the amplitudes, "current" or "voltage"."""
         return "current" if self.voltage_0 is None else "voltage"
 
     @property
@@ -90,22 +94,22 @@ class WriteSetting:
 
     @property
     def latency(self) -> float:
-        """From the start of the rising ramp until the bit can be relied on: width + one ramp + relaxation [s]."""
+        """From the start of the rising ramp until the bit is judged: width + one ramp + relaxation [s]."""
         return self.pulse_width + self.rise_time + self.relax_time
 
     def as_dict(self) -> dict[str, float]:
-        """Return the numbers of the setting, without the pair that is not its own."""
+        """Return the numbers of the setting, without the pair of amplitudes that is not used."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
 class OperatingPoint:
-    """What a memory gives and takes at one write setting. It is what crosses from the device to the network.
+    """Error rates, energies and latency of the writes of one setting. It crosses from the device to the network.
 
     Attributes
     ----------
     error_rate_0, error_rate_1 : float
-        Probability that a cell told to become 0 (1) keeps the opposite bit, given that it held the opposite bit.
+        Probability that a cell that is written to 0 (1) keeps the opposite bit, given that it held the opposite bit.
     energy_0, energy_1 : float
         Mean Joule energy in the junction of such a write [J]; device only, without transistor, driver and lines.
     latency : float
@@ -120,7 +124,7 @@ class OperatingPoint:
         Mean joules of a pulse by part, "junction", "transistor", "driver", indexed [bit, kept]: kept = 0 is the write
         above, kept = 1 a pulse on a cell that holds the bit already, whose layer rests in its well [J]. Transistor and
         driver are 0 without a cell. Left out: the junction's are energy_0 and energy_1 in both columns. NaN is
-        an energy that nobody knows (a map without energies).
+        an unknown energy (a map without energies).
 
     Raises
     ------
@@ -142,22 +146,18 @@ class OperatingPoint:
         junction = np.array([[self.energy_0] * 2, [self.energy_1] * 2], dtype=float)
         given = {"junction": junction} | dict(self.energies)
         if set(given) - set(PARTS):
-            raise ValueError(f"energies must be of {', '.join(PARTS)}, got {', '.join(given)}.")
+            raise ArgumentError("energies", f"must be of {', '.join(PARTS)}, got {', '.join(given)}.")
         energies = {}
         for part in PARTS:
-            table = np.asarray(given.get(part, np.zeros((2, 2))))
-            known = np.where(np.isnan(table), 0.0, table) if table.dtype.kind == "f" else table
-            checked_array(f"energies[{part!r}]", known, "J", zero_allowed=True)
-            table = np.array(table, dtype=float)
+            table = np.array(given.get(part, np.zeros((2, 2))), dtype=float)
             if table.shape != (2, 2):
-                raise ValueError(f"energies[{part!r}] must be a (2, 2) array [bit, kept], got shape {table.shape}.")
+                raise ArgumentError(f"energies[{part!r}]", f"must be a (2, 2) array [bit, kept], got {table.shape}.")
+            checked_array(f"energies[{part!r}]", np.where(np.isnan(table), 0.0, table), "J", zero_allowed=True)
             table.flags.writeable = False
             energies[part] = table
         if not np.array_equal(energies["junction"][:, 0], junction[:, 0], equal_nan=True):
-            raise ValueError(
-                f"energies['junction'][:, 0] must be energy_0 and energy_1, got {energies['junction'][:, 0]} and "
-                f"{junction[:, 0]} J: leave `energies` out, or change both."
-            )
+            got = f"{energies['junction'][:, 0]} and {junction[:, 0]} J: leave `energies` out, or change both"
+            raise ArgumentError("energies['junction'][:, 0]", f"must be energy_0 and energy_1, got {got}.")
         object.__setattr__(self, "energies", energies)
 
     @classmethod
@@ -173,7 +173,7 @@ class OperatingPoint:
         energies: Mapping[str, Array] | None = None,
         source: str = "by hand",
     ) -> Self:
-        """Return the operating point of rates that somebody typed or measured.
+        """Return the operating point of rates that were typed or measured.
 
         Parameters
         ----------
@@ -194,19 +194,21 @@ class OperatingPoint:
         >>> OperatingPoint.of_rates(error_rate_0=1e-3, error_rate_1=2e-3).device_identity
         'rates given by hand'
         """
-        numbers: dict[str, float] = {}
-        for name, rate in (("error_rate_0", error_rate_0), ("error_rate_1", error_rate_1)):
-            numbers[name] = checked_number(name, rate, "", zero_allowed=True)
-            if numbers[name] > 1:
-                raise ValueError(f"{name} must be <= 1, got {rate:g}. Rates are probabilities, not percent.")
-        for name, value, unit in (("energy_0", energy_0, "J"), ("energy_1", energy_1, "J"), ("latency", latency, "s")):
-            numbers[name] = checked_number(name, value, unit, zero_allowed=True)
-        numbers["temperature"] = checked_number("temperature", temperature, "K", zero_allowed=False)
-        return cls(**numbers, setting=None, device_identity=f"rates given {source}", energies=energies or {})
+        return cls(
+            error_rate_0=checked_probability("error_rate_0", error_rate_0),
+            error_rate_1=checked_probability("error_rate_1", error_rate_1),
+            energy_0=checked_number("energy_0", energy_0, "J", zero_allowed=True),
+            energy_1=checked_number("energy_1", energy_1, "J", zero_allowed=True),
+            latency=checked_number("latency", latency, "s", zero_allowed=True),
+            temperature=checked_number("temperature", temperature, "K", zero_allowed=False),
+            setting=None,
+            device_identity=f"rates given {source}",
+            energies=energies or {},
+        )
 
     @property
     def mean_error_rate(self) -> float:
-        """Of a write whose bit is 0 or 1 with equal chance, and differs from the bit that was there."""
+        """Of a write whose bit is 0 or 1 with equal chance, and differs from the bit that the cell held."""
         return (self.error_rate_0 + self.error_rate_1) / 2
 
     @property
@@ -238,7 +240,7 @@ class OperatingPoint:
         parts: list[Any] = [self.device_identity, self.temperature]
         if self.setting is not None:
             parts.insert(1, self.setting.as_dict())
-        else:  # nothing but the numbers says what they are
+        else:  # only the numbers identify them
             parts += [self.error_rate_0, self.error_rate_1, self.latency, _as_lists(self.energies)]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
@@ -276,7 +278,7 @@ def operating_point(device: MTJ | SolvesWrites, setting: WriteSetting, *, temper
     Returns
     -------
     OperatingPoint
-        Rates and mean energies over the Fokker-Planck density. A pulse that finds its bit already there (kept = 1)
+        Rates and mean energies over the Fokker-Planck density. A pulse on a cell that holds its bit already (kept = 1)
         dissipates I^2 R or V^2 G of that state at rest: its thermal wobble of 1/(2 Delta) is left out.
 
     Raises

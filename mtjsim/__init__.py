@@ -1,18 +1,19 @@
 """The device: one magnetic tunnel junction, its write error rate, its energy. From a free layer to a probability.
 
-the junction   `device.py` its declaration · `presets.py` files of junctions · `transport.py` how it conducts ·
-               `torques.py` what turns it · `pulse.py` what drives it
-the questions  `switching.py` does a write fail (`question.py`: its arguments) · `energy.py` what does it cost ·
-               `holding.py` does a bit stay · `analytic.py` what do closed forms say
-the answers    `fokker_planck/` by density · `macrospin/` by trajectories
-the way back   `calibration/` from measured counts to a junction
-to look at     `plots.py`, `motion_plots.py`, `explorer.py` (sliders)
-for all rooms  `checks.py` input · `units.py` where people type · `rng.py` streams · `counts.py` errors of trials
+junction       `device.py` declaration · `presets.py` device files · `transport.py` conduction · `torques.py` torque ·
+               `pulse.py` current or voltage in time
+results        `switching.py` write error rate (`question.py`: its arguments) · `energy.py` dissipated energy ·
+               `holding.py` read disturb, retention · `analytic.py` closed forms
+solvers        `fokker_planck/` density · `macrospin/` trajectories
+measurements   `calibration/` from counts to a junction
+figures        `plots.py`, `motion_plots.py`, `explorer.py` (sliders)
+shared         `checks.py` arguments · `units.py` typed quantities · `rng.py` random streams · `counts.py` errors of
+               trials · `files.py` atomic writes
 
-Trajectories and calibration are imported on first use: they take half a second, and most questions never need them.
+Trajectories and calibration are imported on first use: they take half a second, and most calls do not need them.
 """
 
-from importlib import import_module
+from importlib import import_module as _import_module
 from typing import TYPE_CHECKING, Any
 
 from mtjsim.analytic import closed_form_escape_rate, closed_form_write_error_rate, drift_time, tail_slope
@@ -96,5 +97,10 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in _ON_FIRST_USE:
-        return getattr(import_module(f"mtjsim.{_ON_FIRST_USE[name]}"), name)
+        return getattr(_import_module(f"mtjsim.{_ON_FIRST_USE[name]}"), name)
     raise AttributeError(f"module 'mtjsim' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Public names only, for tab completion."""
+    return sorted(__all__)

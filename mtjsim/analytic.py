@@ -1,8 +1,8 @@
-"""Closed forms: what theory says without a solver, each with the error measured against the solver and its limits.
+"""Closed forms for error and escape rates, each with its error measured against the solver and its limits.
 
 All in reduced units, without spin-torque asymmetry: Delta is `device.thermal_stability(T)`, times are over
 `device.characteristic_time()`, and `overdrive` is the current over `device.critical_current(direction)`, times
-(1 + alpha beta) if there is a field-like torque. For numbers to rely on ask `write_error_rate`, `read_disturb_rate`
+(1 + alpha beta) if there is a field-like torque. For accurate numbers use `write_error_rate`, `read_disturb_rate`
 or `retention_failure_rate`; these forms are for insight, first guesses and checks.
 
 Legend
@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike
 from mtjsim.checks import ArgumentError, Array, checked_array, checked_choice, checked_number, checked_signed
 
 LEAST_OVERDRIVE: Mapping[str, float] = {"exact": 1.5, "linear": 2.0}  # of closed_form_write_error_rate, by drift
-LEAST_STABILITY = 40.0  # below, the start is no narrow cone around the pole
+LEAST_STABILITY = 40.0  # below, the start is not a narrow cone around the pole
 LEAST_BARRIER = 10.0  # in kT, of closed_form_escape_rate
 
 
@@ -129,7 +129,7 @@ def drift_time(*, overdrive: float, polar_angle: ArrayLike) -> float | Array:
     Parameters
     ----------
     overdrive : float
-        i > 1: below, the drift never reaches the equator.
+        i > 1; below, the drift does not reach the equator.
     polar_angle : float or array
         Between the magnetisation and the pole that is left [rad], 0 < angle <= pi/2.
 

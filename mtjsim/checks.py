@@ -1,4 +1,4 @@
-"""Check input once, at the public boundary: the argument, the rule, the value, what to do instead."""
+"""Checks of arguments, once, at the public boundary: the argument, the rule, the value, what to do instead."""
 
 import difflib
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""One magnetic tunnel junction: a frozen declaration in SI, and the figures that follow from it.
+"""One magnetic tunnel junction: a frozen declaration in SI, and its derived figures.
 
 Legend: V volume, B_k net perpendicular anisotropy field, Delta thermal stability factor, I_c0 critical current, tau_D
 characteristic time; definitions and their sources are in the docstring of each method.
@@ -157,7 +157,7 @@ class MTJ(BaseModel):
         return p
 
     def model_post_init(self, _: Any) -> None:
-        """Check what concerns two fields at once."""
+        """Check a rule between two fields."""
         if self.curie_temperature is not None and self.curie_temperature <= self.reference_temperature:
             rule = f"must be > reference_temperature ({self.reference_temperature:g} K)"
             raise ArgumentError("curie_temperature", f"{rule}, got {self.curie_temperature:g}.")
@@ -179,7 +179,7 @@ class MTJ(BaseModel):
         thickness: float = 1.3e-9,
         **optional: Any,
     ) -> Self:
-        """Build a junction from what is usually known: Delta, I_c0 and tau_D.
+        """Build a junction from its effective figures: Delta, I_c0 and tau_D.
 
         Parameters
         ----------
@@ -272,7 +272,7 @@ class MTJ(BaseModel):
 
     @property
     def identity(self) -> str:
-        """SHA-256 over all fields: two results with the same identity speak of the same junction."""
+        """SHA-256 over all fields: results with the same identity belong to the same junction."""
         canonical = json.dumps(self.model_dump(), sort_keys=True, separators=(",", ":"))
         canonical = re.sub(r"-0\.0(?=[,\]}])", "0.0", canonical)  # the two zeros are one junction
         return hashlib.sha256(canonical.encode()).hexdigest()
@@ -345,7 +345,7 @@ def require_forward_torque(device: MTJ) -> float:
 
 
 def explain(problem: Any) -> str:
-    """One pydantic problem as the field, the rule, the value, the way out."""
+    """One pydantic problem as the field, the rule, the value, the remedy."""
     name = ".".join(str(part) for part in problem["loc"]) or "device"
     kind, value, context = problem["type"], problem.get("input"), problem.get("ctx", {})
     unit = _unit(name)
@@ -451,7 +451,7 @@ def spin_hall_efficiency(
     Parameters
     ----------
     spin_hall_angle : float
-        theta_SH, damping-like and effective (what the interface loses is in it); a magnitude.
+        theta_SH, damping-like and effective (losses at the interface included); a magnitude.
     diameter : float
         Of the free layer [m].
     channel_width, channel_thickness : float
@@ -472,13 +472,13 @@ def spin_hall_efficiency(
     The sign of theta_SH is in the `polarizer`, which lies in the plane and across the channel. I > 0 pulls m toward +p,
     so by itself it favours neither state; a static field decides: with p along +y and B_x > 0, or p along -y and
     B_x < 0, the layer that lies along +p is turned toward P, and I > 0 writes P as it does in a two-terminal junction.
-    Turn over one of the two and every write goes to the other state.
+    Reversing one of the two makes every write go to the other state.
 
     `MTJ.critical_current` stays the instability of an axial torque. A torque across the easy axis needs about
     1/(2 alpha) times more, a_J = B_k/2 - B_x/sqrt(2), where the damping is high (Lee et al.). A macrospin of low
-    damping without field-like torque, in a field below some 15 % of B_k, is laid in the plane but then falls to either
-    state (arXiv:1911.07961). A channel narrower than the junction, shunting by the free layer and current crowding are
-    left out.
+    damping without field-like torque, in a field below about 15 % of B_k, turns into the plane but then relaxes to
+    either state (arXiv:1911.07961). Not modelled: a channel narrower than the junction, shunting by the free layer,
+    current crowding.
 
     References
     ----------

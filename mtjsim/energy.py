@@ -1,4 +1,4 @@
-"""What a write dissipates: mean Joule energy from the Fokker-Planck density, which knows where the layer is.
+"""Mean Joule energy of a write, from the Fokker-Planck density, which tracks the magnetisation.
 
 Device only: no transistor, driver or line.
 """
@@ -127,8 +127,8 @@ def axial_dissipation(
     plateaus : (k,) array
         Pulse widths less a ramp [s].
     loads : sequence of functions of (y, level)
-        Such as R(y) of an imposed current, or what a circuit around the junction dissipates; a the level over the
-        plateau's.
+        Such as R(y) of an imposed current, or the resistance of a circuit around the junction; a is the level over
+        the plateau's.
 
     Returns
     -------

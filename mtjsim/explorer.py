@@ -1,7 +1,7 @@
-"""A junction under sliders: error rates, energy, read disturb and retention that follow a current, a width, a heat.
+"""A junction under sliders: error rates, energy, read disturb and retention against current, width and temperature.
 
-What takes long is solved once, on the values that the sliders have; a move looks its curves up, sets the data of
-artists that stay, and draws those over a kept background. Nothing shown is interpolated or extrapolated.
+The slow part is solved once, on the values of the sliders; a move looks the curves up, sets the data of existing
+artists, and draws those over a stored background. Nothing shown is interpolated or extrapolated.
 
 matplotlib and ipywidgets are imported on first use. No front end is needed: an explorer shows itself as a picture.
 """
@@ -133,7 +133,7 @@ class WriteExplorer:
         self._draw()
         self.update()
 
-    # ---- what takes long, once --------------------------------------------------------------------------------------
+    # ---- solved once ------------------------------------------------------------------------------------------------
 
     def _solve(self) -> None:
         """Tables: `_rate`, `_joule` (T, way, I, width), `_rest` (T, state, held), `_read` (T, state, I_read, held)."""
@@ -156,7 +156,7 @@ class WriteExplorer:
     # ---- the picture ------------------------------------------------------------------------------------------------
 
     def _draw(self) -> None:
-        """Make the axes and every artist once; those that move are animated, which leaves them out of a draw."""
+        """Make the axes and every artist once; those that move are animated, so that a draw leaves them out."""
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
@@ -172,7 +172,7 @@ class WriteExplorer:
             lines = plot_write_error_rate(ax, x, rates, x_label=f"{WORDS[name]} ({unit})", floor=floor)
             for line in lines:
                 line.set_marker("")
-            ax.legend(frameon=False, loc="lower left")  # where no error rate goes: short pulses, small currents
+            ax.legend(frameon=False, loc="lower left")  # no curve is there: short pulses, small currents
             dots = [ax.plot([1.0], [1.0], "o", color=line.get_color(), ms=6)[0] for line in lines]
             here = ax.axvline(1.0, color=BLACK, lw=0.8, ls=":")
             moving += [*lines, *dots, here]
@@ -202,8 +202,8 @@ class WriteExplorer:
         Parameters
         ----------
         **position
-            Any of current, pulse_width, temperature, read_current, each one of the explorer's `values`; what is left
-            out stays.
+            Any of current, pulse_width, temperature, read_current, each one of the explorer's `values`; the others
+            stay.
 
         Returns
         -------
@@ -212,7 +212,7 @@ class WriteExplorer:
         Raises
         ------
         ValueError
-            If a value is none of those solved.
+            If a value is not one of those solved.
         """
         for name in position:
             checked_choice("position", name, UNITS)
@@ -262,7 +262,7 @@ class WriteExplorer:
 
     @staticmethod
     def text(name: str, value: float) -> str:
-        """Return a value of a slider in the unit that people say."""
+        """Return a value of a slider in its usual unit."""
         scale, unit = UNITS[name]
         return f"{value * scale:.4g} {unit}"
 
@@ -316,5 +316,5 @@ def _axis(name: str, values: ArrayLike, unit: str) -> Array:
 
 
 def _round(value: float) -> float:
-    """To one digit, which makes steps that can be read."""
+    """Round to one digit, for readable steps."""
     return float(f"{value:.0e}")

@@ -1,4 +1,4 @@
-"""Files: written whole, under a temporary name and then renamed, so that readers never see half a file; texts read."""
+"""Atomic writes, so that readers never see half a file; text files read with clear errors."""
 
 import os
 import secrets
@@ -54,7 +54,7 @@ def read_text(path: str | os.PathLike[str], *, kind: str, remedy: str = "") -> s
 def require_writable(folder: Path, *, option: str, make: bool = False) -> None:
     """Try to write in a folder; OSError that names the option and the folder, before any work is lost.
 
-    With `make` the folder itself is made, for an option that names one; its parents never are.
+    With `make` the folder itself is made, for an option that names one; its parents are not.
     """
     try:
         if make:

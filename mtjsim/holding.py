@@ -1,7 +1,7 @@
-"""Holding a bit: how often a read disturbs it, how long it is retained, what barrier that takes.
+"""Held bits: read disturb, retention, and the barrier that a retention needs.
 
-The question is always the probability to be on the other side of m_z = 0 at the end of `duration`. Arguments are
-checked and broadcast here; `reduced.py` turns them into reduced units, `axial_hold.py` decides which solver answers.
+Every rate is the probability to be on the other side of m_z = 0 at the end of `duration`. Arguments are checked and
+broadcast here; `reduced.py` converts them to reduced units, `axial_hold.py` chooses the solver.
 """
 
 import numpy as np
@@ -57,31 +57,29 @@ def read_disturb_rate(
     voltage : float or array
         In place of `current` [V]: the current then follows the resistance.
     method : {"auto", "quadrature", "finite_volume"}
-        See `axial_hold.py`; "auto" is right unless you compare.
+        See `axial_hold.py`; the others are for comparisons.
 
     Returns
     -------
     float or array
         Of the broadcast shape of all arguments. Relative accuracy: 1e-5 at any depth to 1e-300 for durations of 25
-        relaxation times and more behind a barrier, where the quadrature answers; elsewhere 1e-4 from one characteristic
-        time and 1e-22 on, and never a number whose estimated error is above 1e-2.
+        relaxation times and more behind a barrier, by quadrature; elsewhere 1e-4 from one characteristic time and 1e-22
+        on. A result whose estimated error is above 1e-2 is refused.
 
     Raises
     ------
     ValueError
         If an argument is out of its range, the device is not axisymmetric, heats itself, is read through its write
-        channel or has one stable state only; if "quadrature" is asked for what it cannot do; or if the
-        pulse is so extreme that no road resolves it.
+        channel or has one stable state only; if "quadrature" does not apply; or if neither method resolves the pulse.
 
     Notes
     -----
     The start is the Boltzmann law on the starting side with the current off; the state is judged by the sign of m_z at
-    the very end of the pulse. The barrier stands at m_z = 0 only without field and current: with an opposing field or
-    in the read current it stands on the stored side, and a bit between the two counts as held although most such bits
-    are about to leave. Above I_c0 (1 + s h) there is no barrier and no rate; the answer is then a write's, from the
-    finite volume. It is the question of `switching_probability` with a rectangular pulse, and the two agree; that one
-    has ramps and relaxation, this one any duration. For n reads with pauses of a few characteristic times the bit fails
-    with 1 - (1 - p)^n, about n p.
+    the very end of the pulse. The barrier is at m_z = 0 only without field and current: with an opposing field or in
+    the read current it is on the stored side, and a bit between the two counts as held although most such bits are
+    about to leave. Above I_c0 (1 + s h) there is no barrier and no rate: the pulse is a write, solved by the finite
+    volume. `switching_probability` with a rectangular pulse gives the same; it has ramps and relaxation, this function
+    any duration. For n reads with pauses of a few characteristic times the bit fails with 1 - (1 - p)^n, about n p.
 
     Examples
     --------
@@ -108,7 +106,7 @@ def retention_failure_rate(
     temperature: ArrayLike = 300.0,
     method: str = "auto",
 ) -> float | Array:
-    """Probability that a bit left alone is on the other side of m_z = 0 after `duration`.
+    """Probability that a bit at rest is on the other side of m_z = 0 after `duration`.
 
     Parameters
     ----------
@@ -139,7 +137,7 @@ def retention_failure_rate(
 def retention_time(
     device: MTJ, *, failure_rate: ArrayLike, state: str | ArrayLike = "p", temperature: ArrayLike = 300.0
 ) -> float | Array:
-    """Duration at which a bit left alone has failed with probability `failure_rate`.
+    """Duration at which a bit at rest has failed with probability `failure_rate`.
 
     Parameters
     ----------
@@ -153,8 +151,8 @@ def retention_time(
     -------
     float or array
         [s], of the broadcast shape of all arguments; 1e-4 relative. The inverse of `retention_failure_rate`. It is inf
-        where the failure rate is never reached, because it exceeds the equilibrium mass of the other side (1/2 without
-        field, tiny for the state that a field favours), and above 1e300 characteristic times.
+        where the failure rate exceeds the equilibrium mass of the other side (1/2 without field, tiny for the state
+        that a field favours), and above 1e300 characteristic times.
 
     Raises
     ------
@@ -202,7 +200,7 @@ def thermal_stability_for_retention(
     opposing_field_ratio : float or array
         abs(B_z)/B_k of the static field that opposes the worse of the two states, 0 <= ratio < 0.5.
     characteristic_time : float or array
-        tau_D [s]; a factor of two moves the answer by about ln 2 only.
+        tau_D [s]; a factor of two changes Delta by about ln 2 only.
 
     Returns
     -------
@@ -217,8 +215,8 @@ def thermal_stability_for_retention(
 
     Notes
     -----
-    The road of `retention_failure_rate`, inverted; no closed form. One junction's Delta: a spread between junctions
-    lets the weakest decide, so take the mean over the spread of the *rate*, not the rate of the mean.
+    `retention_failure_rate` inverted numerically; not a closed form. It is one junction's Delta: in a population the
+    weakest junctions dominate, so take the mean of the *rate* over the spread, not the rate of the mean.
 
     Examples
     --------
@@ -236,7 +234,7 @@ def thermal_stability_for_retention(
     seconds, _, _, taus = columns
     if (seconds < SHORTEST_DESIGN * taus).any():
         limit = f"must be >= {SHORTEST_DESIGN:g} characteristic times, got {(seconds / taus).min():.3g}"
-        raise ArgumentError("duration", f"{limit}: there is no rate yet. For a pulse use read_disturb_rate().")
+        raise ArgumentError("duration", f"{limit}: the start has not settled. For a pulse use read_disturb_rate().")
     with one_blas_thread():
         found = [stability_for(*map(float, case)) for case in zip(*(column.flat for column in columns), strict=True)]
     return found[0] if seconds.ndim == 0 else np.array(found).reshape(seconds.shape)

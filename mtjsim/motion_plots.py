@@ -1,4 +1,4 @@
-"""Pictures of the magnetisation in time: trajectories on the sphere and as m_z(t), the pulse, histograms.
+"""Figures of the magnetisation in time: trajectories on the sphere and as m_z(t), the pulse, histograms.
 
 As in `plots.py`: functions that take axes and data, return the artists, and never simulate.
 """
@@ -28,7 +28,7 @@ def plot_sphere(
     """Draw one trajectory on the unit sphere, seen from afar: time as colour, the far side pale.
 
     An orthographic projection: x to the right, z up, the eye `elevation` degrees above the plane, so that precession
-    around the easy axis shows as ellipses and both poles are seen.
+    around the easy axis shows as ellipses and both poles are visible.
 
     Parameters
     ----------
@@ -39,8 +39,8 @@ def plot_sphere(
     m : (k, 3) array
         Unit vectors, close enough in time to join by straight lines.
     well_angle : float, optional
-        Radius of the two wells [rad], such as the one that holds nine tenths of the starting law; drawn as circles
-        about the poles.
+        Radius of the two wells [rad], such as that of nine tenths of the starting law; drawn as circles about the
+        poles.
     elevation : float
         Of the eye [degree], between -90 and 90.
 
@@ -122,7 +122,7 @@ def plot_pulse(ax: "Axes", time: ArrayLike, level: ArrayLike, *, drive: str = "c
     level : (k,) array
         [A] or [V], > 0 in the direction of the write.
     drive : {"current", "voltage"}
-        What `level` is.
+        Quantity of `level`.
 
     Returns
     -------

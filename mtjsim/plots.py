@@ -1,4 +1,4 @@
-"""Pictures of a junction: functions that take axes and data, return the artists, and never simulate.
+"""Figures of a junction: functions that take axes and data, return the artists, and never simulate.
 
 matplotlib is imported by the caller, who makes the axes. Two conventions hold throughout: a *dashed* line is an
 extrapolation and nothing else, and a triangle that points down is an upper bound from counting no errors. The
@@ -17,7 +17,7 @@ from mtjsim.counts import ErrorCount
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Okabe and Ito's colours, which colour-blind readers can tell apart
+# Okabe and Ito's colours, which colour-blind readers can distinguish
 BLUE, ORANGE, GREEN, RED, PURPLE, BLACK = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#000000"
 DIRECTION_STYLE = {"p_to_ap": (BLUE, "-", "write 1 (P→AP)"), "ap_to_p": (ORANGE, "-.", "write 0 (AP→P)")}
 DRIVE_LABEL = {"current": (1e6, "write current (µA)"), "voltage": (1.0, "write voltage (V)")}
@@ -54,7 +54,7 @@ def plot_write_error_rate(
     counted : dict of (x, counts), optional
         Error counts by direction, drawn over the curves as by `plot_error_counts`.
     extrapolated : dict of (x, rates), optional
-        By direction: rates that nobody solved or counted, dashed.
+        By direction: extrapolated rates, dashed.
 
     Returns
     -------
@@ -143,7 +143,7 @@ def plot_error_map(
     levels : sequence of float
         Contours, rising; those that the map does not reach are left out.
     drive : {"current", "voltage"}
-        What the first axis is.
+        Quantity of the first axis.
 
     Returns
     -------
@@ -192,7 +192,7 @@ def plot_switching_probability(
     counted : dict of (x, counts), optional
         By direction: amplitudes and counts of the writes that *failed* out of all, drawn as switched with intervals.
     label : str
-        Said behind the direction in the legend, such as the pulse width.
+        Written after the direction in the legend, such as the pulse width.
 
     Returns
     -------
@@ -240,7 +240,7 @@ def plot_holding(
     x : (n,) array
         Already in the unit that `x_label` names.
     failures : dict of (n,) arrays
-        Probability to have flipped, by what the legend shall say; up to six.
+        Probability to have flipped, by the text of the legend; up to six.
     x_label : str
         With the unit.
     floor : float
@@ -248,7 +248,7 @@ def plot_holding(
     log_x : bool
         For times yes, for currents no.
     marks : dict of float, optional
-        Places on the x axis to name, such as ten years.
+        Places on the x axis to mark, by name, such as ten years.
 
     Returns
     -------

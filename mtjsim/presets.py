@@ -1,13 +1,13 @@
-"""Junctions from files: the published ones that ship with the package, and anybody's own, in TOML.
+"""Device files in TOML: the published junctions that ship with the package, and users' own.
 
 A device file has one table, either
 
-    [device]      the fields of `MTJ`; `interface_anisotropy` may stand in for `anisotropy_field`, and
-                  `spin_hall_angle`, `channel_width`, `channel_thickness` for `spin_torque_efficiency`
+    [device]      the fields of `MTJ`; `interface_anisotropy` may replace `anisotropy_field`, and `spin_hall_angle`,
+                  `channel_width`, `channel_thickness` may replace `spin_torque_efficiency`
     [effective]   the arguments of `MTJ.from_effective`
 
 with quantities as numbers in SI or as text with a unit ("40nm", "0.27 T"). Presets add `title`, `reference`,
-`not_modelled` and a table `[provenance]` that says of every number where it was read, or that it is derived or assumed.
+`not_modelled` and a table `[provenance]`: for every number where it was read, or that it is derived or assumed.
 """
 
 import json
@@ -48,14 +48,14 @@ FILE_KINDS: dict[str, tuple[type, str]] = {
 
 @dataclass(frozen=True)
 class DeviceFile:
-    """A junction with what its file says about it.
+    """A junction and the descriptions in its file.
 
     Attributes
     ----------
     device : MTJ
         The junction.
     title, reference : str
-        What it is and who published it; empty in a user's file that does not say.
+        Name and publication; empty if the file has none.
     not_modelled : tuple of str
         Known effects that the declaration leaves out.
     provenance : mapping of str to str
@@ -86,7 +86,7 @@ def list_presets() -> list[str]:
 
 
 def load_preset(name: str) -> MTJ:
-    """Return the preset junction called `name`, ready for a question.
+    """Return the preset junction called `name`.
 
     Parameters
     ----------
@@ -96,14 +96,13 @@ def load_preset(name: str) -> MTJ:
     Returns
     -------
     MTJ
-        The junction alone: a preset is chosen by its name, and what its file says of it is known before. `preset_file`
-        returns that too, and so does `load_device` for a file of your own: both give a `DeviceFile`, whose `.device` is
-        the junction.
+        The junction alone. `preset_file` returns the descriptions too, as `load_device` does for a file of your own:
+        both return a `DeviceFile`, whose `.device` is the junction.
 
     Raises
     ------
     ValueError
-        If there is none; lists the valid names and the nearest.
+        If there is no such preset; lists the valid names and the nearest.
 
     Examples
     --------
@@ -142,7 +141,7 @@ def preset_file(name: str) -> DeviceFile:
 
 
 def load_device(path: str | os.PathLike[str]) -> DeviceFile:
-    """Read a device file; its format is on top of presets.py.
+    """Read a device file; the docstring of presets.py describes its format.
 
     Parameters
     ----------
@@ -152,8 +151,8 @@ def load_device(path: str | os.PathLike[str]) -> DeviceFile:
     Returns
     -------
     DeviceFile
-        The junction is its `.device`; `title`, `reference`, `not_modelled` and `provenance` are what the file says of
-        it. (`load_preset` returns the junction alone, `preset_file` a DeviceFile as this function does.)
+        The junction is its `.device`; `title`, `reference`, `not_modelled` and `provenance` are those of the file.
+        (`load_preset` returns the junction alone, `preset_file` a DeviceFile as this function does.)
 
     Raises
     ------
@@ -188,14 +187,14 @@ def save_device(
     path : str or path
         Of the TOML file; its folder must exist. A file that is there is replaced.
     title : str
-        What the junction is.
+        Name of the junction.
     provenance : mapping of str to str, optional
         For each number: read, derived, fitted or assumed, and where.
 
     Raises
     ------
     ValueError
-        If `device` is no MTJ.
+        If `device` is not an MTJ.
     OSError
         If the file cannot be written.
 
@@ -286,15 +285,15 @@ def _from_fields(table: dict[str, Any]) -> MTJ:
 def _stand_in(
     fields: dict[str, Any], field: str, law: Callable[..., float], *, given: tuple[str, ...], shared: tuple[str, ...]
 ) -> None:
-    """Replace the `given` entries, which no MTJ has, by the `field` that follows from them and the `shared` fields."""
-    said = [name for name in given if name in fields]
-    if not said:
+    """Replace the `given` entries, which `MTJ` does not have, by the `field` that follows from them and `shared`."""
+    used = [name for name in given if name in fields]
+    if not used:
         return
     if field in fields:
-        raise ArgumentError(said[0], f"and {field} are two ways to declare one property: give one of them.")
+        raise ArgumentError(used[0], f"and {field} are two ways to declare one property: give one of them.")
     missing = [name for name in (*given, *shared) if name not in fields]
     if missing:
-        raise ArgumentError(missing[0], f"is missing: {said[0]} needs it to give {field}.")
+        raise ArgumentError(missing[0], f"is missing: {used[0]} needs it to give {field}.")
     fields[field] = law(**{name: fields[name] for name in (*given, *shared)})
     for name in given:
         del fields[name]

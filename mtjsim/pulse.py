@@ -39,7 +39,7 @@ class Pulse:
     levels : tuple of float
         Level at each [A or V], linear in between; > 0 drives the direction of the write.
     drive : {"current", "voltage"}
-        What is imposed; the other follows from the resistance of the junction.
+        The imposed quantity; the other follows from the resistance of the junction.
     polarity : {"p_to_ap", "ap_to_p"}, optional
         The direction that levels > 0 drive, whatever the direction of the write: for unipolar writes such as VCMA's.
         Default: the direction of the write.
@@ -172,7 +172,7 @@ class Pulse:
         return [(t0, t1, a, b) for (t0, a), (t1, b) in pieces if t1 > t0]
 
     def as_trapezoid(self) -> tuple[float, float, float, float] | None:
-        """Return (level, pulse_width, rise_time, time at zero afterwards) if that is all there is to it, else None."""
+        """Return (level, pulse_width, rise_time, time at zero afterwards) if the pulse is a trapezoid, else None."""
         pieces = self.segments
         rest = 0.0
         if len(pieces) > 1 and pieces[-1][2] == pieces[-1][3] == 0.0:

@@ -1,4 +1,4 @@
-"""What the front door is asked: its arguments checked, broadcast, and gathered into writes that share one solve."""
+"""Arguments of a write, as of `write_error_rate`: checked, broadcast, and grouped into writes that share one solve."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -32,11 +32,11 @@ class OneWrite:
     temperature, rise_time, relax_time : float
         [K], [s], [s].
     imposed : {"current", "voltage"}
-        What `level` is.
+        Quantity of `level`.
     polarity : {"p_to_ap", "ap_to_p"} or None
         The direction that the level drives, where it is not that of the write.
     pulse : Pulse or None
-        A pulse that is no trapezoid; `level` is then its peak.
+        A pulse that is not a trapezoid; `level` is then its peak.
     """
 
     direction: Direction
@@ -51,7 +51,7 @@ class OneWrite:
 
 @dataclass(frozen=True)
 class Question:
-    """Arguments of the front door, broadcast to one shape; the attributes are those of `write_error_rate`."""
+    """Arguments broadcast to one shape; the attributes are those of `write_error_rate`."""
 
     direction: NDArray[np.str_]
     level: Array
@@ -76,7 +76,7 @@ class Question:
         rise_time: ArrayLike = 0.0,
         relax_time: ArrayLike = 0.0,
     ) -> "Question":
-        """Check every argument; ValueError with the argument, the rule, the value, the way out."""
+        """Check every argument; ValueError with the argument, the rule, the value, the remedy."""
         ways = checked_names("direction", direction, DIRECTIONS)
         level: ArrayLike
         shape: Pulse | None = None
@@ -110,7 +110,7 @@ class Question:
         return question
 
     def writes(self) -> Iterator[tuple[OneWrite, list[int], Array]]:
-        """Distinct writes, each with the flat indices of those who ask for it and their plateaus [s]."""
+        """Distinct writes, each with the flat indices of its elements and their plateaus [s]."""
         groups: dict[tuple, list[int]] = {}
         columns = (self.direction, self.level, self.temperature, self.rise_time, self.relax_time)
         for index, key in enumerate(zip(*(column.ravel().tolist() for column in columns), strict=True)):

@@ -1,8 +1,8 @@
-"""The front door: the probability that a write fails or succeeds, whatever the depth.
+"""The probability that a write fails or succeeds, at any depth.
 
 Arguments are checked and broadcast in `question.py`, and equal writes share one solve. The rest is in `fokker_planck/`:
-`reduced.py` turns a write into reduced units, `axial.py` decides which solver answers, and `oblique.py`
-answers for what is not axisymmetric.
+`reduced.py` converts a write to reduced units, `axial.py` chooses the solver, and `oblique.py` solves writes that are
+not axisymmetric.
 """
 
 from typing import Any
@@ -40,8 +40,8 @@ def write_error_rate(
     Parameters
     ----------
     device : MTJ
-        Any junction; one that is not axisymmetric (polarizer off z, in-plane field or anisotropy) takes seconds in
-        place of milliseconds.
+        Any junction; one that is not axisymmetric (polarizer off z, in-plane field or anisotropy) takes seconds instead
+        of milliseconds.
     current : float or array
         Amplitude >= 0 that drives the named direction [A].
     pulse_width : float or array
@@ -60,21 +60,21 @@ def write_error_rate(
     pulse : Pulse
         In place of current or voltage, pulse_width and rise_time: a pulse of any shape.
     method : {"auto", "spectral", "finite_volume", "spherical"}
-        See `axial.py` and `oblique.py`; "auto" is right unless you compare.
+        See `axial.py` and `oblique.py`; the others are for comparisons.
 
     Returns
     -------
     float or array
         Of the broadcast shape of all arguments. Relative accuracy at any depth: 1e-6 (2e-6 was seen at abs(lambda) near
-        0.6). Where "auto" has to fall back on the finite volume (`axial.py`): about 1e-4, and never a number
-        whose estimated error is above 1e-2. For a device that is not axisymmetric: 1e-4, down to 1e-10.
+        0.6). Where "auto" uses the finite volume (`axial.py`): about 1e-4; a result whose estimated error is above 1e-2
+        is refused. For a device that is not axisymmetric: 1e-4, down to 1e-10.
 
     Raises
     ------
     ValueError
         If an argument is out of its range, the ramps are longer than the pulse, the device heats itself or has only one
-        stable state at zero current; if the write is so extreme that no solver resolves it (says by how much); or if
-        the device is not axisymmetric and the probability too small for 1e-4 (names the floor).
+        stable state at zero current; if no solver resolves the write (with the estimated error); or if the device is
+        not axisymmetric and the probability too small for 1e-4 (with the smallest that is resolved).
 
     Notes
     -----
@@ -82,9 +82,8 @@ def write_error_rate(
     an opposing field of more than half B_k that side is no longer one well, and the rate no longer that of a bit); the
     state is judged by the sign of m_z at the end of the falling ramp and `relax_time`, so this is not first passage.
     Equations and sources: spectral.py and spherical.py of fokker_planck/. Equal (device, current, direction,
-    temperature, ramps) share one solve, so ask for many pulse widths in one call. VCMA acts wherever the device
-    declares it: through V = I R under an imposed current. Not modelled: incoherent reversal; self-heating (see
-    `simulate_writes`).
+    temperature, ramps) share one solve: give many pulse widths in one call. VCMA acts if the device declares it, under
+    an imposed current through V = I R. Not modelled: incoherent reversal; self-heating (see `simulate_writes`).
 
     Examples
     --------
@@ -156,8 +155,8 @@ def switching_probability(
 
     Notes
     -----
-    Start, judgement and what is left out are those of `write_error_rate`; the two add up to 1. For a read current see
-    `read_disturb_rate`, which takes any duration.
+    Start, judgement and limits of the model are those of `write_error_rate`; the two add up to 1. For a read current
+    see `read_disturb_rate`, which takes any duration.
 
     Examples
     --------

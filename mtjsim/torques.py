@@ -1,4 +1,4 @@
-"""The torque on the magnetisation, written once: the LLGS equation as a rotation, for numbers and for operators.
+"""The torque on the magnetisation: the LLGS equation as a rotation, for numbers and for operators.
 
 Legend: m unit magnetisation, B effective field [T], a = a_J g(m) damping-like amplitude with its asymmetry [T], p
 polarizer, alpha damping, beta field-like ratio, gamma gyromagnetic ratio.
@@ -48,7 +48,7 @@ def rotation(
 
 @njit(inline="always")
 def axial_rotation(x: Any, y: Any, Bz: Any, a: Any, pz: Any, alpha: Any, beta: Any) -> Any:
-    """Return what `rotation` does [T] where field and polarizer lie along z."""
+    """Return the same as `rotation` [T], for a field and a polarizer along z."""
     along = (beta - alpha) * a
     across = a + alpha * beta * a
     turns = alpha * Bz + across * pz
@@ -57,7 +57,7 @@ def axial_rotation(x: Any, y: Any, Bz: Any, a: Any, pz: Any, alpha: Any, beta: A
 
 @dataclass(frozen=True)
 class Torque:
-    """What the torque of a junction is made of, at one temperature.
+    """Coefficients of the torque of a junction at one temperature.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""The junction as a conductor: resistance, the current that a voltage drives, and what a voltage does to the barrier.
+"""The junction as a conductor: resistance, the current that a voltage drives, and the effect of a voltage on B_k.
 
 Legend: G conductance, V bias (V > 0 drives I > 0, which favours P), theta angle to the reference layer, cos theta =
 m_z, xi VCMA coefficient, t_f and t_ox thickness of free layer and barrier.
@@ -38,7 +38,7 @@ def junction_conductance(device: MTJ, *, m_z: Array, voltage: float) -> Array:
     Raises
     ------
     ValueError
-        If m_z is outside [-1, 1], or the voltage is no finite number.
+        If m_z is outside [-1, 1], or the voltage is not a finite number.
     """
     constant, slope = conductance_terms(device, checked_signed("voltage", voltage, "V"))
     return constant + slope * _checked_m_z(m_z)
@@ -72,7 +72,7 @@ def junction_resistance(device: MTJ, *, m_z: Array, current: float) -> Array:
     Raises
     ------
     ValueError
-        If m_z is outside [-1, 1], or the current is no finite number >= 0.
+        If m_z is outside [-1, 1], or the current is not a finite number >= 0.
     """
     m_z = _checked_m_z(m_z)
     current = checked_number("current", current, "A", zero_allowed=True)

@@ -1,4 +1,4 @@
-"""Units where people type: `40nm`, `60uA`, `5 ns` on the command line and in TOML become SI floats. SI inside."""
+"""Typed quantities: `40nm`, `60uA`, `5 ns` on the command line and in TOML, converted to SI floats."""
 
 import math
 import re
@@ -9,8 +9,7 @@ from mtjsim.checks import ArgumentError
 
 NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 PREFIXES = {"": 1.0, "f": 1e-15, "p": 1e-12, "n": 1e-9, "u": 1e-6, "µ": 1e-6, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9}
-# a number, then a unit: words, products, quotients and powers of one digit. Anything else is not handed to a parser
-# that would evaluate it.
+# a number, then a unit: words, products, quotients and powers of one digit; pint would evaluate anything else
 TYPED = re.compile(r"\s*[-+]?[\d.]+(?:[eE][-+]?\d+)?\s*[A-Za-zµμΩ%](?:[A-Za-zµμΩ_ */().]|(?:\^|\*\*)-?\d(?!\d))*")
 
 
@@ -21,7 +20,7 @@ def _registry() -> Any:
     return pint.UnitRegistry()
 
 
-USUAL = {"s": "ns", "A": "uA", "m": "nm"}  # what a bare number was probably meant in
+USUAL = {"s": "ns", "A": "uA", "m": "nm"}  # units that a bare number probably lacks
 
 
 def to_si(text: str | float, unit: str, *, name: str = "value", unit_required: bool = False) -> float:
@@ -32,12 +31,11 @@ def to_si(text: str | float, unit: str, *, name: str = "value", unit_required: b
     text : str or float
         `"40nm"`, `"61 fJ/(V m)"`, `"18 ohm um^2"`; a bare number is taken to be in `unit` already.
     unit : str
-        The SI unit asked for, as in `"m"` or `"ohm m^2"`; `""` for a pure number.
+        The SI unit of the result, as in `"m"` or `"ohm m^2"`; `""` for a pure number.
     name : str
-        What the quantity is called in an error message.
+        Name of the quantity in an error message.
     unit_required : bool
-        Whether a bare number in a text is refused, as on the command line, where 10 hardly ever means ten seconds. Zero
-        needs no unit.
+        Whether a bare number in a text is refused, as on the command line. Zero needs no unit.
 
     Returns
     -------
@@ -47,7 +45,7 @@ def to_si(text: str | float, unit: str, *, name: str = "value", unit_required: b
     Raises
     ------
     ValueError
-        If the text is no quantity, or one of another dimension, or without the unit that it needs.
+        If the text is not a quantity, or has another dimension, or lacks a required unit.
 
     Examples
     --------
@@ -56,11 +54,11 @@ def to_si(text: str | float, unit: str, *, name: str = "value", unit_required: b
     >>> to_si("40 ns", "m", name="diameter")
     Traceback (most recent call last):
     ...
-    ValueError: diameter must be a quantity in m, got '40 ns', whose unit does not convert. Write it as in '1.5 m', ...
+    mtjsim.checks.ArgumentError: diameter must be a quantity in m, got '40 ns', whose unit does not convert. ...
     >>> to_si("10", "s", name="--pulse-width", unit_required=True)
     Traceback (most recent call last):
     ...
-    ValueError: --pulse-width must have a unit, got '10'. Write it as in '10ns', or '10s' if that is meant.
+    mtjsim.checks.ArgumentError: --pulse-width must have a unit, got '10'. Write it as in '10ns', ...
     """
     if isinstance(text, bool) or not isinstance(text, (int, float, str)):
         raise ArgumentError(name, f"must be a number or a quantity with a unit, got {text!r}.")
@@ -83,7 +81,7 @@ def to_si(text: str | float, unit: str, *, name: str = "value", unit_required: b
     # a prefix belongs to a unit before its power is taken: um^2 is (um)^2, and pint's
     quick = rf"({NUMBER})\s*([{''.join(PREFIXES)}]?){re.escape(unit)}"
     plain = re.fullmatch(quick, text.strip()) if unit and "^" not in first else None
-    if plain:  # the unit asked for, perhaps with a prefix, as people nearly always type
+    if plain:  # the SI unit itself, with a prefix or without: the usual case, without pint
         return float(f"{float(plain[1]) * PREFIXES[plain[2]]:.15g}")
     import pint
 

@@ -1,4 +1,4 @@
-"""The arrows of the house: mtjsim <- bridge <- bnn. Also: whose packages these are, what a start imports, no paths."""
+"""Layout: arrows mtjsim <- bridge <- bnn, floors of bnn, no circles, what a start imports, no machine paths."""
 
 import ast
 import inspect
@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,87 @@ def test_no_module_imports_its_own_init(package):
     assert not {path: found for path, found in problems.items() if found}
 
 
+FLOORS = (  # of bnn: a room imports from lower floors only
+    {"data", "streams"},
+    {"errors"},
+    {"layers"},
+    {"conversion", "evaluation", "models", "optimizers"},
+    {"packed", "training"},
+    {"studies", "train"},
+    {"cli"},
+    {"__main__"},
+)
+
+
+def of_package(source, package):
+    """Modules of the package that a source imports, as dotted names without it; under TYPE_CHECKING too."""
+    for _, names in imports(source, package):
+        yield from (name.removeprefix(f"{package}.") for name in names[:1] if name.startswith(f"{package}."))
+
+
+def against_the_floors(room, source):
+    floor = {name: number for number, rooms in enumerate(FLOORS) for name in rooms}
+    targets = {name.split(".")[0] for name in of_package(source, "bnn")} - {room}
+    return sorted(target for target in targets if floor[target] >= floor[room])
+
+
+def test_every_room_of_bnn_imports_from_lower_floors():
+    paths = [path.relative_to(ROOT / "bnn") for path in modules("bnn")][1:]
+    rooms = {path: path.parts[0].removesuffix(".py") for path in paths if str(path) != "__init__.py"}
+    assert set(rooms.values()) == set.union(*FLOORS)
+    found = {str(path): against_the_floors(room, (ROOT / "bnn" / path).read_text()) for path, room in rooms.items()}
+    assert not {path: targets for path, targets in found.items() if targets}
+
+
+def circle(graph):
+    """Return a circle of a graph, name -> names that it imports; None without one."""
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return error.args[1]
+    return None
+
+
+@pytest.mark.parametrize("package", FORBIDDEN)
+def test_no_files_import_each_other_in_a_circle(package):
+    graph = {}
+    for path in modules(package):
+        name = ".".join(path.relative_to(ROOT / package).with_suffix("").parts)
+        if path.name != "__init__.py":
+            graph[name] = set(of_package(path.read_text("utf-8"), package))
+    assert circle(graph) is None
+
+
+def test_a_circle_and_an_arrow_to_a_higher_floor_would_be_seen():
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"a"}})
+    assert against_the_floors("layers", "def f():\n    from bnn.training.loop import Trainer") == ["training"]
+    assert against_the_floors("layers", "from bnn.errors.bits import BitMemory\nfrom bnn.layers.table import Row") == []
+
+
+@pytest.mark.parametrize("package", FORBIDDEN)
+def test_no_module_has_the_name_of_a_public_function(package):
+    """Importing the module would put it in place of the function."""
+    names = set(__import__(package).__all__)
+    assert not {path.stem for path in (ROOT / package).glob("*")} & names
+
+
+@pytest.mark.parametrize("package", FORBIDDEN)
+def test_tab_completion_shows_the_public_names(package):
+    module = __import__(package)
+    shown = [name for name in dir(module) if not name.startswith("_")]
+    assert set(module.__all__) <= set(shown)
+    assert all(hasattr(module, name) for name in shown)
+
+
+def test_former_paths_of_bnn_stay():
+    imported = (
+        "from bnn import codesign, data, errors, layers, models, plots; from bnn.train import Trainer; import bnn"
+    )
+    used = "bnn.codesign.energy_accuracy_curve, bnn.errors.address, bnn.layers.memories, bnn.data.load, bnn.models.mlp"
+    done = run(f"{imported}; assert all(map(callable, ({used})))")
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize(
     "source",
     [
@@ -125,7 +207,7 @@ def test_approx_is_relative():
 
 
 def test_public_names_exist():
-    for package in ("mtjsim", "bridge"):
+    for package in FORBIDDEN:
         module = __import__(package)
         assert all(getattr(module, name).__doc__ for name in module.__all__)
 

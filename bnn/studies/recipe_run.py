@@ -143,7 +143,7 @@ def built(recipe: Recipe) -> "nn.Module":
 
     from bnn import models
     from bnn.errors.write_errors import WriteErrors
-    from bnn.layers.binary import activation_memories, weight_memories
+    from bnn.layers.slots import activation_memories, weight_memories
 
     known = {name: getattr(models, name) for name in models.__all__ if name != "MakeMemory"}
     checked_choice("model", recipe.model, known)

@@ -92,7 +92,7 @@ class Trainer:
         """
         run = Run(self.model, self.config, self.optimizer, train, validation)
         run.resume()
-        with run.progress_bar() as bar:
+        with run.addressed(), run.progress_bar() as bar:
             while run.step < run.last_step:
                 if (phase := run.phase_due()) is not None:
                     run.enter(phase)

@@ -11,12 +11,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from bnn.errors.overwrite import OverwriteErrors
 from bnn.errors.write_errors import WriteErrors
-from bnn.layers.binary import activation_memories, weight_memories
+from bnn.layers.slots import activation_memories, weight_memories
 from bnn.training.parameter_memory import ParameterMemory, planned
 from bnn.training.phases import IN_SLOTS, IN_WORDS, MRAM, Phase
 from bnn.training.tensor_words import parameters_by_kind
 from bridge.ledger import Ledger
 from mtjsim.checks import ArgumentError
+from mtjsim.rng import child_seed
 
 
 def check_model(model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], phases: Sequence[Phase]) -> None:
@@ -45,7 +46,10 @@ class PhaseMemories:
     ----------
     model : Module
     optimizers : sequence of Optimizer
-    phase : Phase
+    phases : sequence of Phase
+        Of the training.
+    number : int
+        Of this phase.
     own : dict
         What was in the slots before the training, see `slots_of`.
     before : PhaseMemories, optional
@@ -58,13 +62,14 @@ class PhaseMemories:
         self,
         model: nn.Module,
         optimizers: Sequence[torch.optim.Optimizer],
-        phase: Phase,
+        phases: Sequence[Phase],
+        number: int,
         *,
         own: dict[str, list[nn.Module | None]],
         before: "PhaseMemories | None" = None,
         restoring: bool = False,
     ) -> None:
-        self.phase = phase
+        self.phase = phase = phases[number]
         self.words: list[tuple[MRAM, ParameterMemory]] = []
         self.slots: list[tuple[MRAM, nn.Module]] = []
         for what, slot in IN_SLOTS.items():
@@ -79,7 +84,8 @@ class PhaseMemories:
                 layer.register_module(slot, memory)
         for mram in phase.mrams:
             if set(mram.holds) & set(IN_WORDS):
-                self.words.append((mram, _in_words(model, optimizers, mram, before, restoring)))
+                seed = _seed_of_words(phases, number, mram)
+                self.words.append((mram, _in_words(model, optimizers, mram, before, restoring, seed)))
 
     @contextmanager
     def update(self, step: int) -> Iterator[None]:
@@ -158,12 +164,20 @@ def _go_on(memory: nn.Module, former: nn.Module | None) -> None:
         memory.counts = np.zeros_like(memory.counts)
 
 
+def _seed_of_words(phases: Sequence[Phase], number: int, mram: MRAM) -> int:
+    """Return the seed of a memory of words in a phase: one for each phase in which such a memory begins."""
+    while number > 0 and any(mram.same_but_for_point(former) for former in phases[number - 1].mrams):
+        number -= 1
+    return mram.seed if number == 0 else child_seed(mram.seed, "parameter_words", number)
+
+
 def _in_words(
     model: nn.Module,
     optimizers: Sequence[torch.optim.Optimizer],
     mram: MRAM,
     before: PhaseMemories | None,
     restoring: bool,
+    seed: int,
 ) -> ParameterMemory:
     """Return the memory of parameters of the phase before with its new setting, or a new memory."""
     for former, memory in before.words if before is not None else ():
@@ -171,7 +185,7 @@ def _in_words(
             memory.set_point(mram.point)
             return memory
     holds = tuple(name for name in IN_WORDS if name in mram.holds)
-    memory = ParameterMemory(model, words=mram.words, holds=holds, seed=mram.seed, initial_write=not restoring)
+    memory = ParameterMemory(model, words=mram.words, holds=holds, seed=seed, initial_write=not restoring)
     if "optimizer" in mram.holds and not restoring:
         memory.bind(optimizers[0], initial_write=True)
     return memory

@@ -48,8 +48,7 @@ class MRAM:
         Through activations and signs: unchanged, or that of the expected loss (0 where a failed write left the old bit,
         -1 where an independent error turned it).
     seed : int, >= 0
-        Words draw by the number of the write: an MRAM that starts over in a later phase repeats the draws of an earlier
-        one of the same seed. Give it another seed.
+        Words draw by seed, phase in which the memory began, and number of the write; bits by seed, step and image.
 
     Raises
     ------

@@ -4,7 +4,8 @@ import math
 import sys
 import time
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -19,7 +20,7 @@ from bnn.data.images import LabelledImages
 from bnn.errors.keys import address, forget_address
 from bnn.evaluation.accuracy import evaluate
 from bnn.evaluation.batch_norm import reestimate_batch_norm
-from bnn.layers.quantizers import clip_latent_
+from bnn.layers.latent import clip_latent_
 from bnn.streams import torch_generator
 from bnn.training.checkpoint import identity_of, load_checkpoint, save_checkpoint
 from bnn.training.config import SCHEDULES, TrainConfig
@@ -80,7 +81,8 @@ class Run:
         self.path = own_file(self.config.checkpoint) if self.config.checkpoint else None
         self.identity = self._identity() if self.path else {}
         require_equal(self.model)
-        self.memories = PhaseMemories(self.model, self.optimizers, Phase(memory=None), own=self.own)  # before the first
+        none = [Phase(memory=None)]  # before the first
+        self.memories = PhaseMemories(self.model, self.optimizers, none, 0, own=self.own)
         self.state, self.order = State(), torch.empty(0)
         self.earlier_seconds = 0.0
 
@@ -106,6 +108,14 @@ class Run:
         """Of all memories so far."""
         return self.state.spent + self.memories.ledger
 
+    @contextmanager
+    def addressed(self) -> Iterator[None]:
+        """Return the memories to automatic numbers at the end, also after an exception."""
+        try:
+            yield
+        finally:
+            forget_address(self.model)
+
     def progress_bar(self) -> tqdm:
         """Return the bar of steps on stderr, silent where none is wanted."""
         silent = not (sys.stderr.isatty() if self.config.progress is None else self.config.progress) or rank() > 0
@@ -123,7 +133,7 @@ class Run:
         phase, before = self.phases[number], self.memories
         if phase.scrub:
             before.scrub()
-        self.memories = PhaseMemories(self.model, self.optimizers, phase, own=self.own, before=before)
+        self.memories = PhaseMemories(self.model, self.optimizers, self.phases, number, own=self.own, before=before)
         self.state.spent += before.ledger_without(self.memories)
         if phase.reestimate:
             self._reestimate(phase.reestimate)
@@ -192,7 +202,6 @@ class Run:
     def result(self, test: LabelledImages | None) -> Result:
         """Return the chosen epoch, evaluated on the test images."""
         model, best = self.model.eval(), self.state.best
-        forget_address(model)
         if best is not None:
             model.load_state_dict(best["model"], strict=False)
         seconds = self.seconds
@@ -221,8 +230,8 @@ class Run:
             return
         self.state = State.restored(saved["state"])
         self.earlier_seconds = self.state.seconds
-        phase = self.phases[self.state.phase]
-        self.memories = PhaseMemories(self.model, self.optimizers, phase, own=self.own, restoring=True)
+        where = self.phases, self.state.phase
+        self.memories = PhaseMemories(self.model, self.optimizers, *where, own=self.own, restoring=True)
         self.model.load_state_dict(saved["model"])
         for memory, state in zip(self._own_elsewhere(), saved["own"], strict=True):
             memory.load_state_dict(state)

@@ -1,5 +1,5 @@
 """One junction behind its access transistor and driver.
 
-`transistor.py` what it conducts · `circuit.py` driver, transistor and junction in series, at each magnetisation ·
-`cell_write.py` error rates and joules of a write through that circuit · `cell.py` all of it, `Cell`, with its area
+`transistor.py` its current · `circuit.py` driver, transistor and junction in series, at each magnetisation ·
+`cell_write.py` error rates and joules of a write through that circuit · `cell.py` the whole cell, `Cell`, and its area
 """

@@ -1,4 +1,4 @@
-"""A memory cell: a junction behind its access transistor and driver; what reaches it, what it costs, how large it is.
+"""A memory cell: a junction behind its access transistor and driver; its currents, energies and area.
 
 In series from supply to ground: the driver (with its line), then, by the direction of the current, junction and
 transistor or transistor and junction. Where the junction hangs at the *source* of the n-channel transistor its voltage
@@ -32,7 +32,7 @@ from bridge.cell.cell_write import require_deliverable, solved_writes
 from bridge.cell.circuit import Circuit
 from bridge.cell.transistor import Transistor
 from bridge.write import M_Z_OF_BIT, PARTS, OperatingPoint, WriteSetting
-from mtjsim.checks import ArgumentError, checked_choice, checked_number
+from mtjsim.checks import ArgumentError, checked_choice, checked_fields, checked_number
 from mtjsim.device import MTJ, require_junction
 
 Connection = Literal["reference_at_drain", "free_at_drain"]
@@ -51,8 +51,7 @@ class Cell:
     transistor : Transistor
         Access transistor of the write path, one for each junction.
     supply_voltage : float
-        What the driver has [V]: the most that a setting of voltages may ask for, and what a regulated current comes
-        from.
+        Of the driver [V]: the largest voltage of a setting of voltages, and the source of a regulated current.
     word_line_voltage : float, optional
         On the gate during a write [V]; may be boosted. Default: the supply.
     driver_resistance : float
@@ -95,21 +94,15 @@ class Cell:
         checked_choice("connection", self.connection, CONNECTIONS)
         if self.word_line_voltage is None:
             object.__setattr__(self, "word_line_voltage", self.supply_voltage)
-        for name, unit in (("supply_voltage", "V"), ("word_line_voltage", "V"), ("driver_resistance", "ohm")):
-            value = checked_number(name, getattr(self, name), unit, zero_allowed=name == "driver_resistance")
-            object.__setattr__(self, name, value)
+        checked_fields(self, supply_voltage="V", word_line_voltage="V")
+        checked_fields(self, zero_allowed=True, driver_resistance="ohm")
         if self.breakdown_voltage is not None:
-            checked_number("breakdown_voltage", self.breakdown_voltage, "V", zero_allowed=False)
-        if self.word_line_voltage <= self.transistor.threshold_voltage:
-            raise ValueError(
-                f"word_line_voltage must be > threshold_voltage ({self.transistor.threshold_voltage:g} V) of the "
-                f"transistor, got {self.word_line_voltage:g}: it does not conduct. Boost the word line."
-            )
+            checked_fields(self, breakdown_voltage="V")
+        if (V := self.word_line_voltage) <= (V_T := self.transistor.threshold_voltage):
+            rule = f"must be > threshold_voltage of the transistor ({V_T:g} V), got {V:g}"
+            raise ArgumentError("word_line_voltage", f"{rule}: it does not conduct. Boost the word line.")
         if self.read_transistor is not None and self.device.channel_resistance is None:
-            raise ValueError(
-                "read_transistor is for three terminals (a device with channel_resistance): a two-terminal cell reads "
-                "through its access transistor."
-            )
+            raise ArgumentError("read_transistor", "is for three terminals (a device with channel_resistance) only.")
 
     def replace(self, **changes: Any) -> Self:
         """Return the cell with some fields changed, validated as a new one."""
@@ -156,8 +149,7 @@ class Cell:
     def current(self, bit: int, *, voltage: float | None = None, m_z: float = M_Z_OF_BIT[1]) -> float:
         """Write current [A] at a supply [V], the layer at `m_z`; by default the most that reaches the AP state.
 
-        AP has the highest resistance and every write passes through it, so this is what a current-driven setting may
-        ask for.
+        AP has the highest resistance and every write passes through it, so this limits a setting of currents.
         """
         supply = self.supply_voltage if voltage is None else checked_number("voltage", voltage, "V", zero_allowed=True)
         return float(self.circuit(bit).driven_by_voltage(m_z, supply)[0])
@@ -194,9 +186,9 @@ class Cell:
         Raises
         ------
         ValueError
-            If the setting asks for more than the supply, more current than reaches the junction, or more than its
+            If the setting needs more than the supply, more current than reaches the junction, or more than its
             breakdown voltage; if a voltage is to drive a two-terminal junction that is not axisymmetric; and as in
-            `mtjsim.write_error_rate`. Names the way out.
+            `mtjsim.write_error_rate`. Names the remedy.
         """
         circuits, supply = (self.circuit(0), self.circuit(1)), self.supply_voltage
         require_deliverable(circuits, supply, setting, breakdown_voltage=self.breakdown_voltage)
@@ -225,7 +217,7 @@ def narrowest_transistor(cell: Cell, setting: WriteSetting) -> Transistor:
     cell : Cell
         Its own width does not matter.
     setting : WriteSetting
-        Of currents. (A lower current of a setting of voltages is no failure but another error rate: see
+        Of currents. (A lower current of a setting of voltages is not a failure but another error rate: see
         `find_setting(cell, minimize="area")`.)
 
     Returns
@@ -247,10 +239,7 @@ def narrowest_transistor(cell: Cell, setting: WriteSetting) -> Transistor:
     365 nm
     """
     if setting.drive == "voltage":
-        raise ValueError(
-            "narrowest_transistor needs a setting of currents: under voltages every width carries some current, and "
-            "error rates decide. find_setting(cell, minimize='area') asks for those."
-        )
+        raise ArgumentError("setting", "must be one of currents; for voltages: find_setting(cell, minimize='area').")
     F, supply, widths = cell.transistor.feature_size, cell.supply_voltage, []
     for bit, I in enumerate(setting.amplitudes):
         widths.append(cell.circuit(bit).width_for(I, supply) if I else F)
@@ -273,9 +262,7 @@ def within_area(cell: Cell, max_area: float) -> Cell:
     F = cell.transistor.feature_size
     smallest = cell.with_width(F).area
     if smallest > limit * (1 + 1e-12):
-        raise ValueError(
-            f"max_area must be >= {smallest:.3g} m^2, the cell with the narrowest transistor (W = F = {F:g} m), "
-            f"got {limit:g}. Take a smaller node."
-        )
+        rule = f"must be >= {smallest:.3g} m^2, the cell with the narrowest transistor (W = F = {F:g} m)"
+        raise ArgumentError("max_area", f"{rule}, got {limit:g}. Take a smaller node.")
     width = F + (cell.transistor.width - F) * (limit - smallest) / (cell.area - smallest)  # the area is linear in W
     return cell.with_width(max(width, F))

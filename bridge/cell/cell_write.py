@@ -79,10 +79,7 @@ def _follows_load_line(circuit: Circuit, setting: WriteSetting) -> bool:
     if setting.drive == "current" or circuit.device.channel_resistance is not None:
         return False
     if not is_axisymmetric(circuit.device):
-        raise ValueError(
-            "a setting of voltages needs an axisymmetric junction in a two-terminal cell: only there is the current "
-            "solved that follows the layer through the circuit. Give a setting of currents."
-        )
+        raise ValueError("a cell under voltages needs an axisymmetric junction. Give a setting of currents.")
     return True
 
 
@@ -182,24 +179,18 @@ def require_deliverable(
     circuits: tuple[Circuit, Circuit], supply: float, setting: WriteSetting, *, breakdown_voltage: float | None
 ) -> None:
     """Raise ArgumentError, with the remedy, if the circuits cannot carry a setting or its junction would break down."""
+    remedy = "Take a weaker and longer pulse, or"
     for bit, level in enumerate(setting.amplitudes):
         circuit, amplitude = circuits[bit], f"{setting.drive}_{bit}"
         if setting.drive == "voltage" and level > supply * (1 + 1e-12):
-            raise ArgumentError(
-                amplitude,
-                f"must be <= supply_voltage of the cell ({supply:g} V), got {level:g}. Raise supply_voltage, or take a "
-                "weaker and longer pulse.",
-            )
+            rule = f"must be <= supply_voltage of the cell ({supply:g} V), got {level:g}"
+            raise ArgumentError(amplitude, f"{rule}. {remedy} raise supply_voltage.")
         if setting.drive == "current" and level > circuit.largest_current(supply) * (1 + 1e-9):
             raise ArgumentError(amplitude, circuit.why_not(level, supply))
         stress = junction_voltage(circuit, setting, bit)
         if breakdown_voltage is not None and stress > breakdown_voltage * (1 + 1e-9):
-            raise ArgumentError(
-                amplitude,
-                f"of {level:g} puts {stress:.3g} V across the junction in the AP state, its breakdown_voltage is "
-                f"{breakdown_voltage:g} V. Take a weaker and longer pulse, or a junction of smaller resistance-area "
-                "product.",
-            )
+            problem = f"of {level:g} puts {stress:.3g} V across the AP state, above its breakdown_voltage"
+            raise ArgumentError(amplitude, f"{problem}, {breakdown_voltage:g} V. {remedy} a smaller resistance.")
 
 
 def junction_voltage(circuit: Circuit, setting: WriteSetting, bit: int) -> float:

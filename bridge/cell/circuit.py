@@ -28,7 +28,7 @@ class Circuit:
     Parameters
     ----------
     device : MTJ
-        What is written.
+        The device that is written.
     transistor : Transistor
         Of the path.
     word_line_voltage, driver_resistance : float

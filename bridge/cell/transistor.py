@@ -19,7 +19,8 @@ from typing import Self
 
 import numpy as np
 
-from mtjsim.checks import Array, checked_choice, checked_number
+from bridge.checks import checked_between
+from mtjsim.checks import ArgumentError, Array, checked_choice, checked_fields
 
 # F [m], V_0 [V], V_T0 [V], I_0 [A/m] of n-channel transistors at 300 K: read in NVSim's Technology.cpp, which has them
 # from MASTAR 5 for ITRS devices. HP high performance, LOP low operating power, LSTP low standby power.
@@ -42,7 +43,7 @@ class Transistor:
     width : float
         W of the channel [m], at least the feature size.
     feature_size : float
-        F, half the metal pitch [m]; the channel is as long as the node makes it, and its length is in the drive.
+        F, half the metal pitch [m]; the length of the channel is the node's, and is in the drive.
     threshold_voltage : float
         V_T0 [V].
     reference_voltage : float
@@ -84,33 +85,16 @@ class Transistor:
     surface_potential: float = 0.85
 
     def __post_init__(self) -> None:
-        units = {
-            "width": "m",
-            "feature_size": "m",
-            "threshold_voltage": "V",
-            "reference_voltage": "V",
-            "drive_per_width": "A/m",
-            "saturation_index": "",
-            "saturation_voltage": "V",
-            "channel_length_modulation": "1/V",
-            "body_effect": "V^0.5",
-            "surface_potential": "V",
-        }
-        zero_allowed = ("threshold_voltage", "channel_length_modulation", "body_effect")
-        for name, unit in units.items():
-            value = checked_number(name, getattr(self, name), unit, zero_allowed=name in zero_allowed)
-            object.__setattr__(self, name, value)
+        checked_fields(self, width="m", feature_size="m", reference_voltage="V", drive_per_width="A/m")
+        checked_fields(self, saturation_voltage="V", surface_potential="V")
+        checked_fields(self, zero_allowed=True, threshold_voltage="V", channel_length_modulation="1/V")
+        checked_fields(self, zero_allowed=True, body_effect="V^0.5")
+        checked_between("saturation_index", self.saturation_index, 1, 2)
         if self.width < self.feature_size * (1 - 1e-9):
-            raise ValueError(
-                f"width must be >= feature_size ({self.feature_size:g} m), got {self.width:g}: none is narrower."
-            )
-        if not 1 <= self.saturation_index <= 2:
-            raise ValueError(f"saturation_index must be between 1 and 2, got {self.saturation_index:g}.")
-        if self.threshold_voltage >= self.reference_voltage:
-            raise ValueError(
-                f"threshold_voltage must be < reference_voltage ({self.reference_voltage:g} V), got "
-                f"{self.threshold_voltage:g}: the drive would be that of a transistor that does not conduct."
-            )
+            raise ArgumentError("width", f"must be >= feature_size ({self.feature_size:g} m), got {self.width:g}.")
+        if (V_T := self.threshold_voltage) >= (V_0 := self.reference_voltage):
+            reason = "the reference drive would be that of a transistor that does not conduct"
+            raise ArgumentError("threshold_voltage", f"must be < reference_voltage ({V_0:g} V), got {V_T:g}: {reason}.")
 
     @classmethod
     def of_node(cls, node: str, *, width: float, **changes: float) -> Self:
@@ -119,7 +103,7 @@ class Transistor:
         Raises
         ------
         ValueError
-            If there is no such node; lists them.
+            If the node is unknown; lists the nodes.
         """
         checked_choice("node", node, NODES)
         F, V_0, V_T0, I_0 = NODES[node]

@@ -1,15 +1,15 @@
-"""A die: the map of the cells of an array that do not work, and of what every cell is.
+"""A die: the map of the faulty cells of an array, and the drawn properties of every cell.
 
-Fault     what the cell is                                          what it reads as
+Fault     state of the cell                                         reads as
 short     a broken barrier: it conducts with a given conductance    0 (low resistance, as P), and keeps no bit
 open      no contact: it does not conduct                           1 (high resistance, as AP), and keeps no bit
 stuck_p   a junction that never leaves P                            0
 stuck_ap  a junction that never leaves AP                           1
 weak      it works, with a write error rate multiplied by a factor, or a barrier reduced by one (it loses bits earlier)
 
-Where two of them meet in one cell, the first of this order is what the cell is: a shorted barrier has no say in what
-its free layer does. A die keeps the faulty cells only (sorted flat indices in C order, kinds, parameters), so that the
-one in a million of 8e8 cells costs nothing. Dies are drawn from a `Process` (faults.py), or made by hand (`Die.of`).
+A cell with two of them is the first in this order: through a shorted barrier the free layer is not seen. A die keeps
+the faulty cells only (sorted flat indices in C order, kinds, parameters), so that one in a million of 8e8 cells takes
+little memory. Dies are drawn from a `Process` (faults.py), or made by hand (`Die.of`).
 """
 
 import hashlib
@@ -23,11 +23,12 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from bridge.checks import checked_between, checked_shape
 from bridge.dies.variability import Cells
-from bridge.shape import checked_shape
-from mtjsim.checks import Array, checked_choice, checked_number
+from mtjsim.checks import ArgumentError, Array, checked_choice, checked_number, checked_signed
 
 FAULTS = ("short", "open", "stuck_p", "stuck_ap", "weak")  # `kind` is the place in it; the first wins
+FAULT_COLUMNS = ("faulty", "kind", "conductance", "error_rate_factor", "stability_factor")
 READS_AS = {"short": 0, "open": 1, "stuck_p": 0, "stuck_ap": 1}
 
 Indices = NDArray[np.int64]
@@ -35,7 +36,7 @@ Indices = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Die:
-    """One array of cells: which do not work, how, and, if a population was drawn, what every cell is.
+    """One array of cells: the faulty ones and their kinds, and the properties of every cell if a population was drawn.
 
     Parameters
     ----------
@@ -44,20 +45,20 @@ class Die:
     faulty : (k,) array of int64
         Flat indices (C order) of the faulty cells, ascending.
     kind : (k,) array of uint8
-        What each is, as its place in `FAULTS`.
+        Of each, as its place in `FAULTS`.
     conductance : (k,) array
         [S]: of shorts, and 0 for opens; nan elsewhere.
     error_rate_factor : (k,) array
         Of weak cells, on both error rates (a product above 1 is 1); 1 elsewhere.
     stability_factor : (k,) array
-        Of weak cells, on the thermal stability that holds their bits; 1 elsewhere. It leaves the write alone: a lower
-        barrier is no harder to write.
+        Of weak cells, on the thermal stability that holds their bits; 1 elsewhere. The write is not changed: a lower
+        barrier is not harder to write.
     cells : Cells, optional
         Rates, resistances and stabilities before faults.
     seed : int, optional
         Of the draw.
     process : dict
-        What it was drawn from, as `Process.as_dict`; empty for a die made by hand.
+        The origin, as `Process.as_dict`; empty for a die made by hand.
 
     Raises
     ------
@@ -79,18 +80,15 @@ class Die:
         object.__setattr__(self, "shape", checked_shape(self.shape, least=1))
         object.__setattr__(self, "faulty", _checked_indices("faulty", self.faulty, self.size))
         if (np.diff(self.faulty) <= 0).any():
-            raise ValueError("faulty must be ascending, each cell once; `Die.of` sorts, `|` joins.")
-        kind = np.asarray(self.kind, dtype=np.uint8)
-        if kind.size and kind.max() >= len(FAULTS):
-            raise ValueError(f"kind must be < {len(FAULTS)}, the place in {', '.join(FAULTS)}; got {kind.max()}.")
-        object.__setattr__(self, "kind", kind)
-        for name in ("kind", "conductance", "error_rate_factor", "stability_factor"):
+            raise ArgumentError("faulty", "must be ascending, each cell once; `Die.of` sorts, `|` joins.")
+        object.__setattr__(self, "kind", np.asarray(self.kind, dtype=np.uint8))
+        if (self.kind >= len(FAULTS)).any():
+            raise ArgumentError("kind", f"must be < {len(FAULTS)}, a place in {FAULTS}, got {self.kind.max()}.")
+        for name in FAULT_COLUMNS[1:]:
             if len(getattr(self, name)) != len(self.faulty):
-                raise ValueError(f"{name} must have {len(self.faulty)} elements, one a faulty cell.")
-        if self.cells is not None and self.cells.error_rates.shape != (2, self.size):
-            raise ValueError(
-                f"cells must be {self.size}, as shape {self.shape}, got {self.cells.error_rates.shape[1]}."
-            )
+                raise ArgumentError(name, f"must have {len(self.faulty)} elements, one a faulty cell.")
+        if self.cells is not None and (found := self.cells.error_rates.shape) != (2, self.size):
+            raise ArgumentError("cells", f"must be {self.size}, as shape {self.shape}, got {found[1]}.")
 
     @classmethod
     def of(
@@ -120,7 +118,7 @@ class Die:
         weak_error_rate_factor, weak_stability_factor : float, optional
             Of every weak cell, >= 1 and in (0, 1]; one of them is needed if there is one.
         cells : Cells, optional
-            What every cell is.
+            Properties of every cell.
 
         Raises
         ------
@@ -133,7 +131,8 @@ class Die:
         >>> die.faulty, die.fixed_cells[1]
         (array([1, 4]), array([1, 1], dtype=uint8))
         """
-        size = math.prod(checked_shape(shape, least=1))
+        shape = checked_shape(shape, least=1)
+        size = math.prod(shape)
         by_kind = [
             _checked_indices(name, v, size)
             for name, v in zip(FAULTS, (short, open, stuck_p, stuck_ap, weak), strict=True)
@@ -141,12 +140,11 @@ class Die:
         where = np.concatenate(by_kind)
         kinds = np.repeat(np.arange(len(FAULTS), dtype=np.uint8), [len(v) for v in by_kind])
         faulty, first = np.unique(where, return_index=True)  # the first of equals: the kind that wins
-        law = checked_law(
-            len(by_kind[0]) > 0, len(by_kind[4]) > 0, short_conductance, weak_error_rate_factor, weak_stability_factor
-        )
-        return cls(checked_shape(shape, least=1), faulty, kinds[first], *fault_columns(kinds[first], *law), cells)
+        law = short_conductance, weak_error_rate_factor, weak_stability_factor
+        checked_law(len(by_kind[0]) > 0, len(by_kind[4]) > 0, *law)
+        return cls(shape, faulty, kinds[first], *fault_columns(kinds[first], *law), cells)
 
-    # ---- what a memory asks --------------------------------------------------------------------------------------
+    # ---- cells ---------------------------------------------------------------------------------------------------
 
     @property
     def size(self) -> int:
@@ -156,18 +154,14 @@ class Die:
     def require_shape(self, shape: tuple[int, ...]) -> None:
         """Raise ValueError unless the die has the shape of an array; names both."""
         if tuple(shape) != self.shape:
-            raise ValueError(
-                f"the die is of shape {self.shape} ({self.size} cells), the array of {tuple(shape)} "
-                f"({math.prod(shape)} cells): draw a die of the array's shape, in cells (a word of b bits is b cells)."
-            )
+            raise ArgumentError("die", f"must be of the array's shape in cells, {tuple(shape)}, got {self.shape}.")
 
     @staticmethod
     def reads_as(kind: str | int) -> int:
-        """Bit that a cell with a fault always reads as; ValueError for a weak cell, which reads as what it holds."""
+        """Bit that a cell with a fault always reads as; ValueError for a weak cell, which reads as the bit it holds."""
         name = FAULTS[kind] if isinstance(kind, (int, np.integer)) and 0 <= kind < len(FAULTS) else str(kind)
-        checked_choice("kind", name, FAULTS)
-        if name not in READS_AS:
-            raise ValueError("kind 'weak' has no fixed bit: a weak cell reads as what it holds.")
+        if checked_choice("kind", name, FAULTS) == "weak":
+            raise ArgumentError("kind", "'weak' has no fixed bit: a weak cell reads as the bit it holds.")
         return READS_AS[name]
 
     def where(self, kind: str) -> Indices:
@@ -243,22 +237,22 @@ class Die:
         data = np.array(bits)
         self.require_shape(data.shape)
         if not np.isin(data, (0, 1)).all():
-            raise ValueError("bits must be 0 or 1: bit 1 is AP. Values of -1 and +1 are (value + 1) / 2.")
-        R_p: Any
-        R_ap: Any
-        if self.cells is None:
-            if resistance_p is None or resistance_ap is None:
-                raise ValueError("the die has no drawn cells: give resistance_p and resistance_ap in ohm.")
-            R_p = checked_number("resistance_p", resistance_p, "ohm", zero_allowed=False)
-            R_ap = checked_number("resistance_ap", resistance_ap, "ohm", zero_allowed=False)
-        elif resistance_p is not None or resistance_ap is not None:
-            raise ValueError("the die has drawn cells with their own resistances: leave resistance_p and _ap out.")
-        else:
+            raise ArgumentError("bits", "must be 0 or 1: bit 1 is AP. Values of -1 and +1 are (value + 1) / 2.")
+        R_p: Any = resistance_p
+        R_ap: Any = resistance_ap
+        if self.cells is not None:
+            if R_p is not None or R_ap is not None:
+                raise ArgumentError("resistance_p", "and resistance_ap must be left out: drawn cells have their own.")
             R_p, R_ap = self.cells.resistance_p, self.cells.resistance_ap
+        elif R_p is None or R_ap is None:
+            raise ArgumentError("resistance_p", "and resistance_ap must be given [ohm]: the die has no drawn cells.")
+        else:
+            R_p = checked_number("resistance_p", R_p, "ohm", zero_allowed=False)
+            R_ap = checked_number("resistance_ap", R_ap, "ohm", zero_allowed=False)
         state = data.astype(np.uint8).ravel()
         where, fixed = self.fixed_cells
         state[where] = fixed
-        G = np.where(state == 1, 1 / np.asarray(R_ap), 1 / np.asarray(R_p))
+        G = np.where(state == 1, 1 / R_ap, 1 / R_p)
         given = np.isfinite(self.conductance)
         G[self.faulty[given]] = self.conductance[given]
         return G.reshape(self.shape)
@@ -275,7 +269,7 @@ class Die:
             return NotImplemented
         self.require_shape(other.shape)
         if self.cells is not None and other.cells is not None and self.cells is not other.cells:
-            raise ValueError("both dies have drawn cells, and a cell is one junction: join a die without a population.")
+            raise ArgumentError("other", "must be without drawn cells, as both dies have them: a cell is one junction.")
         faulty, inverse = np.unique(np.concatenate([self.faulty, other.faulty]), return_inverse=True)
         kinds = np.concatenate([self.kind, other.kind])
         kind = np.full(len(faulty), len(FAULTS), dtype=np.uint8)
@@ -311,9 +305,8 @@ class Die:
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """All arrays by name, those of the drawn cells included."""
-        names = ("faulty", "kind", "conductance", "error_rate_factor", "stability_factor")
         drawn = {} if self.cells is None else {f.name: getattr(self.cells, f.name) for f in fields(Cells)}
-        return {name: getattr(self, name) for name in names} | drawn
+        return {name: getattr(self, name) for name in FAULT_COLUMNS} | drawn
 
     @cached_property
     def identity(self) -> str:
@@ -323,40 +316,28 @@ class Die:
 
 def _checked_indices(name: str, values: ArrayLike, size: int) -> Indices:
     array = np.asarray(values)
-    if array.size == 0:
-        return np.empty(0, np.int64)
-    if array.dtype.kind not in "iu" or array.ndim != 1:
-        raise ValueError(f"{name} must be a one-dimensional array of flat indices, got {array.dtype} of {array.shape}.")
-    if array.min() < 0 or array.max() >= size:
-        outside = array[(array < 0) | (array >= size)][0]
-        raise ValueError(
-            f"{name} must be flat indices from 0 to {size - 1}, got {outside}; ravel_multi_index makes them."
-        )
+    if array.size and (array.dtype.kind not in "iu" or array.ndim != 1):
+        raise ArgumentError(name, f"must be a one-dimensional array of flat indices, got {array.dtype} {array.shape}.")
+    outside = array[(array < 0) | (array >= size)]
+    if outside.size:
+        raise ArgumentError(name, f"must be flat indices from 0 to {size - 1} (ravel_multi_index), got {outside[0]}.")
     return array.astype(np.int64)
-
-
-Law = tuple[float | None, float | None, float | None]
 
 
 def checked_law(
     shorts: bool, weak: bool, conductance: float | None, error_factor: float | None, stability_factor: float | None
-) -> Law:
-    """Check what shorts and weak cells need, and return it."""
+) -> None:
+    """Raise ArgumentError unless shorts and weak cells have their parameters, in range."""
+    if conductance is None and shorts:
+        raise ArgumentError("short_conductance", "is missing: give that of a short, in S (R_P of 5 kohm is 2e-4 S).")
+    if weak and error_factor is None and stability_factor is None:
+        raise ArgumentError("weak", "cells need weak_error_rate_factor (>= 1) or weak_stability_factor (in (0, 1]).")
     if conductance is not None:
         checked_number("short_conductance", conductance, "S", zero_allowed=False)
-    elif shorts:
-        raise ValueError("short_conductance is missing: give what a short conducts, in S (R_P of 5 kohm is 2e-4 S).")
-    if error_factor is not None and checked_number("weak_error_rate_factor", error_factor, "", zero_allowed=False) < 1:
-        raise ValueError(f"weak_error_rate_factor must be >= 1, got {error_factor:g}: a weak cell fails more often.")
-    if stability_factor is not None:
-        checked_number("weak_stability_factor", stability_factor, "", zero_allowed=False)
-        if stability_factor > 1:
-            raise ValueError(
-                f"weak_stability_factor must be in (0, 1], got {stability_factor:g}: a weak cell's is lower."
-            )
-    if weak and error_factor is None and stability_factor is None:
-        raise ValueError("weak cells need weak_error_rate_factor (>= 1) or weak_stability_factor (in (0, 1]).")
-    return conductance, error_factor, stability_factor
+    if error_factor is not None:
+        checked_between("weak_error_rate_factor", error_factor, 1, np.inf, remedy="A weak cell fails more often.")
+    if stability_factor is not None and not 0 < checked_signed("weak_stability_factor", stability_factor, "") <= 1:
+        raise ArgumentError("weak_stability_factor", f"must be in (0, 1], got {stability_factor:g}.")
 
 
 def fault_columns(

@@ -1,7 +1,7 @@
-"""A process: how often a junction is broken, and how much the working ones differ. It is a distribution of dies.
+"""A process: fault rates of junctions, and the spread of the working ones. It is a distribution of dies.
 
-Rates are per junction: counts come out binomial. What the kinds of faults are, and which wins where two meet, is in
-die.py. Left out: clustered defects (rows, columns, edges of a wafer) and differences between whole dies; make such a
+Rates are per junction: counts are binomial. The kinds of faults, and their order of precedence, are in die.py. Left
+out: clustered defects (rows, columns, edges of a wafer) and differences between whole dies; make such a
 `Die` from indices with `Die.of` and join it with `|`.
 """
 
@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from bridge.checks import checked_shape
 from bridge.dies.die import FAULTS, Die, checked_law, digest, fault_columns
 from bridge.dies.variability import Population
-from bridge.shape import checked_shape
-from mtjsim.checks import checked_number, checked_whole
+from mtjsim.checks import ArgumentError, checked_fields, checked_kind, checked_whole
 from mtjsim.rng import checked_seed, child, generator
 
 CHUNK = 1 << 18  # cells that share one stream of defects
@@ -24,7 +24,7 @@ CHUNK = 1 << 18  # cells that share one stream of defects
 
 @dataclass(frozen=True, kw_only=True)
 class Process:
-    """A distribution of dies: how often a junction has which fault, and how much the working ones spread.
+    """A distribution of dies: the rate of each fault, and the spread of the working junctions.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ class Process:
     Raises
     ------
     ValueError
-        If a rate is no probability, they sum to more than 1, or a parameter is missing or out of its range.
+        If a rate is outside [0, 1], they sum to more than 1, or a parameter is missing or out of its range.
 
     Examples
     --------
@@ -66,20 +66,17 @@ class Process:
     def __post_init__(self) -> None:
         for name in FAULTS:
             argument = f"{name}_rate"
-            rate = checked_number(argument, getattr(self, argument), "", zero_allowed=True)
-            if rate > 1:
-                hint = f"Is it {rate:g} %? Then give {rate / 100:g}." if rate <= 100 else "It is no count either."
-                raise ValueError(f"{argument} must be a probability, 0 to 1 a junction, got {rate:g}. {hint}")
-            object.__setattr__(self, argument, rate)
+            checked_fields(self, zero_allowed=True, **{argument: ""})
+            if (rate := getattr(self, argument)) > 1:
+                hint = f"Is it {rate:g} %? Then give {rate / 100:g}." if rate <= 100 else "It is not a count either."
+                raise ArgumentError(argument, f"must be a probability, 0 to 1 a junction, got {rate:g}. {hint}")
         if sum(self.rates) > 1 + 1e-12:
-            raise ValueError(
-                f"the rates must sum to at most 1, got {sum(self.rates):g}: a junction has one fault or none. For "
-                "faults that may meet, draw two dies and join them with |."
-            )
+            problem = f"the rates must sum to at most 1, got {sum(self.rates):g}: a junction has one fault or none"
+            raise ValueError(f"{problem}. For faults that may meet, draw two dies and join them with |.")
         law = self.short_conductance, self.weak_error_rate_factor, self.weak_stability_factor
         checked_law(self.short_rate > 0, self.weak_rate > 0, *law)
-        if self.population is not None and not isinstance(self.population, Population):
-            raise ValueError(f"population must be a Population, got {self.population!r}.")
+        if self.population is not None:
+            checked_kind("population", self.population, Population)
 
     @property
     def rates(self) -> tuple[float, ...]:

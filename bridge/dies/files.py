@@ -1,4 +1,4 @@
-"""Dies on disk: NetCDF with an identity, so that a wrong or damaged file is refused, and says what differs."""
+"""Dies as files: NetCDF with an identity; a wrong or damaged file is refused, and the difference named."""
 
 import json
 import os
@@ -7,7 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from bridge.dies.die import Die
+from bridge.dies.die import FAULT_COLUMNS, Die
 from bridge.dies.faults import Process
 from bridge.dies.variability import Cells
 from bridge.netcdf import read_netcdf, write_netcdf
@@ -22,9 +22,9 @@ def save_die(die: Die, path: str | os.PathLike[str]) -> Path:
     Parameters
     ----------
     die : Die
-        Faults, drawn cells and what it was drawn from are all kept.
+        Faults, drawn cells and origin are all kept.
     path : path
-        Of the file; one that is there is replaced.
+        Of the file; an old one is replaced.
 
     Returns
     -------
@@ -35,11 +35,11 @@ def save_die(die: Die, path: str | os.PathLike[str]) -> Path:
     OSError
         If the file cannot be written.
     """
-    import xarray as xr  # here: it takes half a second, and drawing needs none of it
+    import xarray as xr  # here: it takes half a second, and drawing does not need it
 
     variables: dict[str, Any] = {}
     for name, array in die.arrays().items():
-        dimension = "fault" if len(array) == len(die.faulty) and name in _FAULT_COLUMNS else "cell"
+        dimension = "fault" if len(array) == len(die.faulty) and name in FAULT_COLUMNS else "cell"
         dimensions = ("bit", "cell") if array.ndim == 2 else (dimension,)
         variables[name] = (dimensions, array, {"units": UNITS.get(name, "1")})
     attributes = {
@@ -54,9 +54,6 @@ def save_die(die: Die, path: str | os.PathLike[str]) -> Path:
     return Path(path)
 
 
-_FAULT_COLUMNS = ("faulty", "kind", "conductance", "error_rate_factor", "stability_factor")
-
-
 def load_die(
     path: str | os.PathLike[str],
     *,
@@ -64,7 +61,7 @@ def load_die(
     process: Process | None = None,
     seed: int | None = None,
 ) -> Die:
-    """Read a die, and check that it is what was saved and what is expected.
+    """Read a die, and check that it is unchanged and the expected one.
 
     Parameters
     ----------
@@ -84,20 +81,19 @@ def load_die(
     Raises
     ------
     ValueError
-        If the file is no die, was changed or damaged (names the parts), or is not the expected one (names what
-        differs).
+        If the file is not a die, was changed or damaged (names the parts), or is not the expected one (names the
+        differences).
     """
     data = read_netcdf(path)
     if data.attrs.get("format") != FORMAT:
-        raise ValueError(f"{path} is no die: its format is {data.attrs.get('format')!r}, not {FORMAT!r}.")
+        raise ValueError(f"{path} is not a die: its format is {data.attrs.get('format')!r}, not {FORMAT!r}.")
     arrays = {str(name): variable.values for name, variable in data.data_vars.items()}
     names = [f.name for f in fields(Cells)]
-    missing = [name for name in _FAULT_COLUMNS if name not in arrays]
-    if missing:
-        raise ValueError(f"{path} lacks {', '.join(missing)}: it is no whole die.")
+    if missing := [name for name in FAULT_COLUMNS if name not in arrays]:
+        raise ValueError(f"{path} is not a whole die: it lacks {', '.join(missing)}.")
     die = Die(
         shape=tuple(json.loads(data.attrs["shape"])),
-        **{name: arrays[name] for name in _FAULT_COLUMNS},
+        **{name: arrays[name] for name in FAULT_COLUMNS},
         cells=Cells(**{name: arrays[name] for name in names}) if names[0] in arrays else None,
         seed=json.loads(data.attrs["seed"]),
         process=json.loads(data.attrs["process"]),
@@ -105,9 +101,8 @@ def load_die(
     stored, found = json.loads(data.attrs["digests"]), die.digests()
     changed = sorted(name for name in stored.keys() | found.keys() if stored.get(name) != found.get(name))
     if changed or die.identity != data.attrs["identity"]:
-        raise ValueError(
-            f"{path} is not what was saved: {', '.join(changed) or 'its identity'} changed since. Draw or save it anew."
-        )
+        what = ", ".join(changed) or "its identity"
+        raise ValueError(f"{path} is not what was saved: {what} changed since. Draw or save it again.")
     _require(path, die, shape, process, seed)
     return die
 

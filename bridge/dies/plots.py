@@ -1,4 +1,4 @@
-"""Pictures of dies and populations: functions that take axes and data, return the artists, and never draw cells.
+"""Figures of dies and populations: functions that take axes and data, return the artists, and never draw cells.
 
 matplotlib is imported by the caller, who makes the axes; colours as in `mtjsim.plots`.
 """
@@ -15,7 +15,7 @@ from mtjsim.plots import BLACK, BLUE, GREEN, ORANGE, PURPLE, RED
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-FAULT_STYLE = {  # marker and colour: the one without the other still tells
+FAULT_STYLE = {  # marker and colour, each enough without the other
     "short": ("s", RED, "short"),
     "open": ("X", BLACK, "open"),
     "stuck_p": ("v", PURPLE, "stuck at 0 (P)"),
@@ -34,7 +34,7 @@ def plot_die(ax: "Axes", die: Die, *, bit: int = 1, colorbar: bool = True) -> li
         To draw on.
     die : Die
         Of any shape: its cells in C order, the last axis to the right, the others one below the other. A die of one
-        axis is folded into nearly square rows, and says so.
+        axis is folded into nearly square rows, as the label says.
     bit : int
         Whose error rates are shaded.
     colorbar : bool

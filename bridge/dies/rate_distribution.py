@@ -1,4 +1,4 @@
-"""What a population's rates look like: their mean with an error estimate, their quantiles, and how log-normal they are.
+"""Distribution of the error rates of a population: mean with an error estimate, quantiles, distance to a log-normal.
 
 The mean of a broad distribution belongs to its tail: where ln WER has a standard deviation s, the cells that decide the
 mean lie s standard deviations out. `mean_rate` therefore samples half of its points there (importance sampling by
@@ -20,7 +20,7 @@ from scipy.stats import qmc
 from scipy.stats import t as student_t
 
 from bridge.dies.rate_surface import RateSurface
-from mtjsim.checks import Array, checked_whole
+from mtjsim.checks import ArgumentError, Array, checked_array, checked_whole
 from mtjsim.rng import child, generator
 
 REPLICATES = 16
@@ -44,7 +44,7 @@ class MeanRate:
     points : int
         Cells evaluated.
     shift : float
-        How many standard deviations out the cells lie that decide the mean.
+        Distance of the cells that decide the mean, in standard deviations.
     """
 
     rate: float
@@ -103,7 +103,7 @@ def mean_rate(
 
 
 def _shift(surface: RateSurface, coordinates: Callable[[Array], Array], z: Array) -> Array:
-    """Mean of the cells weighted by their rates, (p,): where the mean rate comes from. Cross-entropy, three rounds."""
+    """Mean of the cells weighted by their rates, (p,), by three rounds of cross-entropy."""
     shift = np.zeros(z.shape[1])
     for _ in range(3):
         moved = z + shift
@@ -145,9 +145,8 @@ def _beyond(
 
 def quasi_normals(dimension: int, count: int, stream: np.random.SeedSequence) -> Array:
     """Draw standard normals from a scrambled Sobol sequence, (count, dimension); `count` a power of two."""
-    count = checked_whole("the number of points or cells", count, least=1)
-    if count & (count - 1):
-        raise ValueError(f"the number of points or cells must be a power of two, got {count}: Sobol needs it.")
+    if checked_whole("the number of points or cells", count, least=1).bit_count() > 1:
+        raise ArgumentError("the number of points or cells", f"must be a power of two, got {count}: Sobol needs it.")
     if dimension == 0:
         return np.zeros((count, 0))
     sequence = qmc.Sobol(dimension, scramble=True, seed=np.random.default_rng(stream))
@@ -173,11 +172,11 @@ class RateDistribution:
     -----
     Where the log-normal comes from: well above threshold ln WER is -2 (i - 1) t / tau_D plus slow terms, and
     (i - 1)/tau_D is linear in alpha B_k and in the current over the moment, so normal spreads make it normal (Imamura
-    and Arai). What is left is curvature, and it fails (a) in the mean, which belongs to the tail: at Delta 60, i = 2.5
-    and a spread of 3 % in diameter, 3 % in B_k and 5 % in damping the skewness is -0.28 and the distance 0.02, yet
-    `log_normal_mean` is 6 % above the mean of the cells at an sd of ln WER of 1.2, 1.8 times at 2.6, and meaningless
+    and Arai). The rest is curvature, and the log-normal fails (a) in the mean, which belongs to the tail: at Delta 60,
+    i = 2.5 and a spread of 3 % in diameter, 3 % in B_k and 5 % in damping the skewness is -0.28 and the distance 0.02,
+    yet `log_normal_mean` is 6 % above the cells' mean at an sd of ln WER of 1.2, 1.8 times at 2.6, and meaningless
     where it nears 1; (b) where cells reach a rate of order one, which bounds ln WER from above (skewness -0.9 at a mean
-    rate of 0.5); (c) near threshold, where i - 1 is no larger than its spread (-0.8 at i = 1.3 with 5 % in diameter).
+    rate of 0.5); (c) near threshold, where i - 1 is at most its spread (-0.8 at i = 1.3 with 5 % in diameter).
     """
 
     log_rates: Array
@@ -191,7 +190,7 @@ class RateDistribution:
         """Fit; ValueError unless there are at least two finite numbers."""
         y = np.sort(np.asarray(log_rates, dtype=float).ravel())
         if y.size < 2 or not np.isfinite(y).all():
-            raise ValueError(f"log_rates must be at least two finite numbers, got {y.size}.")
+            raise ArgumentError("log_rates", f"must be at least two finite numbers, got {y.size}.")
         mean, sd = float(y.mean()), float(y.std())
         if sd < 1e-12 * max(1.0, abs(mean)):  # no spread: a step, which the narrowest log-normal is
             return cls(y, mean, 0.0, 0.0, 0.0)
@@ -202,7 +201,7 @@ class RateDistribution:
 
     @property
     def log_normal_mean(self) -> float:
-        """Mean rate that the log-normal predicts, exp(mean + sd^2/2); above 1 it is no rate."""
+        """Mean rate that the log-normal predicts, exp(mean + sd^2/2); may exceed 1."""
         return float(np.exp(self.mean_log + self.sd_log**2 / 2))
 
     @property
@@ -212,9 +211,9 @@ class RateDistribution:
 
     def quantile(self, q: ArrayLike) -> Array:
         """Rate that a fraction q of the cells does not exceed; shape of q."""
-        at = np.asarray(q, dtype=float)
-        if not ((at >= 0) & (at <= 1)).all():
-            raise ValueError(f"q must be between 0 and 1, got {at[~((at >= 0) & (at <= 1))].flat[0]:g}; 0.99 is 99 %.")
+        at = checked_array("q", q, "", zero_allowed=True)
+        if (at > 1).any():
+            raise ArgumentError("q", f"must be between 0 and 1, got {at.max():g}; 0.99 is 99 %.")
         return np.exp(np.quantile(self.log_rates, at))
 
     def log_normal_quantile(self, q: ArrayLike) -> Array:

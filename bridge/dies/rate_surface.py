@@ -1,4 +1,4 @@
-"""The write error rate as a smooth function of what spreads: a few dozen solves answer for a million cells.
+"""The write error rate as a smooth function of what spreads: a few dozen solves serve a million cells.
 
 For one write setting the rate of a cell depends on its *coordinates* x only (spread_write.py), the logarithms of a few
 reduced numbers relative to the nominal junction. Over a population these are correlated (a wide junction is stabler and
@@ -8,9 +8,9 @@ the function
     g(x) = ln(-ln(1 - WER))     (= ln WER where that is small; nearly linear, also where WER saturates at 1)
 
 is fitted by a polynomial of bounded total degree (products of Chebyshev polynomials), by least squares at direct
-solves. A total degree needs far fewer terms than a tensor product, and a ball no solves in corners that no cell ever
-visits. A rectangular pulse enters its solve through its width over tau_D alone, so that one solve answers for all
-values of tau_D: time is then no axis of the solves. Where solves are dear, with ramps or an average over cycles, only
+solves. A total degree needs far fewer terms than a tensor product, and a ball needs no solves in corners without
+cells. A rectangular pulse enters its solve through its width over tau_D alone, so that one solve serves all values
+of tau_D: time is then not an axis of the solves. Where solves are slow, with ramps or an average over cycles, only
 the small difference of g to the plain pulse is fitted, on top of the plain pulse's own surface. The degree rises until
 the error at direct solves that took no part in the fit is below `TOLERANCE`; that error is kept.
 """
@@ -106,7 +106,7 @@ class RateSurface:
     Attributes
     ----------
     write : CellWrite
-        What was solved.
+        That was solved.
     axes : Axes
         Of the population.
     radius : float
@@ -210,7 +210,7 @@ class RateSurface:
         return np.einsum("nd,nd->n", w, w) <= self.radius**2
 
     def __call__(self, x: Array) -> tuple[Array, NDArray[np.bool_]]:
-        """Ln WER of each cell, and whether the cell is in the ball, without which the number means nothing."""
+        """Ln WER of each cell, and whether the cell is in the ball; outside, the number is meaningless."""
         return log_rate(self.log_hazards(x)), self.inside(x)
 
     def log_rates(self, x: Array, count: int | None = None) -> Array:
@@ -232,7 +232,7 @@ class RateSurface:
         return first, last, between
 
     def log_hazards(self, x: Array) -> Array:
-        """Return g of cells; (n, 7) -> (n,). Outside the ball it is a polynomial, and nothing else."""
+        """Return g of cells; (n, 7) -> (n,). Outside the ball it is an unchecked polynomial."""
         first, last, between = self._halves
         w = self.whiten(x)
         cut, g = self.axes.dimension // 2, np.empty(len(w))

@@ -1,4 +1,4 @@
-"""How much the junctions of a population differ: a declaration, and cells drawn from it.
+"""Spread of the junctions of a population: a declaration, and cells drawn from it.
 
 Suffix `_d2d`: from device to device, drawn once and frozen for a cell's life. Suffix `_c2c`: from cycle to cycle, drawn
 by nature at every write and therefore averaged over inside each cell's rate. All are relative standard deviations.
@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from mtjsim.checks import Array, checked_choice, checked_number
+from bridge.checks import checked_between
+from mtjsim.checks import ArgumentError, Array, checked_choice, checked_fields
 
 PROPERTIES = (
     "diameter",
@@ -25,14 +26,14 @@ PROPERTIES = (
     "characteristic_time",
 )
 ANISOTROPIES = ("net", "interface")
-WIDEST = {"d2d": 0.3, "c2c": 0.2}  # relative standard deviations: beyond, a normal is no law of a positive quantity
+WIDEST = {"d2d": 0.3, "c2c": 0.2}  # relative standard deviations: beyond, a normal goes negative too often
 LARGEST_DEPARTURE = 0.9  # of a property from its nominal value, relative
-NEVER_CUT = 8.0  # standard deviations: double-precision normals do not get there
+NEVER_CUT = 8.0  # standard deviations: beyond those of double-precision normals
 
 
 @dataclass(frozen=True, kw_only=True)
 class Spread:
-    """How much the junctions of a population differ. Relative standard deviations: 0.05 is 5 %.
+    """Spread of the junctions of a population. Relative standard deviations: 0.05 is 5 %.
 
     Every property is its nominal value times 1 + sd z, with z a standard normal that is cut at abs(sd z) < 0.9, on both
     sides: a normal would go negative, and the mean stays the nominal value. An sd of at most 0.3 is allowed (cycle to
@@ -52,8 +53,8 @@ class Spread:
     damping_d2d : float
         I_c0 goes with alpha, tau_D with 1/alpha.
     thermal_stability_d2d, critical_current_d2d, characteristic_time_d2d : float
-        What is left of a *measured* spread of Delta, I_c0, tau_D when the properties above are accounted for; each
-        moves its own figure and neither of the other two (in `MTJ` through Ms and eta; eta; B_k and Ms). For junctions
+        The rest of a *measured* spread of Delta, I_c0, tau_D when the properties above are accounted for; each
+        changes its own figure, not the other two (in `MTJ` through Ms and eta; eta; B_k and Ms). For junctions
         of `MTJ.from_effective` these are the natural ones. The properties above act on them too, and it does not matter
         that their diameter and thickness are nominal: only ratios enter.
     drive_c2c : float
@@ -71,7 +72,7 @@ class Spread:
     ------
     ValueError
         If a deviation is negative, not finite, or looks like percent; if correlations name an unknown property or one
-        that does not spread, are outside [-1, 1], or belong to no positive semidefinite matrix.
+        that does not spread, are outside [-1, 1], or do not make a positive semidefinite matrix.
 
     Notes
     -----
@@ -99,41 +100,32 @@ class Spread:
 
     def __post_init__(self) -> None:
         for name in (f.name for f in fields(self) if f.name.endswith(("_d2d", "_c2c"))):
-            value = checked_number(name, getattr(self, name), "", zero_allowed=True)
-            widest = WIDEST[name[-3:]]
-            if value > widest:
+            checked_fields(self, zero_allowed=True, **{name: ""})
+            if (value := getattr(self, name)) > (widest := WIDEST[name[-3:]]):
                 hint = f"Is it {value:g} %? Then give {value / 100:g}" if value >= 0.5 else "A normal would go negative"
-                raise ValueError(
-                    f"{name} must be <= {widest:g}, got {value:g}: a relative standard deviation, not percent. {hint}."
-                )
-            object.__setattr__(self, name, value)
+                rule = f"must be <= {widest:g}, got {value:g}: a relative standard deviation, not percent"
+                raise ArgumentError(name, f"{rule}. {hint}.")
         checked_choice("anisotropy", self.anisotropy, ANISOTROPIES)
         pairs: dict[tuple[str, str], float] = {}
         for pair, value in dict(self.correlations).items():
             if not (isinstance(pair, tuple) and len(pair) == 2 and pair[0] != pair[1]):
-                raise ValueError(f"correlations must have pairs of two different properties as keys, got {pair!r}.")
+                raise ArgumentError("correlations", f"must be of pairs of two different properties, got {pair!r}.")
             for name in pair:
-                checked_choice("correlations of", name, PROPERTIES)
-                if getattr(self, f"{name}_d2d") == 0:
-                    raise ValueError(
-                        f"correlations name {name}, which does not spread: give {name}_d2d > 0, or leave it out."
-                    )
-            rho = _checked_correlation(pair, value)
+                if getattr(self, f"{checked_choice('correlations of', name, PROPERTIES)}_d2d") == 0:
+                    raise ArgumentError("correlations", f"are of {name}, which does not spread: give {name}_d2d > 0.")
             first, second = sorted(pair, key=PROPERTIES.index)
-            known = pairs.setdefault((first, second), rho)
-            if known != rho:
-                raise ValueError(f"correlations of {first} and {second} are given twice: {known:g}, {rho:g}.")
+            rho = checked_between(f"correlation of {pair[0]} and {pair[1]}", value, -1, 1)
+            if (known := pairs.setdefault((first, second), rho)) != rho:
+                raise ArgumentError("correlations", f"of {first} and {second} are given twice: {known:g}, {rho:g}.")
         object.__setattr__(self, "correlations", dict(sorted(pairs.items())))
         lowest = float(np.linalg.eigvalsh(self._correlation_matrix(PROPERTIES)).min())
         if lowest < -1e-9:
-            raise ValueError(
-                f"correlations must make a positive semidefinite matrix, got an eigenvalue of {lowest:.3g}: no "
-                "population is correlated like this. Make the largest of them smaller."
-            )
+            rule = f"must make a positive semidefinite matrix, got an eigenvalue of {lowest:.3g}"
+            raise ArgumentError("correlations", f"{rule}. Make the largest of them smaller.")
 
     @property
     def properties(self) -> tuple[str, ...]:
-        """What spreads from device to device."""
+        """Properties that spread from device to device."""
         return tuple(name for name in PROPERTIES if getattr(self, f"{name}_d2d") > 0)
 
     def as_dict(self) -> dict[str, Any]:
@@ -176,10 +168,3 @@ class Spread:
                 i, j = names.index(first), names.index(second)
                 matrix[i, j] = matrix[j, i] = rho
         return matrix
-
-
-def _checked_correlation(pair: tuple[str, str], value: float) -> float:
-    rho = float(value) if isinstance(value, (int, float, np.number)) and not isinstance(value, bool) else np.nan
-    if not -1 <= rho <= 1:
-        raise ValueError(f"correlation of {pair[0]} and {pair[1]} must be between -1 and 1, got {value!r}.")
-    return rho

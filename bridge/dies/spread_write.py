@@ -1,7 +1,7 @@
-"""One write of any cell of a population: what of a cell matters to its error rate, and the direct solve.
+"""One write of any cell of a population: the coordinates that decide its error rate, and the direct solve.
 
 In reduced units (`mtjsim.fokker_planck.reduced`) a write depends on thermal stability, drive and characteristic time,
-and where they matter on field, TMR, bias and softening of the barrier. The logarithms of these, relative to the nominal
+and, where present, on field, TMR, bias and softening of the barrier. The logarithms of these, relative to the nominal
 junction, are the *coordinates* x of a cell: `COORDINATES`, time last.
 """
 
@@ -45,7 +45,7 @@ class CellWrite:
 
     @property
     def shares_solves(self) -> bool:
-        """Whether one solve answers for all characteristic times: a rectangular pulse, judged at once."""
+        """Whether one solve serves all characteristic times: a rectangular pulse, judged at once."""
         return self.rise_time == 0 and self.relax_time == 0
 
     @property

@@ -1,9 +1,8 @@
-"""Populations of junctions: what spreads from device to device, and what that does to the rates of a memory's cells.
+"""Populations of junctions: the spread from device to device, and the error rates of a memory's cells.
 
-`Spread` (spread.py) says how much each property spreads, `Population` puts it on a junction and a write setting. From
-the latter come the mean error rate (`mean_error_rates`), the distribution of cell rates (`distribution`), and the cells
-of a die (`cells`), all through one fitted surface of ln WER (rate_surface.py), whose error against direct solves is
-measured.
+`Spread` (spread.py) declares the spread of each property, `Population` applies it to a junction and a write setting and
+gives the mean error rate (`mean_error_rates`), the distribution of cell rates (`distribution`) and the cells of a die
+(`cells`), all through one fitted surface of ln WER (rate_surface.py), whose error against direct solves is measured.
 """
 
 import hashlib
@@ -16,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from bridge.checks import checked_bit
 from bridge.dies.rate_distribution import (
     DISTRIBUTION,
     SURFACE,
@@ -28,7 +28,7 @@ from bridge.dies.rate_surface import RateSurface
 from bridge.dies.spread import PROPERTIES, Spread
 from bridge.dies.spread_write import COORDINATES, CellWrite
 from bridge.write import DIRECTION_OF_BIT, WriteSetting
-from mtjsim.checks import Array, checked_kind, checked_number, checked_whole
+from mtjsim.checks import ArgumentError, Array, checked_kind, checked_number, checked_whole
 from mtjsim.device import MTJ, demagnetising_field, require_junction
 from mtjsim.fokker_planck.reduced import reduced_write, require_axisymmetric, require_unheated
 from mtjsim.fokker_planck.spectral import one_blas_thread
@@ -40,7 +40,7 @@ SAMPLE = 1 << 13  # quasi-random cells that fix the axes of a surface
 
 @dataclass(frozen=True, eq=False)
 class Cells:
-    """What the cells of a die are, from one draw.
+    """Properties of the cells of a die, from one draw.
 
     Attributes
     ----------
@@ -49,7 +49,7 @@ class Cells:
     resistance_p, resistance_ap : (n,) arrays
         At low bias [ohm].
     thermal_stability : (n,) array
-        Delta at the population's temperature: what retention and read disturb need.
+        Delta at the population's temperature, for retention and read disturb.
     """
 
     error_rates: Array
@@ -70,7 +70,7 @@ class Population:
         Around it.
     setting : WriteSetting
         Of currents or of voltages: under a voltage a junction of low resistance takes a larger current. A voltage is
-        across the junction; what an access transistor takes is not modelled here.
+        across the junction; the drop over an access transistor is not modelled here.
     temperature : float
         [K].
 
@@ -111,7 +111,7 @@ class Population:
         return hashlib.sha256(json.dumps(self.as_dict(), sort_keys=True).encode()).hexdigest()
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what identifies the population, ready for JSON."""
+        """All that defines the population, ready for JSON."""
         return {
             "device_identity": self.device.identity,
             "spread": self.spread.as_dict(),
@@ -122,9 +122,9 @@ class Population:
     # ---- one cell ------------------------------------------------------------------------------------------------
 
     def coordinates(self, z: Array) -> Array:
-        """Logarithms of what decides a cell's rates, relative to the nominal junction; (n, p) normals -> (n, 7).
+        """Logarithms of the coordinates of each cell, relative to the nominal junction; (n, p) normals -> (n, 7).
 
-        See `rate_surface.COORDINATES`; the same for both bits.
+        See `spread_write.COORDINATES`; the same for both bits.
         """
         one = np.ones(len(z))
         f = dict.fromkeys(PROPERTIES, one) | self.spread.factors(z)
@@ -166,15 +166,13 @@ class Population:
         ratio = t / d * f["thickness"] / f["diameter"]
         B_k = interface - demagnetising_field(saturation_magnetization=Ms, aspect_ratio=ratio)
         if not (B_k > 0).all():
-            raise ValueError(
-                f"spread leaves {np.mean(B_k <= 0):.2g} of the cells without perpendicular anisotropy: B_k of "
-                f"{device.anisotropy_field:g} T is what is left of {float(interface.mean()):.3g} T of the interface. "
-                "Give a smaller thickness_d2d or anisotropy_d2d, or anisotropy='net'."
-            )
+            problem = f"leaves {np.mean(B_k <= 0):.2g} of the cells without perpendicular anisotropy"
+            remedy = "Give a smaller thickness_d2d or anisotropy_d2d, or anisotropy='net'."
+            raise ArgumentError("spread", f"{problem}. {remedy}")
         return B_k / device.anisotropy_field
 
     def cell_device(self, z: Array) -> MTJ:
-        """Return the junction of one cell, (p,) normals; what a direct solve of it takes."""
+        """Return the junction of one cell, (p,) normals, for a direct solve."""
         drawn = dict.fromkeys(PROPERTIES, np.ones(1)) | self.spread.factors(np.asarray(z, dtype=float)[None])
         B = float(self._anisotropy(drawn)[0])
         f = {name: float(value[0]) for name, value in drawn.items()}
@@ -192,7 +190,7 @@ class Population:
 
     def write(self, bit: int) -> CellWrite:
         """Return the write of a bit in reduced units, for any cell."""
-        direction, s = DIRECTION_OF_BIT[_checked_bit(bit)], self.setting
+        direction, s = DIRECTION_OF_BIT[checked_bit(bit)], self.setting
         nominal, tau = reduced_write(self.device, direction, s.amplitudes[bit], self.temperature, 0.0, 0.0, s.drive)
         c2c = self.spread.drive_c2c, self.spread.pulse_width_c2c
         return CellWrite(nominal, tau, s.pulse_width, s.rise_time, s.relax_time, *c2c)
@@ -214,16 +212,16 @@ class Population:
 
     def log_rates(self, bit: int, z: Array) -> Array:
         """Ln WER of cells with standard normals `z` (n, p), by the surface, beyond it by direct solves; (n,)."""
-        surface = self.surfaces[_checked_bit(bit)]
+        surface = self.surfaces[checked_bit(bit)]
         return surface.log_rates(_relevant(surface.write, self.coordinates(z)))
 
     def direct_log_rates(self, bit: int, z: Array) -> Array:
-        """Solve the same cells one by one: milliseconds each, or tens of them with ramps."""
+        """Ln WER of the same cells, solved one by one: milliseconds each, or tens of them with ramps."""
         write = self.write(bit)
         return write(self.coordinates(z))
 
     def mean_error_rates(self, *, points: int = 1 << 11, seed: int = 0) -> tuple[MeanRate, MeanRate]:
-        """Mean error rate of writing a 0 and a 1 over the population: what a large memory counts.
+        """Mean error rate of writing a 0 and a 1 over the population: that of a large memory.
 
         Parameters
         ----------
@@ -302,7 +300,7 @@ def _in_threads(work: Callable[[int], None], chunks: int, workers: int) -> None:
 
 
 def _relevant(write: CellWrite, x: Array) -> Array:
-    """Coordinates without the spread of what this write does not feel (they would be axes for nothing)."""
+    """Coordinates without the spread of those that do not affect this write."""
     law = write.nominal.conduction
     silent = {
         "drive": write.nominal.drive == 0,
@@ -314,9 +312,3 @@ def _relevant(write: CellWrite, x: Array) -> Array:
     x = x.copy()
     x[:, [COORDINATES.index(name) for name, is_silent in silent.items() if is_silent]] = 0.0
     return x
-
-
-def _checked_bit(bit: int) -> int:
-    if bit not in (0, 1) or isinstance(bit, bool):
-        raise ValueError(f"bit must be 0 or 1, got {bit!r}.")
-    return bit

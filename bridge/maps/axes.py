@@ -1,11 +1,12 @@
-"""The shape of a map: direction x current (or voltage) x pulse width x temperature, and what is refused as none."""
+"""The shape of a map, direction x current (or voltage) x pulse width x temperature, and its checks."""
 
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mtjsim.checks import DIRECTIONS, Array, checked_array
+from bridge.checks import checked_list
+from mtjsim.checks import DIRECTIONS, ArgumentError, Array
 from mtjsim.pulse import UNITS
 
 if TYPE_CHECKING:
@@ -29,11 +30,9 @@ def dimensions(drive: str) -> tuple[str, str, str, str]:
 def axis_of(name: str, values: ArrayLike) -> Array:
     """Check an axis given by the argument `name`; ValueError unless it is a number or strictly increasing numbers."""
     unit, zero_allowed = ARGUMENTS[name]
-    axis = np.atleast_1d(checked_array(name, values, unit, zero_allowed=zero_allowed))
-    if axis.ndim != 1 or axis.size == 0:
-        raise ValueError(f"{name} must be a number or a one-dimensional array with at least one element in {unit}.")
+    axis = checked_list(name, values, unit, zero_allowed=zero_allowed)
     if (np.diff(axis) <= 0).any():
-        raise ValueError(f"{name} must be strictly increasing, as an axis of a map is.")
+        raise ArgumentError(name, "must be strictly increasing, as an axis of a map is.")
     return axis
 
 
@@ -62,27 +61,21 @@ def labelled(
 def checked_dataset(dataset: "xr.Dataset") -> str:
     """Return the drive of a map, "current" or "voltage"; ValueError unless labels, units, axes and rates fit."""
     if "write_error_rate" not in dataset:
-        raise ValueError("this is no map: there is no write_error_rate.")
+        raise ValueError("this is not a map: it has no write_error_rate.")
     rate = dataset["write_error_rate"]
     drive = next((name for name in DRIVES if tuple(rate.dims) == dimensions(name)), None)
     if drive is None:
-        raise ValueError(
-            f"a map is over direction, current or voltage, pulse_width, temperature, in this order; got {rate.dims}. "
-            "Take parts with lists, as in sel(temperature=[300]), which keep the axis."
-        )
+        order = "direction, current or voltage, pulse_width, temperature"
+        raise ValueError(f"a map is over {order}, got {rate.dims}. Take parts with lists: sel(temperature=[300]).")
     for name, unit in {drive: UNITS[drive], **AXES}.items():
         axis_of(f"{name}s", dataset[name].values)
         if dataset[name].attrs.get("units") != unit:
-            raise ValueError(f"{name} of a map must be in {unit}, got units {dataset[name].attrs.get('units')!r}.")
-    unknown = set(dataset["direction"].values.tolist()) - set(DIRECTIONS)
-    if unknown or len(set(dataset["direction"].values.tolist())) < dataset.sizes["direction"]:
-        raise ValueError(
-            f"directions of a map must be among {DIRECTIONS}, each once, got {dataset['direction'].values}."
-        )
-    values = rate.values
-    if dataset.attrs.get("kind") == "measured":
-        values = values[dataset["trials"].values > 0]
-    if not ((values >= 0) & (values <= 1)).all():
-        bad = values[~((values >= 0) & (values <= 1))][0]
-        raise ValueError(f"write_error_rate must be a probability between 0 and 1, got {bad:g}.")
+            raise ArgumentError(name, f"of a map must be in {unit}, got units {dataset[name].attrs.get('units')!r}.")
+    directions = dataset["direction"].values.tolist()
+    if not set(directions) <= set(DIRECTIONS) or len(set(directions)) < len(directions):
+        raise ArgumentError("directions", f"of a map must be among {DIRECTIONS}, each once, got {directions}.")
+    values = rate.values[dataset["trials"].values > 0] if dataset.attrs.get("kind") == "measured" else rate.values
+    outside = values[~((values >= 0) & (values <= 1))]
+    if outside.size:
+        raise ArgumentError("write_error_rate", f"must be a probability between 0 and 1, got {outside[0]:g}.")
     return drive

@@ -1,4 +1,4 @@
-"""What the interpolation in a map may be wrong by as a whole, and how fine a grid would do."""
+"""A bound on the interpolation error of a whole map, and advice on a finer grid."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +12,9 @@ from mtjsim.checks import Array
 if TYPE_CHECKING:
     import xarray as xr
 
-TARGET = 0.01  # relative error of an interpolated rate that users are promised
+TARGET = 0.01  # promised relative error of an interpolated rate
 DEEPEST = 1e-30  # rates below this do not enter the bound of the whole map
-MOST_ADVISED = 2000  # points of an axis: beyond, another grid is wanted and not a finer one
+MOST_ADVISED = 2000  # points of an axis: beyond, the advice is another range
 
 
 def relative_error(v: Array, error: Array, log_probability: Any) -> Array:

@@ -1,7 +1,7 @@
 """Write error rates and energies over direction, current or voltage, pulse width and temperature, labelled.
 
-One solve answers for all pulse widths of one level, direction and temperature: a slice. Slices are independent, so
-that any number of workers gives the same bits.
+One solve gives all pulse widths of one level, direction and temperature: a slice. Slices are independent, so that any
+number of workers gives the same bits.
 """
 
 import os
@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from bridge.maps.axes import axis_of, labelled
+from bridge.maps.axes import labelled
 from bridge.maps.bound import described_bound
 from bridge.maps.files import METHOD, FinishedSlices, MapQuestion, cached_map, save_map
-from mtjsim.checks import DIRECTIONS, Array, checked_number, checked_ramps, checked_whole
-from mtjsim.device import MTJ, require_junction
+from mtjsim.checks import DIRECTIONS, ArgumentError, Array, checked_whole
+from mtjsim.device import MTJ
 from mtjsim.energy import dissipated_energy
 from mtjsim.files import require_writable
 from mtjsim.fokker_planck.spectral import one_blas_thread
@@ -27,7 +27,7 @@ from mtjsim.switching import write_error_rate
 if TYPE_CHECKING:
     import xarray as xr
 
-WORKERS = 2  # threads: numbers are crunched outside the interpreter's lock, the rest is not, so that more do not help
+WORKERS = 2  # threads: the solvers release the interpreter's lock, the rest does not, so that more do not help
 
 
 def write_error_map(
@@ -58,23 +58,23 @@ def write_error_map(
     energy : bool
         Also the mean Joule energy in the junction; costs about as much again.
     cache : str or path, optional
-        File of the map (NetCDF): read if it answers exactly this question, refused if it answers another, written if
-        there is none. A run that was killed goes on where it was.
+        File of the map (NetCDF): read if it is the map of exactly these arguments, refused if it is another, written
+        if it does not exist. A run that was killed resumes.
     workers : int
         Threads, >= 1. The same bits for any number.
 
     Returns
     -------
     xarray.Dataset
-        `write_error_rate`, and `energy` [J] if asked for, over direction, current (or voltage), pulse_width,
+        `write_error_rate`, and `energy` [J] with `energy=True`, over direction, current (or voltage), pulse_width,
         temperature, with units as attributes, the junction and the identity of the map. The attribute
         `interpolation_bound` is the largest relative error of `ErrorMap.rate` between the nodes, down to 1e-30, and
-        `interpolation_advice` says which axis to make finer.
+        `interpolation_advice` names the axes to make finer.
 
     Raises
     ------
     ValueError
-        If an axis is empty, not strictly increasing or out of range; if the cache holds another map (names what
+        If an axis is empty, not strictly increasing or out of range; if the cache is another map (names what
         differs, with both values); and as in `mtjsim.write_error_rate`. Nothing is written then.
     OSError
         If the cache's folder cannot be written.
@@ -92,7 +92,13 @@ def write_error_map(
     >>> print(f"{float(rates.sel(direction='p_to_ap', current=75e-6, pulse_width=10e-9).item()):.2e}")
     2.16e-05
     """
-    question = _checked(device, currents, voltages, pulse_widths, temperatures, rise_time, relax_time, energy)
+    if (currents is None) == (voltages is None):
+        raise ArgumentError("currents", "or voltages must be given, one of them: the first axis of the map [A] or [V].")
+    if pulse_widths is None:
+        raise ArgumentError("pulse_widths", "is missing: give the second axis of the map in s.")
+    drive, levels = ("current", currents) if voltages is None else ("voltage", voltages)
+    axes: Any = {"levels": levels, "pulse_widths": pulse_widths, "temperatures": temperatures}
+    question = MapQuestion(device, drive, **axes, rise_time=rise_time, relax_time=relax_time, energy=bool(energy))
     checked_whole("workers", workers, least=1)
     path = None if cache is None else Path(cache)
     if path is not None:
@@ -104,38 +110,6 @@ def write_error_map(
         save_map(dataset, path)
         _slices_file(question, path).discard()
     return dataset
-
-
-def _checked(
-    device: MTJ,
-    currents: ArrayLike | None,
-    voltages: ArrayLike | None,
-    pulse_widths: ArrayLike | None,
-    temperatures: ArrayLike,
-    rise_time: float,
-    relax_time: float,
-    energy: bool,
-) -> MapQuestion:
-    require_junction(device)
-    if (currents is None) == (voltages is None):
-        raise ValueError("give one of currents [A] and voltages [V], the first axis of the map.")
-    if pulse_widths is None:
-        raise ValueError("pulse_widths is missing: give the second axis of the map in s.")
-    drive = "current" if voltages is None else "voltage"
-    levels: Any = currents if voltages is None else voltages
-    rise = checked_number("rise_time", rise_time, "s", zero_allowed=True)
-    width = axis_of("pulse_widths", pulse_widths)
-    checked_ramps(rise, width)
-    return MapQuestion(
-        device=device,
-        drive=drive,
-        levels=axis_of(f"{drive}s", levels),
-        pulse_widths=width,
-        temperatures=axis_of("temperatures", temperatures),
-        rise_time=rise,
-        relax_time=checked_number("relax_time", relax_time, "s", zero_allowed=True),
-        energy=bool(energy),
-    )
 
 
 def _dataset(question: MapQuestion, values: Array) -> "xr.Dataset":
@@ -166,9 +140,9 @@ def _slices_file(question: MapQuestion, path: Path) -> FinishedSlices:
 
 
 def _solved(question: MapQuestion, path: Path | None, workers: int) -> Array:
-    """Rates, and energies if asked for: (1 or 2, direction, level, width, temperature)."""
+    """Rates, and energies with `energy`: (1 or 2, direction, level, width, temperature)."""
     q = question
-    # the strongest write first: what cannot be solved is refused before anything is kept
+    # the strongest write first: a write that cannot be solved is refused before anything is saved
     places = [
         (d, i, t)
         for i in reversed(range(len(q.levels)))
@@ -219,7 +193,7 @@ def _in_threads(
 
 
 def _slice(question: MapQuestion, d: int, i: int, t: int) -> Array:
-    """All widths of one level, direction and temperature: the rates, then the energies if asked for."""
+    """All widths of one level, direction and temperature: the rates, then the energies with `energy`."""
     q = question
     common: Any = {
         q.drive: float(q.levels[i]),

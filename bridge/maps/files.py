@@ -18,8 +18,8 @@ import numpy as np
 
 from bridge.maps.axes import AXES, DRIVES, axis_of, checked_dataset
 from bridge.netcdf import read_netcdf, write_netcdf
-from mtjsim.checks import Array, checked_choice, checked_number
-from mtjsim.device import MTJ
+from mtjsim.checks import ArgumentError, Array, checked_choice, checked_fields, checked_number, checked_ramps
+from mtjsim.device import MTJ, require_junction
 from mtjsim.pulse import UNITS
 
 if TYPE_CHECKING:
@@ -31,9 +31,9 @@ EXPECTED = ("device", "currents", "voltages", "pulse_widths", "temperatures", "r
 
 @dataclass(frozen=True, eq=False)
 class MapQuestion:
-    """What a map answers; the attributes are the arguments of `write_error_map`, checked.
+    """The question that a map answers.
 
-    Attributes
+    Parameters
     ----------
     device : MTJ
     drive : {"current", "voltage"}
@@ -42,6 +42,11 @@ class MapQuestion:
     rise_time, relax_time : float
         [s].
     energy : bool
+
+    Raises
+    ------
+    ValueError
+        If an axis is empty, not strictly increasing or out of range, a time negative, or a ramp longer than a pulse.
     """
 
     device: MTJ
@@ -53,9 +58,16 @@ class MapQuestion:
     relax_time: float
     energy: bool
 
+    def __post_init__(self) -> None:
+        require_junction(self.device)
+        for field, name in (("levels", f"{self.drive}s"), ("pulse_widths",) * 2, ("temperatures",) * 2):
+            object.__setattr__(self, field, axis_of(name, getattr(self, field)))
+        checked_fields(self, zero_allowed=True, rise_time="s", relax_time="s")
+        checked_ramps(self.rise_time, self.pulse_widths)
+
     @property
     def parts(self) -> dict[str, Any]:
-        """All that decides the answer, by name, in SI: numbers, words and lists of numbers."""
+        """All that decides the map, by name, in SI: numbers, words and lists of numbers."""
         fields = {f"device {name}": value for name, value in json.loads(self.device.model_dump_json()).items()}
         axes = {self.drive: self.levels, "pulse_width": self.pulse_widths, "temperature": self.temperatures}
         return {
@@ -97,11 +109,11 @@ def map_identity(dataset: "xr.Dataset") -> str:
     Raises
     ------
     ValueError
-        If the dataset is no solved map.
+        If the dataset is not a solved map.
     """
     missing = {"device", "device_identity", "rise_time", "relax_time", "method"} - set(dataset.attrs)
     if missing:
-        raise ValueError(f"this is no solved map: the attributes {', '.join(sorted(missing))} are missing.")
+        raise ValueError(f"this is not a solved map: it has no attributes {', '.join(sorted(missing))}.")
     return _digest(_parts_of(dataset), str(dataset.attrs["device_identity"]))
 
 
@@ -117,7 +129,7 @@ def _content(dataset: "xr.Dataset") -> str:
 
 
 def map_differences(have: Mapping[str, Any], want: Mapping[str, Any]) -> list[str]:
-    """Name what differs between two sets of parts, with both values; what is not wanted is not compared."""
+    """Name the differences between two sets of parts, with both values; only the parts of `want` are compared."""
     found = []
     for name in want:
         a, b = have.get(name, "absent"), want[name]
@@ -162,7 +174,7 @@ def save_map(dataset: "xr.Dataset", path: str | os.PathLike[str]) -> None:
 
 
 def load_map(path: str | os.PathLike[str], *, expect: MTJ | Mapping[str, Any] | None = None) -> "xr.Dataset":
-    """Read a map, and refuse it if it is damaged or not the map that was expected.
+    """Read a map, and refuse it if it is damaged or not the expected one.
 
     Parameters
     ----------
@@ -170,7 +182,7 @@ def load_map(path: str | os.PathLike[str], *, expect: MTJ | Mapping[str, Any] | 
         Of a file of `save_map`, or the cache of `write_error_map`.
     expect : MTJ or dict, optional
         The junction, or any of the arguments of `write_error_map` by name: device, currents or voltages, pulse_widths,
-        temperatures, rise_time, relax_time, energy. What is not named is not compared. The method's version always is.
+        temperatures, rise_time, relax_time, energy. Only these are compared, and the version of the method.
 
     Returns
     -------
@@ -179,48 +191,40 @@ def load_map(path: str | os.PathLike[str], *, expect: MTJ | Mapping[str, Any] | 
     Raises
     ------
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     ValueError
-        If the file is no map, its numbers are not those that were saved, its identity does not fit them, or it differs
-        from what was expected: each differing parameter is named with both values.
+        If the file is not a map, its numbers are not those that were saved, its identity does not fit them, or it
+        differs from the expected one: each differing parameter is named with both values.
     """
     path = Path(path)
     dataset = _read(path)
-    found = _content(dataset)
-    whole = dataset.attrs.pop("content", found) == found  # a file that `save_map` did not write has none
-    changed = f"{path}: its numbers are not those that were saved: the file was changed or damaged."
-    if dataset.attrs.get("kind") == "measured":
-        if not whole:
-            raise ValueError(changed)
-        if expect is not None:
-            raise ValueError(f"{path}: a measured map has no junction to compare: leave `expect` out.")
+    solved, content = dataset.attrs.get("kind") != "measured", _content(dataset)
+    if dataset.attrs.pop("content", content) != content:  # a file that `save_map` did not write has none
+        raise ValueError(f"{path}: its numbers are not those that were saved: the file was changed or damaged.")
+    if solved and dataset.attrs.get("identity") != map_identity(dataset):
+        raise ValueError(f"{path}: its identity is not that of its contents: the file was changed or damaged.")
+    if not solved and expect is not None:
+        raise ArgumentError("expect", f"must be left out for {path}: a measured map has no junction to compare.")
+    if not solved:
         return dataset
-    if dataset.attrs.get("identity") != map_identity(dataset):
-        raise ValueError(
-            f"{path}: the identity in the file is not that of its contents: the file was changed or damaged."
-        )
-    if not whole:
-        raise ValueError(changed)
     _refuse_other(path, _parts_of(dataset), {"method": METHOD, **_expected(expect)})
     return dataset
 
 
 def cached_map(path: Path, question: MapQuestion) -> "xr.Dataset | None":
-    """Return the map in the file if it answers the question; None if there is no file; ValueError otherwise."""
+    """Return the map in the file if it is that of the question; None without a file; ValueError otherwise."""
     if not path.exists():
         return None
     dataset = load_map(path)
     if dataset.attrs.get("kind") == "measured":
-        raise ValueError(f"{path}: holds a measured map. Name another file.")
+        raise ValueError(f"{path}: a measured map. Name another file.")
     _refuse_other(path, _parts_of(dataset), question.parts)
     return dataset
 
 
 def _refuse_other(path: Path, have: Mapping[str, Any], want: Mapping[str, Any]) -> None:
     if differences := map_differences(have, want):
-        raise ValueError(
-            f"{path}: not the map that is asked for. {'; '.join(differences)}. Name another file, or delete it."
-        )
+        raise ValueError(f"{path}: another map. {'; '.join(differences)}. Name another file, or delete it.")
 
 
 def _read(path: Path) -> "xr.Dataset":
@@ -256,12 +260,12 @@ def _expected(expect: MTJ | Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 class FinishedSlices:
-    """Slices that are done, appended to a file one by one; each with a checksum, so that a torn last one is no slice.
+    """Slices that are done, appended to a file one by one, each with a checksum, so that a torn last one is left out.
 
     Parameters
     ----------
     path : Path
-        Of the finished map; the slices lie beside it.
+        Of the finished map; the slices are in the same folder.
     identity : str
         Of the question.
     size : int
@@ -273,7 +277,7 @@ class FinishedSlices:
         self._record = 8 * (size + 1) + 4
 
     def read(self) -> dict[int, Array]:
-        """Whole slices by number; what is torn is cut off the file."""
+        """Whole slices by number; a torn last one is cut off the file."""
         found: dict[int, Array] = {}
         if not self.path.exists():
             return found

@@ -11,8 +11,8 @@ place fall with current and width, as the physics does, the value is kept betwee
 The estimate of the error compares two interpolations of the map itself at the middle of each interval: six nodes and
 four, and takes the largest difference of a cell and its neighbours, because a difference may change its sign; it is
 mostly the error of the four. Along an axis of three nodes it compares parabolas in two coordinates, logarithm and
-reciprocal, and doubles the difference. The sum over the axes is the bound. Two nodes say nothing about what is between
-them: the bound is infinite.
+reciprocal, and doubles the difference. The sum over the axes is the bound. Between two nodes no estimate is possible:
+the bound is infinite.
 """
 
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ from mtjsim.checks import Array
 
 NODES = 6  # that carry the polynomial along each axis
 FEWER = 4  # that carry the one it is compared with
-SAFETY_OF_THREE = 2.0  # nodes: what a parabola leaves out is only guessed from them
+SAFETY_OF_THREE = 2.0  # nodes: they give a rough estimate of the error of a parabola
 LEAST_SWITCHED = 1e-8  # a stored W nearer to 1 has rounding and solver noise in place of 1 - W
 CHUNK = 1 << 14  # places at once: keeps the gathered nodes in cache and memory
 
@@ -89,7 +89,7 @@ def _cell(nodes: Array, x: Array) -> Indices:
 
 @dataclass(frozen=True)
 class Uncertainty:
-    """What interpolation may be wrong by in v (or any variable), by cell.
+    """Estimated error of the interpolation in v (or any variable), by cell.
 
     Attributes
     ----------
@@ -115,7 +115,7 @@ class Uncertainty:
 
 
 def uncertainty(values: Array, axes: tuple[Array, Array, Array]) -> Uncertainty:
-    """Estimate the error of `interpolate` from the map itself; how is on top of this file."""
+    """Estimate the error of `interpolate` from the map itself; the method is at the top of this file."""
     return Uncertainty(tuple(_one_axis(values, axes, axis) for axis in range(3)))  # type: ignore[arg-type]
 
 

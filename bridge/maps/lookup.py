@@ -1,4 +1,4 @@
-"""A map that is asked: error rates, energies and operating points between its nodes, each with a bound on its error."""
+"""Interpolation in a map: error rates, energies and operating points between its nodes, with a bound on the error."""
 
 import warnings
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from bridge.maps.axes import checked_dataset
 from bridge.maps.bound import TARGET, describe, relative_error
 from bridge.maps.interpolation import LEAST_SWITCHED, interpolate, uncertainty
 from bridge.write import DIRECTION_OF_BIT, OperatingPoint, WriteSetting
-from mtjsim.checks import DIRECTIONS, Array, checked_array, checked_choice
+from mtjsim.checks import DIRECTIONS, ArgumentError, Array, checked_array, checked_choice, checked_names
 from mtjsim.pulse import UNITS, one_drive
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class CoarseMapWarning(UserWarning):
 
 @dataclass(frozen=True)
 class _Places:
-    """Checked and broadcast arguments of a question to a map; `index` has the direction's."""
+    """Checked and broadcast arguments of a look-up; `index` has the direction's."""
 
     shape: tuple[int, ...]
     index: NDArray[np.intp]
@@ -42,7 +42,7 @@ class _Places:
 
 
 class ErrorMap:
-    """A solved or measured map with answers between its nodes. How they are found is in `interpolation.py`.
+    """A solved or measured map that is interpolated between its nodes, by the method of `interpolation.py`.
 
     Parameters
     ----------
@@ -53,26 +53,26 @@ class ErrorMap:
     ----------
     dataset : xarray.Dataset
     drive : {"current", "voltage"}
-        What the first axis is.
+        The first axis.
     error_bound : float
         Largest relative error of `rate` in any cell of the grid down to 1e-30, as estimated from the map; `inf` where
         an axis has two nodes only.
     advice : str
-        How many points of which axis would do for 1 %; empty if the grid does.
+        The axes that need more points for 1 %, and how many; empty if the grid is fine enough.
 
     Raises
     ------
     ValueError
-        If the dataset is no map: a missing or non-monotone axis, a rate that is no probability, another unit.
+        If the dataset is not a map: a missing or non-monotone axis, a rate outside [0, 1], another unit.
 
     Warns
     -----
     CoarseMapWarning
-        If the bound is above 1 %; says the advice.
+        If the bound is above 1 %; gives the advice.
 
     Notes
     -----
-    Nothing is ever extrapolated. A measured map answers at its measured points only.
+    Nothing is extrapolated. A measured map has values at its measured points only.
 
     Examples
     --------
@@ -107,10 +107,10 @@ class ErrorMap:
             self._resistance = self._reduced_energy(dataset["energy"].values)
         if self.error_bound > TARGET:
             warnings.warn(
-                f"the map is known to {self.error_bound:.2g} only. {self.advice}", CoarseMapWarning, stacklevel=2
+                f"the map is good to {self.error_bound:.2g} only. {self.advice}", CoarseMapWarning, stacklevel=2
             )
 
-    # ---- answers -----------------------------------------------------------------------------------------------------
+    # ---- look-ups ----------------------------------------------------------------------------------------------------
 
     def rate(
         self,
@@ -157,9 +157,9 @@ class ErrorMap:
         direction: str | ArrayLike = "p_to_ap",
         voltage: ArrayLike | None = None,
     ) -> float | Array:
-        """One minus the rate, not taken as a difference; arguments as in `rate`. Ask `bound` about its own error.
+        """One minus the rate, not taken as a difference; arguments as in `rate`; its error is `bound(tail="switched")`.
 
-        A map keeps write error rates, so that nothing is known of probabilities below 1e-8: there the answer is that.
+        A map contains write error rates, so that probabilities below 1e-8 are lost in rounding: 1e-8 is returned.
         """
         p = self._places(current, voltage, pulse_width, temperature, direction)
         if self.measured:
@@ -178,11 +178,11 @@ class ErrorMap:
     ) -> float | Array:
         """Bound on the relative error of `rate` (or of `switching_probability`, with tail="switched") at each place.
 
-        0 at a node, up to the solver's 1e-6 (1e-4 where it had to fall back on the finite volume); `inf` where two
-        nodes are all there is.
+        0 at a node, up to the solver's 1e-6 (1e-4 where it fell back on the finite volume); `inf` where an axis has
+        two nodes only.
         """
         checked_choice("tail", tail, ("stayed", "switched"))
-        self._require_solved("a bound on interpolation")
+        self._require_solved("bound on interpolation")
         p = self._places(current, voltage, pulse_width, temperature, direction)
         v = interpolate(self._v, self._axes, p.index, p.coordinates)
         error = self._uncertainty.at(self._axes, p.index, p.coordinates)
@@ -206,23 +206,21 @@ class ErrorMap:
         ValueError
             If the map has no energies, a place is outside the grid, or between zero and the first level above it.
         """
-        self._require_solved("an energy")
+        self._require_solved("energy")
         if self._resistance is None:
             raise ValueError("this map has no energies: make it with write_error_map(..., energy=True).")
         p = self._places(current, voltage, pulse_width, temperature, direction)
         reduced, axes = self._resistance
         low = (p.level > 0) & (p.level < axes[0][0])
         if low.any():
-            raise ValueError(
-                f"{self.drive} must be 0 or >= {axes[0][0]:g} {UNITS[self.drive]} for an energy, got "
-                f"{p.level[low][0]:g}: below the first positive level of the map nothing is known."
-            )
+            rule = f"must be 0 or >= {axes[0][0]:g} {UNITS[self.drive]} for an energy, got {p.level[low][0]:g}"
+            raise ArgumentError(self.drive, f"{rule}: the map has no energy below its first positive level.")
         level = np.maximum(p.level, axes[0][0])
         mean = np.exp(interpolate(reduced, axes, p.index, (level, p.pulse_width, p.temperature)))
         return p.shaped(mean * p.level**2 * p.pulse_width)
 
     def operating_point(self, setting: WriteSetting, *, temperature: float = 300.0) -> OperatingPoint:
-        """Return what `bridge.operating_point(device, setting)` would solve, from the map.
+        """Return the operating point of a setting from the map, in place of `bridge.operating_point(device, setting)`.
 
         Parameters
         ----------
@@ -239,19 +237,18 @@ class ErrorMap:
         Raises
         ------
         ValueError
-            If the setting is outside the grid, has other ramps or is driven otherwise; if the map is measured (it knows
-            no junction).
+            If the setting is outside the grid, has other ramps or another drive; if the map is measured (it has no
+            junction).
         """
-        self._require_solved("an operating point")
+        self._require_solved("operating point")
         for name in ("rise_time", "relax_time"):
             ours, theirs = float(self.dataset.attrs[name]), getattr(setting, name)
             if ours != theirs:
-                raise ValueError(f"{name} of the setting must be that of the map, {ours:g} s, got {theirs:g} s.")
+                raise ArgumentError(name, f"of the setting must be that of the map, {ours:g} s, got {theirs:g} s.")
+        if setting.drive != self.drive:
+            raise ArgumentError("setting", f"must be of {self.drive}s, as the map is, got one of {setting.drive}s.")
         rates, energies = [], []
-        for bit in (0, 1):
-            level = getattr(setting, f"{self.drive}_{bit}", None)
-            if level is None:
-                raise ValueError(f"the map is over {self.drive}, and the setting has no {self.drive}_{bit}.")
+        for bit, level in enumerate(setting.amplitudes):
             write: Any = {
                 self.drive: level,
                 "pulse_width": setting.pulse_width,
@@ -275,9 +272,7 @@ class ErrorMap:
 
     def _require_solved(self, what: str) -> None:
         if self.measured:
-            raise ValueError(
-                f"a measured map has no {what.split(' ', 1)[1]}: fit a junction to its counts (calibrate)."
-            )
+            raise ValueError(f"a measured map has no {what}: fit a junction to its counts (calibrate).")
 
     def _places(
         self,
@@ -289,11 +284,10 @@ class ErrorMap:
     ) -> _Places:
         drive, level = one_drive(current, voltage)
         if drive != self.drive:
-            raise ValueError(f"this map is over {self.drive}, got a {drive}.")
-        for name in np.unique(np.asarray(direction)):
-            checked_choice("direction", str(name), DIRECTIONS)
-            if str(name) not in self._directions:
-                raise ValueError(f"this map has no direction {str(name)!r}, only {', '.join(self._directions)}.")
+            raise ArgumentError(drive, f"must be left out: this map is over {self.drive}.")
+        for name in map(str, np.unique(checked_names("direction", direction, DIRECTIONS))):
+            if name not in self._directions:
+                raise ArgumentError("direction", f"{name!r} is not in this map, only {', '.join(self._directions)} is.")
         names = {drive: UNITS[drive], "pulse_width": "s", "temperature": "K"}
         given = (level, pulse_width, temperature)
         checked = [
@@ -308,10 +302,9 @@ class ErrorMap:
         for (name, unit), axis, x in zip(names.items(), self._axes, places.coordinates, strict=True):
             outside = (x < axis[0]) | (x > axis[-1])
             if outside.any():
-                raise ValueError(
-                    f"{name} must be inside the map, {axis[0]:g} to {axis[-1]:g} {unit}, got {x[outside][0]:g}: a map "
-                    "is never extrapolated. Make a larger one, or solve the place with mtjsim.write_error_rate."
-                )
+                rule = f"must be inside the map, {axis[0]:g} to {axis[-1]:g} {unit}, got {x[outside][0]:g}"
+                remedy = "Make a larger one, or solve the place with mtjsim.write_error_rate."
+                raise ArgumentError(name, f"{rule}: a map is never extrapolated. {remedy}")
         return places
 
     def _counted(self, p: _Places) -> Array:
@@ -331,24 +324,23 @@ class ErrorMap:
 
     def _refuse_between(self, p: _Places, k: int) -> NoReturn:
         d, *near = np.nonzero(self.dataset["trials"].values > 0)
-        asked = [float(x[k]) for x in p.coordinates]
+        at = [float(x[k]) for x in p.coordinates]
         points = np.stack([axis[i] for axis, i in zip(self._axes, near, strict=True)], axis=1)
         spans = np.array([max(axis[-1] - axis[0], 1e-300) for axis in self._axes])
-        distance = (((points - asked) / spans) ** 2).sum(1) + 1e9 * (d != p.index[k])
+        distance = (((points - at) / spans) ** 2).sum(1) + 1e9 * (d != p.index[k])
         I, t, T = points[int(np.argmin(distance))]
         unit = UNITS[self.drive]
-        raise ValueError(
-            f"{self.drive} {asked[0]:g} {unit}, pulse_width {asked[1]:g} s, temperature {asked[2]:g} K "
-            f"({self._directions[p.index[k]]}) was not measured, and nothing is interpolated between measured points. "
-            f"The nearest measured one is {I:g} {unit}, {t:g} s, {T:g} K. To go between them, calibrate()."
-        )
+        place = f"{at[0]:g} {unit}, {at[1]:g} s, {at[2]:g} K ({self._directions[p.index[k]]})"
+        nearest = f"{I:g} {unit}, {t:g} s, {T:g} K"
+        problem = f"{place} was not measured, and nothing is interpolated between measured points"
+        raise ValueError(f"{problem}. The nearest measured one is {nearest}. To go between them, calibrate().")
 
     def _reduced_energy(self, energy: Array) -> tuple[Array, tuple[Array, Array, Array]]:
         """Log of E / (level^2 t) at the nodes with a level above 0, and their axes."""
         level, width, temperature = self._axes
         first = int(level[0] == 0)
         if first == len(level):
-            raise ValueError(f"a map with energies needs a {self.drive} above 0.")
+            raise ArgumentError(self.drive, "must have a value above 0 in a map with energies.")
         positive = level[first:]
         reduced = energy[:, first:] / (positive[:, None, None] ** 2 * width[:, None])
         return np.log(reduced), (positive, width, temperature)

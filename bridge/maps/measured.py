@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bridge.maps.axes import labelled
-from mtjsim.checks import DIRECTIONS
+from mtjsim.checks import DIRECTIONS, ArgumentError
 from mtjsim.counts import clopper_pearson
 
 if TYPE_CHECKING:
@@ -26,20 +26,20 @@ def measured_map(
     confidence : float
         Of the intervals, between 0 and 1.
     directions : tuple of str
-        That must have been measured; give one if only one was.
+        Those of the table; give one if only one was measured.
 
     Returns
     -------
     xarray.Dataset
         Over direction, current (or voltage), pulse_width, temperature, whose values are all that occur:
         `trials`, `errors`; `write_error_rate`, their ratio; `low` and `high`, the exact (Clopper-Pearson) interval;
-        `upper_bound`, true where no error was counted: then `high` is what is known, and 0 is not a rate. Settings that
-        nobody measured have 0 trials and not-a-number.
+        `upper_bound`, true where no error was counted: then `high` is the result, and 0 is not a rate. Settings without
+        measurement have 0 trials and not-a-number.
 
     Raises
     ------
     ValueError
-        If a direction is missing, the ramps of the rows differ, or the confidence is out of range.
+        If the directions are not those of the table, its ramps differ, or the confidence is out of range.
 
     Examples
     --------
@@ -52,21 +52,14 @@ def measured_map(
     """
     drive = "voltage" if counts.current is None else "current"
     way = np.asarray(counts.direction)
-    for name in directions:
-        if name not in way:
-            raise ValueError(
-                f"no row of the table has direction {name!r}: a map needs {' and '.join(directions)}. If only one was "
-                f"measured, say so: directions={tuple(np.unique(way).tolist())}."
-            )
-    others = sorted(set(way.tolist()) - set(directions))
-    if others:
-        raise ValueError(f"the table has direction {others[0]!r}, which `directions` leaves out.")
+    if sorted(directions) != np.unique(way).tolist():
+        table = tuple(np.unique(way).tolist())
+        raise ArgumentError("directions", f"must be those of the table, {table}, got {tuple(directions)}.")
     ramps = {name: np.unique(np.asarray(getattr(counts, name), float)) for name in ("rise_time", "relax_time")}
     for name, values in ramps.items():
         if len(values) > 1:
-            raise ValueError(
-                f"{name} must be one number in a map, got {values[0]:g} and {values[1]:g} s: split the table."
-            )
+            got = f"{values[0]:g} and {values[1]:g} s"
+            raise ArgumentError(name, f"must be one number in a map, got {got}: split the table.")
     columns = [np.asarray(getattr(counts, name), float) for name in (drive, "pulse_width", "temperature")]
     axes, index = zip(*(np.unique(column, return_inverse=True) for column in columns), strict=True)
     place: Any = (np.array([directions.index(name) for name in way.tolist()]), *index)

@@ -1,7 +1,7 @@
-"""Pictures of maps: functions that take axes and data, return the artists, and never simulate.
+"""Figures of maps: functions that take axes and data, return the artists, and never simulate.
 
 matplotlib is imported by the caller, who makes the axes. The conventions are those of `mtjsim/plots.py`: a triangle
-that points down is an upper bound from counting no errors; nothing is drawn that is not in the map.
+that points down is an upper bound where no error was counted; everything drawn is in the map.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bridge.maps.axes import checked_dataset
-from mtjsim.checks import DIRECTIONS, Array, checked_choice
+from mtjsim.checks import DIRECTIONS, ArgumentError, Array, checked_choice
 from mtjsim.plots import BLACK, DIRECTION_STYLE, DISCRETE, DRIVE_LABEL
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def plot_iso_error(
     directions: Sequence[str] = DIRECTIONS,
     temperature: float = 300.0,
 ) -> list[Any]:
-    """Draw lines of equal write error rate of both directions in one picture: colour and dashes say which.
+    """Draw lines of equal write error rate of both directions in one figure, by colour and dashes.
 
     Parameters
     ----------
@@ -164,7 +164,7 @@ def plot_measured_places(
     mesh: Any = None,
     intervals: bool = True,
 ) -> list[Any]:
-    """Draw measured settings over a map, filled with the colour of their rate, with the interval written beside.
+    """Draw measured settings over a map, filled with the colour of their rate, with the interval as text.
 
     Parameters
     ----------
@@ -177,7 +177,7 @@ def plot_measured_places(
     mesh : artist, optional
         Of `plot_map`, whose colours are taken; white without it.
     intervals : bool
-        Whether to write "low to high" beside each point.
+        Whether to write "low to high" at each point.
 
     Returns
     -------
@@ -239,7 +239,7 @@ def plot_map_cut(
     dataset, measured : xarray.Dataset, optional
         Of `write_error_map` and of `measured_map`; at least one.
     along : {"pulse_width", "current", "voltage"}
-        The axis of the picture.
+        The axis of the figure.
     at : float
         Value of the other axis [s], [A] or [V]: a node of what is drawn.
     directions : sequence of str
@@ -259,7 +259,6 @@ def plot_map_cut(
     ValueError
         If a map does not have the node.
     """
-    checked_choice("along", along, ("pulse_width", "current", "voltage"))
     if dataset is None and measured is None:
         raise ValueError("give a solved map, a measured map or both.")
     artists: list[Any] = []
@@ -295,10 +294,7 @@ def _node(dataset: "xr.Dataset", name: str, value: float, unit: str) -> int:
     nodes = np.asarray(dataset[name].values, float)
     k = int(np.argmin(np.abs(nodes - value)))
     if not np.isclose(nodes[k], value, rtol=1e-9, atol=0):
-        raise ValueError(
-            f"{name} must be a node of the map, got {value:g} {unit}; the nearest is {nodes[k]:g}. Between nodes "
-            "ErrorMap.rate gives values."
-        )
+        raise ArgumentError(name, f"must be a node of the map, got {value:g} {unit}; the nearest is {nodes[k]:g}.")
     return k
 
 
@@ -318,8 +314,7 @@ def _row(
     """Values along one axis, which comes in the unit of its label; unmeasured places left out."""
     drive, here = _part(dataset, direction, temperature)
     other, unit = (drive, "A or V") if along == "pulse_width" else ("pulse_width", "s")
-    if along not in ("pulse_width", drive):
-        raise ValueError(f"along must be 'pulse_width' or {drive!r}: the map is over {drive}.")
+    checked_choice("along", along, ("pulse_width", drive))
     here = here.isel({other: _node(dataset, other, at, unit)})
     scale = 1e9 if along == "pulse_width" else DRIVE_LABEL[along][0]
     there = np.isfinite(here["write_error_rate"].values)
@@ -351,7 +346,7 @@ def _labelled_contours(
 
 
 def _halo() -> Any:
-    from matplotlib.patheffects import withStroke  # here: whoever has axes has matplotlib
+    from matplotlib.patheffects import withStroke  # here: matplotlib is present if axes are
 
     return withStroke(linewidth=3, foreground="white", alpha=0.7)
 

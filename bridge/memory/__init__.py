@@ -1,6 +1,8 @@
-"""Memories: numbers in, numbers out, and what happened to their bits on the way.
+"""Memories: numbers in, numbers out, through cells that fail.
 
-In the order of a write: `formats.py` a number becomes bits · `codes.py` and `protection.py` bits that guard bits ·
-`sampling.py` which cells are hit · `cells.py` cells are pulsed, sensed, left alone · `read.py` what a read and time do
-to a junction · `mram.py` all of it, `Memory` · `sram.py` the memory beside it. What it cost: `ledger.py`, one floor up.
+In the order of a write: `declaration.py` all of a memory but its size and seed · `formats.py` a number becomes bits ·
+`codes.py` and `protection.py` check bits · `placement.py` data and check cells, and a die's · `sampling.py` the cells
+that are hit · `cells.py` cells are written, sensed, left alone · `read.py` errors and disturbs of reads, retention ·
+`mram.py` the whole, `Memory` · `in_place.py` the same without copies · `sram.py` the error-free memory next to it.
+Events and their energy are in `bridge/ledger.py`.
 """

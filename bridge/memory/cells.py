@@ -1,11 +1,11 @@
-"""Cells in rows of words: what happens to their bits when they are pulsed, sensed and left alone.
+"""Cells in rows of words: their bits when they are written, sensed and left alone.
 
 Legend: word w has `bits` cells, cell k of it is bit k; the cell's number in the array is w * bits + k.
 
-**A write is a pulse that may fail.** A cell told to become b that holds b already cannot fail: the torque holds it
+**A write is a pulse that may fail.** A cell that is written to b and holds b already cannot fail: the torque holds it
 there. One that holds the other bit keeps it with probability error_rate_b. With *independent* errors every written cell
-is taken to have held the other bit. Either way a failed cell ends as the opposite of what it was told; what differs is
-who may fail, and that is one line below.
+is taken to have held the other bit. Either way a failed cell ends as the opposite of the bit that was written; the two
+differ in the cells that may fail, one line in `CellArray._pulse`.
 """
 
 from collections import defaultdict
@@ -23,9 +23,9 @@ from mtjsim.checks import checked_whole
 Selected = NDArray[np.intp] | None  # words of an array; None: all of them
 Kinds = Callable[[Any], tuple[Any, ...]]  # a part of an array -> words whose set bits are counted, one array an event
 
-SAMPLE = 1 << 13  # words looked at where the flips of a large array are estimated
-RUN = 64  # so many of them stand side by side: memory is slow to find, fast to read on
-EXACT = 1 << 22  # cells up to which all are looked at unless told otherwise
+SAMPLE = 1 << 13  # words in the sample of a large array
+RUN = 64  # words of a sample in a row: the first access of a row is slow, the others are fast
+EXACT = 1 << 22  # cells up to which all are counted by default
 COUNTED = 1 << 15  # words counted at a time: they stay in the cache
 PULSES = ("write 1 turned", "write 0 turned", "write 1 held", "write 0 held")
 READS = ("read 1", "read 0")
@@ -33,7 +33,7 @@ READS = ("read 1", "read 0")
 
 @dataclass(frozen=True, kw_only=True)
 class WritePolicy:
-    """What a controller does to have a word written.
+    """Reads and pulses of a controller that writes a word.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ class CellArray:
     Parameters
     ----------
     words : (n,) array of unsigned integers
-        What the cells hold at first. Owned by the array from now on.
+        First contents of the cells. Owned by the array from now on.
     bits : int
         Cells a word.
     write_errors : BitRates
@@ -110,7 +110,7 @@ class CellArray:
     read_errors, disturbs : BitRates, optional
         Chance that a stored b is sensed wrongly; that a read turns it.
     fixed : (indices, bits) pair of arrays, optional
-        Cells that never change, and what they read as.
+        Cells that never change, and the bits they read as.
     independent : bool
         Which of the two kinds of write errors.
     exact : bool or None
@@ -144,13 +144,13 @@ class CellArray:
 
     @property
     def cells(self) -> int:
-        """How many."""
+        """Cells in all."""
         return self.words.size * self.bits
 
     # ---- writing -----------------------------------------------------------------------------------------------------
 
     def write(self, target: Words, policy: WritePolicy, rng: np.random.Generator) -> None:
-        """Have `target`, (n,) words, written; what the cells hold afterwards is in `words`."""
+        """Write `target`, (n,) words; the contents afterwards are in `words`."""
         mask = self.sense(rng) ^ target if policy.read_first else None
         self._pulse(target, mask, rng, independent=self.independent)
         at: Selected = None
@@ -161,7 +161,7 @@ class CellArray:
                 break
             at, wrong = again if at is None else at[again], wrong[again]
             self.tally.add("cell pulsed again", int(np.bitwise_count(wrong).sum(dtype=np.int64)))
-            self._pulse(target[at], wrong, rng, at=at)  # by now it is known what each cell holds
+            self._pulse(target[at], wrong, rng, at=at)  # the contents of each cell are known from the read
 
     def _pulse(
         self,
@@ -178,14 +178,14 @@ class CellArray:
         sample = self.sample(old.size, rng)
         looked_at = [looked_at_of(words, sample) for words in (old, target) + (() if mask is None else (mask,))]
         self.count(PULSES, pulse_kinds(*looked_at, full=self.full, independent=independent), old.size, sample)
-        told = self._bits_in(target)
-        failed = self._rates_at(self.write_errors, at).hits(rng, old.size * self.bits, told)
+        written = self._bits_in(target)
+        failed = self._rates_at(self.write_errors, at).hits(rng, old.size * self.bits, written)
         if mask is not None:
             failed = failed[self._bits_in(mask)(failed) == 1]
         if not independent:  # a cell that holds its bit already cannot fail
-            failed = failed[self._bits_in(old)(failed) != told(failed)]
+            failed = failed[self._bits_in(old)(failed) != written(failed)]
         failed = self._free(failed, at)
-        failed_ones = int(told(failed).sum())
+        failed_ones = int(written(failed).sum())
         self.tally.add("failed write 1", failed_ones)
         self.tally.add("failed write 0", failed.size - failed_ones)
         if self.pulses is not None:
@@ -209,7 +209,7 @@ class CellArray:
             out[...] = self.words
         seen = out if out is not None else self.words.copy() if at is None else self.words[at]
         self.tally.add("read access", seen.size)
-        if self.read_errors is not None:  # reads that are free are not told apart
+        if self.read_errors is not None:  # free reads are counted as accesses only
             sample = self.sample(seen.size, rng)
             self.count(READS, read_kinds(looked_at_of(seen, sample), full=self.full), seen.size, sample)
         cells = seen.size * self.bits
@@ -228,12 +228,12 @@ class CellArray:
         return seen
 
     def hold_words(self, words: Words) -> None:
-        """Have the cells hold `words`, (n,), at once and without a pulse; broken cells hold what they do."""
+        """Load `words`, (n,), into the cells, at once and without a pulse; broken cells keep their bits."""
         self.words[...] = words
         self._hold_fixed()
 
     def hold(self, rates: BitRates, rng: np.random.Generator) -> None:
-        """Let each cell lose its bit with the rate of what it holds."""
+        """Let each cell lose its bit with the rate of that bit."""
         lost = self._free(rates.hits(rng, self.cells, self._bits_in(self.words)), None)
         self.flip(self.words, lost)
         self.tally.add("lost while waiting", lost.size)
@@ -279,7 +279,7 @@ class CellArray:
             self.words[w] = (self.words[w] & ~mask) | value
 
     def sample(self, n: int, rng: np.random.Generator) -> Selected:
-        """Draw the runs of words that are looked at to count among n, see `looked_at_of`; None: every word."""
+        """Draw the runs of words of a sample of n, see `looked_at_of`; None: every word."""
         if self.exact or n <= SAMPLE:
             return None
         return rng.spawn(1)[0].integers(n // RUN, size=SAMPLE // RUN)  # a stream of its own: counting changes no bit
@@ -307,12 +307,12 @@ def looked_at_of(words: Words, sample: Selected) -> Words:
 
 
 def read_kinds(seen: Words, *, full: Any) -> Kinds:
-    """Return what `CellArray.count` needs for the events `READS`."""
+    """Return the `kinds` of `CellArray.count` for the events `READS`."""
     return lambda part: (seen[part], ~seen[part] & full)
 
 
 def pulse_kinds(old: Words, target: Words, mask: Words | None = None, *, full: Any, independent: bool) -> Kinds:
-    """Return what `CellArray.count` needs for the events `PULSES`, in the cells of `mask` (all if None)."""
+    """Return the `kinds` of `CellArray.count` for the events `PULSES`, in the cells of `mask` (all if None)."""
 
     def kinds(part: Any) -> tuple[Any, ...]:
         t, m = target[part], full if mask is None else mask[part]

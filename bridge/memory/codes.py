@@ -1,16 +1,18 @@
-"""What guards a stored word: a parity bit, a range of values, a code that corrects one cell in 72.
+"""Codes of stored words: a parity bit, a range of values, a code that corrects one cell in 72.
 
-None of these functions changes its input or draws a random number: they say what a read gives, given the bits.
+None of these functions changes its input or draws a random number.
 """
 
+import math
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bridge.memory.formats import Words
-from mtjsim.checks import checked_number, checked_whole
+from bridge.checks import checked_shape
+from bridge.memory.formats import Words, checked_words
+from mtjsim.checks import ArgumentError, checked_number
 
 Bytes = NDArray[np.uint8]
 Blocks = NDArray[np.uint64]
@@ -28,7 +30,7 @@ _WORD_DTYPES: dict[int, type[np.unsignedinteger[Any]]] = {
 }
 
 
-# Parity and range: what fails reads as zero.
+# Parity and range: a word that fails reads as zero.
 
 
 def parity_bit(words: Words) -> Bytes:
@@ -47,14 +49,16 @@ def parity_bit(words: Words) -> Bytes:
     Raises
     ------
     ValueError
-        If the words are no unsigned integers.
+        If the words are not unsigned integers.
 
     Examples
     --------
     >>> parity_bit(np.array([0b0111, 0b0110], dtype=np.uint8))
     array([1, 0], dtype=uint8)
     """
-    words = _checked_unsigned(words)
+    if not isinstance(words, (np.ndarray, np.generic)) or words.dtype.kind != "u":
+        got = words.dtype if isinstance(words, (np.ndarray, np.generic)) else type(words).__name__
+        raise ArgumentError("words", f"must be unsigned integers, got {got}. Format.encode() gives such words.")
     return np.asarray(np.bitwise_count(words) & np.uint8(1))
 
 
@@ -86,11 +90,10 @@ def parity_fails(words: Words, parity: Bytes) -> NDArray[np.bool_]:
     ----------
     Gajek and Tzoufras, US 2020/0193282 (zero in place of a weight found wrong).
     """
-    words = _checked_unsigned(words)
-    parity = _checked_beside("parity", parity, "words", words)
+    expected, parity = parity_bit(words), _checked_check("parity", parity, "words", words)
     if parity.size and parity.max() > 1:
-        raise ValueError(f"parity must be 0 or 1, got {parity.max()}: it is one cell a word.")
-    return np.asarray(parity_bit(words) != parity)
+        raise ArgumentError("parity", f"must be 0 or 1, got {parity.max()}: it is one cell a word.")
+    return np.asarray(expected != parity)
 
 
 def range_fails(values: ArrayLike, *, limit: float) -> NDArray[np.bool_]:
@@ -103,7 +106,7 @@ def range_fails(values: ArrayLike, *, limit: float) -> NDArray[np.bool_]:
     values : array_like
         Decoded values, any shape.
     limit : float
-        Largest magnitude that is believed, > 0.
+        Largest magnitude that is accepted, > 0.
 
     Returns
     -------
@@ -163,13 +166,13 @@ def encode_secded(data: Blocks) -> Bytes:
     Raises
     ------
     ValueError
-        If the data are no uint64.
+        If the data are not uint64.
 
     Notes
     -----
     Every column of the check matrix has an odd number of ones: the 56 of weight three, eight of weight five (11111000
     and its rotations, so that each row has 26 data bits) and the eight of weight one. Columns differ, so one error is
-    found; two have an even syndrome, which is no column, so two are never mistaken for one. Hsiao's rule fixes the
+    found; two have an even syndrome, which is not a column, so two are never mistaken for one. Hsiao's rule fixes the
     weights and the balance of the rows; which eight columns of weight five, and the order, are a choice of this module.
 
     References
@@ -183,7 +186,7 @@ def encode_secded(data: Blocks) -> Bytes:
     >>> [f"{check:08b}" for check in encode_secded(data)]
     ['00000000', '00000111', '00000000']
     """
-    data = _checked_type("data", data, np.uint64, "pack_blocks() makes blocks of words.")
+    data = checked_words("data", data, np.dtype(np.uint64), remedy="pack_blocks() makes blocks of words.")
     check = np.zeros(data.shape, dtype=np.uint8)
     for row, mask in enumerate(_ROWS):
         check |= (np.bitwise_count(data & mask) & np.uint8(1)) << np.uint8(row)
@@ -230,9 +233,8 @@ def decode_secded(data: Blocks, check: Bytes) -> tuple[Blocks, Bytes]:
     >>> decode_secded(read, check)
     (array([5, 6, 4], dtype=uint64), array([0, 1, 2], dtype=uint8))
     """
-    data = _checked_type("data", data, np.uint64, "pack_blocks() makes blocks of words.")
-    check = _checked_beside("check", check, "data", data)
-    syndrome = encode_secded(data) ^ check
+    own, data = encode_secded(data), np.asarray(data)
+    syndrome = own ^ _checked_check("check", check, "data", own)
     status = np.zeros(data.shape, dtype=np.uint8)
     wrong = np.asarray(syndrome != 0)
     if wrong.any():
@@ -250,7 +252,7 @@ def pack_blocks(words: Words, *, bits: int) -> Blocks:
     """Words in 64-bit blocks, as `encode_secded` takes them.
 
     Word i of the flattened array is in block i // n, its lowest bit at bit ``bits * (i % n)``, with n = 64 // bits
-    words a block. What is left of the last block is zero.
+    words a block. The rest of the last block is zero.
 
     Parameters
     ----------
@@ -275,9 +277,9 @@ def pack_blocks(words: Words, *, bits: int) -> Blocks:
     ['4000300020001', '5']
     """
     bits = _checked_bits(bits)
-    words = _checked_type("words", words, _WORD_DTYPES[bits], f"Those of {bits} bits are.")
+    words = checked_words("words", words, np.dtype(_WORD_DTYPES[bits]), remedy=f"Those of {bits} bits are.")
     if bits < 8 and words.size and words.max() >> bits:
-        raise ValueError(f"words must be < {1 << bits} for {bits} bits, got {words.max()}.")
+        raise ArgumentError("words", f"must be < {1 << bits} for {bits} bits, got {words.max()}.")
     flat: Words = words.ravel()
     if bits == 1:
         flat = np.packbits(flat, bitorder="little")
@@ -294,7 +296,7 @@ def unpack_blocks(blocks: Blocks, *, bits: int, shape: int | tuple[int, ...]) ->
     Parameters
     ----------
     blocks : array of uint64, shape (blocks,)
-        As `pack_blocks` gave them. To have the status of each word beside it, in flat order:
+        As `pack_blocks` gave them. To get the status with each word, in flat order:
         ``np.repeat(status, 64 // bits)[:words.size]``.
     bits : int
         Cells a word.
@@ -318,12 +320,13 @@ def unpack_blocks(blocks: Blocks, *, bits: int, shape: int | tuple[int, ...]) ->
     True
     """
     bits = _checked_bits(bits)
-    blocks = _checked_type("blocks", blocks, np.uint64, "pack_blocks() makes them of words.")
-    sides = shape if isinstance(shape, tuple) else (shape,)
-    count = int(np.prod([checked_whole("shape", side, least=0) for side in sides], dtype=np.int64))
+    blocks = checked_words("blocks", blocks, np.dtype(np.uint64), remedy="pack_blocks() makes them.")
+    sides = checked_shape(shape, least=0)
+    count = math.prod(sides)
     needed = _blocks_of(count, bits)
     if blocks.shape != (needed,):
-        raise ValueError(f"blocks must be of shape ({needed},) for {count} words of {bits} bits, got {blocks.shape}.")
+        rule = f"must be of shape ({needed},) for {count} words of {bits} bits"
+        raise ArgumentError("blocks", f"{rule}, got {blocks.shape}.")
     stored = np.dtype(_WORD_DTYPES[bits])
     flat = np.ascontiguousarray(blocks, dtype="<u8").view(stored.newbyteorder("<")).astype(stored, copy=False)
     if bits == 1:
@@ -334,7 +337,7 @@ def unpack_blocks(blocks: Blocks, *, bits: int, shape: int | tuple[int, ...]) ->
 
 
 def _padded(flat: Words, multiple: int) -> Words:
-    """With zeros at the end, up to a multiple of so many elements; the array itself if it is one."""
+    """With zeros at the end, up to a `multiple` of elements; the array itself if it is one."""
     missing = -flat.size % multiple
     return np.concatenate([flat, np.zeros(missing, dtype=flat.dtype)]) if missing else flat
 
@@ -345,29 +348,13 @@ def _blocks_of(words: int, bits: int) -> int:
 
 def _checked_bits(bits: int) -> int:
     if isinstance(bits, bool) or bits not in _WORD_DTYPES:
-        valid = ", ".join(str(b) for b in _WORD_DTYPES)
-        raise ValueError(f"bits must be one of {valid}, got {bits!r}. It is Format.bits of the words.")
+        valid = ", ".join(map(str, _WORD_DTYPES))
+        raise ArgumentError("bits", f"must be one of {valid}, got {bits!r}. It is Format.bits of the words.")
     return int(bits)
 
 
-def _checked_unsigned(words: Words) -> Words:
-    if not isinstance(words, (np.ndarray, np.generic)) or words.dtype.kind != "u":
-        raise ValueError(f"words must be unsigned integers, got {_kind(words)}. Format.encode() gives such words.")
-    return np.asarray(words)
-
-
-def _checked_type(name: str, array: NDArray[Any], dtype: type[np.generic], way_out: str) -> NDArray[Any]:
-    if not isinstance(array, (np.ndarray, np.generic)) or array.dtype != dtype:
-        raise ValueError(f"{name} must be an array of {np.dtype(dtype)}, got {_kind(array)}. {way_out}")
-    return np.asarray(array)
-
-
-def _checked_beside(name: str, array: Bytes, other: str, words: NDArray[Any]) -> Bytes:
-    array = _checked_type(name, array, np.uint8, f"It goes with {other}.")
-    if array.shape != words.shape:
-        raise ValueError(f"{name} must have the shape {words.shape} of {other}, got {array.shape}.")
-    return array
-
-
-def _kind(value: object) -> str:
-    return str(value.dtype) if isinstance(value, (np.ndarray, np.generic)) else type(value).__name__
+def _checked_check(name: str, check: Bytes, of: str, words: NDArray[Any]) -> Bytes:
+    check = checked_words(name, check, np.dtype(np.uint8), remedy=f"It goes with {of}.")
+    if check.shape != words.shape:
+        raise ArgumentError(name, f"must have the shape {words.shape} of {of}, got {check.shape}.")
+    return check

@@ -83,7 +83,7 @@ class WordMemory:
     def __post_init__(self) -> None:
         if isinstance(self.format, Format):
             if self.scale is not None or self.overflow != "error":
-                raise ArgumentError("scale", "and overflow must be left out beside a Format, which has its own.")
+                raise ArgumentError("scale", "and overflow must be left out with a Format, which has its own.")
             for name, value in (("scale", self.format.scale), ("overflow", self.format.overflow)):
                 object.__setattr__(self, name, value)
             object.__setattr__(self, "format", self.format.name)
@@ -102,11 +102,8 @@ class WordMemory:
         if self.retention is not None:
             checked_kind("retention", self.retention, Retention, remedy="It is of a junction and a temperature.")
         if self.policy.read_first and self.errors == "independent":
-            raise ArgumentError(
-                "policy",
-                "must not read first where errors are independent: a read finds the cells that differ, and independent "
-                'errors take every cell to differ. Use errors="overwrite".',
-            )
+            reason = "independent errors take every cell to differ from its bit"
+            raise ArgumentError("policy", f'must not read first: {reason}. Use errors="overwrite".')
         checked_whole("words_at_once", self.words_at_once, least=1)
         checked_fields(self, zero_allowed=True, code_energy="J")
 
@@ -114,9 +111,7 @@ class WordMemory:
     def word_format(self) -> Format:
         """Format of a word; ArgumentError if arrays have a scale each."""
         if isinstance(self.scale, Mapping):
-            raise ArgumentError(
-                "scale", f"must be one number for one array, got {len(self.scale)}. Use for_array(name)."
-            )
+            raise ArgumentError("scale", "must be one number for one array, got one a name. Use for_array(name).")
         return Format(name=self.format, scale=self.scale, overflow=self.overflow)
 
     def for_array(self, name: str) -> Self:

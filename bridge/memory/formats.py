@@ -1,4 +1,4 @@
-"""Numbers as words of bits: what a memory cell holds, and what a flipped cell does to the number.
+"""Numbers as words of bits.
 
 Bit k of a word, counted from the least significant, is cell k of the word. A set bit is a cell in AP.
 """
@@ -10,7 +10,9 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mtjsim.checks import checked_choice, checked_number
+from mtjsim.checks import ArgumentError, checked_choice, checked_number
+
+AT_ONCE = 1 << 15  # numbers that are converted at a time: they stay in the cache
 
 Words = NDArray[np.unsignedinteger[Any]]
 Values = NDArray[np.float32]
@@ -60,8 +62,8 @@ class Format:
     scale : float, optional
         Value of one step of int8, between 1.2e-38 and 2.7e36; int8 needs it, no other format has it. See `int8_scale`.
     overflow : {"error", "saturate"}
-        What int8 does with a finite value that rounds to less than -128 or more than 127 steps: refuse it, or write the
-        end of the range. The floating-point formats need no such choice, see Notes.
+        Of a finite value that rounds to less than -128 or more than 127 steps of int8: refuse it, or write the end of
+        the range. The floating-point formats have no such choice, see Notes.
 
     Raises
     ------
@@ -108,15 +110,11 @@ class Format:
         if self.name == "int8":
             object.__setattr__(self, "scale", _checked_scale(self.scale))
         elif self.scale is not None:
-            raise ValueError(
-                f"scale must be None for {self.name}, got {self.scale!r}. Only int8 has one: divide before encode() "
-                "and multiply after decode()."
-            )
+            remedy = "Only int8 has one: divide before encode() and multiply after decode()."
+            raise ArgumentError("scale", f"must be None for {self.name}, got {self.scale!r}. {remedy}")
         elif self.overflow != "error":
-            raise ValueError(
-                f"overflow must be 'error' for {self.name}, got {self.overflow!r}. Only int8 saturates: clip before "
-                "encode()."
-            )
+            remedy = "Only int8 saturates: clip before encode()."
+            raise ArgumentError("overflow", f"must be 'error' for {self.name}, got {self.overflow!r}. {remedy}")
 
     @property
     def bits(self) -> int:
@@ -149,16 +147,31 @@ class Format:
         Returns
         -------
         array of `word_dtype`
-            In the shape of `values`. For float32 as fp32 and float16 as fp16 it is a view: no copy, and whoever writes
+            In the shape of `values`. For float32 as fp32 and float16 as fp16 it is a view: no copy, and a write
             into the words changes the values.
 
         Raises
         ------
         ValueError
-            If a value is no number of the format: NaN and infinities in binary, ternary and int8, anything but -1, +1
+            If the format does not have a value: NaN and infinities in binary, ternary and int8, anything but -1, +1
             (and 0) in binary (ternary), out of range in int8 unless it saturates.
         """
-        return np.asarray(_ENCODERS[self.name](_real_numbers(values), self), dtype=self.word_dtype)
+        array = _real_numbers(values)
+        view = array.dtype.kind == "f" and array.dtype.itemsize == self.word_dtype.itemsize
+        if view or array.size <= AT_ONCE or not array.flags.c_contiguous:
+            return self._words_of(array, 0, array.shape)
+        words, flat = np.empty(array.shape, self.word_dtype), array.reshape(-1)
+        for start in range(0, array.size, AT_ONCE):
+            part = slice(start, start + AT_ONCE)
+            words.reshape(-1)[part] = self._words_of(flat[part], start, array.shape)
+        return words
+
+    def _words_of(self, values: NDArray[Any], start: int, shape: tuple[int, ...]) -> Words:
+        """Words of a part of an array of that shape, from element `start` on."""
+        try:
+            return np.asarray(_ENCODERS[self.name](values, self), dtype=self.word_dtype)
+        except _NotInFormat as found:
+            raise found.at(start, shape) from None
 
     def decode(self, words: Words) -> Values:
         """Numbers of words.
@@ -178,17 +191,11 @@ class Format:
         ValueError
             If the words are of another dtype, or have bits set above the highest cell.
         """
-        if not isinstance(words, (np.ndarray, np.generic)) or words.dtype != self.word_dtype:
-            got = words.dtype if isinstance(words, (np.ndarray, np.generic)) else type(words).__name__
-            raise ValueError(
-                f"words must be an array of {self.word_dtype} for {self.name}, got {got}. encode() gives such words."
-            )
+        words = checked_words("words", words, self.word_dtype, for_what=self.name, remedy="encode() gives such words.")
         if self.bits < 8 and words.size and words.max() >> self.bits:
-            raise ValueError(
-                f"words must be < {1 << self.bits} for {self.name}, got {words.max()}: "
-                f"a word has {self.bits} cell{'s' if self.bits > 1 else ''}."
-            )
-        return np.asarray(_DECODERS[self.name](np.asarray(words), self), dtype=np.float32)
+            cells = f"a word has {self.bits} cell{'s' if self.bits > 1 else ''}"
+            raise ArgumentError("words", f"must be < {1 << self.bits} for {self.name}, got {words.max()}: {cells}.")
+        return np.asarray(_DECODERS[self.name](words, self), dtype=np.float32)
 
 
 def format_of(name: str, *, scale: float | None = None, overflow: Overflow = "error") -> Format:
@@ -227,26 +234,32 @@ def int8_scale(values: ArrayLike) -> float:
     array([   5, -127], dtype=int8)
     """
     array = _real_numbers(values)
-    _refuse(array, ~np.isfinite(array), "be finite for int8", "Mask them, or choose a floating-point format.")
+    try:
+        _refuse(array, ~np.isfinite(array), "be finite for int8", "Mask them, or choose a floating-point format.")
+    except _NotInFormat as found:
+        raise found.at(0, array.shape) from None
     largest = float(np.abs(array).max(initial=0.0))
     if not largest:
-        raise ValueError(
-            "values must have one that is not 0, to take a scale from. Give format_of() a scale of your own."
-        )
+        raise ArgumentError("values", "must have one that is not 0. Give format_of() a scale of your own.")
     return largest / 127
 
 
 def _checked_scale(scale: float | None) -> float:
     if scale is None:
-        raise ValueError("scale must be the value of one step for int8, got None. int8_scale(values) gives one.")
-    scale = checked_number("scale", scale, "", zero_allowed=False)
-    single = np.finfo(np.float32)
+        raise ArgumentError("scale", "must be the value of one step for int8, got None. int8_scale(values) gives one.")
+    scale, single = checked_number("scale", scale, "", zero_allowed=False), np.finfo(np.float32)
     if not float(single.tiny) <= scale <= float(single.max) / 128:
-        raise ValueError(
-            f"scale must be between {single.tiny:.2g} and {single.max / 128:.2g}, got {scale:g}: "
-            "each of the 256 values must be a normal float32. Bring the values nearer to 1."
-        )
+        rule = f"must be between {single.tiny:.2g} and {single.max / 128:.2g}, got {scale:g}"
+        raise ArgumentError("scale", f"{rule}: 256 values must be normal float32. Bring them nearer to 1.")
     return scale
+
+
+def checked_words(name: str, words: Any, dtype: np.dtype[Any], *, for_what: str = "", remedy: str) -> NDArray[Any]:
+    """Return an array as it is; ArgumentError unless it is one of `dtype`."""
+    if not isinstance(words, (np.ndarray, np.generic)) or words.dtype != dtype:
+        got = words.dtype if isinstance(words, (np.ndarray, np.generic)) else type(words).__name__
+        raise ArgumentError(name, f"must be an array of {dtype}{for_what and ' for ' + for_what}, got {got}. {remedy}")
+    return np.asarray(words)
 
 
 def _real_numbers(values: ArrayLike) -> NDArray[np.floating[Any]]:
@@ -257,17 +270,28 @@ def _real_numbers(values: ArrayLike) -> NDArray[np.floating[Any]]:
         array = np.asarray(None)
     if array.dtype.kind not in "iuf":
         got = f"dtype {array.dtype}" if isinstance(values, np.ndarray) else f"{values!r:.60}"
-        raise ValueError(f"values must be an array of real numbers, got {got}. Booleans are none: -1 and +1 are.")
+        raise ArgumentError("values", f"must be an array of real numbers, got {got}. -1 and +1 are, booleans are not.")
     wide = array.dtype.kind != "f" or array.dtype.itemsize > 8
     return array.astype(np.float64 if wide else array.dtype.newbyteorder("="), copy=False)
 
 
-def _refuse(values: NDArray[Any], bad: NDArray[np.bool_], rule: str, way_out: str) -> None:
-    """ValueError that names the first bad value and its place, if there is one."""
+class _NotInFormat(Exception):
+    """A value that the format does not have, found in a part of an array."""
+
+    def __init__(self, index: int, problem: str, remedy: str) -> None:
+        super().__init__(problem)
+        self.index, self.problem, self.remedy = index, problem, remedy
+
+    def at(self, start: int, shape: tuple[int, ...]) -> ArgumentError:
+        """Return the error that names the place, of a part that begins at element `start` of an array."""
+        place = f" at {tuple(map(int, np.unravel_index(start + self.index, shape)))}" if shape else ""
+        return ArgumentError("values", f"{self.problem}{place}. {self.remedy}")
+
+
+def _refuse(values: NDArray[Any], bad: NDArray[np.bool_], rule: str, remedy: str) -> None:
     if np.any(bad):
-        place = np.unravel_index(int(np.argmax(bad)), values.shape)
-        where = f" at {tuple(int(i) for i in place)}" if place else ""
-        raise ValueError(f"values must {rule}, got {values[place]:g}{where}. {way_out}")
+        index = int(np.argmax(bad))
+        raise _NotInFormat(index, f"must {rule}, got {values.reshape(-1)[index]:g}", remedy)
 
 
 def _encode_binary(values: NDArray[Any], _: Format) -> Any:
@@ -297,12 +321,12 @@ def _step(form: Format) -> float:
 def _encode_int8(values: NDArray[Any], form: Format) -> Any:
     _refuse(values, ~np.isfinite(values), "be finite for int8", "A floating-point format holds NaN and infinities.")
     with np.errstate(over="ignore"):  # infinity is out of range too
-        # In float64: a float32 quotient just beside a tie would round to the tie.
+        # In float64: a float32 quotient next to a tie would round to the tie.
         steps = np.asarray(np.divide(values, _step(form), dtype=np.float64))
     np.rint(steps, out=steps)
     if form.overflow == "error":
-        way_out = f"Take scale=int8_scale(values), or overflow='saturate' (scale is {form.scale:g} now)."
-        _refuse(values, (steps < -128) | (steps > 127), "round to -128..127 steps of scale for int8", way_out)
+        remedy = f"Take scale=int8_scale(values), or overflow='saturate' (scale is {form.scale:g} now)."
+        _refuse(values, (steps < -128) | (steps > 127), "round to -128..127 steps of scale for int8", remedy)
     return np.clip(steps, -128, 127, out=steps).astype(np.int8).view(np.uint8)
 
 
@@ -314,7 +338,7 @@ def _decode_int8(words: Words, form: Format) -> Any:
 def _encode_fp16(values: NDArray[Any], _: Format) -> Any:
     if values.dtype == np.float16:
         return values.view(np.uint16)
-    with np.errstate(all="ignore"):  # infinity, subnormals and NaN are what the format is to give
+    with np.errstate(all="ignore"):  # infinity, subnormals and NaN are valid results
         words = values.astype(np.float16).view(np.uint16)
     nan = np.isnan(values)
     if nan.any():  # by hand: a processor may set the quiet bit, the format does not
@@ -365,8 +389,8 @@ def _single_bits(values: NDArray[Any]) -> NDArray[np.uint32]:
 def _odd_single_bits(values: NDArray[np.float64]) -> NDArray[np.uint32]:
     """Bits of the values rounded to float32 by truncation, with the last bit set where something was cut off.
 
-    A second rounding, to fewer bits, then gives what one rounding of the float64 would: the last bit keeps a value just
-    beside a tie from becoming the tie.
+    A second rounding, to fewer bits, then gives what one rounding of the float64 would: the last bit keeps a value next
+    to a tie from becoming the tie.
     """
     bits = _single_bits(values)
     single = bits.view(np.float32).astype(np.float64)

@@ -1,8 +1,8 @@
 """Read, update, write back, all words of a large memory again and again: a `Memory` whose words are updated in place.
 
 A `Memory` copies the words that it is given, and once more when it is read. Here the values that were read *are* the
-words of the memory, and whoever updates them does the write: before it, what can be drawn without the new bits is drawn
-(which cells fail if they must turn) and the few old words are noted; after it, the cells that failed get their old bit
+words of the memory, and their update is the write: before it, all draws that do not need the new bits are made (the
+cells that fail if they must turn) and the few old words are noted; after it, the cells that failed get their old bit
 back. Streams, bits and counts are those of `Memory`, one by one.
 """
 
@@ -24,7 +24,7 @@ from bridge.memory.sampling import Positions
 from mtjsim.checks import ArgumentError
 
 Pick = Callable[[Words], Words]  # some of the words of an array
-Picked = Callable[[Pick], Words]  # what these cells hold, or are told
+Picked = Callable[[Pick], Words]  # the bits that these cells hold, or are written to
 READ_RATES = ("error", "disturb")
 SCANNED = 1 << 17  # values that are compared with a limit at a time: they stay in the cache
 
@@ -40,7 +40,7 @@ class InPlaceMemory(Memory):
     Attributes
     ----------
     values : array of float32
-        What was last read, of the memory's shape: the memory's own array. Change it within `rewriting`, never outside.
+        The numbers last read, of the memory's shape: the memory's own array. Change it within `rewriting` only.
 
     Raises
     ------
@@ -50,8 +50,8 @@ class InPlaceMemory(Memory):
     Notes
     -----
     Equal to a `Memory` of the same arguments bit for bit, in its cells, its ledger and its `state`, which fits either.
-    A word that is found wrong reads as zero while its cells hold what they hold: these few are kept beside the array.
-    What a check cell holds follows from its word, and from whether the two were found to disagree.
+    A word that is found wrong reads as zero while its cells are unchanged: these few words are kept in a second array.
+    The bit of a check cell follows from its word, and from whether the two were found to disagree.
 
     Examples
     --------
@@ -77,11 +77,8 @@ class InPlaceMemory(Memory):
         super().__init__(shape, declaration, initial=initial, seed=seed, name=name, **declared)
         if hindrances := _hindrances(self.declaration):
             got = ", ".join(f"{name}={getattr(self.declaration, name)!r}" for name in hindrances)
-            raise ArgumentError(
-                "declaration",
-                "must be of fp32 and PLAIN, without SECDED, errors and disturbs of reads, retention and wear where "
-                f"words are updated in place, got {got}. Use a Memory, its write() and its read().",
-            )
+            rule = "must be of fp32 and PLAIN, without SECDED, errors of reads, retention and wear, to change in place"
+            raise ArgumentError("declaration", f"{rule}, got {got}. Use a Memory, its write() and its read().")
         self._words = self._arrays[DATA].words
         self.values = self._words.view(np.float32).reshape(self.shape)
         self._hidden = np.empty(0, np.int64), self._words[:0]  # words that read as zero, and what their cells hold
@@ -90,7 +87,7 @@ class InPlaceMemory(Memory):
             array.words = self._disagrees  # the check cells less the parity of their words
         self._hide(self._beyond_range())
 
-    # ---- what it does ------------------------------------------------------------------------------------------------
+    # ---- operations --------------------------------------------------------------------------------------------------
 
     @contextmanager
     def rewriting(self) -> Iterator[NDArray[np.float32]]:
@@ -106,14 +103,14 @@ class InPlaceMemory(Memory):
             ]
         yield self.values
         self._codes.add("word encoded", self.protection.code_words(n, 32))
-        told: list[Picked] = [lambda pick: pick(self._words), lambda pick: parity_bit(pick(self._words))]
-        failed = [pulse.finish(picked) for pulse, picked in zip(pulses, told, strict=False)]
+        targets: list[Picked] = [lambda pick: pick(self._words), lambda pick: parity_bit(pick(self._words))]
+        failed = [pulse.finish(target) for pulse, target in zip(pulses, targets, strict=False)]
         self._arrays[DATA].flip(self._words, failed[DATA])
         self._operations += 1
         if self._disagrees.size:
             self._disagrees[self._hidden[0]] = 0
         self._hidden = self._hidden[0][:0], self._hidden[1][:0]
-        wrong = self._odd(failed) if len(failed) > 1 else self._beyond_range()
+        wrong = self.odd_words(failed) if len(failed) > 1 else self._beyond_range()
         self._sense(wrong.size)
         self._hide(wrong)
 
@@ -134,7 +131,7 @@ class InPlaceMemory(Memory):
         return out
 
     def load(self, values: ArrayLike) -> None:
-        """Have the cells hold numbers without a write, as `Memory.load`."""
+        """Load numbers into the cells without a write, as `Memory.load`."""
         self._words[...] = self._encoded("values", values)
         self._disagrees[...] = 0
         self._hide(self._beyond_range())
@@ -166,14 +163,14 @@ class InPlaceMemory(Memory):
     # ---- inside ------------------------------------------------------------------------------------------------------
 
     def _held(self, kind: int) -> Picked:
-        """Return what gives the bits that the cells of an array hold; where words are hidden, only within `_bare`."""
+        """Return the function that gives the bits of an array's cells; where words are hidden, only within `_bare`."""
         if kind == DATA:
             return lambda pick: pick(self._words)
         return lambda pick: parity_bit(pick(self._words)) ^ pick(self._disagrees)
 
     @contextmanager
     def _bare(self) -> Iterator[None]:
-        """Show what the cells hold instead of zeros."""
+        """Show the contents of the cells instead of zeros."""
         where, words = self._hidden
         self._words[where] = words
         try:
@@ -182,11 +179,11 @@ class InPlaceMemory(Memory):
             self._words[where] = 0
 
     def _hide(self, found: Positions) -> None:
-        """Have words read as zero."""
+        """Let words read as zero."""
         self._hidden = found, self._words[found]
         self._words[found] = 0
 
-    def _odd(self, failed: list[Positions]) -> Positions:
+    def odd_words(self, failed: list[Positions]) -> Positions:
         """Return the words that disagree with their parity: an odd number of cells failed, the check cell counted."""
         touched, count = np.unique(np.concatenate([failed[DATA] // 32, failed[CHECK]]), return_counts=True)
         odd = touched[count % 2 == 1]
@@ -207,7 +204,7 @@ class InPlaceMemory(Memory):
         return np.concatenate([np.empty(0, np.int64), *found])
 
     def _sense(self, wrong: int) -> None:
-        """Count a read that finds so many words wrong."""
+        """Count a read that finds `wrong` words."""
         n = self._words.size
         for kind, array in enumerate(self._arrays):
             array.tally.add("read access", n)
@@ -224,17 +221,17 @@ class InPlaceMemory(Memory):
 
 
 class _Pulse:
-    """A pulse on every word of an array, in two halves: before the words are told, and after.
+    """A pulse on every word of an array, in two halves: before its target is known, and after.
 
     Parameters
     ----------
     array : CellArray
     words : int
-        How many it has.
+        Of the array.
     rng : numpy.random.Generator
         Of this write.
     held : callable
-        Gives what its cells hold.
+        Gives the bits that its cells hold.
     """
 
     def __init__(self, array: CellArray, words: int, rng: np.random.Generator, held: Picked) -> None:
@@ -244,9 +241,9 @@ class _Pulse:
         self.word, self.bit = np.divmod(self.candidates, array.bits)
         self.old, self.kept = held(self._look), self._bits_of_candidates(held)
 
-    def finish(self, told: Picked) -> Positions:
-        """Return the cells that failed, given what all are told; counts what happened."""
-        array, target, bits = self.array, told(self._look), self._bits_of_candidates(told)
+    def finish(self, written: Picked) -> Positions:
+        """Return the cells that failed, given the bits that are written; counts the events."""
+        array, target, bits = self.array, written(self._look), self._bits_of_candidates(written)
         array.tally.add("write access", self.words)
         kinds = pulse_kinds(self.old, target, full=array.full, independent=array.independent)
         array.count(PULSES, kinds, self.words, self.sample)

@@ -1,33 +1,31 @@
-"""A memory: numbers in, numbers out, through cells that fail as MRAM cells do, and a ledger of what it cost.
+"""A memory: numbers in, numbers out, through cells that fail as MRAM cells do, and a ledger of its events.
 
-The road of a number: `formats.py` makes it a word of bits, `protection.py` adds check cells, `cells.py` pulses the
-cells (a failed write *leaves the old bit*), reads and time disturb them, and the way back ends in `Memory.read`.
+The path of a number: `formats.py` makes it a word of bits, `protection.py` adds check cells, `cells.py` pulses the
+cells (a failed write *leaves the old bit*), reads and time disturb them, and `Memory.read` decodes them.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from bridge.checks import checked_shape
 from bridge.ledger import Entry, Ledger
 from bridge.memory.cells import CellArray, Tally
 from bridge.memory.codes import range_fails
 from bridge.memory.declaration import WordMemory
+from bridge.memory.formats import AT_ONCE
 from bridge.memory.placement import CHECK, DATA, Placement
 from bridge.memory.sampling import BitRates
-from bridge.shape import checked_shape
 from bridge.write import PARTS, OperatingPoint
 from mtjsim.checks import ArgumentError, checked_kind, checked_number
 from mtjsim.rng import checked_seed, generator
 
 if TYPE_CHECKING:
     from bridge.dies.die import Die
-
-AT_ONCE = 1 << 15  # numbers that are converted at a time: they stay in the cache
 
 
 class Memory:
@@ -60,14 +58,14 @@ class Memory:
     Notes
     -----
     Every operation has its own stream, keyed by the seed and the operation's number: equal histories give equal bits,
-    and a checkpoint is `state()`. The pulses of a retry find the cells as they are, whatever `errors` says.
+    and a checkpoint is `state()`. The pulses of a retry act on the cells as they are, whatever `errors` is.
 
     Examples
     --------
     >>> point = OperatingPoint.of_rates(error_rate_0=0.1, error_rate_1=0.1, energy_0=2e-13, energy_1=3e-13)
     >>> weights = Memory(10000, format="binary", point=point, seed=1)
     >>> ones = np.ones(10000)
-    >>> for _ in range(3):  # what failed is written again; what holds its bit cannot fail
+    >>> for _ in range(3):  # failed cells are written again; a cell that holds its bit cannot fail
     ...     weights.write(ones)
     ...     print(round((weights.read() != ones).mean(), 2), end=" ")
     0.1 0.01 0.0
@@ -132,7 +130,7 @@ class Memory:
         """Error rates and energies of the writes now, see `set_point`."""
         return self.declaration.point
 
-    # ---- what it does ------------------------------------------------------------------------------------------------
+    # ---- operations --------------------------------------------------------------------------------------------------
 
     def write(self, values: ArrayLike) -> None:
         """Store numbers, of the memory's shape; ValueError for another one, or for numbers the format does not have."""
@@ -182,14 +180,14 @@ class Memory:
         return out
 
     def load(self, values: ArrayLike) -> None:
-        """Have the cells hold numbers, of the memory's shape, without a write: no errors, and nothing in the ledger."""
+        """Load numbers, of the memory's shape, into the cells without a write: no errors, no entry in the ledger."""
         words = self._encoded("values", values)
         contents = [words, self.protection.encode(words, self.format.bits)]
         for array, content in zip(self._arrays, contents, strict=False):
             array.hold_words(content)
 
     def wait(self, duration: float) -> None:
-        """Leave the cells alone for so long [s]; each may lose its bit (`mtjsim.retention_failure_rate`)."""
+        """Leave the cells alone for `duration` [s]; each may lose its bit (`mtjsim.retention_failure_rate`)."""
         checked_number("duration", duration, "s", zero_allowed=True)
         retention = self.declaration.retention
         if retention is None:
@@ -204,19 +202,19 @@ class Memory:
 
     @property
     def pulses(self) -> NDArray[np.uint32]:
-        """Pulses each data cell has had, of shape (*shape, bits); ValueError unless `wear` was asked for."""
+        """Pulses of each data cell, of shape (*shape, bits); ValueError unless the memory counts `wear`."""
         pulses = self._arrays[DATA].pulses
         if pulses is None:
-            raise ValueError("wear must be True for pulses to be counted cell by cell.")
+            raise ArgumentError("wear", "must be True for pulses to be counted cell by cell.")
         return pulses.reshape(*self.shape, self.format.bits)
 
     @property
     def stored(self) -> NDArray[np.float32]:
-        """The numbers that the data cells hold: what a perfect read would return, without protection, at no cost."""
+        """The numbers that the data cells hold, as by a perfect read without protection, at no cost."""
         return self.format.decode(self._arrays[DATA].words.copy()).reshape(self.shape)
 
     def set_point(self, point: OperatingPoint) -> None:
-        """Write with another setting from now on; the cells and what was paid so far stay.
+        """Write with another setting from now on; the cells and the ledger so far stay.
 
         ValueError if the cells are those of a die whose rates were drawn for another write.
         """
@@ -228,11 +226,11 @@ class Memory:
         for kind, array in enumerate(self._arrays):
             array.write_errors = self.placement.write_errors(point, kind)
 
-    # ---- what it costs -----------------------------------------------------------------------------------------------
+    # ---- costs -------------------------------------------------------------------------------------------------------
 
     @property
     def ledger(self) -> Ledger:
-        """What was done so far, and what it cost."""
+        """Events so far, and their cost."""
         entries = list(self._past)
         for kind, array in enumerate(self._arrays):
             memory = self.name if kind == DATA else f"{self.name}, check cells"
@@ -283,7 +281,7 @@ class Memory:
         Like this one: of its shape, format, protection and wear. Give it the same seed, rates and die, too.
         """
         if state["kind"] != self._kind:
-            raise ValueError(f"state must be of a memory like this one, {self._kind}, got one of {state['kind']}.")
+            raise ArgumentError("state", f"must be of a memory like this one, {self._kind}, got {state['kind']}.")
         for array, words, pulses in zip(self._arrays, state["words"], state["pulses"], strict=True):
             array.words[...] = words
             array.pulses = None if pulses is None else pulses.copy()
@@ -298,7 +296,7 @@ class Memory:
 
     @property
     def _kind(self) -> str:
-        """What must be equal for a state to fit."""
+        """Description that must be equal for a state to fit."""
         wear = ", wear" if self._arrays[DATA].pulses is not None else ""
         return f"shape {self.shape}, {self.format}, {self.protection}{wear}"
 
@@ -309,28 +307,16 @@ class Memory:
 
     def _checked_out(self, out: NDArray[np.float32]) -> NDArray[Any] | None:
         """Refuse an array that cannot take the numbers; return it as words where a number is its word."""
-        fits = (
-            isinstance(out, np.ndarray) and out.dtype == np.float32 and out.flags.c_contiguous and out.flags.writeable
-        )
-        if not fits or out.shape != self.shape:
-            got = f"{out.dtype} of {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
-            raise ValueError(f"out must be a writeable, contiguous array of float32 of shape {self.shape}, got {got}.")
+        array = isinstance(out, np.ndarray)
+        if not array or out.dtype != np.float32 or out.shape != self.shape or not out.flags.carray:
+            got = f"{out.dtype} of {out.shape}" if array else type(out).__name__
+            raise ArgumentError("out", f"must be a writeable, contiguous array of float32 of {self.shape}, got {got}.")
         return out.reshape(-1).view(np.uint32) if self.format.name == "fp32" else None
 
     def _encoded(self, name: str, values: ArrayLike) -> NDArray[Any]:
-        if (
-            isinstance(values, np.ndarray)
-            and values.size > AT_ONCE
-            and values.shape == self.shape
-            and values.flags.c_contiguous
-            and self.format.name != "fp32"
-        ):
-            words = np.empty(values.size, self.format.word_dtype)
-            with suppress(ValueError):  # else once more as a whole, to name the place
-                return _in_parts(self.format.encode, values.reshape(-1), words)
         words = self.format.encode(values)
         if words.shape != self.shape:
-            raise ValueError(f"{name} must have the memory's shape {self.shape}, got {words.shape}.")
+            raise ArgumentError(name, f"must have the memory's shape {self.shape}, got {words.shape}.")
         return words.reshape(-1)
 
     def _decoded(self, words: NDArray[Any], out: NDArray[np.float32] | None) -> NDArray[np.float32]:
@@ -338,10 +324,6 @@ class Memory:
         if self.format.name == "fp32":
             return self.format.decode(words)
         values = np.empty(words.size, np.float32) if out is None else out.reshape(-1)
-        return _in_parts(self.format.decode, words, values)
-
-
-def _in_parts(convert: Callable[[Any], Any], source: NDArray[Any], out: NDArray[Any]) -> NDArray[Any]:
-    for start in range(0, source.size, AT_ONCE):
-        out[start : start + AT_ONCE] = convert(source[start : start + AT_ONCE])
-    return out
+        for start in range(0, words.size, AT_ONCE):
+            values[start : start + AT_ONCE] = self.format.decode(words[start : start + AT_ONCE])
+        return values

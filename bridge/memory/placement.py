@@ -142,33 +142,18 @@ def _require_one_write(die: "Die", point: OperatingPoint) -> None:
     """Raise ValueError if the rates of the die's cells were drawn for another write than the point's."""
     if die.cells is None or point.setting is None:
         return
+    in_a_cell = point.energies["transistor"].any() or point.energies["driver"].any()
+    if in_a_cell and point.setting.drive == "voltage":
+        reason = "a Population takes a voltage to be the junction's, and a cell's is its supply's"
+        raise ArgumentError("die", f"must not have drawn cells for a point of a Cell under a voltage: {reason}.")
+    ours = {"setting": point.setting.as_dict(), "temperature": point.temperature}
+    if not in_a_cell:  # a regulated current in a cell is that of the bare junction
+        ours["device_identity"] = point.device_identity
     for drawn in _populations(die.process):
-        if point.setting.as_dict() != drawn["setting"]:
-            raise ArgumentError(
-                "die",
-                f"must have cells that are written as the point's are, got rates for {drawn['setting']} and a point "
-                f"for {point.setting.as_dict()}. Draw the die from a Population with the point's setting.",
-            )
-        if point.temperature != drawn["temperature"]:
-            raise ArgumentError(
-                "die",
-                f"must have cells at the point's temperature, got rates at {drawn['temperature']:g} K and a point at "
-                f"{point.temperature:g} K. Draw the die from a Population at the point's temperature.",
-            )
-        in_a_cell = point.energies["transistor"].any() or point.energies["driver"].any()
-        if point.device_identity == drawn["device_identity"] or (in_a_cell and point.setting.drive == "current"):
-            continue  # a regulated current is that of the bare junction
-        if in_a_cell:
-            raise ArgumentError(
-                "die",
-                "must not have cells under a voltage where the point is of a Cell: a Population takes the voltage to "
-                "be the junction's, and a cell's is its supply's. Draw both with a setting of currents.",
-            )
-        raise ArgumentError(
-            "die",
-            f"must have cells of the point's junction, got rates of {drawn['device_identity'][:12]} and a point of "
-            f"{point.device_identity[:12]}. Draw the die from a Population of the point's device.",
-        )
+        for name, value in ours.items():
+            if drawn[name] != value:
+                problem = f"must have cells that are written as the point's are, got {name} {drawn[name]} for {value}"
+                raise ArgumentError("die", f"{problem}. Draw the die from a Population with the point's {name}.")
 
 
 def _require_one_junction(die: "Die", retention: Retention | None) -> None:
@@ -177,8 +162,5 @@ def _require_one_junction(die: "Die", retention: Retention | None) -> None:
         return
     for drawn in _populations(die.process):
         if drawn["device_identity"] != retention.device.identity:
-            raise ArgumentError(
-                "retention",
-                f"must be of the junction that the die was drawn around, {drawn['device_identity'][:12]}, got "
-                f"{retention.device.identity[:12]}: give Retention(population.device).",
-            )
+            rule = f"must be of the junction that the die was drawn around, {drawn['device_identity'][:12]}"
+            raise ArgumentError("retention", f"{rule}, got {retention.device.identity[:12]}: use population.device.")

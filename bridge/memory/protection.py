@@ -1,7 +1,7 @@
-"""How a memory guards its words: check cells beside them, and what it does about a word that is found wrong.
+"""Protection of words: check cells, correction, and zero in place of a word that is found wrong.
 
-What is corrected is correct; what is detected and not corrected reads as *zero*, as the patent application on training
-in error-prone MRAM has it [1]: in a network a missing number does little harm, a huge one much.
+A word that is detected and not corrected reads as *zero*, as in the patent application on training in error-prone MRAM
+[1]: in a network a missing number does little harm, a huge one much.
 
 References
 ----------
@@ -24,12 +24,12 @@ from bridge.memory.codes import (
     unpack_blocks,
 )
 from bridge.memory.formats import Words
-from mtjsim.checks import checked_choice, checked_number
+from mtjsim.checks import ArgumentError, checked_choice, checked_fields
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """Words after the code had its say.
+    """Words after decoding.
 
     Attributes
     ----------
@@ -54,7 +54,7 @@ class Protection:
     ----------
     name : str
         *parity*: one check cell a word, detects every odd number of errors. *range*: no cells; a number beyond `limit`,
-        or none at all, reads as zero. *secded*: eight check cells for each 64 data cells, corrects one error, detects
+        or NaN, reads as zero. *secded*: eight check cells for each 64 data cells, corrects one error, detects
         two.
     limit : float, optional
         Of "range", and only of it; > 0.
@@ -62,7 +62,7 @@ class Protection:
     Raises
     ------
     ValueError
-        For an unknown name, a limit that is missing or belongs nowhere.
+        For an unknown name, or a limit that is missing or not of "range".
 
     Examples
     --------
@@ -75,19 +75,17 @@ class Protection:
 
     def __post_init__(self) -> None:
         checked_choice("protection", self.name, PROTECTIONS)
-        if self.name == "range":
-            if self.limit is None:
-                raise ValueError('limit must be given with "range": the largest absolute value that is believed.')
-            checked_number("limit", self.limit, "", zero_allowed=False)
-        elif self.limit is not None:
-            raise ValueError(f'limit must be None for "{self.name}", got {self.limit!r}. Only "range" has one.')
+        if (self.name == "range") != (self.limit is not None):
+            raise ArgumentError("limit", f'must be given with "range" only, got {self.limit} for "{self.name}".')
+        if self.limit is not None:
+            checked_fields(self, limit="")
 
     def overhead(self, bits: int) -> float:
         """Check cells for each data cell, in words of `bits` cells."""
         return {"parity": 1 / bits, "secded": 8 / 64}.get(self.name, 0.0)
 
     def code_words(self, words: int, bits: int) -> int:
-        """How many code words hold so many words of `bits` cells."""
+        """Code words that hold `words` of `bits` cells."""
         return {"parity": words, "secded": math.ceil(words * bits / 64)}.get(self.name, 0)
 
     @property

@@ -1,4 +1,4 @@
-"""Reading a cell and leaving it alone: what is sensed wrongly, what the read disturbs, what time takes away.
+"""Reads and retention of a cell: wrong sensing, read disturb, loss of the bit with time.
 
 A read puts a small voltage on the junction and compares the current with a reference halfway between those of the two
 states. It is wrong where noise and spread exceed half their distance, and it may turn the layer.
@@ -12,7 +12,7 @@ import numpy as np
 from scipy.interpolate import PchipInterpolator
 from scipy.special import ndtr
 
-from mtjsim.checks import Array, checked_choice, checked_number
+from mtjsim.checks import Array, checked_choice, checked_fields, checked_probability
 from mtjsim.device import MTJ, require_junction
 from mtjsim.holding import read_disturb_rate, retention_failure_rate
 from mtjsim.transport import junction_conductance
@@ -54,20 +54,14 @@ class ReadSetting:
     sense_energy: float = 0.0
 
     def __post_init__(self) -> None:
-        for name, unit, zero in (
-            ("voltage", "V", False),
-            ("duration", "s", False),
-            ("sense_noise", "A", True),
-            ("resistance_d2d", "", True),
-            ("sense_energy", "J", True),
-        ):
-            object.__setattr__(self, name, checked_number(name, getattr(self, name), unit, zero_allowed=zero))
+        checked_fields(self, voltage="V", duration="s")
+        checked_fields(self, zero_allowed=True, sense_noise="A", resistance_d2d="", sense_energy="J")
         checked_choice("disturbs", self.disturbs, STATES)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReadPoint:
-    """What a memory takes from reading: errors, disturbs, energy, time.
+    """Errors, disturbs, energy and latency of a read.
 
     Attributes
     ----------
@@ -108,11 +102,8 @@ class ReadPoint:
 
     def __post_init__(self) -> None:
         for name in ("error_rate_0", "error_rate_1", "disturb_rate_0", "disturb_rate_1"):
-            remedy = "Rates are probabilities, not percent."
-            if checked_number(name, getattr(self, name), "", zero_allowed=True, remedy=remedy) > 1:
-                raise ValueError(f"{name} must be <= 1, got {getattr(self, name):g}. {remedy}")
-        for name, unit in (("energy_0", "J"), ("energy_1", "J"), ("sense_energy", "J"), ("latency", "s")):
-            checked_number(name, getattr(self, name), unit, zero_allowed=True)
+            checked_probability(name, getattr(self, name))
+        checked_fields(self, zero_allowed=True, energy_0="J", energy_1="J", sense_energy="J", latency="s")
 
     def as_dict(self) -> dict[str, Any]:
         """All attributes, ready for JSON."""
@@ -120,12 +111,12 @@ class ReadPoint:
 
 
 def read_point(device: MTJ, setting: ReadSetting, *, temperature: float = 300.0) -> ReadPoint:
-    """Derive what a read does to a junction.
+    """Derive the errors, disturbs and energy of a read of a junction.
 
     Parameters
     ----------
     device : MTJ
-        An axisymmetric junction, whose read disturb is known (`mtjsim.read_disturb_rate`). For any other, give a
+        An axisymmetric junction, whose read disturb can be solved (`mtjsim.read_disturb_rate`). For any other, give a
         `ReadPoint` with rates of your own.
     setting : ReadSetting
     temperature : float
@@ -144,7 +135,7 @@ def read_point(device: MTJ, setting: ReadSetting, *, temperature: float = 300.0)
     -----
     With I_b = V / R_b the layer at rest in its state, the reference (I_0 + I_1)/2 and a normal error of variance
     sense_noise^2 + (resistance_d2d I_b)^2, a stored b is sensed wrongly with Q(|I_0 - I_1| / (2 sd)). The spread is
-    drawn anew at each read, which is right for the mean over cells and not for one cell's life. The state that the read
+    drawn at each read, which is right for the mean over cells and not for one cell's life. The state that the read
     current holds in place is taken never to be disturbed.
 
     Examples
@@ -189,7 +180,7 @@ def read_point(device: MTJ, setting: ReadSetting, *, temperature: float = 300.0)
 
 @dataclass(frozen=True)
 class Retention:
-    """How likely each bit is lost while nobody touches it.
+    """Probability that a cell loses its bit while it is left alone.
 
     Parameters
     ----------
@@ -222,7 +213,7 @@ class Retention:
     def rates_of(self, duration: float, stability: Array) -> Array:
         """Return the same for cells whose Delta is the device's times `stability`, (k,); (2, k), by bit and cell.
 
-        The moment of the layer is what differs (the attempt time is the device's). Up to 65 values are solved one by
+        The moment of the layer differs (the attempt time is the device's). Up to 65 values are solved one by
         one; more are interpolated in ln rate between 65, to better than 1 % where they span a factor of two.
         """
         nodes, place = np.unique(np.asarray(stability, dtype=float), return_inverse=True)

@@ -1,4 +1,4 @@
-"""Which of many cells are hit, when each is hit on its own with a small chance: exact, and never a draw per cell.
+"""Draws of the cells that are hit, each on its own with a small chance: exact, without a draw per cell.
 
 Legend: n cells, p the chance of one, b the bit that decides which of two chances a cell has.
 
@@ -16,7 +16,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mtjsim.checks import checked_array
+from bridge.checks import checked_probabilities
+from mtjsim.checks import ArgumentError
 
 Positions = NDArray[np.int64]
 BitsAt = Callable[[Positions], NDArray[np.integer]]
@@ -27,14 +28,14 @@ BLOCK = 1 << 22  # cells drawn densely at a time
 
 @dataclass(frozen=True, eq=False)
 class BitRates:
-    """The chance of an event in each cell, by the bit that is told or held there.
+    """The chance of an event in each cell, by the bit that is written or held there.
 
     Parameters
     ----------
     rates : (2,) array, or (2, cells) array
         Chance for bit 0 and for bit 1, of all cells alike or of each cell.
     own : ((k,) array, (2, k) array), optional
-        Beside a chance of all alike: increasing numbers of cells that have one of their own, and these.
+        Next to a chance of all alike: increasing numbers of cells that have one of their own, and these.
 
     Raises
     ------
@@ -48,12 +49,9 @@ class BitRates:
     def __init__(
         self, rates: ArrayLike, *, own: tuple[Positions, ArrayLike] | None = None, name: str = "error_rate"
     ) -> None:
-        remedy = "Rates are probabilities, not percent."
-        checked = checked_array(name, rates, "", zero_allowed=True, remedy=remedy)
-        if (checked > 1).any():
-            raise ValueError(f"{name} must be <= 1, got {checked.max():g}. {remedy}")
+        checked = checked_probabilities(name, rates)
         if checked.ndim not in (1, 2) or checked.shape[0] != 2:
-            raise ValueError(f"{name} must have the shape (2,) or (2, cells), got {checked.shape}.")
+            raise ArgumentError(name, f"must have the shape (2,) or (2, cells), got {checked.shape}.")
         object.__setattr__(self, "rates", checked)
         object.__setattr__(self, "own", (own[0], BitRates(own[1])) if own is not None and own[0].size else None)
 
@@ -104,10 +102,10 @@ class BitRates:
         return np.sort(np.concatenate([np.empty(0, np.int64), *found]))
 
     def candidates(self, rng: np.random.Generator, cells: int) -> Positions:
-        """Draw the first half of `hits`, which asks for no bit: who is hit if its bit has the larger rate.
+        """Draw the first half of `hits`, without the bits: the cells that are hit if their bits have the larger rate.
 
         Of rates of all cells alike: ``confirmed(rng, candidates(rng, cells), bits_at)`` is ``hits(rng, cells,
-        bits_at)``, and the bits may be told in between.
+        bits_at)``, and the bits may be decided in between.
         """
         return np.empty(0, np.int64) if self.never or cells == 0 else chosen(rng, cells, self.rates.max())
 

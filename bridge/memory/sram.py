@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from bridge.checks import checked_shape
 from bridge.ledger import Entry, Ledger
 from bridge.memory.formats import Format, format_of
-from bridge.shape import checked_shape
 from mtjsim.checks import ArgumentError, checked_choice, checked_fields, checked_kind, checked_number, checked_whole
 
 HOROWITZ = (
@@ -81,7 +81,7 @@ class SRAM:
         if self.energy_per_bit is not None:
             checked_fields(self, zero_allowed=True, energy_per_bit="J")
             if not self.source:
-                raise ArgumentError("source", 'must say where energy_per_bit comes from; "assumed" is an answer.')
+                raise ArgumentError("source", 'of energy_per_bit must be given; "assumed" is allowed.')
         checked_fields(self, zero_allowed=True, latency="s")
 
     @cached_property
@@ -135,10 +135,7 @@ class SRAM:
         """Go on from a `state()` of a memory like this one."""
         words = state["words"]
         if words.shape != self.shape or words.dtype != self._words.dtype:
-            raise ArgumentError(
-                "state",
-                f"must be of a memory like this one, got {words.shape} words of {words.dtype} for {self.shape} of "
-                f"{self._words.dtype}.",
-            )
+            got = f"{words.shape} words of {words.dtype}"
+            raise ArgumentError("state", f"must be of a memory like this one, {self.shape} {self.format}, got {got}.")
         self._words[...] = words
         self._accesses.update(state["accesses"])

@@ -1,5 +1,5 @@
-"""The inverse questions: the cheapest setting, the shortest pulse, the smallest cell, and what each target costs.
+"""Inverse searches: the cheapest setting, the shortest pulse, the smallest cell, the cost of each target error rate.
 
-`inquiry.py` what is asked, checked before any work · `reach.py` how far an amplitude may go · `find.py` the answers ·
-`frontier.py` trade-offs · `plots.py` to look at
+`inquiry.py` targets and limits, checked before any work · `reach.py` the range of an amplitude · `find.py` searches ·
+`frontier.py` trade-offs · `plots.py` figures
 """

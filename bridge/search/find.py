@@ -1,4 +1,4 @@
-"""The inverse questions: which pulse, which current, which setting reaches a target error rate, at what cost.
+"""Inverse searches: the pulse, the current or the setting that reaches a target error rate, and its cost.
 
 How an amplitude is bounded and found is in `reach.py`; trade-off curves are in `frontier.py`.
 """
@@ -14,18 +14,18 @@ from scipy.optimize import brentq, minimize_scalar
 from tqdm.auto import tqdm
 
 from bridge.cell.cell import Cell, narrowest_transistor
-from bridge.search.inquiry import LIMITS, Inquiry, checked_rate, require_device, require_named
+from bridge.search.inquiry import LIMITS, NO_AREA, Inquiry, checked_rate, require_named
 from bridge.search.reach import ITERATION_TOLERANCE, Reach, shortest_width, weakest_amplitude
 from bridge.write import DIRECTION_OF_BIT, OperatingPoint
-from mtjsim.checks import Direction, checked_choice, checked_number
+from mtjsim.checks import ArgumentError, Direction, checked_choice, checked_number
 from mtjsim.device import MTJ
 from mtjsim.pulse import Drive, one_drive
 
 OBJECTIVES = ("energy", "energy_with_driver", "latency", "area")
 COARSE_TOLERANCE = 1e-4  # of amplitudes while the width is still searched
 SCANNED_WIDTHS = 9
-WIDTH_TOLERANCE = 0.01  # relative: at the minimum the energy does not feel it
-WIDEST = 1e3  # in F: a transistor that limits nothing
+WIDTH_TOLERANCE = 0.01  # relative: at the minimum the energy hardly depends on it
+WIDEST = 1e3  # in F: a transistor that does not limit the current
 BIT_OF_DIRECTION = {direction: bit for bit, direction in DIRECTION_OF_BIT.items()}
 
 
@@ -52,7 +52,7 @@ def pulse_width_for(
     direction : {"p_to_ap", "ap_to_p"}
         Of the write.
     longest : float
-        Where the search gives up [s].
+        Longest pulse of the search [s].
     **pulse
         `temperature`, `rise_time`, `relax_time` as in `mtjsim.write_error_rate`.
 
@@ -64,7 +64,7 @@ def pulse_width_for(
     Raises
     ------
     ValueError
-        If the target is not reached at `longest`; says what was reached.
+        If the target is not reached at `longest`; gives the rate that is reached.
 
     Examples
     --------
@@ -82,11 +82,9 @@ def pulse_width_for(
     width = shortest_width(reach, bit, target, amplitude, longest=longest)
     if width is None:
         reached = reach.rate(bit, amplitude, longest)
-        raise ValueError(
-            f"error_rate {target:g} is not reached at {amplitude:g} {reach.unit} within {longest:g} s ({direction}): "
-            f"it is {reached:.3g} there. Give more than the critical current, "
-            f"{reach.junction.critical_current(direction):.3g} A" + (", in the starting state." if voltage else ".")
-        )
+        at = f"at {amplitude:g} {reach.unit} within {longest:g} s ({direction}): it is {reached:.3g} there"
+        remedy = f"Give more than the critical current, {reach.junction.critical_current(direction):.3g} A."
+        raise ArgumentError("error_rate", f"{target:g} is not reached {at}. {remedy}")
     return width
 
 
@@ -110,7 +108,7 @@ def current_for(
     pulse_width : float
         [s].
     strongest : float, optional
-        Where the search gives up [A]; 14.9 critical currents.
+        Largest current of the search [A]; 14.9 critical currents.
     near : float, optional
         A guess [A], which saves solves if it is within 5 %.
     tolerance : float
@@ -124,7 +122,7 @@ def current_for(
     Raises
     ------
     ValueError
-        If the target is not reached at `strongest`; says what was reached, and what limits it.
+        If the target is not reached at `strongest`; gives the rate that is reached, and its limit.
     """
     target = checked_rate("error_rate", error_rate)
     limit = None if strongest is None else checked_number("strongest", strongest, "A", zero_allowed=False)
@@ -158,7 +156,6 @@ def _reach_of_one(
     device: MTJ | Cell, drive: Drive, direction: Direction, pulse: dict[str, Any], **limits: Any
 ) -> tuple[Reach, int]:
     checked_choice("direction", direction, BIT_OF_DIRECTION)
-    require_device(device)
     require_named(pulse, ("temperature", "rise_time", "relax_time"))
     pulse = dict(pulse)
     temperature = checked_number("temperature", pulse.pop("temperature", 300.0), "K", zero_allowed=False)
@@ -195,10 +192,10 @@ def find_setting(
         Target for both bits, or for 0 and for 1. (Each junction of a differential cell meets the smaller one.)
     minimize : {"energy", "energy_with_driver", "latency", "area"}
         Mean energy of writing a 0 and a 1, in the junction or in junction, transistor and driver; the pulse width
-        (then the limits decide); or, of a cell, its area: the point is then that of the cell which `smallest_cell`
-        returns beside it.
+        (then the limits decide); or, of a cell, its area: the point is then that of the cell that `smallest_cell`
+        returns with it.
     drive : {"current", "voltage"}
-        What the setting gives.
+        Of the setting.
     pulse_width : float or (float, float), optional
         Fixed, or the range to search [s]; 0.2 to 50 characteristic times.
     max_current, max_voltage, breakdown_voltage : float, optional
@@ -217,13 +214,13 @@ def find_setting(
     Returns
     -------
     OperatingPoint
-        Its `setting` has the amplitudes and the width; its rates are solved anew at that setting.
+        Its `setting` has the amplitudes and the width; its rates are solved at that setting.
 
     Raises
     ------
     ValueError
         If a target or a limit is out of range or the two contradict each other, before any search; if no setting
-        reaches the targets: says the nearest rate, what limits it, and whether a longer pulse alone would do.
+        reaches the targets: gives the nearest rate, its limit, and whether a longer pulse alone would be enough.
 
     Notes
     -----
@@ -339,7 +336,7 @@ def _smallest(question: Inquiry) -> tuple[Cell, OperatingPoint]:
     """Smallest cell at the longest width."""
     reach, targets, width = question.reach, question.targets, question.high
     if not isinstance(reach.device, Cell):
-        raise ValueError("a bare junction has no area to speak of: put it into a Cell, whose transistor has.")
+        raise ArgumentError("minimize", NO_AREA)
     cell, F = reach.device, reach.device.transistor.feature_size
 
     def weakest(cell: Cell) -> tuple[float, float]:
@@ -362,8 +359,6 @@ def _smallest(question: Inquiry) -> tuple[Cell, OperatingPoint]:
         enough = excess(ends[0]) <= 0
         small = cell.with_width(F) if enough else cell.with_width(math.exp(brentq(excess, *ends, xtol=1e-6) + 2e-6))
     if question.max_area is not None and small.area > question.max_area * (1 + 1e-9):
-        raise ValueError(
-            f"the targets need a cell of {small.area:.3g} m^2, W = {small.transistor.width * 1e9:.0f} nm, at "
-            f"{width:g} s: more than max_area = {question.max_area:g} m^2. Allow a longer pulse or more area."
-        )
+        needed = f"{small.area:.3g} m^2, W = {small.transistor.width * 1e9:.0f} nm, at {width:g} s"
+        raise ArgumentError("max_area", f"of {question.max_area:g} m^2 is too small: the targets need {needed}.")
     return small, replace(reach, device=small).point(weakest(small), width)

@@ -1,4 +1,4 @@
-"""Trade-offs: what a target error rate costs in energy and latency, and which operating points nothing beats."""
+"""Trade-offs: energy and latency over the target error rate, and the Pareto front of operating points."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -8,10 +8,11 @@ from numpy.typing import ArrayLike
 from tqdm.auto import tqdm
 
 from bridge.cell.cell import Cell
+from bridge.checks import checked_list
 from bridge.search.inquiry import LIMITS, Inquiry, require_named
 from bridge.search.reach import ITERATION_TOLERANCE, weakest_amplitude
 from bridge.write import OperatingPoint
-from mtjsim.checks import checked_array, checked_choice, checked_number
+from mtjsim.checks import ArgumentError, checked_choice, checked_number
 from mtjsim.device import MTJ
 
 FIGURES: dict[str, Callable[[OperatingPoint], float]] = {
@@ -44,7 +45,7 @@ def trade_off(
     Returns
     -------
     list of OperatingPoint
-        Those that exist: a pulse too short for the limits has none. By target, then by width.
+        Those that exist (a pulse may be too short for the limits), by target, then by width.
 
     Raises
     ------
@@ -64,15 +65,11 @@ def trade_off(
     1e-06 10 ns 530 fJ
     """
     require_named(limits, [name for name in LIMITS if name not in ("pulse_width", "max_area")])
-    targets = np.atleast_1d(checked_array("error_rates", error_rates, "", zero_allowed=False))
-    if targets.ndim != 1 or targets.size == 0:
-        raise ValueError("error_rates must be a number or a list of at least one.")
+    targets = checked_list("error_rates", error_rates, "")
     questions = [Inquiry.checked(device, float(target), **limits) for target in targets]
     tau = questions[0].reach.junction.characteristic_time(questions[0].reach.temperatures[0])
-    widths = np.geomspace(0.5, 20, 12) * tau if pulse_widths is None else np.atleast_1d(np.asarray(pulse_widths))
-    widths = checked_array("pulse_widths", widths, "s", zero_allowed=False)
-    if widths.ndim != 1 or widths.size == 0:
-        raise ValueError("pulse_widths must be a number or a list of at least one.")
+    given = np.geomspace(0.5, 20, 12) * tau if pulse_widths is None else pulse_widths
+    widths = checked_list("pulse_widths", given, "s")
     points: dict[tuple[int, int], OperatingPoint] = {}
     refusals = []
     with tqdm(total=widths.size * targets.size, desc="trade-off", disable=None, leave=False) as bar:
@@ -109,7 +106,7 @@ def pareto(
     *,
     tolerance: float = 1e-5,
 ) -> list[OperatingPoint]:
-    """Keep the points that no other point beats in one figure without losing in another; in their order.
+    """Return the Pareto front, in the order of the points: no other point is better in one figure and as good in all.
 
     Parameters
     ----------
@@ -125,7 +122,7 @@ def pareto(
         If the tolerance is negative, a figure is unknown, or there is none.
     """
     if not figures:
-        raise ValueError(f"figures must be at least one of {', '.join(FIGURES)}.")
+        raise ArgumentError("figures", f"must be at least one of {', '.join(FIGURES)}.")
     for name in figures:
         checked_choice("a figure", name, FIGURES)
     tolerance = checked_number("tolerance", tolerance, "", zero_allowed=True)

@@ -1,4 +1,4 @@
-"""What a search is asked: targets and limits checked against each other before any work."""
+"""Targets and limits of a search, checked against each other before any work."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -7,13 +7,14 @@ from typing import Any, Self, TypeVar
 import numpy as np
 
 from bridge.cell.cell import Cell, within_area
+from bridge.checks import checked_ends
 from bridge.search.reach import Reach, shortest_width, unreached
 from bridge.write import OperatingPoint
-from mtjsim.checks import checked_array, checked_choice, checked_number
-from mtjsim.device import MTJ, require_junction
-from mtjsim.pulse import DRIVES, Drive
+from mtjsim.checks import NOT_PERCENT, ArgumentError, checked_choice, checked_number
+from mtjsim.device import MTJ
+from mtjsim.pulse import Drive
 
-SMALLEST_TARGET = 1e-60  # error rates below this are nobody's, and underflow is near
+SMALLEST_TARGET = 1e-60  # error rates below this are out of any use, and underflow is near
 INNER_TEMPERATURES = 3  # between the two ends of a range, where a setting is checked in the end
 LIMITS = (
     "drive",
@@ -27,6 +28,7 @@ LIMITS = (
     "rise_time",
     "relax_time",
 )
+NO_AREA = "needs the area of a Cell: a bare junction has no transistor."
 WORSE = 1e-3  # relative: by which a rate inside the range may exceed its target
 
 Found = TypeVar("Found", bound=MTJ | Cell)
@@ -45,7 +47,7 @@ class Inquiry:
     low, high : float
         Range of pulse widths [s]; equal, if the width is fixed.
     reason : str
-        What sets the longest width.
+        Limit that sets the longest width.
     max_area : float, optional
         Of a cell [m^2].
     """
@@ -73,20 +75,18 @@ class Inquiry:
         **limits: float | None,
     ) -> Self:
         """Check the arguments of `find_setting`; `limits` are those of `Reach`."""
-        require_device(device)
-        checked_choice("drive", drive, DRIVES)
         targets = _checked_targets(error_rate)
         if isinstance(device, Cell):
             targets = (min(targets), min(targets)) if device.differential else targets
             device = device if max_area is None else within_area(device, max_area)
         elif max_area is not None:
-            raise ValueError("a bare junction has no area to speak of: put it into a Cell, whose transistor has.")
+            raise ArgumentError("max_area", NO_AREA)
         reach = Reach(
             device=device,
             drive=drive,
-            temperatures=_checked_temperatures(temperature),
-            rise_time=checked_number("rise_time", rise_time, "s", zero_allowed=True),
-            relax_time=checked_number("relax_time", relax_time, "s", zero_allowed=True),
+            temperatures=tuple(dict.fromkeys(checked_ends("temperature", temperature, "K"))),
+            rise_time=rise_time,
+            relax_time=relax_time,
             **limits,
         )
         low, high, reason = _width_range(reach, pulse_width, max_latency)
@@ -94,16 +94,16 @@ class Inquiry:
 
     @property
     def limited(self) -> bool:
-        """Whether somebody asked for what bounds the amplitudes."""
-        return any(self.reach.ceiling(bit).asked for bit in (0, 1))
+        """Whether the caller set a limit that bounds the amplitudes."""
+        return any(self.reach.ceiling(bit).given for bit in (0, 1))
 
     def require_reachable(self) -> None:
-        """Raise ValueError if the largest amplitudes and the longest pulse miss a target; says what limits it."""
+        """Raise ValueError if the largest amplitudes and the longest pulse miss a target; names the limit."""
         if not self.limited:
             return
         for bit in (0, 1):
             if self.reach.rate(bit, self.reach.ceiling(bit).amplitude, self.high) > self.targets[bit]:
-                raise ValueError(unreached(self.reach, bit, self.targets[bit], self.high, width_reason=self.reason))
+                raise unreached(self.reach, bit, self.targets[bit], self.high, width_reason=self.reason)
 
     def shortest(self) -> float:
         """Shortest width that the ceilings of the amplitudes allow [s]."""
@@ -112,7 +112,7 @@ class Inquiry:
             amplitude = self.reach.ceiling(bit).amplitude
             width = shortest_width(self.reach, bit, self.targets[bit], amplitude, longest=self.high, shortest=self.low)
             if width is None:
-                raise ValueError(unreached(self.reach, bit, self.targets[bit], self.high, width_reason=self.reason))
+                raise unreached(self.reach, bit, self.targets[bit], self.high, width_reason=self.reason)
             widths.append(width)
         return max(widths)
 
@@ -142,40 +142,25 @@ class Inquiry:
         return None
 
 
-def require_device(device: object) -> None:
-    """Raise ValueError unless `device` is a junction or a cell."""
-    if not isinstance(device, Cell):
-        require_junction(device)
-
-
 def require_named(given: Iterable[str], valid: Iterable[str]) -> None:
-    """Raise ValueError for an argument that a search does not have; lists those it has and names the nearest."""
+    """Raise ValueError for an unknown argument of a search; lists the valid ones and names the nearest."""
     for name in given:
-        checked_choice("an argument of the search", name, tuple(valid))
+        checked_choice("an argument of the search", name, valid)
 
 
 def checked_rate(name: str, rate: float) -> float:
-    """Return a target as a float; ValueError unless it is a probability that somebody may want."""
-    value = float(checked_array(name, rate, "", zero_allowed=False, remedy="Rates are probabilities, not percent."))
+    """Return a target as a float; ValueError unless it is from `SMALLEST_TARGET` to 1."""
+    value = checked_number(name, rate, "", zero_allowed=False, remedy=NOT_PERCENT)
     if not SMALLEST_TARGET <= value < 1:
-        raise ValueError(
-            f"{name} must be >= {SMALLEST_TARGET:g} and < 1, got {value:g}. Rates are probabilities, not percent."
-        )
+        raise ArgumentError(name, f"must be >= {SMALLEST_TARGET:g} and < 1, got {value:g}. {NOT_PERCENT}")
     return value
 
 
 def _checked_targets(error_rate: Any) -> tuple[float, float]:
     targets = error_rate if isinstance(error_rate, (tuple, list)) else (error_rate, error_rate)
     if len(targets) != 2:
-        raise ValueError(f"error_rate must be one number or (for 0, for 1), got {len(targets)} numbers.")
+        raise ArgumentError("error_rate", f"must be one number or (for 0, for 1), got {len(targets)} numbers.")
     return checked_rate("error_rate_0", targets[0]), checked_rate("error_rate_1", targets[1])
-
-
-def _checked_temperatures(temperature: Any) -> tuple[float, ...]:
-    checked = checked_array("temperature", temperature, "K", zero_allowed=False)
-    if checked.ndim and (checked.shape != (2,) or checked[0] > checked[1]):
-        raise ValueError(f"temperature must be one number or (lowest, highest) in K, got {temperature}.")
-    return tuple(float(T) for T in np.unique(checked))
 
 
 def _width_range(
@@ -189,13 +174,8 @@ def _width_range(
         low, high = max(min(0.2 * tau, cap / 4), 1.0001 * rise), max(50 * tau, 2 * rise)
         set_by = "50 characteristic times"
     else:
-        checked = checked_array("pulse_width", pulse_width, "s", zero_allowed=False)
-        low, high, set_by = float(checked.min()), float(checked.max()), "pulse_width"
-        if checked.ndim and (checked.shape != (2,) or checked[0] > checked[1]):
-            raise ValueError(f"pulse_width must be one number or (shortest, longest) in s, got {pulse_width}.")
+        (low, high), set_by = checked_ends("pulse_width", pulse_width, "s"), "pulse_width"
     if cap < low * (1 - 1e-12) or cap <= 0:
-        raise ValueError(
-            f"max_latency of {max_latency:g} s contradicts the pulse: a ramp of {rise:g} s, {reach.relax_time:g} s of "
-            f"relaxation and a pulse of at least {low:g} s take longer. Allow more, or shorten one of them."
-        )
+        parts = f"a ramp of {rise:g} s, {reach.relax_time:g} s of relaxation and a pulse of at least {low:g} s"
+        raise ArgumentError("max_latency", f"of {max_latency:g} s contradicts the pulse: {parts} take longer.")
     return (low, high, set_by) if high <= cap else (min(low, cap), cap, reason)

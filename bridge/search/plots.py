@@ -1,4 +1,4 @@
-"""Pictures of cells and of trade-offs: functions that take axes and data, return the artists, and never solve.
+"""Figures of cells and of trade-offs: functions that take axes and data, return the artists, and never solve.
 
 The conventions are those of `mtjsim.plots`: a dashed line would be an extrapolation, and there is none here.
 """
@@ -29,7 +29,7 @@ STATE_DASH = {"p": "-", "ap": "-."}
 def plot_trade_off(
     ax: "Axes", points: Sequence[OperatingPoint], *, x: str = "latency", y: str = "energy", front: bool = True
 ) -> list[Any]:
-    """Draw operating points in two figures, a line for each error rate; those that nothing beats are ringed.
+    """Draw operating points in two figures, a line for each error rate; the Pareto front is ringed.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def plot_trade_off(
     Returns
     -------
     list
-        A line for each error rate, then the rings, if there are.
+        A line for each error rate, then the rings, if `front`.
     """
     (x_scale, x_label), (y_scale, y_label) = AXES[x], AXES[y]
 
@@ -62,7 +62,7 @@ def plot_trade_off(
         artists += ax.plot(*place(some), "-o", ms=3, color=colour, label=_power(float(rate)))
     if front:
         best = pareto(points, tuple(dict.fromkeys((x, y, "error_rate"))))
-        artists += ax.plot(*place(best), "o", ms=7, mfc="none", mec=BLACK, mew=0.7, label="nothing better")
+        artists += ax.plot(*place(best), "o", ms=7, mfc="none", mec=BLACK, mew=0.7, label="Pareto front")
     ax.set_xscale("log")
     ax.set_yscale("log")
     ax.set_xlabel(x_label)
@@ -77,7 +77,7 @@ def plot_trade_off(
 def plot_cell_currents(
     ax: "Axes", voltages: ArrayLike, currents: Mapping[tuple[int, str], ArrayLike], *, critical: Mapping[int, float]
 ) -> list[Any]:
-    """Draw what reaches the junction against the supply, for each bit and state.
+    """Draw the current that reaches the junction against the supply, for each bit and state.
 
     Parameters
     ----------

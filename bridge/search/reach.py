@@ -1,4 +1,4 @@
-"""How far a search may go: error rates over an amplitude and a width, and the limit that stops the amplitude.
+"""The range of a search: error rates over an amplitude and a width, and the limit of the amplitude.
 
 An amplitude is a current or a voltage; of a `Cell` it is what its driver regulates or supplies. Error rates fall with
 amplitude and width, so a limit on anything that rises with the amplitude is a ceiling on the amplitude.
@@ -15,22 +15,22 @@ from scipy.optimize import brentq
 from bridge.cell.cell import Cell
 from bridge.cell.cell_write import circuit_error_rate, junction_voltage
 from bridge.write import DIRECTION_OF_BIT, M_Z_OF_BIT, OperatingPoint, WriteSetting, operating_point
-from mtjsim.checks import checked_number
-from mtjsim.device import MTJ
-from mtjsim.pulse import UNITS, Drive
+from mtjsim.checks import ArgumentError, checked_choice, checked_fields
+from mtjsim.device import MTJ, require_junction
+from mtjsim.pulse import DRIVES, UNITS, Drive
 from mtjsim.switching import write_error_rate
 from mtjsim.transport import junction_conductance, junction_resistance
 
-STRONGEST_DRIVE = 14.9  # in I_c0: where a search gives up unless told otherwise
+STRONGEST_DRIVE = 14.9  # in I_c0: limit of a search by default
 ITERATION_TOLERANCE = 1e-7  # of amplitudes in those of I_c0, and of widths, relative
 
 
 class Ceiling(NamedTuple):
-    """Largest amplitude of a bit [A or V], what sets it in words, and whether somebody asked for that."""
+    """Largest amplitude of a bit [A or V], the limit in words, and whether the caller or the cell set it."""
 
     amplitude: float
     reason: str
-    asked: bool
+    given: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,9 +40,9 @@ class Reach:
     Parameters
     ----------
     device : MTJ or Cell
-        What is written.
+        The device that is written.
     drive : {"current", "voltage"}
-        What the amplitudes are.
+        Kind of the amplitudes.
     temperatures : tuple of float
         The rate is the worst over these [K].
     rise_time, relax_time : float
@@ -65,14 +65,15 @@ class Reach:
     breakdown_voltage: float | None = None
 
     def __post_init__(self) -> None:
+        require_junction(self.junction)
+        checked_choice("drive", self.drive, DRIVES)
+        checked_fields(self, zero_allowed=True, rise_time="s", relax_time="s")
         for name, unit in (("max_current", "A"), ("max_voltage", "V"), ("breakdown_voltage", "V")):
             if getattr(self, name) is not None:
-                checked_number(name, getattr(self, name), unit, zero_allowed=False)
+                checked_fields(self, zero_allowed=False, **{name: unit})
         if isinstance(self.device, Cell) and self.drive == "current" and self.max_voltage is not None:
-            raise ValueError(
-                "max_voltage limits a search for voltages; regulated currents come from the supply of the cell: give "
-                "cell.replace(supply_voltage=...)."
-            )
+            remedy = "Regulated currents come from the supply of the cell: give cell.replace(supply_voltage=...)."
+            raise ArgumentError("max_voltage", f"limits a search for voltages. {remedy}")
 
     @property
     def junction(self) -> MTJ:
@@ -151,15 +152,15 @@ class Reach:
         return min(found, key=lambda limit: limit.amplitude)
 
     def _below(
-        self, bit: int, measure: Callable[[int, float], float], limit: float, reason: str, asked: bool = True
+        self, bit: int, measure: Callable[[int, float], float], limit: float, reason: str, given: bool = True
     ) -> Ceiling:
         """Largest amplitude at which a `measure` that rises with it is within its `limit`."""
         high = self.critical(bit)
         while measure(bit, high) < limit:
             high *= 2
             if high > 1e6 * self.critical(bit):  # a transistor in saturation never gets there
-                return Ceiling(math.inf, reason, asked)
-        return Ceiling(float(brentq(lambda a: measure(bit, a) - limit, 0.0, high, xtol=1e-14 * high)), reason, asked)
+                return Ceiling(math.inf, reason, given)
+        return Ceiling(float(brentq(lambda a: measure(bit, a) - limit, 0.0, high, xtol=1e-14 * high)), reason, given)
 
     def _current(self, bit: int, amplitude: float) -> float:
         if self.drive == "current":
@@ -201,7 +202,7 @@ def weakest_amplitude(
     Raises
     ------
     ValueError
-        If the ceiling does not reach the target; says what was reached and what limits it.
+        If the ceiling does not reach the target; gives the rate that is reached, and its limit.
     """
     scale, ceiling = reach.critical(bit), reach.ceiling(bit)
     limit = ceiling.amplitude
@@ -216,7 +217,7 @@ def weakest_amplitude(
         return 0.0
     while excess(high) > 0:
         if high >= limit:
-            raise ValueError(unreached(reach, bit, target, width))
+            raise unreached(reach, bit, target, width)
         low, high = high, min(1.5 * high, limit)
     root = float(brentq(excess, low, high, xtol=tolerance * scale))
     return min(root + 2 * tolerance * scale, limit)  # on the right side of the target
@@ -244,18 +245,15 @@ def shortest_width(
     return min(math.exp(root + 2 * ITERATION_TOLERANCE), longest)  # on the right side of the target
 
 
-def unreached(reach: Reach, bit: int, target: float, width: float, *, width_reason: str = "") -> str:
-    """Say that a target is not reached: the nearest rate, what limits it, and what alone would be enough."""
+def unreached(reach: Reach, bit: int, target: float, width: float, *, width_reason: str = "") -> ArgumentError:
+    """Return the error of a target that is not reached: the nearest rate, its limits, what alone would be enough."""
     ceiling, direction = reach.ceiling(bit), DIRECTION_OF_BIT[bit]
     reached = reach.rate(bit, ceiling.amplitude, width)
-    text = (
-        f"error_rate {target:g} of a {bit} is not reached with {width:g} s and at most {ceiling.amplitude:.6g} "
-        f"{reach.unit} ({direction}): it is {reached:.3g} there. The amplitude is limited by {ceiling.reason}"
-        + (f", the pulse by {width_reason}" if width_reason else "")
-        + ". "
-    )
-    tau = reach.junction.characteristic_time(reach.temperatures[0])
-    longer = shortest_width(reach, bit, target, ceiling.amplitude, longest=max(50 * tau, 10 * width), shortest=width)
+    longest = max(50 * reach.junction.characteristic_time(reach.temperatures[0]), 10 * width)
+    longer = shortest_width(reach, bit, target, ceiling.amplitude, longest=longest, shortest=width)
+    remedy = f"No pulse of {longest:.3g} s would do either: allow more {reach.drive}."
     if longer is not None:
-        return text + f"A longer pulse alone would do: {longer:.3g} s."
-    return text + f"No pulse of {max(50 * tau, 10 * width):.3g} s would do either: allow more {reach.drive}."
+        remedy = f"A longer pulse alone would do: {longer:.3g} s."
+    at = f"with {width:g} s and at most {ceiling.amplitude:.6g} {reach.unit} ({direction}): it is {reached:.3g} there"
+    limits = f"The amplitude is limited by {ceiling.reason}{f', the pulse by {width_reason}' if width_reason else ''}."
+    return ArgumentError("error_rate", f"{target:g} of a {bit} is not reached {at}. {limits} {remedy}")

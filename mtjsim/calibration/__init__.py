@@ -1,6 +1,6 @@
 """A junction from measured write counts.
 
-In the order of a fit: `measurement.py` the counts and their CSV · `parameters.py` what may vary · `likelihood.py` how
-likely the counts are · `search.py` where they are likeliest · `identifiability.py` what they leave open · `fit.py` the
-road through all of these, `calibrate` · `report.py` what it found, `Calibration`.
+In the order of a fit: `measurement.py` counts and their CSV · `parameters.py` free parameters · `likelihood.py`
+likelihood of the counts · `search.py` its maximum and profiles · `identifiability.py` combinations that the counts do
+not determine · `fit.py` all of these in sequence, `calibrate` · `report.py` its result, `Calibration`.
 """

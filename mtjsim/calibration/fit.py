@@ -1,7 +1,7 @@
-"""A junction from measured write counts: maximum likelihood, intervals, goodness of fit, and what cannot be known.
+"""A junction from measured write counts: maximum likelihood, intervals, goodness of fit, undetermined combinations.
 
-Road: measurement.py holds the counts, parameters.py what may vary, likelihood.py the binomial likelihood, search.py its
-maximum and profiles, identifiability.py the combinations that the counts leave open, report.py the result.
+Sequence: measurement.py the counts, parameters.py the free parameters, likelihood.py the binomial likelihood, search.py
+its maximum and profiles, identifiability.py the combinations that the counts do not determine, report.py the result.
 """
 
 import warnings
@@ -26,7 +26,7 @@ AT_END = 1e-3  # in theta: an estimate this near to an end of the search has not
 
 
 class CalibrationWarning(UserWarning):
-    """The counts do not determine what was asked of them, or do not look like those of any such junction."""
+    """The counts do not determine every free parameter, or the fit is poor."""
 
 
 def calibrate(
@@ -58,7 +58,7 @@ def calibrate(
         From the profile likelihood, or from the curvature at the optimum in theta: the second costs nothing further,
         for devices whose solver is slow.
     scan : bool
-        Whether to look for better starts around `start` and around what the data suggest. Without it the fit descends
+        Whether to search for better starts around `start` and around a guess from the data. Without it the fit descends
         from `start` alone.
     seed : int
         Of the tables drawn for the p-value.
@@ -73,13 +73,13 @@ def calibrate(
     Raises
     ------
     ValueError
-        If an argument is out of its range, the counts hold no information at all, or the start cannot be solved.
+        If an argument is out of its range, the counts contain no information, or the start cannot be solved.
 
     Warns
     -----
     CalibrationWarning
-        If the counts do not separate parameters (names them), an estimate lies at the end of the search, or the fit is
-        poor.
+        If the counts do not separate parameters (which are named), an estimate lies at the end of the search, or the
+        fit is poor.
 
     Notes
     -----
@@ -98,7 +98,7 @@ def calibrate(
     >>> print(f"{result.estimates['critical_current'].value:.1e}")
     3.0e-05
     """
-    said, watch = _told(progress)
+    report, watch = _reporters(progress)
     checked_choice("intervals", intervals, ("profile", "wald"))
     checked_confidence(confidence)
     checked_kind("counts", counts, WriteCounts, remedy="read_counts(path) reads a table.")
@@ -108,13 +108,13 @@ def calibrate(
     coordinates, starts = _starts(counts, start, free, scan)
     likelihood = Likelihood.of(coordinates, counts, watch)
     bounds = _bounds(coordinates, starts)
-    theta = best_theta(likelihood, starts, bounds, said)
+    theta = best_theta(likelihood, starts, bounds, report)
     z = float(-ndtri((1 - confidence) / 2))
     for _ in range(RESTARTS):
         root = likelihood.information_root(theta)
         spread = covariance(root.T @ root)
         try:
-            ends = _ends(likelihood, theta, spread, bounds, z, intervals, said)
+            ends = _ends(likelihood, theta, spread, bounds, z, intervals, report)
             break
         except BetterOptimumError as better:
             theta = polished(likelihood, better.theta, bounds)
@@ -146,16 +146,16 @@ def calibrate(
     )
 
 
-def _told(progress: Callable[[str], None] | None) -> tuple[Callable[[str], None], Callable[[int], None]]:
-    """Return what to tell of a new stage, and of another computation of the table within it."""
+def _reporters(progress: Callable[[str], None] | None) -> tuple[Callable[[str], None], Callable[[int], None]]:
+    """Return the callbacks for a new stage, and for another computation of the table within it."""
     if progress is None:
         return lambda text: None, lambda number: None
     stage = ["start"]
 
-    def said(text: str) -> None:
+    def report(text: str) -> None:
         stage[0] = text
 
-    return said, lambda number: progress(f"{stage[0]}, evaluation {number}")
+    return report, lambda number: progress(f"{stage[0]}, evaluation {number}")
 
 
 def _require_information(counts: WriteCounts) -> None:
@@ -185,7 +185,7 @@ def _starts(counts: WriteCounts, start: MTJ | None, free: Sequence[str], scan: b
 
 
 def _bounds(coordinates: Coordinates, starts: list[Array]) -> tuple[Array, Array]:
-    """Return the ends of the search: what can be reached from any start."""
+    """Return the ends of the search from all starts together."""
     ends = [coordinates.bounds(theta) for theta in starts]
     return np.min([low for low, _ in ends], axis=0), np.max([high for _, high in ends], axis=0)
 
@@ -215,7 +215,7 @@ def _ends(
     bounds: tuple[Array, Array],
     z: float,
     intervals: str,
-    said: Callable[[str], None],
+    report: Callable[[str], None],
 ) -> Ends:
     """Return the ends of the interval of every parameter in theta; None where it is open."""
     deviations = np.sqrt(np.diag(spread))
@@ -229,7 +229,7 @@ def _ends(
         if not known:
             ends.append((None, None))
             continue
-        said(f"interval of {likelihood.coordinates.names[j]}")
+        report(f"interval of {likelihood.coordinates.names[j]}")
         low, high = (profile_end(likelihood, theta, slopes, bounds, j=j, side=side, z=z) for side in (-1, 1))
         ends.append((low, high))
     return ends
@@ -283,7 +283,7 @@ def _warnings(
         if min(theta[j] - bounds[0][j], bounds[1][j] - theta[j]) < AT_END:
             value = coordinates.scale(name).to_value(float(theta[j]))
             texts.append(
-                f"{name} ended at {value:.4g}, the end of the search: start nearer to the junction, hold it, or doubt "
+                f"{name} ended at {value:.4g}, the end of the search: start nearer to the junction, fix it, or change "
                 "the model."
             )
     if goodness.is_poor:

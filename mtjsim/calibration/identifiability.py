@@ -1,9 +1,9 @@
-"""What write counts cannot separate: flat directions of the likelihood, and the measurement that would end them.
+"""Parameters that write counts do not separate: flat directions of the likelihood, and a measurement to resolve them.
 
 The eigenvectors of the Fisher information in theta (parameters.py), whose coordinates are all of one size, are
-combinations of parameters that the data know independently. One along which a parameter has a standard deviation above
-UNRESOLVED is not known to a factor e at 95 %: its parameters are called not separated, and an interval would only
-measure the curvature of a valley that has no end.
+combinations of parameters that the data determine independently. One along which a parameter has a standard deviation
+above UNRESOLVED is not determined to a factor e at 95 %: its parameters are called not separated, and an interval would
+only measure the curvature of a valley without ends.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from mtjsim.calibration.measurement import UNITS
 from mtjsim.checks import DIRECTIONS, Array
 
 UNRESOLVED = 0.5  # standard deviation in theta
-WEAKEST = 1e-12  # an eigenvalue below is this one: standard deviation 1e6, that is nothing known
+WEAKEST = 1e-12  # smallest eigenvalue: standard deviation 1e6, that is undetermined
 NAMED = 0.3  # a parameter belongs to a combination if its share is at least this much of the largest one
 AMPLITUDES = (0.6, 0.8, 1.0, 1.4)  # of the settings tried as a further measurement, in medians of the table
 WIDTHS = (0.25, 0.5, 1.0, 2.0, 4.0)
@@ -75,7 +75,7 @@ def flat_directions(likelihood: Likelihood, theta: Array, information: Array) ->
 
 
 def _remedy(likelihood: Likelihood, theta: Array, vector: Array, deviation: float) -> str:
-    """Try settings around the measured ones, and name the one that knows most about the direction."""
+    """Try settings around the measured ones, and name the one most sensitive to the direction."""
     trials = float(np.median(likelihood.trials))
     tried = _settings(likelihood)
     further = Likelihood(
@@ -86,13 +86,13 @@ def _remedy(likelihood: Likelihood, theta: Array, vector: Array, deviation: floa
         ahead = further.log_rates(theta + STEP * vector, exact=False)
         behind = further.log_rates(theta - STEP * vector, exact=False)
     except ValueError:
-        return "Hold one of them at a value known from elsewhere."
+        return "Fix one of them at a value from another measurement."
     d_log_p, d_log_q = ((a - b) / (2 * STEP) for a, b in zip(ahead, behind, strict=True))
     informative = information_root(further.trials, log_p, log_q, d_log_p, d_log_q) ** 2
     best = int(np.argmax(informative))
     left = 1 / np.sqrt(deviation**-2 + informative[best])
     if left > UNRESOLVED:
-        return "No single write setting near the measured ones would: hold one at a value known from elsewhere."
+        return "No single write setting near the measured ones would: fix one at a value from another measurement."
     return (
         f"{trials:.0f} writes {tried['direction'][best]} at {_shown(tried, best)} (error rate about "
         f"{np.exp(log_p[best]):.2g}) would bring this combination to a standard error of {left:.2g} (relative)."

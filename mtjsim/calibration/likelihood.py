@@ -22,8 +22,8 @@ from mtjsim.checks import Array
 from mtjsim.switching import switching_probability, write_error_rate
 
 SMALLEST = 1e-300  # a probability below is taken as this one: the deviance of one contrary count is then 1400
-NEAR_ONE = 1e-6  # q below is asked of `switching_probability`, not taken as 1 - p, whose error is 1e-9
-ROUNDED = 1e-8  # smallest q of the search, which does without that slower question
+NEAR_ONE = 1e-6  # q below is computed by `switching_probability`, not taken as 1 - p, whose error is 1e-9
+ROUNDED = 1e-8  # smallest q of the search, which avoids that slower computation
 STEP = 1e-3  # of a finite difference in theta: p is exact to 1e-6 or better and ln p bends by about STEP^2 ... 1e-3
 
 
@@ -40,9 +40,9 @@ class Likelihood:
     trials, errors : (n,) array
         Counts.
     evaluations : list of int
-        One number: how often the front door was asked for all rows.
+        One number: how often the error rates of all rows were computed.
     watch : callable
-        Told that number before each of them.
+        Called with that number before each of them.
     """
 
     coordinates: Coordinates
@@ -68,7 +68,7 @@ class Likelihood:
         )
 
     def log_rates(self, theta: Array, *, exact: bool = True) -> tuple[Array, Array]:
-        """Ln p and ln q of every row, shape (n,) each; without `exact` q is no smaller than ROUNDED."""
+        """Ln p and ln q of every row, shape (n,) each; without `exact` q is at least ROUNDED."""
         self.evaluations[0] += 1
         self.watch(self.evaluations[0])
         device = self.coordinates.device(theta)
@@ -84,7 +84,7 @@ class Likelihood:
         return log_p, log_q
 
     def residuals(self, theta: Array, *, exact: bool = True) -> Array:
-        """Deviance residuals d, shape (n,); NaN where no junction or no solver answers at theta."""
+        """Deviance residuals d, shape (n,); NaN if theta gives no junction, or one that no solver resolves."""
         try:
             log_p, log_q = self.log_rates(theta, exact=exact)
         except ValueError:
@@ -114,7 +114,7 @@ class Likelihood:
                 columns.append(difference / (2 * STEP))
                 continue
             forward = (self.residuals(ahead, exact=exact) - here) / STEP
-            if np.isnan(forward).any():  # at the edge of what can be solved
+            if np.isnan(forward).any():  # at the edge of the range that is solved
                 forward = (here - self.residuals(behind, exact=exact)) / STEP
             columns.append(forward)
         return np.stack(columns, axis=1)

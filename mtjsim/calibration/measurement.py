@@ -1,4 +1,4 @@
-"""Measured write counts: how many of how many pulses failed, at which setting; and their table as a CSV file.
+"""Measured write counts: pulses and failures at each setting; and their table as a CSV file.
 
 The file has one line a setting and these columns, in any order:
 
@@ -6,12 +6,12 @@ The file has one line a setting and these columns, in any order:
     pulse_width           full width at half maximum [s]
     direction             p_to_ap or ap_to_p
     trials                pulses, each from the freshly initialised starting state
-    errors or switched    how many of them left the old state, or how many did not
+    errors or switched    number of them that failed to switch, or number that switched
     temperature           [K], optional, 300 K where the column is absent
     rise_time, relax_time [s], optional, 0 s where the column is absent
 
 A unit is either in the heading, `current [uA]` or `current_uA`, or in each cell, `60uA`; without one it is SI. Lines
-that start with # say where the counts come from and are not read; nothing else is skipped.
+that start with # are comments, for the source of the counts; all other lines are read.
 """
 
 import csv
@@ -206,11 +206,11 @@ def write_counts(counts: WriteCounts, path: str | os.PathLike[str], *, source: s
     Parameters
     ----------
     counts : WriteCounts
-        What to write.
+        The table.
     path : str or path
         Of the CSV file.
     source : str
-        Where the counts come from; each line becomes a comment on top.
+        Source of the counts; each line becomes a comment on top.
     """
     columns = {name: np.asarray(value).tolist() for name, value in counts.pulses.items()}
     columns |= {"trials": np.asarray(counts.trials).tolist(), "errors": np.asarray(counts.errors).tolist()}
@@ -224,7 +224,7 @@ def write_counts(counts: WriteCounts, path: str | os.PathLike[str], *, source: s
 
 
 def read_counts(path: str | os.PathLike[str]) -> WriteCounts:
-    """Read a table of write counts; the format is on top of this file.
+    """Read a table of write counts; the docstring of this module describes the format.
 
     Parameters
     ----------
@@ -241,7 +241,7 @@ def read_counts(path: str | os.PathLike[str]) -> WriteCounts:
         If there is no such file, or it is a folder.
     ValueError
         If a column is missing, unknown or given twice, or a cell breaks a rule: every bad cell is named by its line,
-        column, rule and value. Nothing is skipped or repaired.
+        column, rule and value. Bad lines are neither skipped nor repaired.
     """
     text = read_text(path, kind="file of write counts")
     lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if not line.startswith("#")]
@@ -323,7 +323,7 @@ def _table(readers: dict[str, Callable[[str], Any]], lines: list[tuple[int, str]
 
 
 def _row(readers: dict[str, Callable[[str], Any]], cells: Iterable[str]) -> tuple[dict[str, Any], list[str]]:
-    """One line read, and what is wrong with it."""
+    """Values of one line, and its problems."""
     row: dict[str, Any] = {}
     wrong: list[str] = []
     for (name, reader), cell in zip(readers.items(), cells, strict=True):

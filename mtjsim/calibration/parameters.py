@@ -1,4 +1,4 @@
-"""What a fit may vary: the parameters of a junction that write counts speak of, on scales without bounds.
+"""Parameters that a fit may vary, and their unbounded coordinates.
 
 Legend
     theta   unbounded coordinate of a parameter: log of a positive one, ln((1 + v)/(1 - v)) = 2 atanh v of one in
@@ -83,7 +83,7 @@ def values_of(device: MTJ, names: Sequence[str]) -> dict[str, float]:
     Raises
     ------
     ValueError
-        If a name is no parameter, or the device does not declare what the parameter needs.
+        If a name is not a parameter, or the device does not declare a field that the parameter needs.
     """
     return {name: _value_of(device, checked_choice("a free parameter", name, PARAMETERS)) for name in names}
 
@@ -114,7 +114,7 @@ def device_with(start: MTJ, values: Mapping[str, float]) -> MTJ:
     Raises
     ------
     ValueError
-        If no junction has these values.
+        If a junction with these values is impossible.
     """
     changes: dict[str, object] = {}
     if any(name in values for name in EFFECTIVE):

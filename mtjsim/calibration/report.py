@@ -1,4 +1,4 @@
-"""What a fit to write counts found: the junction, its parameters with intervals, how well it explains the counts."""
+"""Result of a fit to write counts: the junction, its parameters with intervals, the goodness of fit."""
 
 import math
 import os
@@ -16,7 +16,7 @@ from mtjsim.device import MTJ
 from mtjsim.presets import save_device
 
 POOR_FIT = 0.001  # p-value below which a warning is given
-SPARSE = 5.0  # expected counts below which chi-square is no good law of the deviance
+SPARSE = 5.0  # expected counts below which chi-square is a poor law of the deviance
 BOOTSTRAP = 4999  # tables drawn from the fitted junction for the p-value
 HELD = ("thermal_stability", "critical_current", "characteristic_time", "damping")  # named in a file if not fitted
 
@@ -65,12 +65,12 @@ class Goodness:
         Rows less parameters that the counts determine.
     p_value : float or None
         None without a degree of freedom: as many parameters as rows leave nothing to test. Else the share of BOOTSTRAP
-        tables drawn from the fitted junction whose deviance is as large, refitted to first order; no smaller than
-        1/(BOOTSTRAP + 1). It takes the fitted junction for the true one and is a little too severe where many rows are
-        sparse: of 300 tables of right models, a good half of whose rows expected fewer than five errors or successes,
-        ten fell below 0.01.
+        tables drawn from the fitted junction whose deviance is as large, refitted to first order; at least
+        1/(BOOTSTRAP + 1). It takes the fitted junction for the true one and is slightly too severe where many rows are
+        sparse: of 300 tables of right models, with fewer than five expected errors or successes in more than half of
+        the rows, ten fell below 0.01.
     chi_square_p_value : float or None
-        The same from the chi-square law; not to be trusted where `sparse_rows` is a good part of the table.
+        The same from the chi-square law; unreliable where `sparse_rows` is a large part of the table.
     sparse_rows : int
         Rows where fewer than SPARSE errors, or fewer than SPARSE successes, are expected.
     """
@@ -83,16 +83,16 @@ class Goodness:
 
     @property
     def is_poor(self) -> bool:
-        """Whether no such junction gives these counts; with nothing to test, if the deviance is far from 0 even so."""
+        """Whether the fit is rejected; without a degree of freedom, whether the deviance is far from 0."""
         if self.p_value is None:
             return bool(self.deviance > chdtri(1, POOR_FIT))
         return self.p_value < POOR_FIT
 
     def __str__(self) -> str:
-        said = f"deviance {self.deviance:.1f} with {self.degrees_of_freedom} degrees of freedom"
+        found = f"deviance {self.deviance:.1f} with {self.degrees_of_freedom} degrees of freedom"
         if self.p_value is None:
-            return f"{said}: as many parameters as rows, nothing is left to test"
-        return f"{said}, p = {self.p_value:.3g}"
+            return f"{found}: as many parameters as rows, nothing is left to test"
+        return f"{found}, p = {self.p_value:.3g}"
 
 
 @dataclass(frozen=True)
@@ -114,9 +114,9 @@ class Calibration:
     goodness : Goodness
         Of the fit.
     flat : tuple of FlatDirection
-        Combinations of parameters that the counts leave open, and what would close them.
+        Combinations of parameters that the counts do not determine, and measurements that would.
     warnings : tuple of str
-        All that was warned of.
+        Texts of the warnings.
     counts_identity : str
         SHA-256 of the counts.
     rows, evaluations : int
@@ -124,7 +124,7 @@ class Calibration:
     coordinates, theta, covariance
         Free parameters, the optimum (d,) and its covariance (d, d), for `predict`.
     guessed_start : bool
-        Whether no junction was given to start from: what is not fitted is then nominal, assumed and not known.
+        Whether no junction was given to start from: parameters that are not fitted are then nominal, that is assumed.
     """
 
     device: MTJ
@@ -144,7 +144,7 @@ class Calibration:
     guessed_start: bool = False
 
     def predict(self, **pulse: Any) -> Prediction:
-        """Write error rate at any setting, with the interval that the counts leave it.
+        """Write error rate at any setting, with its interval from the counts.
 
         Parameters
         ----------
@@ -157,8 +157,8 @@ class Calibration:
 
         Notes
         -----
-        The interval is that of the log-odds to first order in theta (delta method), of this model: what the model
-        leaves out is not in it. With parameters that are not resolved it rightly grows towards (0, 1).
+        The interval is that of the log-odds to first order in theta (delta method), within this model: errors of the
+        model are not in it. With parameters that are not resolved it grows towards (0, 1), as it should.
         """
         settings = dict(zip(pulse, np.broadcast_arrays(*(np.asarray(value) for value in pulse.values())), strict=True))
         shape = next(iter(settings.values())).shape
@@ -173,7 +173,7 @@ class Calibration:
         return Prediction(*(value.reshape(shape) for value in (np.exp(log_p), low, high)))
 
     def save(self, path: str | os.PathLike[str], *, title: str = "") -> None:
-        """Write the junction as a device file whose [provenance] says what was fitted, how well, to which data."""
+        """Write the junction as a device file whose [provenance] lists the fitted values, the fit and the data."""
         save_device(self.device, path, title=title or "Fitted to write counts", provenance=self.provenance())
 
     def provenance(self) -> dict[str, str]:
@@ -206,7 +206,7 @@ class Calibration:
         lines.append(str(g))
         if g.sparse_rows and g.chi_square_p_value is not None:
             lines.append(
-                f"  (bootstrap; chi-square would say {g.chi_square_p_value:.3g}, but {g.sparse_rows} of {self.rows} "
+                f"  (bootstrap; chi-square would give {g.chi_square_p_value:.3g}, but {g.sparse_rows} of {self.rows} "
                 f"rows expect fewer than {SPARSE:g} errors or successes)"
             )
         names = list(self.estimates)

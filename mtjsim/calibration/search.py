@@ -1,8 +1,8 @@
-"""Where the likelihood of write counts is largest, and how far a parameter may move from there.
+"""Maximum of the likelihood of write counts, and profiles around it.
 
 The sum of squared deviance residuals is minimised (likelihood.py): a coarse scan for a start, a trust region, a polish
-with central differences. A profile holds one parameter and minimises over the others; it reuses the derivatives of the
-optimum, mended by Broyden's rank-one update, so that a point of the profile costs two or three evaluations.
+with central differences. A profile fixes one parameter and minimises over the others; it reuses the derivatives of the
+optimum, corrected by Broyden's rank-one update, so that a point of the profile costs two or three evaluations.
 """
 
 import math
@@ -19,15 +19,15 @@ from mtjsim.calibration.likelihood import Likelihood
 from mtjsim.checks import Array
 from mtjsim.device import MTJ
 
-SCANNED_SOLVES = 8  # groups of equal currents that a scan looks at
+SCANNED_SOLVES = 8  # groups of equal currents in a scan
 SCAN = {"critical_current": (-1.0, -0.5, 0.0, 0.5, 1.0), "characteristic_time": (-1.5, -0.75, 0.0, 0.75, 1.5)}
 TRIED_STARTS = 3
 CONVERGED = 1e-3  # deviance that a further step may still gain
-ACCEPTED = 1e-3  # p-value above which the first start's optimum is not doubted
+ACCEPTED = 1e-3  # p-value above which the first start's optimum is accepted
 PROFILE_STEPS = 8  # of the search for an end of an interval
 DESCENT_STEPS = 6  # at each of them, over the other parameters
-LONGEST = 0.3  # step in theta beyond which the derivatives are not believed
-UNSETTLED = 0.3  # deviance that a point of the profile may still promise to lose; more, and no end is claimed
+LONGEST = 0.3  # step in theta beyond which the derivatives are not used
+UNSETTLED = 0.3  # largest deviance that further steps at a point of the profile may gain; else no end is returned
 BETTER = 0.05  # deviance by which a profile must undercut the optimum to be a better one
 REACHED = 0.02  # in standard deviations: how exactly an end is found
 
@@ -43,13 +43,13 @@ def guessed_device(pulses: Mapping[str, NDArray]) -> MTJ:
     )
 
 
-def best_theta(likelihood: Likelihood, starts: list[Array], bounds: tuple[Array, Array], said: Progress) -> Array:
+def best_theta(likelihood: Likelihood, starts: list[Array], bounds: tuple[Array, Array], report: Progress) -> Array:
     """Theta of the largest likelihood inside the bounds, from the most promising of `starts` and points around them."""
-    candidates = _scanned(likelihood, starts, bounds, said) if len(starts) > 1 else starts
+    candidates = _scanned(likelihood, starts, bounds, report) if len(starts) > 1 else starts
     best, lowest = candidates[0], math.inf
     freedom = max(likelihood.trials.size - best.size, 1)
     for number, candidate in enumerate(candidates[:TRIED_STARTS]):
-        said(f"start {number + 1}: deviance {likelihood.deviance(candidate, exact=False):.4g}")
+        report(f"start {number + 1}: deviance {likelihood.deviance(candidate, exact=False):.4g}")
         theta, deviance = _descended(likelihood, candidate, bounds)
         if deviance < lowest:
             best, lowest = theta, deviance
@@ -58,8 +58,8 @@ def best_theta(likelihood: Likelihood, starts: list[Array], bounds: tuple[Array,
     return polished(likelihood, best, bounds)
 
 
-def _scanned(likelihood: Likelihood, starts: list[Array], bounds: tuple[Array, Array], said: Progress) -> list[Array]:
-    """All starts and points around them, those first that a part of the rows, robustly judged, likes best."""
+def _scanned(likelihood: Likelihood, starts: list[Array], bounds: tuple[Array, Array], report: Progress) -> list[Array]:
+    """All starts and points around them, in the order of a robust score over a part of the rows."""
     names = likelihood.coordinates.names
     offsets = product(*(SCAN.get(name, (0.0,)) for name in names))
     steps = [np.array(offset) for offset in offsets]
@@ -67,7 +67,7 @@ def _scanned(likelihood: Likelihood, starts: list[Array], bounds: tuple[Array, A
     part = likelihood.rows(_few_solves(likelihood))
     scores = []
     for number, candidate in enumerate(candidates):
-        said(f"scan {number + 1} of {len(candidates)}")
+        report(f"scan {number + 1} of {len(candidates)}")
         residuals = part.residuals(candidate, exact=False)
         scores.append(np.log1p(residuals**2).sum() if np.isfinite(residuals).all() else math.inf)
     order = np.argsort(scores, kind="stable")
@@ -85,7 +85,7 @@ def _few_solves(likelihood: Likelihood) -> NDArray[np.intp]:
 def _descended(likelihood: Likelihood, start: Array, bounds: tuple[Array, Array]) -> tuple[Array, float]:
     inside = np.clip(start, bounds[0] + 1e-6, bounds[1] - 1e-6)
     if not np.isfinite(likelihood.residuals(inside, exact=False)).all():
-        likelihood.log_rates(inside)  # raises, and says why this start cannot be solved
+        likelihood.log_rates(inside)  # raises with the reason why this start cannot be solved
     found = least_squares(
         partial(likelihood.residuals, exact=False),
         inside,
@@ -122,7 +122,7 @@ def polished(likelihood: Likelihood, theta: Array, bounds: tuple[Array, Array]) 
 
 
 class BetterOptimumError(Exception):
-    """A profile came upon a larger likelihood than the optimum it started from; `theta` is where."""
+    """A profile found a larger likelihood than the optimum it started from, at `theta`."""
 
     def __init__(self, theta: Array) -> None:
         super().__init__("a profile found a larger likelihood")
@@ -178,7 +178,7 @@ def profile_end(
 
 
 def _next_distance(near: tuple[float, float], far: tuple[float, float], z: float) -> float:
-    """Where the root of the profile should be, nearly a line through the origin: secant inside, doubling outside."""
+    """Next distance in the search for the root of a profile, nearly a line: secant inside, growing steps outside."""
     if math.isinf(far[0]):
         return near[0] * min(z / max(near[1], z / 3) * 1.02, 3.0)
     share = (z - near[1]) / (far[1] - near[1])
@@ -193,7 +193,7 @@ def _constrained(
     bounds: tuple[Array, Array],
     j: int,
 ) -> tuple[Array, Array, Array] | None:
-    """Minimise over all but coordinate j from theta: the point, its residuals, the mended slopes. None: no answer."""
+    """Minimise over all but coordinate j from theta: the point, its residuals, corrected slopes; None on failure."""
     others = np.arange(theta.size) != j
     theta = np.where(others, np.clip(theta, *bounds), theta)
     residuals = likelihood.residuals(theta)
@@ -204,8 +204,8 @@ def _constrained(
     for _ in range(DESCENT_STEPS):
         step = np.zeros(theta.size)
         step[others] = np.linalg.lstsq(slopes[:, others], -residuals, rcond=1e-9)[0] if others.any() else 0.0
-        promised = (residuals**2).sum() - ((residuals + slopes @ step) ** 2).sum()
-        if promised < CONVERGED * 10:
+        expected = (residuals**2).sum() - ((residuals + slopes @ step) ** 2).sum()
+        if expected < CONVERGED * 10:
             return theta, residuals, slopes
         target = np.clip(theta + _short(step), *bounds)
         tried = likelihood.residuals(target)
@@ -218,11 +218,11 @@ def _constrained(
             slopes, fresh = likelihood.slopes(theta, central=False), True
         else:
             break
-    return (theta, residuals, slopes) if promised < UNSETTLED else None
+    return (theta, residuals, slopes) if expected < UNSETTLED else None
 
 
 def _short(step: Array) -> Array:
-    """Return the step, no longer than LONGEST in any coordinate: along a flat direction it says nothing."""
+    """Return the step, at most LONGEST in any coordinate: along a flat direction its length is arbitrary."""
     return step * min(1.0, LONGEST / max(float(np.abs(step).max()), 1e-300))
 
 

@@ -1,9 +1,9 @@
-"""The Fokker-Planck equation of one junction, solved: probabilities that nobody has to count.
+"""The Fokker-Planck equation of one junction, solved: probabilities without sampling.
 
-Read `reduced.py` first: the axisymmetric equation and its symbols, which two independent roads solve.
+Read `reduced.py` first: the axisymmetric equation and its symbols, which two independent methods solve.
 
-writes     `spectral.py` polynomials behind an absorbing wall · `finite_volume.py` a chain on which nothing is
-           subtracted · `axial.py` which of the two answers
-held bits  `escape.py` quadrature of the escape · `finite_volume.py` again · `axial_hold.py` which of the two answers
-off axis   `spherical.py` the full sphere, on `harmonics.py` and `chebyshev.py` · `oblique.py` its front
+writes     `spectral.py` polynomials behind an absorbing wall · `finite_volume.py` a chain without subtractions ·
+           `axial.py` chooses between the two
+held bits  `escape.py` quadrature of the escape · `finite_volume.py` again · `axial_hold.py` chooses between the two
+off axis   `spherical.py` the full sphere, on `harmonics.py` and `chebyshev.py` · `oblique.py` basis and accuracy
 """

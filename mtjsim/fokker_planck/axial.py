@@ -1,9 +1,9 @@
-"""Which of the two roads answers for an axisymmetric write, and when neither can.
+"""Choice between the two methods for an axisymmetric write, and refusal where neither applies.
 
-`spectral` (spectral.py) is exact to about 1e-9 and fast, and keeps relative accuracy for write errors at any
-depth wherever what crosses the barrier does not come back. `finite_volume` (finite_volume.py) is good to about 1e-5
-and slower, and never loses relative accuracy, for neither tail. "auto" takes the first and falls back on the second
-for those pulse widths where the first cannot promise 1e-6.
+`spectral` (spectral.py) is exact to about 1e-9 and fast, and keeps relative accuracy for write errors at any depth if
+no magnetisation returns over the barrier. `finite_volume` (finite_volume.py) is good to about 1e-5 and slower, and
+keeps relative accuracy in both tails. "auto" takes the first, and the second for those pulse widths where the first
+does not guarantee 1e-6.
 """
 
 import numpy as np
@@ -14,11 +14,11 @@ from mtjsim.fokker_planck.reduced import AxialWrite, unresolved
 from mtjsim.fokker_planck.spectral import ABSOLUTE, FULL_SPHERE, WALLS, SpectralSolver, basis_size, returning_mass
 
 METHODS = ("auto", "spectral", "finite_volume")
-FORGOTTEN = 1e-9  # relative weight of what an absorbing wall forgets, above which it is not used
+FORGOTTEN = 1e-9  # relative weight lost at an absorbing wall, above which it is not used
 SMALLEST_DIFFERENCE = 1e-5  # a probability below this is not taken from the full sphere, whose errors are absolute
 LARGEST_BASIS = 800  # polynomials: beyond, a solve takes seconds
 STRONGEST_SPECTRAL = 15.0  # in I_c0 at the strongest point of the torque: beyond, rounding errors exceed 1e-6
-LARGEST_ERROR = 0.01  # estimated relative error above which the finite volume gives no number
+LARGEST_ERROR = 0.01  # estimated relative error above which the finite volume refuses
 LONGEST_SPECTRAL = 1e4  # in tau_D, of any phase: beyond, the repeated squaring of the propagator has lost ten digits
 
 
@@ -52,16 +52,16 @@ def tail_probability(write: AxialWrite, plateaus: Array, *, method: str = "auto"
 
 
 def _stayed(write: AxialWrite, plateaus: Array, longest: float) -> tuple[Array, NDArray[np.bool_]]:
-    """Stay probability behind a wall where that is exact, on the full sphere elsewhere; and whether 1e-6 is sure."""
+    """Stay probability behind a wall where that is exact, on the full sphere elsewhere; and where 1e-6 is certain."""
     returning = {wall: returning_mass(write, wall, longest) for wall in WALLS}
     wall = next((wall for wall in WALLS if returning[wall].excursion < FORGOTTEN), None)
     stayed = np.full(plateaus.shape, np.nan)
     exact: NDArray[np.bool_] = np.zeros(plateaus.shape, dtype=bool)
     if wall is not None:
         log_survival = SpectralSolver(write, wall).log_survival(longest)
-        stayed = np.exp(np.minimum(log_survival(plateaus), 0.0))  # cut what rounding adds to 1
+        stayed = np.exp(np.minimum(log_survival(plateaus), 0.0))  # rounding may exceed 1
         if write.drives_everywhere() and not write.before and not write.after:
-            # what returns is in equilibrium with the other well long before it can be compared with what stayed
+            # the returned mass is in equilibrium with the other well long before it is comparable with what stayed
             stayed = stayed + (1 - stayed) * write.stationary_ratio()
             exact = np.isfinite(stayed)
         else:
@@ -74,10 +74,10 @@ def _stayed(write: AxialWrite, plateaus: Array, longest: float) -> tuple[Array, 
 
 
 def _switched(write: AxialWrite, plateaus: Array, longest: float) -> tuple[Array, NDArray[np.bool_]]:
-    """Switch probability as one minus the other on the full sphere; and whether 1e-6 is sure."""
+    """Switch probability as one minus the other on the full sphere; and where 1e-6 is certain."""
     log_survival = SpectralSolver(write, FULL_SPHERE, ABSOLUTE).log_survival(longest)
     log_stayed = log_survival(plateaus)
-    lost = np.isnan(log_stayed)  # the survivors are below rounding: the switched ones are all
+    lost = np.isnan(log_stayed)  # the surviving mass is below rounding: all has switched
     switched = np.where(lost, 1.0, -np.expm1(np.minimum(log_stayed, 0.0)))
     return switched, switched > SMALLEST_DIFFERENCE
 

@@ -1,8 +1,8 @@
-"""Which of the two roads answers for a bit that is held, at any constant current; and their inversion.
+"""Choice between the two methods for a held bit at constant current, and their inversion.
 
-`quadrature` (escape.py) is for durations of at least 25 relaxation times behind a barrier: good to 1e-5 for any
-duration and any depth, in milliseconds. `finite_volume` (finite_volume.py) is for any duration, barrier or not: good to
-about 1e-5, at most 1e-4, in half a second. "auto" takes the first for those durations where it holds.
+`quadrature` (escape.py) is for durations of at least 25 relaxation times behind a barrier: good to 1e-5 at any depth,
+in milliseconds. `finite_volume` (finite_volume.py) is for any duration, barrier or not: good to about 1e-5, at worst
+1e-4, in half a second. "auto" takes the first for those durations where it applies.
 """
 
 import itertools
@@ -18,10 +18,10 @@ from mtjsim.fokker_planck.escape import Escape, solve_escape
 from mtjsim.fokker_planck.reduced import AxialWrite, unresolved
 
 METHODS = ("auto", "quadrature", "finite_volume")
-SETTLED = 25.0  # relaxation times after which the start is forgotten: its last trace is below 1e-7 of the answer
+SETTLED = 25.0  # relaxation times after which the start contributes less than 1e-7 of the result
 FASTEST_ESCAPE = 1e-5  # k tau_r, of the order of the relative error of the quadrature
-SHORTEST_RETENTION = 1.0  # in tau_D: before, nothing but the edge of the start has moved
-STABILITIES = tuple(1000.0 / 2**n for n in range(10))  # Delta tried, from the safe side, until the rate is too high
+SHORTEST_RETENTION = 1.0  # in tau_D: before, only the edge of the start has moved
+STABILITIES = tuple(1000.0 / 2**n for n in range(10))  # Delta tried, from high to low, until the rate is too high
 
 
 def log_switched(write: AxialWrite, durations: Array, *, method: str = "auto", tau: float = 1.0) -> Array:
@@ -52,8 +52,8 @@ def _why_not(write: AxialWrite, escape: Escape | None, durations: Array, tau: fl
     if escape is None:
         threshold = (1 + write.field) * (1 + write.asymmetry)
         return (
-            f"needs a barrier, and at {write.drive:.3g} critical currents none is left (it goes at {threshold:.3g}): "
-            "there is no rate, the pulse is a write (write_error_rate, switching_probability)"
+            f"needs a barrier, and at {write.drive:.3g} critical currents there is none (it vanishes at "
+            f"{threshold:.3g}): the pulse is a write (write_error_rate, switching_probability)"
         )
     if escape.fast_escape > FASTEST_ESCAPE:
         return (
@@ -63,7 +63,7 @@ def _why_not(write: AxialWrite, escape: Escape | None, durations: Array, tau: fl
     shortest = SETTLED * escape.relaxation_time
     return (
         f"needs a duration of at least {SETTLED:g} relaxation times, {shortest * tau:.3g} s here, got "
-        f"{durations.min() * tau:.3g} s: the start has not settled yet"
+        f"{durations.min() * tau:.3g} s: the start has not settled"
     )
 
 
@@ -90,7 +90,7 @@ def time_to_fail(write: AxialWrite, rate: float, tau: float) -> float:
         return math.inf
     if not math.isnan(log_time) and _settled(escape, np.array(math.exp(log_time))):
         return math.exp(log_time)
-    octaves = np.ldexp(SHORTEST_RETENTION, np.arange(32))  # beyond, the quadrature has answered
+    octaves = np.ldexp(SHORTEST_RETENTION, np.arange(32))  # longer times are found by quadrature
     logs = _by_finite_volume(write, octaves)
     if logs[0] >= log_rate:
         where = f"within one characteristic time ({tau:.3g} s) at a thermal stability of {write.thermal_stability:.3g}"

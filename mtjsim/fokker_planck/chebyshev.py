@@ -2,7 +2,7 @@
 
 Legend
     A = A_0 + level A_1   generator; its rows and columns are ordered in blocks (harmonics.py)
-    box                   [low, high] x i [-b, b], which holds the field of values of A: from its symmetric and its
+    box                   [low, high] x i [-b, b], which contains the field of values of A: from its symmetric and its
                           antisymmetric part
     s, f                  centre of the box; half the distance of the foci of the ellipse through the box's corners
     phi_k                 phi_0 = c, phi_1 = B c, phi_{k+1} = 2 B phi_k - kind phi_{k-1}, with B = (A - s)/f
@@ -54,7 +54,7 @@ class Flow:
     still, driven : arrays
         Entries of A_0 and of A_1.
     low, high, spin : (2,) arrays
-        Sides of the box that holds the field of values of A_0, and of A_1: intervals of the real part, and b.
+        Sides of the box that contains the field of values of A_0, and of A_1: intervals of the real part, and b.
     """
 
     row: NDArray[np.int64]
@@ -176,7 +176,7 @@ def ellipse(flow: Flow, level: float) -> Ellipse:
     A, B = (high - low) / 2 + 1e-12 * spin, spin + 1e-12 * (high - low) + 1e-300
     root = np.sqrt(A ** (2 / 3) + B ** (2 / 3))
     real, imaginary = A ** (2 / 3) * root, B ** (2 / 3) * root
-    least = 0.25 * max(real, imaginary)  # foci that fall together make the phi_k grow without bound
+    least = 0.25 * max(real, imaginary)  # for coinciding foci the phi_k grow without bound
     focus = max(np.sqrt(abs(real**2 - imaginary**2)), least)
     return Ellipse((low + high) / 2, focus, 1.0 if real > imaginary else -1.0, real, imaginary, A)
 
@@ -241,14 +241,14 @@ def steps(
     if time <= 0 or not flow.row.size:
         return
     rows = np.zeros((0, c.size)) if rows is None else np.ascontiguousarray(rows)
-    asked = np.zeros(0) if times is None else np.asarray(times)
+    wanted = np.zeros(0) if times is None else np.asarray(times)
     shape = ellipse(flow, level)
     count = int(np.ceil(time / shape.longest))
     edges = time * np.arange(count + 1) / count
     whole = shape.coefficients(np.array([time / count]))
     values = flow.still + level * flow.driven
     for k, (start, end) in enumerate(pairwise(edges)):
-        inside = asked[(asked >= start) & ((asked < end) | (k == count - 1))] - start
+        inside = wanted[(wanted >= start) & ((wanted < end) | (k == count - 1))] - start
         factors = shape.coefficients(np.append(inside, time / count)) if inside.size else whole
         moments = np.empty((len(factors), len(rows) if inside.size else 0))
         c = _terms(

@@ -1,6 +1,6 @@
 """Escape from a well by quadrature: the switched probability after any time that is long against the relaxation.
 
-Where a barrier of several kT stands, one eigenvalue k of the equation in `reduced.py` is far below all others, and
+If a barrier of several kT exists, one eigenvalue k of the equation in `reduced.py` is far below all others, and
 
     P_other(tau) = pi_other (1 - e^{-k tau}) + D e^{-k tau}     up to e^{-tau/tau_r} and relative errors of k tau_r,
 
@@ -10,21 +10,21 @@ Legend (the rest in `reduced.py`)
     w      stationary density under the drive, exp(2 Delta int G dy), of total 1; <.> is the mean over it
     y_b    top of the barrier, G(y_b) = 0
     h, c   the slow eigenfunction, which falls from 1 in the starting well to 0 in the other one, and 1 - h
-    chi    1 on the other side of m_z = 0 (y < 0), else 0: the question asked, wherever the barrier is
+    chi    1 on the other side of m_z = 0 (y < 0), else 0: the state that is judged, wherever the barrier is
     <.>_0  mean over the start, Boltzmann on y > 0 with the current off
 
 The slow function is one inverse iteration of the backward operator on the step at the barrier,
 
     h' = W / (g (1 - y^2) w),    W = <y > y_b> int_-1^y w below y_b,   <y < y_b> int_y^1 w above,   g for h(1) = 1,
 
-and its Rayleigh quotient is k = <(1 - y^2) h'^2> / (2 Delta Var h), with Var h = <h^2><c^2> - <h c>^2. What is on the
-other side when the fast modes have died, before k counts, is the projection of chi on h and c, seen from the start:
+and its Rayleigh quotient is k = <(1 - y^2) h'^2> / (2 Delta Var h), with Var h = <h^2><c^2> - <h c>^2. The mass on the
+other side after the fast modes have decayed, before k matters, is the projection of chi on h and c, with the start:
 
     D = p_h <h>_0 + p_c <c>_0,   p_h <h^2> + p_c <h c> = <chi h>,   p_h <h c> + p_c <c^2> = <chi c>.
 
 So the part of the start beyond the barrier counts as switched, and the start's relaxation in the read current as lost
-or won time. Each term of D is of the order of what switches in one tau_r, or of what starts beyond the barrier; none
-is of order 1, so a probability of 1e-22 has the relative accuracy of one of 0.1.
+or gained time. Each term of D is of the order of the mass that switches in one tau_r, or that starts beyond the
+barrier; none is of order 1, so a probability of 1e-22 has the relative accuracy of one of 0.1.
 
 References
 ----------
@@ -76,16 +76,16 @@ class Escape:
         return math.exp(self.log_rate) * self.relaxation_time
 
     def log_switched(self, duration: Array) -> Array:
-        """Log of P_other after `duration` (units of tau_D, any shape): many relaxation times, or it is no number."""
+        """Log of P_other after `duration` (units of tau_D, any shape), which must be many relaxation times."""
         log_gone = self.log_rate + np.log(duration)
-        gone = np.exp(np.minimum(log_gone, 14.0))  # 1e6 is as good as for ever
+        gone = np.exp(np.minimum(log_gone, 14.0))  # 1e6 is as good as infinity
         steady = self.log_other + np.where(gone > 1e-9, np.log(-np.expm1(-np.maximum(gone, 1e-9))), log_gone)
         ahead = np.minimum(self.log_ahead - gone - steady, 700.0)
         with np.errstate(invalid="ignore"):
             return steady + np.log1p(self.sign_ahead * np.exp(ahead)) + (self.log_ahead - gone - steady - ahead)
 
     def log_duration(self, log_probability: float) -> float:
-        """Log of the duration (in tau_D) at which P_other is reached: inf if never, nan if the start is beyond it."""
+        """Log of the duration (in tau_D) at which P_other is reached: inf if never, nan if the start exceeds it."""
         if log_probability >= self.log_other:
             return math.inf
         behind = 1 - self.sign_ahead * math.exp(min(self.log_ahead - log_probability, 700.0))  # (p - D)/p
@@ -121,7 +121,7 @@ def relaxation_time(write: AxialWrite, barrier: float) -> float:
 
 
 def solve_escape(write: AxialWrite) -> Escape | None:
-    """Rate, equilibrium and what the start is ahead by, at the drive; None where no barrier stands."""
+    """Rate, equilibrium and offset of the start, at the drive; None without a barrier."""
     barrier = barrier_position(write)
     if barrier is None:
         return None
@@ -161,7 +161,7 @@ def _slow_function(write: AxialWrite, panels: "Panels", log_w: Array, barrier: f
 
 
 class Panels(NamedTuple):
-    """Gauss points y (p, n) on p panels of [-1, 1], and what integrates functions known by their logarithm there.
+    """Gauss points y (p, n) on p panels of [-1, 1], with the weights to integrate functions given by their logarithm.
 
     `log_half` (p, 1) is the log of half a panel's width, `weights` (n,) are Gauss's, `inside` (n, n) integrates the
     interpolating polynomial from the left end of [-1, 1] to each node; `log_one_minus_y2` (p, n) is exact at the poles.

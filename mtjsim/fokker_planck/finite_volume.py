@@ -1,4 +1,4 @@
-"""Axisymmetric Fokker-Planck as a birth-death chain: an independent road on which nothing is ever subtracted.
+"""Axisymmetric Fokker-Planck as a birth-death chain: an independent method without subtractions.
 
 [-1, 1] is cut into cells of equal width; the equation of `reduced.py` becomes a chain that hops between neighbours
 with exponentially fitted rates (Scharfetter & Gummel 1969), so the Boltzmann law is its exact stationary state.
@@ -6,8 +6,8 @@ Implicit Euler steps solve (1 + dt L) x = b with tridiagonal factors built from 
 idea of Grassmann, Taksar & Heyman 1985): all terms are positive, hence *both* tails, the bits that failed to switch
 and the bits that switched too early, keep their relative accuracy at any depth.
 
-What remains is the error of mesh and step, both smooth: the logarithms are extrapolated (Richardson) in the number of
-steps and in the number of cells, and the last difference is the error estimate.
+The errors of mesh and step remain, both smooth: the logarithms are extrapolated (Richardson) in the number of steps and
+in the number of cells, and the last difference is the error estimate.
 
 References
 ----------
@@ -63,7 +63,7 @@ def mesh_size(write: AxialWrite) -> int:
 
 
 def time_steps(write: AxialWrite, longest: float) -> int:
-    """Return the steps of the coarsest time grid: enough to follow the drift at the poles, where tails are made."""
+    """Return the steps of the coarsest time grid: enough to follow the drift at the poles, where tails originate."""
     fastest = 2 * np.abs(write.force(np.array([-1.0, 1.0]), write.drive)).max()
     return int(np.clip(np.ceil(RATE_STEPS * fastest * longest), STEPS, MOST_STEPS))
 
@@ -89,7 +89,7 @@ def solve_tails(write: AxialWrite, plateaus: Array, *, cells: int | None = None,
     cells = mesh_size(write) if cells is None else cells
     steps = time_steps(write, float(plateaus.max())) if steps is None else steps
     for m in (cells, 2 * cells):
-        logs = np.array([_solve_grid(write, plateaus, m, steps, 2**level) for level in range(LEVELS)])
+        logs = np.array([solve_grid(write, plateaus, m, steps, 2**level) for level in range(LEVELS)])
         by_mesh.append(_richardson_in_step(logs))
     (coarse, _), (fine, step_error) = by_mesh
     best = fine + (fine - coarse) / 3  # the scheme is of second order in the width of a cell
@@ -124,31 +124,31 @@ def solve_switched(write: AxialWrite, durations: Array, *, cells: int | None = N
     first = FIRST_BLOCK / (1.0 + write.drive)
     octaves = max(0, int(np.ceil(np.log2(durations.max() / first))))
     ends = np.union1d(first * 2.0 ** np.arange(octaves), durations)
-    asked = np.searchsorted(ends, durations)
-    with np.errstate(invalid="ignore"):  # where nothing has arrived above 1e-308 the error is no number
+    wanted = np.searchsorted(ends, durations)
+    with np.errstate(invalid="ignore"):  # where less than 1e-308 has arrived the error is NaN
         for steps in BLOCK_STEPS:
             coarse, _ = _extrapolated_blocks(write, ends, cells, steps)
             fine, step_error = _extrapolated_blocks(write, ends, 2 * cells, steps)
-            if not (step_error[asked] > BLOCK_ERROR).any():
+            if not (step_error[wanted] > BLOCK_ERROR).any():
                 break
         best = fine + (fine - coarse) / 3
-        return best[asked], (np.abs(best - fine) / 4 + step_error)[asked]
+        return best[wanted], (np.abs(best - fine) / 4 + step_error)[wanted]
 
 
 def _extrapolated_blocks(write: AxialWrite, ends: Array, cells: int, steps: int) -> tuple[Array, Array]:
     """Log of the mass on y < 0 at the end of every block, and the last correction; shapes of `ends`."""
     return _richardson_in_step(
-        np.array([_march_blocks(write, ends, cells, steps * 2**level) for level in range(BLOCK_LEVELS)])
+        np.array([march_blocks(write, ends, cells, steps * 2**level) for level in range(BLOCK_LEVELS)])
     )
 
 
-def _march_blocks(write: AxialWrite, ends: Array, cells: int, steps: int) -> Array:
+def march_blocks(write: AxialWrite, ends: Array, cells: int, steps: int) -> Array:
     """Log of the mass on y < 0 at the end of every block of `steps` equal steps; shape of `ends`."""
-    mass = _starting_masses(write, cells)
+    mass = starting_masses(write, cells)
     up, down = hopping_rates(write, write.drive, cells)
     switched = np.empty(ends.size)
     for k, span in enumerate(np.diff(ends, prepend=0.0)):
-        _march(mass, up, down, span / steps, steps)
+        march(mass, up, down, span / steps, steps)
         switched[k] = mass[: cells // 2].sum()
     with np.errstate(divide="ignore"):
         return np.log(switched)
@@ -165,19 +165,19 @@ def _richardson_in_step(logs: Array) -> tuple[Array, Array]:
         return table[0], np.abs(table[0] - previous)
 
 
-def _solve_grid(write: AxialWrite, plateaus: Array, cells: int, coarsest: int, refined: int) -> Array:
+def solve_grid(write: AxialWrite, plateaus: Array, cells: int, coarsest: int, refined: int) -> Array:
     """Log of (stayed, switched), (2, k), on one mesh, with `refined` times the steps of the coarsest grid."""
-    mass = _starting_masses(write, cells)
+    mass = starting_masses(write, cells)
     for piece in write.before:
         _march_piece(mass, write, piece, cells, refined)
     out = np.empty((2, len(plateaus)))
     up, down = hopping_rates(write, write.drive, cells)
     before = 0.0
-    for k in np.argsort(plateaus):  # every width closes a segment, which has its share of the steps
+    for k in np.argsort(plateaus):  # every width ends a segment with its share of the steps
         span = plateaus[k] - before
         if span > 0:
             share = refined * max(LEAST_SHARE, int(np.ceil(coarsest * span / plateaus.max())))
-            _march(mass, up, down, span / share, share)
+            march(mass, up, down, span / share, share)
             before = plateaus[k]
         final = mass.copy() if write.after else mass
         for piece in write.after:
@@ -193,14 +193,14 @@ def _march_piece(mass: Array, write: AxialWrite, piece: Piece, cells: int, refin
     duration, a, b = piece
     steps = refined * time_steps(write, duration)
     if a == b:
-        _march(mass, *hopping_rates(write, a * write.drive, cells), duration / steps, steps)
+        march(mass, *hopping_rates(write, a * write.drive, cells), duration / steps, steps)
         return
     for k in range(steps):
         level = a + (b - a) * ((k + 1) / steps)
-        _march(mass, *hopping_rates(write, level * write.drive, cells), duration / steps, 1)
+        march(mass, *hopping_rates(write, level * write.drive, cells), duration / steps, 1)
 
 
-def _starting_masses(write: AxialWrite, cells: int) -> Array:
+def starting_masses(write: AxialWrite, cells: int) -> Array:
     """Boltzmann mass of every cell on y > 0 (Gauss-Legendre inside each), normalised; nothing on y < 0."""
     x, w = roots_legendre(8)
     edges = np.linspace(0.0, 1.0, cells // 2 + 1)
@@ -228,7 +228,7 @@ def hopping_rates(write: AxialWrite, drive: float, cells: int) -> tuple[Array, A
 
 
 @njit(cache=True)
-def _march(mass, up, down, step, count):
+def march(mass, up, down, step, count):
     """Advance `mass` in place by `count` implicit Euler steps, without a subtraction.
 
     Column j of 1 + dt L has 1 + u_j + l_j on the diagonal, -u_j below and -l_j above (u, l = dt times the rates).

@@ -8,9 +8,9 @@ Legend
     R = m x grad generators of rotations, R = i L: act within one l, and are antisymmetric
 
 Coefficients are ordered in blocks of one (m, cosine or sine), l = m ... L within a block, so that an operator is a set
-of diagonals of blocks. An `Operator` is a multiplication operator: such commute, and may stand in a formula written for
-numbers, which is how `torques.rotation` is used here. Truncation spoils products near the last l and m: build with a
-`MARGIN`, then crop.
+of diagonals of blocks. An `Operator` is a multiplication operator: these commute, and can be used in a formula written
+for numbers, such as `torques.rotation`. Truncation spoils products near the last l and m: build with a `MARGIN`, then
+crop.
 
 References
 ----------
@@ -80,7 +80,7 @@ class Harmonics:
     degree: int
     order: int
 
-    # ---- what is where --------------------------------------------------------------------------------------------
+    # ---- indices --------------------------------------------------------------------------------------------------
 
     @cached_property
     def starts(self) -> NDArray[np.int64]:
@@ -155,7 +155,7 @@ class Harmonics:
         index = (np.concatenate(rows), np.concatenate(columns))
         return Operator(coo_array((np.concatenate(entries), index), shape=(self.size, self.size)))
 
-    # ---- complex harmonics, in which the textbooks have the matrix elements ----------------------------------------
+    # ---- complex harmonics, in which textbooks give the matrix elements ---------------------------------------------
 
     @cached_property
     def _complex(self) -> tuple[Array, Array]:

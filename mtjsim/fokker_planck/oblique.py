@@ -1,9 +1,9 @@
-"""Writes that are not axisymmetric: from a device to a probability that is known to 1e-4, or a refusal.
+"""Writes that are not axisymmetric: from a device to a probability good to 1e-4, or a refusal.
 
 A write is solved on the sphere (spherical.py) with more and more degrees, orders and ramp steps until two solves agree
-to `RELATIVE`. Their difference is the estimate of the error, and the finer one is the answer: usually a hundred times
-better than the estimate. The density is known to `ROUNDING` of the whole mass, absolutely, so that no probability below
-ROUNDING/RELATIVE can be promised; such a tail takes multilevel splitting, `rare_write_errors`.
+to `RELATIVE`. Their difference is the estimate of the error; the finer one is returned, usually a hundred times better
+than the estimate. The absolute error of the density is `ROUNDING` of the whole mass, so that probabilities below
+ROUNDING/RELATIVE are refused; for them use multilevel splitting, `rare_write_errors`.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ from mtjsim.transport import conductance_terms, junction_resistance, vcma_slope
 RELATIVE = 1e-4  # of every probability that is returned
 ROUNDING = 1e-14  # absolute error of a probability by rounding: three times what was seen down to 1e-9
 SCOUT = 1e-6  # share of the mass that the first basis may miss; its error is about a thousandth of that
-FINEST = 1e-14  # the same of the largest basis that is worth its time
+FINEST = 1e-14  # the same of the largest basis
 LARGEST_DEGREE = 300  # L: beyond, a solve takes minutes
 MOST_PRODUCTS = 1e12  # multiplications of one solve: about ten minutes
 
@@ -40,7 +40,7 @@ def oblique_write(
     polarity: Direction | None = None,
     pulse: Pulse | None = None,
 ) -> Write:
-    """Return a write on the sphere; ValueError if it makes no sense. Arguments as in `question.OneWrite`."""
+    """Return a write on the sphere; ValueError if it is unphysical. Arguments as in `question.OneWrite`."""
     torque, side = torque_of(device, temperature), 1.0 if direction == "p_to_ap" else -1.0
     rest: Pieces = ((relax_time, 0.0, 0.0),) if relax_time > 0 else ()
     before: Pieces = ()
@@ -60,7 +60,7 @@ def oblique_write(
 def _drive_terms(
     device: MTJ, torque: Torque, sign: float, level: float, temperature: float, imposed: Drive
 ) -> DriveTerms:
-    """Return what one ampere or volt of a pulse does, linear about the plateau."""
+    """Return the effect of one ampere or volt of a pulse, linear about the plateau."""
     a_J = sign * torque.per_ampere
     if device.channel_resistance is not None:
         return DriveTerms(a_J if imposed == "current" else a_J / device.channel_resistance)
@@ -98,11 +98,11 @@ def solve(write: Write, plateaus: Array, tail: str) -> tuple[Array, Array]:
     """Probability of a tail for each length of the plateau [s], and its estimated absolute error; shape (k,) each."""
     lengths, place = np.unique(plateaus, return_inverse=True)
 
-    def answer(solver: SphericalSolver) -> Array:
+    def result(solver: SphericalSolver) -> Array:
         stayed = solver.stayed(lengths)
         return stayed if tail == "stayed" else 1 - stayed
 
-    values, error = settle(write, answer, float(lengths[-1]))
+    values, error = settle(write, result, float(lengths[-1]))
     return values[place], error[place]
 
 
@@ -128,21 +128,21 @@ def mean_energy(device: MTJ, write: Write, plateaus: Array, imposed: Drive = "cu
 # ---- convergence ----------------------------------------------------------------------------------------------------
 
 
-def settle(write: Write, answer: Callable[[SphericalSolver], Array], longest: float) -> tuple[Array, Array]:
-    """Refine until two answers agree to `RELATIVE`, or until nothing more can be gained: the answer and its error."""
+def settle(write: Write, result: Callable[[SphericalSolver], Array], longest: float) -> tuple[Array, Array]:
+    """Refine until two results agree to `RELATIVE`, or until refining no longer helps: the result and its error."""
     resolution, finest = write.resolution(SCOUT), write.resolution(FINEST)
     most = int(1.2 * finest.degree)
     with one_blas_thread():
         _require_pair(write, resolution, most)
-        before = answer(_solver(write, resolution, longest))
+        before = result(_solver(write, resolution, longest))
         while True:
-            # a basis that will do as the coarser of two, unless the one before already does
+            # a basis good enough as the coarser of two, unless the one before is already
             aim = write.resolution(min(SCOUT, max(FINEST, 30 * RELATIVE * float(before.min()))))
             exhausted = resolution.degree >= most and resolution.order in (0, most)
             resolution = resolution.finer(aim, most)
-            if before.min() < -ROUNDING / RELATIVE and not exhausted:  # nothing agrees with that: it takes two more
+            if before.min() < -ROUNDING / RELATIVE and not exhausted:  # no result agrees with that: two more are needed
                 _require_pair(write, resolution, most)
-            values = answer(_solver(write, resolution, longest))
+            values = result(_solver(write, resolution, longest))
             change = np.abs(values - before)
             error = change + ROUNDING
             hopeless = (values + change < 0.5 * ROUNDING / RELATIVE).any()
@@ -180,11 +180,11 @@ def _solver(write: Write, resolution: Resolution, longest: float) -> SphericalSo
     return solver
 
 
-# ---- what makes no sense --------------------------------------------------------------------------------------------
+# ---- refusals -------------------------------------------------------------------------------------------------------
 
 
 def require_depth(values: Array, error: Array, tail: str) -> None:
-    """Raise ValueError if a probability is known to less than `RELATIVE`."""
+    """Raise ValueError if a probability is less accurate than `RELATIVE`."""
     lost = ~(error <= RELATIVE * values)
     if lost.any() and error.max() > 1e4 * ROUNDING and (values > error.max()).all():
         found = f"to {(error / values).max():.1e} only, instead of {RELATIVE:g}"
@@ -192,7 +192,7 @@ def require_depth(values: Array, error: Array, tail: str) -> None:
         raise ValueError(f"the largest basis resolves the probability to have {tail} {found}. {remedy}")
     if lost.any():
         worst = int(np.argmax(np.where(lost, error / np.maximum(values, 1e-300), 0.0)))
-        # a tail that is surely too deep was not refined to the end: what it could have reached is the floor
+        # a tail that is certainly too deep was not refined to the end: the floor is what refining could reach
         floor = ROUNDING / RELATIVE
         if values[worst] + error[worst] > floor:
             floor = error[worst] / RELATIVE
@@ -202,7 +202,7 @@ def require_depth(values: Array, error: Array, tail: str) -> None:
 
 
 def require_sense(write: Write) -> None:
-    """Raise ValueError, with the physics, if the junction has no two states or the drive is beyond any macrospin."""
+    """Raise ValueError, with the physics, if the junction is not bistable or the drive is too strong."""
     t = write.torque
     if t.in_plane_anisotropy_field >= t.anisotropy_field:
         problem = f"of {t.in_plane_anisotropy_field:g} T exceeds the perpendicular one of {t.anisotropy_field:g} T"
@@ -218,7 +218,7 @@ def require_sense(write: Write) -> None:
 
 
 def settled(torque: Torque, side: float) -> Array:
-    """Where m comes to rest from near the pole of one side, without current and noise: steepest descent; (3,)."""
+    """Rest position of m from near the pole of one side, without current and noise: steepest descent; (3,)."""
     m = np.array([0.01, 0.007, side])
     B_k2, B_k = torque.in_plane_anisotropy_field, torque.anisotropy_field
     step = 0.3 / (B_k + abs(B_k2) + float(np.linalg.norm(torque.field)))

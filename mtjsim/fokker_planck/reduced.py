@@ -1,4 +1,4 @@
-"""The axisymmetric write in reduced units: what both Fokker-Planck solvers solve, and how SI becomes it.
+"""The axisymmetric write in reduced units: the equation of both Fokker-Planck solvers, and the conversion from SI.
 
 Legend (physics as in Brown 1963 and Butler et al. 2012, IEEE Trans. Magn. 48, 4684, arXiv:1202.2621)
     y     s m_z, with s = +1 when the write starts in P and -1 when it starts in AP: the write drives y from +1 to -1
@@ -28,7 +28,7 @@ from mtjsim.pulse import Drive, Pulse
 from mtjsim.transport import conductance_ratio, is_heated, resistance_ratio, vcma_slope
 
 MOST_STABLE = 1e4  # Delta: beyond, the start is narrower than any mesh
-STRONGEST = 100.0  # in I_c0: beyond, no mesh resolves the drift, and no macrospin describes the junction
+STRONGEST = 100.0  # in I_c0: beyond, no mesh resolves the drift, and a macrospin does not describe the junction
 
 
 Piece = tuple[float, float, float]  # of a pulse: duration in tau_D, level at its start and end relative to the plateau
@@ -47,7 +47,7 @@ class Conduction:
     bias : float
         Of the P state at the plateau, over the half voltage V_h; 0 where the TMR does not depend on bias.
     imposed : {"current", "voltage"}
-        What the driver holds.
+        The quantity that the driver imposes.
     softening : float
         Part of B_k that the plateau's bias takes away (VCMA); the bias of the P state, if the current is imposed.
     """
@@ -141,7 +141,7 @@ class AxialWrite:
         return 2.0 * self.thermal_stability * (y * y / 2 + self.field * y - drive * torque)
 
     def drives_everywhere(self) -> bool:
-        """Whether the plateau's drift points to the other well from everywhere: no barrier is left."""
+        """Whether the plateau's drift points to the other well at every y: there is no barrier."""
         return bool((self.force(np.linspace(-1.0, 1.0, 201), self.drive) < 0).all())
 
     def stationary_ratio(self) -> float:
@@ -165,12 +165,12 @@ def _potential(write: AxialWrite, drive: float) -> Chebyshev:
 
 
 def is_axisymmetric(device: MTJ) -> bool:
-    """Whether m_z alone decides a write: polarizer along z, no in-plane field or anisotropy."""
+    """Whether a write depends on m_z alone: polarizer along z, no in-plane field or anisotropy."""
     return not departures(device)
 
 
 def departures(device: MTJ) -> list[str]:
-    """Return what makes a device not axisymmetric, each as a clause; nothing if it is."""
+    """Return the reasons why a device is not axisymmetric, each as a clause; empty if it is."""
     reasons = []
     if max(abs(device.stray_field[0]), abs(device.stray_field[1])) > 0:
         reasons.append(f"stray_field {device.stray_field} T has an in-plane part")
@@ -184,7 +184,7 @@ def departures(device: MTJ) -> list[str]:
 def unresolved(
     write: AxialWrite, found: str, *, remedy: str = "Use a smaller current, a shorter pulse or a lower barrier."
 ) -> ValueError:
-    """Return the refusal of a case that no solver resolves: its figures, what was `found`, what to change."""
+    """Return the error for a case that no solver resolves: its figures, what was `found`, what to change."""
     figures = f"a thermal stability of {write.thermal_stability:.3g} and {abs(write.drive):.3g} critical currents"
     return ValueError(f"this case cannot be resolved at {figures}: {found}. {remedy}")
 
@@ -206,7 +206,7 @@ def require_unheated(device: MTJ) -> None:
 
 
 def at_rest(device: MTJ) -> MTJ:
-    """Return the junction as it is with no current: neither its polarizer nor its heating matters."""
+    """Return the junction without current: neither its polarizer nor its heating matters."""
     return device.replace(polarizer=(0.0, 0.0, 1.0), thermal_resistance=None, thermal_capacity=None)
 
 
@@ -244,7 +244,8 @@ def reduced_write(
     drive = current / symmetric * torque_ratio
     if drive > STRONGEST:
         limit = f"{STRONGEST:g} critical currents ({STRONGEST * symmetric:.3g} A here)"
-        raise ArgumentError("current", f"must be <= {limit}, got {current:g} A: a junction does not survive it.")
+        rule = f"must {'be' if imposed == 'current' else 'give'} <= {limit}"
+        raise ArgumentError(imposed, f"{rule}, got {current:g} A: a junction does not survive it.")
     write = AxialWrite(
         thermal_stability=stability,
         drive=drive if polarity in (None, direction) else -drive,

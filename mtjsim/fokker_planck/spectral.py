@@ -7,11 +7,11 @@ The equation and its symbols are in `reduced.py`. The density is expanded in pol
 and tested with the J_m, which makes the mass matrix the identity: dc/dtau = A c, exactly solved by exp(A tau).
 
 With b = 1 there is an absorbing wall at y_w, a little past the barrier: P vanishes there. The surviving mass then
-decays as a whole, every coefficient with it, so nothing is ever the difference of two large numbers, and a write error
-rate of 1e-30 is as accurate as one of 0.1: the vector is rescaled and its logarithm carried. The nearer the wall, the
-smaller the basis and the rounding error. The price is what the wall forgets: the magnetisation that would have come
-back over the barrier. `returning_mass` bounds it, and the caller compares. With b = 0 and y_w = -1 nothing is
-forgotten, but the error is absolute, about 1e-13 of the whole mass.
+decays as a whole, every coefficient with it, so that large numbers are never subtracted, and a write error rate of
+1e-30 is as accurate as one of 0.1: the vector is rescaled and its logarithm carried. The nearer the wall, the smaller
+the basis and the rounding error. The price is the magnetisation lost at the wall, which would have come back over the
+barrier: `returning_mass` bounds it, and the caller compares. With b = 0 and y_w = -1 nothing is lost, but the error is
+absolute, about 1e-13 of the whole mass.
 
 The pulse is a product of such exponentials. A linear ramp is cut into steps of two frozen half steps: the
 commutator-free Magnus integrator of order four (Blanes & Moan 2006, Appl. Numer. Math. 56, 1519), whose exponents mix
@@ -40,7 +40,7 @@ from mtjsim.checks import Array
 from mtjsim.fokker_planck.reduced import AxialWrite, Piece
 
 FULL_SPHERE = -1.0
-WALLS = (-0.15, -0.3, -0.45, -0.6, -0.75, -0.9)  # where an absorbing wall may stand, nearest first
+WALLS = (-0.15, -0.3, -0.45, -0.6, -0.75, -0.9)  # possible positions of an absorbing wall, nearest first
 STEPS_PER_OCTAVE = 20  # time nodes between tau and 2 tau; the interpolation error falls with its sixth power
 RAMP_STEPS = 8  # Magnus steps in a ramp of length tau_D / i; the error falls with their fourth power
 GAUSS = (0.5 - math.sqrt(3) / 6, 0.5 + math.sqrt(3) / 6)  # nodes of a ramp's step
@@ -54,7 +54,7 @@ class Basis:
 
     `diffusion`, `uniform` and `linear` are (n, n): the parts of A with 1/(2 Delta), H and 1 in front.
     `project` (n, q) turns a density sampled at the q nodes `y` of [0, 1] into coefficients; `weights` (q,) integrates
-    it. `trial` (n, k) holds the trial functions at the k nodes `y_all` of the whole interval, with weights
+    it. `trial` (n, k) are the trial functions at the k nodes `y_all` of the whole interval, with weights
     `weights_all`. `flux` (n, k) tests a drift sampled at the k nodes.
     """
 
@@ -73,7 +73,7 @@ class Basis:
 
 @lru_cache(maxsize=64)
 def build_basis(size: int, wall: float, rational: bool = False) -> Basis:
-    """Assemble the matrices of `size` polynomials on [wall, 1]; `rational` if the drift is no polynomial."""
+    """Assemble the matrices of `size` polynomials on [wall, 1]; `rational` if the drift is not a polynomial."""
     b = int(wall > FULL_SPHERE)
     half = (1.0 - wall) / 2
 
@@ -153,7 +153,7 @@ class Evolution:
         h = self.time[k + 1] - self.time[k]
         u = (time - self.time[k]) / h
         v = 1 - u
-        with np.errstate(invalid="ignore"):  # nodes where nothing survives are no numbers
+        with np.errstate(invalid="ignore"):  # NaN at nodes without surviving mass
             left = self.value[k] * (1 + 3 * u + 6 * u**2) + h * self.slope[k] * u * (1 + 3 * u)
             left += h**2 * self.curvature[k] * u**2 / 2
             right = self.value[k + 1] * (1 + 3 * v + 6 * v**2) - h * self.slope[k + 1] * v * (1 + 3 * v)
@@ -179,7 +179,7 @@ def _blas() -> ThreadpoolController:
 
 
 def one_blas_thread() -> AbstractContextManager[Any]:
-    """Keep BLAS to one thread in a `with` block: same bits on any machine load, and matrices of 100 rows gain nothing.
+    """Keep BLAS to one thread in a `with` block: same bits on any machine load, and small matrices gain nothing.
 
     With more threads than free cores the products wait for each other: fifty times slower was measured.
     """
@@ -201,9 +201,9 @@ class SpectralSolver:
     Parameters
     ----------
     write : AxialWrite
-        The write; its ramps and relaxation are part of every answer.
+        The write; its ramps and relaxation are part of every result.
     wall : float
-        Where the absorbing wall stands; -1 for none.
+        Position of the absorbing wall; -1 for none.
     resolution : float
         Polynomials a resolved length, `RELATIVE` or `ABSOLUTE`.
     ramp_steps : float, optional
@@ -215,7 +215,7 @@ class SpectralSolver:
     ) -> None:
         self.write = write
         size = basis_size(write, wall, resolution)
-        # 1/(1 + L y) and what follows the resistance are no polynomials
+        # 1/(1 + L y) and a drive that follows the resistance are not polynomials
         self.basis = build_basis(size, wall, write.asymmetry != 0.0 or write.conduction is not None)
         self._torque = (self.basis.flux / (1 + write.asymmetry * self.basis.y_all)) @ self.basis.trial.T
         still = self.basis.diffusion / (2 * write.thermal_stability) + self.basis.linear
@@ -282,7 +282,7 @@ class SpectralSolver:
         Parameters
         ----------
         longest_plateau : float
-            Longest plateau that will be asked for, in units of tau_D.
+            Longest plateau to be evaluated, in units of tau_D.
         resistance : function of (y, level)
             R at the nodes (G, if a voltage is imposed: then the energy is over V^2 tau_D).
 
@@ -357,7 +357,7 @@ def first_step(write: AxialWrite, longest: float) -> tuple[float, int]:
 
 @dataclass(frozen=True)
 class Returning:
-    """What an absorbing wall forgets.
+    """Mass lost at an absorbing wall that would have come back.
 
     Attributes
     ----------
@@ -374,7 +374,7 @@ class Returning:
 
 
 def returning_mass(write: AxialWrite, wall: float, plateau: float) -> Returning:
-    """Bound what a wall forgets by Boltzmann factors, at each current that the pulse dwells at.
+    """Bound the mass lost at a wall by Boltzmann factors, at each current of the pulse.
 
     The excursion climbs from the wall to the highest point between it and y = 0. The activation climbs to it from the
     other well, at 4 sqrt(Delta) tau_D^-1 times the Boltzmann factor, well above Brown's prefactor sqrt(Delta / pi).

@@ -1,4 +1,4 @@
-"""Fokker-Planck on the whole sphere: writes that m_z alone does not decide.
+"""Fokker-Planck on the whole sphere, for writes that do not depend on m_z alone.
 
 For in-plane and oblique fields, a second anisotropy, a tilted polarizer, spin-orbit torque (polarizer in the plane).
 
@@ -23,7 +23,7 @@ serves every pulse width.
 The pole of the harmonics is z, about which the precession of B_k is diagonal and few orders M are needed; with an
 asymmetry and a tilted polarizer it is p, so that 1/(1 + lambda m.p) is a function of the polar angle alone.
 
-How large a basis must be, and how deep the answers go: oblique.py.
+Size of the basis and limits of accuracy: oblique.py.
 
 References
 ----------
@@ -50,7 +50,7 @@ Pieces = tuple[tuple[float, float, float], ...]
 
 @dataclass(frozen=True)
 class DriveTerms:
-    """What one unit of level (an ampere, a volt) does; linear, so VCMA and a current that follows R(m_z) fit in.
+    """Effect of one unit of level (an ampere, a volt); linear, so that VCMA and a current that follows R(m_z) fit in.
 
     Attributes
     ----------
@@ -74,14 +74,14 @@ class DriveTerms:
 
 @dataclass(frozen=True)
 class Write:
-    """A write in time: where it starts and what the drive does; levels are in the units of `drive`.
+    """A write in time: its start and its drive; levels are in the units of `drive`.
 
     Attributes
     ----------
     torque : Torque
         Of the junction.
     drive : DriveTerms
-        What a level does.
+        Effect of a level.
     side : float
         +1 if the write starts in P (m_z > 0), -1 in AP.
     before, after : tuple of (duration, level at start, level at end)
@@ -110,7 +110,7 @@ class Write:
 
     @cached_property
     def strength(self) -> tuple[float, float]:
-        """How much narrower than sqrt(1/2 Delta) the drive makes the density, 1 + i; and sine of the tilt it causes."""
+        """Narrowing of the density by the drive against sqrt(1/2 Delta), 1 + i; and sine of the tilt it causes."""
         t = self.torque
         a = self.peak * (abs(self.drive.constant) + abs(self.drive.linear)) / (1 - abs(t.asymmetry))
         flat, upright = np.hypot(*t.polarizer[:2]), abs(t.polarizer[2])
@@ -174,7 +174,7 @@ class SphericalSolver:
         forward = self.forward
         return flow_of(*self.generators, self.harmonics.starts, (forward.low, forward.high, forward.spin))
 
-    # ---- start and judge ------------------------------------------------------------------------------------------
+    # ---- start and judgement --------------------------------------------------------------------------------------
 
     def start(self) -> Array:
         """Coefficients (n,) of the Boltzmann law of the starting side, normalised there."""

@@ -1,4 +1,4 @@
-"""How likely a trajectory is still to fail: a map of the sphere for each of many instants, learnt from a pilot run.
+"""Probability that a trajectory still fails: a map of the sphere at each of many instants, estimated by a pilot run.
 
 Legend: h_k(m) probability that a trajectory which is at m at instant k ends on its starting side, s = +1 for a start in
 P and -1 in AP, (u, v) place on the map in units of its cells.
@@ -6,19 +6,19 @@ P and -1 in AP, (u, v) place on the map in units of its cells.
 The map is Lambert's equal-area projection about the starting pole, (X, Y) = (m_x, m_y) sqrt(2/(1 + s m_z)), cut into
 square cells a quarter to a third of the thermal angle 1/sqrt(2 Delta) wide: every interval blurs h by about one. At
 every instant the pilot spreads its trajectories evenly over the cells that they have reached (a weighted ensemble
-without its weights), so that the cells near the starting pole stay populated however soon a write empties them; what it
-records is where each goes by the next instant. Backwards from the end,
+without its weights), so that the cells near the starting pole stay populated however soon a write empties them; it
+records where each trajectory goes by the next instant. Backwards from the end,
 
     h_k(cell) = mean over the trajectories that left the cell at k of h_(k+1)(where they were at k + 1).
 
-No genealogy has to reach back further than one interval, and nothing is assumed of device or pulse except that m tells
-what comes next (a temperature that follows each trajectory does so less well). h need not be exact: what `splitting.py`
-does with it is unbiased whatever h is, and good where ln h is right to a few tenths.
+No genealogy has to reach back further than one interval, and the only assumption about device and pulse is that m
+determines the further law (less true if a temperature follows each trajectory). h need not be exact: the estimate of
+`splitting.py` is unbiased for any h, and good where ln h is right to a few tenths.
 
 References
 ----------
 G. A. Huber, S. Kim, Biophys. J. 70, 97 (1996), weighted ensembles; P. Guarniero, A. M. Johansen, A. Lee, J. Am. Stat.
-Assoc. 112, 1636 (2017), iterated auxiliary particle filters: an optimal potential learnt from runs before.
+Assoc. 112, 1636 (2017), iterated auxiliary particle filters: an optimal potential learnt from earlier runs.
 """
 
 import math
@@ -38,7 +38,7 @@ from mtjsim.torques import Torque
 
 FEWEST_CELLS, MOST_CELLS = 60, 200  # across the map
 BLUR = 0.8  # of the counts in the cells, in cells
-SEEN = 0.05  # trajectories in a cell, after the blur, below which it borrows from the nearest
+SEEN = 0.05  # trajectories in a cell, after the blur, below which it takes the value of the nearest
 SLICES = 8  # of the pilot's trajectories, for threads
 
 
@@ -50,7 +50,7 @@ def cells_across(torque: Torque) -> int:
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def places(m, side, across):
-    """Where the trajectories `m` (blocks, 3, LANES) are on a map; (trajectories, 2) in cells, inside the map."""
+    """Positions of the trajectories `m` (blocks, 3, LANES) on a map; (trajectories, 2) in cells, inside the map."""
     out = np.empty((m.shape[0] * m.shape[2], 2))
     for b in range(m.shape[0]):
         for j in range(m.shape[2]):

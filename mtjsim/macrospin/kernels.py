@@ -12,11 +12,12 @@ there, w = w(predictor), takes the whole step by Cayley's formula,
 counting. Thermal increments enter w, so the limit is Stratonovich's.
 
 Four corrections make the law of the ensemble (its weak error) second order in dt, measured by hops over a barrier:
-* beside a rotation w_0 Cayley's formula shortens what is small by sqrt(1 + |w_0|^2): damping is longer by that much in
-  the predictor anyway, the corrector's thermal increment is made longer (else 0.25 % of k T too cold at 0.1 rad);
+* added to a rotation w_0, a small rotation is shortened by Cayley's formula by sqrt(1 + |w_0|^2): damping is longer by
+  that factor in the predictor anyway, the corrector's thermal increment is made longer (else 0.25 % of k T too cold at
+  0.1 rad);
 * a Cayley rotation by a random vector diffuses too little, by 3/4 of its own variance (`time_steps.py`);
-* the predictor has half of the step's increment and as much again that is independent of it: together half of its
-  variance, as the path has on average;
+* the predictor has half of the step's increment and an independent one of the same variance: together half of the
+  step's variance, as the path has on average;
 * the predictor is shorter by D dt, as the mean of a diffusing unit vector is.
 
 The thermal increment is a rotation about three axes by independent sums s of four random bytes, bent to
@@ -57,8 +58,8 @@ PRECISIONS = {"double": np.float64, "single": np.float32}
 
 
 @njit(inline="always")
-def _next_word(a, b, c, d):
-    # xoshiro128+; Numba promotes sums of uint32 to 64 bits, hence the casts
+def next_word(a, b, c, d):
+    """Return a word of xoshiro128+ and the next state; Numba promotes sums of uint32 to 64 bits, hence the casts."""
     word = uint32(a + d)
     t = uint32(b << uint32(9))
     c = uint32(c ^ a)
@@ -71,7 +72,8 @@ def _next_word(a, b, c, d):
 
 
 @njit(inline="always")
-def _sum_of_bytes(word):
+def sum_of_bytes(word):
+    """Return the sum of the four bytes of a uint32."""
     pairs = uint32((word & uint32(0x00FF00FF)) + ((word >> uint32(8)) & uint32(0x00FF00FF)))
     return np.int32(uint32((pairs & uint32(0xFFFF)) + (pairs >> uint32(16))))
 
@@ -80,7 +82,7 @@ def _sum_of_bytes(word):
 def _increment(word, noise):
     # bent, the sum has the variance and the kurtosis of a Gaussian
     real = type(noise)
-    s = real(_sum_of_bytes(word)) - real(BYTES_MEAN)
+    s = real(sum_of_bytes(word)) - real(BYTES_MEAN)
     return noise * s * (real(STRAIGHT) + real(CUBIC) * s * s)
 
 
@@ -95,7 +97,8 @@ def _predicted(x, y, z, wx, wy, wz, shrinks):
 
 
 @njit(inline="always")
-def _cayley(x, y, z, wx, wy, wz):
+def cayley(x, y, z, wx, wy, wz):
+    """Rotate (x, y, z) by Cayley's formula; w is half the rotation of a step."""
     one, two = type(x)(1), type(x)(2)
     q = two / (one + wx * wx + wy * wy + wz * wz)
     cx = x + (wy * z - wz * y)
@@ -121,9 +124,9 @@ def _march(m, words, steps, constants, oblique):
         hx, hy, hz, hk, hk2 = h * bx, h * by, h * bz, h * (bk - lowered), h * bk2
         a0, a1, between, shrinks = h * a0, h * a1, noise * real(BETWEEN), one - real(SPREAD) * noise * noise
         for j in range(LANES):
-            w0, a, b, c, d = _next_word(A[j], B[j], C[j], D[j])
-            w1, a, b, c, d = _next_word(a, b, c, d)
-            w2, a, b, c, d = _next_word(a, b, c, d)
+            w0, a, b, c, d = next_word(A[j], B[j], C[j], D[j])
+            w1, a, b, c, d = next_word(a, b, c, d)
+            w2, a, b, c, d = next_word(a, b, c, d)
             A[j], B[j], C[j], D[j] = a, b, c, d
             tx = _increment(w0, noise)
             ty = _increment(w1, noise)
@@ -147,12 +150,12 @@ def _march(m, words, steps, constants, oblique):
                 s /= one + asymmetry * (u * px + v * py + w * pz)
                 wx, wy, wz = rotation(u, v, w, hx + hk2 * u, hy, hz + hk * w, s, px, py, pz, alpha, beta)
             q = one + half * (wx * wx + wy * wy + wz * wz)
-            X[j], Y[j], Z[j] = _cayley(x, y, z, wx + q * tx, wy + q * ty, wz + q * tz)
+            X[j], Y[j], Z[j] = cayley(x, y, z, wx + q * tx, wy + q * ty, wz + q * tz)
 
 
 @njit(inline="always")
-def _circuit(z, V, level, imposed_voltage, G_p, tmr, half):
-    # bias and current at m_z; under an imposed current V G(V) = I by Newton from the last bias
+def solve_circuit(z, V, level, imposed_voltage, G_p, tmr, half):
+    """Return bias and current at m_z = z; under an imposed current V G(V) = I by Newton from the last bias V."""
     if imposed_voltage > 0:
         V = level
     else:
@@ -186,14 +189,14 @@ def _march_coupled(m, words, steps, constants, circuit, laws, state):
             t_ref = T_ref / laws[0]
             for j in range(LANES):
                 if T[j] > laws[2]:
-                    T[j] = math.nan  # `Ensemble.advance` says so
+                    T[j] = math.nan  # `Ensemble.advance` raises
                 t = T[j] / laws[0]
                 moment[j] = (1 - t * math.sqrt(t)) / (1 - t_ref * math.sqrt(t_ref))
                 anisotropy[j] = moment[j] ** (laws[1] - 1)
         for j in range(LANES):
-            w0, a, b, c, d = _next_word(A[j], B[j], C[j], D[j])
-            w1, a, b, c, d = _next_word(a, b, c, d)
-            w2, a, b, c, d = _next_word(a, b, c, d)
+            w0, a, b, c, d = next_word(A[j], B[j], C[j], D[j])
+            w1, a, b, c, d = next_word(a, b, c, d)
+            w2, a, b, c, d = next_word(a, b, c, d)
             A[j], B[j], C[j], D[j] = a, b, c, d
             kick = noise * math.sqrt(T[j] / (T_ref * moment[j]))
             kick *= 1 + 0.75 * SPREAD * kick * kick
@@ -207,18 +210,18 @@ def _march_coupled(m, words, steps, constants, circuit, laws, state):
             x, y, z, V = X[j], Y[j], Z[j], bias[j]
             hk, hk2 = h * bk * anisotropy[j], h * bk2 * anisotropy[j]
             lower, kappa = h * slope / moment[j], h * per_ampere / moment[j]
-            V, I = _circuit(z, V, level, imposed_voltage, G_p, tmr, half)
+            V, I = solve_circuit(z, V, level, imposed_voltage, G_p, tmr, half)
             s = kappa * I / (1 + asymmetry * (x * px + y * py + z * pz))
             Bz = hz + (hk - lower * V) * z
             wx, wy, wz = rotation(x, y, z, hx + hk2 * x, hy, Bz, s, px, py, pz, alpha, beta)
             wx, wy, wz = wx + dx, wy + dy, wz + dz
             u, v, w = _predicted(x, y, z, wx, wy, wz, shrinks)
-            V, I = _circuit(w, V, level, imposed_voltage, G_p, tmr, half)
+            V, I = solve_circuit(w, V, level, imposed_voltage, G_p, tmr, half)
             s = kappa * I / (1 + asymmetry * (u * px + v * py + w * pz))
             Bz = hz + (hk - lower * V) * w
             wx, wy, wz = rotation(u, v, w, hx + hk2 * u, hy, Bz, s, px, py, pz, alpha, beta)
             q = 1 + (wx * wx + wy * wy + wz * wz) / 2
-            X[j], Y[j], Z[j] = _cayley(x, y, z, wx + q * tx, wy + q * ty, wz + q * tz)
+            X[j], Y[j], Z[j] = cayley(x, y, z, wx + q * tx, wy + q * ty, wz + q * tz)
             bias[j] = V
             E[j] += V * I * dt
             T[j] = T[j] * keeps + warms * V * I + ambient
@@ -229,7 +232,7 @@ def _march_coupled(m, words, steps, constants, circuit, laws, state):
 
 @dataclass
 class Ensemble:
-    """Trajectories in blocks of lanes, each with its own random generator; `advance` moves them on in place.
+    """Trajectories in blocks of lanes, each with its own random generator; `advance` changes them in place.
 
     Attributes
     ----------

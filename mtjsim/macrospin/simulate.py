@@ -1,6 +1,6 @@
-"""Writes counted one by one: an ensemble of macrospins through a pulse, to error counts or to pictures.
+"""Writes simulated one by one: an ensemble of macrospins through a pulse, to error counts or to trajectories.
 
-The second road beside the Fokker-Planck solvers, and the only one where temperature follows each trajectory.
+The second method besides the Fokker-Planck solvers, and the only one where temperature follows each trajectory.
 """
 
 import math
@@ -66,7 +66,7 @@ def simulate_writes(
     rise_time, relax_time : float
         As in `write_error_rate` [s].
     time_step : float, optional
-        Largest step [s]; default: as long as the magnetisation turns by 0.1 rad at most. The count says which.
+        Largest step [s]; default: as long as the magnetisation turns by 0.1 rad at most. It is in the result.
     precision : {"double", "single"}
         Of the trajectories; single is twice as fast and good to error rates of 1e-5.
     energy : bool
@@ -82,8 +82,8 @@ def simulate_writes(
     Raises
     ------
     ValueError
-        If an argument is out of its range, the time step is too coarse for the precession (says what it may be), only
-        one state is stable at zero current, or a heated junction comes too near its Curie temperature.
+        If an argument is out of its range, the time step is too coarse for the precession (with the largest allowed),
+        only one state is stable at zero current, or a heated junction comes too near its Curie temperature.
 
     Examples
     --------
@@ -150,17 +150,17 @@ def trajectories(
     samples: int = 400,
     threads: int | None = None,
 ) -> Trajectories:
-    """Follow single writes: m(t), for plots and teaching.
+    """Simulate single writes: m(t), for plots and teaching.
 
     Parameters
     ----------
     device : MTJ
         Any junction; every effect it declares is simulated.
     pulse : Pulse
-        What drives it, a current or a voltage; `Pulse.rectangular` makes one, and `followed_by(relax_time=...)` goes on
-        watching after it.
+        A current or a voltage in time; `Pulse.rectangular` makes one, and `followed_by(relax_time=...)` adds time after
+        it.
     trials : int
-        Writes to follow.
+        Number of writes.
     seed : int
         Same seed, same trajectories, for any number of threads.
     direction : {"p_to_ap", "ap_to_p"}
@@ -170,7 +170,7 @@ def trajectories(
     time_step : float, optional
         Largest step [s]; default: as long as the magnetisation turns by 0.1 rad at most.
     samples : int
-        Instants to keep after the start, at most; the steps in between are taken all the same.
+        Instants to keep after the start, at most; the steps in between are taken but not kept.
     threads : int, optional
         Default: one a core.
 
@@ -183,7 +183,7 @@ def trajectories(
     Raises
     ------
     ValueError
-        As in `simulate_writes`; or if `pulse` is no Pulse, or `samples` no whole number >= 1.
+        As in `simulate_writes`; or if `pulse` is not a Pulse, or `samples` not a whole number >= 1.
 
     Examples
     --------
@@ -216,7 +216,7 @@ def trajectories(
 
 @dataclass(frozen=True)
 class Run:
-    """What all chunks share, here and in `splitting.py`: where trajectories start, and the seed of their streams."""
+    """Common to all chunks, here and in `splitting.py`: the start of trajectories and the seed of their streams."""
 
     law: BoltzmannStart
     side: float
@@ -234,7 +234,7 @@ class Run:
         temperature: float,
         precision: str,
     ) -> "Run":
-        """Check what every road of trajectories is asked; ValueError as in `simulate_writes`."""
+        """Check the arguments common to all simulations; ValueError as in `simulate_writes`."""
         require_junction(device)
         checked_choice("precision", precision, PRECISIONS)
         checked_kind("pulse", pulse, Pulse, remedy="Pulse.rectangular() makes one.")

@@ -1,17 +1,17 @@
 """Rare write errors of any device and any pulse, by splitting: trajectories that may still fail are copied.
 
-Legend: h_k(m) how likely a trajectory at m at instant k is still to fail (`importance.py`), V weight of a trajectory,
+Legend: h_k(m) probability that a trajectory at m at instant k still fails (`importance.py`), V weight of a trajectory,
 N trajectories of a repeat.
 
 At fixed instants N trajectories of weights V_i are drawn from the N that there are, i about g_i N/sum(g) times,
 
     g_i = (1 - DEFENSIVE) V_i h_k(m_i)/mean(V h_k) + DEFENSIVE V_i/mean(V),
 
-and weigh V_i mean(g)/g_i from there on. Whatever h is, the expected weight at every place stays what it was: the mean
-of V over the trajectories that end on their starting side is an *unbiased* estimate of the error rate, on any device,
-and nothing that could come back is lost without its weight. Were h exact (and the instants dense) the relative variance
-would be about 2 ln(1/rate)/N; the learnt one comes near. The defensive part keeps every V below
-mean(V)/DEFENSIVE: where h misleads, that is about ten times worse than plain counting and not more.
+and weigh V_i mean(g)/g_i from there on. For any h the expected weight at every place is unchanged: the mean of V over
+the trajectories that end on their starting side is an *unbiased* estimate of the error rate, on any device, including
+trajectories that come back. With an exact h (and dense instants) the relative variance would be about
+2 ln(1/rate)/N; the estimated h comes near. The defensive part keeps every V below mean(V)/DEFENSIVE: where h is wrong,
+the result is at most about ten times worse than plain counting.
 
 h comes from a pilot run of another seed. The repeats are independent, each with its own random numbers; their spread
 gives the interval. Copies differ from the next step on, because lanes keep their own generators.
@@ -42,7 +42,7 @@ from mtjsim.rng import child, generator
 from mtjsim.torques import Torque
 from mtjsim.transport import conductance_terms
 
-DEFENSIVE = 0.1  # share of the trajectories that are kept as plain counting would
+DEFENSIVE = 0.1  # share of the trajectories that are kept as in plain counting
 PILOT = 32  # chunks of the pilot
 STRIDE = 0.5  # contraction of the flow (1 in tau_D/(1 + i), about) between two instants
 FEWEST, MOST = 8, 256  # instants
@@ -62,7 +62,7 @@ class RareRate:
     estimates : tuple of float
         Of the independent repeats, each unbiased.
     instants : tuple of float
-        Where trajectories were chosen [s].
+        Times at which trajectories were drawn [s].
     surviving : tuple of float
         Fraction of the trajectories that had a copy after each instant, mean over the repeats.
     trajectories : int
@@ -139,7 +139,7 @@ def rare_write_errors(
     Raises
     ------
     ValueError
-        As in `simulate_writes`, and if `trajectories` or `repeats` is no whole number in its range.
+        As in `simulate_writes`, and if `trajectories` or `repeats` is not a whole number in its range.
 
     Notes
     -----
@@ -165,7 +165,9 @@ def rare_write_errors(
     potential = run.learnt(threads)
     results = in_threads(lambda r: run.repeat(potential, r), repeats, threads, "repeats")
     estimates = np.array([estimate for estimate, _, _ in results])
-    rate, low, high = _interval(estimates, max(heaviest for _, heaviest, _ in results), repeats * run.chunks * CHUNK)
+    rate, low, high = rate_interval(
+        estimates, max(heaviest for _, heaviest, _ in results), repeats * run.chunks * CHUNK
+    )
     surviving = np.mean([fractions for _, _, fractions in results], axis=0)
     edges = run.table.edges[run.stops[:-1]]
     return RareRate(
@@ -180,7 +182,7 @@ def rare_write_errors(
     )
 
 
-def _interval(estimates: Array, heaviest: float, trajectories: int) -> tuple[float, float, float]:
+def rate_interval(estimates: Array, heaviest: float, trajectories: int) -> tuple[float, float, float]:
     """Rate and interval; without survivors the bound is that of 0 errors in plain trials of the heaviest weight."""
     rate, repeats = float(estimates.mean()), len(estimates)
     if rate == 0:
@@ -192,7 +194,7 @@ def _interval(estimates: Array, heaviest: float, trajectories: int) -> tuple[flo
 
 @dataclass(frozen=True)
 class _Run:
-    """What pilot and repeats share."""
+    """Common to the pilot and the repeats."""
 
     common: Run
     chunks: int
@@ -253,13 +255,13 @@ class _Run:
 def _chances(weight: Array, h: Array) -> Array:
     """Return the copies to expect of each trajectory, mean 1."""
     plain, hopeful = weight / weight.mean(), weight * h
-    if hopeful.max() == 0:  # the pilot knows of no way to fail from here
+    if hopeful.max() == 0:  # no pilot trajectory fails from here
         return plain
     return (1 - DEFENSIVE) * hopeful / hopeful.mean() + DEFENSIVE * plain
 
 
 def _contraction(device: MTJ, pulse: Pulse, torque: Torque, table: StepTable) -> Array:
-    """How fast damping and spin torque contract or expand the flow on the sphere in each step [1/s], about."""
+    """Approximate rate at which damping and spin torque contract or expand the flow on the sphere, each step [1/s]."""
     static = sum(abs(b) for b in torque.field)
     level = np.abs(pulse.at((table.edges[1:] + table.edges[:-1]) / 2))
     if pulse.drive == "voltage":

@@ -1,4 +1,4 @@
-"""Where a write starts: the Boltzmann law of one well, sampled exactly.
+"""The start of a write: the Boltzmann law of one well, sampled exactly.
 
     rho(m) ~ exp{ (Ms V/kT) (B_k m_z^2/2 + B_k2 m_x^2/2 + B_ext.m) }   on the starting side of m_z = 0
 
@@ -43,7 +43,7 @@ class BoltzmannStart:
         return t.energy_scale * (quadratic / 2 + m @ np.asarray(t.field))
 
     def has_well(self) -> bool:
-        """Whether the law has a maximum on this side, off the equator: otherwise there is no state to start from."""
+        """Whether the law has a maximum on this side, off the equator: otherwise this state is not stable."""
         z, phi = 1 - np.linspace(0, 1, RINGS + 1) ** 2, 2 * np.pi * np.arange(SECTORS) / SECTORS
         r = np.sqrt(1 - z**2)[:, None]
         m = np.stack(np.broadcast_arrays(r * np.cos(phi), r * np.sin(phi), self.side * z[:, None]), axis=-1)
@@ -55,7 +55,7 @@ class BoltzmannStart:
         return bool((inner >= np.max(around, axis=0)).any())
 
     @cached_property
-    def _cells(self) -> tuple[Array, Array, Array, Array]:
+    def cells(self) -> tuple[Array, Array, Array, Array]:
         """Edges in u and phi, log bound (rings, sectors), cumulative probability of the cells."""
         t = self.torque
         sectors = SECTORS if max(abs(t.field[0]), abs(t.field[1]), abs(t.in_plane_anisotropy_field)) > 0 else 1
@@ -85,7 +85,7 @@ class BoltzmannStart:
     def sample(self, count: int, *, seed: int, chunk: int) -> Array:
         """Draw `count` magnetisations, (count, 3), with the generator of (seed, chunk)."""
         random = generator(seed, "start", chunk)
-        u, phi, bound, cumulative = self._cells
+        u, phi, bound, cumulative = self.cells
         kept: list[Array] = []
         while sum(map(len, kept)) < count:
             n = 2 * count
@@ -114,7 +114,7 @@ def _range(function: np.ufunc, phi: Array, peak: float) -> tuple[Array, Array]:
 
 
 def require_two_states(device: MTJ, torque: Torque, temperature: float) -> None:
-    """Raise ValueError, with the physics, unless both states are stable and the torque points where it should."""
+    """Raise ValueError, with the physics, unless both states are stable and the torque has the right sense."""
     for name, side in (("P", 1.0), ("AP", -1.0)):
         if not BoltzmannStart(torque, side).has_well():
             fields = f"{device.stray_field} T, with anisotropy_field {torque.anisotropy_field:g} T and "

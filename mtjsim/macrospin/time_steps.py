@@ -1,4 +1,4 @@
-"""A write cut into time steps: how long a step may be, and the coefficients that the macrospin kernels need of each."""
+"""Time steps of a write: the largest step allowed, and the coefficients of each step for the macrospin kernels."""
 
 import math
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ MOST_STEPS = 20_000_000
 
 @dataclass(frozen=True)
 class StepTable:
-    """A write cut into steps, each with what the kernels need of it.
+    """A write cut into steps, with the coefficients of each.
 
     Attributes
     ----------
@@ -29,7 +29,7 @@ class StepTable:
     constants : (11,) array
         Static field, B_k, B_k2 [T], lambda, p, alpha, beta.
     circuit : (7,) array or None
-        What couples bias, current and temperature to the trajectory; None where nothing does.
+        Coupling of bias, current and temperature to the trajectory; None without any.
     laws : (3,) array or None
         T_c [K], n of B_k ~ Ms^(n-1), and the temperature [K] beyond which a step would turn a junction too far.
     edges : (n + 1,) array
@@ -61,8 +61,8 @@ def choose_time_step(
     Raises
     ------
     ValueError
-        If the given step is no number > 0 or lets it turn by more than `COARSEST_ANGLE`, or the write takes more than
-        `MOST_STEPS` steps.
+        If the given step is not a number > 0 or lets it turn by more than `COARSEST_ANGLE`, or the write takes more
+        than `MOST_STEPS` steps.
     """
     fastest = _fastest(torque, device, pulse, temperature)
     finest = FINEST_ANGLE / fastest
@@ -144,7 +144,7 @@ def step_table(
         rows[:, 2:] = _drive_terms(device, pulse, temperature, torque, level)
     spread = 2 * torque.diffusion * dt  # of each rotation; as a Cayley rotation it diffuses 3/4 of itself too little
     rows[:, 1] = np.sqrt(spread / BYTES_VARIANCE) / 2
-    if circuit is None:  # a coupled kernel knows the temperature, and does it itself
+    if circuit is None:  # a coupled kernel has the temperature and corrects for it itself
         rows[:, 1] *= 1 + 0.375 * spread
     fields = (*torque.field, torque.anisotropy_field, torque.in_plane_anisotropy_field)
     constants = np.array([*fields, torque.asymmetry, *torque.polarizer, torque.damping, torque.field_like_ratio])
@@ -191,7 +191,7 @@ def _circuit(device: MTJ, pulse: Pulse, at_reference: Torque) -> Array:
 def _heating(device: MTJ, dt: Array, ambient: float) -> tuple[Array, Array, Array]:
     """C dT/dt = P - (T - T_0)/R over a step at constant P: T -> T keeps + P warms + `ambient` (1 - keeps)."""
     R, C = device.thermal_resistance, device.thermal_capacity
-    if R is None and C is not None:  # nothing flows off
+    if R is None and C is not None:  # no heat is lost
         return np.ones_like(dt), dt / C, np.zeros_like(dt)
     keeps = np.zeros_like(dt) if R is None or C is None else np.exp(-dt / (R * C))
     return keeps, (R or 0.0) * (1 - keeps), ambient * (1 - keeps)

@@ -13,13 +13,7 @@ from bnn.packed.products import BinaryProduct
 from bnn.packed.steps import Step, packed_signs
 from bnn.packed.trace import pack
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
 def products(packed):
@@ -31,56 +25,52 @@ def products(packed):
 
 
 @pytest.mark.parametrize("inputs", [784, 1024])
-def test_binary_matrix_product_against_mkl(benchmark, least_seconds, inputs):
+def test_binary_matrix_product_against_mkl(benchmark, sized, least_seconds, inputs):
     """10,000 rows times (inputs, 1024), against torch's float32 product of the same values."""
-    x = torch.randn(10_000, inputs, generator=torch.Generator().manual_seed(0)).sign_()
+    x = torch.randn(sized(10_000, 70), inputs, generator=torch.Generator().manual_seed(0)).sign_()
     layers = [BinaryLinear(inputs, 1024, seed=1), nn.BatchNorm1d(1024), BinaryLinear(1024, 1024, seed=2)]
     to_bits, _ = products(pack(nn.Sequential(*layers).eval()))
     to_numbers = BinaryProduct(Step("binary", (-1,), {"shape": [1024, inputs]}), to_bits.rows)  # the same, not folded
     weight = layers[0].weight.detach().sign().T.contiguous()
     bits = packed_signs(x)
-    runs = [lambda: x @ weight, lambda: to_bits(bits), lambda: to_numbers(bits)]
-    runs[1](), runs[2]()
-    mkl, folded, numbers = least_seconds(runs, 9)
+    runs = [lambda: to_bits(bits), lambda: to_numbers(bits)]
+    folded, numbers, mkl = least_seconds(runs, 9, peers=[lambda: x @ weight])
     benchmark.extra_info.update(inputs=inputs, times_mkl_to_bits=mkl / folded, times_mkl_to_numbers=mkl / numbers)
-    benchmark.pedantic(runs[1], rounds=5)
+    benchmark.pedantic(runs[0], rounds=5)
+    assert torch.equal(to_numbers(bits), x @ weight)
 
 
 @pytest.mark.parametrize(("channels", "side", "images"), [(64, 32, 16), (64, 16, 32), (128, 16, 32), (256, 8, 64)])
-def test_binary_convolution_against_conv2d(benchmark, least_seconds, channels, side, images):
+def test_binary_convolution_against_conv2d(benchmark, sized, least_seconds, channels, side, images):
     """3 x 3, padding 1, against torch's float32 conv2d of the same values in the faster of its memory formats."""
     conv = BinaryConv2d(channels, channels, 3, padding=1, seed=1)
     to_bits, to_numbers = products(pack(nn.Sequential(conv, nn.BatchNorm2d(channels), conv).eval()))
-    x = torch.randn(images, channels, side, side, generator=torch.Generator().manual_seed(0)).sign_()
+    x = torch.randn(sized(images, 1), channels, side, side, generator=torch.Generator().manual_seed(0)).sign_()
     weight, bits = conv.weight.detach().sign(), packed_signs(x)
     last = torch.channels_last
     xl, weightl = x.contiguous(memory_format=last), weight.contiguous(memory_format=last)
-    runs = [
-        lambda: F.conv2d(x, weight, padding=1),
-        lambda: F.conv2d(xl, weightl, padding=1),
-        lambda: to_bits(bits),
-        lambda: to_numbers(bits),
-    ]
-    for run in runs:
-        run()
-    first, second, folded, numbers = least_seconds(runs, 15)
+    peers = [lambda: F.conv2d(x, weight, padding=1), lambda: F.conv2d(xl, weightl, padding=1)]
+    runs = [lambda: to_bits(bits), lambda: to_numbers(bits)]
+    folded, numbers, first, second = least_seconds(runs, 15, peers=peers)
     torch_ = min(first, second)
     benchmark.extra_info.update(
         channels=channels, side=side, times_conv2d_to_bits=torch_ / folded, times_conv2d_to_numbers=torch_ / numbers
     )
-    benchmark.pedantic(runs[2], rounds=5)
+    benchmark.pedantic(runs[0], rounds=5)
+    assert torch.equal(to_numbers(bits), peers[0]())
 
 
 @pytest.mark.parametrize("rate", [1e-3, 1e-2, 1e-1])
-def test_dies_of_a_perceptron(benchmark, least_seconds, rate):
+def test_dies_of_a_perceptron(benchmark, sized, least_seconds, rate):
     """784-1024-1024-10 on binary inputs, 10,000 images; every weight and every activation written with errors."""
-    sizes, layers = (784, 1024, 1024, 10), []
+    sizes, layers = sized((784, 1024, 1024, 10), (784, 128, 128, 10)), []
     for k in range(3):
         layers += [BinaryLinear(sizes[k], sizes[k + 1], seed=k), nn.BatchNorm1d(sizes[k + 1])]
     model = nn.Sequential(*layers).eval()
     packed = pack(model)
-    x = torch.randn(10_000, 784, generator=torch.Generator().manual_seed(0)).sign_()
-    data = SimpleNamespace(labels=np.zeros(10_000, np.int64), scaled=lambda: x.numpy())
+    images = sized(10_000, 64)
+    x = torch.randn(images, 784, generator=torch.Generator().manual_seed(0)).sign_()
+    data = SimpleNamespace(labels=np.zeros(images, np.int64), scaled=lambda: x.numpy())
     errors = SimpleNamespace(error_rate_0=rate, error_rate_1=rate)
 
     def dies(count):
@@ -90,10 +80,9 @@ def test_dies_of_a_perceptron(benchmark, least_seconds, rate):
         with torch.no_grad():
             model(x)
 
-    dies(1)()
-    clean, one, nine = least_seconds([in_torch, dies(1), dies(9)], 3)
+    one, nine, clean = least_seconds([dies(1)], 3, peers=[dies(9), in_torch])
     per_die = (nine - one) / 8  # the images are packed once, however many dies there are
     benchmark.extra_info.update(
         rate=rate, dies_per_core_second=1 / per_die, times_a_clean_pass_in_torch=clean / per_die
     )
-    benchmark.pedantic(dies(1), rounds=3)
+    assert len(benchmark.pedantic(dies(1), rounds=3).correct) == 1

@@ -1,59 +1,44 @@
 """What an error rate costs. Times are recorded, never judged; the ratio of the two roads is of one process."""
 
 import io
-import time
+from functools import partial
 
 import numpy as np
 import pytest
 
 from bridge import write_error_map
-from mtjsim import MTJ, write_error_rate
+from mtjsim import write_error_rate
+from physics import approx, junction
 
-DEVICE = MTJ.from_effective(thermal_stability=60, critical_current=30e-6, characteristic_time=2e-9)
-WIDTHS = np.linspace(1e-9, 40e-9, 100)
+DEVICE = junction()
 
 
-def curve():
-    return write_error_rate(DEVICE, current=60e-6, pulse_width=WIDTHS)
+@pytest.fixture
+def widths(sized):
+    return np.linspace(1e-9, 40e-9, sized(100, 3))
 
 
 def point(method):
     return write_error_rate(DEVICE, current=60e-6, pulse_width=20e-9, method=method)
 
 
-def least_seconds(function, rounds=5):
-    function()  # warm: bases cached, loops compiled
-    least = float("inf")
-    for _ in range(rounds):
-        start = time.perf_counter()
-        function()
-        least = min(least, time.perf_counter() - start)
-    return least
-
-
-def test_curve_of_100_widths(benchmark):
-    curve()
-    rates = benchmark(curve)
+def test_curve_of_100_widths(benchmark, widths):
+    rates = benchmark(write_error_rate, DEVICE, current=60e-6, pulse_width=widths)
     assert (np.diff(rates) < 0).all()
     benchmark.extra_info["deepest"] = float(rates[-1])
 
 
-def test_curve_with_ramps(benchmark):
-    def ramped():
-        return write_error_rate(DEVICE, current=60e-6, pulse_width=WIDTHS, rise_time=0.5e-9)
-
-    ramped()
-    assert (np.diff(benchmark(ramped)) < 0).all()
+def test_curve_with_ramps(benchmark, widths):
+    rates = benchmark(write_error_rate, DEVICE, current=60e-6, pulse_width=widths, rise_time=0.5e-9)
+    assert (np.diff(rates) < 0).all()
 
 
 @pytest.mark.slow
 def test_map_of_100_by_100_by_2(benchmark):
     """Both directions of a lopsided junction, below and above the critical current."""
-    device = MTJ.from_effective(
-        thermal_stability=60, critical_current=30e-6, characteristic_time=2e-9, spin_torque_asymmetry=0.2
-    )
+    device = junction(lam=0.2)
     currents = np.linspace(35e-6, 120e-6, 100)
-    write_error_map(device, currents[:1], WIDTHS)
+    write_error_map(device, currents[:1], [1e-9, 20e-9])
     grid = benchmark.pedantic(write_error_map, args=(device, currents, np.linspace(1e-9, 20e-9, 100)), rounds=1)
     assert grid["write_error_rate"].shape == (2, 100, 100, 1)
 
@@ -61,32 +46,33 @@ def test_map_of_100_by_100_by_2(benchmark):
 def test_one_point_by_finite_volume(benchmark):
     point("finite_volume")
     rate = benchmark(point, "finite_volume")
-    assert rate == pytest.approx(point("auto"), rel=1e-4)
+    assert rate == approx(point("auto"), rel=1e-4)
 
 
-def test_ratio_of_the_roads(benchmark):
+def test_ratio_of_the_roads(benchmark, least_seconds):
     """The same question, a single point, both roads, in one process."""
-    spectral, chain = (least_seconds(lambda method=method: point(method)) for method in ("spectral", "finite_volume"))
+    spectral, chain = least_seconds([partial(point, "spectral")], 5, peers=[partial(point, "finite_volume")])
     benchmark.extra_info["finite_volume_over_spectral"] = chain / spectral
-    assert benchmark(point, "spectral") == pytest.approx(point("finite_volume"), rel=1e-4)
+    assert benchmark(point, "spectral") == approx(point("finite_volume"), rel=1e-4)
 
 
-def test_move_of_the_explorer(benchmark):
+def test_move_of_the_explorer(benchmark, sized, widths, least_seconds):
     """What a slider's callback does: numbers, curves, picture; beside it a picture that is drawn from scratch."""
     from mtjsim.explorer import WriteExplorer
 
+    steps = sized(10, 2)
     explorer = WriteExplorer(
-        DEVICE, currents=np.linspace(40e-6, 120e-6, 10), pulse_widths=WIDTHS, temperatures=[300.0, 330.0]
+        DEVICE, currents=np.linspace(40e-6, 120e-6, steps), pulse_widths=widths, temperatures=[300.0, 330.0]
     )
-    places = [{"current": explorer.values["current"][k], "temperature": 300.0 + 30 * (k % 2)} for k in range(10)]
+    places = [{"current": explorer.values["current"][k], "temperature": 300.0 + 30 * (k % 2)} for k in range(steps)]
 
     def moves():
         for place in places:
             explorer.update(**place)
             explorer.png()
 
-    moves()
+    full_draw = partial(explorer.figure.savefig, io.BytesIO(), format="png")
+    moved, full = least_seconds([moves], 5, peers=[full_draw])
     benchmark(moves)
-    full = least_seconds(lambda: explorer.figure.savefig(io.BytesIO(), format="png"))
-    benchmark.extra_info["move_over_full_draw"] = least_seconds(moves) / len(places) / full
+    benchmark.extra_info["move_over_full_draw"] = moved / len(places) / full
     assert len(explorer.png()) > 1000

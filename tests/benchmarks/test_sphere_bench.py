@@ -1,90 +1,56 @@
 """What a write costs that is not axisymmetric. Times are recorded, never judged; ratios are of one process."""
 
-import json
-import time
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 import pytest
 
-from mtjsim import MTJ, write_error_rate
+from mtjsim import write_error_rate
 from mtjsim.fokker_planck.oblique import oblique_write
 from mtjsim.fokker_planck.spherical import Resolution, SphericalSolver
+from physics import GOLDEN_CASES, approx, golden_is_axial, golden_junction, golden_label
 
-CASES = json.loads((Path(__file__).parents[1] / "golden" / "wer_cases.json").read_text())["cases"]
-OBLIQUE = [
-    case
-    for case in CASES
-    if case["device"].get("p", [0, 0, 1])[2] != 1 or any(case["device"].get("Bext", [0, 0, 0])[:2])
-]
-
-
-def device_of(case):
-    d = case["device"]
-    return MTJ(
-        diameter=d["diameter"],
-        thickness=d["thickness"],
-        saturation_magnetization=d["Ms"],
-        anisotropy_field=d["Bk"],
-        damping=d["alpha"],
-        spin_torque_efficiency=d["eta"],
-        field_like_ratio=d.get("beta", 0.0),
-        stray_field=tuple(d.get("Bext", (0.0, 0.0, 0.0))),
-        polarizer=tuple(d.get("p", (0.0, 0.0, 1.0))),
-        resistance_area_product=10e-12,
-        tunnel_magnetoresistance=1.0,
-    )
+OBLIQUE = [case for case in GOLDEN_CASES if not golden_is_axial(case)]
 
 
 def answer(case, **changes):
     arguments = {"current": abs(case["current_A"]), "pulse_width": case["pulse_s"], "relax_time": case["relax_s"]}
-    return write_error_rate(device_of(case), **(arguments | changes))
+    return write_error_rate(golden_junction(case), **(arguments | changes))
 
 
-def least_seconds(function, rounds=3):
-    function()  # warm: loops compiled
-    least = float("inf")
-    for _ in range(rounds):
-        start = time.perf_counter()
-        function()
-        least = min(least, time.perf_counter() - start)
-    return least
-
-
-@pytest.mark.parametrize("case", OBLIQUE, ids=lambda case: f"{case['name'].replace(' ', '-')}-{case['value']:.2g}")
+@pytest.mark.parametrize("case", OBLIQUE, ids=golden_label)
 def test_golden_write(benchmark, case):
-    answer(case)
-    rate = benchmark.pedantic(answer, args=(case,), rounds=3)
+    rate = benchmark.pedantic(answer, args=(case,), rounds=3, warmup_rounds=1)
     benchmark.extra_info["relative_error"] = abs(rate / case["value"] - 1)
-    assert rate == pytest.approx(case["value"], rel=1e-4)
+    assert rate == approx(case["value"], rel=1e-4)
 
 
-def test_one_hundred_widths_over_one(benchmark):
+def test_one_hundred_widths_over_one(benchmark, sized, least_seconds):
     """The moments of one solve give every width on the way."""
-    case, widths = OBLIQUE[1], np.linspace(1e-9, 4e-9, 100)
-    one, all_of_them = (least_seconds(lambda width=width: answer(case, pulse_width=width)) for width in (4e-9, widths))
+    case, widths = OBLIQUE[1], sized(np.linspace(1e-9, 4e-9, 100), np.array([1e-9, 4e-9]))
+    one, all_of_them = least_seconds(
+        [], 3, peers=[partial(answer, case, pulse_width=width) for width in (4e-9, widths)]
+    )
     benchmark.extra_info["hundred_widths_over_one"] = all_of_them / one
     assert (np.diff(benchmark.pedantic(answer, args=(case,), kwargs={"pulse_width": widths}, rounds=1)) < 0).all()
 
 
-def test_ratio_to_the_axisymmetric_road(benchmark):
+def test_ratio_to_the_axisymmetric_road(benchmark, least_seconds):
     """The price of the sphere: the same axisymmetric write by both."""
-    case = next(c for c in CASES if c["name"] == "B" and c["value"] > 0.05)
-    spectral, spherical = (
-        least_seconds(lambda method=method: answer(case, direction="ap_to_p", method=method))
-        for method in ("spectral", "spherical")
+    case = next(c for c in GOLDEN_CASES if c["name"] == "B" and c["value"] > 0.05)
+    spectral, spherical = least_seconds(
+        [], 3, peers=[partial(answer, case, direction="ap_to_p", method=name) for name in ("spectral", "spherical")]
     )
     benchmark.extra_info["spherical_over_spectral"] = spherical / spectral
     rate = benchmark.pedantic(answer, args=(case,), kwargs={"direction": "ap_to_p", "method": "spherical"}, rounds=1)
-    assert rate == pytest.approx(case["value"], rel=1e-6)
+    assert rate == approx(case["value"], rel=1e-6)
 
 
 def test_one_solve_of_the_deep_write(benchmark):
     """Without the second solve that checks it."""
     case = OBLIQUE[0]
-    write = oblique_write(device_of(case), "p_to_ap", abs(case["current_A"]), case["T"], 0.0, 0.0)
+    write = oblique_write(golden_junction(case), "p_to_ap", abs(case["current_A"]), case["T"], 0.0, 0.0)
     solver = SphericalSolver(write, Resolution(105, 17, 1.0))
-    solver.stayed(np.array([1e-10]))
-    stayed = benchmark.pedantic(solver.stayed, args=(np.array([case["pulse_s"]]),), rounds=3)
+    stayed = benchmark.pedantic(solver.stayed, args=(np.array([case["pulse_s"]]),), rounds=3, warmup_rounds=1)
     benchmark.extra_info["degree"], benchmark.extra_info["order"] = 105, 17
-    assert stayed[0] == pytest.approx(case["value"], rel=1e-4)
+    assert stayed[0] == approx(case["value"], rel=1e-4)

@@ -4,10 +4,11 @@ import math
 
 import pytest
 
-from mtjsim import MTJ, rare_write_errors, write_error_rate
+from mtjsim import rare_write_errors, write_error_rate
+from physics import junction
 
-SLOW = MTJ.from_effective(thermal_stability=60, critical_current=30e-6, characteristic_time=2e-9)
-FAST = MTJ.from_effective(thermal_stability=60, critical_current=30e-6, characteristic_time=0.4e-9, damping=0.05)
+SLOW = junction()
+FAST = junction(characteristic_time=0.4e-9, damping=0.05)
 
 
 def variance_reduction(result):
@@ -17,13 +18,13 @@ def variance_reduction(result):
 
 
 @pytest.mark.parametrize(("device", "width"), [(SLOW, 18.2e-9), (FAST, 3.64e-9)], ids=["damping-0.01", "damping-0.05"])
-def test_one_in_ten_thousand_million(benchmark, device, width):
+def test_one_in_ten_thousand_million(benchmark, sized, device, width):
     write = {"current": 75e-6, "pulse_width": width}
-    rare_write_errors(device, seed=1, trajectories=1024, repeats=4, **write)  # loops compiled
-    result = benchmark.pedantic(rare_write_errors, args=(device,), kwargs={"seed": 1, **write}, rounds=3)
+    effort = {"seed": 1, "trajectories": sized(4096, 1024), "repeats": sized(16, 4)}
+    result = benchmark.pedantic(rare_write_errors, args=(device,), kwargs=write | effort, rounds=3, warmup_rounds=1)
     expected = write_error_rate(device, **write)
-    assert abs(math.log(result.rate / expected)) < 0.15
+    assert abs(math.log(result.rate / expected)) < sized(0.15, 1.0)
     benchmark.extra_info["over_fokker_planck"] = result.rate / expected
     benchmark.extra_info["standard_error"] = result.spread
     benchmark.extra_info["variance_reduction"] = variance_reduction(result)
-    assert variance_reduction(result) > 1e7
+    assert variance_reduction(result) > 1e7 or not benchmark.enabled

@@ -11,24 +11,15 @@ import pytest
 from scipy.optimize import brentq
 from scipy.stats import binom
 
-from bridge import Cell, Transistor, WriteSetting, narrowest_transistor, operating_point
+from bridge import Transistor, WriteSetting, narrowest_transistor, operating_point
 from bridge.cell.cell import within_area
 from bridge.cell.cell_write import axial_write, circuit_error_rate
-from mtjsim import MTJ, dissipated_energy, load_preset, write_error_rate
+from mtjsim import dissipated_energy, load_preset, write_error_rate
 from mtjsim.fokker_planck.axial import tail_probability
+from physics import approx, cell, damped_junction, junction
 
 AP, P = -1.0, 1.0
 NS = 1e-9
-
-
-def junction(Delta=60.0, **optional):
-    effective = {"thermal_stability": Delta, "critical_current": 30e-6, "characteristic_time": 2e-9}
-    return MTJ.from_effective(**(effective | optional))
-
-
-def cell(device=None, width=180e-9, **changes):
-    circuit = {"supply_voltage": 1.2, "word_line_voltage": 1.5}
-    return Cell(device=device or junction(), transistor=Transistor(width=width), **(circuit | changes))
 
 
 ARM = load_preset("arm_2021")
@@ -45,11 +36,11 @@ def test_voltages_add_up_and_one_current_flows(bit, half):
     circuit = cell(junction(tmr_half_voltage=half)).circuit(bit)
     m_z = np.linspace(-1, 1, 9)
     I, load, across = circuit.driven_by_voltage(m_z, 1.1)
-    assert load + across + 300.0 * I == pytest.approx(np.full(9, 1.1), rel=1e-12)
-    assert circuit.load_voltage(m_z, float(I[4]))[4] == pytest.approx(load[4], rel=1e-9)
+    assert load + across + 300.0 * I == approx(np.full(9, 1.1), rel=1e-12)
+    assert circuit.load_voltage(m_z, float(I[4]))[4] == approx(load[4], rel=1e-9)
     gate = 1.5 - (load if bit else 0)
     drawn = circuit.transistor.current(gate_source=gate, drain_source=across, source=load if bit else 0.0)
-    assert drawn == pytest.approx(I, rel=1e-9)
+    assert drawn == approx(I, rel=1e-9)
     assert (np.diff(I) > 0).all()  # P conducts best
 
 
@@ -67,9 +58,9 @@ def test_a_wide_transistor_without_driver_is_a_bare_junction_under_voltage():
     wide = cell(width=1e-3, driver_resistance=0.0, word_line_voltage=3.0)
     setting = WriteSetting(voltage_0=0.5, voltage_1=0.4, pulse_width=6 * NS, rise_time=NS, relax_time=NS)
     inside, bare = operating_point(wide, setting), operating_point(wide.device, setting)
-    assert inside.error_rate_0 == pytest.approx(bare.error_rate_0, rel=2e-3)
-    assert inside.error_rate_1 == pytest.approx(bare.error_rate_1, rel=2e-3)
-    assert inside.energies["junction"] == pytest.approx(bare.energies["junction"], rel=1e-3)
+    assert inside.error_rate_0 == approx(bare.error_rate_0, rel=2e-3)
+    assert inside.error_rate_1 == approx(bare.error_rate_1, rel=2e-3)
+    assert inside.energies["junction"] == approx(bare.energies["junction"], rel=1e-3)
     assert inside.energies["transistor"].max() < 1e-3 * inside.energy_0
 
 
@@ -80,8 +71,8 @@ def test_vcma_acts_through_the_voltage_of_the_junction():
     inside, bare = operating_point(wide, setting), operating_point(device, setting)
     plain = operating_point(junction(), setting)
     assert abs(plain.error_rate_1 / bare.error_rate_1 - 1) > 0.1
-    assert inside.error_rate_0 == pytest.approx(bare.error_rate_0, rel=2e-3)
-    assert inside.error_rate_1 == pytest.approx(bare.error_rate_1, rel=2e-3)
+    assert inside.error_rate_0 == approx(bare.error_rate_0, rel=2e-3)
+    assert inside.error_rate_1 == approx(bare.error_rate_1, rel=2e-3)
 
 
 # ---- rates by other roads --------------------------------------------------------------------------------------------
@@ -99,14 +90,14 @@ def chain_and_polynomials(device, bit, rise):
 @pytest.mark.parametrize("bit", [0, 1])
 def test_the_load_line_against_the_birth_death_chain(device, bit):
     chain, polynomials = chain_and_polynomials(device, bit, 0.0)
-    assert polynomials == pytest.approx(chain, rel=2e-4)
+    assert polynomials == approx(chain, rel=2e-4)
 
 
 @pytest.mark.slow
 def test_the_load_line_with_ramps_against_the_birth_death_chain():
     """The circuit is solved at every step of the chain: two minutes."""
     chain, polynomials = chain_and_polynomials(ARM, 1, 2 * NS)
-    assert polynomials == pytest.approx(chain, rel=2e-4)
+    assert polynomials == approx(chain, rel=2e-4)
 
 
 def own_current(one, m_z, supply):
@@ -176,11 +167,11 @@ def test_a_regulated_current_draws_supply_times_charge():
     """Whatever the state: the driver takes what junction and transistor leave; the junction's are those it has bare."""
     point, bare = operating_point(cell(), AMPERES), operating_point(junction(), AMPERES)
     assert (point.error_rate_0, point.error_rate_1) == (bare.error_rate_0, bare.error_rate_1)
-    assert point.energies["junction"] == pytest.approx(bare.energies["junction"], rel=1e-6)
+    assert point.energies["junction"] == approx(bare.energies["junction"], rel=1e-6)
     total = sum(point.energies.values())
     drawn = 1.2 * np.array([60e-6, 65e-6]) * 10 * NS  # the mean of a trapezoid is its full width at half maximum
-    assert total == pytest.approx(np.stack([drawn, drawn], axis=1), rel=1e-4)
-    assert point.mean_energy_with_driver == pytest.approx(drawn.mean(), rel=1e-4)
+    assert total == approx(np.stack([drawn, drawn], axis=1), rel=1e-4)
+    assert point.mean_energy_with_driver == approx(drawn.mean(), rel=1e-4)
     assert (point.energies["transistor"] > 0).all()
 
 
@@ -190,10 +181,10 @@ def test_a_supply_draws_voltage_times_charge():
     for bit, V in enumerate(VOLTS.amplitudes):
         I, load, across = (float(x) for x in cell().circuit(bit).driven_by_voltage(P if bit == 0 else AP, V))
         kept = {part: table[bit, 1] for part, table in point.energies.items()}
-        assert kept["junction"] == pytest.approx(I * load * 6 * NS, rel=1e-9)
-        assert kept["transistor"] == pytest.approx(I * across * 6 * NS, rel=1e-9)
-        assert kept["driver"] == pytest.approx(I * I * 300 * 6 * NS, rel=1e-9)
-        assert sum(kept.values()) == pytest.approx(V * I * 6 * NS, rel=1e-9)
+        assert kept["junction"] == approx(I * load * 6 * NS, rel=1e-9)
+        assert kept["transistor"] == approx(I * across * 6 * NS, rel=1e-9)
+        assert kept["driver"] == approx(I * I * 300 * 6 * NS, rel=1e-9)
+        assert sum(kept.values()) == approx(V * I * 6 * NS, rel=1e-9)
         other = float(cell().circuit(bit).driven_by_voltage(AP if bit == 0 else P, V)[0])
         turned = sum(table[bit, 0] for table in point.energies.values()) / (V * 6 * NS)  # mean current
         assert min(I, other) < turned < max(I, other)
@@ -205,12 +196,12 @@ def test_energy_of_a_long_pulse_grows_by_that_of_the_final_state():
     )
     for part in ("junction", "transistor", "driver"):
         grown = long.energies[part][:, 0] - short.energies[part][:, 0]
-        assert grown == pytest.approx(long.energies[part][:, 1] / 3, rel=0.02)
+        assert grown == approx(long.energies[part][:, 1] / 3, rel=0.02)
 
 
 def test_a_bit_that_is_not_driven_costs_nothing():
     point = operating_point(cell(), WriteSetting(voltage_0=0.0, voltage_1=0.8, pulse_width=6 * NS))
-    assert point.error_rate_0 == pytest.approx(1.0, abs=1e-6)
+    assert point.error_rate_0 == approx(1.0, abs=1e-6)
     assert all(not table[0].any() for table in point.energies.values())
 
 
@@ -219,19 +210,19 @@ def test_a_bit_that_is_not_driven_costs_nothing():
 
 def test_area():
     one = cell(width=180e-9)
-    assert (one.layout, one.area_f2) == ("1T-1MTJ", pytest.approx(15.0))
-    assert one.area == pytest.approx(15 * 45e-9**2)
-    assert cell(width=45e-9).area_f2 == pytest.approx(6.0)
+    assert (one.layout, one.area_f2) == ("1T-1MTJ", approx(15.0))
+    assert one.area == approx(15 * 45e-9**2)
+    assert cell(width=45e-9).area_f2 == approx(6.0)
     pair = one.replace(differential=True)
-    assert (pair.layout, pair.area_f2) == ("2T-2MTJ", pytest.approx(30.0))
+    assert (pair.layout, pair.area_f2) == ("2T-2MTJ", approx(30.0))
 
 
 @pytest.mark.parametrize("setting", [VOLTS, AMPERES])
 def test_a_differential_pair_costs_both_writes_and_fails_with_their_mean(setting):
     one, pair = operating_point(cell(), setting), operating_point(cell(differential=True), setting)
-    assert pair.error_rate_0 == pair.error_rate_1 == pytest.approx(one.mean_error_rate)
+    assert pair.error_rate_0 == pair.error_rate_1 == approx(one.mean_error_rate)
     for part, table in one.energies.items():
-        assert pair.energies[part] == pytest.approx(np.stack([table.sum(axis=0)] * 2))
+        assert pair.energies[part] == approx(np.stack([table.sum(axis=0)] * 2))
     assert pair.latency == one.latency
     assert pair.device_identity != one.device_identity
 
@@ -245,9 +236,9 @@ def test_three_terminals_write_through_the_channel_and_read_through_the_junction
     setting = WriteSetting(voltage_0=0.3, voltage_1=0.3, pulse_width=6 * NS)
     point = operating_point(one, setting)
     assert point.error_rate_0 == write_error_rate(SOT, current=I, pulse_width=6 * NS, direction="ap_to_p")
-    assert point.energies["junction"][0] == pytest.approx(np.full(2, I * I * 800 * 6 * NS), rel=1e-9)
-    assert sum(table[0, 0] for table in point.energies.values()) == pytest.approx(0.3 * I * 6 * NS, rel=1e-9)
-    assert (one.layout, one.area_f2) == ("2T-1MTJ SOT", pytest.approx(21 + 6))
+    assert point.energies["junction"][0] == approx(np.full(2, I * I * 800 * 6 * NS), rel=1e-9)
+    assert sum(table[0, 0] for table in point.energies.values()) == approx(0.3 * I * 6 * NS, rel=1e-9)
+    assert (one.layout, one.area_f2) == ("2T-1MTJ SOT", approx(21 + 6))
     assert one.current(1) < one.current(0)  # the channel hangs at the source for a 1
     reads = [one.read_current(bit, voltage=0.2) for bit in (0, 1)]
     wider = one.replace(read_transistor=Transistor(width=180e-9))
@@ -261,17 +252,17 @@ def test_a_read_current_tells_the_states_apart():
 
 def test_a_junction_that_is_not_axisymmetric():
     """Regulated currents only; the transistor is taken at the junction's mean voltage. Symmetric limit: TMR 0."""
-    tilted = junction(stray_field=(0.02, 0.0, 0.0), Delta=30.0)
-    setting = WriteSetting(current_0=90e-6, current_1=90e-6, pulse_width=4 * NS)
+    tilted = damped_junction(20.0, stray_field=(0.02, 0.0, 0.0))
+    setting = WriteSetting(current_0=90e-6, current_1=90e-6, pulse_width=0.65 * NS)
     one = cell(tilted, width=400e-9)
     point = one.operating_point(setting)
-    joules = dissipated_energy(tilted, current=90e-6, pulse_width=4 * NS, direction="ap_to_p")
-    assert point.energy_0 == pytest.approx(joules, rel=1e-9)
-    assert sum(table[0, 0] for table in point.energies.values()) == pytest.approx(1.2 * 90e-6 * 4 * NS, rel=1e-6)
-    plain = cell(junction(Delta=30.0), width=400e-9).operating_point(setting)
-    assert point.energies["transistor"][:, 0] == pytest.approx(plain.energies["transistor"][:, 0], rel=0.15)
+    joules = dissipated_energy(tilted, current=90e-6, pulse_width=0.65 * NS, direction="ap_to_p")
+    assert point.energy_0 == approx(joules, rel=1e-9)
+    assert sum(table[0, 0] for table in point.energies.values()) == approx(1.2 * 90e-6 * 0.65 * NS, rel=1e-6)
+    plain = cell(damped_junction(20.0), width=400e-9).operating_point(setting)
+    assert point.energies["transistor"][:, 0] == approx(plain.energies["transistor"][:, 0], rel=0.15)
     with pytest.raises(ValueError, match=r"needs an axisymmetric junction.*Give a setting of currents"):
-        one.operating_point(WriteSetting(voltage_0=0.5, voltage_1=0.5, pulse_width=4 * NS))
+        one.operating_point(WriteSetting(voltage_0=0.5, voltage_1=0.5, pulse_width=NS))
 
 
 # ---- the narrowest transistor ----------------------------------------------------------------------------------------
@@ -285,7 +276,7 @@ def test_the_narrowest_transistor_just_carries_the_current(connection, current):
     W = narrowest_transistor(one, setting).width
     one.with_width(W).operating_point(setting)
     if W > 45e-9:
-        assert min(one.with_width(W).current(bit) for bit in (0, 1)) == pytest.approx(current, rel=1e-6)
+        assert min(one.with_width(W).current(bit) for bit in (0, 1)) == approx(current, rel=1e-6)
         with pytest.raises(ValueError, match=r"cannot be driven: at most .* A reach the AP state"):
             one.with_width(max(0.99 * W, 45e-9)).operating_point(setting)
 
@@ -303,10 +294,10 @@ def test_a_weaker_write_allows_a_narrower_transistor():
 def test_within_area():
     one = cell(width=450e-9)
     assert within_area(one, 1.0) is one
-    assert within_area(one, 20 * 45e-9**2).area_f2 == pytest.approx(20.0)
+    assert within_area(one, 20 * 45e-9**2).area_f2 == approx(20.0)
     pair = within_area(one.replace(differential=True), 30 * 45e-9**2)
-    assert pair.area_f2 == pytest.approx(30.0)
-    assert within_area(cell(SOT, width=450e-9), 21 * 45e-9**2).area_f2 == pytest.approx(21.0)
+    assert pair.area_f2 == approx(30.0)
+    assert within_area(cell(SOT, width=450e-9), 21 * 45e-9**2).area_f2 == approx(21.0)
     with pytest.raises(ValueError, match=r"max_area must be >= 1.22e-14 m\^2.*got 1e-15.*smaller node"):
         within_area(one, 1e-15)
 
@@ -328,7 +319,7 @@ def test_within_area():
         (
             {"breakdown_voltage": 0.6},
             {"current_0": 50e-6, "current_1": 70e-6},
-            "current_1 of 7e-05 puts 0.7 V across the junction in the AP state, its breakdown_voltage is 0.6 V. Take",
+            "current_1 of 7e-05 puts 0.7 V across the AP state, above its breakdown_voltage, 0.6 V. Take",
         ),
         ({"breakdown_voltage": 0.6}, {"voltage_0": 0.9, "voltage_1": 0.5}, "voltage_0 of 0.9 puts 0.8.* V across"),
     ],
@@ -358,7 +349,7 @@ def test_bad_cell(changes, message):
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        (VOLTS, r"needs a setting of currents.*minimize='area'"),
+        (VOLTS, r"setting must be one of currents.*minimize='area'"),
         (WriteSetting(current_0=2e-4, current_1=1e-6, pulse_width=NS), "current_0 of 0.0002 A cannot.*Raise supply"),
         (WriteSetting(current_0=1e-6, current_1=1.15e-4, pulse_width=NS), "current_1 of 0.000115 A .*any width"),
     ],

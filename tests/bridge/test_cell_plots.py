@@ -5,6 +5,7 @@ import pytest
 
 from bridge import OperatingPoint
 from bridge.search.plots import plot_area, plot_cell_currents, plot_energy_parts, plot_trade_off
+from physics import approx
 
 
 @pytest.fixture
@@ -33,9 +34,9 @@ POINTS = [of(3e-13, 5e-9, 1e-3), of(2e-13, 9e-9, 1e-3), of(4e-13, 12e-9, 1e-3), 
 def test_trade_off(ax):
     lines = plot_trade_off(ax, POINTS)
     assert len(lines) == 3
-    assert lines[0].get_xdata() == pytest.approx([5, 9, 12])
-    assert lines[0].get_ydata() == pytest.approx([300, 200, 400])
-    assert lines[2].get_xdata() == pytest.approx([5, 9, 5])  # the third is beaten
+    assert lines[0].get_xdata() == approx([5, 9, 12])
+    assert lines[0].get_ydata() == approx([300, 200, 400])
+    assert lines[2].get_xdata() == approx([5, 9, 5])  # the third is beaten
     assert "ns" in ax.get_xlabel()
     assert "fJ" in ax.get_ylabel()
     assert "10^{-6}" in lines[1].get_label()
@@ -53,7 +54,7 @@ def test_cell_currents(ax, critical):
     currents = {(bit, state): V * 1e-4 / (bit + 1) for bit in (0, 1) for state in ("p", "ap")}
     lines = plot_cell_currents(ax, V, currents, critical=critical)
     assert len(lines) == 4 + len(set(critical.values()))
-    assert lines[2].get_ydata() == pytest.approx(V * 50)
+    assert lines[2].get_ydata() == approx(V * 50)
     assert "V" in ax.get_xlabel()
     assert "µA" in ax.get_ylabel()
 
@@ -67,4 +68,4 @@ def test_area(ax):
 def test_energy_parts_are_stacked(ax):
     bars = plot_energy_parts(ax, {"a": of(1e-13, 1e-9, 0.1, driver=2e-13), "b": of(3e-13, 1e-9, 0.1)})
     tops = [bar.get_y() + bar.get_height() for bar in bars[-1]]
-    assert tops == pytest.approx([300, 300])
+    assert tops == approx([300, 300])

@@ -4,23 +4,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binom
 
 from bridge.memory.cells import PLAIN, READ_BEFORE_WRITE, SAMPLE, WRITE_VERIFY_RETRY, CellArray, WritePolicy
 from bridge.memory.sampling import DENSE, BitRates, chosen
+from physics import within_binomial
 
 NONE = BitRates([0.0, 0.0])
-FALSE_ALARM = 1e-6
 
 
 def rng(seed=0):
     return np.random.default_rng(seed)
-
-
-def inside(count, trials, p, tests=1):
-    """Whether a count is inside the exact binomial interval that a right law leaves with a chance of 1e-6 in all."""
-    low, high = binom.interval(1 - FALSE_ALARM / tests, trials, p)
-    return low <= count <= high
 
 
 class SlowCells:
@@ -93,7 +86,7 @@ rates = st.sampled_from([0.0, 1e-3, 0.05, 0.3, 0.7, 1.0])
 pairs = st.tuples(rates, rates)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     seed=st.integers(0, 2**32),
     bits=st.sampled_from([1, 2, 8, 16, 32]),
@@ -150,8 +143,8 @@ def test_failures_are_binomial_in_each_direction(p, independent):
     up = np.full(n, 0xFFFF0000, np.uint32)
     array = CellArray(~up, bits=32, write_errors=BitRates([p, p / 2]), independent=independent)
     array.write(up, PLAIN, rng(3))
-    assert inside(array.tally.counts["failed write 0"], 16 * n, p, 12)
-    assert inside(array.tally.counts["failed write 1"], 16 * n, p / 2, 12)
+    assert within_binomial(array.tally.counts["failed write 0"], 16 * n, p, 12)
+    assert within_binomial(array.tally.counts["failed write 1"], 16 * n, p / 2, 12)
     wrong = np.bitwise_count(array.words ^ up).sum(dtype=np.int64)
     assert wrong == array.tally.counts["failed write 0"] + array.tally.counts["failed write 1"]
 
@@ -169,7 +162,7 @@ def test_each_attempt_multiplies_the_rate(attempts, left):
     n = 1_000_000
     array = CellArray(np.zeros(n, np.uint8), bits=1, write_errors=BitRates([0.1, 0.1]))
     array.write(np.ones(n, np.uint8), WritePolicy(attempts=attempts), rng(5))
-    assert inside(n - array.words.sum(dtype=int), n, left, 3)
+    assert within_binomial(n - array.words.sum(dtype=int), n, left, 3)
     assert (array.tally.counts["cell pulsed again"] > 0) == (attempts > 1)
 
 
@@ -203,8 +196,8 @@ def test_waiting_loses_each_bit_at_its_own_rate():
     array.hold(BitRates([1e-3, 1e-2]), rng(2))
     ones = np.bitwise_count(array.words & 0x0F).sum(dtype=np.int64)
     zeros = np.bitwise_count(array.words & 0xF0).sum(dtype=np.int64)
-    assert inside(4 * n - ones, 4 * n, 1e-2, 2)
-    assert inside(zeros, 4 * n, 1e-3, 2)
+    assert within_binomial(4 * n - ones, 4 * n, 1e-2, 2)
+    assert within_binomial(zeros, 4 * n, 1e-3, 2)
 
 
 def test_sampled_counts_agree_with_exact_ones_within_their_own_error():
@@ -236,7 +229,7 @@ def test_the_count_of_chosen_cells(p):
         cells = int(50 / p)
     total = sum(chosen(rng(seed), cells, p).size for seed in range(draws))
     if cells < 1e6:
-        assert inside(total, cells * draws, p, 8)
+        assert within_binomial(total, cells * draws, p, 8)
     else:
         assert abs(total - cells * draws * p) < 5.5 * (cells * draws * p) ** 0.5
 
@@ -250,9 +243,9 @@ def test_each_cell_is_chosen_alike_and_on_its_own(p):
         positions = chosen(rng(n), cells, p)
         assert (np.diff(positions) > 0).all()
         hit[n, positions] = True
-    assert all(inside(count, draws, p, 2 * cells) for count in hit.sum(axis=0))
+    assert all(within_binomial(count, draws, p, 2 * cells) for count in hit.sum(axis=0))
     both = hit[:, ::2] & hit[:, 1::2]
-    assert inside(both.sum(), draws * cells // 2, p * p, 2)
+    assert within_binomial(both.sum(), draws * cells // 2, p * p, 2)
 
 
 def test_cells_of_unequal_rates():

@@ -9,6 +9,7 @@ from bridge.dies.faults import Process
 from bridge.dies.plots import plot_die, plot_rate_distribution
 from bridge.dies.rate_distribution import MeanRate, RateDistribution
 from bridge.dies.variability import Cells
+from physics import approx
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
@@ -28,7 +29,7 @@ def test_a_fault_is_drawn_at_its_row_and_column(ax):
         ax, Die.of((3, 4), short=[6], weak=[0, 11], short_conductance=1e-3, weak_error_rate_factor=2, cells=cells)
     )
     assert image.get_array().shape == (3, 4)
-    assert image.get_array()[0, 0] == pytest.approx(2 * cells.error_rates[1, 0])
+    assert image.get_array()[0, 0] == approx(2 * cells.error_rates[1, 0])
     assert (short.get_xdata().tolist(), short.get_ydata().tolist()) == ([2], [1])
     assert (weak.get_xdata().tolist(), weak.get_ydata().tolist()) == ([0, 3], [0, 2])
     assert "short (1)" in [text.get_text() for text in ax.get_legend().get_texts()]
@@ -53,7 +54,7 @@ def test_histogram_log_normal_and_mean(ax):
     assert ax.get_xscale() == "log"
     assert line.get_xdata()[0] == 1.5e-3
     x, density = curve.get_data()
-    assert np.trapezoid(density, np.log10(x)) == pytest.approx(1, abs=1e-3)
-    assert histogram.get_data().edges[0] == pytest.approx(np.exp(y.min()))
+    assert np.trapezoid(density, np.log10(x)) == approx(1, abs=1e-3)
+    assert histogram.get_data().edges[0] == approx(np.exp(y.min()))
     ax.clear()
     assert len(plot_rate_distribution(ax, RateDistribution.of(np.full(10, -7.0)))) == 1

@@ -11,7 +11,7 @@ import pytest
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binom, chi2
+from scipy.stats import chi2
 
 from bridge.dies.die import FAULTS, Die
 from bridge.dies.faults import Process
@@ -19,20 +19,15 @@ from bridge.dies.files import load_die, save_die
 from bridge.dies.spread import Spread
 from bridge.dies.variability import Cells, Population
 from bridge.write import WriteSetting
-from mtjsim import MTJ
+from physics import approx, junction, within_binomial
 
 RATES = {"short_rate": 0.01, "open_rate": 0.02, "stuck_p_rate": 0.005, "stuck_ap_rate": 0.04, "weak_rate": 0.03}
 PROCESS = Process(**RATES, short_conductance=1e-3, weak_error_rate_factor=20.0)
 POPULATION = Population(
-    MTJ.from_effective(thermal_stability=60, critical_current=30e-6, characteristic_time=2e-9),
+    junction(),
     Spread(diameter_d2d=0.03),
     WriteSetting(current_0=75e-6, current_1=75e-6, pulse_width=7.45e-9),
 )
-
-
-def inside(count, trials, rate, alarm=1e-6):
-    """Whether a count is in the exact binomial interval that a true rate leaves once in 1/alarm."""
-    return binom.ppf(alarm / 2, trials, rate) <= count <= binom.isf(alarm / 2, trials, rate)
 
 
 def counts_vary_binomially(counts, trials, rate, alarm=1e-6):
@@ -50,7 +45,7 @@ def test_counts_are_binomial():
     for name in FAULTS:
         counts = np.array([die.counts[name] for die in dies])
         rate = RATES[f"{name}_rate"]
-        assert inside(counts.sum(), 300_000, rate), name
+        assert within_binomial(counts.sum(), 300_000, rate), name
         assert counts_vary_binomially(counts, 1000, rate), name
         assert not counts_vary_binomially(np.full(300, round(1000 * rate)), 1000, rate)  # a count in place of a rate
 
@@ -59,7 +54,7 @@ def test_counts_are_binomial():
 def test_counts_at_all_rates(rate):
     cells = 5_000_000
     die = Process(stuck_p_rate=rate).die((cells,), seed=3)
-    assert inside(die.counts["stuck_p"], cells, rate)
+    assert within_binomial(die.counts["stuck_p"], cells, rate)
     assert len(np.unique(die.faulty)) == len(die.faulty)
 
 
@@ -67,22 +62,22 @@ def test_rates_of_zero_and_one():
     assert not Process().die((100,), seed=1).faulty.size
     everything = Process(open_rate=0.5, stuck_ap_rate=0.5).die((1000,), seed=1)
     assert np.array_equal(everything.faulty, np.arange(1000))
-    assert inside(everything.counts["open"], 1000, 0.5)
+    assert within_binomial(everything.counts["open"], 1000, 0.5)
 
 
 def test_positions_are_uniform_and_kinds_independent_of_them():
     die = PROCESS.die((3_000_000,), seed=9)
     halves = die.faulty < 1_500_000
-    assert inside(halves.sum(), len(halves), 0.5)
-    assert inside((die.faulty % 7 == 0).sum(), len(halves), 1 / 7)
+    assert within_binomial(halves.sum(), len(halves), 0.5)
+    assert within_binomial((die.faulty % 7 == 0).sum(), len(halves), 1 / 7)
     for name in FAULTS:
-        assert inside((die.where(name) < 1_500_000).sum(), die.counts[name], 0.5), name
+        assert within_binomial((die.where(name) < 1_500_000).sum(), die.counts[name], 0.5), name
 
 
 def test_a_very_large_die_is_cheap():
     """8e8 cells at 1e-6: 800 faults, and nothing of the size of the die in memory."""
     die = Process(stuck_p_rate=5e-7, open_rate=5e-7).die((25_000_000, 32), seed=4)
-    assert inside(len(die.faulty), 800_000_000, 1e-6)
+    assert within_binomial(len(die.faulty), 800_000_000, 1e-6)
     assert die.error_rates is None
     assert sum(array.nbytes for array in die.arrays().values()) < 100_000
 
@@ -139,17 +134,17 @@ def test_weak_cells_fail_more_often_and_hold_less():
     die = Process(weak_rate=0.1, population=POPULATION, **law).die((50, 20), seed=1)
     drawn, weak = die.cells, die.where("weak")
     strong = np.setdiff1d(np.arange(1000), weak)
-    assert inside(len(weak), 1000, 0.1)
-    assert die.error_rates[:, weak] == pytest.approx(np.minimum(20 * drawn.error_rates[:, weak], 1))
+    assert within_binomial(len(weak), 1000, 0.1)
+    assert die.error_rates[:, weak] == approx(np.minimum(20 * drawn.error_rates[:, weak], 1))
     assert np.array_equal(die.error_rates[:, strong], drawn.error_rates[:, strong])
-    assert die.thermal_stability[weak] == pytest.approx(0.6 * drawn.thermal_stability[weak])
+    assert die.thermal_stability[weak] == approx(0.6 * drawn.thermal_stability[weak])
     assert np.array_equal(die.thermal_stability[strong], drawn.thermal_stability[strong])
     alone = Die.of((9,), weak=[2, 7], **law)
     assert alone.error_rates is None
     assert alone.thermal_stability is None
     where, rates = alone.weak_error_rates(1e-3, 0.2)
     assert where.tolist() == [2, 7]
-    assert rates == pytest.approx(np.array([[0.02, 0.02], [1.0, 1.0]]))  # a rate ends at 1
+    assert rates == approx(np.array([[0.02, 0.02], [1.0, 1.0]]))  # a rate ends at 1
 
 
 def test_cells_of_a_die_are_those_of_its_population():
@@ -163,22 +158,20 @@ def test_conductances():
     die = Die.of((2, 3), short=[0], open=[1], stuck_p=[2], stuck_ap=[3], short_conductance=5e-3)
     bits = [[1, 0, 1], [0, 1, 0]]
     G = die.conductances(bits, resistance_p=1e3, resistance_ap=2e3)
-    assert G.ravel() == pytest.approx([5e-3, 0, 1e-3, 5e-4, 5e-4, 1e-3])
+    assert G.ravel() == approx([5e-3, 0, 1e-3, 5e-4, 5e-4, 1e-3])
     spread = Process(population=POPULATION).die((2, 3), seed=1)
     expected = np.where(np.ravel(bits), 1 / spread.cells.resistance_ap, 1 / spread.cells.resistance_p)
-    assert spread.conductances(bits).ravel() == pytest.approx(expected)
-    with pytest.raises(ValueError, match="give resistance_p and resistance_ap"):
+    assert spread.conductances(bits).ravel() == approx(expected)
+    with pytest.raises(ValueError, match="resistance_p and resistance_ap must be given"):
         die.conductances(bits)
-    with pytest.raises(ValueError, match="leave resistance_p and _ap out"):
+    with pytest.raises(ValueError, match="resistance_p and resistance_ap must be left out"):
         spread.conductances(bits, resistance_p=1e3, resistance_ap=2e3)
     with pytest.raises(ValueError, match=r"bits must be 0 or 1.*-1 and \+1"):
         die.conductances([[1, -1, 1], [1, 1, 1]], resistance_p=1e3, resistance_ap=2e3)
 
 
 def test_a_die_of_another_shape_is_refused():
-    with pytest.raises(
-        ValueError, match=r"the die is of shape \(4, 8\) \(32 cells\), the array of \(8, 4\) \(32 cells\)"
-    ):
+    with pytest.raises(ValueError, match=r"die must be of .*\(8, 4\), got \(4, 8\)"):
         Die.of((4, 8)).require_shape((8, 4))
     Die.of((4, 8)).require_shape((4, 8))
 
@@ -219,7 +212,7 @@ def same_faults(one, two):
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(made_by_hand, made_by_hand, made_by_hand)
 def test_joining_is_commutative_associative_and_idempotent(a, b, c):
     assert same_faults(a | b, b | a)
@@ -233,10 +226,10 @@ def test_joining_keeps_the_drawn_cells():
     drawn = Process(population=POPULATION).die((3, 4), seed=1)
     by_hand = Die.of((3, 4), weak=[5], weak_error_rate_factor=10.0)
     for joined in (drawn | by_hand, by_hand | drawn):
-        assert joined.error_rates[:, 5] == pytest.approx(10 * drawn.error_rates[:, 5])
-    with pytest.raises(ValueError, match="both dies have drawn cells"):
+        assert joined.error_rates[:, 5] == approx(10 * drawn.error_rates[:, 5])
+    with pytest.raises(ValueError, match="other must be without drawn cells"):
         drawn | Process(population=POPULATION).die((3, 4), seed=2)
-    with pytest.raises(ValueError, match=r"shape \(3, 4\).*\(4, 3\)"):
+    with pytest.raises(ValueError, match=r"die must be of .*\(4, 3\), got \(3, 4\)"):
         drawn | Die.of((4, 3))
 
 
@@ -250,7 +243,7 @@ def test_joining_keeps_the_drawn_cells():
             {"short_rate": 2.0, "short_conductance": 1e-3},
             r"short_rate must be a probability.*got 2. Is it 2 %\? Then give 0.02",
         ),
-        ({"open_rate": 800}, "open_rate must be a probability.*no count"),
+        ({"open_rate": 800}, "open_rate must be a probability.*not a count"),
         ({"open_rate": -0.1}, "open_rate must be finite and >= 0"),
         ({"stuck_p_rate": math.nan}, "stuck_p_rate must be finite"),
         ({"open_rate": 0.6, "stuck_p_rate": 0.6}, "the rates must sum to at most 1, got 1.2"),
@@ -259,7 +252,7 @@ def test_joining_keeps_the_drawn_cells():
         ({"weak_rate": 1e-3}, "weak cells need weak_error_rate_factor"),
         ({"weak_rate": 1e-3, "weak_error_rate_factor": 0.5}, "weak_error_rate_factor must be >= 1, got 0.5"),
         ({"weak_rate": 1e-3, "weak_stability_factor": 1.5}, r"weak_stability_factor must be in \(0, 1\], got 1.5"),
-        ({"population": 0.1}, "population must be a Population"),
+        ({"population": 0.1}, "population must be of type Population"),
     ],
 )
 def test_bad_processes(arguments, message):
@@ -268,9 +261,9 @@ def test_bad_processes(arguments, message):
 
 
 def test_bad_dies():
-    with pytest.raises(ValueError, match="open must be flat indices from 0 to 5, got 6"):
+    with pytest.raises(ValueError, match=r"open must be flat indices from 0 to 5 .*, got 6"):
         Die.of((2, 3), open=[1, 6])
-    with pytest.raises(ValueError, match="weak must be flat indices from 0 to 5, got -1"):
+    with pytest.raises(ValueError, match=r"weak must be flat indices from 0 to 5 .*, got -1"):
         Die.of((2, 3), weak=[-1], weak_error_rate_factor=2)
     with pytest.raises(ValueError, match="open must be a one-dimensional array of flat indices, got bool"):
         Die.of((2, 3), open=[True, False])
@@ -364,7 +357,7 @@ def test_what_is_no_die_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"text.nc: cannot be read as NetCDF"):
         load_die(text)
     xr.Dataset({"a": ("x", [1.0])}).to_netcdf(tmp_path / "other.nc", engine="h5netcdf")
-    with pytest.raises(ValueError, match="is no die: its format is None"):
+    with pytest.raises(ValueError, match="is not a die: its format is None"):
         load_die(tmp_path / "other.nc")
     with pytest.raises(FileNotFoundError):
         load_die(tmp_path / "none.nc")

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from bridge.memory.formats import FORMATS, Format, format_of, int8_scale
+from physics import approx
 
 SCALE = 0.37
 FLOATS = {"fp16": (5, 10), "bf16": (8, 7), "fp32": (8, 23)}  # bits of exponent and fraction
@@ -93,7 +94,7 @@ def test_words_by_hand(name, values, words):
     coded = form.encode(values)
     assert coded.dtype == form.word_dtype
     assert coded.tolist() == words
-    assert form.decode(coded) == pytest.approx(np.array(values), rel=1e-7)
+    assert form.decode(coded) == approx(np.array(values), rel=1e-7)
 
 
 def test_both_cells_of_a_ternary_word_in_ap_read_as_zero():

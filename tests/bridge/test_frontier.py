@@ -9,11 +9,9 @@ from hypothesis import strategies as st
 
 from bridge import Cell, OperatingPoint, Transistor, current_for, find_setting, pareto, pulse_width_for, trade_off
 from bridge.search.frontier import as_records
-from mtjsim import MTJ
+from physics import approx, junction
 
-DEVICE = MTJ.from_effective(
-    thermal_stability=50, critical_current=30e-6, characteristic_time=2e-9, spin_torque_asymmetry=0.2
-)
+DEVICE = junction(50, lam=0.2)
 TARGETS, WIDTHS = [1e-2, 1e-5], [3e-9, 6e-9, 12e-9]
 
 
@@ -34,9 +32,7 @@ def test_every_target_at_every_width(points):
     for point, (target, width) in zip(points, at, strict=True):
         assert point.setting.pulse_width == width
         assert target * (1 - 1e-4) < point.worst_error_rate <= target
-        assert point.setting.current_1 == pytest.approx(
-            current_for(DEVICE, error_rate=target, pulse_width=width), rel=1e-5
-        )
+        assert point.setting.current_1 == approx(current_for(DEVICE, error_rate=target, pulse_width=width), rel=1e-5)
 
 
 def test_lower_rates_and_shorter_pulses_take_more_current(points):
@@ -59,7 +55,7 @@ def test_voltages_of_a_cell():
     cell = Cell(device=DEVICE, transistor=Transistor(width=360e-9), supply_voltage=1.2, word_line_voltage=1.5)
     (point,) = trade_off(cell, 1e-3, 8e-9, drive="voltage")
     same = find_setting(cell, 1e-3, pulse_width=8e-9, drive="voltage")
-    assert point.setting.amplitudes == pytest.approx(same.setting.amplitudes, rel=1e-6)
+    assert point.setting.amplitudes == approx(same.setting.amplitudes, rel=1e-6)
     (row,) = as_records([point])
     assert row["energy_with_driver"] > row["energy"] > 0
     assert row["transistor_energy_1"] == point.energies["transistor"][1, 0] > 0
@@ -74,7 +70,7 @@ def test_records_are_numbers_for_a_table(points):
 
 
 @given(st.lists(st.tuples(*[st.integers(1, 4)] * 3), max_size=12))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_pareto_by_its_definition(figures):
     some = [of(float(e), float(t), r / 10) for e, t, r in figures]
     kept = pareto(some)
@@ -98,7 +94,7 @@ def test_pareto_takes_rates_of_one_target_as_equal():
 def test_the_front_of_a_real_trade_off(points):
     front = pareto(points, ("energy", "error_rate"))
     energies = {target: min(p.mean_energy for p in points[3 * t : 3 * t + 3]) for t, target in enumerate(TARGETS)}
-    assert sorted(p.mean_energy for p in front) == pytest.approx(sorted(energies.values()))
+    assert sorted(p.mean_energy for p in front) == approx(sorted(energies.values()))
 
 
 @pytest.mark.parametrize(

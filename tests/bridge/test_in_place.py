@@ -1,5 +1,7 @@
 """Words updated in place against a `Memory` that is written and read: the same cells, numbers, ledger and state."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,18 +14,13 @@ from bridge.memory.in_place import InPlaceMemory
 from bridge.memory.mram import AT_ONCE, Memory
 from bridge.memory.protection import Protection
 from bridge.memory.read import ReadPoint, Retention
-from bridge.write import OperatingPoint
-from mtjsim.device import MTJ
+from physics import junction, point
 
 PROTECTIONS = ("none", "parity", Protection("range", limit=2.0))
-JUNCTION = MTJ.from_effective(thermal_stability=60, critical_current=3e-5, characteristic_time=1e-9)
+JUNCTION = junction()
 rates = st.sampled_from([0.0, 1e-9, 1e-3, 0.04, 0.3, 0.9, 1.0])
 shapes = st.lists(st.integers(0, 6), min_size=1, max_size=3).map(tuple)
-energies = {"energy_0": 2e-13, "energy_1": 3e-13}
-
-
-def point(p0, p1=None):
-    return OperatingPoint.of_rates(error_rate_0=p0, error_rate_1=p0 if p1 is None else p1, latency=1e-8, **energies)
+priced_point = partial(point, latency=1e-8, energy_0=2e-13, energy_1=3e-13)
 
 
 def twins(shape, **arguments):
@@ -53,7 +50,7 @@ def update(plain, twin, new):
     np.testing.assert_array_equal(bits(read), bits(twin.values))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     shape=shapes,
     protection=st.sampled_from(PROTECTIONS),
@@ -67,7 +64,7 @@ def update(plain, twin, new):
 def test_in_place_is_write_and_read(shape, protection, errors, p0, p1, seed, start, restored):
     rng = np.random.default_rng(seed)
     initial = rng.standard_normal(shape).astype(np.float32) * 2 if start else None
-    arguments = dict(protection=protection, errors=errors, seed=seed, initial=initial, point=point(p0, p1))
+    arguments = dict(protection=protection, errors=errors, seed=seed, initial=initial, point=priced_point(p0, p1))
     plain, twin = twins(shape, **arguments)
     assert_equal(plain, twin)
     for step in range(4):
@@ -85,7 +82,7 @@ def test_in_place_is_write_and_read(shape, protection, errors, p0, p1, seed, sta
             np.testing.assert_array_equal(bits(plain.read()), bits(twin.read()))
         if step == 1:
             for memory in (plain, twin):
-                memory.set_point(point(p1, p0))
+                memory.set_point(priced_point(p1, p0))
     np.testing.assert_array_equal(bits(plain.read()), bits(twin.read(out=np.empty(plain.shape, np.float32))))
     assert_equal(plain, twin)
 
@@ -95,7 +92,9 @@ def test_in_place_is_write_and_read(shape, protection, errors, p0, p1, seed, sta
 @pytest.mark.parametrize("protection", PROTECTIONS, ids=str)
 def test_counted_and_estimated_alike_in_a_large_memory(exact, errors, protection):
     n, rng = 3 * SAMPLE + 7, np.random.default_rng(1)
-    plain, twin = twins(n, protection=protection, errors=errors, seed=5, exact_counts=exact, point=point(1e-3, 2e-3))
+    plain, twin = twins(
+        n, protection=protection, errors=errors, seed=5, exact_counts=exact, point=priced_point(1e-3, 2e-3)
+    )
     for _ in range(3):
         update(plain, twin, rng.standard_normal(n).astype(np.float32))
         assert_equal(plain, twin)
@@ -107,8 +106,8 @@ def test_counted_and_estimated_alike_in_a_large_memory(exact, errors, protection
 
 def test_the_comparison_would_see_a_forgotten_check_cell(monkeypatch):
     """Negative control: a parity that forgets its own failed cells differs from the memory's."""
-    plain, twin = twins(2000, protection="parity", seed=5, point=point(0.02))
-    monkeypatch.setattr(InPlaceMemory, "_odd", lambda self, failed: in_place.np.unique(failed[0] // 32))
+    plain, twin = twins(2000, protection="parity", seed=5, point=priced_point(0.02))
+    monkeypatch.setattr(InPlaceMemory, "odd_words", lambda self, failed: in_place.np.unique(failed[0] // 32))
     with pytest.raises(AssertionError):
         update(plain, twin, np.random.default_rng(0).standard_normal(2000))
 
@@ -119,25 +118,21 @@ def test_what_it_cannot_do_in_place():
         {"format": "bf16"},
         {"policy": WritePolicy(attempts=2)},
         {"wear": True},
-        {
-            "retention": Retention(
-                MTJ.from_effective(thermal_stability=60, critical_current=3e-5, characteristic_time=1e-9)
-            )
-        },
+        {"retention": Retention(junction())},
         {"reading": ReadPoint(error_rate_1=1e-3)},
         {"reading": ReadPoint(disturb_rate_0=1e-9)},
     ):
         with pytest.raises(ValueError, match=f"must be of fp32.*in place, got {next(iter(change))}=.*Use a Memory"):
-            InPlaceMemory(8, point=point(0.1), **change)
+            InPlaceMemory(8, point=priced_point(0.1), **change)
     priced = ReadPoint(energy_0=1e-15, energy_1=2e-15)
-    plain, twin = twins(8, point=point(0.1), reading=priced)
+    plain, twin = twins(8, point=priced_point(0.1), reading=priced)
     update(plain, twin, np.ones(8))
     assert_equal(plain, twin)
     assert twin.ledger.joules("device") > 0
 
 
 def test_an_array_of_another_kind_to_read_into():
-    for memory in twins((2, 3), point=point(0.0)):
+    for memory in twins((2, 3), point=priced_point(0.0)):
         for out in (np.empty((3, 2), np.float32), np.empty((2, 3)), np.empty((3, 2), np.float32).T, [0.0]):
             with pytest.raises(ValueError, match="out must be a writeable, contiguous array of float32"):
                 memory.read(out=out)
@@ -149,20 +144,20 @@ def test_a_large_memory_reads_into_an_array_what_it_reads_into_a_new_one(name, p
     form = format_of(name, scale=1 / 32 if name == "int8" else None)
     shape, rng = (3, AT_ONCE - 7), np.random.default_rng(0)
     values = rng.standard_normal(shape).astype(np.float32) / 2
-    memories = [Memory(shape, format=form, protection=protection, seed=3, point=point(1e-3)) for _ in range(2)]
+    memories = [Memory(shape, format=form, protection=protection, seed=3, point=priced_point(1e-3)) for _ in range(2)]
     for memory in memories:
         memory.write(values)
     out = np.empty(shape, np.float32)
     assert memories[1].read(out=out) is out
     np.testing.assert_array_equal(bits(memories[0].read()), bits(out))
-    clean = Memory(shape, format=form, point=point(0.0))
+    clean = Memory(shape, format=form, point=priced_point(0.0))
     clean.write(values)
     np.testing.assert_array_equal(clean.read(), form.decode(form.encode(values)))
     assert memories[0].ledger.entries == memories[1].ledger.entries
 
 
 def test_a_number_that_the_format_lacks_is_named_with_its_place_in_the_whole():
-    memory = Memory(3 * AT_ONCE, format=format_of("int8", scale=1.0), point=point(0.0))
+    memory = Memory(3 * AT_ONCE, format=format_of("int8", scale=1.0), point=priced_point(0.0))
     values = np.zeros(3 * AT_ONCE)
     values[2 * AT_ONCE + 5] = 1000.0
     with pytest.raises(ValueError, match=rf"got 1000 at \({2 * AT_ONCE + 5},\)"):

@@ -12,18 +12,14 @@ import pytest
 
 from bridge import ErrorMap, load_map, measured_map, save_map, write_error_map
 from bridge.maps import error_map
-from mtjsim import MTJ, WriteCounts
+from mtjsim import WriteCounts, write_error_rate
+from physics import junction
 
 with warnings.catch_warnings():  # not about us: what xarray imports
     warnings.simplefilter("ignore")
     import xarray as xr
 
 GRID = {"currents": [20e-6, 45e-6, 70e-6], "pulse_widths": [2e-9, 5e-9], "temperatures": [280.0, 350.0]}
-
-
-def junction(**optional):
-    effective = {"thermal_stability": 50, "critical_current": 30e-6, "characteristic_time": 2e-9}
-    return MTJ.from_effective(**effective, **optional)
 
 
 @pytest.fixture
@@ -33,10 +29,14 @@ def path(tmp_path):
 
 @pytest.fixture
 def counted(monkeypatch):
-    """Slices that were solved."""
+    """Slices that were solved: a call of the solver for each."""
     solved = []
-    real = error_map._slice
-    monkeypatch.setattr(error_map, "_slice", lambda *place: solved.append(place[1:]) or real(*place))
+
+    def counting(*device, **write):
+        solved.append(write)
+        return write_error_rate(*device, **write)
+
+    monkeypatch.setattr(error_map, "write_error_rate", counting)
     return solved
 
 
@@ -116,7 +116,7 @@ def test_changed_or_foreign_files(path):
     dataset.assign_coords(temperature=("temperature", [280.0, 351.0], {"units": "K"})).to_netcdf(
         path, engine="h5netcdf"
     )
-    with pytest.raises(ValueError, match="the identity in the file is not that of its contents"):
+    with pytest.raises(ValueError, match="its identity is not that of its contents"):
         load_map(path)
     path.write_text("no map")
     with pytest.raises(ValueError, match="cannot be read as NetCDF"):
@@ -190,13 +190,11 @@ def test_a_folder_that_is_not_there(tmp_path, counted):
 
 
 def slowly(path):
-    real = error_map._slice
-
-    def slow(*place):
+    def slow(*device, **write):
         time.sleep(0.2)
-        return real(*place)
+        return write_error_rate(*device, **write)
 
-    error_map._slice = slow
+    error_map.write_error_rate = slow
     write_error_map(junction(), **GRID, cache=path, workers=1)
 
 
@@ -220,18 +218,18 @@ def test_a_killed_run_goes_on(path, counted):
 
 
 def test_slices_of_another_question_are_not_taken(path, counted, monkeypatch):
-    real = error_map._slice
+    counting = error_map.write_error_rate
 
-    def interrupted(*place):
+    def interrupted(*device, **write):
         if len(counted) == 5:
             raise KeyboardInterrupt
-        return real(*place)
+        return counting(*device, **write)
 
-    monkeypatch.setattr(error_map, "_slice", interrupted)
+    monkeypatch.setattr(error_map, "write_error_rate", interrupted)
     with pytest.raises(KeyboardInterrupt):
         write_error_map(junction(), **GRID, cache=path, workers=1)
     assert len(list(path.parent.glob("*.partial"))) == 1
-    monkeypatch.setattr(error_map, "_slice", real)
+    monkeypatch.setattr(error_map, "write_error_rate", counting)
     before = len(counted)
     write_error_map(junction(damping=0.02), **GRID, cache=path)
     assert len(counted) == before + 12

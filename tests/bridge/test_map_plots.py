@@ -2,6 +2,8 @@
 
 import matplotlib
 
+from physics import approx, junction
+
 matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
@@ -10,9 +12,9 @@ import pytest
 
 from bridge import measured_map, write_error_map
 from bridge.maps.plots import plot_energy_contours, plot_iso_error, plot_map, plot_map_cut, plot_measured_places
-from mtjsim import MTJ, WriteCounts
+from mtjsim import WriteCounts
 
-DEVICE = MTJ.from_effective(thermal_stability=60, critical_current=30e-6, characteristic_time=2e-9)
+DEVICE = junction()
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +39,7 @@ def ax():
 
 @pytest.fixture(autouse=True)
 def no_simulation(monkeypatch, solved, measured):
-    monkeypatch.setattr("mtjsim.switching._tails", lambda *_: pytest.fail("a plot simulates"))
+    monkeypatch.setattr("mtjsim.switching.reduced_write", lambda *_, **__: pytest.fail("a plot simulates"))
 
 
 def test_map_with_energies_and_measured_places(ax, solved, measured):
@@ -47,11 +49,11 @@ def test_map_with_energies_and_measured_places(ax, solved, measured):
     assert bar.ax.get_ylabel() == "log10 write error rate"
     assert np.isin(np.round(contours.levels, 6), np.round(np.log10([1e-12, 1e-9, 1e-6, 1e-3, 0.1, 0.5]), 6)).all()
     lines, *labels = plot_energy_contours(ax, solved, energies=[100e-15, 300e-15])
-    assert lines.levels.tolist() == pytest.approx([100, 300])
+    assert lines.levels.tolist() == approx([100, 300])
     assert all(label.get_text().endswith(" fJ") for label in labels)
     points, bounds, *texts = plot_measured_places(ax, measured, mesh=mesh)
-    assert points.get_offsets().tolist() == pytest.approx(np.array([[60, 5], [80, 5]]))
-    assert bounds.get_offsets().tolist() == pytest.approx(np.array([[60, 10]]))
+    assert points.get_offsets().tolist() == approx(np.array([[60, 5], [80, 5]]))
+    assert bounds.get_offsets().tolist() == approx(np.array([[60, 10]]))
     assert "< 3.7e-03" in {text.get_text() for text in texts}
     assert len(texts) == 3
 
@@ -76,8 +78,8 @@ def test_cut(ax, measured, along, at):
 def test_cut_of_a_solved_map(ax, solved, measured):
     at = float(solved.current[0])
     (line, other) = plot_map_cut(ax, solved, at=at)
-    assert line.get_ydata() == pytest.approx(solved.write_error_rate.values[0, 0, :, 0])
-    assert other.get_xdata() == pytest.approx(solved.pulse_width.values * 1e9)
+    assert line.get_ydata() == approx(solved.write_error_rate.values[0, 0, :, 0])
+    assert other.get_xdata() == approx(solved.pulse_width.values * 1e9)
 
 
 def test_what_is_not_in_the_map(ax, solved, measured):
@@ -93,5 +95,5 @@ def test_what_is_not_in_the_map(ax, solved, measured):
         plot_energy_contours(ax, solved.drop_vars("energy"))
     with pytest.raises(ValueError, match="give a solved map, a measured map or both"):
         plot_map_cut(ax, at=1.0)
-    with pytest.raises(ValueError, match="the map is over current"):
+    with pytest.raises(ValueError, match="along must be one of 'pulse_width', 'current', got 'voltage'"):
         plot_map_cut(ax, solved, along="voltage", at=5e-9)

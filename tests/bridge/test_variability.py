@@ -17,8 +17,9 @@ from bridge.dies.variability import CHUNK, Population
 from bridge.write import WriteSetting
 from mtjsim import MTJ, effective_anisotropy_field, load_preset, write_error_rate
 from mtjsim.fokker_planck.reduced import reduced_write
+from physics import approx, junction
 
-DEVICE = MTJ.from_effective(thermal_stability=60, critical_current=30e-6, characteristic_time=2e-9)
+DEVICE = junction()
 LOPSIDED = DEVICE.replace(stray_field=(0, 0, 0.01), spin_torque_asymmetry=0.3, field_like_ratio=2.0)
 VCMA = LOPSIDED.replace(vcma_coefficient=2e-14, barrier_thickness=1.2e-9, tmr_half_voltage=0.6)
 SETTING = WriteSetting(current_0=75e-6, current_1=75e-6, pulse_width=7.45e-9)  # 1e-3 at the nominal junction
@@ -59,7 +60,7 @@ def population():
         ({"anisotropy": "bulk"}, "anisotropy must be one of 'net', 'interface'"),
         ({"correlations": {("diameter", "dampnig"): 0.1}, "diameter_d2d": 0.1}, "Did you mean 'damping'"),
         ({"correlations": {("diameter", "damping"): 1.1}, "diameter_d2d": 0.1, "damping_d2d": 0.1}, "between -1 and 1"),
-        ({"correlations": {("diameter", "damping"): "x"}, "diameter_d2d": 0.1, "damping_d2d": 0.1}, "between -1 and 1"),
+        ({"correlations": {("diameter", "damping"): "x"}, "diameter_d2d": 0.1, "damping_d2d": 0.1}, "must be a number"),
         ({"correlations": {("diameter", "damping"): 0.5}, "diameter_d2d": 0.1}, "damping, which does not spread"),
         ({"correlations": {"diameter": 0.5}, "diameter_d2d": 0.1}, "pairs of two different properties"),
         (
@@ -107,10 +108,10 @@ def test_factors_have_the_mean_the_deviation_and_the_correlation():
         sd = getattr(spread, f"{name}_d2d")
         cut = 0.9 / sd
         expected = sd * math.sqrt(1 - 2 * cut * norm.pdf(cut) / (norm.cdf(cut) - norm.cdf(-cut)))
-        assert value.mean() == pytest.approx(1, abs=6 * 7.1e-4 * sd)
-        assert value.std() == pytest.approx(expected, rel=6 * 5e-4)
-    assert np.corrcoef(f["diameter"], f["damping"])[0, 1] == pytest.approx(-0.6, abs=5e-3)  # the cut takes 2e-3
-    assert np.corrcoef(f["diameter"], f["thickness"])[0, 1] == pytest.approx(0, abs=5e-3)
+        assert value.mean() == approx(1, abs=6 * 7.1e-4 * sd)
+        assert value.std() == approx(expected, rel=6 * 5e-4)
+    assert np.corrcoef(f["diameter"], f["damping"])[0, 1] == approx(-0.6, abs=5e-3)  # the cut takes 2e-3
+    assert np.corrcoef(f["diameter"], f["thickness"])[0, 1] == approx(0, abs=5e-3)
 
 
 @given(st.floats(-12, 12), st.floats(0.01, 0.3))
@@ -138,15 +139,15 @@ def test_coordinates_are_those_of_the_cells_junction(device, imposed):
         write = cells.write(1)
         tau = write.time * math.exp(x[-1])
         expected, expected_tau = reduced_write(cells.cell_device(z), "p_to_ap", level, 350.0, 1e-9, 2e-9, imposed)
-        assert tau == pytest.approx(expected_tau, rel=1e-12)
+        assert tau == approx(expected_tau, rel=1e-12)
         got = write.reduced(x[:-1], tau)
         for name in ("thermal_stability", "drive", "field", "asymmetry", "rise_time", "relax_time"):
-            assert getattr(got, name) == pytest.approx(getattr(expected, name), rel=1e-11), name
+            assert getattr(got, name) == approx(getattr(expected, name), rel=1e-11), name
         law, expected_law = got.conduction, expected.conduction
         assert (law is None) == (expected_law is None)
         if law is not None:
             for name in ("tunnel_magnetoresistance", "bias", "softening"):
-                assert getattr(law, name) == pytest.approx(getattr(expected_law, name), rel=1e-11), name
+                assert getattr(law, name) == approx(getattr(expected_law, name), rel=1e-11), name
 
 
 def test_effective_figures_spread_one_by_one():
@@ -157,7 +158,7 @@ def test_effective_figures_spread_one_by_one():
     ]:
         cell = Population(DEVICE, Spread(**{f"{name}_d2d": 0.1}), SETTING).cell_device(np.array([1.0]))
         for other in (MTJ.thermal_stability, MTJ.critical_current, MTJ.characteristic_time):
-            assert other(cell) / other(DEVICE) == pytest.approx(1.1 if other is figure else 1.0, rel=1e-7)
+            assert other(cell) / other(DEVICE) == approx(1.1 if other is figure else 1.0, rel=1e-7)
 
 
 def test_interface_anisotropy_follows_the_geometry():
@@ -173,7 +174,7 @@ def test_interface_anisotropy_follows_the_geometry():
             diameter=cell.diameter,
             thickness=cell.thickness,
         )
-        assert cell.anisotropy_field == pytest.approx(expected, rel=1e-9)
+        assert cell.anisotropy_field == approx(expected, rel=1e-9)
     with pytest.raises(ValueError, match=r"without perpendicular anisotropy.*smaller thickness_d2d"):
         Population(arm, replace(spread, thickness_d2d=0.1), SETTING).coordinates(normals(1000, 3))
 
@@ -189,7 +190,7 @@ def test_under_a_voltage_resistance_matters():
         for cell in z:
             device = by_voltage.cell_device(cell)
             expected = write_error_rate(device, voltage=voltage, pulse_width=8e-9, direction=direction)
-            assert np.exp(by_voltage.direct_log_rates(bit, cell[None])[0]) == pytest.approx(expected, rel=1e-9)
+            assert np.exp(by_voltage.direct_log_rates(bit, cell[None])[0]) == approx(expected, rel=1e-9)
     assert np.ptp(Population(DEVICE, spread, SETTING).direct_log_rates(1, z)) == 0
 
 
@@ -203,13 +204,13 @@ def test_cycles_are_averaged_inside_each_rate():
         current, width = (75e-6 * (1 + sd * u), 7.45e-9) if name == "drive_c2c" else (75e-6, 7.45e-9 * (1 + sd * u))
         rates = write_error_rate(DEVICE, current=current, pulse_width=width)
         found = float(np.exp(cells.direct_log_rates(1, np.zeros((1, 0)))[0]))
-        assert found == pytest.approx(weight @ rates, rel=1e-4)
+        assert found == approx(weight @ rates, rel=1e-4)
         assert found > factor * write_error_rate(DEVICE, current=75e-6, pulse_width=7.45e-9)
 
 
 def test_rates_below_the_smallest_number_carry_on_as_the_tail_does():
     """ln WER falls linearly in the pulse width; below e^-645 the solver's number is no longer a normal one."""
-    device = MTJ.from_effective(thermal_stability=150, critical_current=30e-6, characteristic_time=2e-9)
+    device = junction(150)
     setting = replace(SETTING, current_1=120e-6)
     log_rate = [
         Population(device, Spread(), replace(setting, pulse_width=width)).direct_log_rates(1, np.zeros((1, 0)))[0]
@@ -217,7 +218,7 @@ def test_rates_below_the_smallest_number_carry_on_as_the_tail_does():
     ]
     assert -645 < log_rate[1] < -500
     assert log_rate[2] < -750
-    assert log_rate[2] - log_rate[1] == pytest.approx(log_rate[1] - log_rate[0], rel=1e-6)
+    assert log_rate[2] - log_rate[1] == approx(log_rate[1] - log_rate[0], rel=1e-6)
 
 
 # ---- the surface -----------------------------------------------------------------------------------------------------
@@ -285,7 +286,7 @@ def test_cells_beyond_the_surface_are_solved(population):
     z = np.zeros((3, 6))
     z[:, 0] = 0.0, 7.0, -9.0
     assert population.surfaces[1](population.coordinates(z))[1].tolist() == [True, False, False]
-    assert population.log_rates(1, z)[1:] == pytest.approx(population.direct_log_rates(1, z)[1:], rel=1e-12)
+    assert population.log_rates(1, z)[1:] == approx(population.direct_log_rates(1, z)[1:], rel=1e-12)
 
 
 def test_equal_writes_share_one_surface(population):
@@ -308,7 +309,7 @@ class LogNormal(SimpleNamespace):
         return self.intercept + x @ self.gradient, np.ones(len(x), dtype=bool)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.floats(0.1, 8), st.integers(1, 6), st.integers(0, 1000))
 def test_mean_of_a_log_normal(sd, dimension, seed):
     """exp(mean + sd^2/2): at sd = 8 the cells that decide it are 8 sd out, one in 1e15. False alarms: 1e-3 each."""
@@ -318,7 +319,7 @@ def test_mean_of_a_log_normal(sd, dimension, seed):
     exact = math.exp(-40 + sd * sd / 2)
     assert abs(found.rate - exact) <= 2 * found.error + 1e-9 * exact
     assert found.error < 0.1 * exact
-    assert found.shift == pytest.approx(sd, rel=0.2, abs=0.1)
+    assert found.shift == approx(sd, rel=0.2, abs=0.1)
 
 
 def test_the_error_estimate_covers(population):
@@ -349,7 +350,7 @@ def test_mean_of_direct_samples(population):
 @pytest.mark.slow
 def test_mean_of_a_hundred_thousand_direct_samples():
     """Spread of all nine properties, some correlated; 5 standard errors, 6e-7; finds 2 % off."""
-    device = MTJ.from_effective(thermal_stability=40, critical_current=30e-6, characteristic_time=2e-9)
+    device = junction(40)
     spread = Spread(
         **{f"{name}_d2d": 0.02 for name in PROPERTIES},
         correlations={("diameter", "damping"): 0.5, ("thickness", "anisotropy"): -0.5},
@@ -391,11 +392,11 @@ def test_narrow_spreads_make_a_log_normal():
         ]
         slopes.append(math.log(pair[0] / pair[1]))
     found = cells.distribution(1)
-    assert found.sd_log == pytest.approx(math.hypot(*slopes), rel=0.01)
+    assert found.sd_log == approx(math.hypot(*slopes), rel=0.01)
     assert abs(found.skewness) < 0.15
     assert found.distance < 0.012
-    assert found.log_normal_mean == pytest.approx(cells.mean_error_rates()[1].rate, rel=5e-3)
-    assert found.median == pytest.approx(found.log_normal_quantile(0.5), rel=0.02)
+    assert found.log_normal_mean == approx(cells.mean_error_rates()[1].rate, rel=5e-3)
+    assert found.median == approx(found.log_normal_quantile(0.5), rel=0.02)
 
 
 def test_log_normality_fails_where_rates_saturate_and_where_spreads_are_wide():
@@ -415,14 +416,14 @@ def test_quantiles_and_histogram(population):
     q = found.quantile([0.01, 0.5, 0.99])
     assert (np.diff(q) > 0).all()
     edges, density = found.histogram(40)
-    assert (density * np.diff(np.log10(edges))).sum() == pytest.approx(1)
-    assert edges[0] == pytest.approx(found.quantile(0.0))
+    assert (density * np.diff(np.log10(edges))).sum() == approx(1)
+    assert edges[0] == approx(found.quantile(0.0))
     with pytest.raises(ValueError, match=r"q must be between 0 and 1, got 99"):
         found.quantile(99)
     with pytest.raises(ValueError, match="power of two, got 1000"):
         population.distribution(1, cells=1000)
     exact = RateDistribution.of(-10 + 2 * norm.ppf((np.arange(4096) + 0.5) / 4096))
-    assert (exact.mean_log, exact.sd_log) == pytest.approx((-10, 2), rel=1e-3)
+    assert (exact.mean_log, exact.sd_log) == approx((-10, 2), rel=1e-3)
     assert exact.distance < 1e-3
     with pytest.raises(ValueError, match="two finite numbers"):
         RateDistribution.of([-1.0, -math.inf])
@@ -446,11 +447,11 @@ def test_cells_are_one_draw(population):
     """A cell's rate, resistances and stability belong to one junction."""
     cells = population.cells(200_000, seed=3)
     # diameter 3 % and RA 5 %: sd of R_P is hypot(0.05, 0.06); standard error of an sd at 2e5 cells: 0.16 %
-    assert np.log(cells.resistance_p).std() == pytest.approx(math.hypot(0.05, 0.06), rel=0.01)
+    assert np.log(cells.resistance_p).std() == approx(math.hypot(0.05, 0.06), rel=0.01)
     tmr = cells.resistance_ap / cells.resistance_p - 1
-    assert tmr.mean() == pytest.approx(1, rel=1e-3)
-    assert tmr.std() == pytest.approx(0.03, rel=0.01)
-    assert np.log(cells.thermal_stability).std() == pytest.approx(math.hypot(0.06, 0.01, 0.03), rel=0.01)
+    assert tmr.mean() == approx(1, rel=1e-3)
+    assert tmr.std() == approx(0.03, rel=0.01)
+    assert np.log(cells.thermal_stability).std() == approx(math.hypot(0.06, 0.01, 0.03), rel=0.01)
     # a wide junction is stable, hard to write and of low resistance
     assert np.corrcoef(np.log(cells.error_rates[1]), np.log(cells.thermal_stability))[0, 1] > 0.5
     assert np.corrcoef(np.log(cells.error_rates[1]), np.log(cells.resistance_p))[0, 1] < -0.3
@@ -463,11 +464,11 @@ def test_cells_are_one_draw(population):
 def test_no_spread_is_the_junction_itself():
     cells = Population(DEVICE, Spread(), SETTING).cells(10, seed=0)
     expected = write_error_rate(DEVICE, current=75e-6, pulse_width=7.45e-9)
-    assert cells.error_rates == pytest.approx(np.full((2, 10), expected), rel=1e-9)
-    assert cells.resistance_p == pytest.approx(np.full(10, 5e3))
-    assert cells.thermal_stability == pytest.approx(np.full(10, 60.0))
+    assert cells.error_rates == approx(np.full((2, 10), expected), rel=1e-9)
+    assert cells.resistance_p == approx(np.full(10, 5e3))
+    assert cells.thermal_stability == approx(np.full(10, 60.0))
     mean = Population(DEVICE, Spread(), SETTING).mean_error_rates()[0]
-    assert mean.rate == pytest.approx(expected, rel=1e-9)
+    assert mean.rate == approx(expected, rel=1e-9)
 
 
 def test_bad_populations(population):

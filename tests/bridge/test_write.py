@@ -9,15 +9,12 @@ import numpy as np
 import pytest
 
 from bridge import OperatingPoint, WriteSetting, operating_point
-from mtjsim import MTJ, dissipated_energy, junction_resistance, write_error_rate
+from mtjsim import dissipated_energy, junction_resistance, write_error_rate
+from physics import approx
+from physics import lopsided_junction as junction
 
 SETTING = WriteSetting(current_0=50e-6, current_1=65e-6, pulse_width=6e-9, rise_time=1e-9, relax_time=2e-9)
 PULSE = {"pulse_width": 6e-9, "rise_time": 1e-9}
-
-
-def junction(**optional):
-    effective = {"thermal_stability": 50, "critical_current": 30e-6, "characteristic_time": 2e-9}
-    return MTJ.from_effective(**(effective | {"spin_torque_asymmetry": 0.3, "stray_field": (0, 0, 0.01)} | optional))
 
 
 @pytest.fixture(scope="module")
@@ -29,16 +26,16 @@ def test_bit_1_is_ap_and_bit_0_is_p(point):
     """Writing a 1 drives P->AP with current_1; writing a 0 drives AP->P with current_0. The device is lopsided."""
     one = write_error_rate(junction(), current=65e-6, direction="p_to_ap", temperature=330.0, relax_time=2e-9, **PULSE)
     zero = write_error_rate(junction(), current=50e-6, direction="ap_to_p", temperature=330.0, relax_time=2e-9, **PULSE)
-    assert point.error_rate_1 == pytest.approx(one, rel=1e-9)
-    assert point.error_rate_0 == pytest.approx(zero, rel=1e-9)
+    assert point.error_rate_1 == approx(one, rel=1e-9)
+    assert point.error_rate_0 == approx(zero, rel=1e-9)
     assert one / zero > 3  # a swap would be seen
 
 
 def test_energies_are_of_the_same_writes(point):
     one = dissipated_energy(junction(), current=65e-6, direction="p_to_ap", temperature=330.0, **PULSE)
     zero = dissipated_energy(junction(), current=50e-6, direction="ap_to_p", temperature=330.0, **PULSE)
-    assert point.energy_1 == pytest.approx(one, rel=1e-9)
-    assert point.energy_0 == pytest.approx(zero, rel=1e-9)
+    assert point.energy_1 == approx(one, rel=1e-9)
+    assert point.energy_0 == approx(zero, rel=1e-9)
     assert abs(one / zero - 1) > 0.05
 
 
@@ -51,16 +48,16 @@ def test_lambda_makes_the_write_of_a_one_the_harder():
     assert by_field.error_rate_1 > 1.1 * by_field.error_rate_0
     swapped = operating_point(junction(spin_torque_asymmetry=-0.3, stray_field=(0, 0, -0.01)), equal)
     both = operating_point(junction(), equal)
-    assert (swapped.error_rate_0, swapped.error_rate_1) == pytest.approx((both.error_rate_1, both.error_rate_0))
+    assert (swapped.error_rate_0, swapped.error_rate_1) == approx((both.error_rate_1, both.error_rate_0))
 
 
 def test_what_crosses(point):
-    assert point.latency == SETTING.latency == pytest.approx(9e-9, rel=1e-12)
+    assert point.latency == SETTING.latency == approx(9e-9, rel=1e-12)
     assert point.setting == SETTING
     assert point.device_identity == junction().identity
     assert point.temperature == 330.0
-    assert point.mean_error_rate == pytest.approx((point.error_rate_0 + point.error_rate_1) / 2)
-    assert point.mean_energy == pytest.approx((point.energy_0 + point.energy_1) / 2)
+    assert point.mean_error_rate == approx((point.error_rate_0 + point.error_rate_1) / 2)
+    assert point.mean_energy == approx((point.energy_0 + point.energy_1) / 2)
     loaded = json.loads(json.dumps(point.as_dict()))
     assert loaded["identity"] == point.identity
     assert loaded["error_rate_1"] == point.error_rate_1
@@ -172,7 +169,7 @@ def test_a_bare_junction_has_no_transistor(point):
     assert not point.energies["transistor"].any()
     assert not point.energies["driver"].any()
     assert point.energies["junction"][:, 0].tolist() == [point.energy_0, point.energy_1]
-    assert point.mean_energy_with_driver == pytest.approx(point.mean_energy)
+    assert point.mean_energy_with_driver == approx(point.mean_energy)
     with pytest.raises(ValueError, match="read-only"):
         point.energies["junction"][0, 0] = 0.0
 
@@ -191,17 +188,17 @@ def test_a_pulse_on_a_cell_that_holds_the_bit(half):
         return power(1.0) * 5e-9 + 2 * 1e-9 * np.mean([power(a) for a in levels])
 
     kept = operating_point(device, SETTING).energies["junction"][:, 1]
-    assert kept == pytest.approx([joules(0, 50e-6), joules(1, 65e-6)], rel=1e-5)
-    assert kept[0] == pytest.approx((50e-6) ** 2 * device.resistance_p * (5e-9 + 2 / 3 * 1e-9), rel=1e-9)
+    assert kept == approx([joules(0, 50e-6), joules(1, 65e-6)], rel=1e-5)
+    assert kept[0] == approx((50e-6) ** 2 * device.resistance_p * (5e-9 + 2 / 3 * 1e-9), rel=1e-9)
     volts = operating_point(device, WriteSetting(voltage_0=0.5, voltage_1=0.5, pulse_width=6e-9))
     R_ap = device.resistance_p * (1 + device.tunnel_magnetoresistance / (1 + (0.5 / half) ** 2 if half else 1))
-    assert volts.energies["junction"][:, 1] == pytest.approx(0.25 * 6e-9 / np.array([device.resistance_p, R_ap]))
+    assert volts.energies["junction"][:, 1] == approx(0.25 * 6e-9 / np.array([device.resistance_p, R_ap]))
 
 
 def test_the_channel_of_three_terminals_dissipates_the_same_whatever_the_state():
     device = junction(channel_resistance=800.0)
     joules = operating_point(device, SETTING).energies["junction"]
-    assert joules[:, 0] == pytest.approx(joules[:, 1], rel=1e-9)
+    assert joules[:, 0] == approx(joules[:, 1], rel=1e-9)
 
 
 def test_rates_that_were_given():
@@ -219,7 +216,7 @@ def test_rates_that_were_given():
     ]
     assert len({p.identity for p in [*others, point]}) == 5
     assert json.loads(json.dumps(point.as_dict()))["identity"] == point.identity
-    assert others[3].mean_energy_with_driver == pytest.approx(1.0)
+    assert others[3].mean_energy_with_driver == approx(1.0)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from mtjsim.analytic import closed_form_escape_rate, closed_form_write_error_rat
 from mtjsim.fokker_planck.axial import tail_probability
 from mtjsim.fokker_planck.escape import solve_escape
 from mtjsim.fokker_planck.reduced import AxialWrite
+from physics import approx
 
 
 def errors(Delta, i, drift):
@@ -53,7 +54,7 @@ def test_the_improved_drift_is_an_improvement():
 def test_closed_write_error_rate_at_its_ends():
     """At tau = 0 nothing has switched but exp(-Delta psi^2); a pulse of any length underflows quietly."""
     rate = closed_form_write_error_rate(thermal_stability=60, overdrive=4.0, duration=[0.0, 1e4])
-    assert rate[0] == pytest.approx(1)
+    assert rate[0] == approx(1)
     assert rate[1] == 0
 
 
@@ -69,8 +70,8 @@ def test_tail_slope(Delta, i, h, worst):
 
 
 def test_tail_slope_without_the_field_would_be_seen():
-    assert tail_slope(overdrive=3.0, field=0.3) == pytest.approx(3.4)
-    assert tail_slope(overdrive=3.0) == pytest.approx(4.0)
+    assert tail_slope(overdrive=3.0, field=0.3) == approx(3.4)
+    assert tail_slope(overdrive=3.0) == approx(4.0)
 
 
 @pytest.mark.parametrize("i", [1.1, 2.0, 6.0])
@@ -80,7 +81,7 @@ def test_drift_time_is_the_integral(i, angle):
     whole = quad(
         lambda x: 1 / (math.sin(x) * (i - math.cos(x))), angle, math.pi / 2, epsabs=1e-12, epsrel=1e-11, limit=200
     )
-    assert drift_time(overdrive=i, polar_angle=angle) == pytest.approx(whole[0], rel=1e-9, abs=1e-12)
+    assert drift_time(overdrive=i, polar_angle=angle) == approx(whole[0], rel=1e-9, abs=1e-12)
 
 
 @pytest.mark.parametrize("Delta", [40, 100])
@@ -120,7 +121,7 @@ def test_closed_escape_rate(Delta, i, h):
 def test_browns_rate(Delta, worst):
     """sqrt(Delta/pi) e^-Delta (1 - 1/Delta)."""
     rate = closed_form_escape_rate(thermal_stability=Delta)
-    assert rate == pytest.approx(math.sqrt(Delta / math.pi) * math.exp(-Delta) * (1 - 1 / Delta), rel=1e-12)
+    assert rate == approx(math.sqrt(Delta / math.pi) * math.exp(-Delta) * (1 - 1 / Delta), rel=1e-12)
     assert abs(rate / forward_rate(Delta, 0.0, 0.0) - 1) < worst
 
 
@@ -131,7 +132,7 @@ def test_the_rate_without_correction_would_be_seen(i, c):
     corrected = closed_form_escape_rate(thermal_stability=Delta, overdrive=i)
     leading = corrected / (1 - correction(-i) / Delta)
     exact = forward_rate(Delta, i, 0.0)
-    assert (leading / exact - 1) * Delta == pytest.approx(c, rel=0.03)
+    assert (leading / exact - 1) * Delta == approx(c, rel=0.03)
     assert abs(corrected / exact - 1) < 0.05 * (leading / exact - 1)
 
 
@@ -139,7 +140,7 @@ def test_a_linear_barrier_would_be_seen():
     """(1 - i) in place of (1 - i)^2."""
     exact = forward_rate(60, 0.5, 0.0)
     assert math.exp(-60 * 0.5) < 1e-6 * math.exp(-60 * 0.25)
-    assert closed_form_escape_rate(thermal_stability=60, overdrive=0.5) == pytest.approx(exact, rel=0.01)
+    assert closed_form_escape_rate(thermal_stability=60, overdrive=0.5) == approx(exact, rel=0.01)
 
 
 WRITE = {"thermal_stability": 60, "overdrive": 3, "duration": 3}

@@ -25,9 +25,10 @@ from mtjsim.calibration.likelihood import Likelihood, deviance_terms
 from mtjsim.calibration.parameters import PARAMETERS, Coordinates, values_of
 from mtjsim.calibration.report import Goodness
 from mtjsim.checks import ArgumentError
+from physics import approx, junction
 
 FREE = ("thermal_stability", "critical_current", "characteristic_time")
-TRUE = MTJ.from_effective(thermal_stability=60, critical_current=30e-6, characteristic_time=2e-9)
+TRUE = junction()
 ASYMMETRIC = TRUE.replace(spin_torque_asymmetry=0.2)
 
 
@@ -101,17 +102,17 @@ def test_the_start_does_not_matter(fitted):
     far = MTJ.from_effective(thermal_stability=110, critical_current=75e-6, characteristic_time=0.6e-9)
     again = calibrate(counts, start=far, intervals="wald")
     for name in FREE:
-        assert again.estimates[name].value == pytest.approx(result.estimates[name].value, rel=2e-3)
-    assert again.log_likelihood == pytest.approx(result.log_likelihood, abs=1e-2)
+        assert again.estimates[name].value == approx(result.estimates[name].value, rel=2e-3)
+    assert again.log_likelihood == approx(result.log_likelihood, abs=1e-2)
 
 
 def test_the_estimate_is_the_largest_likelihood_and_the_ends_are_on_its_contour(fitted):
     counts, result = fitted
     likelihood = Likelihood.of(result.coordinates, counts)
     best = likelihood.log_likelihood(result.theta)
-    assert best == pytest.approx(result.log_likelihood)
+    assert best == approx(result.log_likelihood)
     plain = binom.logpmf(counts.errors, counts.trials, write_error_rate(result.device, **counts.pulses)).sum()
-    assert best == pytest.approx(plain, abs=1e-6)
+    assert best == approx(plain, abs=1e-6)
     for j, name in enumerate(FREE):
         for end in (result.estimates[name].low, result.estimates[name].high):
             theta = result.theta.copy()
@@ -121,7 +122,7 @@ def test_the_estimate_is_the_largest_likelihood_and_the_ends_are_on_its_contour(
             for _ in range(4):  # an independent minimisation over the other two
                 slopes = likelihood.slopes(theta)[:, others]
                 theta[others] -= np.linalg.lstsq(slopes, likelihood.residuals(theta))[0]
-            assert 2 * (best - likelihood.log_likelihood(theta)) == pytest.approx(3.841, rel=0.04)
+            assert 2 * (best - likelihood.log_likelihood(theta)) == approx(3.841, rel=0.04)
 
 
 def test_another_temperature_gives_the_law():
@@ -175,7 +176,7 @@ def test_a_single_width_leaves_combinations_open():
     assert not any(e.resolved for e in result.estimates.values())
     assert result.goodness.degrees_of_freedom == 0
     known = result.predict(current=60e-6, pulse_width=8e-9, direction="p_to_ap")
-    assert known.rate == pytest.approx(0.15, rel=1e-2)
+    assert known.rate == approx(0.15, rel=1e-2)
     assert 0.12 < known.low < known.high < 0.18  # what was measured is known
     unknown = result.predict(current=40e-6, pulse_width=20e-9, direction="p_to_ap")
     assert unknown.high - unknown.low > 0.9  # what was not, is not
@@ -234,8 +235,8 @@ def test_deviance_is_exact_at_the_ends():
     log_p = np.array([math.log(1e-9), math.log1p(-1e-9), math.log(1e-300), math.log(5e-6), math.log1p(-1e-6)])
     log_q = np.array([math.log1p(-1e-9), math.log(1e-9), 0.0, math.log1p(-5e-6), math.log(1e-6)])
     terms = deviance_terms(k, n, log_p, log_q)
-    assert terms[:2] == pytest.approx([1e-3, 1e-3], rel=1e-6)  # n p, to first order
-    assert terms[2:] == pytest.approx(0, abs=1e-12)
+    assert terms[:2] == approx([1e-3, 1e-3], rel=1e-6)  # n p, to first order
+    assert terms[2:] == approx(0, abs=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -252,7 +253,7 @@ def test_extreme_rates_keep_their_logarithms(current, width, errors):
     ways = math.log(1000) if errors in (1, 999) else 0.0
     expected = ways + (errors * math.log(p) if errors else 0.0)
     expected += (1000 - errors) * (math.log(q) if q < 0.5 else math.log1p(-p)) if errors < 1000 else 0.0
-    assert likelihood.log_likelihood(theta) == pytest.approx(expected, rel=1e-6, abs=1e-6)
+    assert likelihood.log_likelihood(theta) == approx(expected, rel=1e-6, abs=1e-6)
     assert np.isfinite(likelihood.slopes(theta)).all()
     assert np.isfinite(likelihood.information_root(theta)).all()
 
@@ -293,7 +294,7 @@ def test_parameters_and_devices_are_one_to_one():
     coordinates = Coordinates(TRUE.replace(barrier_thickness=1e-9, curie_temperature=800.0), tuple(PARAMETERS))
     values = values_of(device, list(PARAMETERS))
     back = values_of(coordinates.device(coordinates.theta(values)), list(PARAMETERS))
-    assert back == pytest.approx(values, rel=1e-12)
+    assert back == approx(values, rel=1e-12)
 
 
 # ---- files and verbs -------------------------------------------------------------------------------------------------

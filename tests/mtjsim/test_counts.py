@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 
 from mtjsim.counts import ErrorCount, clopper_pearson
+from physics import approx
 
 counts = st.integers(1, 10**7).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 
 
-@settings(max_examples=80, deadline=None, derandomize=True, database=None)
+@settings(max_examples=80)
 @given(counts, st.sampled_from([0.5, 0.95, 0.999999]))
 def test_interval_is_clopper_pearson(pair, confidence):
     """At either end, the tail of the binomial law is half of what is left out."""
@@ -21,9 +22,9 @@ def test_interval_is_clopper_pearson(pair, confidence):
     assert 0 <= count.low <= count.rate <= count.high <= 1
     left_out = (1 - confidence) / 2
     if count.errors > 0:
-        assert binom.sf(count.errors - 1, count.trials, count.low) == pytest.approx(left_out, rel=1e-5)
+        assert binom.sf(count.errors - 1, count.trials, count.low) == approx(left_out, rel=1e-5)
     if count.errors < count.trials:
-        assert binom.cdf(count.errors, count.trials, count.high) == pytest.approx(left_out, rel=1e-5)
+        assert binom.cdf(count.errors, count.trials, count.high) == approx(left_out, rel=1e-5)
 
 
 def test_intervals_of_an_array():
@@ -66,9 +67,9 @@ def test_no_errors_is_an_upper_bound():
     """The rule of three, two-sided: 1 - 0.025^(1/n)."""
     none, all_failed = ErrorCount(0, 1000), ErrorCount(1000, 1000)
     assert none.low == 0
-    assert none.high == pytest.approx(1 - 0.025 ** (1 / 1000))
+    assert none.high == approx(1 - 0.025 ** (1 / 1000))
     assert all_failed.high == 1
-    assert all_failed.low == pytest.approx(0.025 ** (1 / 1000))
+    assert all_failed.low == approx(0.025 ** (1 / 1000))
 
 
 @pytest.mark.parametrize(

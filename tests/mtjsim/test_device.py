@@ -32,6 +32,7 @@ from mtjsim import (
 )
 from mtjsim.device import axial_demagnetising_factor
 from mtjsim.torques import rotation, torque_of
+from physics import approx
 
 GAMMA = physical_constants["electron gyromag. ratio"][0]
 
@@ -59,30 +60,30 @@ def device(**changes):
 def test_derived_figures():
     V = math.pi / 4 * (40e-9) ** 2 * 1.3e-9
     d = device()
-    assert d.volume == pytest.approx(V, rel=1e-14)
-    assert d.area == pytest.approx(V / 1.3e-9, rel=1e-14)
-    assert d.thermal_stability() == pytest.approx(1.1e6 * V * 0.27 / (2 * k_B * 300), rel=1e-12)
-    assert d.thermal_stability(77.0) == pytest.approx(1.1e6 * V * 0.27 / (2 * k_B * 77), rel=1e-12)
-    assert d.critical_current() == pytest.approx(2 * q_e / hbar * 0.01 / 0.6 * 1.1e6 * V * 0.27, rel=1e-12)
+    assert d.volume == approx(V, rel=1e-14)
+    assert d.area == approx(V / 1.3e-9, rel=1e-14)
+    assert d.thermal_stability() == approx(1.1e6 * V * 0.27 / (2 * k_B * 300), rel=1e-12)
+    assert d.thermal_stability(77.0) == approx(1.1e6 * V * 0.27 / (2 * k_B * 77), rel=1e-12)
+    assert d.critical_current() == approx(2 * q_e / hbar * 0.01 / 0.6 * 1.1e6 * V * 0.27, rel=1e-12)
     by_delta = 4 * q_e * 0.01 * d.thermal_stability() * k_B * 300 / (hbar * 0.6)
-    assert d.critical_current() == pytest.approx(by_delta, rel=1e-12)
-    assert d.characteristic_time() == pytest.approx((1 + 0.01**2) / (GAMMA * 0.01 * 0.27), rel=1e-12)
-    assert d.resistance_p == pytest.approx(10e-12 / (math.pi / 4 * 1.6e-15), rel=1e-12)
-    assert device(tunnel_magnetoresistance=1.5).resistance_ap == pytest.approx(2.5 * d.resistance_p, rel=1e-14)
+    assert d.critical_current() == approx(by_delta, rel=1e-12)
+    assert d.characteristic_time() == approx((1 + 0.01**2) / (GAMMA * 0.01 * 0.27), rel=1e-12)
+    assert d.resistance_p == approx(10e-12 / (math.pi / 4 * 1.6e-15), rel=1e-12)
+    assert device(tunnel_magnetoresistance=1.5).resistance_ap == approx(2.5 * d.resistance_p, rel=1e-14)
 
 
 def test_gyromagnetic_ratio():
-    assert pytest.approx(1.76085963e11, rel=1e-8) == GAMMA
+    assert approx(1.76085963e11, rel=1e-8) == GAMMA
 
 
 def test_asymmetry_in_the_critical_current():
     """I_c0 (1 + lambda) for P->AP and I_c0 (1 - lambda) for AP->P; the other way round with p = -z."""
     up, down = device(spin_torque_asymmetry=0.3), device(spin_torque_asymmetry=0.3, polarizer=(0, 0, -1))
     bare = device().critical_current()
-    assert up.critical_current("p_to_ap") == pytest.approx(1.3 * bare, rel=1e-12)
-    assert up.critical_current("ap_to_p") == pytest.approx(0.7 * bare, rel=1e-12)
-    assert down.critical_current("p_to_ap") == pytest.approx(0.7 * bare, rel=1e-12)
-    assert down.critical_current("ap_to_p") == pytest.approx(1.3 * bare, rel=1e-12)
+    assert up.critical_current("p_to_ap") == approx(1.3 * bare, rel=1e-12)
+    assert up.critical_current("ap_to_p") == approx(0.7 * bare, rel=1e-12)
+    assert down.critical_current("p_to_ap") == approx(0.7 * bare, rel=1e-12)
+    assert down.critical_current("ap_to_p") == approx(1.3 * bare, rel=1e-12)
 
 
 @pytest.mark.parametrize("direction", ["p_to_ap", "ap_to_p"])
@@ -92,7 +93,7 @@ def test_critical_current_is_where_the_well_loses_its_stability(direction):
     s = 1 if direction == "p_to_ap" else -1
     a_J_over_I = hbar * 0.6 / (2 * q_e * 1.1e6 * d.volume)
     force_at_pole = 0.01 * 0.27 - a_J_over_I * d.critical_current(direction) / (1 + s * 0.3)  # alpha B_k - a_J g
-    assert force_at_pole == pytest.approx(0, abs=1e-15)
+    assert force_at_pole == approx(0, abs=1e-15)
 
 
 @pytest.mark.parametrize("aspect", [1e-3, 0.02, 0.1, 1.0, 5.0])
@@ -106,7 +107,7 @@ def test_demagnetising_factor_against_its_integral(aspect):
     )
     tail = quad(lambda q: -math.expm1(-q * t_over_R) / (math.pi * q**3), Q, np.inf)[0]
     expected = 2 / t_over_R * (integral + tail)
-    assert axial_demagnetising_factor(aspect_ratio=aspect) == pytest.approx(expected, rel=2e-6)
+    assert axial_demagnetising_factor(aspect_ratio=aspect) == approx(expected, rel=2e-6)
 
 
 def test_effective_anisotropy_field_is_net_of_the_demagnetisation():
@@ -114,29 +115,29 @@ def test_effective_anisotropy_field_is_net_of_the_demagnetisation():
     Ms, K, d, t = 1.2e6, 1e-3, 50e-9, 1e-9
     N_z = axial_demagnetising_factor(aspect_ratio=t / d)
     B_k = effective_anisotropy_field(interface_anisotropy=K, saturation_magnetization=Ms, diameter=d, thickness=t)
-    assert B_k == pytest.approx(2 * K / (Ms * t) - mu_0 * (N_z - (1 - N_z) / 2) * Ms, rel=1e-12)
-    assert (2 * K / (Ms * t) - mu_0 * N_z * Ms) / B_k == pytest.approx(0.85, abs=0.02)
+    assert B_k == approx(2 * K / (Ms * t) - mu_0 * (N_z - (1 - N_z) / 2) * Ms, rel=1e-12)
+    assert (2 * K / (Ms * t) - mu_0 * N_z * Ms) / B_k == approx(0.85, abs=0.02)
 
 
 def test_published_figures_of_the_arm_stack():
     """Read: exact cylinder B_k 0.2969 T, Delta 84.4, I_c0 28.3 uA, tau_D 1.91 ns, R_P 6 kohm."""
     d = load_preset("arm_2021")
-    assert d.anisotropy_field == pytest.approx(0.2969, abs=5e-5)
-    assert d.thermal_stability() == pytest.approx(84.4, abs=0.05)
-    assert d.critical_current() == pytest.approx(28.3e-6, abs=0.05e-6)
-    assert d.characteristic_time() == pytest.approx(1.91e-9, abs=0.005e-9)
-    assert d.resistance_p == pytest.approx(6e3, rel=1e-4)
+    assert d.anisotropy_field == approx(0.2969, abs=5e-5)
+    assert d.thermal_stability() == approx(84.4, abs=0.05)
+    assert d.critical_current() == approx(28.3e-6, abs=0.05e-6)
+    assert d.characteristic_time() == approx(1.91e-9, abs=0.005e-9)
+    assert d.resistance_p == approx(6e3, rel=1e-4)
 
 
 def test_thin_disc_figures_of_the_arm_stack():
     """Read: with their thin-disc N_z = 1/(1 + 2 t/(R sqrt(pi))), B_k 0.2564 T, Delta 72.9, I_c0 24.5 uA, 2.22 ns."""
     N_z = 1 / (1 + 2 * 1e-9 / (25e-9 * math.sqrt(math.pi)))
     B_k = 2 * 1e-3 / (1.2e6 * 1e-9) - mu_0 * (3 * N_z - 1) / 2 * 1.2e6
-    assert B_k == pytest.approx(0.2564, abs=5e-5)
+    assert B_k == approx(0.2564, abs=5e-5)
     d = MTJ(**(load_preset("arm_2021").model_dump() | {"anisotropy_field": B_k}))
-    assert d.thermal_stability() == pytest.approx(72.9, abs=0.05)
-    assert d.critical_current() == pytest.approx(24.5e-6, abs=0.05e-6)
-    assert d.characteristic_time() == pytest.approx(2.22e-9, abs=0.005e-9)
+    assert d.thermal_stability() == approx(72.9, abs=0.05)
+    assert d.critical_current() == approx(24.5e-6, abs=0.05e-6)
+    assert d.characteristic_time() == approx(2.22e-9, abs=0.005e-9)
 
 
 def test_spin_hall_efficiency():
@@ -144,7 +145,7 @@ def test_spin_hall_efficiency():
     J_c, A = 1.3e11, math.pi / 4 * (65e-9) ** 2
     channel = {"channel_width": 200e-9, "channel_thickness": 4.3e-9}
     eta = spin_hall_efficiency(spin_hall_angle=0.3, diameter=65e-9, **channel)
-    assert eta == pytest.approx(0.3 * J_c * A / (J_c * 200e-9 * 4.3e-9), rel=1e-12)
+    assert eta == approx(0.3 * J_c * A / (J_c * 200e-9 * 4.3e-9), rel=1e-12)
 
 
 def test_in_plane_layer_has_a_negative_field():
@@ -152,7 +153,7 @@ def test_in_plane_layer_has_a_negative_field():
     assert effective_anisotropy_field(**thick) < -0.5
 
 
-@settings(derandomize=True, deadline=None, max_examples=50, database=None)
+@settings(max_examples=50)
 @given(
     Delta=st.floats(5, 200),
     I_c=st.floats(1e-7, 1e-3),
@@ -169,36 +170,36 @@ def test_from_effective_round_trip(Delta, I_c, tau, alpha, T):
         reference_temperature=T,
         resistance_p=4321.0,
     )
-    assert d.thermal_stability(T) == pytest.approx(Delta, rel=1e-12)
-    assert d.critical_current() == pytest.approx(I_c, rel=1e-12)
-    assert d.characteristic_time() == pytest.approx(tau, rel=1e-12)
-    assert d.resistance_p == pytest.approx(4321.0, rel=1e-12)
+    assert d.thermal_stability(T) == approx(Delta, rel=1e-12)
+    assert d.critical_current() == approx(I_c, rel=1e-12)
+    assert d.characteristic_time() == approx(tau, rel=1e-12)
+    assert d.resistance_p == approx(4321.0, rel=1e-12)
 
 
 def test_from_effective_passes_optional_fields_on():
     d = MTJ.from_effective(**EFFECTIVE, spin_torque_asymmetry=0.2, tmr_half_voltage=0.5, stray_field=(0, 0, 0.01))
     assert (d.spin_torque_asymmetry, d.tmr_half_voltage, d.stray_field) == (0.2, 0.5, (0, 0, 0.01))
-    assert d.critical_current("p_to_ap") == pytest.approx(36e-6, rel=1e-12)
+    assert d.critical_current("p_to_ap") == approx(36e-6, rel=1e-12)
 
 
 def test_laws_of_temperature():
     """Ms by Bloch's law through its value at the reference, B_k ~ Ms^(n-1)."""
     d = device(curie_temperature=1100.0, anisotropy_exponent=2.2)
     ratio = (1 - (400 / 1100) ** 1.5) / (1 - (300 / 1100) ** 1.5)
-    assert d.magnetization_at(300.0) == pytest.approx(1.1e6, rel=1e-14)
-    assert d.magnetization_at(400.0) == pytest.approx(1.1e6 * ratio, rel=1e-13)
-    assert d.anisotropy_field_at(400.0) == pytest.approx(0.27 * ratio**1.2, rel=1e-13)
+    assert d.magnetization_at(300.0) == approx(1.1e6, rel=1e-14)
+    assert d.magnetization_at(400.0) == approx(1.1e6 * ratio, rel=1e-13)
+    assert d.anisotropy_field_at(400.0) == approx(0.27 * ratio**1.2, rel=1e-13)
     Delta = 1.1e6 * ratio * d.volume * 0.27 * ratio**1.2 / (2 * k_B * 400)
-    assert d.thermal_stability(400.0) == pytest.approx(Delta, rel=1e-12)
-    assert d.critical_current(temperature=400.0) == pytest.approx(d.critical_current() * ratio**2.2, rel=1e-12)
-    assert d.characteristic_time(400.0) == pytest.approx(d.characteristic_time() / ratio**1.2, rel=1e-12)
+    assert d.thermal_stability(400.0) == approx(Delta, rel=1e-12)
+    assert d.critical_current(temperature=400.0) == approx(d.critical_current() * ratio**2.2, rel=1e-12)
+    assert d.characteristic_time(400.0) == approx(d.characteristic_time() / ratio**1.2, rel=1e-12)
 
 
 def test_without_laws_only_delta_moves():
     d = device()
     assert d.critical_current(temperature=400.0) == d.critical_current()
     assert d.characteristic_time(400.0) == d.characteristic_time()
-    assert d.thermal_stability(400.0) == pytest.approx(0.75 * d.thermal_stability(300.0), rel=1e-13)
+    assert d.thermal_stability(400.0) == approx(0.75 * d.thermal_stability(300.0), rel=1e-13)
     linear = device(curie_temperature=1100.0)  # n = 1: Ms moves, B_k does not
     assert linear.anisotropy_field_at(400.0) == 0.27
     assert linear.magnetization_at(400.0) < 1.1e6
@@ -455,7 +456,7 @@ def test_interface_anisotropy_in_a_file(tmp_path):
     text = FILE.replace('anisotropy_field = "270 mT"', 'interface_anisotropy = "1.4 mJ/m^2"')
     given = {"saturation_magnetization": 1.1e6, "diameter": 40e-9, "thickness": 1.3e-9}
     expected = effective_anisotropy_field(interface_anisotropy=1.4e-3, **given)
-    assert read(tmp_path, text).device.anisotropy_field == pytest.approx(expected, rel=1e-12)
+    assert read(tmp_path, text).device.anisotropy_field == approx(expected, rel=1e-12)
 
 
 CHANNEL = 'channel_width = "100 nm"\nchannel_thickness = "3 nm"\npolarizer = [0, -1, 0]\n'
@@ -464,7 +465,7 @@ SOT_FILE = FILE.replace("spin_torque_efficiency = 0.6", "spin_hall_angle = 0.3")
 
 def test_channel_in_a_file(tmp_path):
     d = read(tmp_path, SOT_FILE + 'channel_resistance = "667 ohm"\n').device
-    assert d.spin_torque_efficiency == pytest.approx(0.3 * math.pi / 4 * 1.6e-15 / 3e-16, rel=1e-12)
+    assert d.spin_torque_efficiency == approx(0.3 * math.pi / 4 * 1.6e-15 / 3e-16, rel=1e-12)
     assert (d.channel_resistance, d.polarizer) == (667.0, (0, -1, 0))
 
 
@@ -521,7 +522,7 @@ def test_missing_file(tmp_path):
         load_device(tmp_path / "nowhere.toml")
 
 
-@settings(derandomize=True, deadline=None, max_examples=30, database=None)
+@settings(max_examples=30)
 @given(values=st.lists(st.floats(1e-12, 1e7), min_size=6, max_size=6), z=st.floats(-1, 1))
 def test_saved_file_gives_the_same_junction_bit_for_bit(tmp_path_factory, values, z):
     names = [n for n in REQUIRED if n not in ("damping", "tunnel_magnetoresistance")]
@@ -626,17 +627,17 @@ def test_effective_preset_meets_the_point_it_was_read_from():
     d = load_preset("ibm_11nm_2016")
     for direction in ("p_to_ap", "ap_to_p"):
         rate = write_error_rate(d, current=7.5e-6, pulse_width=10e-9, direction=direction)
-        assert rate == pytest.approx(7e-10, rel=1e-3)
+        assert rate == approx(7e-10, rel=1e-3)
 
 
 def test_read_figures_of_the_sot_presets():
     """Channel resistances and R_P that their sources print beside the numbers they follow from."""
     w, uta, gated = (load_preset(name) for name in ("w_sot_80nm", "ut_austin_sot", "beihang_vgsot_2020"))
-    assert w.channel_resistance == pytest.approx(278e-8 * 240e-9 / (200e-9 * 4.3e-9), rel=1e-3)
-    assert w.resistance_p == pytest.approx(4.9e3, rel=0.03)
-    assert w.spin_torque_efficiency == pytest.approx(0.14 * math.pi / 4 * 65**2 / (200 * 4.3), rel=1e-12)
-    assert uta.channel_resistance == pytest.approx(200e-8 * 100e-9 / (100e-9 * 3e-9), rel=1e-4)
-    assert gated.channel_resistance == pytest.approx(278e-8 * 60e-9 / (50e-9 * 3e-9), rel=1e-12)
+    assert w.channel_resistance == approx(278e-8 * 240e-9 / (200e-9 * 4.3e-9), rel=1e-3)
+    assert w.resistance_p == approx(4.9e3, rel=0.03)
+    assert w.spin_torque_efficiency == approx(0.14 * math.pi / 4 * 65**2 / (200 * 4.3), rel=1e-12)
+    assert uta.channel_resistance == approx(200e-8 * 100e-9 / (100e-9 * 3e-9), rel=1e-4)
+    assert gated.channel_resistance == approx(278e-8 * 60e-9 / (50e-9 * 3e-9), rel=1e-12)
 
 
 def test_derived_numbers_of_the_minnesota_presets():
@@ -646,22 +647,22 @@ def test_derived_numbers_of_the_minnesota_presets():
         Ms, P = Ms0 * (1 - 300 / 1420) ** 0.4, P0 * (1 - 2e-5 * 300**1.5)
         K = mu_0 * Ms**2 * 1.5e-9 / 2
         given = {"saturation_magnetization": Ms, "diameter": d.diameter, "thickness": d.thickness}
-        assert d.area == pytest.approx(side**2, rel=1e-4)
-        assert d.saturation_magnetization == pytest.approx(Ms, rel=1e-5)
+        assert d.area == approx(side**2, rel=1e-4)
+        assert d.saturation_magnetization == approx(Ms, rel=1e-5)
         expected = effective_anisotropy_field(interface_anisotropy=K, **given)
-        assert d.anisotropy_field == pytest.approx(expected, rel=1e-3)
-        assert d.spin_torque_efficiency == pytest.approx(0.8 * P, rel=1e-4)
-        assert d.critical_current("p_to_ap") == pytest.approx(1.5 * d.critical_current("ap_to_p"), rel=1e-12)
-        assert d.tunnel_magnetoresistance == pytest.approx(2 * P**2 / (1 - P**2), rel=1e-4)
+        assert d.anisotropy_field == approx(expected, rel=1e-3)
+        assert d.spin_torque_efficiency == approx(0.8 * P, rel=1e-4)
+        assert d.critical_current("p_to_ap") == approx(1.5 * d.critical_current("ap_to_p"), rel=1e-12)
+        assert d.tunnel_magnetoresistance == approx(2 * P**2 / (1 - P**2), rel=1e-4)
     sot = load_preset("umn_sot_2017")
     spin = 0.4 * (1 - 1 / math.cosh(5 / 3.5))
-    assert sot.spin_torque_efficiency == pytest.approx(spin * (45e-9) ** 2 / (45e-9 * 5e-9), rel=1e-4)
-    assert sot.channel_resistance == pytest.approx(2000e-9 * 60e-9 / (45e-9 * 5e-9), rel=1e-3)
-    assert sot.saturation_magnetization == pytest.approx(1.145e6 * (1 - 300 / 1420) ** 0.4, rel=1e-4)
+    assert sot.spin_torque_efficiency == approx(spin * (45e-9) ** 2 / (45e-9 * 5e-9), rel=1e-4)
+    assert sot.channel_resistance == approx(2000e-9 * 60e-9 / (45e-9 * 5e-9), rel=1e-3)
+    assert sot.saturation_magnetization == approx(1.145e6 * (1 - 300 / 1420) ** 0.4, rel=1e-4)
 
 
 def test_read_figure_of_the_ut_austin_stack():
-    assert load_preset("ut_austin_pmtj").resistance_p == pytest.approx(5e3, rel=1e-3)
+    assert load_preset("ut_austin_pmtj").resistance_p == approx(5e3, rel=1e-3)
 
 
 # ---- units --------------------------------------------------------------------------------

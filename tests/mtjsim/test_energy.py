@@ -2,59 +2,50 @@
 
 import itertools
 import math
+from functools import cache
 
 import numpy as np
 import pytest
 
 from bridge.search.find import pulse_width_for
-from mtjsim import MTJ, dissipated_energy, junction_resistance
-from mtjsim.fokker_planck.finite_volume import _march, _starting_masses, hopping_rates
+from mtjsim import dissipated_energy, junction_resistance
+from mtjsim.fokker_planck.finite_volume import hopping_rates, march, starting_masses
 from mtjsim.fokker_planck.reduced import reduced_write
+from physics import I_C, TAU, approx, junction
 
-I_C, TAU, R_P = 30e-6, 2e-9, 5e3
+R_P = 5e3
 DIRECTIONS = ("p_to_ap", "ap_to_p")
-
-
-def junction(tmr=1.0, **optional):
-    return MTJ.from_effective(
-        thermal_stability=60,
-        critical_current=I_C,
-        characteristic_time=TAU,
-        resistance_p=R_P,
-        tunnel_magnetoresistance=tmr,
-        **optional,
-    )
 
 
 # ---- R(m_z, I) -----------------------------------------------------------------------------------------------------
 
 
 def test_resistance_without_bias_dependence():
-    d = junction(1.5)
+    d = junction(tunnel_magnetoresistance=1.5)
     m = np.linspace(-1, 1, 9)
     conductance = (1 / R_P + 1 / (2.5 * R_P)) / 2 + (1 / R_P - 1 / (2.5 * R_P)) / 2 * m  # Slonczewski 1989
-    assert junction_resistance(d, m_z=m, current=1e-5) == pytest.approx(1 / conductance, rel=1e-12)
-    assert junction_resistance(d, m_z=np.array(1.0), current=0.0) == pytest.approx(d.resistance_p, rel=1e-12)
-    assert junction_resistance(d, m_z=np.array(-1.0), current=0.0) == pytest.approx(d.resistance_ap, rel=1e-12)
+    assert junction_resistance(d, m_z=m, current=1e-5) == approx(1 / conductance, rel=1e-12)
+    assert junction_resistance(d, m_z=np.array(1.0), current=0.0) == approx(d.resistance_p, rel=1e-12)
+    assert junction_resistance(d, m_z=np.array(-1.0), current=0.0) == approx(d.resistance_ap, rel=1e-12)
 
 
 @pytest.mark.parametrize("current", [0.0, 1e-6, 3e-5, 1e-4, 1e-3])
 def test_resistance_solves_its_own_voltage(current):
     """V = I R(V) with TMR(V) = TMR_0/(1 + (V/V_h)^2), at every angle."""
-    d = junction(1.5, tmr_half_voltage=0.4)
+    d = junction(tunnel_magnetoresistance=1.5, tmr_half_voltage=0.4)
     m = np.linspace(-1, 1, 21)
     R = junction_resistance(d, m_z=m, current=current)
     tmr = 1.5 / (1 + (current * R / 0.4) ** 2)
     conductance = ((1 + m) / 2 + (1 - m) / 2 / (1 + tmr)) / R_P
-    assert pytest.approx(1 / conductance, rel=1e-10) == R
+    assert approx(1 / conductance, rel=1e-10) == R
     assert (np.diff(R) < 0).all() or current == 0 or current >= 1e-3
-    assert R[-1] == pytest.approx(R_P, rel=1e-12)
+    assert R[-1] == approx(R_P, rel=1e-12)
 
 
 def test_bias_lowers_the_antiparallel_resistance():
-    d = junction(1.0, tmr_half_voltage=0.3)
+    d = junction(tunnel_magnetoresistance=1.0, tmr_half_voltage=0.3)
     R = [junction_resistance(d, m_z=np.array(-1.0), current=I) for I in (0.0, 2e-5, 5e-5, 2e-4)]
-    assert R[0] == pytest.approx(2 * R_P)
+    assert R[0] == approx(2 * R_P)
     assert (np.diff(R) < 0).all()
     assert R[-1] > R_P
 
@@ -66,8 +57,10 @@ def test_bias_lowers_the_antiparallel_resistance():
 @pytest.mark.parametrize("current", [1e-5, 6e-5, 3e-4])
 def test_zero_tmr_is_joules_law(direction, current):
     widths = np.array([0.1e-9, 3e-9, 40e-9])
-    energy = dissipated_energy(junction(0.0), current=current, pulse_width=widths, direction=direction)
-    assert energy == pytest.approx(current**2 * R_P * widths, rel=1e-9)
+    energy = dissipated_energy(
+        junction(tunnel_magnetoresistance=0.0), current=current, pulse_width=widths, direction=direction
+    )
+    assert energy == approx(current**2 * R_P * widths, rel=1e-9)
 
 
 RAMPS = [(10e-9, 1e-9), (10e-9, 5e-9), (2e-9, 2e-9), (1e-9, 1e-9), (0.2e-9, 0.2e-9)]
@@ -76,8 +69,8 @@ RAMPS = [(10e-9, 1e-9), (10e-9, 5e-9), (2e-9, 2e-9), (1e-9, 1e-9), (0.2e-9, 0.2e
 @pytest.mark.parametrize(("width", "rise"), RAMPS)
 def test_zero_tmr_with_ramps(width, rise):
     """int I^2 dt over a trapezoid, a third of each ramp: I^2 R (width - rise + 2 rise / 3)."""
-    energy = dissipated_energy(junction(0.0), current=6e-5, pulse_width=width, rise_time=rise)
-    assert energy == pytest.approx(6e-5**2 * R_P * (width - rise + 2 * rise / 3), rel=1e-9)
+    energy = dissipated_energy(junction(tunnel_magnetoresistance=0.0), current=6e-5, pulse_width=width, rise_time=rise)
+    assert energy == approx(6e-5**2 * R_P * (width - rise + 2 * rise / 3), rel=1e-9)
 
 
 def test_no_current_no_energy():
@@ -93,8 +86,8 @@ def test_first_and_last_watt(direction, start, end):
     late = dissipated_energy(junction(), current=I, pulse_width=np.array([30, 31]) * TAU, direction=direction)
     tilt = 1 / 120  # mean of 1 - y in the well, 1/(2 Delta); R moves by tilt/4 up from P, by tilt/2 down from AP
     near = {R_P: 1 + tilt / 4, 2 * R_P: 1 - tilt / 2}
-    assert first / (I**2 * 0.01 * TAU) == pytest.approx(start * near[start], rel=3e-4)
-    assert np.diff(late)[0] / (I**2 * TAU) == pytest.approx(end, rel=5e-3)
+    assert first / (I**2 * 0.01 * TAU) == approx(start * near[start], rel=3e-4)
+    assert np.diff(late)[0] / (I**2 * TAU) == approx(end, rel=5e-3)
 
 
 def test_the_wrong_way_costs_more():
@@ -110,44 +103,56 @@ def test_the_wrong_way_costs_more():
 def test_energy_ratio_of_the_checkpoint():
     """Delta 60, i 2, TMR 100 %: 1e-8 against 1e-3 costs 2.36 times for P->AP and 1.78 for AP->P; width alone 2.067."""
     for direction, ratio in (("p_to_ap", 2.36), ("ap_to_p", 1.78)):
-        d = junction(1.0)
+        d = junction(tunnel_magnetoresistance=1.0)
         widths = [pulse_width_for(d, error_rate=p, current=2 * I_C, direction=direction) for p in (1e-8, 1e-3)]
         deep, shallow = dissipated_energy(d, current=2 * I_C, pulse_width=widths, direction=direction)
-        assert deep / shallow == pytest.approx(ratio, abs=0.03)
+        assert deep / shallow == approx(ratio, abs=0.03)
 
 
 def test_bias_dependence_lowers_the_energy():
     pulse = {"current": 2 * I_C, "pulse_width": 10e-9}
     for direction in DIRECTIONS:
-        flat = dissipated_energy(junction(1.0), direction=direction, **pulse)
-        bent = dissipated_energy(junction(1.0, tmr_half_voltage=0.3), direction=direction, **pulse)
-        bare = dissipated_energy(junction(0.0), direction=direction, **pulse)
+        flat = dissipated_energy(junction(tunnel_magnetoresistance=1.0), direction=direction, **pulse)
+        bent = dissipated_energy(
+            junction(tunnel_magnetoresistance=1.0, tmr_half_voltage=0.3), direction=direction, **pulse
+        )
+        bare = dissipated_energy(junction(tunnel_magnetoresistance=0.0), direction=direction, **pulse)
         assert bare < bent < flat
 
 
 @pytest.mark.parametrize(("direction", "rise"), [("p_to_ap", 0.0), ("ap_to_p", 1.0)])
 def test_energy_against_the_chain(direction, rise):
     """<R>(t) from the cells' masses, marched by implicit steps and the trapezoid, extrapolated in the step."""
-    d = junction(1.2, tmr_half_voltage=0.4, spin_torque_asymmetry=0.2, stray_field=(0, 0, 0.02))
+    d = junction(
+        tunnel_magnetoresistance=1.2, tmr_half_voltage=0.4, spin_torque_asymmetry=0.2, stray_field=(0, 0, 0.02)
+    )
     I, width = 2.2 * I_C, 4.0 * TAU
     write, tau = reduced_write(d, direction, I, 320.0, rise * TAU, 0.0)
     cells = 1600
     y = -1 + 2 / cells * (np.arange(cells) + 0.5)
     s = 1 if direction == "p_to_ap" else -1
 
+    @cache
+    def resistance(a):
+        return junction_resistance(d, m_z=s * y, current=a * I)
+
+    @cache
+    def rates(a):
+        return hopping_rates(write, a * write.drive, cells)
+
     def power(mass, a):
-        return a * a * (mass @ junction_resistance(d, m_z=s * y, current=a * I))
+        return a * a * (mass @ resistance(a))
 
     def energy(steps):
         """Phases in units of tau: (duration, relative current at its start, at its end)."""
         phases = [(rise, 0, 1), (4.0 - rise, 1, 1), (rise, 1, 0)] if rise else [(4.0, 1, 1)]
-        mass, joule = _starting_masses(write, cells), 0.0
+        mass, joule = starting_masses(write, cells), 0.0
         for duration, a0, a1 in phases:
             n = steps
             levels = np.linspace(a0, a1, n + 1)
             for before, after in itertools.pairwise(levels):
                 first = power(mass, before)
-                _march(mass, *hopping_rates(write, after * write.drive, cells), duration / n, 1)
+                march(mass, *rates(after), duration / n, 1)
                 joule += duration / n * (first + power(mass, after)) / 2
         return I**2 * tau * joule
 
@@ -157,7 +162,7 @@ def test_energy_against_the_chain(direction, rise):
     answer = dissipated_energy(
         d, current=I, pulse_width=width, direction=direction, temperature=320.0, rise_time=rise * TAU
     )
-    assert answer == pytest.approx(expected, rel=2e-4)
+    assert answer == approx(expected, rel=2e-4)
 
 
 @pytest.mark.parametrize(
@@ -182,4 +187,4 @@ def test_energies_broadcast():
 
 def test_a_three_terminal_device_heats_its_channel():
     device = junction(polarizer=(0.0, 1.0, 0.0), channel_resistance=800.0)
-    assert dissipated_energy(device, current=6e-5, pulse_width=5e-9) == pytest.approx(6e-5**2 * 800 * 5e-9)
+    assert dissipated_energy(device, current=6e-5, pulse_width=5e-9) == approx(6e-5**2 * 800 * 5e-9)

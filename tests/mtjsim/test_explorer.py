@@ -15,10 +15,9 @@ from mtjsim import (
 )
 from mtjsim.explorer import WriteExplorer
 from mtjsim.holding import YEAR, strongest_read
+from physics import approx, junction
 
-DEVICE = MTJ.from_effective(
-    thermal_stability=60, critical_current=30e-6, characteristic_time=2e-9, spin_torque_asymmetry=0.2
-)
+DEVICE = junction(lam=0.2)
 PLACE = {"current": 90e-6, "pulse_width": 6e-9, "temperature": 350.0, "read_current": 4e-6}
 
 
@@ -45,13 +44,13 @@ def test_numbers_are_the_solvers(explorer):
     pulse = {name: PLACE[name] for name in ("current", "pulse_width", "temperature")}
     for direction in ("p_to_ap", "ap_to_p"):
         rate = write_error_rate(DEVICE, direction=direction, **pulse)
-        assert reading.write_error_rate[direction] == pytest.approx(rate, rel=1e-6)
+        assert reading.write_error_rate[direction] == approx(rate, rel=1e-6)
         energy = dissipated_energy(DEVICE, direction=direction, **pulse)
-        assert reading.energy[direction] == pytest.approx(energy, rel=1e-5)
+        assert reading.energy[direction] == approx(energy, rel=1e-5)
     lost = [read_disturb_rate(DEVICE, current=4e-6, duration=1e-6, state=s, temperature=350.0) for s in ("p", "ap")]
-    assert reading.read_disturb == pytest.approx(max(lost), rel=1e-6)
+    assert reading.read_disturb == approx(max(lost), rel=1e-6)
     rest = retention_failure_rate(DEVICE, duration=10 * YEAR, temperature=350.0)
-    assert reading.retention_failure == pytest.approx(rest, rel=1e-6)
+    assert reading.retention_failure == approx(rest, rel=1e-6)
     assert f"{max(lost):.2e}" in str(reading)
     assert (reading.current, reading.temperature) == (90e-6, 350.0)
 
@@ -63,10 +62,10 @@ def test_curves_are_moved_and_not_made_anew(explorer):
         explorer.update(**{**PLACE, "temperature": temperature})
         x, y = left.lines[1].get_data()
         kept = {"temperature": temperature, "direction": "ap_to_p"}
-        assert y == pytest.approx(write_error_rate(DEVICE, current=90e-6, pulse_width=x * 1e-9, **kept), rel=1e-6)
+        assert y == approx(write_error_rate(DEVICE, current=90e-6, pulse_width=x * 1e-9, **kept), rel=1e-6)
         x, y = middle.lines[0].get_data()
         kept["direction"] = "p_to_ap"
-        assert y == pytest.approx(write_error_rate(DEVICE, current=x * 1e-6, pulse_width=6e-9, **kept), rel=1e-6)
+        assert y == approx(write_error_rate(DEVICE, current=x * 1e-6, pulse_width=6e-9, **kept), rel=1e-6)
         assert left.get_title() == f"at 90 µA, {temperature:g} K"
     assert artists == [ax.get_children() for ax in explorer.axes]
 
@@ -80,13 +79,15 @@ def test_picture_is_that_of_a_full_redraw(explorer):
     explorer.update(**PLACE)
     kept = pixels(explorer.png())
     assert np.array_equal(kept, pixels(before))  # nothing of the other place is left
-    for artist in explorer._moving:
+    canvas, moving = explorer.figure.canvas, explorer.figure.findobj(lambda artist: artist.get_animated())
+    assert moving
+    for artist in moving:
         artist.set_animated(False)
     try:
-        explorer._canvas.draw()
-        whole = np.asarray(explorer._canvas.buffer_rgba())[..., :3].astype(int)
+        canvas.draw()
+        whole = np.asarray(canvas.buffer_rgba())[..., :3].astype(int)
     finally:
-        for artist in explorer._moving:
+        for artist in moving:
             artist.set_animated(True)
     # only what lies over what differs: lines over frame and legend, instead of under them
     assert (np.abs(kept - whole).max(axis=2) > 60).mean() < 0.0005
@@ -124,7 +125,7 @@ def test_a_move_solves_nothing_and_draws_no_axes(explorer, monkeypatch):
     """What makes a move fast, without a clock; the ratio is in tests/benchmarks."""
     for name in ("write_error_rate", "dissipated_energy", "read_disturb_rate", "retention_failure_rate"):
         monkeypatch.setattr(f"mtjsim.explorer.{name}", lambda *_, **__: pytest.fail("solved again"))
-    monkeypatch.setattr(explorer._canvas, "draw", lambda: pytest.fail("drawn from scratch"))
+    monkeypatch.setattr(explorer.figure.canvas, "draw", lambda: pytest.fail("drawn from scratch"))
     for current in explorer.values["current"]:
         explorer.update(current=current)
         assert explorer.png()
@@ -132,11 +133,11 @@ def test_a_move_solves_nothing_and_draws_no_axes(explorer, monkeypatch):
 
 def test_strongest_read_leaves_a_barrier():
     arm = load_preset("arm_2021")
-    assert strongest_read(arm, temperature=300.0) == pytest.approx(arm.critical_current() / 2)
+    assert strongest_read(arm, temperature=300.0) == approx(arm.critical_current() / 2)
     weak = DEVICE.replace(stray_field=(0.0, 0.0, 0.2 * DEVICE.anisotropy_field))
     read = strongest_read(weak, temperature=300.0)
     smallest = weak.critical_current("ap_to_p")
-    assert read == pytest.approx(smallest * (0.8 - (15 / 60) ** 0.5))
+    assert read == approx(smallest * (0.8 - (15 / 60) ** 0.5))
     assert strongest_read(MTJ.from_effective(**HOPELESS), temperature=300.0) == 0.0
 
 

@@ -3,13 +3,11 @@
 The two roads share the reduced write (`reduced.py`) and nothing else. Everything is deterministic.
 """
 
-import json
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mtjsim import list_presets, load_preset
@@ -27,19 +25,10 @@ from mtjsim.holding import (
     thermal_stability_for_retention,
 )
 from mtjsim.switching import switching_probability
+from physics import GOLDEN_CASES, TAU, approx, junction
 
-CASES = json.loads((Path(__file__).parents[1] / "golden" / "wer_cases.json").read_text())["cases"]
-TAU, TEN_YEARS = 2e-9, 10 * 365.25 * 86400
+TEN_YEARS = 10 * 365.25 * 86400
 TWO_ROADS = 1e-4  # promised; measured about 2e-6
-reproducible = {"derandomize": True, "deadline": None, "suppress_health_check": list(HealthCheck), "database": None}
-
-
-def junction(Delta=60.0, h=0.0, lam=0.0, **optional):
-    """A junction with I_c0 = 30 uA at lambda = 0 and tau_D = 2 ns; h is B_z/B_k."""
-    bare = {"thermal_stability": Delta, "critical_current": 30e-6, "characteristic_time": TAU, **optional}
-    if h:
-        bare["stray_field"] = (0.0, 0.0, h * MTJ.from_effective(**bare).anisotropy_field)
-    return MTJ.from_effective(spin_torque_asymmetry=lam, **bare)
 
 
 def held(Delta, share=0.0, H=0.0, L=0.0):
@@ -67,7 +56,7 @@ def test_two_roads(Delta, share, H, L):
     write = held(Delta, share, H, L)
     durations = np.append(SETTLED * solve_escape(write).relaxation_time, [1e4, 1e17])
     chain, error = solve_switched(write, durations)
-    assert log_switched(write, durations, method="quadrature") == pytest.approx(chain, abs=1e-5)
+    assert log_switched(write, durations, method="quadrature") == approx(chain, abs=1e-5)
     assert (error < 5e-4).all()
 
 
@@ -84,17 +73,17 @@ def agree(write, exponent):
         return
     durations = bit.relaxation_time * np.array([SETTLED, 10**exponent])
     chain, _ = solve_switched(write, durations)
-    assert bit.log_switched(durations) == pytest.approx(chain, abs=1e-5)
+    assert bit.log_switched(durations) == approx(chain, abs=1e-5)
 
 
-@settings(max_examples=4, **reproducible)
+@settings(max_examples=4)
 @given(held_bits(), st.floats(2, 17))
 def test_roads_agree(write, exponent):
     agree(write, exponent)
 
 
 @pytest.mark.slow
-@settings(max_examples=150, **reproducible)
+@settings(max_examples=150)
 @given(held_bits(), st.floats(2, 17))
 def test_roads_agree_widely(write, exponent):
     agree(write, exponent)
@@ -107,10 +96,10 @@ def test_chain_at_short_durations(Delta, share):
     chain, _ = solve_switched(write, durations)
     spectral = tail_probability(write, durations, tail="switched")
     shallow = spectral > 1e-5
-    assert np.exp(chain[shallow]) == pytest.approx(spectral[shallow], rel=TWO_ROADS)
+    assert np.exp(chain[shallow]) == approx(spectral[shallow], rel=TWO_ROADS)
     deep = ~shallow & (chain > math.log(1e-23))
     finer, _ = solve_switched(write, durations, cells=2 * finite_volume.mesh_size(write))
-    assert chain[deep] == pytest.approx(finer[deep], abs=TWO_ROADS)
+    assert chain[deep] == approx(finer[deep], abs=TWO_ROADS)
 
 
 @pytest.mark.parametrize(("Delta", "share", "H"), [(60, 0.3, 0.0), (30, 0.2, 0.1), (80, 0.5, -0.1), (60, 0.0, -0.3)])
@@ -118,7 +107,7 @@ def test_no_jump_where_the_road_changes(Delta, share, H):
     write = held(Delta, share, H)
     change = SETTLED * solve_escape(write).relaxation_time
     before, after = log_switched(write, change * np.array([1 - 1e-9, 1 + 1e-9]))
-    assert after - before == pytest.approx(0, abs=1e-5)
+    assert after - before == approx(0, abs=1e-5)
     assert after != before
 
 
@@ -135,7 +124,7 @@ def test_no_jump_where_the_barrier_gets_too_low():
 
 
 def golden():
-    case = next(c for c in CASES if c["name"] == "C disturb")
+    case = next(c for c in GOLDEN_CASES if c["name"] == "C disturb")
     d = case["device"]
     device = MTJ(
         diameter=d["diameter"],
@@ -154,7 +143,7 @@ def golden():
 @pytest.mark.parametrize("method", ["auto", "finite_volume"])
 def test_golden_disturb(method):
     device, pulse, expected = golden()
-    assert read_disturb_rate(device, method=method, **pulse) == pytest.approx(expected, rel=2e-5)
+    assert read_disturb_rate(device, method=method, **pulse) == approx(expected, rel=2e-5)
 
 
 @pytest.mark.parametrize("state", ["p", "ap"])
@@ -163,19 +152,17 @@ def test_agrees_with_the_write(state):
     device, direction = junction(40, 0.1, 0.2), {"p": "p_to_ap", "ap": "ap_to_p"}[state]
     for current, duration in [(12e-6, 100e-9), (40e-6, 8e-9)]:
         write = switching_probability(device, current=current, pulse_width=duration, direction=direction)
-        assert read_disturb_rate(device, current=current, duration=duration, state=state) == pytest.approx(
-            write, rel=1e-4
-        )
+        assert read_disturb_rate(device, current=current, duration=duration, state=state) == approx(write, rel=1e-4)
 
 
-@settings(max_examples=15, **reproducible)
+@settings(max_examples=15)
 @given(st.floats(25, 90), st.floats(-0.3, 0.3), st.floats(-0.5, 0.5), st.floats(0, 8e-6), st.floats(2, 17))
 def test_mirror_symmetry(Delta, h, lam, current, exponent):
     """(I, B_z, lambda, P) -> (-I, -B_z, -lambda, AP) changes nothing; `current` already follows the state."""
     read = {"current": current, "duration": 10**exponent * TAU}
     one = read_disturb_rate(junction(Delta, h, lam), state="p", **read)
     other = read_disturb_rate(junction(Delta, -h, -lam), state="ap", **read)
-    assert one == pytest.approx(other, rel=1e-9)
+    assert one == approx(other, rel=1e-9)
 
 
 def test_each_sign_alone_matters():
@@ -193,33 +180,33 @@ def test_for_ever_is_equilibrium():
     """After very long the mass of the other side, whatever the start: detailed balance between the two states."""
     device = junction(30, 0.1)
     p, ap = (retention_failure_rate(device, duration=1e15, state=state) for state in ("p", "ap"))
-    assert p + ap == pytest.approx(1, rel=1e-12)
-    assert p / ap == pytest.approx(1 / held(30, H=0.1).stationary_ratio(), rel=1e-8)
-    assert retention_failure_rate(junction(20), duration=1e6) == pytest.approx(0.5, rel=1e-12)
+    assert p + ap == approx(1, rel=1e-12)
+    assert p / ap == approx(1 / held(30, H=0.1).stationary_ratio(), rel=1e-8)
+    assert retention_failure_rate(junction(20), duration=1e6) == approx(0.5, rel=1e-12)
 
 
 def test_without_current_a_read_is_retention():
     device, durations = junction(45, 0.05), np.array([1e-9, 1e-6, 1.0])
     read = read_disturb_rate(device, current=0.0, duration=durations, state="ap")
-    assert read == pytest.approx(retention_failure_rate(device, duration=durations, state="ap"), rel=1e-12)
+    assert read == approx(retention_failure_rate(device, duration=durations, state="ap"), rel=1e-12)
 
 
 def test_brown():
     """Small failure rates grow as Brown's rate, sqrt(Delta/pi) e^-Delta (1 - 1/Delta) per tau_D."""
     rate = math.sqrt(60 / math.pi) * math.exp(-60) * (1 - 1 / 60)
-    assert retention_failure_rate(junction(60), duration=1e5) == pytest.approx(rate * 1e5 / TAU, rel=3e-4)
+    assert retention_failure_rate(junction(60), duration=1e5) == approx(rate * 1e5 / TAU, rel=3e-4)
 
 
 def test_the_definition_is_the_side_of_the_equator():
     """With B_z/B_k = -0.4 the barrier is at m_z = 0.4; what starts between soon switches, with no rate."""
     write = held(60, H=-0.4)
-    assert barrier_position(write) == pytest.approx(0.4)
+    assert barrier_position(write) == approx(0.4)
     y = np.linspace(0, 0.4, 4001)
     whole = np.linspace(0, 1, 10001)
     beyond = np.trapezoid(write.starting_density(y), y) / np.trapezoid(write.starting_density(whole), whole)
     bit = solve_escape(write)
     assert bit.sign_ahead > 0
-    assert math.exp(bit.log_ahead) == pytest.approx(beyond, rel=0.1)
+    assert math.exp(bit.log_ahead) == approx(beyond, rel=0.1)
     by_rate = bit.log_rate + bit.log_other + math.log(50.0)
     assert log_switched(write, np.array([50.0]))[0] - by_rate > math.log(1.5)
 
@@ -228,7 +215,7 @@ def test_the_definition_is_the_side_of_the_equator():
 def test_barrier_position(H, L, i):
     write = AxialWrite(thermal_stability=60, drive=i, field=H, asymmetry=L)
     y = barrier_position(write)
-    assert write.force(np.array([y]), i)[0] == pytest.approx(0, abs=1e-12)
+    assert write.force(np.array([y]), i)[0] == approx(0, abs=1e-12)
     below, above = write.force(np.array([y - 1e-3, y + 1e-3]), i)
     assert below < 0 < above
 
@@ -238,9 +225,9 @@ def test_running_integrals():
     panels = make_panels(held(60), 0.0)
     up, down = (panels.running(40 * panels.y, towards) for towards in ("up", "down"))
     y = panels.y
-    assert up == pytest.approx(40 * y + np.log(-np.expm1(-40 * (1 + y)) / 40), abs=1e-11)
-    assert down == pytest.approx(40 + np.log(-np.expm1(40 * (y - 1)) / 40), abs=1e-11)
-    assert panels.total(40 * y) == pytest.approx(40 + math.log(-math.expm1(-80) / 40), abs=1e-12)
+    assert up == approx(40 * y + np.log(-np.expm1(-40 * (1 + y)) / 40), abs=1e-11)
+    assert down == approx(40 + np.log(-np.expm1(40 * (y - 1)) / 40), abs=1e-11)
+    assert panels.total(40 * y) == approx(40 + math.log(-math.expm1(-80) / 40), abs=1e-12)
 
 
 # ---- inversions ----------------------------------------------------------------------------------------------------
@@ -253,7 +240,7 @@ def test_running_integrals():
 def test_retention_time_is_the_inverse(Delta, h, state, rate):
     device = junction(Delta, h)
     reached = retention_time(device, failure_rate=rate, state=state)
-    assert retention_failure_rate(device, duration=reached, state=state) == pytest.approx(rate, rel=TWO_ROADS)
+    assert retention_failure_rate(device, duration=reached, state=state) == approx(rate, rel=TWO_ROADS)
 
 
 def test_retention_time_by_the_chain():
@@ -261,7 +248,7 @@ def test_retention_time_by_the_chain():
     for Delta, rate in [(8, 0.05)]:
         reached = retention_time(junction(Delta), failure_rate=rate)
         again = retention_failure_rate(junction(Delta), duration=reached, method="finite_volume")
-        assert again == pytest.approx(rate, rel=TWO_ROADS)
+        assert again == approx(rate, rel=TWO_ROADS)
 
 
 def test_retention_times_broadcast_and_saturate():
@@ -282,7 +269,7 @@ def test_stability_for_retention_is_the_inverse(opposing):
         duration=TEN_YEARS, failure_rate=1e-12, opposing_field_ratio=opposing, characteristic_time=TAU
     )
     rate = retention_failure_rate(junction(Delta, -opposing), duration=TEN_YEARS, state="p")
-    assert rate == pytest.approx(1e-12, rel=TWO_ROADS)
+    assert rate == approx(1e-12, rel=TWO_ROADS)
     easier = retention_failure_rate(junction(Delta, -opposing), duration=TEN_YEARS, state="ap")
     assert easier <= rate * (1 + 1e-9)
 
@@ -290,9 +277,9 @@ def test_stability_for_retention_is_the_inverse(opposing):
 def test_stability_for_retention_behaves():
     kwargs = {"duration": TEN_YEARS, "failure_rate": np.array([1e-6, 1e-12])}
     low, high = thermal_stability_for_retention(**kwargs)
-    assert high - low == pytest.approx(math.log(1e6), rel=0.02)
+    assert high - low == approx(math.log(1e6), rel=0.02)
     faster = thermal_stability_for_retention(**kwargs, characteristic_time=0.5e-9)
-    assert faster - np.array([low, high]) == pytest.approx(math.log(2), rel=0.02)
+    assert faster - np.array([low, high]) == approx(math.log(2), rel=0.02)
 
 
 # ---- messages ------------------------------------------------------------------------------------------------------
@@ -359,12 +346,10 @@ def test_broadcasting():
     device = junction(40, 0.1)
     table = read_disturb_rate(device, current=np.array([[2e-6], [5e-6]]), duration=[1e-6, 1e-3, 1.0], state="ap")
     assert table.shape == (2, 3)
-    assert table[1, 2] == pytest.approx(read_disturb_rate(device, current=5e-6, duration=1.0, state="ap"), rel=1e-12)
+    assert table[1, 2] == approx(read_disturb_rate(device, current=5e-6, duration=1.0, state="ap"), rel=1e-12)
     assert isinstance(retention_failure_rate(device, duration=1.0), float)
     states = retention_failure_rate(device, duration=1.0, state=["p", "ap"], temperature=[300, 350])
-    assert states[1] == pytest.approx(
-        retention_failure_rate(device, duration=1.0, state="ap", temperature=350), rel=1e-12
-    )
+    assert states[1] == approx(retention_failure_rate(device, duration=1.0, state="ap", temperature=350), rel=1e-12)
 
 
 def test_depth():
@@ -413,7 +398,7 @@ def test_a_step_at_the_equator_would_be_seen(monkeypatch):
     """The slow function belongs to the barrier, not to m_z = 0: with the equator in its place a strong read is lost."""
     write, duration = held(100, 0.65), np.array([1e3])
     right = solve_switched(write, duration)[0][0]
-    assert log_switched(write, duration, method="quadrature")[0] == pytest.approx(right, abs=1e-5)
+    assert log_switched(write, duration, method="quadrature")[0] == approx(right, abs=1e-5)
     monkeypatch.setattr(escape, "barrier_position", lambda write: 0.0)
     assert not abs(solve_escape(write).log_switched(duration)[0] - right) < 0.01
 
@@ -423,7 +408,7 @@ def test_too_early_would_be_seen(monkeypatch):
     write = held(60, 0.3)
     early = 8 * solve_escape(write).relaxation_time * np.ones(1)
     right = solve_switched(write, early)[0][0]
-    assert log_switched(write, early)[0] == pytest.approx(right, abs=1e-12)
+    assert log_switched(write, early)[0] == approx(right, abs=1e-12)
     monkeypatch.setattr(axial_hold, "SETTLED", 5.0)
     assert abs(log_switched(write, early)[0] - right) > 0.01
 
@@ -433,7 +418,7 @@ def test_steps_that_do_not_follow_the_time_would_be_seen():
     write, duration = held(30, 0.3), np.array([1e6])
     doubling, error = solve_switched(write, duration)
     assert error[0] < 1e-4
-    coarse = finite_volume._march_blocks(write, duration, finite_volume.mesh_size(write), 64)[-1]
+    coarse = finite_volume.march_blocks(write, duration, finite_volume.mesh_size(write), 64)[-1]
     assert abs(coarse - doubling[0]) > 1e-3
 
 

@@ -6,6 +6,7 @@ Statistical tests use fixed seeds and a false-alarm chance of 1e-6 each; nobody 
 """
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -19,25 +20,20 @@ from scipy.optimize import brentq
 from scipy.spatial.transform import Rotation
 from scipy.stats import chi2, norm
 
-from mtjsim.device import GYROMAGNETIC_RATIO, MTJ
+from mtjsim.device import GYROMAGNETIC_RATIO
 from mtjsim.macrospin import kernels
 from mtjsim.macrospin.kernels import BLOCKS, LANES, Ensemble
 from mtjsim.macrospin.time_steps import step_table
 from mtjsim.pulse import Pulse
 from mtjsim.rng import lane_states
 from mtjsim.torques import rotation, torque_of
+from physics import approx, damped_junction
 
 ALARM = 1e-6
 SIGMAS = float(norm.isf(ALARM / 2))  # 4.9
 
 
-def junction(Delta=40.0, alpha=0.02, **optional):
-    """A junction with B_k = 0.27 T at any damping, and I_c0 of 30 uA."""
-    tau = (1 + alpha**2) / (GYROMAGNETIC_RATIO * alpha * 0.27)
-    return MTJ.from_effective(
-        thermal_stability=Delta, critical_current=30e-6, characteristic_time=tau, damping=alpha, **optional
-    )
-
+junction = partial(damped_junction, alpha=0.02)
 
 GENERAL = {
     "spin_torque_asymmetry": 0.35,
@@ -194,8 +190,8 @@ def both_ways(name, drive, *, precision=np.float64, energy=False, **mutation):
 def test_kernel_is_the_oracle(name, drive):
     ensemble, expected, steps = both_ways(name, drive)
     assert steps > 150
-    assert ensemble.vectors == pytest.approx(expected, abs=1e-10)
-    assert np.linalg.norm(ensemble.vectors, axis=1) == pytest.approx(1, abs=1e-13)
+    assert ensemble.vectors == approx(expected, abs=1e-10)
+    assert np.linalg.norm(ensemble.vectors, axis=1) == approx(1, abs=1e-13)
 
 
 @pytest.mark.parametrize("drive", PULSES)
@@ -203,7 +199,7 @@ def test_kernel_is_the_oracle(name, drive):
 def test_single_precision_is_the_oracle(name, drive):
     ensemble, expected, _ = both_ways(name, drive, precision=np.float32)
     assert ensemble.m.dtype == np.float32
-    assert ensemble.vectors == pytest.approx(expected, abs=1e-4)
+    assert ensemble.vectors == approx(expected, abs=1e-4)
     assert np.abs(ensemble.vectors - expected).max() > 1e-8  # it was single precision
 
 
@@ -211,14 +207,14 @@ def test_single_precision_is_the_oracle(name, drive):
 def test_coupled_kernel_is_the_oracle(name):
     """Driven by a current, nothing couples: the energy is a by-product."""
     ensemble, expected, _ = both_ways(name, "current", energy=True)
-    assert ensemble.vectors == pytest.approx(expected, abs=1e-10)
+    assert ensemble.vectors == approx(expected, abs=1e-10)
     assert (ensemble.joules > 0).all()
 
 
 def test_coupled_kernel_with_a_voltage_is_the_oracle():
     """Bias and current of a step are those of its predicted middle, as in the plain kernel."""
     ensemble, expected, _ = both_ways("general", "voltage", energy=True)
-    assert ensemble.vectors == pytest.approx(expected, abs=1e-10)
+    assert ensemble.vectors == approx(expected, abs=1e-10)
 
 
 MUTANTS = {
@@ -294,7 +290,7 @@ general_devices = st.builds(
     st.tuples(fields, fields, fields),
     st.floats(-0.2, 0.2),
 )
-derandomized = settings(max_examples=60, deadline=None, derandomize=True, database=None)
+derandomized = settings(max_examples=60)
 
 
 @derandomized
@@ -309,7 +305,7 @@ def test_torque_solves_the_equation(device, m, current):
     towards_p = -1.0 if device.polarizer[2] < 0 else 1.0  # I > 0 favours P, whichever way the polarizer points
     expected = llgs(device, m, towards_p * current)[0]
     scale = GYROMAGNETIC_RATIO * (np.linalg.norm(B) + abs(a) + 1e-3)
-    assert t.rate * np.cross(W, m[0]) == pytest.approx(expected, abs=1e-11 * scale)
+    assert t.rate * np.cross(W, m[0]) == approx(expected, abs=1e-11 * scale)
     assert t.rate * np.linalg.norm(W) <= t.fastest(current) * (1 + 1e-12)
 
 
@@ -319,7 +315,7 @@ def test_the_bound_on_the_rotation_is_reached():
     t = torque_of(device, 300.0)
     spin = 2e-3 * t.per_ampere
     W = rotation.py_func(0.0, 0.0, 1.0, 0.0, 0.0, 0.0, spin, 1.0, 0.0, 0.0, t.damping, 1.0)
-    assert np.linalg.norm(W) * t.rate == pytest.approx(t.fastest(2e-3) - t.fastest(0.0), rel=1e-12)
+    assert np.linalg.norm(W) * t.rate == approx(t.fastest(2e-3) - t.fastest(0.0), rel=1e-12)
 
 
 # ---- the order of the scheme -------------------------------------------------------------------------------------
@@ -350,8 +346,8 @@ def test_order_two_and_the_right_limit(name):
     ends = [deterministic_end(device, pulse, m, n) for n in (200, 400, 800)]
     errors = [np.abs(end[:4] - right).max() for end in ends]
     assert errors[2] < 1e-4
-    assert np.log2(np.array(errors[:-1]) / errors[1:]) == pytest.approx(2, abs=0.1)
-    assert np.linalg.norm(ends[0], axis=1) == pytest.approx(1, abs=1e-12)
+    assert np.log2(np.array(errors[:-1]) / errors[1:]) == approx(2, abs=0.1)
+    assert np.linalg.norm(ends[0], axis=1) == approx(1, abs=1e-12)
 
 
 def test_precession_alone_keeps_its_angle():
@@ -360,7 +356,7 @@ def test_precession_alone_keeps_its_angle():
     m, _ = some_lanes()
     pulse = Pulse.rectangular(current=0.0, pulse_width=2e-9)
     end = deterministic_end(device, pulse, m, 400)  # 0.24 rad a step, 95 rad in all
-    assert end[:, 2] == pytest.approx(m[:, 2], abs=2e-3)
+    assert end[:, 2] == approx(m[:, 2], abs=2e-3)
     heun = np.abs(m[:, 2]).max() * 400 * (0.24**4) / 8  # what Heun would add
     assert heun > 0.1
 
@@ -398,7 +394,7 @@ def _draw(states, count):
     for j in range(states.shape[1]):
         a, b, c, d = states[0, j], states[1, j], states[2, j], states[3, j]
         for i in range(count):
-            out[i, j], a, b, c, d = kernels._next_word(a, b, c, d)
+            out[i, j], a, b, c, d = kernels.next_word(a, b, c, d)
     return out
 
 
@@ -421,7 +417,7 @@ def test_xoshiro_of_the_paper():
 
 @njit
 def _bytes(words):
-    return np.array([kernels._sum_of_bytes(word) for word in words])
+    return np.array([kernels.sum_of_bytes(word) for word in words])
 
 
 @pytest.mark.parametrize("word", [0, 1, 0xFF, 0x01020304, 0xFF00FF00, 0x00FF00FF, 0xFFFFFFFF])
@@ -509,7 +505,7 @@ def equilibrium(Delta, alpha, dt, *, count=8, samples=16, h=0.0, noise=1.0, seed
 
     Uniform on the sphere where the barrier is low, at 0.5/sqrt(Delta) rad from either pole where it is high.
     """
-    device = junction(Delta, alpha)
+    device = junction(Delta, alpha=alpha)
     device = device.replace(stray_field=(0.0, 0.0, h * device.anisotropy_field))
     tau = device.characteristic_time()
 
@@ -572,12 +568,12 @@ def test_mean_square_angle(Delta, alpha, steps, energy):
     """
     m = equilibrium(Delta, alpha, steps * FULL_STEP, count=16, samples=40, energy=energy)
     measured = (1 - m[..., 2] ** 2).mean()
-    assert measured == pytest.approx(boltzmann_mean(lambda z: 1 - z * z, Delta), rel=0.007)
+    assert measured == approx(boltzmann_mean(lambda z: 1 - z * z, Delta), rel=0.007)
 
 
 def linear_temperature(alpha, angle, correction=True):
     """Stationary <sin^2 theta> over Boltzmann's near the pole, from the oracle's own two numbers: decay and kick."""
-    device, dt = junction(1e6, alpha), angle / (GYROMAGNETIC_RATIO * 0.27)
+    device, dt = junction(1e6, alpha=alpha), angle / (GYROMAGNETIC_RATIO * 0.27)
     tiny = 1e-5
     tilted = np.array([[math.sin(tiny), 0.0, math.cos(tiny)]])
     decayed = oracle_step(device, tilted, dt, 0.0, np.zeros((1, 3)))
@@ -592,8 +588,8 @@ def linear_temperature(alpha, angle, correction=True):
 @pytest.mark.parametrize(("alpha", "angle"), [(0.01, 0.1), (0.01, 0.4), (0.1, 0.1), (0.1, 0.4)])
 def test_temperature_of_the_scheme(alpha, angle):
     """To 5e-4 at any step that is allowed; uncorrected, colder by (gamma B dt/2)^2."""
-    assert linear_temperature(alpha, angle) == pytest.approx(1, abs=5e-4)
-    assert linear_temperature(alpha, angle, correction=False) == pytest.approx(1 - angle**2 / 4, abs=3e-3)
+    assert linear_temperature(alpha, angle) == approx(1, abs=5e-4)
+    assert linear_temperature(alpha, angle, correction=False) == approx(1 - angle**2 / 4, abs=3e-3)
 
 
 @pytest.mark.parametrize("noise", [0.98, 1.02, 2**0.5, 0.5])
@@ -601,8 +597,8 @@ def test_a_wrong_noise_amplitude_would_be_seen(noise):
     """Trap 1: even 2 % in the field, 4 % in k T. It is the Boltzmann law of another temperature."""
     m = equilibrium(40, 0.1, FULL_STEP, noise=noise)
     measured = (1 - m[..., 2] ** 2).mean()
-    assert measured == pytest.approx(boltzmann_mean(lambda z: 1 - z * z, 40 / noise**2), rel=0.01)
-    assert measured != pytest.approx(boltzmann_mean(lambda z: 1 - z * z, 40), rel=0.02)
+    assert measured == approx(boltzmann_mean(lambda z: 1 - z * z, 40 / noise**2), rel=0.01)
+    assert measured != approx(boltzmann_mean(lambda z: 1 - z * z, 40), rel=0.02)
 
 
 def histogram_p_value(z, Delta, h=0.0, bins=24):

@@ -14,6 +14,7 @@ from mtjsim.plots import (
     plot_switching_probability,
     plot_write_error_rate,
 )
+from physics import approx
 
 
 @pytest.fixture
@@ -51,7 +52,7 @@ def test_counts_have_their_exact_intervals(ax):
     counts = [ErrorCount(50, 100), ErrorCount(3, 1000), ErrorCount(0, 1000)]
     bars, bound = plot_error_counts(ax, [1.0, 2.0, 3.0], counts, label="counted")
     assert list(bars.lines[0].get_ydata()) == [0.5, 3e-3]
-    assert interval(bars) == pytest.approx(np.array([[c.low, c.high] for c in counts[:2]]), rel=1e-12)
+    assert interval(bars) == approx(np.array([[c.low, c.high] for c in counts[:2]]), rel=1e-12)
     assert (list(bound.get_xdata()), bound.get_marker()) == ([3.0], "v")
     assert bound.get_ydata()[0] == counts[2].high  # never 0, which a logarithmic axis would swallow
     assert "upper bound" in bound.get_label()
@@ -71,10 +72,10 @@ def test_map_has_units_and_leaves_out_contours_that_it_does_not_reach(ax):
     I, t = np.linspace(1e-5, 1e-4, 6), np.linspace(1e-9, 1e-8, 5)
     rates = 10.0 ** -(np.linspace(0, 5, 6)[:, None] + np.linspace(0, 0.5, 5))
     mesh, contours, bar = plot_error_map(ax, I, t, rates)
-    assert np.asarray(mesh.get_array()).reshape(5, 6) == pytest.approx(np.log10(rates).T)
-    assert list(10**contours.levels) == pytest.approx([1e-3, 1e-2, 1e-1, 0.5])
+    assert np.asarray(mesh.get_array()).reshape(5, 6) == approx(np.log10(rates).T)
+    assert list(10**contours.levels) == approx([1e-3, 1e-2, 1e-1, 0.5])
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("write current (µA)", "pulse width (ns)")
-    assert ax.get_xlim() == pytest.approx((10, 100))
+    assert ax.get_xlim() == approx((10, 100))
     assert "log10" in bar.ax.get_ylabel()
     flat = plot_error_map(ax, I, t, np.ones((6, 5)), drive="voltage")
     assert len(flat) == 2
@@ -91,7 +92,7 @@ def test_s_curves_have_a_signed_axis(ax):
     assert list(left.get_ydata()) == p["p_to_ap"]
     assert (list(bars.lines[0].get_xdata()), list(bars.lines[0].get_ydata())) == ([-20.0], [0.6])
     failed = counted["p_to_ap"][1][0]
-    assert interval(bars)[0] == pytest.approx([1 - failed.high, 1 - failed.low], rel=1e-9)
+    assert interval(bars)[0] == approx([1 - failed.high, 1 - failed.low], rel=1e-9)
     assert ax.get_xlabel() == "current (µA), > 0 favours P"
     assert "10 ns" in left.get_label()
 
@@ -117,13 +118,13 @@ def test_sphere_is_seen_from_above_the_plane(ax):
     trace, start, end, bar, *wells = plot_sphere(ax, time, m, well_angle=0.3, elevation=30.0)
     points = np.array([segment[0] for segment in trace.get_segments()])
     c, s = np.cos(np.pi / 6), np.sin(np.pi / 6)
-    assert points == pytest.approx(np.array([[0, c], [0, -s], [1, 0], [0, s]]), abs=1e-12)
-    assert list(trace.get_array()) == pytest.approx([0.5, 1.5, 2.5, 3.5])
+    assert points == approx(np.array([[0, c], [0, -s], [1, 0], [0, s]]), abs=1e-12)
+    assert list(trace.get_array()) == approx([0.5, 1.5, 2.5, 3.5])
     assert list(trace.get_alpha()) == [1.0, 1.0, 1.0, 0.25]
-    assert (start.get_ydata()[0], end.get_ydata()[0]) == pytest.approx((c, -c))
+    assert (start.get_ydata()[0], end.get_ydata()[0]) == approx((c, -c))
     assert bar.ax.get_ylabel() == "time (ns)"
     near = np.array(wells[0].get_xydata())
-    assert np.nanmax(near[:, 0]) == pytest.approx(np.sin(0.3), abs=1e-3)
+    assert np.nanmax(near[:, 0]) == approx(np.sin(0.3), abs=1e-3)
     assert len(wells) == 4
 
 
@@ -138,13 +139,13 @@ def test_magnetization_and_pulse(ax):
     time, m_z = np.array([0, 1e-9, 2e-9]), np.array([[1, 0.5, -1], [1, 1, 1]])
     lines = plot_magnetization(ax, time, m_z, names=("switched",))
     assert [list(line.get_ydata()) for line in lines] == m_z.tolist()
-    assert list(lines[0].get_xdata()) == pytest.approx([0, 1, 2])
+    assert list(lines[0].get_xdata()) == approx([0, 1, 2])
     assert ax.get_xlabel() == "time (ns)"
     assert "m_z" in ax.get_ylabel()
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["switched"]
     below = Figure().subplots()
     line, _ = plot_pulse(below, time, [0.0, 5e-5, 0.0])
-    assert list(line.get_ydata()) == pytest.approx([0, 50, 0])
+    assert list(line.get_ydata()) == approx([0, 50, 0])
     assert below.get_ylabel() == "current (µA)"
     plot_pulse(below, time, [0.0, 0.5, 0.0], drive="voltage")
     assert below.get_ylabel() == "voltage (V)"
@@ -154,9 +155,9 @@ def test_histogram_is_a_density_with_intervals(ax):
     m_z, edges = [0.1, 0.2, 0.6, 0.6], [0.0, 0.5, 0.75, 1.0]
     law = ([0.0, 1.0], [0.5, 1.5])
     bars, bound, line = plot_magnetization_histogram(ax, m_z, edges, law=law)
-    assert list(bars.lines[0].get_ydata()) == pytest.approx([0.5 / 0.5, 0.5 / 0.25])
+    assert list(bars.lines[0].get_ydata()) == approx([0.5 / 0.5, 0.5 / 0.25])
     half = ErrorCount(2, 4)
-    assert interval(bars)[1] == pytest.approx([half.low / 0.25, half.high / 0.25])
-    assert bound.get_ydata()[0] == pytest.approx(ErrorCount(0, 4).high / 0.25)
+    assert interval(bars)[1] == approx([half.low / 0.25, half.high / 0.25])
+    assert bound.get_ydata()[0] == approx(ErrorCount(0, 4).high / 0.25)
     assert list(line.get_ydata()) == [0.5, 1.5]
     assert (ax.get_xlabel(), ax.get_yscale()) == ("m_z", "log")

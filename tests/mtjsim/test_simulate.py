@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest, chi2
 
-from mtjsim.device import GYROMAGNETIC_RATIO, MTJ
+from mtjsim.device import GYROMAGNETIC_RATIO
 from mtjsim.fokker_planck.reduced import AxialWrite, reduced_write
 from mtjsim.fokker_planck.spectral import SpectralSolver
 from mtjsim.macrospin.kernels import CHUNK, LANES, Ensemble
@@ -21,26 +21,11 @@ from mtjsim.pulse import Pulse
 from mtjsim.rng import lane_states
 from mtjsim.switching import write_error_rate
 from mtjsim.torques import torque_of
+from physics import approx, within_binomial
+from physics import damped_junction as junction
 
 ALARM = 1e-6
 I_C = 30e-6
-
-
-def junction(Delta=40.0, alpha=0.05, h=0.0, **optional):
-    """B_k = 0.27 T at any damping, I_c0 = 30 uA at lambda = 0; h is B_z/B_k."""
-    tau = (1 + alpha**2) / (GYROMAGNETIC_RATIO * alpha * 0.27)
-    return MTJ.from_effective(
-        thermal_stability=Delta,
-        critical_current=I_C,
-        characteristic_time=tau,
-        damping=alpha,
-        stray_field=(0.0, 0.0, 0.27 * h),
-        **optional,
-    )
-
-
-def agrees(errors, trials, rate, cases=1):
-    return binomtest(errors, trials, rate).pvalue > ALARM / cases
 
 
 # ---- two roads -------------------------------------------------------------------------------------------------
@@ -101,7 +86,7 @@ def test_counts_agree_with_fokker_planck(case):
     """1e5 trials a case: catches 0.9 % in the error (5.2 standard errors) at a rate of 0.25, 5 % at 0.01."""
     device, write = write_of(FAST[case])
     count = simulate_writes(device, trials=100_000, seed=100 + case, precision=["double", "single"][case % 2], **write)
-    assert agrees(count.errors, count.trials, write_error_rate(device, **write), len(FAST))
+    assert within_binomial(count.errors, count.trials, write_error_rate(device, **write), len(FAST))
 
 
 @pytest.mark.slow
@@ -112,7 +97,7 @@ def test_many_counts_agree_with_fokker_planck(case):
     count = simulate_writes(
         device, trials=1_000_000, seed=200 + case, precision=["double", "single"][case % 2], **write
     )
-    assert agrees(count.errors, count.trials, write_error_rate(device, **write), len(SLOW))
+    assert within_binomial(count.errors, count.trials, write_error_rate(device, **write), len(SLOW))
 
 
 @pytest.mark.slow
@@ -127,7 +112,7 @@ def test_hops_over_a_barrier_at_twice_the_step():
     write = {"current": 0.35 * I_C, "pulse_width": 60 * device.characteristic_time()}
     step = 0.2 / (GYROMAGNETIC_RATIO * 0.27)
     count = simulate_writes(device, trials=400_000, seed=31, time_step=step, **write)
-    assert 1 - count.rate == pytest.approx(1 - write_error_rate(device, **write), rel=0.03)
+    assert 1 - count.rate == approx(1 - write_error_rate(device, **write), rel=0.03)
 
 
 def test_first_passage_would_be_seen():
@@ -138,8 +123,8 @@ def test_first_passage_would_be_seen():
     solver = SpectralSolver(AxialWrite(thermal_stability=15, drive=0.9), -1e-9)
     passage = float(np.exp(solver.log_survival(3.0)(np.array([3.0])))[0])
     count = simulate_writes(device, trials=100_000, seed=41, **write)
-    assert agrees(count.errors, count.trials, rate)
-    assert not agrees(count.errors, count.trials, passage)
+    assert within_binomial(count.errors, count.trials, rate)
+    assert not within_binomial(count.errors, count.trials, passage)
 
 
 def test_the_end_is_what_is_counted():
@@ -179,7 +164,7 @@ def test_samples_do_not_change_the_path():
     device, pulse = junction(), Pulse.rectangular(**WRITE)
     few, many = (trajectories(device, pulse, trials=40, seed=3, samples=n) for n in (1, 150))
     assert (few.m[:, -1] == many.m[:, -1]).all()
-    assert few.time[-1] == many.time[-1] == pytest.approx(pulse.duration)
+    assert few.time[-1] == many.time[-1] == approx(pulse.duration)
     assert np.abs(np.linalg.norm(many.m, axis=2) - 1).max() < 1e-12
 
 
@@ -218,7 +203,7 @@ def test_mirror_image_path_by_path():
         )
         ensemble.advance(table)
         ends.append(ensemble.vectors * turn)
-    assert ends[0] == pytest.approx(ends[1], abs=1e-11)
+    assert ends[0] == approx(ends[1], abs=1e-11)
     assert np.ptp(ends[0][:, 2]) > 0.1
 
 
@@ -259,9 +244,9 @@ def test_temperature_in_its_places():
     """61,440 trials catch 3 % in the rate; each place left at 300 K changes it by more."""
     device = junction(20, 0.1, **LAWS)
     rate = write_error_rate(device, temperature=HOT, **HOT_WRITE)
-    assert agrees(*counted_with(device), rate)
+    assert within_binomial(*counted_with(device), rate)
     for place in ("start", "noise", "laws"):
-        assert not agrees(*counted_with(device, **{place: 300.0}), rate), place
+        assert not within_binomial(*counted_with(device, **{place: 300.0}), rate), place
     errors, trials = counted_with(device)
     assert simulate_writes(device, temperature=HOT, seed=51, trials=trials, **HOT_WRITE).errors == errors
 
@@ -280,7 +265,7 @@ def test_start_at_one_angle_would_be_seen():
         m[:, :2] *= np.sqrt((1 - m[:, 2] ** 2) / (m[:, :2] ** 2).sum(axis=1))[:, None]
         ensemble.advance(table)
         errors += int((ensemble.vectors[:, 2] > 0).sum())
-    assert not agrees(errors, 60 * CHUNK, write_error_rate(device, **write))
+    assert not within_binomial(errors, 60 * CHUNK, write_error_rate(device, **write))
 
 
 # ---- time steps and refusals (trap 13) ---------------------------------------------------------------------------
@@ -306,7 +291,7 @@ def test_steps_end_at_the_breakpoints():
         assert np.abs(table.edges - time).min() < 1e-21
     assert np.diff(table.edges).max() <= 1.7e-12 * (1 + 1e-9)
     area = (table.rows[:, 3] * np.diff(table.edges)).sum() / torque_of(junction(), 300.0).per_ampere
-    assert area == pytest.approx(60e-6 * 1e-9, rel=1e-12)
+    assert area == approx(60e-6 * 1e-9, rel=1e-12)
 
 
 def test_too_long_a_write_is_refused():
@@ -392,5 +377,5 @@ def test_reduced_drive_is_the_macrospins():
     t = torque_of(device, 300.0)
     write, _ = reduced_write(device, "p_to_ap", 50e-6, 300.0, 0.0, 0.0)
     drive = t.per_ampere * 50e-6 * (1 + t.damping * t.field_like_ratio) / (t.damping * t.anisotropy_field)
-    assert drive == pytest.approx(write.drive, rel=1e-12)
-    assert t.diffusion * device.characteristic_time() * 2 * device.thermal_stability() == pytest.approx(1, rel=1e-12)
+    assert drive == approx(write.drive, rel=1e-12)
+    assert t.diffusion * device.characteristic_time() * 2 * device.thermal_stability() == approx(1, rel=1e-12)

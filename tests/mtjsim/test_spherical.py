@@ -14,7 +14,7 @@ import pytest
 from scipy.linalg import expm
 from scipy.sparse import csr_array
 
-from mtjsim import MTJ, dissipated_energy, switching_probability, write_error_rate
+from mtjsim import dissipated_energy, switching_probability, write_error_rate
 from mtjsim.fokker_planck import oblique, spherical
 from mtjsim.fokker_planck.chebyshev import Flow, ellipse, field_of_values, flow_of, propagate, steps
 from mtjsim.fokker_planck.harmonics import MARGIN, Harmonics, Operator
@@ -22,23 +22,10 @@ from mtjsim.fokker_planck.oblique import oblique_write, settled, solve
 from mtjsim.fokker_planck.spherical import DriveTerms, Resolution, SphericalSolver, generators
 from mtjsim.pulse import Pulse
 from mtjsim.torques import rotation, torque_of
+from physics import approx
+from physics import small_junction as junction
 
 TILTED = (math.sin(0.3), 0.0, math.cos(0.3))
-
-
-def junction(**changes):
-    """Delta 13, damping 0.05: small bases and little precession, so that a solve takes a tenth of a second."""
-    fields = {
-        "diameter": 24e-9,
-        "thickness": 1.2e-9,
-        "saturation_magnetization": 1.0e6,
-        "anisotropy_field": 0.196,
-        "damping": 0.05,
-        "spin_torque_efficiency": 0.5,
-        "resistance_area_product": 10e-12,
-        "tunnel_magnetoresistance": 1.0,
-    }
-    return MTJ(**(fields | changes))
 
 
 WRITE = {"current": 6e-5, "pulse_width": 1.5e-9}  # 1.9 I_c0 and 2.6 tau_D: about one write in ten fails
@@ -99,7 +86,7 @@ def test_products_are_those_of_the_functions():
 
     product = (x * y + 0.5 * z).matrix @ on_the_sphere(harmonics, smooth)
     expected = on_the_sphere(harmonics, lambda x, y, z: (x * y + 0.5 * z) * smooth(x, y, z))
-    assert product[inner(harmonics)] == pytest.approx(expected[inner(harmonics)], abs=1e-13)
+    assert product[inner(harmonics)] == approx(expected[inner(harmonics)], abs=1e-13)
 
 
 def test_rotations():
@@ -138,7 +125,7 @@ def test_generator_is_the_torque_at_every_point():
     still, driven = generators(t, drive, harmonics)
     f = on_the_sphere(harmonics, lambda x, y, z: x * y + z**2)
     expected = on_the_sphere(harmonics, moved)
-    assert (still + level * driven) @ f == pytest.approx(expected, abs=1e-12 * np.abs(expected).max())
+    assert (still + level * driven) @ f == approx(expected, abs=1e-12 * np.abs(expected).max())
 
 
 def test_a_turned_frame_is_the_same_physics():
@@ -151,9 +138,9 @@ def test_a_turned_frame_is_the_same_physics():
     aside = solver(turned, resolution, relax_time=0.3e-9)
     assert straight.axes is None
     assert aside.axes is not None
-    assert aside.stayed(times) == pytest.approx(straight.stayed(times), rel=1e-7)
+    assert aside.stayed(times) == approx(straight.stayed(times), rel=1e-7)
     straight_mean, aside_mean = (s.polar(lambda z: z**3) @ s.start() for s in (straight, aside))
-    assert aside_mean == pytest.approx(straight_mean, rel=1e-8)
+    assert aside_mean == approx(straight_mean, rel=1e-8)
 
 
 # ---- the exponential ------------------------------------------------------------------------------------------------
@@ -175,7 +162,7 @@ def test_exponential(precession):
     c = np.random.default_rng(5).normal(size=24)
     for level, t in [(0.0, 0.1), (0.5, 3.0), (-0.02, 20.0)]:
         exact = expm((still + level * driven).toarray() * t) @ c
-        assert propagate(flow, level, c, t) == pytest.approx(exact, abs=1e-10 * max(1, np.abs(exact).max()))
+        assert propagate(flow, level, c, t) == approx(exact, abs=1e-10 * max(1, np.abs(exact).max()))
 
 
 def test_moments_give_every_time_of_a_step():
@@ -185,7 +172,7 @@ def test_moments_give_every_time_of_a_step():
     times = np.array([0.0, 0.013, 0.5, 0.5, 1.7, 2.0])
     values = np.concatenate([value for *_, value in steps(flow, 0.0, c, 2.0, rows, times) if value.size])
     exact = [rows @ expm(still.toarray() * t) @ c for t in times]
-    assert values == pytest.approx(np.array(exact), abs=1e-10)
+    assert values == approx(np.array(exact), abs=1e-10)
 
 
 def test_box_holds_the_field_of_values():
@@ -198,7 +185,7 @@ def test_box_holds_the_field_of_values():
     assert spin >= np.abs(np.linalg.eigvals((dense - dense.T) / 2)).max()
     shape = ellipse(flow_of(matrix, 0 * matrix, starts), 1.0)
     corner = ((high - low) / 2 / shape.real) ** 2 + (spin / shape.imaginary) ** 2
-    assert corner == pytest.approx(1.0)
+    assert corner == approx(1.0)
     assert isinstance(flow_of(matrix, matrix, starts), Flow)
 
 
@@ -211,7 +198,7 @@ def test_probability_is_conserved():
         assert abs(csr_array(generator)[:, [0]]).max() <= 1e-15 * abs(generator).max()
     c = s.risen()
     after = propagate(s.forward, s.write.level, c, 2e-9)
-    assert after[0] == pytest.approx(1 / math.sqrt(4 * math.pi), rel=1e-12)
+    assert after[0] == approx(1 / math.sqrt(4 * math.pi), rel=1e-12)
 
 
 def test_boltzmann_is_stationary_without_current():
@@ -237,12 +224,12 @@ def test_start_is_the_boltzmann_law_of_its_side():
     s = solver(junction(stray_field=(0.03, 0.0, 0.0)), Resolution(60, 40, 1.0), direction="ap_to_p")
     c = s.start()
     north = s.harmonics.hemisphere(1.0, lambda x, y, z: np.ones_like(x))
-    assert c[0] * math.sqrt(4 * math.pi) == pytest.approx(1.0)
+    assert c[0] * math.sqrt(4 * math.pi) == approx(1.0)
     assert abs(north @ c) < 1e-4  # the density jumps at the equator, where it is e^-Delta
     mean_x = on_the_sphere(s.harmonics, lambda x, y, z: x) @ c
     rest = settled(s.write.torque, -1.0)
-    assert rest[0] == pytest.approx(0.03 / 0.196, rel=1e-4)  # sin(theta) = h, Stoner and Wohlfarth
-    assert mean_x == pytest.approx(rest[0], rel=0.2)
+    assert rest[0] == approx(0.03 / 0.196, rel=1e-4)  # sin(theta) = h, Stoner and Wohlfarth
+    assert mean_x == approx(rest[0], rel=0.2)
 
 
 # ---- against the axisymmetric solver --------------------------------------------------------------------------------
@@ -265,7 +252,7 @@ def test_axial_device(name):
     changes, arguments = AXIAL[name]
     widths = {"pulse_width": [0.8e-9, 3e-9, 1.5e-9]}
     spherical, axial = (rate(changes, method=method, **(widths | arguments)) for method in ("spherical", "auto"))
-    assert spherical == pytest.approx(axial, rel=1e-6)
+    assert spherical == approx(axial, rel=1e-6)
 
 
 def test_polarizer_down():
@@ -273,15 +260,15 @@ def test_polarizer_down():
     for direction in ("p_to_ap", "ap_to_p"):
         down = junction(polarizer=(0.0, 0.0, -1.0), spin_torque_asymmetry=0.3, stray_field=(0.0, 0.0, 0.01))
         expected = write_error_rate(down, direction=direction, **WRITE)
-        assert write_error_rate(down, direction=direction, method="spherical", **WRITE) == pytest.approx(expected)
+        assert write_error_rate(down, direction=direction, method="spherical", **WRITE) == approx(expected)
         turned = down.replace(polarizer=(0.0, 0.0, 1.0), spin_torque_asymmetry=-0.3)
-        assert write_error_rate(turned, direction=direction, **WRITE) == pytest.approx(expected, rel=1e-9)
+        assert write_error_rate(turned, direction=direction, **WRITE) == approx(expected, rel=1e-9)
 
 
 def test_small_switching_probability():
     disturb = {"current": 1e-5, "pulse_width": [0.5e-9, 2e-9]}
     spherical = switching_probability(junction(), method="spherical", **disturb)
-    assert spherical == pytest.approx(switching_probability(junction(), **disturb), rel=1e-4)
+    assert spherical == approx(switching_probability(junction(), **disturb), rel=1e-4)
     assert (spherical < 1e-2).all()
 
 
@@ -291,7 +278,7 @@ def test_energy_of_an_axial_device(rise_time):
     widths = np.array([3e-9, 1.5e-9])
     write = oblique_write(device, "p_to_ap", 6e-5, 300.0, rise_time, 0.0)
     energy = oblique.mean_energy(device, write, widths - rise_time)
-    assert energy == pytest.approx(
+    assert energy == approx(
         dissipated_energy(device, current=6e-5, pulse_width=widths, rise_time=rise_time),
         rel=1e-4 if rise_time else 1e-6,
     )
@@ -301,7 +288,7 @@ def test_energy_through_the_front_door():
     """A field in the plane of 1 mT changes nothing that is seen; a resistance that follows m_z bounds the rest."""
     device, write = junction(stray_field=(1e-3, 0.0, 0.0)), {"current": 6e-5, "pulse_width": [1e-9, 2e-9]}
     energy = dissipated_energy(device, **write)
-    assert energy == pytest.approx(dissipated_energy(junction(), **write), rel=1e-3)
+    assert energy == approx(dissipated_energy(junction(), **write), rel=1e-3)
     in_p = WRITE["current"] ** 2 * device.resistance_p * np.array(write["pulse_width"])
     assert (in_p < energy).all()
     assert (energy < 2 * in_p).all()
@@ -324,7 +311,7 @@ def test_turning_everything_about_z_changes_nothing(asymmetry):
         fixed({"stray_field": turned_about_z(field, angle), "polarizer": turned_about_z(p, angle), **common})
         for angle in (0.0, 2.0)
     ]
-    assert rates[1] == pytest.approx(rates[0], rel=1e-6)
+    assert rates[1] == approx(rates[0], rel=1e-6)
     assert 1e-3 < rates[0] < 0.99
 
 
@@ -336,14 +323,14 @@ def test_turning_the_world_upside_down(asymmetry):
     upright = {"stray_field": (bx, by, bz), "polarizer": (px, py, pz), "spin_torque_asymmetry": asymmetry}
     turned = {"stray_field": (bx, -by, -bz), "polarizer": (-px, py, pz), "spin_torque_asymmetry": -asymmetry}
     here = fixed(upright | common, direction="p_to_ap")
-    assert fixed(turned | common, direction="ap_to_p") == pytest.approx(here, rel=1e-6)
+    assert fixed(turned | common, direction="ap_to_p") == approx(here, rel=1e-6)
     assert abs(fixed(turned | common, direction="p_to_ap") / here - 1) > 1e-3
 
 
 def test_a_field_in_the_plane_speeds_the_write_up():
     """It tilts the start off the pole, where the torque vanishes."""
     rates = [rate({"stray_field": (b, 0.0, 0.0)}, pulse_width=1e-9) for b in (1e-9, 0.02, 0.04)]
-    assert rates[0] == pytest.approx(rate(pulse_width=1e-9), rel=1e-6)
+    assert rates[0] == approx(rate(pulse_width=1e-9), rel=1e-6)
     assert rates[0] > 1.02 * rates[1] > 1.05 * rates[2]
 
 
@@ -379,7 +366,7 @@ def test_depth():
     widths = [3e-9, 7.2e-9]
     deep = rate({}, pulse_width=widths)
     assert 2e-10 < deep[1] < 1e-8
-    assert write_error_rate(device, **(WRITE | {"pulse_width": widths})) == pytest.approx(deep, rel=1e-4)
+    assert write_error_rate(device, **(WRITE | {"pulse_width": widths})) == approx(deep, rel=1e-4)
     with pytest.raises(ValueError, match=r"too small for the full.*nothing below 1.0e-10 .*rare_write_errors"):
         write_error_rate(device, **(WRITE | {"pulse_width": [3e-9, 15e-9]}))
 
@@ -391,12 +378,12 @@ def test_pulse_in_pieces():
     device = junction(stray_field=(0.02, 0.0, 0.0))
     pulse = Pulse.trapezoidal(current=6e-5, pulse_width=1.5e-9, rise_time=0.4e-9)
     front = write_error_rate(device, **WRITE, rise_time=0.4e-9, relax_time=0.5e-9)
-    assert write_error_rate(device, pulse=pulse, relax_time=0.5e-9) == pytest.approx(front, rel=1e-9)
+    assert write_error_rate(device, pulse=pulse, relax_time=0.5e-9) == approx(front, rel=1e-9)
     knots = np.array([0.0, 0.2, 0.4, 1.0, 1.5, 1.9]) * 1e-9
     sampled = Pulse.sampled(knots, current=pulse.at(knots))
-    assert write_error_rate(device, pulse=sampled, relax_time=0.5e-9) == pytest.approx(front, rel=1e-5)
+    assert write_error_rate(device, pulse=sampled, relax_time=0.5e-9) == approx(front, rel=1e-5)
     energies = dissipated_energy(device, pulse=pulse), dissipated_energy(device, pulse=sampled)
-    assert energies[0] == pytest.approx(energies[1], rel=1e-4)
+    assert energies[0] == approx(energies[1], rel=1e-4)
 
 
 def test_pulse_that_drives_back():
@@ -426,17 +413,17 @@ def test_bias_on_the_sphere_is_bias_on_the_axis(direction, drive):
     device = junction(**BIASED)
     write = {"pulse_width": [1.5e-9, 2.5e-9], "direction": direction, **drive}
     expected = write_error_rate(device, **write)
-    assert write_error_rate(device, method="spherical", **write) == pytest.approx(expected, rel=1e-5)
+    assert write_error_rate(device, method="spherical", **write) == approx(expected, rel=1e-5)
     tilted = junction(**BIASED, stray_field=(1e-7, 0.0, 0.0))
-    assert write_error_rate(tilted, **write) == pytest.approx(expected, rel=1e-4)
-    assert dissipated_energy(tilted, **write) == pytest.approx(dissipated_energy(device, **write), rel=1e-4)
+    assert write_error_rate(tilted, **write) == approx(expected, rel=1e-4)
+    assert dissipated_energy(tilted, **write) == approx(dissipated_energy(device, **write), rel=1e-4)
 
 
 def test_ramps_of_a_voltage():
     device = junction(**(BIASED | {"tmr_half_voltage": None}))
     write = {"voltage": 0.4, "pulse_width": 2e-9, "rise_time": 0.5e-9}
     expected = write_error_rate(device, **write)
-    assert write_error_rate(device, method="spherical", **write) == pytest.approx(expected, rel=1e-4)
+    assert write_error_rate(device, method="spherical", **write) == approx(expected, rel=1e-4)
     with pytest.raises(ValueError, match="solved for rectangular pulses only: omit rise_time"):
         write_error_rate(junction(**BIASED), method="spherical", **write)
 
@@ -522,7 +509,7 @@ def compare_with_trajectories(name, trials):
     solved = on_one_basis(name)
     counted = trajectories(device, **DRIVEN[name], trials=trials, dt=2e-12, seed=11)
     assert 0.05 < solved < 0.95
-    assert counted == pytest.approx(solved, abs=5 * math.sqrt(solved * (1 - solved) / trials))
+    assert counted == approx(solved, abs=5 * math.sqrt(solved * (1 - solved) / trials))
 
 
 def on_one_basis(name):
@@ -561,7 +548,7 @@ def test_too_few_orders_would_be_seen(monkeypatch):
     monkeypatch.setattr(oblique, "SCOUT", 1e-4)
     few = solver(junction(**OBLIQUE["spin orbit"]), level=2.5e-4, relax_time=0.2e-9, resolution=Resolution(38, 7, 1.0))
     assert abs(few.stayed(np.array([0.4e-9]))[0] / healthy - 1) > 1e-3
-    assert rate(OBLIQUE["spin orbit"], **DRIVEN["spin orbit"]) == pytest.approx(healthy, rel=2e-4)
+    assert rate(OBLIQUE["spin orbit"], **DRIVEN["spin orbit"]) == approx(healthy, rel=2e-4)
 
 
 # ---- refusals -------------------------------------------------------------------------------------------------------

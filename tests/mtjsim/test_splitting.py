@@ -6,16 +6,15 @@ False alarms: limits are at 5 standard errors or more (1e-6).
 """
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
 from numba import njit
-from test_golden import CASES, arguments_of, device_of
 
-from mtjsim.device import MTJ
 from mtjsim.macrospin import splitting, time_steps
 from mtjsim.macrospin.importance import copy_states, draw, places, read_map
-from mtjsim.macrospin.kernels import LANES, Ensemble, _cayley, _next_word, _sum_of_bytes
+from mtjsim.macrospin.kernels import LANES, Ensemble, cayley, next_word, sum_of_bytes
 from mtjsim.macrospin.simulate import simulate_writes
 from mtjsim.macrospin.splitting import RareRate, rare_write_errors
 from mtjsim.macrospin.start import BoltzmannStart
@@ -24,14 +23,12 @@ from mtjsim.pulse import Pulse
 from mtjsim.rng import generator
 from mtjsim.switching import write_error_rate
 from mtjsim.torques import rotation, torque_of
+from physics import GOLDEN_CASES, approx, damped_junction, golden_junction, golden_write
 
 GAMMA = 1.76085963e11
 
 
-def junction(alpha=0.05, B_k=0.25, Delta=60.0):
-    """I_c0 = 30 uA."""
-    tau = (1 + alpha**2) / (GAMMA * alpha * B_k)
-    return MTJ.from_effective(thermal_stability=Delta, critical_current=30e-6, characteristic_time=tau, damping=alpha)
+junction = partial(damped_junction, Delta=60.0, B_k=0.25)
 
 
 def deep_write(device, taus=9.1):
@@ -64,8 +61,8 @@ OBLIQUE = ["B in-plane deep", "B tilted p", "SOT p=y", "B trap+relax", "B asym"]
 @pytest.mark.parametrize("name", OBLIQUE)
 def test_golden_case(name):
     """Oblique fields, tilted polarizers, spin-orbit torque, ramps and relaxation, values of an independent solver."""
-    case = next(c for c in CASES if c["name"] == name)
-    result = rare_write_errors(device_of(case), seed=2, trajectories=1024, **arguments_of(case))
+    case = next(c for c in GOLDEN_CASES if c["name"] == name)
+    result = rare_write_errors(golden_junction(case), seed=2, trajectories=1024, **golden_write(case))
     assert agrees(result, case["value"])
 
 
@@ -87,7 +84,7 @@ def test_a_write_that_nearly_always_fails():
     device = junction()
     write = {"current": 15e-6, "pulse_width": 3 * device.characteristic_time()}
     result = rare_write_errors(device, seed=4, trajectories=1024, **write)
-    assert result.rate == pytest.approx(write_error_rate(device, **write), abs=2e-3)
+    assert result.rate == approx(write_error_rate(device, **write), abs=2e-3)
     assert result.high <= 1
 
 
@@ -140,7 +137,7 @@ def test_no_survivor_is_an_upper_bound(monkeypatch):
     monkeypatch.setattr(splitting.Importance, "__call__", lambda self, k, m: np.zeros(m.shape[0] * LANES))
     result = rare_write_errors(device, seed=9, trajectories=1024, repeats=4, **deep_write(device))
     assert (result.rate, result.low, result.spread) == (0.0, 0.0, math.inf)
-    assert result.high == pytest.approx(-math.log(0.025) / 4096)
+    assert result.high == approx(-math.log(0.025) / 4096)
 
 
 def test_errors_say_what_to_do():
@@ -162,7 +159,7 @@ def test_draw_keeps_the_expected_copies():
     offsets = (np.arange(1000) + 0.5) / 1000
     copies = np.array([np.bincount(draw(g, u), minlength=6) for u in offsets])
     assert (np.abs(copies - g) < 1).all()
-    assert copies.mean(axis=0) == pytest.approx(g, abs=2e-3)
+    assert copies.mean(axis=0) == approx(g, abs=2e-3)
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
@@ -174,16 +171,16 @@ def test_map_is_equal_area_and_holds_both_poles(dtype):
     m[0, :, 2] = (1e-4, 0, -1)
     where = places(m, 1.0, 80) / 20 - 2
     radius = np.hypot(*where.T)
-    assert radius[0] == pytest.approx(0, abs=1e-9)
-    assert radius[1:3] == pytest.approx(2, abs=1e-6)  # and not somewhere inside
+    assert radius[0] == approx(0, abs=1e-9)
+    assert radius[1:3] == approx(2, abs=1e-6)  # and not somewhere inside
     z = m.transpose(0, 2, 1).reshape(-1, 3)[:, 2]
-    assert 2 * (1 - z) == pytest.approx(radius**2, abs=1e-5)
+    assert 2 * (1 - z) == approx(radius**2, abs=1e-5)
 
 
 def test_maps_are_read_linearly():
     h = np.add.outer(2.0 * np.arange(40), 3.0 * np.arange(40))
     where = np.array([[0.5, 0.5], [10.0, 20.25], [0.0, 0.0], [39.9, 39.9]])
-    assert read_map(h, where) == pytest.approx([0, 2 * 9.5 + 3 * 19.75, 0, 195], abs=1e-3)
+    assert read_map(h, where) == approx([0, 2 * 9.5 + 3 * 19.75, 0, 195], abs=1e-3)
 
 
 def test_copies_go_their_own_ways():
@@ -200,7 +197,7 @@ def test_interval_covers():
     """Student's t for ln(rate): of 2,000 draws of 16 log-normal repeats, spread 0.3, 93 to 97 % are covered."""
     random = generator(1, "bootstrap", 0)
     draws = 1e-9 * np.exp(0.3 * random.normal(size=(2000, 16)) - 0.045)
-    covered = [low < 1e-9 < high for _, low, high in (splitting._interval(d, 1.0, 1) for d in draws)]
+    covered = [low < 1e-9 < high for _, low, high in (splitting.rate_interval(d, 1.0, 1) for d in draws)]
     assert 0.93 < np.mean(covered) < 0.97
 
 
@@ -236,7 +233,7 @@ def ratio(device, seeds, **more):
 @pytest.mark.parametrize("part", [1.0, 0.5])
 def test_time_step_and_increments_in_the_tail(alpha, B_k, part):
     """Trap 10: the step that is chosen, and half of it, at 1e-10: no bias above 2 % beside an error of 1.5 %."""
-    device = junction(alpha, B_k)
+    device = junction(alpha=alpha, B_k=B_k)
     default = rare_write_errors(device, seed=0, trajectories=1024, repeats=4, **deep_write(device, 0.5)).time_step
     mean, error = ratio(device, range(10, 14), time_step=part * default)
     assert error < 0.03
@@ -254,17 +251,17 @@ def _march_control(m, words, rows, constants, heun, two_point):
             A, B, C, D = words[b, 0, j], words[b, 1, j], words[b, 2, j], words[b, 3, j]
             for k in range(len(rows)):
                 h, noise, a = rows[k, 0], rows[k, 1], rows[k, 0] * rows[k, 3]
-                w0, A, B, C, D = _next_word(A, B, C, D)
-                w1, A, B, C, D = _next_word(A, B, C, D)
-                w2, A, B, C, D = _next_word(A, B, C, D)
+                w0, A, B, C, D = next_word(A, B, C, D)
+                w1, A, B, C, D = next_word(A, B, C, D)
+                w2, A, B, C, D = next_word(A, B, C, D)
                 if two_point:
                     tx = noise * (size if w0 >> 31 else -size)
                     ty = noise * (size if w1 >> 31 else -size)
                     tz = noise * (size if w2 >> 31 else -size)
                 else:
-                    tx = noise * (_sum_of_bytes(w0) - BYTES_MEAN)
-                    ty = noise * (_sum_of_bytes(w1) - BYTES_MEAN)
-                    tz = noise * (_sum_of_bytes(w2) - BYTES_MEAN)
+                    tx = noise * (sum_of_bytes(w0) - BYTES_MEAN)
+                    ty = noise * (sum_of_bytes(w1) - BYTES_MEAN)
+                    tz = noise * (sum_of_bytes(w2) - BYTES_MEAN)
                 wx, wy, wz = rotation(x, y, z, 0.0, 0.0, h * bk * z, a, 0.0, 0.0, 1.0, alpha, 0.0)
                 wx, wy, wz = wx + tx, wy + ty, wz + tz
                 dx, dy, dz = wy * z - wz * y, wz * x - wx * z, wx * y - wy * x  # half a step
@@ -277,7 +274,7 @@ def _march_control(m, words, rows, constants, heun, two_point):
                     norm = math.sqrt(x * x + y * y + z * z)
                     x, y, z = x / norm, y / norm, z / norm
                 else:
-                    x, y, z = _cayley(x, y, z, wx, wy, wz)
+                    x, y, z = cayley(x, y, z, wx, wy, wz)
             m[b, 0, j], m[b, 1, j], m[b, 2, j] = x, y, z
             words[b, 0, j], words[b, 1, j], words[b, 2, j], words[b, 3, j] = A, B, C, D
 
@@ -335,6 +332,6 @@ def test_heun_would_be_seen(monkeypatch, step, least):
     controlled(monkeypatch, heun=True, two_point=False)
     alpha, phi, tau = 0.05, GAMMA * 0.25 * step, 9.1
     expected = math.exp(-2 * tau * (1.5 * phi**2 / 2 + phi**3 / (8 * alpha)))
-    mean, error = ratio(junction(alpha), range(2), time_step=step)
+    mean, error = ratio(junction(alpha=alpha), range(2), time_step=step)
     assert abs(mean / expected - 1) < 4 * error / expected + 0.03
     assert mean < 1 - least

@@ -7,6 +7,7 @@ without an operating point that both roads answer; where a device is written har
 
 import math
 import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from scipy.stats import binomtest
 
 from mtjsim import MTJ, Pulse, dissipated_energy, load_preset, simulate_writes, switching_probability, write_error_rate
 from mtjsim.device import GYROMAGNETIC_RATIO
+from physics import approx, small_junction, within_binomial
 
 FALSE_ALARM = 6e-7
 DIRECTIONS = ("p_to_ap", "ap_to_p")
@@ -50,7 +52,7 @@ def both_roads(device, write, trials, seed):
     """Error rate by density, once the counts agree with it."""
     rate = write_error_rate(device, method="spherical", **write)
     count = simulate_writes(device, trials=trials, seed=seed, **write)
-    assert binomtest(count.errors, trials, rate).pvalue > FALSE_ALARM, (rate, count)
+    assert within_binomial(count.errors, trials, rate, alarm=FALSE_ALARM), (rate, count)
     return rate
 
 
@@ -81,7 +83,7 @@ def test_a_preset_on_the_axis_has_a_third_road():
     device = load_preset("arm_vcma_2021")
     write = {"voltage": 1.2, "pulse_width": 3e-9, "direction": "ap_to_p"}
     rate = both_roads(device, write, 20_000, seed=74)
-    assert rate == pytest.approx(write_error_rate(device, **write), rel=1e-4)
+    assert rate == approx(write_error_rate(device, **write), rel=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -105,23 +107,6 @@ def test_a_write_beyond_the_largest_basis_is_refused_at_once(name, changes, writ
 # ---- spin-orbit torque: what decides where a layer falls ------------------------------------------------------------
 
 
-def junction(**changes):
-    """13 kT on a channel of 500 ohm, spins along y; a large damping, so that it settles within a nanosecond."""
-    fields = {
-        "diameter": 24e-9,
-        "thickness": 1.2e-9,
-        "saturation_magnetization": 1.0e6,
-        "anisotropy_field": 0.196,
-        "damping": 0.15,
-        "spin_torque_efficiency": 0.5,
-        "resistance_area_product": 10e-12,
-        "tunnel_magnetoresistance": 1.0,
-        "channel_resistance": 500.0,
-        "polarizer": (0.0, 1.0, 0.0),
-    }
-    return MTJ(**(fields | changes))
-
-
 PULSE = {"current": 4e-4, "pulse_width": 0.4e-9}
 RELAX = 0.8e-9  # settled: at 0.3 ns, and a damping of 0.05, the layer still swings through m_z = 0
 
@@ -136,6 +121,9 @@ def ends_in_p(device):
     return from_p, 1 - from_ap
 
 
+# 13 kT on a channel of 500 ohm, spins along y; a large damping, so that it settles within a nanosecond
+junction = partial(small_junction, damping=0.15, channel_resistance=500.0, polarizer=(0.0, 1.0, 0.0))
+
 SYMMETRIC = {
     "spins in the plane": {},
     "second anisotropy and field-like torque": {"in_plane_anisotropy_field": 0.05, "field_like_ratio": 0.5},
@@ -146,7 +134,7 @@ SYMMETRIC = {
 def test_spins_in_the_plane_cannot_tell_p_from_ap(name):
     """A turn by pi about y leaves p, B_k, an easy axis along x and beta alone, and exchanges P and AP."""
     from_p, from_ap = ends_in_p(junction(**SYMMETRIC[name]))
-    assert from_p == pytest.approx(1 - from_ap, rel=2e-4)
+    assert from_p == approx(1 - from_ap, rel=2e-4)
 
 
 BROKEN = {
@@ -169,7 +157,7 @@ def test_what_breaks_the_symmetry_decides_the_direction(name):
     changes, polarity = MIRRORED[name]
     pulse = Pulse.rectangular(polarity=polarity, **PULSE)
     mirrored = write_error_rate(junction(**changes), pulse=pulse, relax_time=RELAX, direction="p_to_ap")
-    assert mirrored == pytest.approx(1 - from_ap, abs=2e-4)  # and so it ends in AP from both sides
+    assert mirrored == approx(1 - from_ap, abs=2e-4)  # and so it ends in AP from both sides
 
 
 # ---- toggling by a voltage ------------------------------------------------------------------------------------------
@@ -211,8 +199,8 @@ def test_the_first_maximum_is_half_a_precession(field):
     assert switched[0] < 0.5
     slope = (switched[above + 1] - switched[above]) / (widths[above + 1] - widths[above])
     crossings = widths[above] + (0.5 - switched[above]) / slope
-    assert crossings.mean() == pytest.approx(half_period(field), rel=0.03)
-    assert np.diff(crossings) == pytest.approx(half_period(field), rel=0.1)
+    assert crossings.mean() == approx(half_period(field), rel=0.03)
+    assert np.diff(crossings) == approx(half_period(field), rel=0.1)
     first = switched[widths < 1.5 * half_period(field)]
     back = switched[np.abs(widths / half_period(field) - 2) < 0.2]
     assert first.max() > 0.99
@@ -253,9 +241,9 @@ def test_joules_of_a_channel(name, direction):
     R, I = device.channel_resistance, 2e-4
     for drive, expected in (({"current": I}, I**2 * R * width), ({"voltage": I * R}, (I * R) ** 2 / R * width)):
         write = {"pulse_width": width, "direction": direction, **drive}
-        assert dissipated_energy(device, **write) == pytest.approx(expected, rel=1e-12)
+        assert dissipated_energy(device, **write) == approx(expected, rel=1e-12)
         count = simulate_writes(device, trials=100, seed=79, energy=True, **write)
-        assert count.mean_energy == pytest.approx(expected, rel=1e-9)
+        assert count.mean_energy == approx(expected, rel=1e-9)
         assert count.energy_error < 1e-6 * expected
         settled = simulate_writes(device, trials=100, seed=79, energy=True, relax_time=0.2e-9, **write)
-        assert settled.mean_energy == pytest.approx(expected, rel=1e-9)
+        assert settled.mean_energy == approx(expected, rel=1e-9)

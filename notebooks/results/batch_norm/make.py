@@ -26,7 +26,7 @@ import matplotlib.pyplot as plt
 
 import bnn
 from bnn.errors.write_errors import WriteErrors
-from bnn.layers.binary import activation_memories, weight_memories
+from bnn.layers.slots import activation_memories, weight_memories
 from bnn.models import lenet4, mlp
 from bnn.studies.plots import png_of
 from bnn.studies.record import Clock, Record, csv_of

@@ -27,7 +27,7 @@ from torch import nn
 import bnn
 from bnn.errors.overwrite import OverwriteErrors
 from bnn.errors.write_errors import WriteErrors
-from bnn.layers.binary import memories
+from bnn.layers.slots import memories
 from bnn.models import lenet4
 from bnn.studies.plots import png_of
 from bnn.studies.record import Clock, Record

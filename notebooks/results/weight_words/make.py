@@ -28,7 +28,7 @@ import torch
 from torch import Tensor, nn
 
 import bnn
-from bnn.layers.quantizers import clip_latent_
+from bnn.layers.latent import clip_latent_
 from bnn.studies.plots import png_of
 from bnn.studies.record import Clock, Record
 from bridge.memory.protection import Protection

@@ -1,0 +1,73 @@
+import pytest
+import torch
+from torch import nn
+
+from bnn.layers.binary import BinaryLinear
+from bnn.layers.latent import quantized_scope
+from bnn.layers.quantizers import ste_sign, xnor_scale
+from bnn.models import lenet4
+
+torch.set_num_threads(1)
+
+
+def normal(*shape, seed=0):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def test_inside_the_weights_are_bits_and_the_predictions_the_same():
+    model, x = lenet4(seed=1).eval(), normal(4, 1, 28, 28)
+    latent = {name: p.detach().clone() for name, p in model.named_parameters()}
+    pointers = [p.data_ptr() for p in model.parameters()]
+    outside, scale = model(x), xnor_scale(model[5].weight)
+    with quantized_scope(model) as same:
+        assert same is model
+        state = model.state_dict()
+        for name, p in model.named_parameters():
+            binary = name in ("5.weight", "10.weight")
+            assert torch.equal(state[name], ste_sign(latent[name]) if binary else latent[name]), name
+            assert torch.equal(p, state[name])
+        assert torch.equal(model(x), outside)
+        assert torch.equal(model[5].output_scale(), scale)
+        with quantized_scope(model):
+            assert torch.equal(model(x), outside)
+        assert torch.equal(model(x), outside)
+    assert all(torch.equal(p, latent[name]) for name, p in model.named_parameters())
+    assert [p.data_ptr() for p in model.parameters()] == pointers
+    assert torch.equal(model[5].output_scale(), scale)
+
+
+def test_weights_return_after_an_exception_and_what_was_done_inside_is_lost():
+    layer = BinaryLinear(5, 3, seed=1)
+    latent = layer.weight.detach().clone()
+
+    def inside():
+        with quantized_scope(layer), torch.no_grad():
+            layer.weight.fill_(7.0)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        inside()
+    assert torch.equal(layer.weight, latent)
+    assert layer.output_scale() is None
+
+
+def test_a_shared_weight_is_quantized_once_and_scaled_by_its_latent_values():
+    model, x = nn.Sequential(BinaryLinear(5, 5, seed=1, scale="xnor"), BinaryLinear(5, 5, seed=2, scale="xnor")), None
+    model[1].weight = model[0].weight
+    x = normal(3, 5)
+    outside, latent = model(x), model[0].weight.detach().clone()
+    with quantized_scope(model):
+        assert torch.equal(model(x), outside)
+    assert torch.equal(model[0].weight, latent)
+    assert model[0].weight is model[1].weight
+
+
+def test_training_goes_on_afterwards():
+    layer = BinaryLinear(5, 3, seed=1)
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.01)
+    with quantized_scope(layer):
+        pass
+    layer(normal(2, 5)).sum().backward()
+    before = layer.weight.detach().clone()
+    optimizer.step()
+    assert torch.equal(layer.weight, before - 0.01 * layer.weight.grad)

@@ -1,0 +1,146 @@
+import csv
+import io
+
+import pytest
+import torch
+from torch import nn
+
+import bnn
+from bnn.errors.write_errors import WriteErrors
+from bnn.layers.binary import BinaryConv2d, BinaryLinear
+from bnn.layers.table import Summary, summary
+from bnn.models import alexnet, bireal, lenet4, mlp, nin, vgg7
+
+torch.set_num_threads(1)
+
+
+def rows_of(table):
+    return {row.name: row for row in table.rows}
+
+
+def test_lenet4_by_hand():
+    table = summary(lenet4(seed=1), input_shape=(1, 28, 28), batch_size=64)
+    rows, total = rows_of(table), table.totals
+    assert [(name, row.activation_bits) for name, row in rows.items() if row.activation_bits] == [
+        ("5", 2880),
+        ("10", 800),
+    ]
+    assert total.error_prone_bits_inference == 2880 + 800
+    assert total.error_prone_bits_training_step == 64 * 3680 + 25 * 20 * 50 + 800 * 500
+    assert total.weight_bits == 25 * 20 * 50 + 800 * 500
+    assert rows["5"].output_shape == (50, 8, 8)
+    assert rows["5"].binary_macs == 50 * 64 * 500
+    assert rows["0"].float_macs == 20 * 24 * 24 * 25
+    assert total.binary_macs == 50 * 64 * 500 + 800 * 500
+    assert total.float_macs == 20 * 24 * 24 * 25 + 5000
+    norms = 4 * (20 + 20 + 50)
+    assert total.floats == 520 + norms + 2 * 50 + 2 * 500 + 5010
+    assert total.packed_bytes == 425_000 // 8 + 4 * total.floats
+
+
+@pytest.mark.parametrize(
+    ("build", "shape", "bits"),
+    [
+        (nin, (3, 32, 32), 507_904),  # as published, see the model
+        (alexnet, (3, 224, 224), 96 * 27**2 + 256 * 13**2 + 2 * 384 * 13**2 + 9216 + 4096),
+        (alexnet, (3, 227, 227), 256_352),
+        (vgg7, (3, 32, 32), 128 * 32**2 + (128 + 256) * 16**2 + (256 + 512) * 8**2 + 8192 + 1024),
+        (bireal, (3, 32, 32), (64 + 64 + 64) * 32**2 + 128 * 16**2 + 128 * 16**2 + 256 * 8**2),
+        (mlp, (1, 8, 8), 512),
+    ],
+)
+def test_error_prone_bits_of_the_models(build, shape, bits):
+    assert summary(build(seed=1), input_shape=shape).totals.error_prone_bits_inference == bits
+
+
+def test_what_is_counted_is_what_a_memory_is_written():
+    written = {}
+
+    class Counter(nn.Module):
+        def __init__(self, role):
+            super().__init__()
+            self.role = role
+
+        def forward(self, x):
+            written[self.role] = written.get(self.role, 0) + x.numel()
+            return x
+
+    def make(role):
+        return lambda seed: Counter(role)
+
+    model = bireal(
+        seed=1, widths=(8, 16), inputs=1, last="binary", activation_memory=make("a"), weight_memory=make("w")
+    )
+    table = summary(model, input_shape=(1, 8, 8), batch_size=5)
+    assert not written  # the memories were taken out
+    model(torch.ones(5, 1, 8, 8))
+    assert written["a"] == 5 * table.totals.error_prone_bits_inference
+    assert written["a"] + written["w"] == table.totals.error_prone_bits_training_step
+
+
+def test_binary_and_float_operations():
+    model = nn.Sequential(
+        BinaryConv2d(4, 8, (3, 1), seed=1, groups=2, input_quantizer=None),
+        BinaryConv2d(8, 8, 1, seed=1, weight_quantizer=None),
+        BinaryConv2d(8, 4, 1, seed=1, stride=2),
+        nn.Conv2d(4, 2, 1, bias=False),
+        nn.Flatten(),
+        nn.Linear(2 * 2 * 3, 7),
+    )
+    rows = rows_of(summary(model, input_shape=(4, 6, 5)))
+    assert rows["0"].output_shape == (8, 4, 5)
+    macs = {"0": (0, 8 * 20 * 6), "1": (0, 8 * 20 * 8), "2": (4 * 6 * 8, 0), "3": (0, 2 * 6 * 4), "5": (0, 12 * 7)}
+    assert {name: (rows[name].binary_macs, rows[name].float_macs) for name in macs} == macs
+    assert (rows["0"].activation_bits, rows["1"].activation_bits, rows["2"].activation_bits) == (0, 160, 160)
+    assert (rows["0"].weight_bits, rows["0"].floats, rows["1"].weight_bits, rows["1"].floats) == (48, 0, 0, 64)
+    assert rows["0"].packed_bytes == 6
+
+
+def test_calls_add_up_and_weights_count_once():
+    layer, other = BinaryLinear(6, 6, seed=1), BinaryLinear(6, 6, seed=2)
+    other.weight = layer.weight
+    table = summary(nn.Sequential(layer, layer, other), input_shape=(6,))
+    assert [row.name for row in table.rows] == ["0", "2"]
+    assert (table.totals.weight_bits, table.totals.activation_bits, table.totals.binary_macs) == (36, 18, 108)
+
+
+def test_the_model_is_left_as_it_was():
+    model = mlp(seed=1, activation_memory=lambda seed: WriteErrors(error_rate_0=0.5, error_rate_1=0.5, seed=seed))
+    model[2].eval()
+    state = {key: value.clone() for key, value in model.state_dict().items()}
+    modes, memory = [module.training for module in model.modules()], model[3].activation_memory
+    summary(model, input_shape=(64,))
+    assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
+    assert [module.training for module in model.modules()] == modes
+    assert model[3].activation_memory is memory
+    assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_it_prints_and_exports_the_same_numbers():
+    table = bnn.summary(lenet4(seed=1), input_shape=(1, 28, 28))
+    assert isinstance(table, Summary)
+    rows = list(csv.DictReader(io.StringIO(table.to_csv())))
+    assert rows[5]["output_shape"] == "50x8x8"
+    assert [int(row["weight_bits"]) for row in rows] == [row["weight_bits"] for row in table.as_dicts()]
+    assert rows[-1]["name"] == "total"
+    assert table.as_dicts()[-1]["error_prone_bits_inference"] == 3680
+    printed = str(table).splitlines()
+    assert len(printed) == 2 + 1 + len(table.rows) + 1 + 1 + 1
+    assert printed[-2].split()[1:] == ["10", "425000", "6990", "3680", "428680", "2000000", "293000", "81085"]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"input_shape": (1, 0)}, {"input_shape": (2.0,)}, {"input_shape": (4,), "batch_size": 0}]
+)
+def test_wrong_shapes_are_refused(wrong):
+    with pytest.raises(ValueError, match="must be a whole number >= 1, got"):
+        summary(nn.Linear(4, 2), **wrong)
+
+
+def test_a_shape_that_does_not_fit_is_said_and_the_model_is_as_it_was():
+    model = nn.Sequential(nn.Linear(4, 2))
+    with pytest.raises(ValueError, match=r"input_shape must fit the model, got \(5,\): mat1 and mat2"):
+        summary(model, input_shape=(5,))
+    assert model.training
+    assert not model[0]._forward_hooks
+    assert summary(model, input_shape=4) == summary(model, input_shape=(4,))

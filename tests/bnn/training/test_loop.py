@@ -1,0 +1,359 @@
+import math
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from bnn.errors.write_errors import WriteErrors
+from bnn.layers.slots import activation_memories
+from bnn.models import mlp
+from bnn.optimizers.bop import Bop, binary_parameters, split_parameters
+from bnn.training.config import SCHEDULES, TrainConfig
+from bnn.training.loop import Trainer
+
+torch.set_num_threads(1)
+ERRORS = partial(WriteErrors, error_rate_0=0.05, error_rate_1=0.1)
+CONFIG = TrainConfig(epochs=6, batch_size=32, learning_rate=0.02, seed=4, progress=False)
+
+
+@dataclass
+class Images:
+    pixels: np.ndarray
+    labels: np.ndarray
+
+    def scaled(self):
+        return self.pixels.copy()
+
+
+def blobs(n, seed):
+    """Return ten noisy patterns: learnable, not trivial."""
+    patterns = np.random.default_rng(0).choice([-1.0, 1.0], (10, 1, 4, 4))
+    stream = np.random.default_rng(seed)
+    labels = stream.integers(0, 10, n)
+    labels.setflags(write=False)  # as bnn.data's are
+    return Images((patterns[labels] + stream.normal(0, 0.5, (n, 1, 4, 4))).astype(np.float32), labels)
+
+
+TRAIN, VALIDATION = blobs(250, 1), blobs(100, 2)  # 250 = 8 batches of 31 or 32
+
+
+def network(seed=1, memory=ERRORS):
+    return mlp(16, (48, 32), seed=seed, activation_memory=memory)
+
+
+def equal(a, b):
+    a, b = a.state_dict(), b.state_dict()
+    return list(a) == list(b) and all(torch.equal(a[name], b[name]) for name in a)
+
+
+class Interruption(Exception):
+    pass
+
+
+def interrupt_after(epoch):
+    def look(record):
+        if record.epoch == epoch:
+            raise Interruption
+
+    return look
+
+
+def test_it_learns_and_keeps_a_history():
+    seen = []
+    result = Trainer(network(), CONFIG).fit(TRAIN, VALIDATION, on_epoch=seen.append)
+    assert tuple(seen) == result.history
+    assert [epoch.epoch for epoch in result.history] == list(range(6))
+    assert result.history[-1].loss < 0.5 * result.history[0].loss
+    assert result.history[-1].validation_accuracy > 0.9
+    assert result.seconds > 0
+    assert not result.model.training
+
+
+def test_same_seed_same_bits_and_validation_changes_nothing():
+    a, b, c = (
+        Trainer(network(), config).fit(TRAIN, validation)
+        for config, validation in ((CONFIG, VALIDATION), (CONFIG, None), (replace(CONFIG, seed=5), None))
+    )
+    assert equal(a.model, b.model)
+    assert [e.loss for e in a.history] == [e.loss for e in b.history]
+    assert not equal(a.model, c.model)
+
+
+def test_global_stream_is_neither_used_nor_moved():
+    state = torch.get_rng_state()
+    Trainer(network(), replace(CONFIG, epochs=1)).fit(TRAIN, VALIDATION)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_zero_errors_train_like_no_memory_bit_for_bit():
+    none = partial(WriteErrors, error_rate_0=0.0, error_rate_1=0.0)
+    clean, zero = (Trainer(network(memory=memory), CONFIG).fit(TRAIN).model for memory in (None, none))
+    assert all(torch.equal(a, b) for a, b in zip(clean.parameters(), zero.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("last_epoch", [0, 2, 4])
+def test_an_interrupted_training_resumes_bit_for_bit(tmp_path, last_epoch):
+    whole = Trainer(network(), CONFIG).fit(TRAIN, VALIDATION)
+    config = replace(CONFIG, checkpoint=tmp_path / "deep" / "run.pt")
+    with pytest.raises(Interruption):
+        Trainer(network(), config).fit(TRAIN, VALIDATION, on_epoch=interrupt_after(last_epoch))
+    other = network()
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.zero_()  # nothing of the new model may survive
+    for layer in activation_memories(other).values():
+        layer.activation_memory(torch.ones(999))  # nor of its streams
+    resumed = Trainer(other, config).fit(TRAIN, VALIDATION)
+    assert equal(resumed.model, whole.model)
+    assert resumed.history == whole.history
+    assert [path.name for path in config.checkpoint.parent.iterdir()] == ["run.pt"]
+    assert torch.load(config.checkpoint, weights_only=True)["content"]["state"]["seconds"] <= resumed.seconds
+
+
+def test_between_checkpoints_it_resumes_from_the_last_one(tmp_path):
+    whole = Trainer(network(), CONFIG).fit(TRAIN)
+    config = replace(CONFIG, checkpoint=tmp_path / "run.pt", checkpoint_every=2)
+    with pytest.raises(Interruption):
+        Trainer(network(), config).fit(TRAIN, on_epoch=interrupt_after(2))
+    epochs = []
+    resumed = Trainer(network(), config).fit(TRAIN, on_epoch=lambda record: epochs.append(record.epoch))
+    assert epochs == [2, 3, 4, 5]
+    assert equal(resumed.model, whole.model)
+
+
+def test_a_finished_training_is_returned_at_once(tmp_path):
+    config = replace(CONFIG, epochs=2, checkpoint=tmp_path / "run.pt")
+    first = Trainer(network(), config).fit(TRAIN)
+    again = Trainer(network(), config).fit(TRAIN, on_epoch=interrupt_after(0))
+    assert equal(again.model, first.model)
+    assert again.history == first.history
+
+
+@pytest.mark.parametrize(
+    ("change", "model", "data", "message"),
+    [
+        ({"learning_rate": 0.01}, network(), TRAIN, r"learning_rate was 0\.02, is 0\.01"),
+        ({"epochs": 3}, network(), TRAIN, "epochs was 2, is 3"),
+        ({}, mlp(16, (48, 40), seed=1, activation_memory=ERRORS), TRAIN, r"model was .*32, 48.*is .*40, 48"),
+        ({}, network(memory=partial(WriteErrors, error_rate_0=0.05, error_rate_1=0.2)), TRAIN, "error_rate_1=0.2"),
+        ({}, network(memory=None), TRAIN, "model was"),
+        ({}, network(), blobs(250, 3), "training images was"),
+    ],
+)
+def test_a_checkpoint_of_another_training_is_refused(tmp_path, change, model, data, message):
+    config = replace(CONFIG, epochs=2, checkpoint=tmp_path / "run.pt")
+    Trainer(network(), config).fit(TRAIN)
+    with pytest.raises(ValueError, match=message):
+        Trainer(model, replace(config, **change)).fit(data)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "empty", "text", "foreign"])
+def test_a_damaged_checkpoint_is_refused(tmp_path, damage):
+    config = replace(CONFIG, epochs=1, checkpoint=tmp_path / "run.pt")
+    Trainer(network(), config).fit(TRAIN)
+    content = bytearray(config.checkpoint.read_bytes())
+    if damage == "flipped":
+        at = content.index(network_bytes(config.checkpoint))
+        content[at] ^= 1
+    if damage == "foreign":
+        torch.save({"weights": torch.ones(2)}, config.checkpoint)
+    else:
+        damaged = {"truncated": content[: len(content) // 2], "flipped": content, "empty": b"", "text": b"hello"}
+        config.checkpoint.write_bytes(damaged[damage])
+    with pytest.raises(ValueError, match=r"checkpoint .*run\.pt cannot be read"):
+        Trainer(network(), config).fit(TRAIN)
+
+
+def network_bytes(checkpoint):
+    """Return how the first weights look in the file."""
+    weights = next(
+        value
+        for name, value in torch.load(checkpoint, weights_only=True)["content"]["model"].items()
+        if "weight" in name
+    )
+    return weights.numpy().tobytes()
+
+
+def test_latent_weights_stay_in_the_window_and_real_ones_do_not():
+    model = mlp(16, (48, 32), seed=1, last="real")
+    Trainer(model, replace(CONFIG, learning_rate=0.5, schedule="constant")).fit(TRAIN)
+    assert model[3].weight.abs().max() == 1.0
+    assert model[5].weight.abs().max() > 1.0
+
+
+@pytest.mark.parametrize("layer", [1, 3, 5])
+def test_a_weight_that_is_not_finite_is_named(layer):
+    model = network()
+
+    def poison(record):
+        with torch.no_grad():
+            model[layer].weight[0, 0] = math.nan
+
+    with pytest.raises(FloatingPointError, match=rf"{layer}\.weight is not finite, in epoch 1, step 0 \(loss nan\)"):
+        Trainer(model, CONFIG).fit(TRAIN, on_epoch=poison)
+
+
+class Overflow(nn.Module):
+    def __init__(self, backward):
+        super().__init__()
+        self.calls, self.backward = 0, backward
+
+    def forward(self, x):
+        self.calls += 1
+        if self.calls < 4:
+            return x
+        if self.backward:
+            x.register_hook(lambda gradient: gradient * math.inf)
+            return x
+        return x * math.inf
+
+
+def test_an_output_that_overflows_is_named():
+    model = network()
+    model.insert(2, Overflow(backward=False))
+    with pytest.raises(FloatingPointError, match=r"the output of 2 is not finite, in epoch 0, step 3"):
+        Trainer(model, CONFIG).fit(TRAIN)
+
+
+def test_a_gradient_that_overflows_is_named_where_the_backward_pass_met_it_first():
+    model = network()
+    model.insert(3, Overflow(backward=True))  # after BatchNorm 2: its parameters are the first behind the overflow
+    with pytest.raises(FloatingPointError, match=r"the gradient of 2\.bias in the step before is not finite"):
+        Trainer(model, CONFIG).fit(TRAIN)
+
+
+def test_images_are_checked():
+    bad = blobs(50, 1)
+    bad.pixels[7, 0, 1, 1] = math.nan
+    with pytest.raises(ValueError, match="image 7"):
+        Trainer(network(), CONFIG).fit(bad)
+    with pytest.raises(ValueError, match="at least one image"):
+        Trainer(network(), CONFIG).fit(blobs(0, 1))
+    for n in (49, 51):  # one more would never be seen, and never be missed
+        with pytest.raises(ValueError, match=f"a label for each image, got {n} for 50"):
+            Trainer(network(), CONFIG).fit(Images(blobs(50, 1).pixels, np.zeros(n, np.int64)))
+
+
+def test_a_clean_network_of_another_seed_is_another_training(tmp_path):
+    config = replace(CONFIG, epochs=2, checkpoint=tmp_path / "run.pt")
+    Trainer(network(memory=None), config).fit(TRAIN)
+    with pytest.raises(ValueError, match="is of another training: model was"):
+        Trainer(network(seed=2, memory=None), config).fit(TRAIN)
+
+
+def test_every_epoch_has_an_order_of_its_own():
+    seen = []
+
+    class Watch(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(16, 10)
+
+        def forward(self, x):
+            seen.append(x.flatten(1)[0, 0].item())  # which image comes first in the batch
+            return self.layer(x.flatten(1))
+
+    Trainer(Watch(), replace(CONFIG, epochs=3)).fit(TRAIN)
+    epochs = [tuple(seen[8 * e : 8 * (e + 1)]) for e in range(3)]
+    assert len(set(epochs)) == 3
+
+
+def test_no_image_is_dropped():
+    seen = []
+
+    class Count(nn.Module):
+        def forward(self, x):
+            seen.append(len(x))
+            return x
+
+    model = network()
+    model.insert(0, Count())
+    Trainer(model, replace(CONFIG, epochs=1, batch_size=83)).fit(TRAIN)  # 3 x 83 = 249
+    assert sorted(seen) == [62, 62, 63, 63]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "values"),
+    [
+        ("constant", (1, 1, 1, 1)),
+        ("cosine", (1, 0.5 * (1 + math.cos(0.3 * math.pi)), 0.5 * (1 + math.cos(0.65 * math.pi)), 0)),
+        ("one_cycle", (0.04, 1, 0.5, 0)),
+    ],
+)
+def test_schedules(schedule, values):
+    assert [SCHEDULES[schedule](done) for done in (0.0, 0.3, 0.65, 1.0)] == pytest.approx(values)
+    assert all(0 <= SCHEDULES[schedule](i / 100) <= 1 for i in range(100))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("epochs", 0),
+        ("epochs", 1.5),
+        ("batch_size", 0),
+        ("learning_rate", 0.0),
+        ("learning_rate", math.nan),
+        ("weight_decay", -1.0),
+        ("schedule", "step"),
+        ("seed", -1),
+        ("checkpoint_every", 0),
+        ("checkpoint", "run.pt"),
+        ("metrics", "metrics"),
+    ],
+)
+def test_config_is_validated(name, value):
+    with pytest.raises(ValueError, match=name):
+        replace(CONFIG, **{name: value})
+
+
+def test_silent_without_a_terminal(capfd):
+    Trainer(network(), replace(CONFIG, epochs=1, progress=None)).fit(TRAIN)
+    assert capfd.readouterr() == ("", "")
+    Trainer(network(), replace(CONFIG, epochs=1, progress=True)).fit(TRAIN)
+    assert "train" in capfd.readouterr().err
+
+
+def test_binary_weights_by_bop_beside_adam(tmp_path):
+    """Bop has no learning rate; what it has is resumed."""
+
+    def both(model, config):
+        binary, real = split_parameters(model)
+        return Bop(binary, threshold=1e-6, gamma=0.05), torch.optim.Adam(real, lr=config.learning_rate)
+
+    whole = Trainer(network(), CONFIG, both).fit(TRAIN).model
+    config = replace(CONFIG, checkpoint=tmp_path / "run.pt")
+    with pytest.raises(Interruption):
+        Trainer(network(), config, both).fit(TRAIN, on_epoch=interrupt_after(2))
+    assert equal(Trainer(network(), config, both).fit(TRAIN).model, whole)
+    assert all((weight.abs() == 1.0).all() for weight in binary_parameters(whole))
+
+
+def test_a_checkpoint_is_written_after_so_many_steps_also_where_an_epoch_ends(tmp_path):
+    config = replace(CONFIG, checkpoint=tmp_path / "run.pt", checkpoint_every=100)
+    for steps, saved in ((None, False), (7, False), (16, True)):  # an epoch has 8
+        config.checkpoint.unlink(missing_ok=True)
+        with pytest.raises(Interruption):
+            Trainer(network(), replace(config, checkpoint_steps=steps)).fit(
+                TRAIN, on_epoch=interrupt_after(1), on_step=lambda step: config.checkpoint.unlink(missing_ok=True)
+            )
+        assert config.checkpoint.exists() == saved
+
+
+def test_a_trained_model_takes_batches_of_any_size():
+    """The memories forget which images the last batch was of."""
+    model = Trainer(network(), CONFIG).fit(TRAIN).model
+    x = torch.from_numpy(TRAIN.scaled())
+    for n in (1, 7, len(x)):
+        assert len(model(x[:n])) == n
+
+
+def test_a_checkpoint_of_another_process_is_refused(tmp_path, monkeypatch):
+    """The cells of overwritten activations belong to their process."""
+    config = replace(CONFIG, epochs=1, checkpoint=tmp_path / "run.pt")
+    Trainer(network(), config).fit(TRAIN)
+    monkeypatch.setattr("bnn.training.run.rank", lambda: 1)
+    with pytest.raises(ValueError, match="process was 0, is 1"):
+        Trainer(network(), config).fit(TRAIN)
