@@ -1,7 +1,7 @@
-"""How the files of the published data sets are read: their decompressed contents in, images and labels out.
+"""Readers of the files of the published data sets: their decompressed contents in, images and labels out.
 
-That the bytes are the published ones was checked before, by hash; each reader checks the structure it relies on.
-NumPy only, and SciPy where a MATLAB file is read: nothing here imports torch.
+The hash of the bytes was checked before; each reader checks the structure it relies on. NumPy only, and SciPy where a
+MATLAB file is read: nothing here imports torch.
 """
 
 import io
@@ -57,7 +57,7 @@ def parse_cifar100_fine(contents: Sequence[bytes]) -> Parts:
 
 
 def _cifar_parts(contents: Sequence[bytes], *, label_bytes: int, label: int) -> Parts:
-    """Read files of records, the test images in the last of them; `label` says which of the label bytes counts."""
+    """Read files of records, the test images in the last of them; `label` is the number of the label byte to use."""
     record = label_bytes + 3 * 32 * 32
     if wrong := [len(file) for file in contents if len(file) % record]:
         raise ValueError(f"a CIFAR file must hold records of {record:,} bytes, got {wrong[0]:,} bytes in all.")

@@ -1,4 +1,4 @@
-"""Labelled image files: decoded when they are asked for, all at once or batch by batch.
+"""Labelled image files, decoded on demand: all at once or batch by batch.
 
 NumPy and Pillow only: nothing here imports torch.
 """
@@ -15,19 +15,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bnn.data.images import Images, ImageSet, Labels, checked_indices, split_stream, stratified_choice
+from bnn.data.images import Images, ImageSet, Labels, checked_indices, checked_labels, split_stream, stratified_choice
 
 SUFFIXES = (".jpeg", ".jpg", ".png")
 MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")  # of Pillow: those of 8 bits
-AT_ONCE = 64  # images decoded before they are put where they belong
+AT_ONCE = 64  # images decoded before they are copied to the whole array
 
 
 @dataclass(frozen=True, eq=False)
 class ImageFiles:
-    """Labelled image files, decoded when asked for: all at once if they fit, or batch by batch.
+    """Labelled image files, decoded on demand: all at once if they fit, or batch by batch.
 
     It has ``labels`` and ``scaled()``, and so can be trained on and evaluated as an `ImageSet` can, within
-    `memory_limit`. Files are opened by `decoded`, `scaled`, `batches` and `identity`, and by nothing else.
+    `memory_limit`. Only `decoded`, `scaled`, `batches` and `identity` open the files.
 
     Parameters
     ----------
@@ -36,13 +36,13 @@ class ImageFiles:
     labels : ndarray of int64, shape (n,)
         Class of each image, counted from 0.
     name : str
-        What to call it in results, such as ``"imagenet/val"``.
+        Its name in results, such as ``"imagenet/val"``.
     resize : int
-        Length that the shorter side is brought to [pixels].
+        Length of the shorter side after resizing [pixels].
     crop : int
         Side of the square cut from the middle [pixels], at most `resize`.
     memory_limit : int
-        Largest array that may be made of all images [bytes].
+        Largest size of the array of all images [bytes].
 
     Raises
     ------
@@ -53,8 +53,8 @@ class ImageFiles:
     -----
     Resizing is Pillow's bilinear filter, whose support grows with the reduction; the longer side is rounded down, and
     the crop's corner to the nearest pixel: the usual preparation of ImageNet for evaluation. Grey images become three
-    equal channels; transparency, colour profiles and the orientation in EXIF are not looked at. There is no
-    augmentation, and no scaling by the mean and deviation of the channels: `scaled` is that of `ImageSet`.
+    equal channels; transparency, colour profiles and the orientation in EXIF are ignored. There is no augmentation, and
+    no scaling by the mean and deviation of the channels: `scaled` is that of `ImageSet`.
     """
 
     paths: tuple[Path, ...]
@@ -65,21 +65,11 @@ class ImageFiles:
     memory_limit: int = 4 * 2**30
 
     def __post_init__(self) -> None:
-        if not isinstance(self.labels, np.ndarray) or self.labels.dtype != np.int64:
-            raise TypeError(
-                f"labels must be an array of int64, got {getattr(self.labels, 'dtype', type(self.labels))}."
-            )
-        if self.labels.shape != (len(self.paths),) or not self.paths:
-            raise ValueError(f"labels must be one for each path, got {self.labels.shape} for {len(self.paths)} paths.")
-        if (smallest := int(self.labels.min())) < 0:
-            raise ValueError(f"labels must be >= 0, got {smallest}.")
+        object.__setattr__(self, "labels", checked_labels(self.labels, len(self.paths), "path"))
         if not 1 <= self.crop <= self.resize:
             raise ValueError(f"crop must be 1 to resize={self.resize!r} pixels, got {self.crop!r}.")
         if self.memory_limit <= 0:
             raise ValueError(f"memory_limit must be > 0 bytes, got {self.memory_limit!r}.")
-        labels = self.labels.view()
-        labels.flags.writeable = False
-        object.__setattr__(self, "labels", labels)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -91,7 +81,7 @@ class ImageFiles:
     def identity(self) -> str:
         """SHA-256 (hex) over the contents of the files, labels, resize and crop: reads every file; names do not enter.
 
-        Two decoders may give pixels that differ by a level; the identity is of what they are given.
+        Two decoders may return pixels that differ by a level; the identity is that of their input.
         """
         digest = hashlib.sha256(f"{len(self)} {self.resize} {self.crop}".encode())
         for path in self.paths:
@@ -134,7 +124,7 @@ class ImageFiles:
             raise ValueError(
                 f"memory_limit of {self.name} must be at least {needed:,} bytes, got {self.memory_limit:,}: its "
                 f"{len(self):,} images of 3 x {self.crop} x {self.crop} {np.dtype(dtype)} make one array. Choose fewer "
-                "classes=, smaller resize= and crop=, or a subset(); go through batches(); or raise it."
+                "classes=, smaller resize= and crop=, or a subset(); use batches(); or raise the limit."
             )
         whole = np.empty((len(self), 3, self.crop, self.crop), dtype)
         for start, batch in zip(range(0, len(self), AT_ONCE), self.batches(AT_ONCE), strict=True):
@@ -142,7 +132,7 @@ class ImageFiles:
         return whole
 
     def batches(self, size: int) -> Iterator[ImageSet]:
-        """Go through the images in their order, `size` at a time (the last time perhaps fewer), each decoded anew.
+        """Decode the images in their order, `size` at a time; the last batch may be smaller.
 
         Parameters
         ----------
@@ -151,7 +141,7 @@ class ImageFiles:
         Returns
         -------
         iterator of ImageSet
-            For another order go through ``subset(order).batches(size)``.
+            For another order use ``subset(order).batches(size)``.
 
         Raises
         ------
@@ -163,7 +153,7 @@ class ImageFiles:
         return self._batches(size)
 
     def _batches(self, size: int) -> Iterator[ImageSet]:
-        with ThreadPoolExecutor(os.cpu_count()) as threads:  # Pillow lets go of the interpreter lock
+        with ThreadPoolExecutor(os.cpu_count()) as threads:  # Pillow releases the interpreter lock
             for start in range(0, len(self), size):
                 paths, labels = self.paths[start : start + size], self.labels[start : start + size]
                 images = list(threads.map(lambda path: read_image(path, self.resize, self.crop), paths))
@@ -182,7 +172,7 @@ class ImageFiles:
 
 
 def read_image(path: Path, resize: int, crop: int) -> Images:
-    """Decode one file, bring its shorter side to `resize` and cut a square from the middle.
+    """Decode one file, resize it to a shorter side of `resize` and cut a square from the middle.
 
     Returns
     -------
@@ -204,12 +194,11 @@ def read_image(path: Path, resize: int, crop: int) -> Images:
                 raise ValueError(f"mode {file.mode}, more than 8 bits")
             image = file.convert("RGB")
     except broken as error:
-        if isinstance(error, OSError) and error.errno is not None:  # the disk's trouble
+        if isinstance(error, OSError) and error.errno is not None:  # an error of the disk
             raise
-        raise ValueError(
-            f"{path} is no JPEG or PNG image of 8 bits, or is truncated or damaged ({type(error).__name__}: {error}). "
-            "Get the file again, or take it out of the folder."
-        ) from error
+        cause = f"or is truncated or damaged ({type(error).__name__}: {error})"
+        remedy = "Get the file again, or take it out of the folder."
+        raise ValueError(f"{path} is not a JPEG or PNG image of 8 bits, {cause}. {remedy}") from error
     width, height = (side * resize // min(image.size) for side in image.size)
     if image.size != (width, height):
         image = image.resize((width, height), Image.Resampling.BILINEAR)

@@ -1,4 +1,4 @@
-"""ImageNet, and what is laid out like it: which file is of which class, in which half.
+"""ImageNet, and folders laid out like it: which file is of which class, in which half.
 
 NumPy and Pillow only: nothing here imports torch.
 """
@@ -27,18 +27,18 @@ SOURCE = (
 
 @dataclass(frozen=True, eq=False)
 class FolderSet:
-    """A data set of image files: what `DataSet` is, not yet decoded.
+    """A data set of image files: a `DataSet` that is not decoded yet.
 
-    Its contents were not verified: nobody publishes a hash of ImageNet's single files.
+    Its contents were not verified: no hashes of ImageNet's single files are published.
 
     Parameters
     ----------
     name : str
-        What to call it in results.
+        Its name in results.
     train, test : ImageFiles
         Its two halves, ``train/`` and ``val/``; for a validation set, `ImageFiles.split` the first.
     class_names : tuple of str
-        What label 0, 1, ... means: the names of the class folders, WordNet ids in ImageNet.
+        Meaning of label 0, 1, ...: the names of the class folders, WordNet ids in ImageNet.
     source : str
         Citation, licence, and that the contents were not verified.
     """
@@ -76,27 +76,27 @@ def open_imagenet(
     ----------
     directory : path
         Holds ``train/<class>/<image>`` and ``val/<class>/<image>``, or ``val/<image>`` with `val_labels`. Images end in
-        .jpeg, .jpg or .png; names that begin with a dot are passed over.
+        .jpeg, .jpg or .png; names that begin with a dot are ignored.
     classes : sequence of str, optional
         Names of the class folders to use; all by default. Fewer classes tolerate more errors.
     val_labels : path, optional
-        Says which image of a flat ``val/`` is of which class: a line for each, ``image class`` or ``image,class``, what
-        follows is not looked at (so Kaggle's ``LOC_val_solution.csv`` will do), or the class alone, in the order of the
-        images' names.
+        Table of the class of each image of a flat ``val/``: a line for each, ``image class`` or ``image,class``, the
+        rest of the line is ignored (so Kaggle's ``LOC_val_solution.csv`` works); or the class alone, in the order of
+        the images' names.
     complete : bool
         Whether each class must have ILSVRC2012's number of images: 732 to 1,300 in ``train``, 50 in ``val``. False for
         a reduced copy, or another data set laid out like it.
     resize, crop : int
         As in `ImageFiles` [pixels].
     memory_limit : int
-        Largest array that may be made of all images of a half [bytes]; by default 4 GiB.
+        Largest size of the array of all images of a half [bytes]; by default 4 GiB.
 
     Returns
     -------
     FolderSet
-        Classes sorted by name, images by class, then by name: the order does not depend on the machine, nor on how
-        ``val`` is laid out. Label k is the k-th of the classes used. **Not verified by hash**: the layout is checked,
-        and each image when it is decoded; that its contents are the published ones is not.
+        Classes sorted by name, images by class, then by name: the order does not depend on the machine, nor on the
+        layout of ``val``. Label k is the k-th of the classes used. **Not verified by hash**: the layout is checked, and
+        each image when it is decoded; whether its contents are the published ones is not.
 
     Raises
     ------
@@ -108,7 +108,7 @@ def open_imagenet(
 
     Notes
     -----
-    Small images of few classes fit, and are what a network on one machine is trained on::
+    Small images of few classes fit into memory, for a training on one machine::
 
         imagenet = bnn.open_imagenet(folder, classes=ten, resize=72, crop=64)
         train, validation = imagenet.train.split(0.9, seed=0)
@@ -126,10 +126,9 @@ def open_imagenet(
     chosen = known if classes is None else _chosen(classes, known)
     train = {name: _images(root / "train" / name) for name in chosen}
     if val_labels is None:
-        _check_classes(root / "val", known, chosen)
-        val = {name: _images(root / "val" / name) for name in chosen}
+        val = _in_folders(root / "val", known, chosen)
     else:
-        val = _sorted_out(root / "val", Path(val_labels).expanduser(), known, chosen)
+        val = _in_table(root / "val", Path(val_labels).expanduser(), known, chosen)
     halves = {}
     for half, files in (("train", train), ("val", val)):
         _check_counts(root / half, files, PER_CLASS[half] if complete else None)
@@ -144,13 +143,11 @@ def _names(folder: Path) -> list[str]:
 
 
 def _class_folders(folder: Path) -> list[str]:
-    """Names of the class folders, of which there must be one, and nothing else."""
+    """Return the names of the class folders; ValueError for anything else in the folder, or for none."""
     names = _names(folder)
+    flat = "; or, where val is flat, pass val_labels=." if folder.name == "val" else "."
     if files := [name for name in names if not (folder / name).is_dir()]:
-        raise ValueError(
-            f"{folder} must hold a folder for each class and nothing else, but has the file {files[0]}. Take it out"
-            + ("; or, where val is flat, pass val_labels=." if folder.name == "val" else ".")
-        )
+        raise ValueError(f"{folder} must hold class folders only, but has the file {files[0]}. Take it out{flat}")
     if not names:
         raise ValueError(f"{folder} must hold a folder for each class, but is empty.")
     return names
@@ -170,55 +167,54 @@ def _chosen(classes: Sequence[str], known: Sequence[str]) -> list[str]:
 
 
 def _images(folder: Path) -> list[Path]:
-    """Files of a folder, sorted by name; all must be named as images."""
-    names = _names(folder)
+    """Return the files of a folder, sorted by name; ValueError unless all are named as images."""
+    names, endings = _names(folder), ", ".join(SUFFIXES)
     if strange := [name for name in names if not name.lower().endswith(SUFFIXES)]:
-        raise ValueError(
-            f"{folder / strange[0]} is not an image: its name must end in {', '.join(SUFFIXES)}. Take it out."
-        )
+        raise ValueError(f"{folder / strange[0]} is not an image: its name must end in {endings}. Take it out.")
     return [folder / name for name in names]
 
 
-def _check_classes(val: Path, known: Sequence[str], chosen: Sequence[str]) -> None:
-    """ValueError unless ``val`` has the chosen classes, and none that ``train`` has not."""
-    present = set(_class_folders(val))
-    if strange := sorted(present - set(known)):
+def _in_folders(val: Path, known: Sequence[str], chosen: Sequence[str]) -> dict[str, list[Path]]:
+    """Return the images of ``val`` by class, from its class folders; ValueError for a class that ``train`` has not."""
+    present = _class_folders(val)
+    if strange := sorted(set(present) - set(known)):
         raise ValueError(f"{val} must have the classes of train, but has {strange[0]}, which train has not.")
-    if absent := [name for name in chosen if name not in present]:
-        raise ValueError(f"{val} must have the classes of train, but has no {', '.join(absent)}.")
+    return {name: _images(val / name) if name in present else [] for name in chosen}
 
 
-def _sorted_out(val: Path, table: Path, known: Sequence[str], chosen: Sequence[str]) -> dict[str, list[Path]]:
-    """Put each image of a flat folder to its class, by a table as `open_imagenet` describes it."""
+def _in_table(val: Path, table: Path, known: Sequence[str], chosen: Sequence[str]) -> dict[str, list[Path]]:
+    """Return the images of a flat folder by class, from a table as `open_imagenet` describes it."""
     paths = _images(val)
     images = {path.stem: path for path in paths}
     if len(images) < len(paths):
         raise ValueError(f"{val} must not hold two images that differ in their ending only. Rename one of each pair.")
-    lines = [re.split(r"[,\s]+", line.strip()) for line in table.read_text("utf-8").splitlines() if line.strip()]
-    if lines and lines[0][0] == "ImageId":  # Kaggle's heading
-        lines = lines[1:]
-    if all(len(words) == 1 for words in lines):
-        if len(lines) != len(images):
-            raise ValueError(f"val_labels must be {len(images)} lines, one for each image of {val}, got {len(lines)}.")
-        lines = [[stem, *words] for stem, words in zip(images, lines, strict=True)]
     files: dict[str, list[Path]] = {name: [] for name in known}
-    for image, name, *_ in (words if len(words) > 1 else [*words, ""] for words in lines):
+    got = f"but {table} has"
+    for image, name in _table(table, list(images)):
         if name not in files:
-            raise ValueError(
-                f"val_labels must name classes of train, but {table} has {name!r} for {image!r}. (The numbers of the "
-                "development kit count the classes in an order of its own, and will not do.)"
-            )
+            kit = "The class numbers of the development kit are in another order."
+            raise ValueError(f"val_labels must name classes of train, {got} {name!r} for {image!r}. {kit}")
         stem = image[: -len(Path(image).suffix)] if image.lower().endswith(SUFFIXES) else image
         if (path := images.pop(stem, None)) is None:
             raise ValueError(
-                f"val_labels must name each image of {val} once, but {table} has {image!r} twice or in vain."
+                f"val_labels must name each image of {val} once, {got} {image!r} twice, or without a file."
             )
         files[name].append(path)
     if images:
-        raise ValueError(
-            f"val_labels must name each image of {val}, but {table} has no {next(iter(images.values())).name}."
-        )
+        raise ValueError(f"val_labels must name each image of {val} once, {got} no {min(images.values()).name}.")
     return {name: sorted(files[name]) for name in chosen}
+
+
+def _table(table: Path, images: Sequence[str]) -> list[tuple[str, str]]:
+    """Return image and class of each line of a table; lines of a class alone are those of `images`, in their order."""
+    lines = [re.split(r"[,\s]+", line.strip()) for line in table.read_text("utf-8").splitlines() if line.strip()]
+    if lines and lines[0][0] == "ImageId":  # Kaggle's heading
+        lines = lines[1:]
+    if any(len(words) > 1 for words in lines):
+        return [(words[0], words[1] if len(words) > 1 else "") for words in lines]
+    if len(lines) != len(images):
+        raise ValueError(f"val_labels must be {len(images)} lines, one for each image of val, got {len(lines)}.")
+    return [(image, words[0]) for image, words in zip(images, lines, strict=True)]
 
 
 def _check_counts(half: Path, files: Mapping[str, list[Path]], limits: tuple[int, int] | None) -> None:
@@ -227,9 +223,6 @@ def _check_counts(half: Path, files: Mapping[str, list[Path]], limits: tuple[int
         if not paths:
             raise ValueError(f"class {name} must have images, but {half} has none of it. Get them, or choose classes=.")
         if limits and not limits[0] <= len(paths) <= limits[1]:
-            fewest, most = limits
-            wanted = f"{fewest}" if fewest == most else f"{fewest} to {most:,}"
-            raise ValueError(
-                f"class {name} must have {wanted} images in {half}, as in ILSVRC2012, got {len(paths):,}. "
-                "If the copy is meant to be another, pass complete=False."
-            )
+            wanted = " to ".join(f"{limit:,}" for limit in dict.fromkeys(limits))
+            got = f"got {len(paths):,}. For a copy of other images pass complete=False."
+            raise ValueError(f"class {name} must have {wanted} images in {half}, as in ILSVRC2012, {got}")

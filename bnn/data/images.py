@@ -1,4 +1,4 @@
-"""Images with their labels: what a program holds once a data set is loaded, and how it is split.
+"""Labelled images in memory: sets of them, their halves, and how they are split.
 
 NumPy only: nothing here imports torch.
 """
@@ -19,7 +19,7 @@ Labels = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    """Images with their labels, as the files hold them.
+    """Images with their labels, as they are in the files.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ class ImageSet:
     labels : ndarray of int64, shape (n,)
         Class of each image, counted from 0.
     name : str
-        What to call it in results, such as ``"mnist/test"``.
+        Its name in results, such as ``"mnist/test"``.
     full_scale : int
         The largest level a pixel of this data set can have: 255, or 16 for the digits.
 
@@ -41,8 +41,8 @@ class ImageSet:
 
     Notes
     -----
-    The arrays are read-only, because results quote `identity`. ``torch.tensor(labels)`` copies them and is content;
-    ``torch.from_numpy`` warns. `scaled` gives a fresh, writable array.
+    The arrays are read-only, because results quote `identity`. ``torch.tensor(labels)`` copies them without complaint;
+    ``torch.from_numpy`` warns. `scaled` returns a new, writable array.
     """
 
     images: Images
@@ -51,18 +51,13 @@ class ImageSet:
     full_scale: int = 255
 
     def __post_init__(self) -> None:
-        _check_array("images", self.images, np.uint8, "n", "channels", "height", "width")
-        _check_array("labels", self.labels, np.int64, "n")
-        if len(self.images) != len(self.labels):
-            raise ValueError(f"images and labels must be equally many, got {len(self.images)} and {len(self.labels)}.")
+        images = _read_only("images", self.images, np.uint8, "n", "channels", "height", "width")
         if not 1 <= self.full_scale <= 255:
             raise ValueError(f"full_scale must be 1 to 255, got {self.full_scale!r}.")
         if (brightest := int(self.images.max())) > self.full_scale:
             raise ValueError(f"images must not exceed full_scale={self.full_scale}, got a pixel of {brightest}.")
-        if (smallest := int(self.labels.min())) < 0:
-            raise ValueError(f"labels must be >= 0, got {smallest}.")
-        object.__setattr__(self, "images", _read_only(self.images))
-        object.__setattr__(self, "labels", _read_only(self.labels))
+        object.__setattr__(self, "images", images)
+        object.__setattr__(self, "labels", checked_labels(self.labels, len(images), "image"))
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -104,7 +99,7 @@ class ImageSet:
         TypeError
             If the indices are not integers.
         IndexError
-            If an index is outside 0 to n - 1 (there is no counting from the end).
+            If an index is outside 0 to n - 1; negative ones are, too.
         """
         chosen = checked_indices(indices, len(self))
         return ImageSet(self.images[chosen], self.labels[chosen], name or self.name, self.full_scale)
@@ -148,42 +143,45 @@ class LabelledImages(Protocol):
         """Classes, int64, shape (n,)."""
 
     def scaled(self) -> np.ndarray:
-        """Return the images as the network wants them, float32, shape (n, c, h, w)."""
+        """Return the images as the input of a network, float32, shape (n, c, h, w)."""
 
 
 def checked_indices(indices: ArrayLike, length: int) -> NDArray[Any]:
     """Return positions among `length` images as an array; TypeError or IndexError as in `ImageSet.subset`."""
     chosen = np.asarray(indices)
     if chosen.dtype.kind not in "iu" or chosen.ndim != 1:
-        raise TypeError(
-            f"indices must be a one-dimensional array of integers, got {chosen.dtype} of shape {chosen.shape}. "
-            "For a mask use np.flatnonzero(mask)."
-        )
+        got = f"got {chosen.dtype} of shape {chosen.shape}. For a mask use np.flatnonzero(mask)."
+        raise TypeError(f"indices must be a one-dimensional array of integers, {got}")
     outside = chosen[(chosen < 0) | (chosen >= length)]
     if outside.size:
         raise IndexError(f"indices must be 0 to {length - 1}, got {outside[0]}.")
     return chosen
 
 
-def _check_array(argument: str, array: Any, dtype: type[np.generic], *axes: str) -> None:
+def checked_labels(labels: Any, count: int, of: str) -> Labels:
+    """Return a read-only view; TypeError or ValueError unless it has one class >= 0 for each of `count` images."""
+    view = _read_only("labels", labels, np.int64, "n")
+    if len(view) != count:
+        raise ValueError(f"labels must be one for each {of}, got {len(view)} for {count}.")
+    if (smallest := int(view.min())) < 0:
+        raise ValueError(f"labels must be >= 0, got {smallest}.")
+    return view
+
+
+def _read_only(argument: str, array: Any, dtype: type[np.generic], *axes: str) -> NDArray[Any]:
+    """Return a read-only view of an array of this type, with these axes; TypeError or ValueError for another."""
     if not isinstance(array, np.ndarray) or array.dtype != dtype:
-        got = getattr(array, "dtype", type(array).__name__)
+        got = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
         raise TypeError(f"{argument} must be an array of {np.dtype(dtype)}, got {got}.")
     if array.ndim != len(axes) or array.size == 0:
         raise ValueError(f"{argument} must have the axes ({', '.join(axes)}), none empty; got shape {array.shape}.")
-
-
-def _read_only(array: NDArray[Any]) -> NDArray[Any]:
     view = array.view()
     view.flags.writeable = False
     return view
 
 
 def split_stream(seed: int | np.random.SeedSequence) -> np.random.Generator:
-    """Return the generator that splits images; TypeError unless `seed` is an integer or a SeedSequence.
-
-    There is no unseeded choice.
-    """
+    """Return the generator that splits images; TypeError unless `seed` is an integer or a SeedSequence."""
     from mtjsim.rng import ROLES, checked_seed  # here: reading data starts without scipy
 
     if not isinstance(seed, (int, np.integer, np.random.SeedSequence)):
@@ -215,10 +213,9 @@ def stratified_choice(labels: Labels, fraction: float, *, random: np.random.Gene
     ValueError
         If nothing or everything would be chosen.
     """
-    if not 0 < fraction < 1 or round(fraction * len(labels)) in (0, len(labels)):
-        raise ValueError(
-            f"fraction must be between 0 and 1 and leave images on both sides, got {fraction!r} of {len(labels)}."
-        )
+    n = len(labels)
+    if not 0 < fraction < 1 or round(fraction * n) in (0, n):
+        raise ValueError(f"fraction must be between 0 and 1 and leave images on both sides, got {fraction!r} of {n}.")
     chosen = np.zeros(len(labels), dtype=bool)
     for label, count in enumerate(_shares(np.bincount(labels), fraction)):
         chosen[random.permutation(np.flatnonzero(labels == label))[:count]] = True
@@ -236,7 +233,7 @@ def _shares(counts: NDArray[np.int64], fraction: float) -> NDArray[np.int64]:
 
 @dataclass(frozen=True, eq=False)
 class DataSet:
-    """A published data set: what to train on, what to report on, and where it comes from.
+    """A published data set: images to train on, images to report on, and its source.
 
     Parameters
     ----------
@@ -245,7 +242,7 @@ class DataSet:
     train, test : ImageSet
         Its two halves; for a validation set, `ImageSet.split` the first.
     class_names : tuple of str
-        What label 0, 1, ... means.
+        Meaning of label 0, 1, ...
     source : str
         Citation and licence.
 
@@ -270,6 +267,6 @@ class DataSet:
 
     @cached_property
     def identity(self) -> str:
-        """SHA-256 (hex) over the contents of both halves and the class names: what a result was run on."""
+        """SHA-256 (hex) over the contents of both halves and the class names, for the records of results."""
         parts = (self.train.identity, self.test.identity, *self.class_names)
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()

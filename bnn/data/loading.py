@@ -1,8 +1,8 @@
-"""Images to train on: one small set shipped inside, well-known ones by path or by checked download.
+"""Data sets by name: one small set shipped inside, well-known ones by path or by checked download.
 
 Every file is recognised by the SHA-256 of its *decompressed* contents, so that a re-compressed copy loads and a damaged
-one does not. What was published is listed in origins.py; ImageNet, a folder of files, is in
-imagenet.py. NumPy only: nothing here imports torch.
+one does not. The published files are listed in origins.py; ImageNet, a folder of files, is in imagenet.py. NumPy only:
+nothing here imports torch.
 """
 
 from __future__ import annotations
@@ -62,12 +62,12 @@ def load(name: str, directory: str | os.PathLike[str] | None = None) -> DataSet:
     Parameters
     ----------
     name : {"digits", "mnist", "fashion-mnist", "cifar10", "cifar100", "cifar100-coarse", "svhn"}
-        Which one. ``"digits"`` ships inside the package: 1,797 images of 8 x 8 pixels. ``"cifar100"`` has its 100 fine
-        classes, ``"cifar100-coarse"`` the 20 coarse ones of the same images.
+        ``"digits"`` ships inside the package: 1,797 images of 8 x 8 pixels. ``"cifar100"`` has its 100 fine classes,
+        ``"cifar100-coarse"`` the 20 coarse ones of the same images.
     directory : path, optional
-        Folder that holds the official files, or their customary sub-folder (``mnist``, ``fashion-mnist``,
-        ``cifar-10-batches-bin``, ``cifar-100-binary``, ``svhn``). Each file may be as it is, or compressed by anybody
-        as .gz, .xz or .bz2. By default the download cache: the folder that ``MTJ_BNN_DATA`` names, or the user's cache.
+        Folder with the official files, or with their customary sub-folder (``mnist``, ``fashion-mnist``,
+        ``cifar-10-batches-bin``, ``cifar-100-binary``, ``svhn``). Each file may be as it is, or compressed as .gz, .xz
+        or .bz2. By default the download cache: the folder that ``MTJ_BNN_DATA`` names, or the user's cache.
 
     Returns
     -------
@@ -83,11 +83,11 @@ def load(name: str, directory: str | os.PathLike[str] | None = None) -> DataSet:
 
     Notes
     -----
-    The digits are the test half of the UCI set, cut once and for all (a column in the shipped file) into 1,198 to
-    train and 599 to test, a third of each class. The 13 writers are on both sides: accuracies look better than with
-    UCI's own halves, which have no writer in common.
+    The digits are the test half of the UCI set, divided once (a column in the shipped file) into 1,198 to train and 599
+    to test, a third of each class. The 13 writers are on both sides: accuracies are higher than with UCI's own halves,
+    which have no writer in common.
 
-    Of SVHN the cropped digits are read, 73,257 to train and 26,032 to test; the ``extra`` images are not. Label d is
+    Of SVHN the cropped digits are read, 73,257 to train and 26,032 to test, without the ``extra`` images. Label d is
     the digit d: the files' 10 becomes 0.
 
     Examples
@@ -122,7 +122,7 @@ def _all_contents(name: str, origin: Origin, directory: str | os.PathLike[str] |
             f"Get the data with `mtj-bnn fetch {name}`, or pass directory= (--data-dir) their folder."
         )
     paths = [path for path in found if path is not None]
-    with ThreadPoolExecutor(os.cpu_count()) as threads:  # decompressing and hashing let go of the interpreter lock
+    with ThreadPoolExecutor(os.cpu_count()) as threads:  # decompressing and hashing release the interpreter lock
         return list(threads.map(lambda path, file: _contents(path, file, _remedy(name)), paths, origin.files))
 
 
@@ -133,7 +133,7 @@ def _remedy(name: str) -> str:
 
 
 def _folder(name: str, origin: Origin, directory: str | os.PathLike[str] | None, *, create: bool = False) -> Path:
-    """Find the folder of the files: the root or its customary sub-folder, whichever holds one of them.
+    """Find the folder of the files: the root or its customary sub-folder, the one that has a file of them.
 
     If neither does, the sub-folder (unless the root already has its name): that is where `fetch` puts the files.
     """
@@ -169,36 +169,34 @@ def _find(file: DataFile, folder: Path) -> Path | None:
 
 def _contents(path: Path, file: DataFile, remedy: str, *, subject: str = "") -> bytes:
     """Decompress a file and compare it with what was published; the error calls it `subject`."""
-    contents, trouble = _decompressed(path)
+    contents, problem = _decompressed(path)
     digest = hashlib.sha256(contents).hexdigest()
-    if not trouble and digest == file.sha256:
+    if not problem and digest == file.sha256:
         return contents
-    if not trouble:
-        trouble = "has the wrong size" if len(contents) != file.size else "has the wrong contents"
+    if not problem:
+        problem = "has the wrong size" if len(contents) != file.size else "has the wrong contents"
     others = ((name, other) for name, origin in ORIGINS.items() for other in origin.files)
     known = next((f" (that is {other.name} of {name})" for name, other in others if other.sha256 == digest), "")
     raise ValueError(
-        f"{subject or path} {trouble}. Decompressed it must be {file.size:,} bytes with sha256 {file.sha256}, "
+        f"{subject or path} {problem}. Decompressed it must be {file.size:,} bytes with sha256 {file.sha256}, "
         f"got {len(contents):,} bytes with sha256 {digest}{known}. {remedy}"
     )
 
 
 def _decompressed(path: Path) -> tuple[bytes, str]:
-    """Return what comes out of a file, by its suffix, and what went wrong (nothing: an empty string)."""
+    """Return the decompressed contents of a file, by its suffix, and the problem, or an empty string."""
     opener = OPENERS.get(path.suffix, open)
     pieces: list[bytes] = []
-    trouble = ""
+    problem = ""
     try:
         with opener(path, "rb") as stream:
-            while piece := stream.read1(1 << 20):  # read() would lose what came before an error
+            while piece := stream.read1(1 << 20):  # read() would lose the contents before an error
                 pieces.append(piece)
-    except (EOFError, zlib.error, lzma.LZMAError) as error:
-        trouble = f"is truncated or corrupt ({type(error).__name__}: {error})"
-    except OSError as error:
-        if error.errno is not None:  # the disk's trouble; that of gzip and bz2 with their contents has no number
+    except (EOFError, OSError, zlib.error, lzma.LZMAError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # of the disk; those of gzip and bz2 have no number
             raise
-        trouble = f"is truncated or corrupt ({type(error).__name__}: {error})"
-    return b"".join(pieces), trouble
+        problem = f"is truncated or corrupt ({type(error).__name__}: {error})"
+    return b"".join(pieces), problem
 
 
 # --- Downloading ----------------------------------------------------------------------------------------------------
@@ -210,18 +208,18 @@ def fetch(
     *,
     download: Callable[[str, Path], None] | None = None,
 ) -> Path:
-    """Download what is missing of a data set from its official host, and check it.
+    """Download the missing files of a data set from its official host, and check them.
 
     Parameters
     ----------
     name : {"digits", "mnist", "fashion-mnist", "cifar10", "cifar100", "cifar100-coarse", "svhn"}
-        Which one. The digits ship inside, so for them nothing is done.
+        The digits ship inside, so for them nothing is done.
     directory : path, optional
-        Where to put it: into its customary sub-folder, unless the files are here already or the folder has that name
-        itself. Created if need be. By default the download cache, as in `load`.
+        Folder to put the files in: in its customary sub-folder, unless the files are there already or the folder itself
+        has that name. Created if need be. By default the download cache, as in `load`.
     download : callable, optional
-        ``download(url, path)`` gets a URL into a file and raises ConnectionError if it cannot. By default pooch, with
-        a progress bar if the standard error stream is a terminal.
+        ``download(url, path)`` writes the content of a URL to a file and raises ConnectionError if it cannot. By
+        default pooch, with a progress bar if the standard error stream is a terminal.
 
     Returns
     -------
@@ -233,39 +231,39 @@ def fetch(
     ConnectionError
         If the host cannot be reached or does not have the file.
     ValueError
-        If what came is not the published file: then nothing is kept of it. Also if the folder holds a damaged copy
-        under another name than the download's: no file of yours is deleted.
+        If the download is not the published file: then nothing of it is kept. Also if the folder has a damaged copy
+        under another name than the download's, which is not deleted.
 
     Notes
     -----
-    A file gets its final name after its contents were checked, so a broken download cannot be taken for a good one.
+    A file gets its final name after its contents were checked, so that a broken download is never used.
     """
     origin = _origin(name)
     folder = _folder(name, origin, directory, create=True)
     if name == "digits":
         path = folder / "digits.csv.bz2"
-        _say(f"digits ships inside the package, there is nothing to fetch: {path}")
+        _report(f"digits ships inside the package, there is nothing to fetch: {path}")
         return path
     missing = [file for file in origin.files if not _is_here(file, folder, _remedy(name))]
     if not missing:
-        _say(f"{name} is here already, checksums verified: {folder}")
+        _report(f"{name} is here already, checksums verified: {folder}")
         return folder
     folder.mkdir(parents=True, exist_ok=True)
     for url in dict.fromkeys(file.url for file in missing):
-        _say(f"{name}: downloading {url}")
+        _report(f"{name}: downloading {url}")
         with tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder) as scratch:
             wanted = [file for file in missing if file.url == url]
             _fetch_url(url, wanted, folder, Path(scratch), download or _download)
-    _say(f"{name} downloaded, checksums verified: {folder}")
+    _report(f"{name} downloaded, checksums verified: {folder}")
     return folder
 
 
-def _say(line: str) -> None:
+def _report(line: str) -> None:
     print(line, file=sys.stderr)
 
 
 def _is_here(file: DataFile, folder: Path, remedy: str) -> bool:
-    """Whether a good copy is there; a damaged one that the download would not replace is an error."""
+    """Whether a good copy is there; ValueError for a damaged one that the download would not replace."""
     path = _find(file, folder)
     if path is None:
         return False
@@ -293,7 +291,7 @@ def _fetch_url(
 
 
 def _unpack(archive: Path, url: str, wanted: Sequence[DataFile], scratch: Path) -> None:
-    """Take the wanted files, and nothing else, out of an archive."""
+    """Extract the wanted files from an archive, and nothing else."""
     absent = {file.name for file in wanted}
     try:
         with tarfile.open(archive, "r:gz") as members:
@@ -303,9 +301,8 @@ def _unpack(archive: Path, url: str, wanted: Sequence[DataFile], scratch: Path) 
                     (scratch / name).write_bytes(stream.read())
                     absent.remove(name)
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise ValueError(
-            f"{url} is truncated or corrupt ({type(error).__name__}: {error}). Nothing was kept."
-        ) from error
+        kind = type(error).__name__
+        raise ValueError(f"{url} is truncated or corrupt ({kind}: {error}). Nothing was kept.") from error
     if absent:
         raise ValueError(f"{url} must hold {', '.join(sorted(absent))}, but does not. Nothing was kept.")
 

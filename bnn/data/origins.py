@@ -1,6 +1,6 @@
-"""What was published: the files of each data set, their checksums, whom to cite.
+"""Published data sets: their files, checksums and citations, as a table.
 
-A table to read. How the files are read is in formats.py; `load` and `fetch` are in data.py.
+The files are read by formats.py; `load` and `fetch` are in loading.py.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -32,7 +32,7 @@ class DataFile:
     sha256 : str
         SHA-256 (hex) of the decompressed contents.
     url : str
-        Where to download it: the compressed file, or a ``.tar.gz`` that holds it. Empty if it ships inside.
+        Of the download: the compressed file, or a ``.tar.gz`` that contains it. Empty if it ships inside.
     """
 
     name: str
@@ -48,7 +48,7 @@ class DataFile:
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a data set comes from and how it is read: one entry of `ORIGINS`.
+    """Files of a data set and how they are read: one entry of `ORIGINS`.
 
     Parameters
     ----------
@@ -59,11 +59,11 @@ class Origin:
     parse : callable
         Turns the decompressed contents of the files into train images and labels, test images and labels.
     class_names : tuple of str
-        What label 0, 1, ... means.
+        Meaning of label 0, 1, ...
     full_scale : int
         Largest possible level of a pixel.
     citation, licence : str
-        Whom to cite, and on what terms it may be used.
+        The reference to cite, and the terms of use.
     """
 
     files: tuple[DataFile, ...]

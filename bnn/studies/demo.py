@@ -172,10 +172,8 @@ def spanning_currents(device: MTJ, *, pulse_width: float, temperature: float) ->
             ]
         except ValueError as error:
             if len(currents) < FEWEST_POINTS:
-                raise ArgumentError(
-                    "pulse_width",
-                    f"{pulse_width:g} s at {temperature:g} K leaves no curve to draw: {error} Try a longer pulse.",
-                ) from None
+                problem = f"{pulse_width:g} s at {temperature:g} K leaves no curve to draw: {error} Try a longer pulse."
+                raise ArgumentError("pulse_width", problem) from None
             break  # the deepest rates are out of reach: the curve ends there
         currents.append(float(f"{max(needed):.3g}"))
     return sorted(set(currents))

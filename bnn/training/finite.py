@@ -57,9 +57,9 @@ class FiniteGuard:
         for name, module in model.named_modules():
             own = [(f"{name}.{key}".lstrip("."), p) for key, p in module.named_parameters(recurse=False)]
             if own:
-                self._handles.append(module.register_forward_pre_hook(self._look_at_parameters(own)))
-            self._handles += [p.register_hook(self._look_at_gradient(key)) for key, p in own if p.requires_grad]
-            self._handles.append(module.register_forward_hook(self._look_at_output(name)))
+                self._handles.append(module.register_forward_pre_hook(self._watch_parameters(own)))
+            self._handles += [p.register_hook(self._watch_gradient(key)) for key, p in own if p.requires_grad]
+            self._handles.append(module.register_forward_hook(self._watch_output(name)))
 
     @property
     def step(self) -> int:
@@ -86,29 +86,29 @@ class FiniteGuard:
     def _begin(self, model: nn.Module, inputs: tuple[Any, ...]) -> None:
         self._step += self._counts
         for value in inputs:
-            self._check("the input of the model", value, "in")
+            self._watch("the input of the model", value, "in")
 
-    def _look_at_parameters(self, parameters: list[tuple[str, nn.Parameter]]) -> Callable[..., None]:
+    def _watch_parameters(self, parameters: list[tuple[str, nn.Parameter]]) -> Callable[..., None]:
         def look(module: nn.Module, inputs: object) -> None:
             for name, parameter in parameters:
-                self._check(f"parameter {name}", parameter, "before")
+                self._watch(f"parameter {name}", parameter, "before")
 
         return look
 
-    def _look_at_output(self, name: str) -> Callable[..., None]:
+    def _watch_output(self, name: str) -> Callable[..., None]:
         def look(module: nn.Module, inputs: object, output: Any) -> None:
             where = f"{name} ({type(module).__name__})" if name else f"the model ({type(module).__name__})"
             for value in output if isinstance(output, (tuple, list)) else (output,):
-                self._check(f"the output of {where}", value, "in")
+                self._watch(f"the output of {where}", value, "in")
                 if isinstance(value, Tensor) and value.requires_grad:
-                    value.register_hook(self._look_at_gradient(f"the output of {where}"))
+                    value.register_hook(self._watch_gradient(f"the output of {where}"))
 
         return look
 
-    def _look_at_gradient(self, name: str) -> Callable[[Tensor], None]:
-        return lambda gradient: self._check(f"the gradient of {name}", gradient, "in")
+    def _watch_gradient(self, name: str) -> Callable[[Tensor], None]:
+        return lambda gradient: self._watch(f"the gradient of {name}", gradient, "in")
 
-    def _check(self, what: str, value: Any, when: str) -> None:
+    def _watch(self, what: str, value: Any, when: str) -> None:
         if not isinstance(value, Tensor) or not (value.is_floating_point() or value.is_complex()):
             return
         if value.detach().sum().isfinite() or value.isfinite().all():  # a finite sum has finite terms

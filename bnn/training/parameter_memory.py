@@ -53,11 +53,8 @@ def declared_words(words: WordMemory | None, fields: Mapping[str, Any], holds: t
         usual: dict[str, Any] = {"overflow": "saturate"} if fields.get("format") == "int8" else {}
         words = WordMemory(**{**usual, **fields})
     if words.format not in WORDS:
-        raise ArgumentError(
-            "format",
-            f"must be one of {', '.join(WORDS)}, got {words.format!r}: an optimizer updates real numbers. To keep the "
-            "signs of a binary layer in error-prone cells put a memory into its slot weight_memory.",
-        )
+        got = f"got {words.format!r}. For the signs of a binary layer use its slot weight_memory."
+        raise ArgumentError("format", f"must be one of {', '.join(WORDS)} for what an optimizer updates, {got}")
     if words.format == "int8" and "optimizer" in holds:
         raise ArgumentError("holds", 'must be without "optimizer" for int8: one scale does not suit two moments.')
     return words
@@ -216,11 +213,11 @@ class ParameterMemory:
             if "optimizer" not in self._banks:  # Adam's moments appear in the first step; before it they were 0
                 self._adopt_optimizer(initial_write=True)
             elif late := state_tensors(self.model, self._optimizer).keys() - self._banks["optimizer"].held:
-                raise ArgumentError(
-                    "optimizer",
-                    f"must have all its state after its first step, but {min(late)} came later{when} and is not held. "
-                    "Give every parameter a gradient in the first step, of zeros if need be.",
+                rule = (
+                    f"must have all its state after its first step, but {min(late)} came later{when} and is not held."
                 )
+                remedy = "Give every parameter a gradient in the first step, of zeros if need be."
+                raise ArgumentError("optimizer", f"{rule} {remedy}")
         if self.sram is not None:
             elsewhere = self._elsewhere()
             self.sram.count(written=elsewhere, read=elsewhere)

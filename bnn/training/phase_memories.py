@@ -32,10 +32,8 @@ def check_model(model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], p
                 rule = f'must be without "optimizer" where there are {len(optimizers)} of them.'
                 raise ArgumentError("holds", f"of phase {number} {rule}")
             if not held & set(mram.holds) and "optimizer" not in mram.holds:
-                rule = f"must name something that the model has, {', '.join(sorted(held))}, got"
-                raise ArgumentError(
-                    "holds", f"of phase {number} {rule} {', '.join(mram.holds)}: this memory would hold nothing."
-                )
+                rule = f"must name something that the model has, {', '.join(sorted(held))}"
+                raise ArgumentError("holds", f"of phase {number} {rule}, got {', '.join(mram.holds)}.")
         if phase.reestimate and not norms:
             rule = f"must be 0, got {phase.reestimate}: the model has no BatchNorm that keeps statistics."
             raise ArgumentError("reestimate", f"of phase {number} {rule}")

@@ -103,11 +103,9 @@ class MRAM:
             object.__setattr__(self, name, value)
         again, reads = self.words.policy.attempts > 1, self.words.reading is not None
         if set(holds) & set(IN_SLOTS) and (again or reads):
-            raise ArgumentError(
-                "policy" if again else "reading",
-                "is for words only: bits (activations, signs) are written once and read without errors. Give words and "
-                "bits an MRAM each: memory=(MRAM(...), MRAM(...)).",
-            )
+            rule = "is for words only: activations and signs are bits that are written once and read without errors."
+            remedy = "Give words and bits an MRAM each: memory=(MRAM(...), MRAM(...))."
+            raise ArgumentError("policy" if again else "reading", f"{rule} {remedy}")
 
     @property
     def point(self) -> OperatingPoint:

@@ -166,11 +166,10 @@ class Bank:
         for name, version in self._versions.items():
             tensor = self.held[name].get()
             if tensor is None or tensor.data_ptr() != self._views[name].data_ptr():
-                raise ArgumentError(
-                    name,
-                    f"must be the tensor that the memory holds, but was replaced{when}. Convert or move a model before "
-                    "its ParameterMemory is made; after an optimizer's state was loaded, bind() it again.",
+                remedy = (
+                    "Convert a model before its ParameterMemory is made; if an optimizer was restored, bind() it again."
                 )
+                raise ArgumentError(name, f"must be the tensor that the memory holds, but was replaced{when}. {remedy}")
             if tensor._version != version:
                 remedy = "To go on from its new values call load(), from a checkpoint restore()."
                 raise ArgumentError(name, f"must change within update() only, but was changed outside{when}. {remedy}")

@@ -329,7 +329,7 @@ def test_subset_refuses(indices, error, message):
         ({"images": np.zeros((3, 1, 1, 1))}, TypeError, "images must be an array of uint8, got float64"),
         ({"images": [[[[0]]]]}, TypeError, "images must be an array of uint8, got list"),
         ({"images": np.zeros((3, 1, 1), np.uint8)}, ValueError, r"\(n, channels, height, width\).*\(3, 1, 1\)"),
-        ({"images": np.zeros((2, 1, 1, 1), np.uint8)}, ValueError, "equally many, got 2 and 3"),
+        ({"images": np.zeros((2, 1, 1, 1), np.uint8)}, ValueError, "labels must be one for each image, got 3 for 2"),
         ({"labels": np.zeros(3, np.int32)}, TypeError, "labels must be an array of int64, got int32"),
         ({"labels": np.zeros((3, 1), np.int64)}, ValueError, r"labels must have the axes \(n\)"),
         ({"labels": np.array([0, -1, 0])}, ValueError, "labels must be >= 0, got -1"),

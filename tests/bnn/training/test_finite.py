@@ -105,7 +105,7 @@ def test_a_sound_training_is_not_touched_and_the_guard_leaves_nothing_behind():
     guard.close()
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in guarded.modules())
     guarded[2][1].forward_bad = True
-    step(guarded)  # nobody watches
+    step(guarded)  # without the guard
 
 
 def test_large_sums_of_finite_values_are_finite():

@@ -17,7 +17,7 @@ from bnn.studies.record import Clock, Record, csv_of
 from mtjsim.presets import load_preset
 
 ROWS = [{"rate": 1 / 3, "images": 599, "way": "plain, old"}, {"rate": 1e-9, "images": 0, "way": ""}]
-SCRIPTS = sorted((Path(__file__).parents[2] / "notebooks" / "results").glob("*/make.py"))
+SCRIPTS = sorted((Path(__file__).parents[3] / "notebooks" / "results").glob("*/make.py"))
 
 
 def record(**changes):
