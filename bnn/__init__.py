@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
 if _TYPE_CHECKING:
-    from bnn.conversion.convert import BinarizeConfig, binarize
+    from bnn.conversion.config import BinarizeConfig
+    from bnn.conversion.convert import binarize
     from bnn.data.imagenet import open_imagenet
     from bnn.data.images import DataSet, ImageSet
     from bnn.data.loading import fetch, load
@@ -26,9 +27,11 @@ if _TYPE_CHECKING:
     from bnn.errors.write_errors import WriteErrors
     from bnn.evaluation.accuracy import Accuracy, evaluate, paired_loss
     from bnn.evaluation.batch_norm import reestimate_batch_norm, rescale_batch_norm
-    from bnn.layers.binary import BinaryConv2d, BinaryLinear, memories, quantized_scope
+    from bnn.layers.binary import BinaryConv2d, BinaryLinear
     from bnn.layers.dropout import SeededDropout
-    from bnn.layers.quantizers import approx_sign, clip_latent_, ste_sign, swish_sign
+    from bnn.layers.latent import clip_latent_, quantized_scope
+    from bnn.layers.quantizers import approx_sign, ste_sign, swish_sign
+    from bnn.layers.slots import memories
     from bnn.layers.table import summary
     from bnn.optimizers.bop import Bop, binary_parameters, split_parameters
     from bnn.packed.predictor import PackedModel, load_packed
@@ -45,7 +48,8 @@ if _TYPE_CHECKING:
 _HOME = {
     name: module
     for module, names in {
-        "conversion.convert": ("BinarizeConfig", "binarize"),
+        "conversion.config": ("BinarizeConfig",),
+        "conversion.convert": ("binarize",),
         "data.images": ("DataSet", "ImageSet"),
         "data.imagenet": ("open_imagenet",),
         "data.loading": ("fetch", "load"),
@@ -54,9 +58,11 @@ _HOME = {
         "errors.write_errors": ("WriteErrors",),
         "evaluation.accuracy": ("Accuracy", "evaluate", "paired_loss"),
         "evaluation.batch_norm": ("reestimate_batch_norm", "rescale_batch_norm"),
-        "layers.binary": ("BinaryConv2d", "BinaryLinear", "memories", "quantized_scope"),
+        "layers.binary": ("BinaryConv2d", "BinaryLinear"),
         "layers.dropout": ("SeededDropout",),
-        "layers.quantizers": ("approx_sign", "clip_latent_", "ste_sign", "swish_sign"),
+        "layers.latent": ("clip_latent_", "quantized_scope"),
+        "layers.quantizers": ("approx_sign", "ste_sign", "swish_sign"),
+        "layers.slots": ("memories",),
         "layers.table": ("summary",),
         "optimizers.bop": ("Bop", "binary_parameters", "split_parameters"),
         "packed.predictor": ("PackedModel", "load_packed"),

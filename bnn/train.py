@@ -1,6 +1,7 @@
 """Former path of the trainer; the loop is in `bnn/training/loop.py`."""
 
 from bnn.training.config import TrainConfig
-from bnn.training.loop import Epoch, Result, Step, Trainer
+from bnn.training.loop import Trainer
+from bnn.training.result import Epoch, Result, Step
 
 __all__ = ["Epoch", "Result", "Step", "TrainConfig", "Trainer"]

@@ -1,1 +1,5 @@
-"""From a torch model to a binarized copy: `convert.py`, and `constant_sign.py` for signs that would never change."""
+"""A binarized copy of a torch model.
+
+`convert.py` the copy · `config.py` quantizers and memories of a layer · `selection.py` which layers ·
+`constant_sign.py` signs that would be constant
+"""

@@ -1,19 +1,20 @@
-"""Signs that say nothing: a ReLU directly before a binary layer makes all its bits +1.
+"""Constant signs: a ReLU directly before a binary layer makes all its bits +1.
 
-The graph of the model is traced, and followed back from each binary layer, through what keeps a sign (pooling,
-reshaping, dropout, concatenation, sums), to a function whose values are >= 0.
+The graph of the model is followed back from each binary layer, through what keeps a sign (pooling, reshaping, dropout,
+concatenation, sums), to a function whose values are >= 0.
 """
 
-import copy
 import warnings
 from collections.abc import Collection
 
-import torch
 from torch import fx, nn
+
+from bnn.layers.dropout import SeededDropout
+from bnn.layers.graph import UntraceableError, called_layers
 
 NONNEGATIVE = (nn.ReLU, nn.ReLU6, nn.Sigmoid, nn.Hardsigmoid, nn.Softplus)
 KEEPS_SIGN = (
-    *(nn.Identity, nn.Flatten, nn.Unflatten, nn.Dropout, nn.Dropout2d),
+    *(nn.Identity, nn.Flatten, nn.Unflatten, nn.Dropout, nn.Dropout1d, nn.Dropout2d, SeededDropout),
     *(nn.MaxPool1d, nn.MaxPool2d, nn.AvgPool1d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d),
 )
 NONNEGATIVE_CALLS = {"relu", "relu_", "relu6", "sigmoid", "hardsigmoid", "softplus", "softmax", "abs", "square", "exp"}
@@ -25,47 +26,26 @@ JOINS = {"cat", "concat", "add", "add_", "iadd"}
 
 
 class DroppedActivation(nn.Identity):
-    """Stands where an activation function stood whose place a sign has taken."""
+    """In place of an activation function that was dropped because a sign follows."""
 
     def __init__(self, dropped: str) -> None:
         super().__init__()
         self.dropped = dropped
 
     def extra_repr(self) -> str:
-        """Show what stood here in the printed model."""
+        """Show the former function in the printed model."""
         return f"{self.dropped}, the sign of the next layer takes its place"
 
 
-class _Tracer(fx.Tracer):
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return m.__module__ in ("bnn.layers.binary", "bnn.layers.dropout") or super().is_leaf_module(
-            m, module_qualified_name
-        )
-
-
-def traced(model: nn.Module) -> fx.Graph | Exception:
-    """Return the graph of the model's calls, or why it cannot be traced."""
-    try:
-        with torch.random.fork_rng(devices=[]):  # tracing runs the model's code
-            return _Tracer().trace(copy.deepcopy(model))
-    except Exception as error:  # whatever the model's code raises when it is not given numbers
-        return error
-
-
-def call_order(graph: fx.Graph | Exception, names: list[str]) -> list[str]:
-    """Return the names of the layers that are called, in that order; as they are, if none is known to be."""
-    nodes = () if isinstance(graph, Exception) else graph.nodes
-    calls = [node.target for node in nodes if node.op == "call_module" and node.target in names]
-    return list(dict.fromkeys(calls)) or names
-
-
-def drop_activations(model: nn.Module, graph: fx.Graph | Exception, layers: Collection[str], policy: str) -> set[str]:
-    """See to it that no sign of one of the `layers` is constant, in place; see `bnn.convert.binarize`.
+def constant_signs(
+    model: nn.Module, graph: fx.Graph | UntraceableError, layers: Collection[str], policy: str
+) -> tuple[set[str], set[str]]:
+    """Find what keeps the signs of `layers` from being constant; see `activation` of `bnn.binarize`.
 
     Parameters
     ----------
     model : Module
-    graph : Graph or Exception
+    graph : Graph or UntraceableError
         From `traced`.
     layers : names
         Of the layers that will begin with a sign.
@@ -73,7 +53,9 @@ def drop_activations(model: nn.Module, graph: fx.Graph | Exception, layers: Coll
 
     Returns
     -------
-    set of names
+    activations : set of names
+        With "drop", those that the sign of a layer replaces.
+    without_norm : set of names
         With "norm", the layers that need a BatchNorm before them.
 
     Raises
@@ -84,47 +66,35 @@ def drop_activations(model: nn.Module, graph: fx.Graph | Exception, layers: Coll
     Warns
     -----
     UserWarning
-        For a sign that stays constant, or if the graph is not known.
+        For a sign that stays constant, or if the model cannot be traced.
     """
-    if isinstance(graph, Exception):
+    activations: set[str] = set()
+    without_norm: set[str] = set()
+    if isinstance(graph, UntraceableError):
         if layers:
             warnings.warn(
-                f"the model cannot be traced ({type(graph).__name__}: {graph}), so nobody has looked whether the input "
-                "of a binary layer comes from a ReLU, which would make all its bits +1.",
+                f"{graph}, so it was not checked whether the input of a binary layer comes from a ReLU, which would "
+                "make all its bits +1.",
                 stacklevel=3,
             )
-        return set()
-    droppable: set[str] = set()
-    needy: set[str] = set()
-    for node in graph.nodes:
-        found = _sources(model, node.args[0] if node.args else None) if _is_call_of(node, layers) else None
+        return activations, without_norm
+    for name, node in called_layers(graph):
+        found = _sources(model, node.args[0] if node.args else None) if name in layers else None
         if found and policy == "norm":
-            needy.add(str(node.target))
+            without_norm.add(name)
             continue
         for source in found or ():
-            free = policy == "drop" and _drops(model, graph, source, layers)
-            if free:
-                droppable.add(str(source.target))
+            if policy == "drop" and _drops(model, graph, source, layers):
+                activations.add(str(source.target))
                 continue
             text = (
-                f"the sign of layer {node.target!r} is +1 throughout: its input comes from {_shown(model, source)}, "
+                f"the sign of layer {name!r} is +1 throughout: its input comes from {_shown(model, source)}, "
                 'whose values are >= 0. Use activation="norm", leave that function out, or exclude the layer.'
             )
             if policy == "refuse":
                 raise ValueError(text)
             warnings.warn(text, stacklevel=3)
-    for name in droppable:
-        former = model.get_submodule(name)
-        stand_in = DroppedActivation(repr(former))
-        for parent in list(model.modules()):
-            for key, child in parent._modules.items():
-                if child is former:
-                    parent._modules[key] = stand_in
-    return needy
-
-
-def _is_call_of(node: fx.Node, layers: Collection[str]) -> bool:
-    return node.op == "call_module" and node.target in layers
+    return activations, without_norm
 
 
 def _is(model: nn.Module, node: fx.Node, types: tuple[type, ...], calls: set[str]) -> bool:
@@ -158,17 +128,16 @@ def _sources(model: nn.Module, node: object) -> list[fx.Node] | None:
 
 
 def _drops(model: nn.Module, graph: fx.Graph, source: fx.Node, layers: Collection[str]) -> bool:
-    """Whether `source` is a module that nothing reads but the signs of `layers`."""
-    if source.op != "call_module":
-        return False
-    calls = [node for node in graph.nodes if node.op == "call_module" and node.target == source.target]
-    return all(_only_signs_read(model, call, layers) for call in calls)
+    """Whether `source` is a module of which only the signs of `layers` read the output."""
+    calls = [node for name, node in called_layers(graph) if source.op == "call_module" and name == source.target]
+    return bool(calls) and all(_only_signs_read(model, call, layers) for call in calls)
 
 
 def _only_signs_read(model: nn.Module, node: fx.Node, layers: Collection[str]) -> bool:
     def passes(user: fx.Node) -> bool:
         kept = _is(model, user, KEEPS_SIGN, KEEPS_SIGN_CALLS | JOINS) and _sources(model, user) is not None
-        return _is_call_of(user, layers) or (kept and _only_signs_read(model, user, layers))
+        signed = user.op == "call_module" and user.target in layers
+        return signed or (kept and _only_signs_read(model, user, layers))
 
     return bool(node.users) and all(passes(user) for user in node.users)
 

@@ -1,7 +1,8 @@
 """Errors of single bits in the slots of a layer; errors of words are in `bnn.training`.
 
-`kernels.py` draws by key, compiled · `keys.py` which write this is, and addresses · `bits.py` a memory of bits ·
-`write_errors.py` independent errors · `overwrite.py` cells that keep their bits
+the draws       `keys.py` the key of each write, and addresses · `kernels.py` draws by key, compiled
+a memory        `rates.py` error rates · `bits.py` the base class · `write_errors.py` independent errors ·
+                `overwrite.py` cells that keep their bits · `ledger.py` counts and energies
 """
 
 from bnn.errors.keys import address, forget_address

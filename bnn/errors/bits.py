@@ -7,7 +7,7 @@ import math
 import weakref
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,24 +15,25 @@ import torch
 from torch import Tensor, nn
 
 from bnn.errors.keys import PastWrite, WriteKey, WriteKeys
+from bnn.errors.rates import HasEnergies, HasRates, checked_error_rate, fitted, rates_of_die, shown_rate
 from bnn.streams import torch_generator
 from mtjsim.checks import ArgumentError, checked_choice
 
 if TYPE_CHECKING:
     from bridge.dies.die import Die
-    from bridge.write import OperatingPoint
 
-Written = Callable[[Tensor], tuple[Tensor, Tensor | None]]  # bits -> what the cells hold, factor of the gradient
+Written = Callable[[Tensor], tuple[Tensor, Tensor | None]]  # bits -> contents of the cells, factor of the gradient
+EXTRA_STATE = "_extra_state"  # key of `get_extra_state` in a `state_dict`
 BLOCK = 256  # rows that share a torch generator
 
 
 class BitMemory(nn.Module, ABC):
-    """What every memory of bits has: rates, keys of its writes, an address. See `WriteErrors` for the parameters."""
+    """Base class of memories of bits: rates, keys of the writes, an address. See `WriteErrors` for the parameters."""
 
     gradients: tuple[str, ...] = ()
-    point: "OperatingPoint | None" = None
+    point: HasEnergies | None = None
     counts: np.ndarray
-    of_weights = False  # set by a layer whose slot for a weight memory it sits in: rows are filters, not samples
+    of_weights = False  # set by a layer for the memory in its weight slot: rows are filters, not samples
 
     def __init__(
         self, *, error_rate_0: Any, error_rate_1: Any, seed: int, gradient: str, layer: int, path: str
@@ -40,29 +41,28 @@ class BitMemory(nn.Module, ABC):
         super().__init__()
         self.gradient = checked_choice("gradient", gradient, self.gradients)
         self.path = checked_choice("path", path, ("auto", "numba", "torch"))
-        self.error_rate_0 = _rate("error_rate_0", error_rate_0)
-        self.error_rate_1 = _rate("error_rate_1", error_rate_1)
+        self.error_rate_0 = checked_error_rate("error_rate_0", error_rate_0)
+        self.error_rate_1 = checked_error_rate("error_rate_1", error_rate_1)
         self.keys = WriteKeys(seed, layer)
 
     @classmethod
-    def from_operating_point(
-        cls, point: "OperatingPoint", *, seed: int, die: "Die | None" = None, **others: Any
-    ) -> Any:
-        """Make the memory that a `bridge` operating point describes; anything with the two error rates will do.
+    def from_operating_point(cls, point: HasRates, *, seed: int, die: "Die | None" = None, **others: Any) -> Any:
+        """Make the memory of a `bridge` operating point.
 
         Parameters
         ----------
         point : OperatingPoint
+            Or anything else with the two error rates.
         seed : int, >= 0
         die : Die, optional
-            Of the cells of one sample, or of s samples: a rate for each cell, weak cells in it. A cell that always
-            reads as one bit fails always for the other and never for its own.
+            Of the cells of one sample, or of s samples: a rate for each cell, weak cells included. A cell that always
+            reads as one bit always fails for the other bit, and never for this one.
         **others
-            As the class takes them.
+            Further arguments of the class.
         """
         rates = (point.error_rate_0, point.error_rate_1) if die is None else rates_of_die(die, point)
         memory = cls(error_rate_0=rates[0], error_rate_1=rates[1], seed=seed, **others)
-        memory.point = point if hasattr(point, "energies") else None  # prices the ledger
+        memory.point = point if isinstance(point, HasEnergies) else None  # prices the ledger
         return memory
 
     @property
@@ -72,7 +72,7 @@ class BitMemory(nn.Module, ABC):
 
     @property
     def layer(self) -> int:
-        """Which memory of a network this is; part of the key."""
+        """Number of the memory in its network; part of the key."""
         return self.keys.layer
 
     def use_stream(self, seed: int, *, layer: int | None = None, part: int = 0) -> None:
@@ -80,22 +80,22 @@ class BitMemory(nn.Module, ABC):
         self.keys = WriteKeys(seed, self.layer if layer is None else layer, part)
 
     def reseed(self, seed: int) -> None:
-        """Start the stream of `seed`, and forget the address."""
+        """Start the stream of `seed`, without an address."""
         self.use_stream(seed)
 
     def address(self, *, step: int, samples: Tensor | np.ndarray | None, twin: int = 0, call: int = 0) -> None:
-        """Set which samples are written next, and in which step; holds until changed.
+        """Set step and samples of the next writes, until changed.
 
         Parameters
         ----------
         step : int, >= 0
         samples : (n,) whole numbers, or None
             One for each sample of the batch, the same for the same sample in any batch, on any process. A batch of k n
-            rows has k of each. None: the rows are 0, 1, 2 ..., as the filters of a weight.
+            rows has k of each. None: the rows are 0, 1, 2 ..., as for the filters of a weight.
         twin : int, >= 0
-            Tells memories of the same seed and layer in one model from each other; see `bnn.errors.address`.
+            Distinguishes memories of the same seed and layer in one model; see `bnn.errors.address`.
         call : int, >= 0
-            Which write of these samples in this step comes next.
+            Number of the next write among those of these samples in this step.
 
         Raises
         ------
@@ -104,8 +104,8 @@ class BitMemory(nn.Module, ABC):
 
         Notes
         -----
-        Further writes at one address are writes of their own (call 1, 2 ... of the layer), until the address is set
-        again; but rows of weights are the same write each time in a step.
+        Further writes at one address are different writes (call 1, 2 ... of the layer), until the address is set again;
+        but rows of weights are the same write each time in a step.
         """
         self.keys.address(step=step, samples=samples, twin=twin, call=call)
 
@@ -114,24 +114,24 @@ class BitMemory(nn.Module, ABC):
         self.keys.forget_address()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Write `x` and return what the cells hold.
+        """Write `x` and return the contents of the cells.
 
         Parameters
         ----------
-        x : Tensor, any shape, values +1 and -1 (NaN passes through, so that a diverged training is seen)
+        x : Tensor, any shape, values +1 and -1
+            NaN passes through, so that a diverged training is visible.
 
         Returns
         -------
         Tensor, same shape, dtype and device
-            A new tensor; the very same bits, without a draw, if all rates are 0.
+            The same bits, without a draw, if all rates are 0.
         """
         if x.numel() == 0:
             return x
-        by_key = self.path == "numba" or (self.path == "auto" and x.device.type == "cpu")
-        if self.path == "numba" and x.device.type != "cpu":
-            raise ArgumentError(
-                "path", f'must be "auto" or "torch" for a tensor on {x.device}: "numba" is for the CPU.'
-            )
+        on_cpu = x.device.type == "cpu"
+        by_key = self.path == "numba" or (self.path == "auto" and on_cpu)
+        if self.path == "numba" and not on_cpu:
+            raise ArgumentError("path", f'must be "auto" or "torch" for a tensor on {x.device}: "numba" needs the CPU.')
         key, past = self.keys.next(x, weights=self.of_weights)
 
         def write(bits: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -141,7 +141,7 @@ class BitMemory(nn.Module, ABC):
 
     @abstractmethod
     def _by_key(self, x: Tensor, key: WriteKey, past: PastWrite) -> tuple[Tensor, Tensor | None]:
-        """Write x with draws cell by cell; return what the cells hold, and a factor of the gradient (None: 1)."""
+        """Write x with draws by key; return the contents of the cells and a factor of the gradient (None: 1)."""
 
     @abstractmethod
     def _from_stream(self, x: Tensor, key: WriteKey, past: PastWrite) -> tuple[Tensor, Tensor | None]:
@@ -171,25 +171,32 @@ class BitMemory(nn.Module, ABC):
         return torch.from_numpy(np.append(self.keys.writes, self.counts).astype(np.int64))
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Continue from `state`, under the seed that this memory has; part of `load_state_dict`."""
+        """Continue from `state`, with the seed of this memory; part of `load_state_dict`."""
         if state.dtype != torch.int64 or len(state) != 1 + self.counts.size:
             raise ArgumentError("state", f"must be that of a {type(self).__name__} of this version.")
         self.keys.writes = int(state[0])
         self.counts = state[1:].cpu().numpy().copy().reshape(self.counts.shape)
 
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *others: Any) -> None:
+        """Load what there is: in a checkpoint of a network without memories, the number of writes is not missing."""
+        missing = others[2]
+        before = len(missing)
+        super()._load_from_state_dict(state_dict, prefix, *others)
+        missing[before:] = [key for key in missing[before:] if not key.endswith(EXTRA_STATE)]
+
     def extra_repr(self) -> str:
         """Show rates, gradient and seed in the printed model."""
-        rates = f"error_rate_0={_shown(self.error_rate_0)}, error_rate_1={_shown(self.error_rate_1)}"
+        rates = f"error_rate_0={shown_rate(self.error_rate_0)}, error_rate_1={shown_rate(self.error_rate_1)}"
         part = f", part={self.keys.part}" if self.keys.part else ""
         return f"{rates}, gradient={self.gradient}, seed={self.seed}, layer={self.layer}{part}, path={self.path}"
 
 
 class _Graph:
-    """Lives as long as the graph that a write is in."""
+    """Exists as long as the graph of a write."""
 
 
 class _Write(torch.autograd.Function):
-    """x -> what the cells hold; its gradient is the identity, or a factor of each bit."""
+    """x -> contents of the cells; the gradient is the identity, or a factor of each bit."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, written: Written, past: PastWrite) -> Tensor:
@@ -203,7 +210,7 @@ class _Write(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        saved = ctx.saved_tensors  # once: under activation checkpointing a second look is an error
+        saved = ctx.saved_tensors  # once: under activation checkpointing a second access is an error
         return (gradient * saved[0] if saved else gradient), None, None
 
 
@@ -228,48 +235,11 @@ def select(x: Tensor, rate: Any, generator: torch.Generator) -> tuple[Tensor, in
     return (positions, 1, -1) if largest <= 0.5 else (positions, -1, 1)
 
 
-def rates_from(rates: list[Any], start: int) -> list[Any]:
-    """Return rates for rows from number `start` on: those of several samples are used in turn."""
-    return [rate if isinstance(rate, float) else torch.roll(rate, -(start % len(rate)), 0) for rate in rates]
-
-
-def rates_of_die(die: "Die", point: "OperatingPoint") -> np.ndarray:
-    """Error rates (2, cells) by bit and cell: of a die's own cells, or of the point where it has no population.
-
-    Weak cells are in it; a cell that always reads as b has the rate 0 for b and 1 for the other bit.
-    """
-    if die.error_rates is not None:
-        rates = die.error_rates.copy()
-    else:
-        rates = np.repeat([[point.error_rate_0], [point.error_rate_1]], die.size, axis=1)
-        where, weak = die.weak_error_rates(point.error_rate_0, point.error_rate_1)
-        rates[:, where] = weak
-    where, bits = die.fixed_cells
-    rates[bits, where], rates[1 - bits, where] = 0.0, 1.0
-    return rates
-
-
 def as_rows(x: Tensor) -> np.ndarray:
-    """Return x as the kernels want it: (samples, cells) float32 in C order, shared where it can be."""
+    """Return x for the kernels: (samples, cells) float32 in C order, without a copy if possible."""
     cells = (x if x.dtype == torch.float32 else x.to(torch.float32)).detach().numpy()
     rows = cells.shape[0] if cells.ndim > 1 else 1
     return np.ascontiguousarray(cells).reshape(rows, -1)
-
-
-def as_arrays(rates: list[Any]) -> list[Any]:
-    """Return rates as the kernels want them."""
-    return [rate if isinstance(rate, float) else rate.numpy() for rate in rates]
-
-
-def fitted(name: str, values: Tensor, sample: torch.Size) -> Tensor:
-    """Return what each cell has as (s, cells), for samples of that shape; ValueError unless it is for such samples."""
-    cells, flat = sample.numel(), values.dim() == 1
-    if not (values.numel() % cells == 0 if flat else values.shape in (sample, (values.shape[0], *sample))):
-        raise ValueError(
-            f"{name} must have a value for each cell of a sample of shape {tuple(sample)}, got shape "
-            f"{tuple(values.shape)}. Draw the die, or the values, for that shape."
-        )
-    return values.reshape(-1, cells)
 
 
 def check_bits(x: Tensor) -> None:
@@ -280,29 +250,5 @@ def check_bits(x: Tensor) -> None:
     if low != low:  # a NaN hides the others
         low, high = torch.aminmax(x.detach().abs().nan_to_num(1.0))
     if not (low == high == 1):
-        raise ValueError(
-            f"x must be +1 or -1 everywhere, got magnitudes from {low:g} to {high:g}: this is a memory of bits. "
-            "Binarize first, with ste_sign()."
-        )
-
-
-def _rate(name: str, rate: Any) -> Any:
-    """Return a rate as a float, or those of cells as a float64 tensor on the CPU; ValueError unless in [0, 1]."""
-    if isinstance(rate, (Tensor, np.ndarray)) and rate.ndim > 0:
-        cells = torch.as_tensor(rate).detach().to("cpu", torch.float64, copy=True)
-        outside = cells[~((cells >= 0.0) & (cells <= 1.0))]
-        if cells.numel() == 0 or len(outside):
-            found = f"{outside[0]:g} in a cell" if len(outside) else "no cell"
-            raise ValueError(f"{name} must be in [0, 1], got {found}: rates are probabilities, not percent.")
-        return cells
-    number = isinstance(rate, (int, float, np.number, Tensor, np.ndarray)) and not isinstance(rate, bool)
-    if not number or not 0.0 <= rate <= 1.0:  # NaN: false
-        raise ValueError(f"{name} must be in [0, 1], got {rate}: rates are probabilities, not percent.")
-    return float(rate)
-
-
-def _shown(rate: Any) -> str:
-    """Show a rate, or the mean of those of cells and a check sum that tells them from others."""
-    if isinstance(rate, float):
-        return f"{rate}"
-    return f"{tuple(rate.shape)} of mean {rate.mean():.3g} ({zlib.crc32(rate.numpy().tobytes()):08x})"
+        rule = f"must be +1 or -1 everywhere, got magnitudes from {low:g} to {high:g}: this is a memory of bits"
+        raise ArgumentError("x", f"{rule}. Binarize first, with ste_sign().")

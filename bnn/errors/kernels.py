@@ -1,18 +1,19 @@
-"""Write errors drawn by key: what happens to a sample depends on nothing but its key, on any number of processes.
+"""Write errors drawn by key: the errors of a sample depend on its key alone, on any number of processes.
 
 Legend: n samples, f cells a sample, p01 = error_rate_1 (a 1 that ends as 0), p10 = error_rate_0, key 64 bits a sample.
 
-Each sample has a stream of its own, a xoshiro-family generator (xoroshiro128++) seeded from its key, and its cells are
-decided in order. Two ways, each exact to 2^-53 and better at any rate:
+Each sample has its own stream, a xoshiro-family generator (xoroshiro128++) seeded from its key, and its cells are
+decided in order. Two methods, each exact to 2^-53 and better at any rate:
 
 * rare errors: the distance to the next cell that is hit is geometric with the largest rate, floor(log u / log(1 - p));
-  a hit is then thinned to the rate of its own cell and bit. The cost is that of the hits.
-* frequent errors: 16 bits a cell against floor(2^16 p); where they are equal, with chance 2^-16, 53 more bits decide
-  what is left of 2^16 p. The cost is a quarter of a random word a cell: 64 cells at a time, without a branch, as if no
-  two were equal; 64 cells in which some are, one block in a thousand, are decided anew one by one.
+  a hit is then thinned to the rate of its cell and bit. The cost is that of the hits.
+* frequent errors: 16 bits a cell against floor(2^16 p); where they are equal, with chance 2^-16, 53 more bits are
+  compared with the fraction of 2^16 p. The cost is a quarter of a random word a cell: 64 cells at a time, without a
+  branch, as if none were equal; blocks of 64 cells with an equal one, one in a thousand, are repeated cell by cell.
 
 Both give the cells whose write *fails*. A failed cell ends as the other bit (independent errors), or as the bit that it
-held (overwrite errors, `held`): the same cells for the same key. Bits are +1 and -1, or packed (`write_packed`).
+held (overwrite errors, `held`): the same cells for the same key. Bits are +1 and -1, or packed (`write_packed`). The
+four kernels, two methods for two layouts, repeat each other's steps for the sake of speed.
 
 Rates are numbers, or arrays (s, f): row i % s of them is for sample i.
 
@@ -126,9 +127,9 @@ def copy_bits(x, out):
 
 @nb.njit(cache=True, nogil=True)
 def write_rare(x, out, held, failed, keys, p01, p10, largest):
-    """Have cells fail in out, a copy of x, where all rates are <= `largest`, < 1; return how many failed.
+    """Make cells of out, a copy of x, fail, where all rates are <= `largest`, < 1; return how many failed.
 
-    held : (slots, f) uint32 or None, what the cells hold; sample i finds what sample i - slots left.
+    held : (slots, f) uint32 or None, the former bits; those of sample i >= slots are sample i - slots as written.
     failed : (n, f) uint8 or None, 1 where a write fails; zeros before.
     """
     n, f = x.shape
@@ -174,7 +175,7 @@ def write_frequent(x, out, held, failed, keys, t01, t10, rest01, rest10):
     parts = words.view(np.uint16)
     for i in range(n):
         a, b = _seeded(keys[i])
-        told, new, t1, t0 = x[i], out[i], _row(t01, i), _row(t10, i)
+        target, new, t1, t0 = x[i], out[i], _row(t01, i), _row(t10, i)
         for start in range(0, f, 64):
             m = min(64, f - start)
             first_a, first_b = a, b
@@ -183,7 +184,7 @@ def write_frequent(x, out, held, failed, keys, t01, t10, rest01, rest10):
             ties = np.uint32(0)
             for j in range(m):
                 k = U(start) + U(j)
-                t = np.int32(_at(t0, k) if told[k] >> sign else _at(t1, k))
+                t = np.int32(_at(t0, k) if target[k] >> sign else _at(t1, k))
                 over = np.int32(np.int32(parts[j]) - t)
                 ties |= np.uint32(over == 0)
                 wrong[k] = np.uint32(over) >> sign  # 1 where the part is below the threshold
@@ -193,7 +194,7 @@ def write_frequent(x, out, held, failed, keys, t01, t10, rest01, rest10):
                 for k in range(start, start + m):
                     if k & 3 == 0:
                         word, a, b = _next(a, b)
-                    zero = told[k] >> sign
+                    zero = target[k] >> sign
                     over = np.int32(np.int32(word & U(0xFFFF)) - (_at(t0, k) if zero else _at(t1, k)))
                     word >>= U(16)
                     wrong[k] = np.uint32(over) >> sign
@@ -202,24 +203,24 @@ def write_frequent(x, out, held, failed, keys, t01, t10, rest01, rest10):
                         rest = _at(_row(rest10, i), k) if zero else _at(_row(rest01, i), k)
                         wrong[k] = np.uint32(_unit(more) <= rest)
         for k in range(f):
-            others |= (told[k] & np.uint32(0x7FFFFFFF)) ^ np.uint32(ONE)
+            others |= (target[k] & np.uint32(0x7FFFFFFF)) ^ np.uint32(ONE)
         if failed is not None:
             for k in range(f):
                 failed[i, k] = wrong[k]
         if held is None:
             for k in range(f):
-                new[k] = told[k] ^ (wrong[k] << sign)
+                new[k] = target[k] ^ (wrong[k] << sign)
         else:
             slots = held.shape[0]
             old = held[i] if i < slots else out[i - slots]
             for k in range(f):
-                new[k] = told[k] ^ ((told[k] ^ old[k]) & (np.uint32(0) - wrong[k]))
+                new[k] = target[k] ^ ((target[k] ^ old[k]) & (np.uint32(0) - wrong[k]))
     return others != 0
 
 
 @nb.njit(cache=True, nogil=True)
 def count_writes(x, out, held, counts):
-    """Add to counts, (2, 3) int64 [bit, (turned, held, failed)]: cells that had to turn, that had not, that did not."""
+    """Add to counts, (2, 3) int64 [bit, (turned, held, failed)]; the failed are among the turned."""
     n, f = x.shape
     slots = held.shape[0]
     for i in range(n):
@@ -242,7 +243,7 @@ def count_writes(x, out, held, counts):
 
 @nb.njit(cache=True, nogil=True)
 def write(x, out, held, failed, counts, keys, p01, p10, largest):
-    """Have x written to out, whatever the rates; return whether a value of x is not +1 or -1."""
+    """Write x to out, at any rates; return whether a value of x is not +1 or -1."""
     if largest < FREQUENT:
         others = copy_bits(x, out)
         write_rare(x, out, held, failed, keys, p01, p10, largest)
@@ -283,10 +284,10 @@ def write_bits(
     p01, p10 : float, or (s, f) arrays
         error_rate_1 and error_rate_0, of all cells, or of each; row i % s for sample i.
     out : array like x
-        What the cells hold after the write of each sample.
+        The contents of the cells after the write of each sample.
     held : (slots, f) float32 array, optional
-        What the cells hold, for overwrite errors: sample i is written to row i % slots, in order. Not changed here, see
-        `last_written`.
+        The contents of the cells before, for overwrite errors: sample i is written to row i % slots, in order. Not
+        changed here.
     failed : (n, f) uint8 array of zeros, optional
         Set to 1 where a write fails, whether or not the cell held the bit.
     counts : (2, 3) int64 array, optional
@@ -373,10 +374,10 @@ def _packed_frequent(words, out, cells, keys, t01, t10, rest01, rest10):
             first_a, first_b = a, b
             for j in range((m + 3) // 4):
                 draws[j], a, b = _next(a, b)
-            ties, wrong, told = 0, U(0), words[i, w]
+            ties, wrong, target = 0, U(0), words[i, w]
             for j in range(m):
                 k = U(64 * w) + U(j)
-                t = _at(t1, k) if (told >> U(j)) & U(1) else _at(t0, k)
+                t = _at(t1, k) if (target >> U(j)) & U(1) else _at(t0, k)
                 over = np.int64(parts[j]) - np.int64(t)
                 ties |= over == 0
                 wrong |= (U(over) >> U(63)) << U(j)
@@ -388,7 +389,7 @@ def _packed_frequent(words, out, cells, keys, t01, t10, rest01, rest10):
                         word, a, b = _next(a, b)
                     over = np.int64(word & U(0xFFFF))
                     word >>= U(16)
-                    one = (told >> U(j)) & U(1)
+                    one = (target >> U(j)) & U(1)
                     k = 64 * w + j
                     over -= np.int64(_at(t1, k) if one else _at(t0, k))
                     fails = over < 0
@@ -396,7 +397,7 @@ def _packed_frequent(words, out, cells, keys, t01, t10, rest01, rest10):
                         more, a, b = _next(a, b)
                         fails = _unit(more) <= (_at(_row(rest01, i), k) if one else _at(_row(rest10, i), k))
                     wrong |= U(fails) << U(j)
-            out[i, w] = told ^ wrong
+            out[i, w] = target ^ wrong
 
 
 def write_packed(words: Words, cells: int, keys: Words, p01: Rate, p10: Rate, out: Words | None = None) -> Words:
@@ -413,12 +414,12 @@ def write_packed(words: Words, cells: int, keys: Words, p01: Rate, p10: Rate, ou
     p01, p10 : float, or (s, cells) arrays
         As in `write_bits`.
     out : array like words, optional
-        For the result; `words` itself will do.
+        For the result; may be `words`.
 
     Returns
     -------
     (n, w) uint64 array
-        What the cells hold.
+        The contents of the cells.
     """
     out = np.empty_like(words) if out is None else out
     p01, p10 = _alike(p01, p10)
@@ -450,6 +451,6 @@ def _largest(p01: Rate, p10: Rate) -> float:
 
 
 def _thresholds(p01: Rate, p10: Rate) -> tuple[Any, Any, Any, Any]:
-    """Whole parts of 65536 times each rate, and what is left of each."""
+    """Whole and fractional parts of 65536 times each rate."""
     a, b = p01 * 65536.0, p10 * 65536.0
     return _whole(a), _whole(b), a - _whole(a), b - _whole(b)

@@ -1,6 +1,6 @@
 """The key of each write of a memory of bits, and addresses: same key, same errors.
 
-A key is (seed, layer, step, sample, call). Writes are numbered by themselves, or at an address that a training sets.
+A key is (seed, layer, step, sample, call). Writes are numbered automatically, or by an address that a training sets.
 """
 
 import itertools
@@ -20,9 +20,9 @@ MOST_RECOMPUTED = 64  # writes of one memory that activation checkpointing can r
 
 
 class WriteKey(NamedTuple):
-    """Which write this is; whatever is drawn for it follows from this alone."""
+    """The key of a write: its draws depend on nothing else."""
 
-    root: int  # of the seed and of how its writes are numbered
+    root: int  # of the seed and the kind of numbering
     layer: int
     step: int
     samples: np.ndarray  # (rows,) int64
@@ -35,7 +35,7 @@ class PastWrite:
     Parameters
     ----------
     mark : int
-        Of its bits.
+        Hash of its bits.
     key : WriteKey
     """
 
@@ -45,8 +45,8 @@ class PastWrite:
     def __init__(self, mark: int, key: WriteKey) -> None:
         self.mark, self.key, self.recomputed = mark, key, False
         self.place = next(PastWrite.counter)  # among the writes of all memories
-        self.held: Tensor | None = None  # what the cells held before it, if that counts
-        self.graph: weakref.ref[Any] | None = None  # of the backward pass; gone when that is done
+        self.held: Tensor | None = None  # former contents of the cells, if they are needed
+        self.graph: weakref.ref[Any] | None = None  # of the backward pass; freed when that is done
 
     @property
     def over(self) -> bool:
@@ -55,7 +55,7 @@ class PastWrite:
 
 
 def addressed_root(seed: int, *, part: int = 0, call: int = 0, twin: int = 0) -> int:
-    """Return the root of the keys of writes at an address; `call`: which write of the address it is."""
+    """Return the root of the keys of writes at an address; `call` counts the writes at one address."""
     root = child_seed(seed, "addressed_bit_writes", part)
     return child_seed(root, "repeated_bit_writes", call, twin) if call or twin else root
 
@@ -63,16 +63,16 @@ def addressed_root(seed: int, *, part: int = 0, call: int = 0, twin: int = 0) ->
 class WriteKeys:
     """Numbers the writes of one memory: (seed, layer, step, sample, call).
 
-    Without an address, a write's step is the number of writes before it, and its samples are its rows, other ones in
-    each process. At an address, further writes of the same step and samples (a layer that is called twice) are calls 1,
-    2 ...; rows of weights are the same write each time. A write during a backward pass is a recomputation: it has the
-    key of the last write of these bits, and is not counted.
+    Without an address, a write's step is the number of writes before it, and its samples are its rows, numbered
+    differently in each process. At an address, further writes of the same step and samples (a layer that is called
+    twice) are calls 1, 2 ...; rows of weights are the same write each time. A write during a backward pass is a
+    recomputation: it has the key of the last write of these bits, and is not counted.
 
     Parameters
     ----------
     seed, layer : int, >= 0
     part : int, from 0 to 2^32 - 1
-        Tells parts that were made apart with one seed from each other.
+        Distinguishes parts that were made separately with one seed.
     """
 
     def __init__(self, seed: int, layer: int, part: int = 0) -> None:
@@ -96,6 +96,11 @@ class WriteKeys:
     def forget_address(self) -> None:
         """See `BitMemory.forget_address`."""
         self._address = None
+
+    @property
+    def stream(self) -> tuple[int, int, int]:
+        """Seed, layer and part."""
+        return self.seed, self.layer, self.part
 
     @property
     def addressed(self) -> bool:
@@ -154,7 +159,7 @@ class WriteKeys:
 
 
 def _mark(x: Tensor) -> int:
-    """Return a number that tells the bits of one write from those of another: of its shape and some hundred values."""
+    """Return a hash of the shape and some hundred values of a write, to find it again."""
     some = x.detach()
     if x.device.type != "cpu" or x.dtype == torch.bfloat16:
         some = some[:: max(1, len(x) // 16)].to("cpu", torch.float32) if x.dim() else some.to("cpu", torch.float32)
@@ -168,11 +173,8 @@ def _of_rows(samples: np.ndarray, rows: int) -> np.ndarray:
     if len(samples) == rows:
         return samples
     if len(samples) == 0 or rows % len(samples):
-        raise ArgumentError(
-            "samples",
-            f"must name each of the {rows} samples that are written, got {len(samples)}. Call address() for each "
-            "batch, or forget_address().",
-        )
+        rule = f"must name each of the {rows} samples that are written, got {len(samples)}"
+        raise ArgumentError("samples", f"{rule}. Call address() for each batch, or forget_address().")
     each = rows // len(samples)
     return np.repeat(samples * each, each) + np.tile(np.arange(each), len(samples))
 
@@ -188,35 +190,44 @@ class Addressed(Protocol):
         """Return to automatic numbers."""
 
 
+@runtime_checkable
+class Keyed(Addressed, Protocol):
+    """A module whose draws have an address and `WriteKeys`."""
+
+    keys: WriteKeys
+
+
 def address(model: nn.Module, *, step: int, samples: Tensor | np.ndarray) -> None:
-    """Set for every memory of `model` what is written next, and in which step.
+    """Set step and samples of the next writes, in every memory of `model`.
 
     Parameters
     ----------
     model : Module
     step : int, >= 0
     samples : (n,) whole numbers
-        Of the batch, for activation memories; the rows of weights (memories in a `weight_memory` slot) are numbered 0,
-        1, 2 ....
+        Of the batch, for activation memories; the rows of weights (memories in a `weight_memory` slot) are 0, 1, 2 ....
 
     Notes
     -----
-    Memories that were made with the same seed and layer, as those of parts that were made apart, draw independently
-    here: they are numbered in the order of the model.
+    Memories with the same seed and layer, such as those of parts that were made separately, are numbered in the order
+    of the model and draw independently.
     """
-    slots = (getattr(layer, "weight_memory", None) for layer in model.modules())
-    of_weights = {id(part) for memory in slots if isinstance(memory, nn.Module) for part in memory.modules()}
+    of_weights = {
+        id(part)
+        for name, memory in model.named_modules(remove_duplicate=False)
+        if name.rpartition(".")[2] == "weight_memory"
+        for part in memory.modules()
+    }
     twins: Counter[tuple[int, int, int]] = Counter()
     for module in model.modules():
         if isinstance(module, Addressed):
-            keys = getattr(module, "keys", None)
-            name = (keys.seed, keys.layer, keys.part) if isinstance(keys, WriteKeys) else (id(module), 0, 0)
-            module.address(step=step, samples=None if id(module) in of_weights else samples, twin=twins[name])
-            twins[name] += 1
+            stream = module.keys.stream if isinstance(module, Keyed) else (id(module), 0, 0)
+            module.address(step=step, samples=None if id(module) in of_weights else samples, twin=twins[stream])
+            twins[stream] += 1
 
 
 def forget_address(model: nn.Module) -> None:
-    """Undo `address`: every memory of `model` counts its writes itself again, and takes batches of any size."""
+    """Undo `address`: every memory of `model` numbers its writes automatically again, for batches of any size."""
     for module in model.modules():
         if isinstance(module, Addressed):
             module.forget_address()

@@ -1,7 +1,7 @@
-"""Cells with a state: a failed write leaves the bit that was there.
+"""Overwrite errors: a failed write leaves the former bit in the cell.
 
 Bit 1 is +1, bit 0 is -1. The cells that *fail* are those of `WriteErrors` with the same key; there each of them ends as
-the wrong bit, here only one that held the wrong bit. What a cell held is what was written to it before, so errors
+the wrong bit, here only one that held the wrong bit. A cell holds the bit of the last write that succeeded, so errors
 repeat the past: of an activation memory, the image before; of a weight memory, the weight of the last step, which is
 nearly always the same.
 """
@@ -13,17 +13,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bnn.errors.bits import BitMemory, as_arrays, as_rows, check_bits, fitted, rates_from, select
+from bnn.errors.bits import BitMemory, as_rows, check_bits, select
 from bnn.errors.keys import PastWrite, WriteKey
-from mtjsim.checks import checked_whole
+from bnn.errors.rates import HasEnergies, HasRates, as_arrays, fitted, rates_from
+from mtjsim.checks import ArgumentError, checked_whole
 
 if TYPE_CHECKING:
     from bridge.ledger import Ledger
     from bridge.memory.cells import WritePolicy
     from bridge.memory.read import ReadPoint
-    from bridge.write import OperatingPoint
-
-COUNTED = ("turned", "held", "failed")
 
 
 class OverwriteErrors(BitMemory):
@@ -35,16 +33,16 @@ class OverwriteErrors(BitMemory):
         As `WriteErrors`: the rates are those of a cell that holds the other bit. Cells of an array of rates with s rows
         are those of s slots, and s divides `slots`.
     slots : int, >= 1, or None
-        How many samples the memory has cells for. Sample i of a batch is written to slot i mod `slots`, in order: with
-        1, image after image overwrites the same cells, and sample i finds what sample i - 1 left; with the size of the
-        batch, each sample overwrites what the former batch left in its place. A smaller batch leaves the slots alone
-        that it does not reach. None: a slot for every row of the largest write so far, which is what weights need:
-        their rows (filters) are all there at once. Slots that come new hold `initial`.
+        Number of samples that the memory has cells for. Sample i of a batch is written to slot i mod `slots`, in order:
+        with 1, image after image overwrites the same cells, and sample i overwrites sample i - 1; with the size of the
+        batch, each sample overwrites that of the former batch in its place. A smaller batch leaves the other slots
+        unchanged. None: a slot for every row of the largest write so far, as weights need, whose rows (filters) are all
+        stored at once. New slots hold `initial`.
     initial : float, array or Tensor of +1 and -1
-        What the cells hold before the first write, and after `reseed`: all of them, or each, as arrays of rates.
+        Contents of the cells before the first write, and after `reseed`: of all, or of each, as arrays of rates.
     gradient : {"identity", "masked"}
         "identity" hands the gradient through unchanged; "masked" gives 0 where the write failed, which is the gradient
-        of the expected loss, with what the cells held before each sample as a constant.
+        of the expected loss, with the former contents of the cells as a constant.
 
     Raises
     ------
@@ -56,21 +54,20 @@ class OverwriteErrors(BitMemory):
     *State.* `held`, (slots, *sample), is made by the first write; it and the counts are part of the `state_dict`, so
     that a training is resumed bit for bit. `reseed` sets the cells back to `initial` and keeps the counts.
 
-    *The same write again.* Where rows are written to the cells they were written to before, in the same step
-    (`address`), the same cells fail, and nothing changes: a second forward pass of a step reads the same weights. This
-    needs a slot for every row.
+    *The same write again.* If rows are written again to the same cells in the same step (`address`), the same cells
+    fail, and nothing changes: a second forward pass of a step reads the same weights. This needs a slot for every row.
 
-    *Several processes.* Each has cells of its own. `held` is a buffer: with DistributedDataParallel use
+    *Several processes.* Each has its own cells. `held` is a buffer: with DistributedDataParallel use
     ``broadcast_buffers=False``, or the first process overwrites the cells of the others.
 
     *Counts.* `counts[bit, kind]`, kind one of turned (the cell held the other bit: the write was needed), held (it was
-    not), failed (of those that had to turn). Every write of a cell is one or the other of the first two, so that one
-    simulation gives the energy of each policy: see `ledger`.
+    not), failed (of the turned). Every write of a cell is turned or held, so one simulation gives the energy of each
+    policy: see `ledger`.
 
     Examples
     --------
-    >>> memory = OverwriteErrors(error_rate_0=1.0, error_rate_1=0.0, seed=7)  # no 0 is ever written
-    >>> memory(torch.tensor([[1.0, -1.0], [-1.0, -1.0]]))  # the second image finds the first
+    >>> memory = OverwriteErrors(error_rate_0=1.0, error_rate_1=0.0, seed=7)  # every write of a 0 fails
+    >>> memory(torch.tensor([[1.0, -1.0], [-1.0, -1.0]]))  # the second image overwrites the first
     tensor([[ 1., -1.],
             [ 1., -1.]])
     """
@@ -97,15 +94,15 @@ class OverwriteErrors(BitMemory):
         self.slots = None if slots is None else checked_whole("slots", slots, least=1)
         self.initial = torch.as_tensor(initial).to("cpu", torch.float32, copy=True)
         if not (self.initial.abs() == 1.0).all():
-            raise ValueError("initial must be +1 or -1 everywhere: it is what cells hold.")
-        self.counts = np.zeros((2, len(COUNTED)), np.int64)
+            raise ArgumentError("initial", "must be +1 or -1 everywhere: cells hold bits.")
+        self.counts = np.zeros((2, 3), np.int64)
         self.register_buffer("held", None)
 
     @classmethod
-    def from_operating_point(cls, point: "OperatingPoint", *, seed: int, **others: Any) -> Any:
+    def from_operating_point(cls, point: HasRates, *, seed: int, **others: Any) -> Any:
         """Make the memory of a `bridge` operating point, whose energies price the `ledger`; see `WriteErrors`.
 
-        With a `die`, its cells that always read as one bit hold it from the start.
+        With a `die`, its cells that always read as one bit hold that bit from the start.
         """
         die = others.get("die")
         if die is not None and len(die.fixed_cells[0]):
@@ -116,19 +113,15 @@ class OverwriteErrors(BitMemory):
         return super().from_operating_point(point, seed=seed, **others)
 
     def reseed(self, seed: int) -> None:
-        """Start the stream of `seed`, forget the address, and set the cells back to `initial`."""
+        """Start the stream of `seed`, without an address, and set the cells back to `initial`."""
         super().reseed(seed)
         self.held = None
 
     def _by_key(self, x: Tensor, key: WriteKey, past: PastWrite) -> tuple[Tensor, Tensor | None]:
         from bnn.errors.kernels import write_samples  # here: numba takes half a second
 
-        held, rows, written, counts = (
-            self._before(x, key, past),
-            as_rows(x),
-            torch.empty(x.shape),
-            np.zeros_like(self.counts),
-        )
+        held, rows = self._before(x, key, past), as_rows(x)
+        written, counts = torch.empty(x.shape), np.zeros_like(self.counts)
         failed = np.zeros(rows.shape, np.uint8) if self.gradient == "masked" else None
         out, cells, rates = as_rows(written), as_rows(held), as_arrays(self._rates(x))
         where = np.uint64(key.root), key.layer, key.step, key.samples
@@ -165,36 +158,38 @@ class OverwriteErrors(BitMemory):
         return out.view(x.shape).to(x.dtype), factor
 
     def _before(self, x: Tensor, key: WriteKey, past: PastWrite) -> Tensor:
-        """Return what the cells hold before this write, (slots, *sample); what they held then if it is recomputed."""
+        """Return the contents of the cells before this write, (slots, *sample), also if it is recomputed."""
         if key.again and past.held is not None:
             return past.held.to(x.device)
         if key.again and (self._last is None or self._last[:3] != past.key[:3]):
             raise RuntimeError(
-                "A write of cells was recomputed after these cells were written again: what they held is lost. Run "
+                "A write of cells was recomputed after these cells were written again: their former bits are lost. Run "
                 "backward() before the next forward pass, or do not recompute layers with overwrite errors."
             )
         held = self._found(x)
-        if len(held) < len(key.samples):  # else each row has a cell of its own, and writing it again changes nothing
+        if len(held) < len(key.samples):  # else a repeated write changes nothing
             past.held = held.clone()
         return held
 
     def _found(self, x: Tensor) -> Tensor:
-        """Return what the cells hold before x is written, (slots, *sample); made, or grown, where it has to be."""
+        """Return the contents of the cells before x is written, (slots, *sample); made or enlarged if necessary."""
         n, sample = (len(x), x.shape[1:]) if x.dim() > 1 else (1, x.shape)
         held = self.held
         if held is not None and held.shape[1:] != sample:
-            raise ValueError(
-                f"x must have samples of shape {tuple(held.shape[1:])}, which the cells are for, got {tuple(sample)}. "
-                "reseed() empties the memory; another layer needs another one."
-            )
+            rule = f"must have samples of shape {tuple(held.shape[1:])}, which the cells are for, got {tuple(sample)}"
+            raise ArgumentError("x", f"{rule}. reseed() empties the memory; another layer needs another one.")
         slots = self.slots or max(n, 0 if held is None else len(held))
+        if self.of_weights and slots < n:
+            rule = f"must be None or >= {n}: a weight memory has a slot for each of the {n} filters"
+            raise ArgumentError("slots", f"{rule}, got slots={slots}.")
         for rate in self._rates(x):
             if not isinstance(rate, float) and slots % len(rate):
-                raise ValueError(f"slots must be a multiple of the {len(rate)} samples that have rates, got {slots}.")
+                rule = f"must be a multiple of the {len(rate)} samples that have rates"
+                raise ArgumentError("slots", f"{rule}, got {slots}.")
         if held is not None and len(held) == slots:
             return held.to(x.device, torch.float32)
         if held is not None and self.slots:
-            raise ValueError(f"slots must be the {len(held)} whose state was loaded, got {slots}.")
+            raise ArgumentError("slots", f"must be the {len(held)} whose state was loaded, got {slots}.")
         new = self._initial(slots, sample).to(x.device)
         if held is not None:
             new[: len(held)] = held
@@ -205,7 +200,8 @@ class OverwriteErrors(BitMemory):
             return self.initial.expand(slots, *sample).clone()
         own = fitted("initial", self.initial, sample)
         if slots % len(own):
-            raise ValueError(f"slots must be a multiple of the {len(own)} samples that initial is for, got {slots}.")
+            rule = f"must be a multiple of the {len(own)} samples that initial is for"
+            raise ArgumentError("slots", f"{rule}, got {slots}.")
         return own.repeat(slots // len(own), 1).view(slots, *sample)
 
     def _keep(self, held: Tensor, counts: np.ndarray, key: WriteKey) -> None:
@@ -218,7 +214,7 @@ class OverwriteErrors(BitMemory):
         *,
         policy: "WritePolicy | None" = None,
         reading: "ReadPoint | None" = None,
-        point: "OperatingPoint | None" = None,
+        point: HasEnergies | None = None,
         name: str = "bits",
     ) -> "Ledger":
         """Return what was written so far and what it cost.
@@ -226,56 +222,29 @@ class OverwriteErrors(BitMemory):
         Parameters
         ----------
         policy : WritePolicy, optional
-            `bridge.PLAIN` (left out): every cell is pulsed. `READ_BEFORE_WRITE`: all are read, and those that differ
-            are pulsed. The bits are the same: a cell that holds its bit cannot fail.
+            `bridge.PLAIN` (default): every cell is pulsed. `READ_BEFORE_WRITE`: every cell is read, and pulsed if it
+            has to turn. The bits are the same: a cell that holds its bit cannot fail.
         reading : ReadPoint, optional
-            Prices the reads of read-before-write; its error rates are not in it, a read is taken to be right. Left out,
-            reads are free.
+            Prices the reads; without it they are free. Its error rates are not used: a read is taken to be right.
         point : OperatingPoint, optional
-            Prices the pulses; left out, the one that the memory was made from, or none (then they are free).
+            Prices the pulses; default: the one that the memory was made from. Without one they are free.
         name : str
             Of this memory in the ledger.
 
         Returns
         -------
         Ledger
-            The events of a `bridge.Memory`. No seconds: how many bits one access writes is not known here.
+            The events of a `bridge.Memory`, without seconds: the number of bits of one access is not known here.
 
         Raises
         ------
         ValueError
             For a policy that writes again.
         """
-        from bridge.ledger import Entry, Ledger
-        from bridge.memory.cells import PLAIN
-        from bridge.write import PARTS
+        from bnn.errors.ledger import bit_ledger
 
-        policy, point = policy or PLAIN, point or self.point
-        if policy.attempts > 1:
-            raise ValueError(
-                f"policy must not write again, got attempts={policy.attempts}: a cell is pulsed once here."
-            )
-        entries = []
-        source = "no operating point" if point is None else f"operating point {point.identity[:12]}"
-        for bit, kind in np.ndindex(2, len(COUNTED)):
-            event, count = f"write {bit} {COUNTED[kind]}", int(self.counts[bit, kind])
-            price: dict[str, Any] = {"source": f"overwrite errors; {source}"}
-            if COUNTED[kind] == "failed":
-                event, price = f"failed write {bit}", {"source": "counted"}
-            elif policy.read_first and COUNTED[kind] == "held":
-                continue
-            elif point is not None:
-                price |= {part: float(point.energies[part][bit, kind]) for part in PARTS}
-            entries.append(Entry(memory=name, event=event, count=count, **price))
-        if policy.read_first:
-            for bit in (0, 1):  # what the cells held: the bit that was told, or the other one where they had to turn
-                count = int(self.counts[bit, 1] + self.counts[1 - bit, 0])
-                price = {"source": "reads taken to be free"}
-                if reading is not None:
-                    energy = (reading.energy_0, reading.energy_1)[bit]
-                    price = {"junction": energy, "periphery": reading.sense_energy, "source": "read point"}
-                entries.append(Entry(memory=name, event=f"read {bit}", count=count, **price))
-        return Ledger(entry for entry in entries if entry.count)
+        point = point or self.point
+        return bit_ledger(self.counts, errors="overwrite", name=name, point=point, policy=policy, reading=reading)
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *others: Any) -> None:
         saved = state_dict.get(prefix + "held")

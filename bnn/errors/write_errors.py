@@ -1,8 +1,8 @@
 """Independent write errors on +-1 tensors: exact for every rate from 0 to 1, asymmetric, seeded, resumable.
 
 Bit 1 is +1, bit 0 is -1. The errors are *independent*: every written cell is taken to have held the opposite bit, so
-each bit errs with its full rate (the worst case, and what the literature simulates [1]); for cells that keep what they
-held see `bnn.errors.overwrite`. Rates are probabilities, never percent.
+each bit errs with its full rate (the worst case, and the one simulated in the literature [1]); for cells that keep
+their former bit see `bnn.OverwriteErrors`. Rates are probabilities, never percent.
 
 References
 ----------
@@ -15,41 +15,40 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bnn.errors.bits import BitMemory, as_arrays, as_rows, check_bits, rates_from, select
+from bnn.errors.bits import BitMemory, as_rows, check_bits, select
 from bnn.errors.keys import PastWrite, WriteKey
+from bnn.errors.rates import HasEnergies, as_arrays, rates_from
 
 if TYPE_CHECKING:
     from bridge.ledger import Ledger
-    from bridge.write import OperatingPoint
 
 
 class WriteErrors(BitMemory):
     """A memory that is written with errors: +-1 in, +-1 out, each bit wrong with the rate of its value.
 
-    Active in training and in evaluation mode alike: whether a memory errs is decided by which memory sits in a layer's
-    slot, never by the mode of the network (see `bnn.layers.memories`).
+    Active in training and in evaluation mode: errors depend on the memory in a layer's slot, never on the mode of the
+    network (see `bnn.memories`).
 
     Parameters
     ----------
     error_rate_0, error_rate_1 : float, or array of the shape of one sample; in [0, 1]
-        Probability that a bit told to become 0 (-1) ends as 1 (+1); that a bit told to become 1 (+1) ends as 0 (-1). Of
+        Probability that a cell written to 0 (-1) ends as 1 (+1), and that a cell written to 1 (+1) ends as 0 (-1). Of
         all cells, or of each. An array may be flat, and may have rows for s samples, used in turn: one row a filter for
         a memory of weights.
     seed : int, >= 0
-        Of this memory's own stream. Never torch's global stream.
+        Of this memory's stream. Torch's global stream is not used.
     gradient : {"identity", "flipped"}
         "identity" hands the gradient through unchanged, as in [1]; "flipped" multiplies it by -1 where the bit was
-        flipped. Forward and backward always see the same draw.
+        flipped. Forward and backward always use the same draw.
     layer : int, >= 0
-        Which memory of a network this is; part of the key, so that one seed serves a whole network.
+        Number of the memory in its network; part of the key, so that one seed serves a whole network.
     path : {"auto", "numba", "torch"}
-        Two roads to the same law, with different draws. "numba", on the CPU: drawn *by key* (`error_kernels.py`), from
-        (seed, layer, step, sample) and nothing else, so that the draw of a sample is the same however a batch is split
-        over forward passes and processes. "torch", on any device: drawn from one stream, in the order of the writes, or
-        after `address` from a stream of that step and these samples: written again, they err alike.
-        "auto": "numba" for a tensor on the CPU.
+        Two methods with the same distribution, and different draws. "numba", on the CPU: drawn *by key*
+        (`bnn/errors/kernels.py`), from (seed, layer, step, sample) alone, so that the draw of a sample is the same
+        however a batch is split over forward passes and processes. "torch", on any device: drawn for blocks of 256
+        samples, from a stream of their key. "auto": "numba" for a tensor on the CPU.
     counted : bool
-        Count the bits that are told, `counts[bit]`, for the `ledger`: one more pass over them.
+        Count the written bits, `counts[bit]`, for the `ledger`: one more pass over them.
 
     Raises
     ------
@@ -59,23 +58,21 @@ class WriteErrors(BitMemory):
 
     Notes
     -----
-    *By key.* Dimension 0 counts samples (of a vector: one sample). `address` says which samples they are, and of which
-    step; without an address a write's step is the number of writes before it, its samples are 0, 1, 2 ...
+    *By key.* Dimension 0 counts samples (of a vector: one sample). `address` sets their numbers and the step. Without
+    an address a write's step is the number of writes before it, and its samples are 0, 1, 2 ...
 
-    *From the stream.* The tensor is not touched cell by cell. To select each of N cells independently with probability
-    p, draw ``K ~ Poisson(-N log(1 - p))`` and then K positions with replacement: each cell is hit by its own Poisson
-    number of positions, hence at least once with probability exactly p, whatever the others do. A position drawn twice
-    writes the same value twice. For p <= 1/2 the selected cells err; for p > 1/2 the selected cells (now with 1 - p)
-    are those that succeed. Unequal rates take one pass for each bit value, both decided on the original tensor. A rate
-    of 0 or 1 draws nothing.
+    *From a torch stream.* To select each of N cells independently with probability p, draw ``K ~ Poisson(-N log(1 -
+    p))`` and then K positions with replacement: each cell is hit by its own Poisson number of positions, hence at least
+    once with probability exactly p, independently of the others. A position drawn twice writes the same value twice.
+    For p <= 1/2 the selected cells err; for p > 1/2 the selected cells (now with 1 - p) are those that succeed. Unequal
+    rates take one pass for each bit value, both decided on the original tensor. A rate of 0 or 1 draws nothing.
 
     Everything is drawn in float64. A dense mask ``torch.rand(N) < p`` in float32 cannot do this: its uniforms are
     multiples of 2^-24, so it fires with probability 6e-8 at any smaller p. Here the count is resolved to 2^-53 per call
     (a relative 1e-16 / (N p)) and the positions to N / 2^53.
 
-    Draws are made on the CPU and moved to the device of the input. The stream's state and the number of writes are in
-    the `state_dict`, so that a resumed training continues bit for bit; the rates are not, since they describe the
-    memory and not its contents.
+    Draws are made on the CPU and moved to the device of the input. The number of writes is in the `state_dict`, so that
+    a resumed training continues bit for bit; the rates are not, since they describe the memory and not its contents.
 
     Examples
     --------
@@ -106,17 +103,7 @@ class WriteErrors(BitMemory):
         self._never = not (np.any(np.asarray(self.error_rate_0)) or np.any(np.asarray(self.error_rate_1)))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Write `x` and return what the cells hold.
-
-        Parameters
-        ----------
-        x : Tensor, any shape, values +1 and -1 (NaN passes through, so that a diverged training is seen)
-
-        Returns
-        -------
-        Tensor, same shape, dtype and device
-            A new tensor; the very same bits, without a draw, if all rates are 0.
-        """
+        """Write `x` and return the contents of the cells; see `BitMemory.forward`."""
         if not self._never:
             return super().forward(x)
         check_bits(x)
@@ -128,13 +115,13 @@ class WriteErrors(BitMemory):
         ones = int((x > 0).sum())
         self.counts = self.counts + np.array([x.numel() - ones, ones])
 
-    def ledger(self, *, point: "OperatingPoint | None" = None, name: str = "bits") -> "Ledger":
+    def ledger(self, *, point: HasEnergies | None = None, name: str = "bits") -> "Ledger":
         """Return what was written so far and what it cost, if it is `counted`.
 
         Parameters
         ----------
         point : OperatingPoint, optional
-            Prices the pulses; left out, the one that the memory was made from, or none (then they are free).
+            Prices the pulses; default: the one that the memory was made from. Without one they are free.
         name : str
             Of this memory in the ledger.
 
@@ -143,17 +130,11 @@ class WriteErrors(BitMemory):
         Ledger
             The events of a `bridge.Memory` with independent errors: every write is one of a cell that has to turn.
         """
-        from bridge.ledger import Entry, Ledger
-        from bridge.write import PARTS
+        from bnn.errors.ledger import bit_ledger
 
-        point = point or self.point
-        source = "no operating point" if point is None else f"operating point {point.identity[:12]}"
-        entries = []
-        for bit, count in enumerate(self.counts):
-            price: dict[str, Any] = {} if point is None else {p: float(point.energies[p][bit, 0]) for p in PARTS}
-            price["source"] = f"independent errors; {source}"
-            entries.append(Entry(memory=name, event=f"write {bit} turned", count=int(count), **price))
-        return Ledger(entry for entry in entries if entry.count)
+        counts = np.zeros((2, 3), np.int64)
+        counts[:, 0] = self.counts
+        return bit_ledger(counts, errors="independent", name=name, point=point or self.point)
 
     def _by_key(self, x: Tensor, key: WriteKey, past: PastWrite) -> tuple[Tensor, Tensor | None]:
         """Write x, (samples, ...) or one sample (n,)."""

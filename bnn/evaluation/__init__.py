@@ -1,4 +1,4 @@
 """Accuracy under errors.
 
-`draws.py` memories of an evaluation · `accuracy.py` counts and intervals · `batch_norm.py` statistics for other errors
+`draws.py` memories of an evaluation · `accuracy.py` counts and intervals · `batch_norm.py` BatchNorm at other rates
 """

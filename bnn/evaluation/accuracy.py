@@ -25,7 +25,7 @@ from torch import nn
 from bnn.data.images import LabelledImages
 from bnn.errors.write_errors import WriteErrors
 from bnn.evaluation.draws import error_draws, on_device
-from mtjsim.checks import checked_whole
+from mtjsim.checks import ArgumentError, checked_whole
 from mtjsim.rng import checked_seed
 
 if TYPE_CHECKING:
@@ -44,33 +44,32 @@ class Accuracy:
         Correct answers of each draw.
     correct_per_image : int array, shape (images,)
         Draws in which each image was answered correctly.
-
     shared_draws : bool
-        True where all images of a draw met the same errors (weights, written once a draw); False where each image had
-        errors of its own (activations).
+        True if all images of a draw have the same errors (weights, written once a draw); False if each image has its
+        own (activations).
 
     Notes
     -----
-    The interval is for the expected accuracy over images *and* error draws. It speaks of one trained network; the
-    spread over trainings is not in it.
+    The interval is for the expected accuracy over images *and* error draws of one trained network; the spread over
+    trainings is not included.
 
-    *Errors of its own for each image.* The images are the independent units: with c_i in [0, 1] the share of draws that
+    *Separate errors for each image.* The images are the independent units: with c_i in [0, 1] the share of draws that
     answer image i correctly,
 
         p = mean(c),  SE^2 = var(c) / n,  n_eff = p (1 - p) / SE^2,
 
-    and `low`, `high` are Wilson's score interval [1] at p with n_eff in place of the count [2]. n_eff lies between n (a
-    draw tells nothing new) and n times the draws (each answer is a coin of its own); it is n where SE is 0.
+    and `low`, `high` are Wilson's score interval [1] at p with n_eff in place of the count [2]. n_eff lies between n
+    (further draws give the same answers) and n times the draws (all answers are independent); it is n where SE is 0.
 
     *Shared draws.* Images and draws are two crossed random factors, and both are samples. With n images, D draws and
     the mean squares of the two-way table of answers between images, between draws and of the rest [4],
 
         V_i = max(0, MS_i - MS_e) / (n D),   V_d = MS_d / (n D),   SE^2 = V_i + V_d,
 
-    of which each part has degrees of freedom of its own. With t_k the two-sided 95 % quantile of Student's t, the half
-    width sqrt(t_{n-1}^2 V_i + t_{D-1}^2 V_d) covers at least 95 % for normal effects, however few the draws [5]. So
-    n_eff = 1.96^2 p (1 - p) / half^2 goes into Wilson's interval. t_{D-1} is 12.7 for two draws, 2.03 for 36. One draw
-    tells nothing of others: `low` and `high` are NaN. A rare bad draw that none of the D happened to be is not in it.
+    each with its own degrees of freedom. With t_k the two-sided 95 % quantile of Student's t, the half width
+    sqrt(t_{n-1}^2 V_i + t_{D-1}^2 V_d) covers at least 95 % for normal effects, for any number of draws [5]. So n_eff =
+    1.96^2 p (1 - p) / half^2 is used in Wilson's interval. t_{D-1} is 12.7 for two draws, 2.03 for 36. For one draw
+    `low` and `high` are NaN. A rare bad draw that is not among the D is not covered.
     """
 
     correct: np.ndarray
@@ -79,10 +78,8 @@ class Accuracy:
 
     def __post_init__(self) -> None:
         if self.correct.sum() != self.correct_per_image.sum():
-            raise ValueError(
-                f"correct and correct_per_image must count the same answers, got {self.correct.sum()} and "
-                f"{self.correct_per_image.sum()}."
-            )
+            sums = f"{self.correct.sum()} and {self.correct_per_image.sum()}"
+            raise ValueError(f"correct and correct_per_image must count the same answers, got {sums}.")
 
     @property
     def images(self) -> int:
@@ -154,20 +151,20 @@ def evaluate(
         Left as it was, bit for bit: mode, memories and their streams.
     data : object with ``scaled()`` and ``labels``
     errors : operating point, WriteErrors, "as_trained" or None
-        What the activations are written with. None: all memories taken out. An operating point or a `WriteErrors`: its
-        two rates, in every activation slot, as independent errors. An `OverwriteErrors`: a copy of it in every slot.
-        "as_trained": copies of the memories that sit in the model.
+        Errors of the activations. None: no memories. An operating point or a `WriteErrors`: its two rates, in every
+        activation slot, as independent errors. An `OverwriteErrors`: a copy of it in every slot. "as_trained": copies
+        of the model's memories.
     weight_errors : operating point, WriteErrors, "as_trained" or None
-        The same for the binary weights. They are written once a draw, and all its images meet what the cells hold then:
-        a draw is one programming of one die.
+        The same for the binary weights. They are written once a draw and are the same for all its images: a draw is one
+        programming of one die.
     draws : int, >= 1
-        Times each image is written, and the weights are. Where no memory is left, one is enough, and one is made. With
-        weight errors at least two, or there is no interval.
+        Times that each image, and the weights, are written. Without any memory, one draw is made. With weight errors
+        there is an interval from two draws on.
     seed : int, >= 0
         The errors of draw d, layer l and image i are drawn by the key (seed, l, d, i), those of the weights of draw d,
         layer l and filter f by (seed, l, d, f): the same as on packed bits (`PackedModel.evaluate_dies`).
     batch_size : int, >= 1
-        Images a forward pass, rounded up to a multiple of 256. The errors do not depend on it.
+        Images in a forward pass, rounded up to a multiple of 256. The errors do not depend on it.
 
     Returns
     -------
@@ -181,13 +178,22 @@ def evaluate(
 
     Notes
     -----
-    A memory with state starts each draw from a copy of what it holds in the model.
+    A memory with state starts each draw from a copy of its state in the model.
+
+    Examples
+    --------
+    >>> from bnn.data import load
+    >>> from bnn.models import mlp
+    >>> from bridge import OperatingPoint
+    >>> point = OperatingPoint.of_rates(error_rate_0=0.05, error_rate_1=0.1)
+    >>> evaluate(mlp(seed=1), load("digits").test, errors=point, draws=3, seed=2)  # untrained
+    Accuracy(0.0..., 95 % 0.0... to 0.1..., 599 images, 3 draws)
     """
     checked_seed(seed)
-    for name, number in (("draws", draws), ("batch_size", batch_size)):
-        checked_whole(name, number, least=1)
+    checked_whole("draws", draws, least=1)
+    checked_whole("batch_size", batch_size, least=1)
     if len(data.labels) == 0:
-        raise ValueError("data must hold at least one image, got none.")
+        raise ArgumentError("data", "must have at least one image, got none.")
     right = []
     with error_draws(model, errors, weight_errors, seed=seed) as written:
         images, labels = on_device(model, data)
@@ -221,8 +227,8 @@ def paired_loss(reference: Accuracy, other: Accuracy) -> tuple[float, float, flo
     -----
     With d_i the difference of image i's shares of correct draws, the interval is mean(d) +- 1.96 SE over a sample that
     has two images added, as Agresti and Min do for paired proportions [3]: half a loss, half a gain, one tie. So equal
-    answers on n images give an interval of about +-2 / n, never one without width. Where draws are shared by all
-    images, t_{D-1}^2 V_d (see `Accuracy`) of each such accuracy is added to (1.96 SE)^2: draws of the two are taken as
+    answers on n images give an interval of about +-2 / n, never of width 0. Where draws are shared by all images,
+    t_{D-1}^2 V_d (see `Accuracy`) of each such accuracy is added to (1.96 SE)^2: the draws of the two are taken as
     independent.
     """
     n = reference.images
@@ -245,5 +251,5 @@ def _variance_of_draws(accuracy: Accuracy) -> float:
 
 
 def _widening(units: int) -> float:
-    """Squared 95 % quantile of Student's t for the mean of so many units, over that of the normal distribution."""
+    """Squared 95 % quantile of Student's t for a mean of `units` values, over that of the normal distribution."""
     return float(stdtrit(units - 1, 0.975) / Z95) ** 2

@@ -1,14 +1,14 @@
-"""BatchNorm and error rates: statistics gathered at one error rate are wrong at another, and what to do about it.
+"""BatchNorm at another error rate: new statistics, in closed form or from data.
 
 Bits written with errors make every binary product smaller. With a = 1 - p01 - p10 and b = p10 - p01 (p01: error_rate_1,
-p10: error_rate_0) a written bit x is a x + b in the mean, so that a product of f inputs and weights, each written with
-independent errors, is in the mean
+p10: error_rate_0) the mean of a written bit x is a x + b, and the mean of a product of f inputs and weights, each
+written with independent errors, is
 
     E[sum_i w'_i x'_i] = a_w a_x sum_i w_i x_i + a_w b_x sum_i w_i + b_w a_x sum_i x_i + f b_w b_x,
 
-for equal rates (1 - 2 p_w)(1 - 2 p_x) times what it was. A threshold that was learnt at one rate belongs to that mean;
-at another rate it lies elsewhere. Two ways back: `rescale_batch_norm`, in closed form, and `reestimate_batch_norm`,
-from data.
+for equal rates (1 - 2 p_w)(1 - 2 p_x) times the error-free product. A threshold that was trained at one rate belongs to
+that mean and is wrong at another rate. `rescale_batch_norm` corrects it in closed form, `reestimate_batch_norm` from
+data.
 """
 
 import copy
@@ -21,9 +21,13 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from bnn.errors.bits import BLOCK
+from bnn.errors.rates import HasRates
 from bnn.errors.write_errors import WriteErrors
-from bnn.evaluation.draws import BLOCK, Draws, error_draws, on_device
-from mtjsim.checks import checked_whole
+from bnn.evaluation.draws import Draws, error_draws, on_device
+from bnn.layers.binary import QUANTIZER_OF, BinaryConv2d, BinaryLayer
+from bnn.layers.graph import IDENTITIES, UntraceableError, called_layers, traced
+from mtjsim.checks import ArgumentError, checked_whole
 from mtjsim.rng import checked_seed
 
 if TYPE_CHECKING:
@@ -31,8 +35,8 @@ if TYPE_CHECKING:
     from bridge.write import OperatingPoint
 
 Rates = Mapping[str, Any] | str | None
-SLOTS = {"activations": ("activation_memory", "input_quantizer"), "weights": ("weight_memory", "weight_quantizer")}
-BETWEEN = (nn.Identity, nn.Flatten, nn.Dropout, nn.Dropout2d)  # what lets a mean through, in evaluation mode
+SLOT_OF = {"activations": "activation_memory", "weights": "weight_memory"}
+BETWEEN = (*IDENTITIES, nn.Flatten)  # what lets a mean through, in evaluation mode
 
 
 # ---- in closed form --------------------------------------------------------------------------------------------------
@@ -47,9 +51,9 @@ def rescale_batch_norm(model: nn.Module, *, trained_at: Rates = "as_trained", ru
     model : Module
         Not touched.
     trained_at, run_at : mapping, "as_trained" or None
-        The errors of the training, and those the network is to run with. ``{"activations": point, "weights": point}``,
-        each an operating point or a `WriteErrors`, a missing one error-free; "as_trained": what the memories in each
-        layer's slots say; None: error-free.
+        The errors of the training, and those that the network will run with. ``{"activations": point, "weights":
+        point}``, each an operating point or a `WriteErrors`, a missing one error-free; "as_trained": those of the
+        memories in each layer's slots; None: error-free.
 
     Returns
     -------
@@ -59,10 +63,9 @@ def rescale_batch_norm(model: nn.Module, *, trained_at: Rates = "as_trained", ru
     Raises
     ------
     ValueError
-        Where it cannot be done exactly: for what follows the product is neither a BatchNorm nor a scale of the layer's
-        own (see Notes), unequal rates of weights, unequal rates of activations before a zero padding, rates that add up
-        to 1 or more (nothing of the bit is left), or rates that are not one number a memory. Then use
-        `reestimate_batch_norm`.
+        Where it cannot be done exactly: the product is followed by neither a BatchNorm nor a scale of the layer (see
+        Notes), the rates of weights are unequal, those of activations are unequal before a zero padding, two rates add
+        up to 1 or more, or rates are not one number a memory. Then use `reestimate_batch_norm`.
 
     Notes
     -----
@@ -73,15 +76,15 @@ def rescale_batch_norm(model: nn.Module, *, trained_at: Rates = "as_trained", ru
         running_mean <- c + s B_run + r (running_mean - c - s B_trained),   var + eps <- r^2 (var + eps),
 
     so that its output at the new rate has the *mean* that it had at the old one, for every input, and each threshold of
-    a sign behind it is crossed by the same error-free product. This is exact, whatever the weights. The whole variance
-    is scaled, though it has two parts: the signal's, which does scale with r^2, and the errors', which does not (per
-    bit 1 - a_x^2 for activations, at equal rates). So the output at the new rate has not unit variance: less if q < p.
-    It is the threshold that is kept, not the variance; `reestimate_batch_norm` does the contrary.
+    a sign after it is crossed by the same error-free product. This is exact, whatever the weights. The whole variance
+    is scaled, though only the signal's part scales with r^2; the errors' part does not (per bit 1 - a_x^2 for
+    activations, at equal rates). So the variance of the output at the new rate is not 1: it is less if q < p.
+    `reestimate_batch_norm` restores the variance instead.
 
-    A layer with a scale of its own (real weights on written bits, or XNOR-Net's scale) that no BatchNorm reads directly
-    has its weights divided by r instead (their signs stay) and c moved by s (B_trained - B_run / r): its product has
-    the old mean again, and what follows may be anything. What follows is then as exact as it can be: the mean of a ReLU
-    or of a maximum of noisy values depends on the noise as well, which is left out.
+    A layer with its own scale (real weights on written bits, or XNOR-Net's scale) that no BatchNorm reads directly has
+    its weights divided by r instead (their signs stay) and c moved by s (B_trained - B_run / r): its product has the
+    old mean again, whatever follows. If that is a ReLU or a maximum of noisy values, their mean also depends on the
+    noise, which is not corrected.
 
     Examples
     --------
@@ -94,13 +97,14 @@ def rescale_batch_norm(model: nn.Module, *, trained_at: Rates = "as_trained", ru
     >>> clean[2].running_mean[0], clean[4].running_mean[0]  # the first layer's weights are real: 5 and 5 / 0.8
     (tensor(5.), tensor(6.2500))
     """
+    for argument, errors in (("trained_at", trained_at), ("run_at", run_at)):
+        _check_errors(argument, errors)
     model = copy.deepcopy(model)
     readers: dict[str, tuple[str, nn.Module] | str] | None = None
     for name, layer in model.named_modules():
-        if not hasattr(layer, "activation_memory") or not hasattr(layer, "weight_memory"):
+        if not isinstance(layer, BinaryLayer):
             continue
-        before, after = (_means(name, layer, errors, text) for errors, text in ((trained_at, "trained_at"),
-                                                                                (run_at, "run_at")))  # fmt: skip
+        before, after = _means("trained_at", trained_at, name, layer), _means("run_at", run_at, name, layer)
         if before == after:
             continue
         readers = _readers(model) if readers is None else readers
@@ -108,58 +112,58 @@ def rescale_batch_norm(model: nn.Module, *, trained_at: Rates = "as_trained", ru
     return model
 
 
-Means = tuple[tuple[float, float], tuple[float, float]]  # (a, b) of activations and of weights
+Mean = tuple[float, float]  # (a, b) of written bits
+Means = tuple[Mean, Mean]  # of activations and of weights
 
 
-def _means(name: str, layer: nn.Module, errors: Any, argument: str) -> Means:
+def _check_errors(argument: str, errors: Any) -> None:
+    if not isinstance(errors, Mapping):
+        if errors is not None and errors != "as_trained":
+            rule = 'must be a mapping such as {"weights": point}, "as_trained" or None'
+            raise ArgumentError(argument, f"{rule}, got {errors!r}.")
+    elif unknown := set(errors) - set(SLOT_OF):
+        raise ArgumentError(argument, f"must have the keys {' and '.join(SLOT_OF)}, got {sorted(unknown)[0]!r}.")
+
+
+def _means(argument: str, errors: Any, name: str, layer: BinaryLayer) -> Means:
     """Return a and b of a layer's written activations and weights."""
-    if errors is not None and errors != "as_trained" and not isinstance(errors, Mapping):
-        raise ValueError(
-            f'{argument} must be a mapping such as {{"weights": point}}, "as_trained" or None, got {errors!r}.'
-        )
-    if isinstance(errors, Mapping) and (unknown := set(errors) - set(SLOTS)):
-        raise ValueError(f"{argument} must have the keys {' and '.join(SLOTS)}, got {sorted(unknown)[0]!r}.")
-    found = []
-    for kind, (slot, quantizer) in SLOTS.items():
-        point: Any = errors.get(kind) if isinstance(errors, Mapping) else errors and getattr(layer, slot)
-        if point is None or getattr(layer, quantizer) is None:
-            found.append((1.0, 0.0))
-            continue
-        rates: list[Any] = [getattr(point, rate, None) for rate in ("error_rate_1", "error_rate_0")]
-        if (isinstance(point, nn.Module) and type(point) is not WriteErrors) or not all(
-            isinstance(rate, (int, float)) for rate in rates
-        ):
-            raise ValueError(
-                f"{argument}: {kind} of layer {name!r} must have one error_rate_0 and one error_rate_1, independent of "
-                f"what the cells held, got {point!r}. Use reestimate_batch_norm()."
-            )
-        a, b = 1.0 - rates[0] - rates[1], rates[1] - rates[0]
-        if not a > 0.0:
-            raise ValueError(
-                f"{argument}: the two error rates of {kind} must add up to < 1, got {rates[1]} and {rates[0]}: nothing "
-                "of the bit is left, and no threshold finds it again."
-            )
-        found.append((a, b))
-    return found[0], found[1]
+
+    def mean(kind: str, slot: str) -> Mean:
+        point = errors.get(kind) if isinstance(errors, Mapping) else errors and getattr(layer, slot)
+        if point is None or getattr(layer, QUANTIZER_OF[slot]) is None:
+            return 1.0, 0.0
+        return _mean(point, f"{argument}: {kind} of layer {name!r}")
+
+    activations, weights = (mean(kind, slot) for kind, slot in SLOT_OF.items())
+    return activations, weights
 
 
-def _rescale(name: str, layer: Any, before: Means, after: Means, reader: tuple[str, nn.Module] | str) -> None:
-    """Give one layer's product the mean at `after` that it has at `before`: in its reader, or in its own scale."""
+def _mean(point: Any, where: str) -> Mean:
+    independent = type(point) is WriteErrors or not isinstance(point, nn.Module)
+    rates = (point.error_rate_0, point.error_rate_1) if independent and isinstance(point, HasRates) else ()
+    if not rates or not all(isinstance(rate, (int, float)) for rate in rates):
+        rule = "must have one error_rate_0 and one error_rate_1, independent of the cells' former bits"
+        raise ValueError(f"{where} {rule}, got {point!r}. Use reestimate_batch_norm().")
+    p10, p01 = rates
+    a, b = 1.0 - p01 - p10, p10 - p01
+    if not a > 0.0:
+        raise ValueError(f"{where} must have error rates that add up to < 1, got {rates}: nothing of the bit is left.")
+    return a, b
+
+
+def _rescale(name: str, layer: BinaryLayer, before: Means, after: Means, reader: tuple[str, nn.Module] | str) -> None:
+    """Give one layer's product at `after` the mean that it has at `before`: in its reader, or in its own scale."""
     (ax_t, bx_t), (aw_t, bw_t) = before
     (ax_r, bx_r), (aw_r, bw_r) = after
+    problem = None
     if bw_t or bw_r:
-        raise ValueError(
-            f"layer {name!r}: error_rate_0 and error_rate_1 of weights must be equal here: the mean of the product "
-            "then depends on each input's sum. Use reestimate_batch_norm()."
-        )
-    if (bx_t or bx_r) and getattr(layer, "padding", 0):
-        raise ValueError(
-            f"layer {name!r}: error_rate_0 and error_rate_1 of activations must be equal before a zero padding: a "
-            "padded zero is never written, and the mean differs from place to place. Use reestimate_batch_norm()."
-        )
+        problem = "weights must be equal here: the mean of the product then depends on each input's sum"
+    elif (bx_t or bx_r) and isinstance(layer, BinaryConv2d) and layer.padding:
+        problem = "activations must be equal before a zero padding: padded zeros are not written, so the mean varies"
+    if problem is not None:
+        raise ValueError(f"layer {name!r}: error_rate_0 and error_rate_1 of {problem}. Use reestimate_batch_norm().")
     r = (ax_r * aw_r) / (ax_t * aw_t)
-    binary = layer.weight_quantizer is not None
-    weight = layer.weight_quantizer(layer.weight) if binary else layer.weight
+    weight, binary = layer.quantized_weight(), layer.weight_quantizer is not None
     scale = layer.output_scale()
     s: Any = 1.0 if scale is None else scale
     sums = s * weight.flatten(1).sum(dim=1)
@@ -174,53 +178,47 @@ def _rescale(name: str, layer: Any, before: Means, after: Means, reader: tuple[s
         if bx_t or bx_r:
             layer.bias = nn.Parameter(c + was - now / r)
     else:
-        raise ValueError(
-            f"layer {name!r} must be read by a BatchNorm or have a scale of its own, but {reader}. "
-            "Use reestimate_batch_norm(), or move the BatchNorm before it."
-        )
-
-
-class _Tracer(fx.Tracer):
-    """Takes the layers with slots as they are, and looks into everything else that is not torch's own."""
-
-    def is_leaf_module(self, module: nn.Module, qualified_name: str) -> bool:
-        return hasattr(module, "activation_memory") or super().is_leaf_module(module, qualified_name)
+        rule = f"must be read by a BatchNorm or have a scale of its own, but {reader}"
+        raise ValueError(f"layer {name!r} {rule}. Use reestimate_batch_norm(), or move the BatchNorm before it.")
 
 
 def _readers(model: nn.Module) -> dict[str, tuple[str, nn.Module] | str]:
-    """Find for each called layer the BatchNorm that alone reads it, by name and module, or say in words why none."""
-    try:
-        graph = _Tracer().trace(model)
-    except Exception as error:  # whatever a model's own forward raises on a symbol
-        return dict.fromkeys(dict(model.named_modules()), f"the model's forward cannot be followed ({error})")
-    calls = Counter(node.target for node in graph.nodes if node.op == "call_module")
+    """Find for each called layer the BatchNorm that alone reads it, by name and module, or the reason if there is none.
+
+    A model that cannot be traced gives the reason for every layer.
+    """
+    graph = traced(model)
+    if isinstance(graph, UntraceableError):
+        return dict.fromkeys(dict(model.named_modules()), str(graph))
+    calls = Counter(name for name, _ in called_layers(graph))
+    layers = [(name, node, model.get_submodule(name)) for name, node in called_layers(graph)]
     return {
-        str(node.target): _reader(model, node, calls)
-        for node in graph.nodes
-        if node.op == "call_module" and hasattr(model.get_submodule(str(node.target)), "activation_memory")
+        name: _reader(model, node, calls, outputs=len(layer.weight))
+        for name, node, layer in layers
+        if isinstance(layer, BinaryLayer)
     }
 
 
-def _reader(model: nn.Module, node: fx.Node, calls: Counter) -> tuple[str, nn.Module] | str:
-    source = model.get_submodule(str(node.target))
+def _reader(model: nn.Module, node: fx.Node, calls: Counter[str], outputs: int) -> tuple[str, nn.Module] | str:
     while True:
-        if node.op == "call_module" and calls[node.target] > 1:
-            return f"{node.target!r} is called {calls[node.target]} times"
+        name = str(node.target)
+        if node.op == "call_module" and calls[name] > 1:
+            return f"{name!r} is called {calls[name]} times"
         if len(node.users) != 1:
             return f"{len(node.users)} readers follow {node.name}"
         (node,) = node.users
         if node.op != "call_module":
             return "the model's output follows" if node.op == "output" else f"{node.name} follows"
         module = model.get_submodule(str(node.target))
-        if isinstance(module, BETWEEN):
-            continue
-        if not isinstance(module, _BatchNorm):
+        if isinstance(module, _BatchNorm):
+            break
+        if not isinstance(module, BETWEEN):
             return f"{node.target!r}, a {type(module).__name__}, follows"
-        if calls[node.target] > 1:
-            return f"{node.target!r} is called {calls[node.target]} times"
-        if module.running_mean is None or module.num_features != len(source.weight):  # type: ignore[arg-type]
-            return f"{node.target!r} has no running statistics of each of its outputs"
-        return str(node.target), module
+    if calls[str(node.target)] > 1:
+        return f"{node.target!r} is called {calls[str(node.target)]} times"
+    if module.running_mean is None or module.num_features != outputs:
+        return f"{node.target!r} has no running statistics of each of its outputs"
+    return str(node.target), module
 
 
 # ---- from data -------------------------------------------------------------------------------------------------------
@@ -236,52 +234,63 @@ def reestimate_batch_norm(
     seed: int = 0,
     batch_size: int = 1024,
 ) -> nn.Module:
-    """Gather the statistics of every BatchNorm anew, under chosen errors.
+    """Estimate the statistics of every BatchNorm again, from data, under chosen errors.
 
     Parameters
     ----------
     model : Module
-        Not touched, and neither are its memories.
+        Left as it was, with its memories.
     data : object with ``scaled()`` and ``labels``
-        Training images; labels are not looked at.
+        Training images; labels are not used.
     errors, weight_errors : operating point, WriteErrors, "as_trained" or None
-        What activations and weights are written with meanwhile, as for `bnn.evaluate`, drawn by the same keys.
+        Errors of activations and weights, as for `bnn.evaluate`, drawn by the same keys.
     draws : int, >= 1
-        Passes over the data, each with activations and weights written anew. For statistics of one die, one; for those
-        of dies in general, many (20), over fewer images if need be: see Notes.
+        Passes over the data, each with activations and weights written again. One for the statistics of one die; many
+        (20) for those of dies in general, over fewer images if necessary: see Notes.
     seed : int, >= 0
     batch_size : int, >= 1
-        Images a forward pass. Statistics are summed in float64 over blocks of 256 images, whatever it is.
+        Images in a forward pass. Statistics are summed in float64 over blocks of 256 images for any batch size.
 
     Returns
     -------
     Module
-        A copy of which running_mean and running_var are other. Everything else is that of `model`.
+        A copy with other running_mean and running_var. Everything else is that of `model`.
 
     Raises
     ------
     ValueError
-        For a model without a BatchNorm that keeps statistics, one that is called more than once, errors that would
-        touch nothing, or numbers out of range.
+        For a model without a BatchNorm that keeps statistics, or with one that is called more than once, for errors
+        that would touch nothing, or numbers out of range.
 
     Notes
     -----
-    The BatchNorms are done in the order in which the data meet them, each behind those that are done already, in
-    evaluation mode (dropout off): the statistics are those of the network that will run, and of no batch size. It takes
-    `draws` passes up to each of them. Mean and (unbiased) variance are of all images and places of one draw, and
-    running_mean and running_var the means of these over draws, all with equal weight. So running_var has the spread of
-    the data and of the activations' errors, and not that of the means from one programming of the weights to the next:
-    as in training, where each batch is of one programming.
+    The BatchNorms are estimated in the order in which an image passes them, each after the former ones, in evaluation
+    mode (dropout off): the statistics are those of the network that will run, and independent of the batch size. Each
+    takes `draws` passes up to its place. Mean and (unbiased) variance are over all images and places of one draw, and
+    running_mean and running_var the means of these over draws, with equal weights. So running_var contains the spread
+    of the data and of the activations' errors, but not that of the means between programmings of the weights: as in
+    training, where each batch is of one programming.
 
-    What a programming of the weights does to a mean is its own, and statistics of few programmings hold theirs: the
-    binary MLP of notebooks/results/batch_norm, trained at 5 % weight errors and run with them, has 94.6 % as it is, and
+    Each programming of the weights shifts a mean, and statistics of few programmings contain their shifts: the binary
+    MLP of notebooks/results/batch_norm, trained at 5 % weight errors and run with them, has 94.6 % as it is, and
     re-estimated from 2, 10 and 40 programmings 93.1, 94.5 and 94.7 %.
+
+    Examples
+    --------
+    >>> from bnn.data import load
+    >>> from bnn.models import mlp
+    >>> model, train = mlp(seed=1), load("digits").train
+    >>> clean = reestimate_batch_norm(model, train, errors=None, weight_errors=None)
+    >>> images = torch.from_numpy(train.scaled())
+    >>> products = clean[1](images.flatten(1))
+    >>> torch.allclose(clean[2].running_mean, products.mean(dim=0), atol=1e-5)
+    True
     """
     checked_seed(seed)
-    for name, number in (("draws", draws), ("batch_size", batch_size)):
-        checked_whole(name, number, least=1)
+    checked_whole("draws", draws, least=1)
+    checked_whole("batch_size", batch_size, least=1)
     if len(data.labels) < 2:
-        raise ValueError(f"data must hold at least two images, got {len(data.labels)}: one has no variance.")
+        raise ArgumentError("data", f"must have at least two images, got {len(data.labels)}: one has no variance.")
     model = copy.deepcopy(model)
     with error_draws(model, errors, weight_errors, seed=seed) as written:
         images, _ = on_device(model, data)
@@ -295,7 +304,7 @@ def reestimate_batch_norm(
 
 
 def _in_order(model: nn.Module, image: Tensor, written: Draws) -> list[Any]:
-    """List the BatchNorms in the order in which an image meets them."""
+    """List the BatchNorms in the order in which an image passes them."""
     order: list[nn.Module] = []
     norms = [module for module in model.modules() if isinstance(module, _BatchNorm) and module.running_mean is not None]
     hooks = [norm.register_forward_pre_hook(lambda module, _: order.append(module)) for norm in norms]
@@ -305,19 +314,19 @@ def _in_order(model: nn.Module, image: Tensor, written: Draws) -> list[Any]:
     for hook in hooks:
         hook.remove()
     if not order or len(set(order)) < len(order):
-        what = "no BatchNorm that keeps statistics" if not order else "a BatchNorm that is called more than once"
-        raise ValueError(f"model must have BatchNorms that each keep the statistics of one place, got {what}.")
+        found = "no BatchNorm that keeps statistics" if not order else "a BatchNorm that is called more than once"
+        raise ArgumentError("model", f"must have BatchNorms that each keep the statistics of one place, got {found}.")
     return order
 
 
 class _ReachedError(Exception):
-    """Ends a forward pass where its input is known."""
+    """Ends a forward pass at the BatchNorm whose input is collected."""
 
 
 def _statistics(
     model: nn.Module, norm: nn.Module, images: Tensor, written: Draws, draw: int, batch_size: int
 ) -> tuple[Tensor, Tensor]:
-    """Return mean and unbiased variance of each channel that reaches `norm` in one draw, float64."""
+    """Return mean and unbiased variance of each channel of the input of `norm` in one draw, float64."""
     sums: list[Tensor] = []  # of 1, x, x^2
 
     def note(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:

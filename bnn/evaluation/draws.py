@@ -1,4 +1,4 @@
-"""Memories of an evaluation: put into a model's slots until its end, each draw by its key.
+"""Error draws of an evaluation: memories that replace those of a model, each draw by its key.
 
 Activations are written for each image, weights once a draw: a draw is one programming of one die. The model is left as
 it was, bit for bit: mode, memories and their streams.
@@ -14,21 +14,23 @@ from torch import Tensor, nn
 
 from bnn.errors.bits import BLOCK, BitMemory
 from bnn.errors.overwrite import OverwriteErrors
+from bnn.errors.rates import HasRates
 from bnn.errors.write_errors import WriteErrors
-from bnn.layers.binary import activation_memories, memories, weight_memories
+from bnn.layers.slots import activation_memories, memories, weight_memories
+from mtjsim.checks import ArgumentError
 from mtjsim.rng import Role, child_seed
 
 
 @runtime_checkable
 class Reseeded(Protocol):
-    """A module that draws from a stream of its own, which is not a `BitMemory`."""
+    """A module with its own random stream."""
 
     def reseed(self, seed: int) -> None:
         """Start the stream of `seed`."""
 
 
 class EvaluatedMemory(nn.Module):
-    """A memory during an evaluation: each draw begins with what the cells held at first, and with a step of its own.
+    """A memory during an evaluation: each draw starts with the first state of the cells, and is a step of the key.
 
     Parameters
     ----------
@@ -53,11 +55,11 @@ class EvaluatedMemory(nn.Module):
                 part.reseed(child_seed(self.seed, "evaluation", draw))
 
     def address(self, samples: Tensor) -> None:
-        """Set which images of the draw come next."""
+        """Set which images of the draw are written next."""
         self.samples, self.call = samples, 0
 
     def forward(self, x: Tensor) -> Tensor:
-        """Write x, of the images of the address, and return what is read; cells are written block by block."""
+        """Write x, of the images of the address, and return what is read; cells with a state in blocks of images."""
         rows, images = len(x), len(self.samples)
         blocks = self.in_blocks and rows % images == 0
         size, each = (BLOCK, rows // images) if blocks else (images, 1)
@@ -73,7 +75,7 @@ class EvaluatedMemory(nn.Module):
 
 
 class ProgrammedMemory(EvaluatedMemory):
-    """A weight memory that is written once a draw; until the next one it returns what its cells hold."""
+    """A weight memory that is written once a draw, and read for all its images."""
 
     def begin(self, draw: int) -> None:
         """Begin a draw: the next forward pass writes."""
@@ -83,10 +85,10 @@ class ProgrammedMemory(EvaluatedMemory):
             part.address(step=draw, samples=None)
 
     def address(self, samples: Tensor) -> None:
-        """Do nothing: all images meet the same weights."""
+        """Do nothing: the weights are the same for all images."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return what the cells hold after x was written to them, once."""
+        """Write x, once a draw, and return what the cells hold."""
         if self.held is None:
             self.held = self.memory(x).detach()
         return self.held
@@ -97,7 +99,7 @@ def _bit_memories(memory: nn.Module) -> list[BitMemory]:
 
 
 class Draws:
-    """What a model's slots hold during an evaluation."""
+    """The memories of an evaluation, one for each slot of a model."""
 
     def __init__(self, model: nn.Module, errors: Any, weight_errors: Any, seed: int) -> None:
         kinds: tuple[tuple[str, Any, str, Role, Callable[..., EvaluatedMemory]], ...] = (
@@ -114,12 +116,12 @@ class Draws:
 
     @property
     def shared(self) -> bool:
-        """Whether all images of a draw meet the same errors somewhere."""
+        """Whether there are errors that all images of a draw share."""
         return any(memory is not None for memory in self.weights)
 
     @property
     def any(self) -> bool:
-        """Whether a memory is left at all."""
+        """Whether there is a memory."""
         return bool(self._present)
 
     @property
@@ -132,7 +134,7 @@ class Draws:
             memory.begin(draw)
 
     def batches(self, images: Tensor, batch_size: int) -> Iterator[Tensor]:
-        """Cut all images of a draw into batches; the memories have the address of the one that was yielded last."""
+        """Yield the images of a draw in batches; the memories have the address of the batch that was yielded last."""
         first = 0
         for batch in images.split(whole_blocks(batch_size)):
             samples = torch.arange(first, first + len(batch))
@@ -144,12 +146,12 @@ class Draws:
 
 @contextmanager
 def error_draws(model: nn.Module, errors: Any, weight_errors: Any, *, seed: int) -> Iterator[Draws]:
-    """Put `model` into eval mode, without gradients, with memories that begin each draw by its key.
+    """Put `model` into evaluation mode, without gradients, with the memories of an evaluation.
 
     Parameters
     ----------
     model : Module
-        As it was again at the end of the block, also after an exception.
+        Restored at the end of the block, also after an exception.
     errors, weight_errors : operating point, WriteErrors, "as_trained" or None
         As for `bnn.evaluate`.
     seed : int, >= 0
@@ -191,22 +193,14 @@ def _memories_of(model: nn.Module, argument: str, errors: Any, slot: str) -> lis
     if errors is None:
         return [None] * len(layers)
     if isinstance(errors, str) and errors == "as_trained":
-        present = [getattr(layer, slot) for layer in layers]
-        return [copy.deepcopy(memory) for memory in present]
-    if not (hasattr(errors, "error_rate_0") and hasattr(errors, "error_rate_1")):
-        raise ValueError(f'{argument} must be None, "as_trained", an operating point or a WriteErrors, got {errors!r}.')
+        return [copy.deepcopy(getattr(layer, slot)) for layer in layers]
+    if not isinstance(errors, HasRates):
+        rule = 'must be None, "as_trained", an operating point or a WriteErrors'
+        raise ArgumentError(argument, f"{rule}, got {errors!r}.")
     if not layers:
         kind = slot.removesuffix("_memory")
-        raise ValueError(
-            f"{argument} would touch nothing: the model has no {kind} slot. Build it of bnn.layers, or pass "
-            f"{argument}=None."
-        )
+        rule = f"would touch nothing: the model has no {kind} slot"
+        raise ArgumentError(argument, f"{rule}. Build it of bnn.layers, or pass {argument}=None.")
     if isinstance(errors, OverwriteErrors):  # cells with a state: a copy for each slot
-        rows = max(len(layer.weight) for layer in layers) if slot == "weight_memory" else 0  # type: ignore[arg-type]
-        if errors.slots is not None and errors.slots < rows:
-            raise ValueError(
-                f"{argument} must have a slot for each of the {rows} rows of a weight, got slots={errors.slots}: they "
-                "are all there at once. Use slots=None."
-            )
         return [copy.deepcopy(errors) for _ in layers]
     return [WriteErrors.from_operating_point(errors, seed=0) for _ in layers]

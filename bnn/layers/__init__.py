@@ -1,10 +1,21 @@
-"""Binary layers, their quantizers and dropout, what a network holds, and how its layers are connected.
+"""Binary layers: their quantizers, memories and dropout, and tools for whole models of them.
 
-`quantizers.py` signs and their gradients · `binary.py` layers with slots for memories · `dropout.py` seeded dropout ·
-`graph.py` the traced model · `table.py` bits, operations and bytes of each layer
+one layer       `quantizers.py` signs and their gradients · `binary.py` layers with slots for memories ·
+                `dropout.py` seeded dropout
+a whole model   `slots.py` exchange of its memories · `latent.py` its latent weights · `graph.py` its calls, traced ·
+                `table.py` bits, operations and bytes of each layer
 """
 
-from bnn.layers.binary import BinaryConv2d, BinaryLinear, activation_memories, memories, weight_memories
+from bnn.layers.binary import BinaryConv2d, BinaryLayer, BinaryLinear
 from bnn.layers.dropout import SeededDropout
+from bnn.layers.slots import activation_memories, memories, weight_memories
 
-__all__ = ["BinaryConv2d", "BinaryLinear", "SeededDropout", "activation_memories", "memories", "weight_memories"]
+__all__ = [
+    "BinaryConv2d",
+    "BinaryLayer",
+    "BinaryLinear",
+    "SeededDropout",
+    "activation_memories",
+    "memories",
+    "weight_memories",
+]

@@ -1,12 +1,10 @@
-"""Binary layers with slots: what quantizes their input and weights, and which memories the bits are written to.
+"""Binary layers: quantizers for input and weights, and slots for the memories that their bits are written to.
 
-A layer quantizes its input and its weights, writes the bits of each to a memory (if one sits in the slot), and
-multiplies what the two memories return. `memories` exchanges the memories of a whole model, for a while.
+A layer quantizes its input and its weights, writes the bits of each to the memory in its slot, if there is one, and
+multiplies what the two memories return. `bnn.memories` exchanges the memories of a whole model.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -15,16 +13,18 @@ from torch import Tensor, nn
 from bnn.errors.bits import BitMemory
 from bnn.layers.quantizers import center_latent_, ste_sign, xnor_scale
 from bnn.streams import torch_generator
+from mtjsim.checks import ArgumentError, checked_choice, checked_whole
 from mtjsim.rng import checked_seed
 
 Quantizer = Callable[[Tensor], Tensor]
-QUANTIZER_OF = {"activation_memory": "input_quantizer", "weight_memory": "weight_quantizer"}  # slot -> whose bits
+QUANTIZER_OF = {"activation_memory": "input_quantizer", "weight_memory": "weight_quantizer"}  # slot -> quantizer
+SCALES = ("none", "xnor")
 
 
-class _BinaryLayer(nn.Module):
-    """What the two layers share: the slots, the latent weights, and the steps before and after the product."""
+class BinaryLayer(nn.Module):
+    """Base class of the two layers: slots, latent weights, and the steps before and after the product."""
 
-    weight: Tensor
+    weight: nn.Parameter
     bias: Tensor | None
     activation_memory: nn.Module | None
     weight_memory: nn.Module | None
@@ -47,16 +47,12 @@ class _BinaryLayer(nn.Module):
         super().__init__()
         if min(shape) < 1:
             raise ValueError(f"a layer needs sizes >= 1, got weights of shape {shape}.")
-        if scale not in ("none", "xnor"):
-            raise ValueError(f'scale must be "none" or "xnor", got {scale!r}.')
-        if scale == "xnor" and weight_quantizer is None:
-            raise ValueError('scale="xnor" needs a weight_quantizer: real weights have their scale already.')
-        self.weight_quantizer = weight_quantizer
-        self.input_quantizer = input_quantizer
-        if center and weight_quantizer is None:
-            raise ValueError("center=True needs a weight_quantizer: it is for the latent weights of a binary layer.")
-        self.scale, self.center = scale, center
-        self._scale_of_scope: Tensor | None = None  # see bnn.quantized_scope
+        self.scale, self.center = checked_choice("scale", scale, SCALES), center
+        if weight_quantizer is None and (center or scale != "none"):
+            given = "center=True" if center else f'scale="{scale}"'
+            raise ValueError(f"{given} needs a weight_quantizer: it is for the latent weights of a binary layer.")
+        self.weight_quantizer, self.input_quantizer = weight_quantizer, input_quantizer
+        self.scale_of_scope: Tensor | None = None  # see bnn.quantized_scope
         self.register_module("activation_memory", activation_memory)
         self.register_module("weight_memory", weight_memory)
         self.dropout = dropout
@@ -72,10 +68,12 @@ class _BinaryLayer(nn.Module):
     def _check_slots(self) -> None:
         for slot, quantizer in QUANTIZER_OF.items():
             if getattr(self, quantizer) is None and getattr(self, slot) is not None:
-                raise ValueError(
-                    f"{slot} must be None where {quantizer} is None: a real value is not a bit, and cannot be written "
-                    f"to a memory of bits. Use {quantizer}=ste_sign, or leave the slot empty."
-                )
+                rule = f"must be None where {quantizer} is None: a real value is not a bit"
+                raise ArgumentError(slot, f"{rule}. Use {quantizer}=ste_sign, or leave the slot empty.")
+
+    def quantized_weight(self) -> Tensor:
+        """Return the weights as they are written: bits, or real values where there is no quantizer."""
+        return self.weight if self.weight_quantizer is None else self.weight_quantizer(self.weight)
 
     def _written_input(self, x: Tensor) -> Tensor:
         """Quantize the input, write it to its memory, and drop some of what is read."""
@@ -88,18 +86,12 @@ class _BinaryLayer(nn.Module):
 
     def _written_weight(self) -> Tensor:
         """Quantize the weights and write them to their memory."""
-        weight = self.weight if self.weight_quantizer is None else self.weight_quantizer(self.weight)
+        weight = self.quantized_weight()
         if self.weight_memory is None:
             return weight
         for part in self.weight_memory.modules():
             if isinstance(part, BitMemory):
                 part.of_weights = True
-        slots = getattr(self.weight_memory, "slots", None)  # of cells with a state
-        if isinstance(slots, int) and slots < len(weight):
-            raise ValueError(
-                f"weight_memory must have a slot for each of the {len(weight)} filters, got slots={slots}: they are "
-                "all there at once. Use slots=None."
-            )
         return self.weight_memory(weight)
 
     def _finished(self, product: Tensor) -> Tensor:
@@ -111,10 +103,10 @@ class _BinaryLayer(nn.Module):
         return product if self.bias is None else product + self.bias.view(per_channel)
 
     def output_scale(self) -> Tensor | None:
-        """Return what each output is multiplied by, shape (outputs,); None without a scale."""
+        """Return the factor of each output, shape (outputs,); None without a scale."""
         if self.scale == "none":
             return None
-        return xnor_scale(self.weight) if self._scale_of_scope is None else self._scale_of_scope
+        return xnor_scale(self.weight) if self.scale_of_scope is None else self.scale_of_scope
 
     def extra_repr(self) -> str:
         """Show sizes and policy in the printed model."""
@@ -127,7 +119,7 @@ class _BinaryLayer(nn.Module):
         return f"{shape}, {quantizers}, bias={bias}, scale={self.scale}{center}, seed={self.seed}"
 
 
-class BinaryLinear(_BinaryLayer):
+class BinaryLinear(BinaryLayer):
     """Fully connected layer on bits.
 
     Parameters
@@ -139,18 +131,18 @@ class BinaryLinear(_BinaryLayer):
     input_quantizer : callable or None
         None for a real-valued input (a first layer); `activation_memory` must then be None.
     activation_memory : Module or None
-        What the quantized input is written to and read from, `bnn.errors.WriteErrors` for example. None never errs.
+        The quantized input is written to it and read from it: `bnn.WriteErrors` for example. None: no errors.
     weight_memory : Module or None
         The same for the quantized weights, written in every forward pass, a row for each output; None for real weights.
-        The memory holds bits: scale and bias are not in it.
+        Scale and bias are not written.
     dropout : Module or None
-        What is done to the bits that were read, before the product: `bnn.dropout.SeededDropout` for example.
+        Applied to the bits that were read, before the product: `bnn.SeededDropout` for example.
     scale : {"none", "xnor"}
-        "xnor" multiplies each output by the mean absolute latent weight of its filter (XNOR-Net). No hidden scaling.
+        "xnor" multiplies each output by the mean absolute latent weight of its filter (XNOR-Net).
     center : bool
-        Subtract from the latent weights their mean over the inputs (input channels), now and at each
-        `bnn.binarize.clip_latent_`, before the clipping. The published XNOR-Net code does; half the bits of a filter
-        are then +1, more or less.
+        Subtract from the latent weights their mean over the inputs (input channels), at the start and at each
+        `bnn.clip_latent_`, before the clipping, as the published code of XNOR-Net does. About half the bits of a filter
+        are then +1.
     seed : int
         Of the initial latent weights, uniform in +-1/sqrt(inputs of one output). The bias starts at 0.
 
@@ -162,7 +154,22 @@ class BinaryLinear(_BinaryLayer):
     Notes
     -----
     The weights stay floating point ("latent") and are quantized in every forward pass; clip them after each update with
-    `bnn.binarize.clip_latent_`.
+    `bnn.clip_latent_`.
+
+    Examples
+    --------
+    >>> layer = BinaryLinear(4, 2, seed=1)
+    >>> layer.weight.data = torch.tensor([[0.5, -0.1, 0.2, -0.7], [0.5, 0.1, 0.2, 0.7]])
+    >>> x = torch.tensor([[0.3, -0.2, 0.0, -4.0]])  # bits 1 0 1 0
+    >>> layer(x).tolist()
+    [[4.0, 0.0]]
+
+    With a memory in which every write of a 1 fails:
+
+    >>> from bnn.errors import WriteErrors
+    >>> layer.activation_memory = WriteErrors(error_rate_0=0.0, error_rate_1=1.0, seed=1)
+    >>> layer(x).tolist()
+    [[0.0, -4.0]]
     """
 
     def __init__(
@@ -198,7 +205,7 @@ class BinaryLinear(_BinaryLayer):
         return self._finished(F.linear(self._written_input(x), self._written_weight()))
 
 
-class BinaryConv2d(_BinaryLayer):
+class BinaryConv2d(BinaryLayer):
     """Two-dimensional convolution on bits; the other parameters as `BinaryLinear`.
 
     Parameters
@@ -210,13 +217,21 @@ class BinaryConv2d(_BinaryLayer):
         Zeros on each side, added *after* the input was quantized and written: a padded zero is neither bit, adds
         nothing to the product, and is never written to the memory.
     groups : int
-        Parts of the channels that do not see each other; divides both numbers of channels.
+        Groups of channels with separate products; divides both numbers of channels.
 
     Attributes
     ----------
     stride, padding, dilation : int or (int, int)
         One number where rows and columns agree. "valid" is 0, and "same" the number of zeros; it stays "same" where an
         even kernel needs more zeros on one side.
+
+    Examples
+    --------
+    >>> layer = BinaryConv2d(1, 1, 3, padding="same", seed=1)
+    >>> layer.weight.data.fill_(0.1)
+    tensor(...)
+    >>> layer(torch.ones(1, 1, 3, 3)).tolist()  # padded zeros add nothing
+    [[[[4.0, 6.0, 4.0], [6.0, 9.0, 6.0], [4.0, 6.0, 4.0]]]]
     """
 
     def __init__(
@@ -240,9 +255,8 @@ class BinaryConv2d(_BinaryLayer):
         center: bool = False,
     ) -> None:
         if groups < 1 or in_channels % groups or out_channels % groups:
-            raise ValueError(
-                f"groups must divide in_channels and out_channels, got {groups} for {in_channels} and {out_channels}."
-            )
+            rule = "must divide in_channels and out_channels"
+            raise ArgumentError("groups", f"{rule}, got {groups} for {in_channels} and {out_channels}.")
         kernel = _pair("kernel_size", kernel_size, least=1)
         super().__init__(
             (out_channels, in_channels // groups, *kernel),
@@ -276,9 +290,9 @@ class BinaryConv2d(_BinaryLayer):
 
 def _pair(name: str, value: int | tuple[int, int], *, least: int) -> tuple[int, int]:
     pair = value if isinstance(value, (tuple, list)) else (value, value)
-    if len(pair) != 2 or any(isinstance(v, bool) or not isinstance(v, int) or v < least for v in pair):
-        raise ValueError(f"{name} must be a whole number >= {least}, or two of them, got {value!r}.")
-    return pair[0], pair[1]
+    if len(pair) != 2:
+        raise ArgumentError(name, f"must be a whole number, or two of them, got {value!r}.")
+    return checked_whole(name, pair[0], least=least), checked_whole(name, pair[1], least=least)
 
 
 def _one_if_equal(pair: tuple[int, int]) -> int | tuple[int, int]:
@@ -293,124 +307,5 @@ def _padding(
         total = tuple(gap * (side - 1) for gap, side in zip(gaps, kernel, strict=True))
         return "same" if any(t % 2 for t in total) else _one_if_equal((total[0] // 2, total[1] // 2))
     if isinstance(padding, str) and padding != "valid":
-        raise ValueError(f'padding must be a number of zeros, two of them, "same" or "valid", got {padding!r}.')
+        raise ArgumentError("padding", f'must be a number of zeros, two of them, "same" or "valid", got {padding!r}.')
     return 0 if padding == "valid" else _one_if_equal(_pair("padding", padding, least=0))  # type: ignore[arg-type]
-
-
-def activation_memories(model: nn.Module) -> dict[str, nn.Module]:
-    """Find the layers that have a slot for an activation memory, empty or not.
-
-    Returns
-    -------
-    dict
-        Name of the layer in the model -> layer, in the model's own order. Layers with a real-valued input have no slot.
-    """
-    return _layers_with("activation_memory", model)
-
-
-def weight_memories(model: nn.Module) -> dict[str, nn.Module]:
-    """Find the layers that have a slot for a weight memory, empty or not.
-
-    Returns
-    -------
-    dict
-        Name of the layer in the model -> layer, in the model's own order. Layers with real weights have no slot.
-    """
-    return _layers_with("weight_memory", model)
-
-
-def _layers_with(slot: str, model: nn.Module) -> dict[str, nn.Module]:
-    return {
-        name: layer
-        for name, layer in model.named_modules()
-        if hasattr(layer, slot) and getattr(layer, QUANTIZER_OF[slot], None) is not None
-    }
-
-
-@contextmanager
-def memories(
-    model: nn.Module, make: Callable[[str, int], nn.Module | None], *, slot: str = "activation_memory"
-) -> Iterator[nn.Module]:
-    """Put other memories into every slot of one kind in `model`, and the former ones back afterwards.
-
-    Parameters
-    ----------
-    model : Module
-    make : callable
-        ``make(name, index)`` returns the memory of the layer of that name, the index-th slot of the model, or None.
-    slot : {"activation_memory", "weight_memory"}
-
-    Yields
-    ------
-    Module
-        The model. The former memories return at the end of the block, also after an exception.
-
-    Raises
-    ------
-    ValueError
-        For an unknown slot.
-
-    Examples
-    --------
-    >>> layer = BinaryLinear(8, 2, seed=0)
-    >>> with memories(layer, lambda name, index: nn.Identity()):
-    ...     print(layer.activation_memory, layer.weight_memory)
-    Identity() None
-    >>> print(layer.activation_memory)
-    None
-    """
-    if slot not in QUANTIZER_OF:
-        raise ValueError(f"slot must be one of {', '.join(QUANTIZER_OF)}, got {slot!r}.")
-    layers = _layers_with(slot, model)
-    former = {name: layer._modules[slot] for name, layer in layers.items()}
-    try:
-        for index, (name, layer) in enumerate(layers.items()):
-            layer.register_module(slot, make(name, index))
-        yield model
-    finally:
-        for name, layer in layers.items():
-            layer.register_module(slot, former[name])
-
-
-@contextmanager
-def quantized_scope(model: nn.Module) -> Iterator[nn.Module]:
-    """Let ``layer.weight``, and a `state_dict`, of every binary layer in `model` be its bits, for a while.
-
-    Outside, they are the latent weights: floating point, of which only the quantized values reach the product.
-
-    Parameters
-    ----------
-    model : Module
-
-    Yields
-    ------
-    Module
-        The model. Its predictions are the same inside. The latent weights return at the end of the block, also after an
-        exception; what is done to the weights inside is lost, so do not train there.
-
-    Notes
-    -----
-    The scale of a layer with ``scale="xnor"`` follows from its latent weights and is no weight: inside it is kept, and
-    ``layer.output_scale()`` returns it, but a `state_dict` does not hold it.
-
-    Examples
-    --------
-    >>> layer = BinaryLinear(3, 1, seed=1)
-    >>> with quantized_scope(layer):
-    ...     layer.weight.tolist()
-    [[1.0, -1.0, 1.0]]
-    >>> [[f"{w:.2f}" for w in row] for row in layer.weight.tolist()]
-    [['...', '-0...', '...']]
-    """
-    layers: list[Any] = [layer for layer in model.modules() if getattr(layer, "weight_quantizer", None) is not None]
-    latent = [(layer, layer.weight.data, getattr(layer, "_scale_of_scope", None)) for layer in layers]
-    with torch.no_grad():  # all of them before any is changed: layers may share a weight
-        bits = [layer.weight_quantizer(layer.weight) for layer in layers]
-        scales = [layer.output_scale() if hasattr(layer, "output_scale") else None for layer in layers]
-    try:
-        for layer, bit, scale in zip(layers, bits, scales, strict=True):
-            layer.weight.data, layer._scale_of_scope = bit, scale
-        yield model
-    finally:
-        for layer, weight, scale in latent:
-            layer.weight.data, layer._scale_of_scope = weight, scale

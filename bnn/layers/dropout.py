@@ -1,4 +1,4 @@
-"""Dropout from a stream of its own: seeded, resumed bit for bit, and the same for any split of a batch."""
+"""Seeded dropout: resumed bit for bit, and the same for any split of a batch."""
 
 import numpy as np
 import torch
@@ -27,8 +27,8 @@ class SeededDropout(nn.Module):
 
     Notes
     -----
-    The mask is drawn as the write errors are (see `bnn.errors.WriteErrors`): a mask of ones is written with error rate
-    `rate`, by key on the CPU. Its state is in the `state_dict`.
+    The mask is drawn like write errors (see `bnn.WriteErrors`): ones are written with error rate `rate`, by key on the
+    CPU. The state is in the `state_dict`.
 
     Examples
     --------

@@ -1,22 +1,20 @@
-"""Binarization: real values become +-1 in the forward pass and let a chosen gradient through in the backward pass.
+"""Quantizers: signs +-1 in the forward pass, with a chosen gradient in the backward pass.
 
 Bit 1 is +1, bit 0 is -1, and ``sign(0) = sign(-0.0) = +1`` everywhere in this package, so that a bit always has one of
-two values. NaN stays NaN: a diverged training shows up in the loss instead of hiding behind a valid bit.
+two values. NaN stays NaN, so that a diverged training is visible in the loss.
 
 References
 ----------
 .. [1] Hubara, Courbariaux, Soudry, El-Yaniv, Bengio, "Binarized neural networks", arXiv:1602.02830 (2016).
 .. [2] Rastegari, Ordonez, Redmon, Farhadi, "XNOR-Net", arXiv:1603.05279 (2016).
-.. [3] Liu, Wu, Luo, Yang, Liu, Cheng, "Bi-Real Net", arXiv:1808.00278 (2018).
-.. [4] Darabi, Belbahri, Courbariaux, Partovi Nia, "BNN+", arXiv:1812.11800 (2018), the SwishSign.
 """
 
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-SWISH_BETA = 5.0  # larq's default; BNN+ [4] tries 5 and 10
+SWISH_BETA = 5.0  # larq's default; BNN+ uses 5 and 10
 
 
 def ste_sign(x: Tensor) -> Tensor:
@@ -40,17 +38,45 @@ def ste_sign(x: Tensor) -> Tensor:
 
 
 def approx_sign(x: Tensor) -> Tensor:
-    """Sign with Bi-Real Net's gradient: ``2 - 2 |x|`` where ``|x| <= 1``, 0 elsewhere [3]. Values as `ste_sign`."""
+    """Sign with Bi-Real Net's gradient: ``2 - 2 |x|`` where ``|x| <= 1``, 0 elsewhere [1]. Values as `ste_sign`.
+
+    Notes
+    -----
+    The derivative of a piecewise quadratic approximation of the sign: 0 at -1 and +1, 2 at 0.
+
+    References
+    ----------
+    .. [1] Liu, Wu, Luo, Yang, Liu, Cheng, "Bi-Real Net", arXiv:1808.00278 (2018).
+
+    Examples
+    --------
+    >>> x = torch.tensor([-2.0, -0.5, 0.0, 0.75], requires_grad=True)
+    >>> approx_sign(x).sum().backward()
+    >>> x.grad.tolist()
+    [0.0, 1.0, 2.0, 0.5]
+    """
     return _ApproxSign.apply(x)
 
 
 def swish_sign(x: Tensor) -> Tensor:
-    """Sign with the SwishSign gradient, beta = 5 as in larq [4]. Values as `ste_sign`.
+    """Sign with the SwishSign gradient of BNN+ [1], beta = 5 as in larq. Values as `ste_sign`.
 
     Notes
     -----
     With ``z = beta x`` the gradient is ``beta (2 - z tanh(z / 2)) / (1 + cosh z)``: beta at 0, slightly negative from
-    ``|z| = 2.4`` on, and taken at ``|z| = 80`` (below 1e-30) beyond that, where cosh would overflow in float32.
+    ``|z| = 2.4`` on. Beyond ``|z| = 80``, where cosh would overflow in float32, its value at 80 is taken (below 1e-30).
+
+    References
+    ----------
+    .. [1] Darabi, Belbahri, Courbariaux, Partovi Nia, "BNN+: improved binary network training", arXiv:1812.11800
+       (2018).
+
+    Examples
+    --------
+    >>> x = torch.tensor([0.0, 1.0], requires_grad=True)
+    >>> swish_sign(x).sum().backward()
+    >>> [f"{slope:.3f}" for slope in x.grad.tolist()]
+    ['5.000', '-0.195']
     """
     return _SwishSign.apply(x)
 
@@ -65,41 +91,26 @@ def xnor_scale(weight: Tensor) -> Tensor:
     Returns
     -------
     Tensor, shape (filters,)
-        Differentiable, as in XNOR-Net: the scale has a gradient of its own.
+        Differentiable, as in XNOR-Net.
     """
     return weight.abs().flatten(1).mean(dim=1)
-
-
-@torch.no_grad()
-def clip_latent_(module: nn.Module) -> None:
-    """Clip the latent weights of every binary layer in `module` to [-1, 1], in place.
-
-    A binary layer is one with a `weight_quantizer`. Layers with real weights (``weight_quantizer=None``, `nn.Linear`)
-    and biases are left alone. Outside the window of `ste_sign` a latent weight has no gradient and could not come back.
-    A layer with ``center=True`` is centered first.
-    """
-    for layer in module.modules():
-        if getattr(layer, "weight_quantizer", None) is not None:
-            if getattr(layer, "center", False):
-                center_latent_(layer.weight)  # type: ignore[arg-type]
-            layer.weight.clamp_(-1.0, 1.0)  # type: ignore[operator]
 
 
 @torch.no_grad()
 def center_latent_(weight: Tensor) -> None:
     """Subtract from a latent weight, shape (filters, inputs, ...), its mean over the inputs, in place.
 
-    The code of XNOR-Net [2] does so before each step, for every position of the kernel on its own; the paper does not
+    The code of XNOR-Net [2] does so before each step, for every position of the kernel separately; the paper does not
     mention it.
     """
     weight.sub_(weight.mean(dim=1, keepdim=True))
 
 
 def _sign(x: Tensor) -> Tensor:
-    """Return +-1, or NaN where x is NaN. Three passes in one buffer: the fastest form found, 3x a `torch.where`."""
+    """Return +-1, or NaN where x is NaN. Three passes in one buffer: three times as fast as `torch.where`."""
     out = x + 0.0  # -0.0 + 0.0 = +0.0
     torch.copysign(torch.ones((), dtype=x.dtype, device=x.device), out, out=out)
-    return torch.clamp(x, out, out, out=out)  # the identity on numbers; a NaN in x comes back
+    return torch.clamp(x, out, out, out=out)  # the identity on numbers; NaN where x is NaN
 
 
 class _SteSign(torch.autograd.Function):

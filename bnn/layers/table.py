@@ -1,4 +1,4 @@
-"""What a network holds, writes and computes, layer by layer."""
+"""A table of a network: bits, operations and bytes of each layer."""
 
 import csv
 import io
@@ -9,7 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bnn.layers.binary import memories
+from bnn.layers.binary import BinaryLayer
+from bnn.layers.slots import memories
+from mtjsim.checks import ArgumentError, checked_whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,13 +27,13 @@ class Row:
     weight_bits : int
         Binary weights.
     floats : int
-        Numbers stored beside the bits: real weights, biases, BatchNorm's weights and statistics, XNOR scales.
+        Real numbers: real weights, biases, BatchNorm's weights and statistics, XNOR scales.
     activation_bits : int
-        Bits written for one sample: of each quantized input. Padded zeros are not written.
+        Bits written for one sample: those of each quantized input. Padded zeros are not written.
     error_prone_bits_inference : int
-        What an inference of one sample writes to memories of bits, `activation_bits`: the weights stay.
+        Bits written to memories in an inference of one sample: `activation_bits`, since the weights stay.
     error_prone_bits_training_step : int
-        What a training step writes: `activation_bits` times the batch size, and each binary weight once.
+        Bits written in a training step: `activation_bits` times the batch size, and each binary weight once.
     binary_macs, float_macs : int
         Multiply-accumulate operations for one sample; binary where both operands are bits. Padded zeros are counted.
     packed_bytes : int
@@ -73,8 +75,8 @@ class Summary:
     Attributes
     ----------
     rows : tuple of Row
-        In the order of the calls. A module that is called several times has one row: its weights count once, what it
-        writes and computes counts for every call. A weight that layers share counts with the first of them.
+        In the order of the calls. A module that is called several times has one row: its weights count once, its writes
+        and operations for every call. A weight that layers share counts with the first of them.
     totals : Row
     input_shape : tuple of int
         Of one sample.
@@ -135,13 +137,13 @@ def summary(model: nn.Module, *, input_shape: Sequence[int] | int, batch_size: i
     Raises
     ------
     ValueError
-        For a shape or batch size that is not of whole numbers >= 1, or images that the model cannot take.
+        For a shape or batch size that is not of whole numbers >= 1, or images that do not fit the model.
 
     Notes
     -----
-    Error-prone bits are those that go through a slot for a memory, whether one sits there or not. Layers are modules
-    without modules of their own, and binary layers; parameters and operations outside of such are not seen. Operations
-    are those of fully connected layers and two-dimensional convolutions.
+    Error-prone bits are those that go through a slot for a memory, empty or not. Layers are binary layers and modules
+    without submodules; parameters and operations outside of layers are not counted. Operations are those of fully
+    connected layers and two-dimensional convolutions.
 
     Examples
     --------
@@ -163,11 +165,10 @@ def summary(model: nn.Module, *, input_shape: Sequence[int] | int, batch_size: i
     One image is 1 x 28 x 28; a step has 64 of them and writes each binary weight once.
     """
     shape = (input_shape,) if isinstance(input_shape, int) else tuple(input_shape)
-    for name, numbers in (("input_shape", shape), ("batch_size", (batch_size,))):
-        if any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in numbers):
-            raise ValueError(f"{name} must be of whole numbers >= 1, got {numbers}.")
+    shape = tuple(checked_whole(f"input_shape[{i}]", side, least=1) for i, side in enumerate(shape))
+    checked_whole("batch_size", batch_size, least=1)
     like = next((p for p in model.parameters() if p.is_floating_point()), torch.zeros(()))
-    calls: dict[str, list[tuple[int, Any]]] = {}  # layer -> for each call, values read and what came out
+    calls: dict[str, list[tuple[int, Any]]] = {}  # layer -> for each call, number of inputs and the output
 
     def note(name: str) -> Callable[..., None]:
         def hook(module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any], output: Any) -> None:
@@ -177,7 +178,7 @@ def summary(model: nn.Module, *, input_shape: Sequence[int] | int, batch_size: i
         return hook
 
     leaves = {name: module for name, module in model.named_modules() if _is_layer(module)}
-    within = [name + "." for name, module in leaves.items() if list(module.children())]
+    within = [f"{name}." for name, module in leaves.items() if list(module.children())]
     leaves = {name: module for name, module in leaves.items() if not name.startswith(tuple(within))}
     modes = [(module, module.training) for module in model.modules()]
     handles = [module.register_forward_hook(note(name), with_kwargs=True) for name, module in leaves.items()]
@@ -190,7 +191,7 @@ def summary(model: nn.Module, *, input_shape: Sequence[int] | int, batch_size: i
         ):
             out = model(torch.zeros(1, *shape, dtype=like.dtype, device=like.device))
     except RuntimeError as error:
-        raise ValueError(f"input_shape must fit the model, got {shape}: {str(error).splitlines()[0]}") from error
+        raise ArgumentError("input_shape", f"must fit the model, got {shape}: {str(error).splitlines()[0]}") from error
     finally:
         for handle in handles:
             handle.remove()
@@ -203,21 +204,22 @@ def summary(model: nn.Module, *, input_shape: Sequence[int] | int, batch_size: i
 
 
 def _is_layer(module: nn.Module) -> bool:
-    return not list(module.children()) or hasattr(module, "weight_quantizer")
+    return not list(module.children()) or isinstance(module, BinaryLayer)
 
 
 def _row(name: str, layer: nn.Module, calls: list[tuple[int, Any]], batch_size: int, seen: set[int]) -> Row:
-    """Count a layer; what is in `seen` has been counted with another, and this layer's tensors join it."""
-    weight: Any = getattr(layer, "weight", None)
-    binary = getattr(layer, "weight_quantizer", None) is not None
-    reads_bits = getattr(layer, "input_quantizer", None) is not None
+    """Count a layer; tensors whose id is in `seen` were counted with another layer, and this layer's are added."""
+    own = layer if isinstance(layer, BinaryLayer) else None
+    binary = own is not None and own.weight_quantizer is not None
+    reads_bits = own is not None and own.input_quantizer is not None
+    scaled = own is not None and own.scale == "xnor"
+    weight: Any = layer.weight if isinstance(layer, (BinaryLayer, nn.Linear, nn.Conv2d)) else None
     stored = [t for t in (*layer.parameters(), *layer.buffers()) if t.is_floating_point() and id(t) not in seen]
     bits = sum(t.numel() for t in stored if binary and t is weight)
-    floats = sum(t.numel() for t in stored) - bits + (len(weight) if getattr(layer, "scale", "") == "xnor" else 0)
+    floats = sum(t.numel() for t in stored) - bits + (len(weight) if scaled else 0)
     seen.update(map(id, stored))
     written = sum(read for read, _ in calls) if reads_bits else 0
-    multiplies = hasattr(layer, "weight_quantizer") or isinstance(layer, (nn.Linear, nn.Conv2d))
-    macs = sum(out.numel() for _, out in calls) * weight[0].numel() if multiplies else 0
+    macs = 0 if weight is None else sum(out.numel() for _, out in calls) * weight[0].numel()
     return Row(
         name=name,
         type=type(layer).__name__,

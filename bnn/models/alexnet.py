@@ -1,11 +1,11 @@
-"""AlexNet, as in the work on activations written with errors."""
+"""AlexNet of the work on activations written with errors."""
 
 from typing import Any
 
 from torch import nn
 
 from bnn.layers.binary import BinaryConv2d, BinaryLinear
-from bnn.models.slots import MakeMemory, Slots
+from bnn.models.arguments import LayerArguments, MakeMemory
 
 
 def alexnet(
@@ -27,10 +27,9 @@ def alexnet(
     dropout : float, in [0, 1)
         Of the bits that the two binary fully connected layers read, in training.
     center : bool
-        Subtract from the latent weights of the binary layers their mean over input channels, see
-        `bnn.layers.BinaryLinear`.
+        Subtract from the latent weights of the binary layers their mean over input channels, see `bnn.BinaryLinear`.
     activation_memory, weight_memory : callable, optional
-        ``activation_memory(seed=child)`` makes the memory of one layer. None: activations (weights) never err.
+        ``activation_memory(seed=child)`` makes the memory of one layer. None: activations (weights) are without errors.
 
     Returns
     -------
@@ -49,10 +48,10 @@ def alexnet(
     ----------
     .. [1] Tzoufras, Gajek, Walker, arXiv:1905.10927 (2019).
     """
-    slot = Slots(seed, 8, activation_memory, weight_memory)
+    arguments = LayerArguments(seed, 8, activation_memory, weight_memory)
     binary: dict[str, Any] = {"bias": True, "scale": "xnor", "center": center}
     layers: list[nn.Module] = [
-        BinaryConv2d(3, 96, 11, stride=4, padding=2, bias=True, **slot(0, inputs="real", weights="real")),
+        BinaryConv2d(3, 96, 11, stride=4, padding=2, bias=True, **arguments(0, inputs="real", weights="real")),
         nn.BatchNorm2d(96, eps=1e-4),
         nn.ReLU(),
         nn.MaxPool2d(3, 2),
@@ -61,7 +60,7 @@ def alexnet(
     for i, (inputs, outputs, side, pools) in enumerate(convolutions, start=1):
         layers += [
             nn.BatchNorm2d(inputs, eps=1e-4),
-            BinaryConv2d(inputs, outputs, side, padding=side // 2, **binary, **slot(i)),
+            BinaryConv2d(inputs, outputs, side, padding=side // 2, **binary, **arguments(i)),
             nn.ReLU(),
         ]
         if pools:
@@ -70,8 +69,8 @@ def alexnet(
     for i, inputs in ((5, 256 * 6 * 6), (6, 4096)):
         layers += [
             nn.BatchNorm1d(inputs, eps=1e-4),
-            BinaryLinear(inputs, 4096, **binary, **slot(i, dropout=dropout)),
+            BinaryLinear(inputs, 4096, **binary, **arguments(i, dropout=dropout)),
             nn.ReLU(),
         ]
-    layers.append(BinaryLinear(4096, classes, bias=True, **slot(7, inputs="real", weights="real")))
+    layers.append(BinaryLinear(4096, classes, bias=True, **arguments(7, inputs="real", weights="real")))
     return nn.Sequential(*layers)

@@ -1,4 +1,4 @@
-"""A small residual network whose real values go around every binary convolution, as in Bi-Real Net."""
+"""A small residual network with a real-valued shortcut around every binary convolution, as in Bi-Real Net."""
 
 from collections.abc import Sequence
 from itertools import count
@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from bnn.layers.binary import BinaryConv2d, BinaryLinear
 from bnn.layers.quantizers import approx_sign
-from bnn.models.slots import MakeMemory, Slots, check_policy
+from bnn.models.arguments import POLICIES, LayerArguments, MakeMemory
+from mtjsim.checks import ArgumentError, checked_choice, checked_whole
 
 
 class BiRealBlock(nn.Module):
@@ -18,7 +19,7 @@ class BiRealBlock(nn.Module):
     convolution : BinaryConv2d
         With a stride of 2 the side is halved.
     shortcut : Module or None
-        What brings the real values to the shape of the convolution's outputs; None where it is theirs already.
+        Maps the real values to the shape of the convolution's outputs; None if they have it.
     """
 
     def __init__(self, convolution: BinaryConv2d, shortcut: nn.Module | None = None) -> None:
@@ -60,7 +61,7 @@ def bireal(
         Weights and inputs of the last layer: real pooled values, or their signs after a BatchNorm, from a memory. The
         first convolution is real, and so are the 1x1 convolutions on the shortcuts between stages.
     activation_memory, weight_memory : callable, optional
-        ``activation_memory(seed=child)`` makes the memory of one layer. None: activations (weights) never err.
+        ``activation_memory(seed=child)`` makes the memory of one layer. None: activations (weights) are without errors.
 
     Returns
     -------
@@ -74,7 +75,7 @@ def bireal(
 
     Notes
     -----
-    Only signs are written to the memories: the sums on the shortcuts are real values, and never err. The gradient of
+    Only signs are written to the memories: the sums on the shortcuts are real values without errors. The gradient of
     the inputs' sign is `approx_sign`'s, as in [1]. Between stages the shortcut is an average pool 2/2, a real 1x1
     convolution and a BatchNorm.
 
@@ -82,30 +83,31 @@ def bireal(
     ----------
     .. [1] Liu, Wu, Luo, Yang, Liu, Cheng, "Bi-Real Net", arXiv:1808.00278 (2018).
     """
-    check_policy(last=last)
-    if not widths or blocks < 1:
-        raise ValueError(f"widths must name a stage and blocks be >= 1, got {tuple(widths)} and {blocks}.")
-    slot = Slots(seed, len(widths) * (blocks + 1) + 1, activation_memory, weight_memory)
+    checked_choice("last", last, POLICIES)
+    if not widths:
+        raise ArgumentError("widths", "must name at least one stage, got none.")
+    checked_whole("blocks", blocks, least=1)
+    arguments = LayerArguments(seed, len(widths) * (blocks + 1) + 1, activation_memory, weight_memory)
     number = count()
     channels = widths[0]
     layers: list[nn.Module] = [
-        BinaryConv2d(inputs, channels, 3, padding=1, **slot(next(number), inputs="real", weights="real")),
+        BinaryConv2d(inputs, channels, 3, padding=1, **arguments(next(number), inputs="real", weights="real")),
         nn.BatchNorm2d(channels),
     ]
     for stage, width in enumerate(widths):
         for block in range(blocks):
             halves = stage > 0 and block == 0
-            shortcut, given = None, slot(next(number), input_quantizer=approx_sign)
+            shortcut, given = None, arguments(next(number), input_quantizer=approx_sign)
             if halves:
-                projection = BinaryConv2d(channels, width, 1, **slot(next(number), inputs="real", weights="real"))
+                projection = BinaryConv2d(channels, width, 1, **arguments(next(number), inputs="real", weights="real"))
                 shortcut = nn.Sequential(nn.AvgPool2d(2), projection, nn.BatchNorm2d(width))
             convolution = BinaryConv2d(channels, width, 3, stride=2 if halves else 1, padding=1, **given)
             layers.append(BiRealBlock(convolution, shortcut))
             channels = width
     layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
     if last == "real":
-        end = slot(next(number), inputs="real", weights="real")
+        end = arguments(next(number), inputs="real", weights="real")
         return nn.Sequential(*layers, BinaryLinear(channels, classes, bias=True, **end))
-    end = slot(next(number))
+    end = arguments(next(number))
     layers += [nn.BatchNorm1d(channels), BinaryLinear(channels, classes, **end), nn.BatchNorm1d(classes)]
     return nn.Sequential(*layers)

@@ -1,9 +1,9 @@
-"""A LeNet-4 made for fast training on a CPU: BatchNorm does what XNOR-Net's scale does, and once each layer."""
+"""A LeNet-4 for fast training on a CPU: one BatchNorm for each layer, in place of XNOR-Net's scale."""
 
 from torch import nn
 
 from bnn.layers.binary import BinaryConv2d, BinaryLinear
-from bnn.models.slots import MakeMemory, Slots
+from bnn.models.arguments import LayerArguments, MakeMemory
 
 
 def fast_lenet4(
@@ -21,7 +21,7 @@ def fast_lenet4(
     seed : int, >= 0
         Of the initial weights and of the memories' streams.
     activation_memory, weight_memory : callable, optional
-        ``activation_memory(seed=child)`` makes the memory of one layer. None: nothing errs.
+        ``activation_memory(seed=child)`` makes the memory of one layer. None: no errors.
 
     Returns
     -------
@@ -34,20 +34,20 @@ def fast_lenet4(
     BatchNorm, ReLU; fully connected 500->classes. First and last layer are real and never err; each binary layer reads
     BatchNorm -> sign -> [memory]. 2,880 + 800 bits are written for each image.
 
-    What `lenet4` has besides, and this has not: XNOR-Net's mean |W|, which the BatchNorm behind a product divides out
-    again; the ReLU before a sign; and a BatchNorm of its own before the first ReLU.
+    Not in it, but in `lenet4`: XNOR-Net's mean |W|, which the BatchNorm after a product divides out again; the ReLU
+    before a sign; and a separate BatchNorm before the first ReLU.
     """
-    layer = Slots(seed, 4, activation_memory, weight_memory)
+    arguments = LayerArguments(seed, 4, activation_memory, weight_memory)
     return nn.Sequential(
-        BinaryConv2d(1, 20, 5, **layer(0, inputs="real", weights="real")),
+        BinaryConv2d(1, 20, 5, **arguments(0, inputs="real", weights="real")),
         nn.MaxPool2d(2),
         nn.BatchNorm2d(20, eps=1e-4),
-        BinaryConv2d(20, 50, 5, **layer(1)),
+        BinaryConv2d(20, 50, 5, **arguments(1)),
         nn.MaxPool2d(2),
         nn.BatchNorm2d(50, eps=1e-4),
         nn.Flatten(),
-        BinaryLinear(800, 500, **layer(2)),
+        BinaryLinear(800, 500, **arguments(2)),
         nn.BatchNorm1d(500),
         nn.ReLU(),
-        BinaryLinear(500, classes, bias=True, **layer(3, inputs="real", weights="real")),
+        BinaryLinear(500, classes, bias=True, **arguments(3, inputs="real", weights="real")),
     )

@@ -1,11 +1,11 @@
-"""LeNet-4, as in the work on activations written with errors."""
+"""LeNet-4 of the work on activations written with errors."""
 
 from typing import Any
 
 from torch import nn
 
 from bnn.layers.binary import BinaryConv2d, BinaryLinear
-from bnn.models.slots import MakeMemory, Slots
+from bnn.models.arguments import LayerArguments, MakeMemory
 
 
 def lenet4(
@@ -24,10 +24,9 @@ def lenet4(
     seed : int, >= 0
         Of the initial weights and of the memories' streams.
     center : bool
-        Subtract from the latent weights of the binary layers their mean over input channels, see
-        `bnn.layers.BinaryLinear`.
+        Subtract from the latent weights of the binary layers their mean over input channels, see `bnn.BinaryLinear`.
     activation_memory, weight_memory : callable, optional
-        ``activation_memory(seed=child)`` makes the memory of one layer. None: activations (weights) never err.
+        ``activation_memory(seed=child)`` makes the memory of one layer. None: activations (weights) are without errors.
 
     Returns
     -------
@@ -47,20 +46,20 @@ def lenet4(
     ----------
     .. [1] Tzoufras, Gajek, Walker, arXiv:1905.10927 (2019).
     """
-    slot = Slots(seed, 4, activation_memory, weight_memory)
+    arguments = LayerArguments(seed, 4, activation_memory, weight_memory)
     binary: dict[str, Any] = {"bias": True, "scale": "xnor", "center": center}
     return nn.Sequential(
-        BinaryConv2d(1, 20, 5, bias=True, **slot(0, inputs="real", weights="real")),
+        BinaryConv2d(1, 20, 5, bias=True, **arguments(0, inputs="real", weights="real")),
         nn.BatchNorm2d(20, eps=1e-4),
         nn.ReLU(),
         nn.MaxPool2d(2),
         nn.BatchNorm2d(20, eps=1e-4),
-        BinaryConv2d(20, 50, 5, **binary, **slot(1)),
+        BinaryConv2d(20, 50, 5, **binary, **arguments(1)),
         nn.ReLU(),
         nn.MaxPool2d(2),
         nn.BatchNorm2d(50, eps=1e-4),
         nn.Flatten(),
-        BinaryLinear(800, 500, **binary, **slot(2)),
+        BinaryLinear(800, 500, **binary, **arguments(2)),
         nn.ReLU(),
-        BinaryLinear(500, classes, bias=True, **slot(3, inputs="real", weights="real")),
+        BinaryLinear(500, classes, bias=True, **arguments(3, inputs="real", weights="real")),
     )

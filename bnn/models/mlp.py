@@ -6,7 +6,8 @@ from itertools import pairwise
 from torch import nn
 
 from bnn.layers.binary import BinaryLinear
-from bnn.models.slots import MakeMemory, Slots, check_policy
+from bnn.models.arguments import POLICIES, LayerArguments, MakeMemory
+from mtjsim.checks import ArgumentError, checked_choice
 
 
 def mlp(
@@ -32,11 +33,11 @@ def mlp(
     seed : int, >= 0
         Of the initial weights and of the memories' streams.
     first, last : {"real", "binary"}
-        Weights of the first and of the last layer; those between are binary. Whatever `last` is, the last layer reads
-        bits from a memory. A binary last layer is followed by a BatchNorm, which gives the logits their scale; it
-        trains as well on the digits as a real one.
+        Weights of the first and of the last layer; those between are binary. The last layer reads bits from a memory in
+        either case. A binary last layer is followed by a BatchNorm, which scales the logits; on the digits it is as
+        accurate as a real one.
     activation_memory, weight_memory : callable, optional
-        ``activation_memory(seed=child)`` makes the memory of one layer. None: activations (weights) never err.
+        ``activation_memory(seed=child)`` makes the memory of one layer. None: activations (weights) are without errors.
 
     Returns
     -------
@@ -58,18 +59,19 @@ def mlp(
     torch.Size([3, 10])
     """
     if not hidden:
-        raise ValueError("hidden must name at least one layer, got none: without it no activation is written.")
-    check_policy(first=first, last=last)
-    slot = Slots(seed, len(hidden) + 1, activation_memory, weight_memory)
+        raise ArgumentError("hidden", "must name at least one layer, got none: without it no activation is written.")
+    checked_choice("first", first, POLICIES)
+    checked_choice("last", last, POLICIES)
+    arguments = LayerArguments(seed, len(hidden) + 1, activation_memory, weight_memory)
     layers: list[nn.Module] = [
         nn.Flatten(),
-        BinaryLinear(inputs, hidden[0], **slot(0, inputs="real", weights=first)),
+        BinaryLinear(inputs, hidden[0], **arguments(0, inputs="real", weights=first)),
     ]
     for i, (width, following) in enumerate(pairwise((*hidden, classes)), start=1):
         weights = last if i == len(hidden) else "binary"
         layers += [
             nn.BatchNorm1d(width),
-            BinaryLinear(width, following, bias=weights == "real", **slot(i, weights=weights)),
+            BinaryLinear(width, following, bias=weights == "real", **arguments(i, weights=weights)),
         ]
     if last == "binary":
         layers.append(nn.BatchNorm1d(classes))

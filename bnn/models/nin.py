@@ -1,9 +1,9 @@
-"""Network in Network, as in the work on activations written with errors."""
+"""Network in Network of the work on activations written with errors."""
 
 from torch import nn
 
 from bnn.layers.binary import BinaryConv2d
-from bnn.models.slots import MakeMemory, Slots
+from bnn.models.arguments import LayerArguments, MakeMemory
 
 # Of the binary convolutions: inputs, outputs, kernel, dropout or not.
 CONVOLUTIONS = (
@@ -32,10 +32,9 @@ def nin(
     dropout : float, in [0, 1)
         Of the bits that the binary 5x5 and 3x3 convolutions read, in training.
     center : bool
-        Subtract from the latent weights of the binary layers their mean over input channels, see
-        `bnn.layers.BinaryLinear`.
+        Subtract from the latent weights of the binary layers their mean over input channels, see `bnn.BinaryLinear`.
     activation_memory, weight_memory : callable, optional
-        ``activation_memory(seed=child)`` makes the memory of one layer. None: activations (weights) never err.
+        ``activation_memory(seed=child)`` makes the memory of one layer. None: activations (weights) are without errors.
 
     Returns
     -------
@@ -56,14 +55,14 @@ def nin(
     .. [1] Tzoufras, Gajek, Walker, arXiv:1905.10927 (2019).
     """
     last = len(CONVOLUTIONS) + 1
-    slot = Slots(seed, last + 1, activation_memory, weight_memory)
+    arguments = LayerArguments(seed, last + 1, activation_memory, weight_memory)
     layers: list[nn.Module] = [
-        BinaryConv2d(3, 192, 5, padding=2, bias=True, **slot(0, inputs="real", weights="real")),
+        BinaryConv2d(3, 192, 5, padding=2, bias=True, **arguments(0, inputs="real", weights="real")),
         nn.BatchNorm2d(192, eps=1e-4),
         nn.ReLU(),
     ]
     for i, (inputs, outputs, side, drops) in enumerate(CONVOLUTIONS, start=1):
-        given = slot(i, dropout=dropout if drops else 0.0)
+        given = arguments(i, dropout=dropout if drops else 0.0)
         layers += [
             nn.BatchNorm2d(inputs, eps=1e-4),
             BinaryConv2d(inputs, outputs, side, padding=side // 2, bias=True, scale="xnor", center=center, **given),
@@ -72,7 +71,7 @@ def nin(
         if i in POOLS_AFTER:
             layers.append(POOLS_AFTER[i](3, 2, padding=1))
     layers += [
-        BinaryConv2d(192, classes, 1, bias=True, **slot(last, inputs="real", weights="real")),
+        BinaryConv2d(192, classes, 1, bias=True, **arguments(last, inputs="real", weights="real")),
         nn.AvgPool2d(8),
         nn.Flatten(),
     ]

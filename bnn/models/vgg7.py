@@ -3,7 +3,8 @@
 from torch import nn
 
 from bnn.layers.binary import BinaryConv2d, BinaryLinear
-from bnn.models.slots import MakeMemory, Slots, check_policy
+from bnn.models.arguments import POLICIES, LayerArguments, MakeMemory
+from mtjsim.checks import checked_choice
 
 
 def vgg7(
@@ -29,7 +30,7 @@ def vgg7(
         Weights of the first and of the last layer; those between are binary. The first layer reads the real image, the
         last reads bits from a memory. A binary last layer is followed by a BatchNorm.
     activation_memory, weight_memory : callable, optional
-        ``activation_memory(seed=child)`` makes the memory of one layer. None: activations (weights) never err.
+        ``activation_memory(seed=child)`` makes the memory of one layer. None: activations (weights) are without errors.
 
     Returns
     -------
@@ -49,21 +50,22 @@ def vgg7(
     ----------
     .. [1] Deng, Jiao, Pei, Wu, Li, "GXNOR-Net", arXiv:1705.09283 (2017).
     """
-    check_policy(first=first, last=last)
-    slot = Slots(seed, 8, activation_memory, weight_memory)
+    checked_choice("first", first, POLICIES)
+    checked_choice("last", last, POLICIES)
+    arguments = LayerArguments(seed, 8, activation_memory, weight_memory)
     channels = (3, width, width, 2 * width, 2 * width, 4 * width, 4 * width)
     layers: list[nn.Module] = []
     for i in range(6):
-        given = slot(i) if i else slot(0, inputs="real", weights=first)
+        given = arguments(i) if i else arguments(0, inputs="real", weights=first)
         layers.append(BinaryConv2d(channels[i], channels[i + 1], 3, padding=1, **given))
         if i % 2:
             layers.append(nn.MaxPool2d(2))
         layers.append(nn.BatchNorm2d(channels[i + 1]))
     layers += [
         nn.Flatten(),
-        BinaryLinear(4 * width * 16, 8 * width, **slot(6)),
+        BinaryLinear(4 * width * 16, 8 * width, **arguments(6)),
         nn.BatchNorm1d(8 * width),
-        BinaryLinear(8 * width, classes, bias=last == "real", **slot(7, weights=last)),
+        BinaryLinear(8 * width, classes, bias=last == "real", **arguments(7, weights=last)),
     ]
     if last == "binary":
         layers.append(nn.BatchNorm1d(classes))

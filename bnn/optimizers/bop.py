@@ -6,18 +6,19 @@ References
    network optimization", arXiv:1906.02107 (2019), algorithm 1.
 """
 
-import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from bnn.layers.binary import BinaryLayer
 from bnn.layers.quantizers import ste_sign
+from mtjsim.checks import ArgumentError, checked_number
 
 
 class Bop(torch.optim.Optimizer):
-    """Flips a weight where the average of its gradient has long asked for it [1].
+    """Flips a weight when the average of its gradient exceeds a threshold [1].
 
     For each weight w = +-1 with gradient g,
 
@@ -28,23 +29,23 @@ class Bop(torch.optim.Optimizer):
     Parameters
     ----------
     params : iterable of Parameter, or of parameter groups
-        Binary weights, see `binary_parameters`. Each is replaced by its sign, in place: there is no latent weight any
-        more, and its magnitude is lost.
+        Binary weights, see `binary_parameters`. Each is replaced by its sign, in place: the magnitude of the latent
+        weight is lost.
     threshold : float, >= 0
         tau in [1], in units of the gradient: a larger one flips less. [1] uses 1e-8 on CIFAR-10.
     gamma : float, in (0, 1]
-        Share of the newest gradient in the average. [1] starts at 1e-4 on CIFAR-10, and lets it decay.
+        Share of the newest gradient in the average. [1] starts at 1e-4 on CIFAR-10, with decay.
 
     Raises
     ------
     ValueError
         For a number out of range or a parameter that is not finite.
     FloatingPointError
-        From `step`, for a gradient that is not finite; nothing has been changed then.
+        From `step`, for a gradient that is not finite; then nothing is changed.
 
     Notes
     -----
-    Groups may have a threshold and gamma of their own. Averages and counts are in the `state_dict`: a training resumes
+    Groups may differ in threshold and gamma. Averages and counts are in the `state_dict`: a training resumes
     bit for bit. The weights' quantizer must pass a gradient at +-1: `ste_sign` does, `approx_sign` gives 0 there and
     `swish_sign` one of the wrong sign.
 
@@ -71,23 +72,19 @@ class Bop(torch.optim.Optimizer):
                     weight.copy_(ste_sign(weight))
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add a group, its numbers checked."""
+        """Add a group, after a check of its numbers."""
+        numbers = self.defaults | param_group
+        checked_number("threshold", numbers["threshold"], "", zero_allowed=True)
+        if not 0.0 < numbers["gamma"] <= 1.0:
+            raise ArgumentError("gamma", f"must be in (0, 1], got {numbers['gamma']}.")
         super().add_param_group(param_group)
-        group = self.param_groups[-1]
-        try:
-            if not 0.0 <= group["threshold"] < math.inf:
-                raise ValueError(f"threshold must be >= 0 and finite, got {group['threshold']}.")
-            if not 0.0 < group["gamma"] <= 1.0:
-                raise ValueError(f"gamma must be in (0, 1], got {group['gamma']}.")
-            if not all(weight.isfinite().all() for weight in group["params"]):
-                raise ValueError("params must be finite, got a weight that is not.")
-        except ValueError:
+        if not all(weight.isfinite().all() for weight in self.param_groups[-1]["params"]):
             del self.param_groups[-1]
-            raise
+            raise ArgumentError("params", "must be finite, got a weight that is not.")
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Average the gradients and flip; return what `closure` returns, which is called first, if there is one."""
+        """Average the gradients and flip; return the result of `closure`, which is called first, if there is one."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -104,7 +101,7 @@ class Bop(torch.optim.Optimizer):
         if not state:
             state |= {"m": torch.zeros_like(weight), "flips": 0, "last_flips": 0}
         m = state["m"].mul_(1.0 - gamma).add_(weight.grad, alpha=gamma)
-        push = m * weight  # > 0: the gradient asks for the other bit
+        push = m * weight  # > 0: the gradient points to the other bit
         flips = (push >= threshold) & (push > 0)
         weight.mul_(1.0 - 2.0 * flips.to(weight.dtype))
         count = int(flips.sum())
@@ -137,20 +134,17 @@ def binary_parameters(model: nn.Module) -> list[nn.Parameter]:
     Raises
     ------
     ValueError
-        For a layer whose weight quantizer passes no gradient at +-1, so that `Bop` could not turn a bit back.
+        For a layer whose weight quantizer passes no gradient at +-1, so that `Bop` could not flip a bit back.
     """
     found: dict[int, nn.Parameter] = {}
     for name, layer in model.named_modules():
-        quantizer: Any = getattr(layer, "weight_quantizer", None)
-        if quantizer is None:
+        if not isinstance(layer, BinaryLayer) or layer.weight_quantizer is None:
             continue
         ends = torch.tensor([-1.0, 1.0], requires_grad=True)
-        (slope,) = torch.autograd.grad(quantizer(ends).sum(), ends)
+        (slope,) = torch.autograd.grad(layer.weight_quantizer(ends).sum(), ends)
         if not (slope > 0).all():
-            raise ValueError(
-                f"weight_quantizer must have a gradient > 0 at -1 and +1, where Bop's weights are; that of layer "
-                f"{name!r} has {slope.tolist()}. Use ste_sign."
-            )
+            rule = f"must have a gradient > 0 at -1 and +1, where Bop's weights are; that of layer {name!r} has"
+            raise ArgumentError("weight_quantizer", f"{rule} {slope.tolist()}. Use ste_sign.")
         found.setdefault(id(layer.weight), layer.weight)
     return list(found.values())
 

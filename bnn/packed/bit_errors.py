@@ -1,8 +1,8 @@
-"""Write errors on packed activations: the very draws of `bnn/error_kernels.py`, whose cells lie in another order.
+"""Write errors on packed activations: the draws of `bnn/errors/kernels.py`, whose cells have another order.
 
-Torch counts the cells of a sample k = channel p + pixel, and so do the draws; packed, the channels of a pixel lie side
-by side. In between is the transpose of a matrix of bits, (pixels, channels) to (channels, pixels), done in blocks of 64
-by 64: six times, halves, quarters ... of the block change places.
+In torch, and in the draws, cell k of a sample is channel p + pixel; packed, the channels of a pixel are adjacent. The
+conversion is the transpose of a matrix of bits, (pixels, channels) to (channels, pixels), in blocks of 64 by 64 bits:
+six passes, which exchange halves, quarters ... of the block.
 """
 
 import numba as nb
@@ -77,7 +77,7 @@ def write_words(words: Words, channels: int, keys: Words, p01: Rate, p10: Rate) 
     channels : int
         Bits of a pixel.
     keys : (n,) uint64
-        One a sample, from `bnn.error_kernels.sample_keys`: the errors are those of `write_bits` for the same keys.
+        One a sample, from `bnn.errors.kernels.sample_keys`: the errors are those of `write_bits` for the same keys.
     p01, p10 : float, or (1, channels p) arrays
         error_rate_1 and error_rate_0, of all cells or of each.
     """

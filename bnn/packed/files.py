@@ -30,7 +30,7 @@ def save_steps(steps: Sequence[Step], path: str | os.PathLike[str]) -> None:
 
 
 def load_steps(path: str | os.PathLike[str]) -> list[Step]:
-    """Read the steps of a model; FileNotFoundError if there is no file, ValueError if it is damaged or another one."""
+    """Read the steps of a model; FileNotFoundError if there is none, ValueError if it is not a whole packed model."""
     try:
         arrays = read_arrays(Path(path))
         if not isinstance(arrays, dict) or "header" not in arrays:
@@ -39,7 +39,7 @@ def load_steps(path: str | os.PathLike[str]) -> list[Step]:
         if header["format"] != FORMAT:
             raise ValueError(f"its format is {header['format']!r}, not {FORMAT!r}")
         if unknown := {step["op"] for step in header["steps"]} - {*OPS, *FLOAT}:
-            raise ValueError(f"it has steps that this version does not know, {sorted(unknown)}")
+            raise ValueError(f"it has steps of another version, {sorted(unknown)}")
         own: list[dict[str, np.ndarray]] = [{} for _ in header["steps"]]
         for key, array in arrays.items():
             i, _, name = key.partition(".")
@@ -58,7 +58,7 @@ def load_steps(path: str | os.PathLike[str]) -> list[Step]:
 
 
 def read_arrays(path: Path) -> np.ndarray | dict[str, np.ndarray]:
-    """Return what a .npy or .npz file holds, by name; OSError of the disk, ValueError for a file that is not whole."""
+    """Return the array of a .npy file, or those of an .npz file by name; ValueError for a file that is not whole."""
     content = path.read_bytes()
     try:
         loaded = np.load(io.BytesIO(content), allow_pickle=False)
@@ -66,5 +66,5 @@ def read_arrays(path: Path) -> np.ndarray | dict[str, np.ndarray]:
             return loaded
         with loaded:
             return {name: loaded[name] for name in loaded.files}
-    except Exception as error:  # damage has many names: SyntaxError, TokenError, zlib.error, MemoryError ...
-        raise ValueError(f"damaged, or no file of numbers: {type(error).__name__}") from None
+    except Exception as error:  # of a damaged file: SyntaxError, TokenError, zlib.error, MemoryError ...
+        raise ValueError(f"damaged, or not a file of numbers: {type(error).__name__}") from None

@@ -1,12 +1,12 @@
-"""Folding: what stands between a binary product and the sign of the next layer becomes an integer threshold.
+"""Folding: all layers between a binary product and the sign of the next layer become an integer threshold.
 
-A product is one of the integers -k ... k. Everything up to the sign (scale, bias, BatchNorm, ReLU, ...) acts on each
-channel by itself, so that torch can be asked, once, for the sign of every integer. If it changes at most once, then
-sign(...) is +1 exactly where the product is >= threshold (or, inverted, below it): *by construction what torch computes
-in float32*, with any sign of gamma and gamma = 0, roundings included. If it changes more often, nothing is folded.
+A product is one of the integers -k ... k. Everything before the sign (scale, bias, BatchNorm, ReLU, ...) acts on each
+channel separately, so torch can compute the sign of every integer, once. If it changes at most once, then sign(...) is
++1 exactly where the product is >= threshold (or, inverted, below it): *by construction the result of torch in float32*,
+for any sign of gamma and gamma = 0, roundings included. If it changes more often, nothing is folded.
 
-A maximum over a window lets a rising function through (the maximum of the values is the value of the maximum) and turns
-a falling one into a minimum, so that the pooled bit is any of the bits of the window, or every one of them.
+The maximum over a window commutes with a rising function, and becomes a minimum for a falling one: the pooled bit is
+any of the bits of the window, or every one of them.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,7 +23,7 @@ INTEGERS_AT_ONCE = 2048
 
 
 def fold(steps: Sequence[Step], output: int) -> list[Step]:
-    """Fold every chain "binary" -> ... -> "sign" that can be; each sign becomes the product's own.
+    """Fold every chain "binary" -> ... -> "sign" that can be: the product returns the sign itself.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def fold(steps: Sequence[Step], output: int) -> list[Step]:
     Returns
     -------
     list of Step
-        As many: what is no longer needed stays, unused.
+        Of the same length: steps that are no longer needed stay, unused.
     """
     folded = list(steps)
     users = [sum(step.inputs.count(i) for step in steps) + (i == output) for i in range(len(steps))]
@@ -58,7 +58,7 @@ def _chain(steps: Sequence[Step], at: int, users: Sequence[int]) -> list[Step]:
 
 
 def _foldable(chain: Sequence[Step]) -> bool:
-    """Whether one function of each channel remains: one pool at most, nothing by channel behind a flatten."""
+    """Whether the chain is one function of each channel: at most one pool, nothing by channel after a flatten."""
     ops = [step.op for step in chain]
     behind = chain[ops.index("flatten") + 1 :] if "flatten" in ops else []
     pools = [step for step in chain if step.op == "max_pool2d"]
@@ -69,10 +69,10 @@ def _foldable(chain: Sequence[Step]) -> bool:
 
 
 def _threshold(chain: Sequence[Step]) -> Step | None:
-    """Ask torch for the sign of every integer; return the folded product, or None where a threshold is not exact."""
+    """Return the folded product, or None if a threshold is not exact, from torch's signs of every integer."""
     product = chain[0]
     outputs, k = product.options["shape"][0], int(np.prod(product.options["shape"][1:]))
-    rises, falls = np.ones(outputs, bool), np.ones(outputs, bool)  # what is pooled
+    rises, falls = np.ones(outputs, bool), np.ones(outputs, bool)  # of the pooled values
     ones, changes = np.zeros(outputs, np.int64), np.zeros(outputs, np.int64)
     last_value = last_bit = first_bit = None
     for s in _integers(k):
@@ -111,14 +111,14 @@ def _integers(k: int) -> Iterator[Tensor]:
 
 
 def _values(chain: Sequence[Step], s: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Return what would be pooled and what the sign is taken of, for the products s of every channel: (s, outputs)."""
+    """Return the values before the pool and before the sign, for the products s of every channel: (s, outputs)."""
     shape = chain[0].options["shape"]
     x = s.view(-1, *[1] * (len(shape) - 1)).repeat(1, shape[0], *[1] * (len(shape) - 2))
     return tuple(values.reshape(len(s), shape[0]).numpy() for values in _through(chain, x))  # type: ignore[return-value]
 
 
 def _through(chain: Sequence[Step], x: Tensor) -> tuple[Tensor, Tensor]:
-    """Take x through all that acts by channel; return it as it is at the pool (or the end), and at the end."""
+    """Apply all steps by channel to x; return the values before the pool (or at the end), and at the end."""
     pooled = None
     for step in chain[1:]:
         if step.op == "max_pool2d":

@@ -6,8 +6,7 @@ word i // 64, and the bits beyond the last channel are 0. Packed activations are
 
 With d = popcount(x XOR w) over k bits, the product of the +-1 vectors is k - 2 d. One vector instruction handles one
 word of x against that word of eight outputs, so that no sum runs across a vector; the sums of 4 rows and 8 outputs
-stay in registers. They are kept byte by byte, since every processor counts the bits of bytes; a byte can hold those of
-31 words.
+stay in registers. They are bytes, since every processor counts the bits of bytes; a byte can count those of 31 words.
 """
 
 from typing import Any
@@ -227,11 +226,11 @@ def unpack_signs(words, out):
 def patches(words, kernel, stride, padding, out):
     """Lay the patch of every output pixel in a row: words, (n, h, w, words), into out, (n, h', w', taps words).
 
-    kernel, stride, padding are pairs (vertical, horizontal). What lies in the padding is 0 in all bits; the product
-    takes what that adds to the popcount off again.
+    kernel, stride, padding are pairs (vertical, horizontal). Padded pixels are 0 in all bits; the product subtracts
+    their popcount.
     """
     n, h, w, size = words.shape
-    run, width = kernel[1] * size, w * size  # taps of one row of the kernel lie side by side
+    run, width = kernel[1] * size, w * size  # taps of one row of the kernel are adjacent
     for i in range(n):
         for y in range(out.shape[1]):
             for ky in range(kernel[0]):

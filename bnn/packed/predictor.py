@@ -1,4 +1,4 @@
-"""The packed model: what predicts, what is written with errors, what is saved."""
+"""The packed model: predictions, accuracy of dies with write errors, and its file."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -13,16 +13,17 @@ from torch import Tensor
 from bnn.data.images import LabelledImages
 from bnn.errors.kernels import sample_keys
 from bnn.errors.keys import addressed_root
+from bnn.errors.rates import HasRates, checked_error_rate
 from bnn.evaluation.accuracy import Accuracy
 from bnn.packed.bit_errors import write_words
 from bnn.packed.files import load_steps, save_steps
 from bnn.packed.products import BinaryProduct, SignedProduct
 from bnn.packed.steps import FLOAT, Bits, Step, packed_signs, run_float, unpacked
-from mtjsim.checks import ArgumentError
+from mtjsim.checks import ArgumentError, checked_whole
 from mtjsim.rng import checked_seed, child_seed
 
 PRODUCTS = {"binary": BinaryProduct, "signed": SignedProduct}
-Errors = Any  # what has error_rate_0 and error_rate_1, or a dict of such by the layer's name, or None
+Errors = HasRates | Mapping[str, HasRates] | None  # of all layers, or by the layer's name
 Write = Callable[[Step, Bits, NDArray[np.int64]], Bits]
 
 
@@ -61,7 +62,7 @@ class PackedModel:
 
     @property
     def bytes(self) -> int:
-        """What weights, thresholds and float parameters take."""
+        """Size of weights, thresholds and float parameters."""
         return sum(array.nbytes for step in self.steps for array in step.arrays.values())
 
     def _layers(self, *ops: str) -> list[str]:
@@ -75,12 +76,12 @@ class PackedModel:
     # ---- predicting --------------------------------------------------------------------------------------------------
 
     def logits(self, images: Tensor | NDArray[Any], *, batch_size: int = 1024) -> NDArray[np.float32]:
-        """Return what the model returns, no errors anywhere.
+        """Return the outputs of the model, without errors.
 
         Parameters
         ----------
         images : array or Tensor, (n, ...)
-            As the model wants them, finite.
+            As for the model, finite.
         batch_size : int, >= 1
 
         Returns
@@ -116,16 +117,16 @@ class PackedModel:
         ----------
         data : object with ``scaled()`` and ``labels``
         errors, weight_errors : operating point, WriteErrors, dict or None
-            What activations and weights are written with: anything with `error_rate_0` and `error_rate_1`, numbers or
-            one for each cell of a sample or filter. A dict, name of the layer -> such, for some layers only. The errors
-            are independent. None: no errors.
+            Errors of activations and weights, independent: anything with `error_rate_0` and `error_rate_1`, numbers or
+            one for each cell of a sample or filter. A dict, name of the layer -> such, for some layers only. None: no
+            errors.
         dies : int, >= 1
-            One is enough, and one is made, where nothing errs.
+            Without any errors, one die is made.
         seed : int, >= 0
         batch_size : int, >= 1
             Images at a time. The errors do not depend on it.
         workers : int, >= 1
-            Threads, each with a die at a time. The errors do not depend on it.
+            Threads, each with one die at a time. The errors do not depend on it.
 
         Returns
         -------
@@ -143,9 +144,8 @@ class PackedModel:
         Bit for bit the errors of `bnn.evaluate` for the same seed, die d for draw d: the same counts and intervals.
         """
         checked_seed(seed)
-        for name, number in (("dies", dies), ("batch_size", batch_size), ("workers", workers)):
-            if number < 1:
-                raise ValueError(f"{name} must be >= 1, got {number}.")
+        checked_whole("dies", dies, least=1)
+        checked_whole("workers", workers, least=1)
         written = _rates("errors", errors, self.activation_layers)
         weights = _rates("weight_errors", weight_errors, self.weight_layers)
         batches, labels = _batches(data.scaled(), batch_size), np.asarray(data.labels)
@@ -177,7 +177,7 @@ class PackedModel:
         start: Mapping[int, Bits] | None = None,
         stop: int | None = None,
     ) -> Any:
-        """Do the steps for some images, the first of which is number `first`; from the bits that are there already."""
+        """Do the steps for images number `first` and following, from the bits in `start`, up to step `stop`."""
         values: dict[int, Any] = {-1: images, **(start or {})}
         samples = np.arange(first, first + len(images))
         with torch.no_grad():
@@ -187,12 +187,10 @@ class PackedModel:
                 try:
                     values[i] = self._do(i, step, [values[k] for k in step.inputs], write, products, samples)
                 except (RuntimeError, ValueError, IndexError) as error:
-                    if step.op == "write":  # the rates do not fit, not the images
+                    if step.op == "write":  # the rates do not fit, rather than the images
                         raise
-                    reason = str(error).splitlines()[0]
-                    raise ValueError(
-                        f"images must fit the model, got samples of shape {tuple(images.shape[1:])}: {reason}"
-                    ) from None
+                    found = f"samples of shape {tuple(images.shape[1:])}: {str(error).splitlines()[0]}"
+                    raise ArgumentError("images", f"must fit the model, got {found}") from None
                 if i == stop:
                     return values[i]
                 for over in self._over[i]:
@@ -211,9 +209,9 @@ class PackedModel:
         return packed_signs(*values) if step.op == "sign" else unpacked(*values)
 
     def _clean_starts(self, batches: Sequence[Tensor], written: Any, weights: Any) -> list[dict[int, Bits]]:
-        """Bits of every batch up to the first that err, where all that follows comes from them: the same on every die.
+        """Bits of every batch before the first step with errors: the same on every die, so computed once.
 
-        Only bits are kept (a bit each); where a float value would be needed too, every die starts with the images.
+        Only bits are kept. If later steps need a float value too, every die starts with the images.
         """
         erring = [
             i
@@ -229,7 +227,7 @@ class PackedModel:
         return [{stop: self._run(batch, _unwritten, self._products, stop=stop)} for batch in batches]
 
     def _written_weights(self, rates: Mapping[str, Any], seed: int, die: int) -> dict[int, Any]:
-        """Products of the layers whose weights err, as they are on this die."""
+        """Products of the layers whose weights err, with the weights of this die."""
         products = {}
         for i, step in enumerate(self.steps):
             if step.op in PRODUCTS and step.options["layer"] in rates:
@@ -247,14 +245,14 @@ class PackedModel:
 
 
 def load_packed(path: str | os.PathLike[str]) -> PackedModel:
-    """Load a model that `PackedModel.save` wrote.
+    """Load a model from a file of `PackedModel.save`.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is damaged, or something else.
+        If it is damaged, or not a packed model.
     """
     return PackedModel(load_steps(path))
 
@@ -264,7 +262,7 @@ def _unwritten(step: Step, bits: Bits, samples: NDArray[np.int64]) -> Bits:
 
 
 def _writing(rates: Mapping[str, Any], seed: int, die: int) -> Write:
-    """Return what writes activations on a die."""
+    """Return the function that writes activations on a die."""
 
     def write(step: Step, bits: Bits, samples: NDArray[np.int64]) -> Bits:
         if step.options["layer"] not in rates:
@@ -283,22 +281,20 @@ def _fitting(argument: str, step: Step, rates: Mapping[str, Any], cells: int) ->
     layer = step.options["layer"]
     for rate in rates[layer]:
         if np.ndim(rate) and np.size(rate) != cells:
-            raise ValueError(
-                f"{argument} must have one rate, or one for each of the {cells} cells of layer {layer!r}, got "
-                f"{np.size(rate)}. A dict, name of the layer -> errors, gives each layer its own."
-            )
+            rule = f"must have one rate, or one for each of the {cells} cells of layer {layer!r}, got {np.size(rate)}"
+            raise ArgumentError(argument, f"{rule}. A dict, name of the layer -> errors, gives each layer its own.")
     return rates[layer]
 
 
 def _batches(images: Any, batch_size: int) -> list[Tensor]:
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be >= 1, got {batch_size}.")
+    checked_whole("batch_size", batch_size, least=1)
     x = torch.as_tensor(images)
     if not x.is_floating_point() or x.dim() < 2 or len(x) == 0:
-        raise ValueError(f"images must be floating point, (n, ...), at least one; got {x.dtype} of {tuple(x.shape)}.")
+        found = f"{x.dtype} of {tuple(x.shape)}"
+        raise ArgumentError("images", f"must be floating point, (n, ...), at least one; got {found}.")
     x = x.detach().to("cpu", torch.float32)
     if not bool(x.isfinite().all()):
-        raise ValueError("images must be finite: NaN and infinity have no bit.")
+        raise ArgumentError("images", "must be finite: NaN and infinity have no bit.")
     return list(x.split(batch_size))
 
 
@@ -312,11 +308,11 @@ def _rates(argument: str, errors: Errors, layers: Sequence[str]) -> dict[str, tu
         raise ArgumentError(argument, f"would touch nothing in this model{which}: its layers are {list(layers)}.")
     rates = {}
     for name, own in by_layer.items():
-        if not (hasattr(own, "error_rate_0") and hasattr(own, "error_rate_1")):
+        if not isinstance(own, HasRates):
             raise ArgumentError(argument, f"must have error_rate_0 and error_rate_1, got {own!r}.")
-        pair = (own.error_rate_0, own.error_rate_1)
-        both = [np.asarray(rate, dtype=float) for rate in pair]
-        if not all(((rate >= 0.0) & (rate <= 1.0)).all() for rate in both):  # NaN: false
-            raise ArgumentError(argument, f"must have rates in [0, 1], got {pair}: probabilities, not percent.")
-        rates[name] = tuple(rate.reshape(1, -1) if rate.ndim else float(rate) for rate in both)
+        both = [
+            checked_error_rate(f"{argument}.{rate}", np.asarray(value, dtype=float))
+            for rate, value in (("error_rate_0", own.error_rate_0), ("error_rate_1", own.error_rate_1))
+        ]
+        rates[name] = tuple(rate if isinstance(rate, float) else rate.numpy().reshape(1, -1) for rate in both)
     return rates  # type: ignore[return-value]

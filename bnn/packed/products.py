@@ -1,4 +1,4 @@
-"""Products with binary weights: of packed bits, by XNOR and popcount, and of floats, by torch."""
+"""Products with binary weights: of packed bits by XNOR and popcount, of floats by torch."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from torch import Tensor
 from bnn.packed.kernels import LANES, by_channel, patches, pool_bits, product_bits, product_sums, weight_lanes
 from bnn.packed.steps import Bits, Step, Words, unpacked
 
-ROWS_AT_ONCE = 4096  # patches of so many output pixels are laid out at a time: some 100 kB, which stay in the cache
+ROWS_AT_ONCE = 4096  # output pixels whose patches are laid out at a time: some 100 kB, which stay in the cache
 
 
 class SignedProduct:
@@ -31,7 +31,7 @@ class SignedProduct:
 
 
 class BinaryProduct:
-    """Binary weights times packed bits: XNOR and popcount; then the sums as they are, or the bits of the next layer.
+    """Binary weights times packed bits, by XNOR and popcount: the sums, or, folded, the bits of the next layer.
 
     Parameters
     ----------
@@ -44,8 +44,8 @@ class BinaryProduct:
 
     Notes
     -----
-    A row of patches holds zero bits for a padded pixel, so that its popcount is that of the weights there; the
-    products' own zero is restored by what each border class, the set of taps outside the image, starts from:
+    A row of patches has zero bits for a padded pixel, so that its popcount is that of the weights there. To make its
+    product zero, the sums of each border class, the set of taps outside the image, start from a constant:
 
         sum = (channels x taps inside) + 2 x (popcount of the weights of the taps outside) - 2 popcount(x XOR w).
     """

@@ -1,4 +1,4 @@
-"""What a packed model consists of: steps from values to a value, a value being a float tensor or packed bits."""
+"""Steps of a packed model, from values to a value; a value is a float tensor or packed bits."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -36,7 +36,7 @@ class Bits:
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """One step: what is done, to which values, and with which numbers.
+    """One step: an operation, its inputs, and its numbers.
 
     Parameters
     ----------
@@ -44,9 +44,9 @@ class Step:
         One of `FLOAT`, or "sign" (tensor to bits), "write" (the activation memory of a layer), "unpack" (bits to
         tensor), "binary" (bits times binary weights), "signed" (a tensor times binary weights).
     inputs : tuple of int
-        Steps whose values it takes; -1 is the images.
+        Numbers of the steps whose values it uses; -1 is the images.
     options : dict
-        Numbers and words, as JSON has them.
+        Numbers and words, as in JSON.
     arrays : dict of str to ndarray
     """
 
@@ -56,7 +56,7 @@ class Step:
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
-FLOAT: dict[str, Callable[..., Tensor]] = {  # name -> (inputs, **arrays, **options); what torch does, by torch
+FLOAT: dict[str, Callable[..., Tensor]] = {  # name -> function (inputs, **arrays, **options) of torch
     "linear": F.linear,
     "conv2d": F.conv2d,
     "batch_norm": F.batch_norm,

@@ -1,4 +1,4 @@
-"""From a torch model to a packed one: the model is traced, each layer becomes steps, and what can be is folded."""
+"""From a torch model to a packed one: its graph becomes a list of steps, which are folded where that is exact."""
 
 import copy
 import operator
@@ -10,14 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from bnn.layers.binary import BinaryConv2d, BinaryLinear, activation_memories, weight_memories
-from bnn.layers.dropout import SeededDropout
+from bnn.layers.binary import BinaryConv2d, BinaryLayer, BinaryLinear
+from bnn.layers.graph import IDENTITIES, UntraceableError, traced
+from bnn.layers.slots import activation_memories, weight_memories
 from bnn.packed.folding import fold, pair
 from bnn.packed.predictor import PackedModel
 from bnn.packed.steps import Step, packed_rows
 
 BINARY = (BinaryLinear, BinaryConv2d)
-NOTHING = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.AlphaDropout, SeededDropout)
 WINDOW = ("stride", "padding", "dilation", "groups")
 FLATTEN = ("flatten", {"start_dim": 1, "end_dim": -1})
 
@@ -35,7 +35,7 @@ def pack(model: nn.Module) -> PackedModel:
     Returns
     -------
     PackedModel
-        The model in evaluation mode, with every memory taken out: errors are named when it is used.
+        The model in evaluation mode, without its memories: errors are arguments of `PackedModel.evaluate_dies`.
 
     Raises
     ------
@@ -45,11 +45,11 @@ def pack(model: nn.Module) -> PackedModel:
 
     Notes
     -----
-    A product of bits with bits is an integer, the same in both (below 2^24, where float32 has every integer). What
-    stands between it and the next sign is folded into a threshold where that gives torch's own sign for every integer
+    A product of bits with bits is an integer, the same in both (below 2^24, where float32 has every integer). The
+    layers between it and the next sign are folded into a threshold if that gives torch's sign for every integer
     (`bnn/packed/folding.py`); all else is computed by torch, in the same order. Predictions are identical, and so are
-    logits, to the last bit, as long as torch's own do not depend on how many images it is given at a time: a *real*
-    layer in front may round differently in batches of different size. Compare at equal `batch_size`.
+    logits, to the last bit, as long as those of torch do not depend on the batch size: a *real* layer in front may
+    round differently in batches of different size. Compare at equal `batch_size`.
 
     Examples
     --------
@@ -62,47 +62,40 @@ def pack(model: nn.Module) -> PackedModel:
     """
     copied = copy.deepcopy(model).cpu().eval()
     for name, values in copied.state_dict().items():
-        if isinstance(values, Tensor) and values.is_floating_point() and values.dtype != torch.float32:
+        if not isinstance(values, Tensor) or not values.is_floating_point():
+            continue
+        if values.dtype != torch.float32:
             raise ValueError(f"{name} must be float32, got {values.dtype}: use pack(model.float()).")
-        if isinstance(values, Tensor) and values.is_floating_point() and not values.isfinite().all():
-            raise ValueError(f"{name} must be finite everywhere: this model has diverged, and predicts nothing.")
+        if not values.isfinite().all():
+            raise ValueError(f"{name} must be finite everywhere: this model has diverged.")
     with torch.no_grad():
         return _Packing(copied).packed()
 
 
-class _Layers(fx.Tracer):
-    """Stops at torch's own layers and at ours, looks into everything else."""
-
-    def is_leaf_module(self, module: nn.Module, name: str) -> bool:
-        return isinstance(module, (*BINARY, SeededDropout)) or super().is_leaf_module(module, name)
-
-
 class _Packing:
-    """The steps of one model, as they are found."""
+    """The steps of one model."""
 
     def __init__(self, model: nn.Module) -> None:
         self.slots = {  # name -> number, in the order of the model
             "write": {name: number for number, name in enumerate(activation_memories(model))},
             "weight": {name: number for number, name in enumerate(weight_memories(model))},
         }
-        self.root = nn.Sequential(model)  # so that a layer by itself is a layer of something
-        try:
-            self.graph = _Layers().trace(self.root)
-        except (fx.proxy.TraceError, TypeError, RuntimeError) as error:
-            raise ValueError(
-                f"the model's forward cannot be followed ({error}). Build it of layers, without branches on values."
-            ) from None
+        self.root = nn.Sequential(model)  # so that a single layer is a layer of a model
+        graph = traced(self.root)
+        if isinstance(graph, UntraceableError):
+            raise ValueError(f"{graph}. Build it of layers, without branches on values.")
+        self.graph = graph
         self.steps: list[Step] = []
         self.signs: dict[int, int] = {}
         self.calls: Counter[int] = Counter()  # of each slot for activations
         self.at: dict[fx.Node, int] = {}
 
     def packed(self) -> PackedModel:
-        """Follow the graph, fold, and leave out what nothing needs."""
+        """Follow the graph, fold, and leave out steps that are not used."""
         result = next(node for node in self.graph.nodes if node.op == "output").args[0]
         if not isinstance(result, fx.Node):
             raise ValueError(f"the model must return one tensor, got {type(result).__name__}.")
-        for node in self.graph.nodes:  # in the order of use; size() and its like are never looked at
+        for node in self.graph.nodes:  # in the order of use; size() and the like are not steps
             if node.op == "placeholder":
                 self.at[node] = -1
             elif node.op in ("call_module", "call_function", "call_method") and not _is_shape(node):
@@ -118,23 +111,20 @@ class _Packing:
             raise ValueError(f"{node.name} works in place on a value that is used again: use the form that does not.")
         wanted = 2 if node.op != "call_module" and _function(node)[0] == "add" else 1
         if len(inputs) < wanted:
-            raise ValueError(
-                f"{node.name} takes a parameter, a part of a tensor or a size, which cannot be packed: only results of "
-                "whole layers can. Put it into a layer, or leave it to what prepares the images."
-            )
+            rule = "takes a parameter, a part of a tensor or a size, which cannot be packed: only results of layers can"
+            raise ValueError(f"{node.name} {rule}. Put it into a layer, or prepare the images with it.")
         if node.op != "call_module":
             op, options = _function(node)
             return self._add(op, inputs, options)
         module, name = self.root.get_submodule(str(node.target)), str(node.target).removeprefix("0").removeprefix(".")
         if isinstance(module, BINARY):
             return self._binary(name, module, inputs[0])
-        if isinstance(module, NOTHING):
+        if isinstance(module, IDENTITIES):
             return inputs[0]
         if type(module) not in LAYERS:
-            raise ValueError(
-                f"layer {name!r} is a {type(module).__name__}, which cannot be packed. These can: "
-                f"{', '.join(kind.__name__ for kind in (*BINARY, *LAYERS))}, Dropout, Identity."
-            )
+            kinds = ", ".join(kind.__name__ for kind in (*BINARY, *LAYERS, nn.Dropout, nn.Identity))
+            problem = f"is a {type(module).__name__}, which cannot be packed"
+            raise ValueError(f"layer {name!r} {problem}. These can: {kinds}.")
         op, options, tensors = LAYERS[type(module)](name, module)
         arrays = {key: tensor.detach().numpy() for key, tensor in tensors.items() if tensor is not None}
         return self._add(op, inputs[:1], options, arrays)
@@ -143,19 +133,18 @@ class _Packing:
         self.steps.append(Step(op, tuple(inputs), options or {}, arrays or {}))
         return len(self.steps) - 1
 
-    def _binary(self, name: str, layer: Any, x: int) -> int:
-        """Add the steps of one of our layers: sign, memory, product, scale, bias."""
-        if not isinstance(layer.dropout, (*NOTHING, type(None))):
+    def _binary(self, name: str, layer: BinaryLayer, x: int) -> int:
+        """Add the steps of a binary layer: sign, memory, product, scale, bias."""
+        if not isinstance(layer.dropout, (*IDENTITIES, type(None))):
             raise ValueError(f"dropout of {name!r} must do nothing in evaluation to be packed, got {layer.dropout!r}.")
-        bits = layer.input_quantizer is not None
-        if bits:
+        if layer.input_quantizer is not None:
             _check_sign(name, layer.input_quantizer)
             if x not in self.signs:
                 self.signs[x] = self._add("sign", [x])
             slot = self.slots["write"][name]
             self.calls[slot] += 1
             x = self._add("write", [self.signs[x]], {"layer": name, "slot": slot, "call": self.calls[slot] - 1})
-        x = self._product(name, layer, x, bits)
+        x = self._product(name, layer, x)
         scale = layer.output_scale()
         if scale is not None:
             x = self._add("scale", [x], None, {"by": scale.numpy()})
@@ -163,13 +152,13 @@ class _Packing:
             x = self._add("shift", [x], None, {"by": layer.bias.detach().numpy()})
         return x
 
-    def _product(self, name: str, layer: Any, x: int, bits: bool) -> int:
-        """Add the product: of bits with bits where both are, and the window is a plain one; else of floats."""
+    def _product(self, name: str, layer: BinaryLayer, x: int) -> int:
+        """Add the product: of bits if input and weights are bits and the window is a plain one; otherwise of floats."""
         conv = isinstance(layer, BinaryConv2d)
         window = {key: _plain(getattr(layer, key)) for key in WINDOW} if conv else {}
         plain = not conv or (window["dilation"] == window["groups"] == 1 and not isinstance(window["padding"], str))
-        binary = layer.weight_quantizer is not None
-        weight = layer.weight_quantizer(layer.weight) if binary else layer.weight
+        bits, binary = layer.input_quantizer is not None, layer.weight_quantizer is not None
+        weight = layer.quantized_weight()
         if bits and not (binary and plain):
             x = self._add("unpack", [x])
         if not binary:
@@ -217,7 +206,7 @@ def _function(node: fx.Node) -> tuple[str, dict[str, Any]]:
 
 
 def _needed(steps: Sequence[Step], output: int) -> list[Step]:
-    """Keep the steps that `output` needs, it being the last; number them anew."""
+    """Keep the steps that `output` depends on, with consecutive numbers; `output` is the last."""
     wanted = {output}
     for i in range(output, -1, -1):
         if i in wanted:
@@ -259,7 +248,7 @@ def _avg_pool(name: str, layer: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """As JSON has it."""
+    """Return a value as in JSON."""
     return list(value) if isinstance(value, tuple) else value
 
 

@@ -1,8 +1,8 @@
-"""Accuracy against write energy: what a network loses when its memory is written more cheaply than it should be.
+"""Accuracy against write energy: the loss of a network whose memory is written with too little energy.
 
 For each operating point, networks are trained with its errors and, for comparison, without any; both are evaluated with
 its errors. Every network k has the same initial weights and the same order of images at every point, so that losses are
-paired. Training runs in one-thread processes; the numbers do not depend on how many.
+paired. Training runs in one-thread processes; the numbers do not depend on their number.
 """
 
 import multiprocessing
@@ -19,12 +19,13 @@ from scipy.stats import t as student_t
 from torch import nn
 from tqdm.auto import tqdm
 
-from bnn.data.loading import DataSet
+from bnn.data.images import DataSet
 from bnn.errors.write_errors import WriteErrors
 from bnn.evaluation.accuracy import Accuracy, evaluate
 from bnn.training.config import TrainConfig
 from bnn.training.loop import Trainer
 from bridge.write import OperatingPoint
+from mtjsim.checks import ArgumentError, checked_whole
 from mtjsim.rng import checked_seed, child_seed
 
 CLEAN, WITH_ERRORS = "clean", "with errors"
@@ -45,20 +46,20 @@ class Interval:
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """One operating point, and how networks of one training fare on it.
+    """One operating point, and the accuracy of networks of one training on it.
 
     Attributes
     ----------
     point : OperatingPoint
         Error rates and energies of both bits.
     training : {"clean", "with errors"}
-        What the networks were trained with; all are evaluated with the point's errors.
+        Whether they were trained with the point's errors; all are evaluated with them.
     accuracy : Interval
         Over trained networks, images and error draws.
     loss : Interval
         Accuracy lost against the same networks trained and evaluated without errors, paired by network and image.
     networks, draws : int
-        How many were trained, and how often each image was written.
+        Number of trained networks, and of writes of each image.
     correct : tuple of tuples of int
         Correct answers of each network in each draw.
     """
@@ -83,8 +84,8 @@ class EnergyAccuracyCurve:
         """Return the point of least energy a bit whose paired 95 % interval of the loss ends below `largest_loss`.
 
         None if there is no such point. The intervals hold for each point by itself, and the choice is made on the test
-        images. Points that invert are left out: taken to have held the opposite bits, their cells hold the *inverse* of
-        what was written more often than not, which a network may read well and no memory offers.
+        images. Points that invert are left out: with independent errors most of their cells hold the *inverse* of what
+        was written, from which a network may learn, but which is not what a memory does.
         """
         fit = [p for p in self.points if p.loss.high < largest_loss and not p.point.inverts]
         return min(fit, key=lambda p: p.point.mean_energy) if fit else None
@@ -123,9 +124,9 @@ def energy_accuracy_curve(
     draws : int
         Times each test image is written.
     seed : int
-        Of everything: weights, order of the images, errors.
+        Of weights, order of the images and errors.
     workers : int, optional
-        Processes; as many as there are cores. The result does not depend on it.
+        Processes; None: one a core. The result does not depend on it.
     progress : bool, optional
         A bar on stderr; None: only if it is a terminal.
 
@@ -137,14 +138,28 @@ def energy_accuracy_curve(
     ------
     ValueError
         If there are fewer than two networks, no points or no draws.
+
+    Examples
+    --------
+    >>> from bnn.data.loading import load
+    >>> from bnn.models import mlp
+    >>> points = [
+    ...     OperatingPoint.of_rates(error_rate_0=p, error_rate_1=p, energy_0=E, energy_1=E)
+    ...     for p, E in ((0.2, 1e-13), (1e-3, 2e-13))
+    ... ]
+    >>> training = TrainConfig(epochs=2, batch_size=64, learning_rate=0.02, seed=0)
+    >>> make_model = partial(mlp, 64, (32,))
+    >>> curve = energy_accuracy_curve(make_model, load("digits"), points, training, networks=2, draws=2, workers=1)
+    >>> [(p.training, p.point.mean_energy, p.loss.mean > 0.01) for p in curve.points[:3]]
+    [('clean', 1e-13, True), ('with errors', 1e-13, True), ('clean', 2e-13, False)]
     """
-    checked_seed(seed)
-    if networks < 2:
-        raise ValueError(f"networks must be >= 2, got {networks}: one network has no spread, and no interval.")
-    if draws < 1 or not points:
-        raise ValueError(f"draws and the number of points must be >= 1, got {draws} and {len(points)}.")
-    if workers is not None and workers < 1:
-        raise ValueError(f"workers must be >= 1, got {workers}; leave it out for one a core.")
+    if checked_whole("networks", networks, least=1) < 2:
+        raise ArgumentError("networks", "must be >= 2, got 1: one network has no spread, and no interval.")
+    if not points:
+        raise ArgumentError("points", "must be one operating point or more, got none.")
+    for name, count in (("draws", draws), ("workers", 1 if workers is None else workers)):
+        checked_whole(name, count, least=1)
+    seed = checked_seed(seed)
     jobs = [_Job(make_model, tuple(points), None, training, k, draws, seed) for k in range(networks)]
     jobs += [
         _Job(make_model, (point,), index, training, k, draws, seed)
@@ -152,32 +167,33 @@ def energy_accuracy_curve(
         for k in range(networks)
     ]
     done = _run_all(jobs, data, workers, progress)
-
     clean = done[:networks]
     error_free = [accuracies[0] for accuracies in clean]
     rows = []
     for index, point in enumerate(points):
         trained = done[networks * (index + 1) : networks * (index + 2)]
-        for name, accuracies in (
-            (CLEAN, [accuracies[1 + index] for accuracies in clean]),
-            (WITH_ERRORS, [accuracies[0] for accuracies in trained]),
-        ):
-            rows.append(
-                CurvePoint(
-                    point=point,
-                    training=name,
-                    accuracy=over_networks(_shares(accuracies)).within(0.0, 1.0),
-                    loss=over_networks(_shares(error_free) - _shares(accuracies)),
-                    networks=networks,
-                    draws=draws,
-                    correct=tuple(tuple(int(c) for c in accuracy.correct) for accuracy in accuracies),
-                )
-            )
+        rows.append(_point(point, CLEAN, [accuracies[1 + index] for accuracies in clean], error_free))
+        rows.append(_point(point, WITH_ERRORS, [accuracies[0] for accuracies in trained], error_free))
     return EnergyAccuracyCurve(over_networks(_shares(error_free)).within(0.0, 1.0), tuple(rows))
 
 
+def _point(
+    point: OperatingPoint, training: str, accuracies: Sequence[Accuracy], error_free: Sequence[Accuracy]
+) -> CurvePoint:
+    """Return the row of networks of one training, compared with the same networks without errors."""
+    return CurvePoint(
+        point=point,
+        training=training,
+        accuracy=over_networks(_shares(accuracies)).within(0.0, 1.0),
+        loss=over_networks(_shares(error_free) - _shares(accuracies)),
+        networks=len(accuracies),
+        draws=accuracies[0].draws,
+        correct=tuple(tuple(int(c) for c in accuracy.correct) for accuracy in accuracies),
+    )
+
+
 def over_networks(values: np.ndarray) -> Interval:
-    """Mean and 95 % interval of a quantity measured on networks (rows) and images (columns), both taken at random.
+    """Mean and 95 % interval of a quantity measured on networks (rows) and images (columns), both random samples.
 
     Parameters
     ----------
@@ -210,7 +226,7 @@ def over_networks(values: np.ndarray) -> Interval:
 
 
 def _shares(accuracies: Sequence[Accuracy]) -> np.ndarray:
-    """Share of correct draws, (networks, images)."""
+    """Return the share of correct draws, (networks, images)."""
     return np.stack([accuracy.correct_per_image / accuracy.draws for accuracy in accuracies])
 
 
@@ -231,7 +247,7 @@ class _Job:
 
 
 def _run(job: _Job, data: DataSet) -> list[Accuracy]:
-    """Accuracies at the job's points; a clean network's error-free accuracy comes first."""
+    """Return the accuracies at the job's points; a clean network's error-free accuracy comes first."""
     torch.set_num_threads(1)
     memory: Any = None
     if job.trained_at is not None:
@@ -253,7 +269,7 @@ _received: DataSet  # in a worker process only
 
 
 def _receive(data: DataSet) -> None:
-    """Keep the data set in a worker process, so that it travels once and not with every job."""
+    """Keep the data set in a worker process, so that it is sent once and not with every job."""
     global _received
     _received = data
 
@@ -263,7 +279,7 @@ def _run_received(job: _Job) -> list[Accuracy]:
 
 
 def _run_all(jobs: Sequence[_Job], data: DataSet, workers: int | None, progress: bool | None) -> list[list[Accuracy]]:
-    """Run every job, in as many processes as asked for, results in the order of the jobs."""
+    """Run every job in `workers` processes; results in the order of the jobs."""
     workers = min(workers or os.cpu_count() or 1, len(jobs))
     bar = partial(
         tqdm, total=len(jobs), desc="train and evaluate", unit="network", disable=_disable(progress), leave=False

@@ -1,16 +1,10 @@
 """The main job: from a write current, through the junction's error rate, to an energy/accuracy curve.
 
-Follow one bit from the pulse to the accuracy here, top to bottom: `run_demo`.
+`run_demo`, read top to bottom, follows one bit from the pulse to the accuracy.
 """
 
-import csv
-import io
-import json
-import platform
-import time
 from dataclasses import asdict, dataclass
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +13,7 @@ import numpy as np
 from bnn.data.images import DataSet
 from bnn.models import mlp
 from bnn.studies.curve import CLEAN, WITH_ERRORS, CurvePoint, EnergyAccuracyCurve, energy_accuracy_curve
+from bnn.studies.record import Clock, Record
 from bnn.training.config import TrainConfig
 from bridge.search.find import current_for
 from bridge.write import DIRECTION_OF_BIT, WriteSetting, operating_point
@@ -31,19 +26,13 @@ from mtjsim.switching import write_error_rate
 TARGETS = (0.9, 0.6, 0.4, 0.25, 0.15, 0.08, 0.04, 0.02, 0.01, 3e-3, 1e-3, 1e-4, 1e-6, 1e-9)
 FEWEST_POINTS = 10
 LARGEST_LOSS = 0.01  # of accuracy: one percentage point
-PACKAGES = ("mtj-bnn", "numpy", "scipy", "numba", "pydantic", "threadpoolctl", "torch")
 EPOCHS = {"digits": 30}  # others: 3
 HIDDEN = (128, 128)
-CSV_COLUMNS = [
-    *("current_A", "error_rate_0", "error_rate_1", "energy_0_J", "energy_1_J", "energy_per_bit_J", "latency_s"),
-    *("training", "networks", "draws"),
-    *("accuracy", "accuracy_low", "accuracy_high", "loss", "loss_low", "loss_high"),
-]
 
 
 @dataclass(frozen=True)
 class Demo:
-    """What the demo found and where it put it."""
+    """Results of the demo, as numbers and as text, and the files with them."""
 
     curve: EnergyAccuracyCurve
     cheapest: CurvePoint | None
@@ -72,7 +61,7 @@ def run_demo(
     device : MTJ
         The memory's junction.
     data : DataSet
-        What the networks learn.
+        The images that the networks learn.
     out : Path
         Folder for `curve.csv`, `run.json` and `curve.png`; made if need be, tried before the work.
     pulse_width, temperature : float
@@ -97,7 +86,7 @@ def run_demo(
     ValueError
         As in `mtjsim.write_error_rate` and `bnn.energy_accuracy_curve`.
     """
-    started = time.perf_counter()
+    clock = Clock()
     require_writable(out, option="out", make=True)
 
     # the junction: a current and a pulse give error rates and energies of both bits
@@ -118,38 +107,46 @@ def run_demo(
     )
     cheapest = curve.cheapest(LARGEST_LOSS)
 
-    run = {
-        "command": (
+    record = Record(
+        title="Accuracy of binarized networks against the energy of writing their activations",
+        command=(
             f"mtj-bnn demo --device {device_name} --pulse-width {pulse_width!r}s --temperature {temperature!r}K "
             f"--data {data.name} --seed {seed} --networks {networks} --draws {draws}"
         ),
-        "device_name": device_name,
-        "device": device.model_dump(),
-        "device_identity": device.identity,
-        "pulse_width_s": pulse_width,
-        "temperature_K": temperature,
-        "data": {"name": data.name, "identity": data.identity, "source": data.source},
-        "network": {"model": "mlp", "inputs": values, "hidden": list(HIDDEN), "classes": len(data.class_names)},
-        "training": {k: v for k, v in asdict(training).items() if k not in ("checkpoint", "progress")},
+        seeds=seed,
+        data=data,
+        device=device,
+        contents={
+            "device_name": device_name,
+            "pulse_width_s": pulse_width,
+            "temperature_K": temperature,
+            "network": {"model": "mlp", "inputs": values, "hidden": list(HIDDEN), "classes": len(data.class_names)},
+            "training": {k: v for k, v in asdict(training).items() if k not in ("checkpoint", "metrics", "progress")},
+            "networks": networks,
+            "draws": draws,
+            **_facts(curve, cheapest),
+        },
+        tables={"curve.csv": curve_rows(curve)},
+        **clock.spent(),
+    )
+    figure = draw(curve, cheapest, device, device_name, data.name, pulse_width, temperature)
+    files = (*record.write(out), out / "curve.png")
+    write_whole(files[-1], figure)
+    return Demo(curve, cheapest, curve_table(curve, cheapest), summary(curve, cheapest), files)
+
+
+def _facts(curve: EnergyAccuracyCurve, cheapest: CurvePoint | None) -> dict[str, Any]:
+    """Return for the record how errors and energies are meant, and the points with their counts."""
+    return {
         "errors": "independent: every written cell is taken to have held the opposite bit",
         "energy": "junction only, mean of writing a 0 and a 1; no transistor, driver or line",
-        "seed": seed,
-        "networks": networks,
-        "draws": draws,
         "gradient": "identity: through a flipped bit as through a kept one",
         "error_rate_targets": TARGETS,
         "largest_loss": LARGEST_LOSS,
         "cheapest": None if cheapest is None else {"identity": cheapest.point.identity, "training": cheapest.training},
         "error_free": asdict(curve.error_free),
         "points": [asdict(p) | {"point": p.point.as_dict(), "identity": p.point.identity} for p in curve.points],
-        "versions": {name: version(name) for name in PACKAGES} | {"python": platform.python_version()},
-        "seconds": round(time.perf_counter() - started, 1),
     }
-    files = (out / "curve.csv", out / "run.json", out / "curve.png")
-    write_whole(files[0], curve_csv(curve).encode())
-    write_whole(files[1], (json.dumps(run, indent=1) + "\n").encode())
-    write_whole(files[2], draw(curve, cheapest, device, device_name, data.name, pulse_width, temperature))
-    return Demo(curve, cheapest, curve_table(curve, cheapest), summary(curve, cheapest), files)
 
 
 def spanning_currents(device: MTJ, *, pulse_width: float, temperature: float) -> list[float]:
@@ -158,7 +155,7 @@ def spanning_currents(device: MTJ, *, pulse_width: float, temperature: float) ->
     Raises
     ------
     ValueError
-        If so few of the rates can be reached with this pulse that there would be no curve.
+        If too few of the rates can be reached with this pulse for a curve.
     """
     currents: list[float] = []
     for target in TARGETS:
@@ -184,20 +181,31 @@ def spanning_currents(device: MTJ, *, pulse_width: float, temperature: float) ->
     return sorted(set(currents))
 
 
-def curve_csv(curve: EnergyAccuracyCurve) -> str:
-    """Return the curve as CSV: one row for each operating point and training, SI units, rates and shares 0 to 1."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(CSV_COLUMNS)
+def curve_rows(curve: EnergyAccuracyCurve) -> list[dict[str, Any]]:
+    """Return the curve as rows, one for each operating point and training; SI units, rates and shares 0 to 1."""
+    rows = []
     for row in curve.points:
-        p, a, loss = row.point, row.accuracy, row.loss
-        energies = [p.energy_0, p.energy_1, p.mean_energy]
-        numbers = [p.setting.current_1, p.error_rate_0, p.error_rate_1, *energies, p.latency]
-        shares = [a.mean, a.low, a.high, loss.mean, loss.low, loss.high]
-        writer.writerow(
-            [*(f"{x:.9g}" for x in numbers), row.training, row.networks, row.draws, *(f"{x:.6f}" for x in shares)]
+        p = row.point
+        numbers = {
+            "current_A": p.setting.current_1,
+            "error_rate_0": p.error_rate_0,
+            "error_rate_1": p.error_rate_1,
+            "energy_0_J": p.energy_0,
+            "energy_1_J": p.energy_1,
+            "energy_per_bit_J": p.mean_energy,
+            "latency_s": p.latency,
+        }
+        intervals = [
+            (name + end, value)
+            for name, interval in (("accuracy", row.accuracy), ("loss", row.loss))
+            for end, value in zip(("", "_low", "_high"), (interval.mean, interval.low, interval.high), strict=True)
+        ]
+        rows.append(
+            {name: f"{number:.9g}" for name, number in numbers.items()}
+            | {"training": row.training, "networks": row.networks, "draws": row.draws}
+            | {name: f"{share:.6f}" for name, share in intervals}
         )
-    return text.getvalue()
+    return rows
 
 
 def curve_table(curve: EnergyAccuracyCurve, cheapest: CurvePoint | None) -> str:
@@ -221,16 +229,16 @@ def curve_table(curve: EnergyAccuracyCurve, cheapest: CurvePoint | None) -> str:
 
 
 def summary(curve: EnergyAccuracyCurve, cheapest: CurvePoint | None) -> str:
-    """Say in words what the figure shows."""
+    """Return the result in words."""
     reliable = max((p for p in curve.points if p.training == CLEAN), key=lambda p: p.point.mean_energy).point
     clean = {p.point.identity: p.accuracy.mean for p in curve.points if p.training == CLEAN}
     trained = [p for p in curve.points if p.training == WITH_ERRORS and not p.point.inverts]
     if cheapest is None:
-        said = "No operating point keeps the loss below one percentage point."
+        text = "No operating point keeps the loss below one percentage point."
     else:
         p, loss = cheapest.point, cheapest.loss
         saved = 1 - p.mean_energy / reliable.mean_energy
-        said = (
+        text = (
             f"Written at {p.setting.current_1 * 1e6:.1f} µA, {100 * p.error_rate_0:.2g} % of the zeros and "
             f"{100 * p.error_rate_1:.2g} % of the ones fail, and a bit needs {p.mean_energy * 1e15:.0f} fJ:\n"
             f"{100 * saved:.0f} % less than a pulse of the same width at {reliable.mean_error_rate:.0e} "
@@ -239,11 +247,11 @@ def summary(curve: EnergyAccuracyCurve, cheapest: CurvePoint | None) -> str:
         )
     if trained:
         most = max(trained, key=lambda p: p.accuracy.mean - clean[p.point.identity])
-        said += (
+        text += (
             f"\nTraining with the errors helps most at {100 * most.point.mean_error_rate:.0f} % of them: "
             f"{100 * most.accuracy.mean:.1f} % against {100 * clean[most.point.identity]:.1f} %."
         )
-    return said
+    return text
 
 
 def _percent(row: CurvePoint) -> str:
@@ -263,7 +271,7 @@ def draw(
     """Return the figure as PNG: left, write error rate against current; right, accuracy against energy."""
     from matplotlib.figure import Figure
 
-    from bnn.studies.plots import plot_energy_accuracy
+    from bnn.studies.plots import plot_energy_accuracy, png_of
     from mtjsim.plots import DIRECTION_STYLE, RED, plot_write_error_rate
 
     figure = Figure(figsize=(11, 4.4), layout="constrained", dpi=140)
@@ -291,6 +299,4 @@ def draw(
     right.set_title(
         f"{data_name}: {first.networks} networks × {first.draws} error draws a point, 95 % intervals", fontsize=10
     )
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()
+    return png_of(figure)

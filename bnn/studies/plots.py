@@ -1,5 +1,6 @@
-"""Pictures of networks on error-prone memories: functions that take axes and data, and never simulate."""
+"""Figures of networks on error-prone memories: functions that take axes and data, and never simulate."""
 
+import io
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,8 +10,9 @@ from mtjsim.plots import BLACK, GREEN, PURPLE, RED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-HIGHEST = 0.998  # of the accuracy axis, whose logit scale gives the last per cents their room
+HIGHEST = 0.998  # end of the accuracy axis, which has a logit scale
 ACCURACY_TICKS = (0.1, 0.2, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995)
 TRAINING_STYLE = {WITH_ERRORS: (GREEN, "o", "trained with the errors"), CLEAN: (PURPLE, "s", "trained without")}
 
@@ -25,9 +27,9 @@ def plot_energy_accuracy(
     ax : Axes
         To draw on.
     curve : EnergyAccuracyCurve
-        Of `bnn.codesign.energy_accuracy_curve`.
+        Of `bnn.energy_accuracy_curve`.
     marked : CurvePoint, optional
-        Circled and named.
+        To circle and name in the legend.
     largest_loss : float, optional
         The loss that `marked` stays below, for its label; a share, not percent.
 
@@ -77,7 +79,7 @@ def plot_energy_accuracy(
 
 
 def _draw_rows(ax: "Axes", rows: list[CurvePoint], marker: str, colour: str, label: str, *, faded: bool) -> Any:
-    """One training's points with their intervals; those whose bits are inverted faded and not connected."""
+    """Draw one training's points with their intervals; those whose bits are inverted are faded and not connected."""
     energy = np.array([p.point.mean_energy for p in rows]) * 1e15
     mean = np.array([p.accuracy.mean for p in rows])
     low = np.array([p.accuracy.low for p in rows])
@@ -89,11 +91,18 @@ def _draw_rows(ax: "Axes", rows: list[CurvePoint], marker: str, colour: str, lab
 
 
 def _rate_label(rate: float) -> str:
-    """Per cent where people would say per cent, a power of ten below."""
+    """Return a rate as text: in per cent, or as a power of ten if it is small."""
     return f"{100 * rate:.0f} %" if rate > 0.005 else f"{rate:.0e}".replace("e-0", "e-")
 
 
 def _round_ticks(low: float, high: float) -> list[float]:
-    """1, 2, 3, 5 times powers of ten between two limits."""
+    """Return 1, 2, 3, 5 times powers of ten between two limits."""
     decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
     return [m * 10.0**d for d in decades for m in (1, 2, 3, 5) if low <= m * 10.0**d <= high]
+
+
+def png_of(figure: "Figure", *, dpi: float | None = None) -> bytes:
+    """Return a figure as the content of a PNG file; `dpi` other than the figure's own if given."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi="figure" if dpi is None else dpi)
+    return buffer.getvalue()

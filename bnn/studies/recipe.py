@@ -1,4 +1,4 @@
-"""Recipes: trainings written down with their results, so that they can be run again.
+"""Recipes: declared trainings with their results, so that they can be run again.
 
 A recipe is a TOML file: network, data, errors, training, and the results that were measured with it, one for each seed.
 `bnn.run_recipe` trains it to the last epoch and evaluates on the test images once, at the end.
@@ -36,13 +36,13 @@ class ErrorRates(_Declared):
 
 
 class RecipeTraining(_Declared):
-    """How a recipe trains; the fields of `bnn.TrainConfig`, and what is done to the network before.
+    """Training of a recipe: fields of `bnn.TrainConfig`, and the memory order of the network.
 
     Attributes
     ----------
     channels_last : bool
-        Keep the weights of convolutions in torch's channels_last order: the same mathematics, faster on a CPU, rounded
-        otherwise.
+        Keep the weights of convolutions in torch's channels_last order: the same mathematics, faster on a CPU, with
+        other rounding.
     """
 
     epochs: int = Field(ge=1)
@@ -54,7 +54,7 @@ class RecipeTraining(_Declared):
 
 
 class Expected(_Declared):
-    """What was measured with a recipe: test accuracies of the last epoch, one for each seed, none left out.
+    """Measured results of a recipe: test accuracies of the last epoch, one for each seed, none left out.
 
     Attributes
     ----------
@@ -66,7 +66,7 @@ class Expected(_Declared):
     core_seconds : tuple of float
         Of the training, all epochs, processor time [s].
     machine : str
-        What they were measured on.
+        On which they were measured.
     """
 
     seeds: tuple[int, ...]
@@ -77,22 +77,23 @@ class Expected(_Declared):
 
 
 class Recipe(_Declared):
-    """A training that somebody else can run.
+    """A training, declared whole, that others can run.
 
     Attributes
     ----------
     name : str
         Of the file, without its extension.
-    title, source : str
-        What it is, and whose idea: paper, and what of it is not followed.
-    data : str
+    title : str
+    source : str
+        The paper it follows, and where it does not follow it.
+    data : {"digits", "mnist", "fashion-mnist", "cifar10", "cifar100", "cifar100-coarse", "svhn"}
         A data set of `bnn.load`.
     model : str
         A function of `bnn.models`.
     arguments : mapping
         Of that function; without the seed.
     activation_errors, weight_errors : ErrorRates or None
-        What the memories do during the training, in every slot.
+        Of the memories during the training, in every slot.
     training : RecipeTraining
     draws : int, >= 1
         Error draws of the test with errors.
@@ -177,5 +178,5 @@ def _parsed(name: str, text: str, where: str) -> Recipe:
         problem = error.errors()[0]
         field = ".".join(str(part) for part in problem["loc"])
         cause = problem.get("ctx", {}).get("error")  # of a check of ours
-        said = cause.problem if isinstance(cause, ArgumentError) else f"{problem['msg']}, got {problem['input']!r}."
-        raise ValueError(f"{where}: {field}: {said}") from None
+        text = cause.problem if isinstance(cause, ArgumentError) else f"{problem['msg']}, got {problem['input']!r}."
+        raise ValueError(f"{where}: {field}: {text}") from None

@@ -1,17 +1,16 @@
-"""Running a recipe: its network trained to the last epoch, the test images looked at once, everything kept."""
+"""Run a recipe: train its network to the last epoch, evaluate once on the test images, write the record."""
 
 import json
 import os
-import platform
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bnn.data.images import DataSet
 from bnn.data.loading import load
 from bnn.studies.recipe import Recipe, load_recipe
+from bnn.studies.record import Clock, Record
 from mtjsim.checks import ArgumentError, checked_choice
 from mtjsim.files import require_writable, write_whole
 from mtjsim.rng import Role, child_seed
@@ -20,9 +19,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from bnn.evaluation.accuracy import Accuracy
-    from bnn.training.loop import Epoch
-
-PACKAGES = ("mtj-bnn", "numpy", "scipy", "numba", "pydantic", "torch")
+    from bnn.training.result import Epoch
 
 
 @dataclass(frozen=True)
@@ -38,10 +35,10 @@ class RecipeResult:
     history : tuple of Epoch
     error_free, with_errors : Accuracy
         On the test images; `with_errors` is None where the training had none.
-    core_seconds : float
-        Processor time of the training in this process [s]; less than the whole if it was resumed.
+    seconds, core_seconds : float
+        Wall time and processor time of the training in this process [s]; less than the whole if it was resumed.
     files : tuple of Path
-        What was written.
+        The files written.
     """
 
     recipe: Recipe
@@ -49,6 +46,7 @@ class RecipeResult:
     history: "tuple[Epoch, ...]"
     error_free: "Accuracy"
     with_errors: "Accuracy | None"
+    seconds: float
     core_seconds: float
     files: tuple[Path, ...]
 
@@ -92,13 +90,21 @@ def run_recipe(
 
     Notes
     -----
-    All training images train. Nothing is chosen here, and least of all on the test images: what a recipe says was
-    chosen beforehand, on images held out from the training set.
+    All training images train. Nothing is chosen here, least of all on the test images: the recipe's numbers were chosen
+    beforehand, on images held out from the training set.
+
+    Examples
+    --------
+    >>> recipe = load_recipe("digits_mlp")
+    >>> short = recipe.model_copy(update={"training": recipe.training.model_copy(update={"epochs": 2}), "draws": 2})
+    >>> result = run_recipe(short, seed=1)
+    >>> len(result.history), result.error_free.images, result.with_errors.draws, result.error_free.mean > 0.7
+    (2, 599, 2, True)
     """
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     recipe = Recipe.model_validate({**recipe.model_dump(), **({} if seed is None else {"seed": seed})})
     folder = None if out is None else _prepared(Path(out), recipe)
-    data = load(recipe.data, data_dir)  # before torch, so that missing files are said at once
+    data = load(recipe.data, data_dir)  # before torch, so that missing files are reported at once
     from bnn.evaluation.accuracy import evaluate
     from bnn.layers.table import summary
     from bnn.training.config import TrainConfig
@@ -107,25 +113,22 @@ def run_recipe(
     model = built(recipe)
     logits = summary(model, input_shape=data.test.images.shape[1:]).totals.output_shape  # ValueError if they do not fit
     if logits != (len(data.class_names),):
-        raise ValueError(
-            f"recipe {recipe.name}: {recipe.model} must give a logit for each of the {len(data.class_names)} classes "
-            f"of {recipe.data}, got {logits} for an image. See the recipe's arguments."
-        )
+        rule = f"must give a logit for each of the {len(data.class_names)} classes of {recipe.data}, got {logits}"
+        raise ArgumentError("model", f"{recipe.model} of recipe {recipe.name} {rule} for an image. See its arguments.")
     settings = recipe.training.model_dump(exclude={"channels_last"})
     checkpoint = None if folder is None else folder / "checkpoint.pt"
     config = TrainConfig(**settings, seed=child_seed(recipe.seed, "training"), checkpoint=checkpoint, progress=progress)
-    started = time.process_time()
+    clock = Clock()
     trained = Trainer(model, config).fit(data.train, on_epoch=on_epoch)
-    core_seconds = time.process_time() - started
-    test_seed = child_seed(recipe.seed, "test")
+    spent = clock.spent()
     error_free = evaluate(model, data.test)
     with_errors = None
     if recipe.activation_errors is not None or recipe.weight_errors is not None:
-        with_errors = evaluate(
-            model, data.test, errors="as_trained", weight_errors="as_trained", draws=recipe.draws, seed=test_seed
-        )
-    result = RecipeResult(recipe, trained.model, trained.history, error_free, with_errors, core_seconds, ())
-    return result if folder is None else _kept(result, folder, data.identity)
+        as_trained: dict[str, Any] = {"errors": "as_trained", "weight_errors": "as_trained"}
+        seed = child_seed(recipe.seed, "test")
+        with_errors = evaluate(model, data.test, **as_trained, draws=recipe.draws, seed=seed)
+    result = RecipeResult(recipe, trained.model, trained.history, error_free, with_errors, **spent, files=())
+    return result if folder is None else _kept(result, folder, data)
 
 
 def built(recipe: Recipe) -> "nn.Module":
@@ -134,27 +137,27 @@ def built(recipe: Recipe) -> "nn.Module":
     Raises
     ------
     ValueError
-        For an unknown model, arguments that it does not take, or errors that would touch nothing.
+        For an unknown model, arguments that it does not take, or errors without a slot in the model.
     """
     import torch
 
     from bnn import models
     from bnn.errors.write_errors import WriteErrors
-    from bnn.layers.binary import activation_memories, weight_memories
+    from bnn.layers.slots import activation_memories, weight_memories
 
     known = {name: getattr(models, name) for name in models.__all__ if name != "MakeMemory"}
     checked_choice("model", recipe.model, known)
     try:
         model = known[recipe.model](**recipe.arguments, seed=child_seed(recipe.seed, "initial_weights"))
     except TypeError as error:
-        raise ValueError(f"recipe {recipe.name}: arguments of {recipe.model} are wrong ({error}).") from None
+        raise ArgumentError("arguments", f"of {recipe.model} are wrong in recipe {recipe.name} ({error}).") from None
     slots: tuple[tuple[Role, str, Any, Any], ...] = (
         ("activation_errors", "activation", recipe.activation_errors, activation_memories(model)),
         ("weight_errors", "weight", recipe.weight_errors, weight_memories(model)),
     )
     for role, kind, rates, layers in slots:
         if rates is not None and not layers:
-            raise ValueError(f"recipe {recipe.name}: {kind}_errors would touch nothing: {recipe.model} has no slot.")
+            raise ArgumentError(role, f"of recipe {recipe.name} must be left out: {recipe.model} has no slot for them.")
         for index, layer in enumerate(layers.values()):
             if rates is not None:
                 memory = WriteErrors(**rates.model_dump(), seed=child_seed(recipe.seed, role, index), layer=index)
@@ -163,7 +166,7 @@ def built(recipe: Recipe) -> "nn.Module":
 
 
 def _prepared(folder: Path, recipe: Recipe) -> Path:
-    """Make the folder and put the frozen config into it, or see that it is there already."""
+    """Make the folder and write the frozen config into it; refuse one with the config of another run."""
     require_writable(folder, option="out", make=True)
     config = folder / "config.json"
     text = json.dumps(recipe.model_dump(mode="json", exclude={"expected"}), indent=1) + "\n"
@@ -173,26 +176,27 @@ def _prepared(folder: Path, recipe: Recipe) -> Path:
     return folder
 
 
-def _kept(result: RecipeResult, folder: Path, data_identity: str) -> RecipeResult:
+def _kept(result: RecipeResult, folder: Path, data: DataSet) -> RecipeResult:
     """Write result.json."""
-    content = {
-        "recipe": result.recipe.model_dump(mode="json"),
-        "data_identity": data_identity,
-        "history": [asdict(epoch) for epoch in result.history],
-        "test": {
-            name: counted(accuracy)
-            for name, accuracy in (("error_free", result.error_free), ("with_errors", result.with_errors))
-            if accuracy is not None
+    tests = {"error_free": result.error_free, "with_errors": result.with_errors}
+    record = Record(
+        title=result.recipe.title,
+        seeds=result.recipe.seed,
+        data=data,
+        contents={
+            "recipe": result.recipe.model_dump(mode="json"),
+            "history": [asdict(epoch) for epoch in result.history],
+            "test": {name: counted(accuracy) for name, accuracy in tests.items() if accuracy is not None},
         },
-        "core_seconds": round(result.core_seconds, 1),
-        "versions": {name: version(name) for name in PACKAGES} | {"python": platform.python_version()},
-    }
-    write_whole(folder / "result.json", (json.dumps(content, indent=1) + "\n").encode())
+        seconds=result.seconds,
+        core_seconds=result.core_seconds,
+    )
+    record.write(folder, "result.json")
     return replace(result, files=tuple(folder / name for name in ("config.json", "checkpoint.pt", "result.json")))
 
 
 def counted(accuracy: "Accuracy") -> dict[str, Any]:
-    """Return an accuracy as counts, with its interval; NaN, where there is none, becomes None."""
+    """Return an accuracy as counts, with its interval; an end that is NaN becomes None."""
     ends = [None if end != end else end for end in (accuracy.low, accuracy.high)]
     return {
         "mean": accuracy.mean,

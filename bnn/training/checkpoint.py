@@ -1,4 +1,4 @@
-"""Checkpoints: written whole, and refused for another training."""
+"""Checkpoints: written atomically, and refused for another training."""
 
 import hashlib
 import io
@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mtjsim.checks import ArgumentError
 from mtjsim.files import write_whole
 
 
@@ -26,31 +27,29 @@ def identity_of(settings: Iterable[tuple[str, object]], model: nn.Module, images
 
 
 def load_checkpoint(path: Path, identity: dict[str, str], device: torch.device) -> dict[str, Any] | None:
-    """Return what was saved under `path`, or None if nothing was.
+    """Return the content of the checkpoint `path`, or None if there is none.
 
     Raises
     ------
     ValueError
-        If the file is damaged, or of another training: says in what it differs.
+        If the file is damaged, or of another training; with the first difference.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
         return None
     try:
-        with zipfile.ZipFile(path) as archive:  # torch writes check sums, and does not look at them
+        with zipfile.ZipFile(path) as archive:  # torch writes check sums, and does not compare them
             if damaged := archive.testzip():
-                raise ValueError(f"{damaged} is damaged")
+                raise EOFError(f"{damaged} is damaged")
         saved = torch.load(path, weights_only=True, map_location=device)
         found, content = saved["identity"], _with_arrays(saved["content"])
     except Exception as error:  # torch raises half a dozen types for a damaged file
-        raise ValueError(f"checkpoint {path} cannot be read, delete it to start anew ({error}).") from error
+        raise ArgumentError("checkpoint", f"{path} cannot be read, delete it to start over ({error}).") from error
     for name in identity:
         if found.get(name) != identity[name]:
             was, now = _difference(str(found.get(name)), identity[name])
-            raise ValueError(
-                f"checkpoint {path} is of another training: {name} was {was}, is {now}. "
-                "Name another file, or delete it."
-            )
+            other = f"{path} is of another training: {name} was {was}, is {now}. Name another file, or delete it."
+            raise ArgumentError("checkpoint", other)
     return content
 
 

@@ -1,4 +1,4 @@
-"""What makes a training: sizes, rates, phases, and where it is kept."""
+"""Configuration of a training: sizes, rates, phases, and the files it writes."""
 
 import math
 from collections.abc import Callable
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bnn.training.phases import Phase, check_phases
+from mtjsim.checks import checked_choice, checked_fields, checked_kind, checked_whole
 from mtjsim.rng import checked_seed
 
 SCHEDULES: dict[str, Callable[[float], float]] = {  # share of the training done -> factor of the learning rate
@@ -21,9 +22,9 @@ SCHEDULES: dict[str, Callable[[float], float]] = {  # share of the training done
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """What makes a training: the same config, model and data give the same bits, with the same number of threads.
+    """Configuration of a training. The same config, model and data give the same bits, on the same number of threads.
 
-    Errors do not depend on the threads; sums of torch's own do, those of `nn.BatchNorm1d` for example.
+    Errors do not depend on the threads; some of torch's sums do, those of `nn.BatchNorm1d` for example.
 
     Parameters
     ----------
@@ -33,13 +34,13 @@ class TrainConfig:
     learning_rate : float, > 0
         Peak of the schedule, for Adam.
     weight_decay : float, >= 0
-        Adam's L2 term, on every parameter. On latent weights it acts like noise on the signs: 0 unless you know better.
+        Adam's L2 term, on every parameter. On latent weights it acts like noise on the signs: use 0 there.
     schedule : {"one_cycle", "cosine", "constant"}
         one_cycle: from 4 % of the peak up to it in 30 % of the steps, then down to 0, both on half a cosine.
     seed : int, >= 0
-        Of the order of the images. Weights and errors have their own, see `bnn.models` and `bnn.training.phases`.
+        Of the order of the images. Weights and errors have their own, see `bnn.models` and `bnn.MRAM`.
     phases : tuple of Phase
-        Which RAM holds what, for which share of the steps. None: the memories in the model's slots, to the end.
+        Which RAM holds what, for which share of the steps. Empty: the memories in the model's slots, to the end.
     choose : {"last", "best"}
         Which epoch is the result: the last one, or the one with the best validation accuracy in the last phase (the
         first of equals).
@@ -48,7 +49,7 @@ class TrainConfig:
     checkpoint_every : int, >= 1
         Epochs from one checkpoint to the next; the last epoch is always written.
     checkpoint_steps : int, >= 1, optional
-        Also write one after each so many steps, for epochs that take hours.
+        Steps from one checkpoint to the next within an epoch, for epochs that take hours.
     metrics : Path, optional
         Folder for `metrics.jsonl` (an object a line: phases, epochs, the test) and `metrics.csv` (the epochs).
     progress : bool, optional
@@ -58,6 +59,12 @@ class TrainConfig:
     ------
     ValueError
         For a number out of range, an unknown schedule, or phases that do not follow each other.
+
+    Examples
+    --------
+    >>> config = TrainConfig(epochs=3, batch_size=64, learning_rate=0.02, seed=1)
+    >>> [round(SCHEDULES[config.schedule](done), 2) for done in (0.0, 0.3, 0.65, 1.0)]
+    [0.04, 1.0, 0.5, 0.0]
     """
 
     epochs: int
@@ -75,21 +82,17 @@ class TrainConfig:
     progress: bool | None = None
 
     def __post_init__(self) -> None:
-        checked_seed(self.seed)
-        for name in ("epochs", "batch_size", "checkpoint_every", "checkpoint_steps"):
-            value = getattr(self, name)
-            if name == "checkpoint_steps" and value is None:
-                continue
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} must be a whole number >= 1, got {value!r}.")
-        if not 0.0 < self.learning_rate < math.inf:
-            raise ValueError(f"learning_rate must be > 0 and finite, got {self.learning_rate}.")
-        if not 0.0 <= self.weight_decay < math.inf:
-            raise ValueError(f"weight_decay must be >= 0 and finite, got {self.weight_decay}.")
-        for name, value, known in (("schedule", self.schedule, SCHEDULES), ("choose", self.choose, ("last", "best"))):
-            if value not in known:
-                raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}.")
-        for name in ("checkpoint", "metrics"):
-            if not isinstance(path := getattr(self, name), Path | None):
-                raise ValueError(f"{name} must be a Path or None, got {path!r}. Write pathlib.Path(...) around it.")
+        counts = {"epochs": self.epochs, "batch_size": self.batch_size, "checkpoint_every": self.checkpoint_every}
+        if self.checkpoint_steps is not None:
+            counts["checkpoint_steps"] = self.checkpoint_steps
+        for name, count in counts.items():
+            object.__setattr__(self, name, checked_whole(name, count, least=1))
+        object.__setattr__(self, "seed", checked_seed(self.seed))
+        checked_fields(self, learning_rate="")
+        checked_fields(self, zero_allowed=True, weight_decay="")
+        checked_choice("schedule", self.schedule, SCHEDULES)
+        checked_choice("choose", self.choose, ("last", "best"))
+        for name, path in (("checkpoint", self.checkpoint), ("metrics", self.metrics)):
+            if path is not None:
+                checked_kind(name, path, Path, remedy="Write pathlib.Path(...) around it.")
         check_phases(self.phases)

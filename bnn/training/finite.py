@@ -1,4 +1,4 @@
-"""Numbers that stop being finite: a guard that names layer and step as it happens, and a diagnosis afterwards."""
+"""Numbers that are not finite any more: a guard that names layer and step at once, and a diagnosis afterwards."""
 
 from collections.abc import Callable
 from types import TracebackType
@@ -18,8 +18,8 @@ def guard_finite(model: nn.Module) -> "FiniteGuard":
     Returns
     -------
     FiniteGuard
-        A context manager; without a ``with``, it watches from now to its `close`. Its `step` is what messages name: the
-        forward passes of the model, counted from 0, until somebody sets it; from then on it is theirs.
+        A context manager; without a ``with``, it watches until its `close`. Its `step` is named in messages: the number
+        of forward passes of the model, from 0, until it is set by the caller.
 
     Raises
     ------
@@ -49,7 +49,7 @@ def guard_finite(model: nn.Module) -> "FiniteGuard":
 
 
 class FiniteGuard:
-    """What `guard_finite` puts on a model."""
+    """The hooks that `guard_finite` puts on a model."""
 
     def __init__(self, model: nn.Module) -> None:
         self._step, self._counts = -1, True
@@ -71,7 +71,7 @@ class FiniteGuard:
         self._step, self._counts = step, False
 
     def close(self) -> None:
-        """Take the guard off."""
+        """Remove the hooks."""
         for handle in self._handles:
             handle.remove()
 
@@ -121,12 +121,12 @@ class FiniteGuard:
 
 @torch.no_grad()
 def diagnosis(model: nn.Module, x: Tensor, epoch: int, step: int, loss: float, *, in_words: bool = False) -> str:
-    """Say where the numbers first stopped being finite: last step's gradients, the weights, or this forward pass.
+    """Return where numbers were first not finite: last step's gradients, the weights, or this forward pass.
 
     `in_words`: parameters are in words of an error-prone memory, which may be the reason.
     """
     where = f"in epoch {epoch}, step {step} (loss {loss})"
-    advice = "Lower learning_rate, or look at the scale of the images."
+    advice = "Lower learning_rate, or check the scale of the images."
     if in_words:
         advice = (
             "Parameters are in words of an error-prone memory, where a failed cell of an exponent does this: give its "

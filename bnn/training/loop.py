@@ -1,106 +1,19 @@
 """Training: one loop, read top to bottom, resumed bit for bit at any step, in any phase.
 
-The result is the last epoch, or the best on a *validation* split if the config says so. The test images are looked at
+The result is the last epoch, or the best on a *validation* split if the config says so. The test images are evaluated
 once, after everything has been decided.
 """
 
-import math
-import sys
-import time
-from bisect import bisect_right
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, astuple, dataclass, field, fields
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
 
-import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
-from tqdm import tqdm
+from torch import nn
 
 from bnn.data.images import LabelledImages
-from bnn.errors.keys import address, forget_address
-from bnn.evaluation.accuracy import Accuracy, evaluate
-from bnn.evaluation.batch_norm import reestimate_batch_norm
-from bnn.layers.quantizers import clip_latent_
-from bnn.streams import torch_generator
-from bnn.training.checkpoint import identity_of, load_checkpoint, save_checkpoint
-from bnn.training.config import SCHEDULES, TrainConfig
-from bnn.training.finite import diagnosis
-from bnn.training.metrics import write_metrics
-from bnn.training.phases import IN_SLOTS, Phase, PhaseMemories, check_model, first_steps, slots_of
-from bnn.training.processes import (
-    average_batch_norm,
-    average_gradients,
-    check_same,
-    from_first,
-    own_file,
-    part_of,
-    rank,
-    require_equal,
-    summed,
-    world,
-)
-from bridge.ledger import SCOPES, Entry, Ledger
-from mtjsim.rng import child_seed
-
-MakeOptimizers = Callable[[nn.Module, TrainConfig], torch.optim.Optimizer | Sequence[torch.optim.Optimizer]]
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """One line of a training's history: accuracies as shares, loss in nats, under the memories of the epoch.
-
-    `loss` and `train_accuracy` are means over the epoch's steps, while the weights still moved; `phase` is that of its
-    last step.
-    """
-
-    epoch: int
-    loss: float
-    train_accuracy: float
-    validation_accuracy: float | None
-    phase: int = 0
-
-
-@dataclass(frozen=True)
-class Step:
-    """What a callback hears of one step: its number in the training, its epoch and phase, its batch's loss in nats."""
-
-    step: int
-    epoch: int
-    phase: int
-    loss: float
-
-
-@dataclass(frozen=True)
-class Result:
-    """A finished training: the model, in eval mode, and how it got there.
-
-    Parameters
-    ----------
-    model : Module
-        The one that was trained, as it was after the epoch `chosen`, with the memories of the last phase in its slots.
-    config : TrainConfig
-    history : tuple of Epoch
-    seconds : float
-        Wall time of all parts, if it was resumed.
-    chosen : int
-        Epoch that the model is of.
-    test : dict of Accuracy
-        If test images were given: "clean" without errors, "as_trained" under the memories of the last phase.
-    ledger : Ledger
-        What the memories of the phases did during training, and what it cost; in several processes those of this one.
-        Accesses to SRAM are not in it.
-    """
-
-    model: nn.Module
-    config: TrainConfig
-    history: tuple[Epoch, ...]
-    seconds: float
-    chosen: int
-    test: dict[str, Accuracy] = field(default_factory=dict)
-    ledger: Ledger = field(default_factory=Ledger)
+from bnn.training.config import TrainConfig
+from bnn.training.phases import Phase
+from bnn.training.result import Epoch, Result, Step
+from bnn.training.run import MakeOptimizers, Run
 
 
 @dataclass(frozen=True)
@@ -110,12 +23,23 @@ class Trainer:
     Parameters
     ----------
     model : Module
-        Without phases, its own memories decide what errs during training: see `bnn.errors.WriteErrors`.
+        Without phases, the memories in its slots err during training: see `bnn.WriteErrors`.
     config : TrainConfig
     optimizer : callable, optional
-        ``optimizer(model, config)`` makes the optimizer, or several of them: `bnn.Bop` for the binary weights beside
-        Adam for the rest, for example. Their learning rates, if they have any, are the peaks of the schedule. None:
-        Adam on everything.
+        ``optimizer(model, config)`` makes the optimizer, or several of them: `bnn.Bop` for the binary weights and Adam
+        for the rest, for example. Their learning rates, if they have any, are the peaks of the schedule. None: Adam on
+        everything.
+
+    Examples
+    --------
+    >>> from bnn.data.loading import load
+    >>> from bnn.models import mlp
+    >>> digits = load("digits")
+    >>> train, validation = digits.train.split(0.9, seed=0)
+    >>> config = TrainConfig(epochs=3, batch_size=64, learning_rate=0.02, seed=1)
+    >>> result = Trainer(mlp(seed=1), config).fit(train, validation, test=digits.test)
+    >>> len(result.history), result.chosen, result.test["clean"].mean > 0.85
+    (3, 2, True)
     """
 
     model: nn.Module
@@ -137,10 +61,10 @@ class Trainer:
         Parameters
         ----------
         train, validation : objects with ``scaled()`` and ``labels``
-            The validation images are looked at once each epoch, written once to the model's own memories; they change
-            nothing unless ``config.choose`` is "best".
+            The network is evaluated on the validation images after each epoch, with one draw of errors in the memories
+            of its phase; they change nothing unless ``config.choose`` is "best".
         test : object with ``scaled()`` and ``labels``, optional
-            Looked at once, at the end.
+            Evaluated once, at the end.
         on_step, on_epoch : callable, optional
             Called with each `Step`, and with each `Epoch`, after its checkpoint. An exception from one ends the
             training, to be resumed.
@@ -151,25 +75,24 @@ class Trainer:
         ------
         ValueError
             For no or non-finite training images, a checkpoint that is damaged or of another training, a choice without
-            validation images, or phases of no step.
+            validation images, phases without a step, or phases that do not fit the model.
         FloatingPointError
-            When the loss or a weight is no longer finite; names the layer where it began, the epoch and the step.
+            When the loss or a weight is not finite any more; with the layer where it began, the epoch and the step.
 
         Notes
         -----
         Adam on the cross entropy; after each step the latent weights of binary layers are clipped to [-1, 1], and what
-        is in words of an error-prone memory is written there and read back. The order of the images is drawn anew each
-        epoch from (seed, epoch). A layer that draws from torch's global stream (`nn.Dropout`) works, but is not resumed
-        bit for bit.
+        is in words of an error-prone memory is written there and read back. The order of the images is drawn from seed
+        and epoch. A layer that draws from torch's global stream (`nn.Dropout`) works, but is not resumed bit for bit.
 
         *In several processes*, with `torch.distributed` initialised: each takes its part of every batch, and gradients
-        are averaged. Errors are keyed by the image, hence those of one process; parameters in words fail alike in all
-        of them. BatchNorm sees its own part of a batch, and running statistics are averaged each epoch; the cells of
-        overwritten activations belong to their process. Each process has a checkpoint of its own (`run.rank1.pt`).
+        are averaged. Errors are keyed by the image, so they are those of one process; parameters in words fail alike in
+        all processes. BatchNorm uses its process's part of a batch, and running statistics are averaged each epoch; the
+        cells of overwritten activations belong to their process. Each process has its own checkpoint (`run.rank1.pt`).
         """
-        run = _Run(self, train, validation)
+        run = Run(self.model, self.config, self.optimizer, train, validation)
         run.resume()
-        with run.progress_bar() as bar:
+        with run.addressed(), run.progress_bar() as bar:
             while run.step < run.last_step:
                 if (phase := run.phase_due()) is not None:
                     run.enter(phase)
@@ -185,313 +108,3 @@ class Trainer:
                     if on_epoch is not None:
                         on_epoch(epoch)
         return run.result(test)
-
-
-@dataclass
-class _State:
-    """All that moves while a training runs, but for the model, its memories and the optimizers."""
-
-    step: int = 0  # steps done
-    phase: int = -1
-    loss_sum: float = 0.0  # of this epoch so far
-    right: int = 0
-    seconds: float = 0.0
-    history: tuple[Epoch, ...] = ()
-    events: list[dict[str, Any]] = field(default_factory=list)
-    spent: Ledger = field(default_factory=Ledger)  # by memories of earlier phases
-    best: dict[str, Any] | None = None
-
-    def saved(self) -> dict[str, Any]:
-        rows = {"history": [astuple(e) for e in self.history], "spent": [asdict(e) for e in self.spent]}
-        return {f.name: rows.get(f.name, getattr(self, f.name)) for f in fields(self)}
-
-    @classmethod
-    def restored(cls, saved: dict[str, Any]) -> "_State":
-        history, spent = tuple(Epoch(*row) for row in saved["history"]), Ledger(Entry(**row) for row in saved["spent"])
-        return cls(**{**saved, "history": history, "spent": spent})
-
-
-class _Run:
-    """One call of `Trainer.fit`: what `Trainer` was given, and how far it is."""
-
-    def __init__(self, trainer: Trainer, train: LabelledImages, validation: LabelledImages | None) -> None:
-        self.model, self.config, self.validation = trainer.model, trainer.config, validation
-        self.started = time.perf_counter()
-        if self.config.choose == "best" and validation is None:
-            raise ValueError('validation must be given where choose is "best": no epoch is chosen on other images.')
-        self.device = next(self.model.parameters()).device
-        self.images = torch.from_numpy(train.scaled()).to(self.device)
-        self.labels = torch.tensor(train.labels).to(self.device)
-        _check_images(self.images, self.labels)
-        self.steps = -(-len(self.images) // self.config.batch_size)  # in an epoch
-        if len(self.images) // self.steps < world():
-            raise ValueError(
-                f"batch_size must be >= {world()}, an image for each process, got {self.config.batch_size}."
-            )
-        self.last_step = self.config.epochs * self.steps
-        self.phases = self.config.phases or (Phase(memory=None),)
-        self.first_steps = first_steps(self.phases, self.last_step)
-        self.optimizers = _optimizers(trainer)
-        check_model(self.model, self.optimizers, self.phases)
-        self.own = slots_of(self.model)
-        self.path = own_file(self.config.checkpoint) if self.config.checkpoint else None
-        self.identity = self._identity() if self.path else {}
-        require_equal(self.model)
-        self.memories = PhaseMemories(self.model, self.optimizers, Phase(memory=None), own=self.own)  # before the first
-        self.state, self.order = _State(), torch.empty(0)
-        self.earlier_seconds = 0.0
-
-    # ---- where it is -------------------------------------------------------------------------------------------------
-
-    @property
-    def step(self) -> int:
-        """Steps done."""
-        return self.state.step
-
-    @property
-    def at_end_of_epoch(self) -> bool:
-        """Whether the last step ended an epoch."""
-        return self.state.step % self.steps == 0
-
-    @property
-    def seconds(self) -> float:
-        """Wall time so far."""
-        return self.earlier_seconds + time.perf_counter() - self.started
-
-    @property
-    def ledger(self) -> Ledger:
-        """Of all memories so far."""
-        return self.state.spent + self.memories.ledger
-
-    def progress_bar(self) -> tqdm:
-        """Show the steps."""
-        silent = not (sys.stderr.isatty() if self.config.progress is None else self.config.progress) or rank() > 0
-        return tqdm(total=self.last_step, initial=self.step, desc="train", unit="step", disable=silent, leave=False)
-
-    # ---- what it does ------------------------------------------------------------------------------------------------
-
-    def phase_due(self) -> int | None:
-        """Return the number of the phase that the next step begins, if it begins one."""
-        now = bisect_right(self.first_steps, self.step) - 1
-        return now if now != self.state.phase else None
-
-    def enter(self, number: int) -> None:
-        """Change the memories; what a phase asks for as it begins is done under its own."""
-        phase, before = self.phases[number], self.memories
-        if phase.scrub:
-            before.scrub()
-        self.memories = PhaseMemories(self.model, self.optimizers, phase, own=self.own, before=before)
-        self.state.spent += before.ledger_beside(self.memories)
-        if phase.reestimate:
-            self._reestimate(phase.reestimate)
-        self.state.phase = number
-        self.state.events.append({"event": "phase", "phase": number, "step": self.step, "memory": repr(phase.memory)})
-
-    def take_step(self) -> Step:
-        """Forward, backward, update; what is in memories is written there and read back."""
-        epoch, step = divmod(self.step, self.steps)
-        if step == 0 or not len(self.order):  # or after a checkpoint
-            self.model.train()
-            stream = torch_generator(self.config.seed, "image_order", epoch)
-            self.order = torch.randperm(len(self.images), generator=stream).to(self.device)
-        batch = self.order.tensor_split(self.steps)[step]
-        part = part_of(batch)
-        x, y = self.images[part], self.labels[part]
-        address(self.model, step=self.step, samples=part.cpu())
-        logits = self.model(x)
-        loss = F.cross_entropy(logits, y) * (len(part) * world() / len(batch))
-        value = summed(loss.detach()).item() / world()
-        if not math.isfinite(value):
-            raise self._diverged(x, epoch, step, value)
-        for optimizer in self.optimizers:
-            optimizer.zero_grad()
-        loss.backward()
-        average_gradients(self.model)
-        with self.memories.update(self.step):
-            for optimizer in self.optimizers:
-                _set_learning_rate(optimizer, self.config, self.step / self.last_step)
-                optimizer.step()
-            clip_latent_(self.model)
-        self.state.step += 1
-        self.state.loss_sum += value * len(batch)
-        self.state.right += int(summed((logits.argmax(dim=1) == y).sum()))
-        if self.at_end_of_epoch and not all(parameter.isfinite().all() for parameter in self.model.parameters()):
-            raise self._diverged(x, epoch, step, value)
-        if self.config.checkpoint_steps and self.step % self.config.checkpoint_steps == 0 and not self.at_end_of_epoch:
-            self.save()
-        return Step(self.step - 1, epoch, self.state.phase, value)
-
-    def end_epoch(self) -> Epoch:
-        """Validate, note, save."""
-        state, config, images = self.state, self.config, len(self.images)
-        average_batch_norm(self.model)
-        epoch = Epoch(
-            self.step // self.steps - 1,
-            state.loss_sum / images,
-            state.right / images,
-            self._validation_accuracy(),
-            state.phase,
-        )
-        state.history += (epoch,)
-        state.loss_sum, state.right = 0.0, 0
-        state.events.append({"event": "epoch", "step": self.step, **asdict(epoch), **_joules(self.ledger)})
-        self._keep_best(epoch)
-        by_steps = config.checkpoint_steps and self.step % config.checkpoint_steps == 0
-        if by_steps or (epoch.epoch + 1) % config.checkpoint_every == 0 or self.step == self.last_step:
-            self.save()
-        self._write_metrics()
-        return epoch
-
-    def result(self, test: LabelledImages | None) -> Result:
-        """Return the epoch that was chosen, and look at the test images."""
-        model, best = self.model.eval(), self.state.best
-        forget_address(model)
-        if best is not None:
-            model.load_state_dict(best["model"], strict=False)
-        seconds = self.seconds
-        looks = {}
-        if test is not None:
-            seed = child_seed(self.config.seed, "test")
-            looks["clean"] = evaluate(model, test)
-            looks["as_trained"] = evaluate(model, test, errors="as_trained", weight_errors="as_trained", seed=seed)
-            accuracies = {name: look.mean for name, look in looks.items()}
-            self._write_metrics({"event": "test", **accuracies})
-        chosen = best["epoch"] if best is not None else self.config.epochs - 1
-        return Result(model, self.config, self.state.history, seconds, chosen, looks, self.ledger)
-
-    # ---- a checkpoint ------------------------------------------------------------------------------------------------
-
-    def _identity(self) -> dict[str, str]:
-        free = ("checkpoint", "checkpoint_every", "checkpoint_steps", "metrics", "progress")
-        settings = [(f.name, getattr(self.config, f.name)) for f in fields(self.config) if f.name not in free]
-        optimizers = [("optimizer", self.optimizers), ("processes", world()), ("process", rank())]
-        return identity_of([*settings, *optimizers], self.model, self.images, self.labels)
-
-    def resume(self) -> None:
-        """Go on from the checkpoint, if there is one."""
-        saved = load_checkpoint(self.path, self.identity, self.device) if self.path else None
-        check_same("step of the checkpoint", saved["state"]["step"] if saved else 0, "Delete those of all processes.")
-        if saved is None:
-            return
-        self.state = _State.restored(saved["state"])
-        self.earlier_seconds = self.state.seconds
-        phase = self.phases[self.state.phase]
-        self.memories = PhaseMemories(self.model, self.optimizers, phase, own=self.own, restoring=True)
-        self.model.load_state_dict(saved["model"])
-        for memory, state in zip(self._own_elsewhere(), saved["own"], strict=True):
-            memory.load_state_dict(state)
-        for optimizer, state in zip(self.optimizers, saved["optimizers"], strict=True):
-            optimizer.load_state_dict(state)
-        self.memories.restore(saved["memories"], self.optimizers)
-        self._write_metrics()
-
-    def save(self) -> None:
-        """Write the checkpoint."""
-        if self.path is None:
-            return
-        self.state.seconds = self.seconds
-        content = {
-            "state": self.state.saved(),
-            "model": self.model.state_dict(),  # with the streams and cells of the memories in its slots
-            "own": [memory.state_dict() for memory in self._own_elsewhere()],
-            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
-            "memories": self.memories.state(),
-        }
-        save_checkpoint(self.path, self.identity, content)
-
-    # ---- inside ------------------------------------------------------------------------------------------------------
-
-    def _own_elsewhere(self) -> list[nn.Module]:
-        """Memories that sat in the slots when the training began, while a phase has put others there."""
-        if self.phases[self.state.phase].memory is None:
-            return []
-        return [memory for slots in self.own.values() for memory in slots if memory is not None]
-
-    def _diverged(self, x: Tensor, epoch: int, step: int, loss: float) -> FloatingPointError:
-        return FloatingPointError(diagnosis(self.model, x, epoch, step, loss, in_words=bool(self.memories.words)))
-
-    def _reestimate(self, images: int) -> None:
-        """Put the statistics of the first training images, under the memories of now, into every BatchNorm."""
-        seed = child_seed(self.config.seed, "batch_norm_statistics", self.step)
-        anew = reestimate_batch_norm(self.model, _Labelled(self.images[:images], self.labels[:images]), seed=seed)
-        with torch.no_grad(), self.memories.update(self.step):
-            for norm, other in zip(self.model.modules(), anew.modules(), strict=True):
-                for name in ("running_mean", "running_var") if isinstance(norm, _BatchNorm) else ():
-                    if (statistics := getattr(norm, name)) is not None:
-                        statistics.copy_(getattr(other, name))
-
-    def _validation_accuracy(self) -> float | None:
-        if self.validation is None:
-            return None
-        if rank() > 0:
-            return from_first(None)
-        seed = child_seed(self.config.seed, "validation", self.step // self.steps - 1)
-        look = evaluate(
-            self.model, self.validation, errors="as_trained", weight_errors="as_trained", draws=1, seed=seed
-        )
-        return from_first(look.mean)
-
-    def _keep_best(self, epoch: Epoch) -> None:
-        """Remember the parameters of the best epoch of the last phase; not its memories, which go on."""
-        if self.config.choose == "last" or epoch.phase < len(self.phases) - 1:
-            return
-        if self.state.best is None or epoch.validation_accuracy > self.state.best["accuracy"]:
-            slots = set(IN_SLOTS.values())
-            network = {k: x.clone() for k, x in self.model.state_dict().items() if not slots & set(k.split("."))}
-            self.state.best = {"epoch": epoch.epoch, "accuracy": epoch.validation_accuracy, "model": network}
-
-    def _write_metrics(self, *more: dict[str, Any]) -> None:
-        if self.config.metrics is not None and rank() == 0:
-            write_metrics(self.config.metrics, [*self.state.events, *more])
-
-
-@dataclass(frozen=True)
-class _Labelled:
-    """Training images as `reestimate_batch_norm` takes them."""
-
-    images: Tensor
-    classes: Tensor
-
-    @property
-    def labels(self) -> np.ndarray:
-        return self.classes.cpu().numpy()
-
-    def scaled(self) -> np.ndarray:
-        return self.images.cpu().numpy()
-
-
-def _optimizers(trainer: Trainer) -> list[torch.optim.Optimizer]:
-    """Make them; the peak of each group's learning rate is kept in the group."""
-    model, config = trainer.model, trainer.config
-    made = (_adam if trainer.optimizer is None else trainer.optimizer)(model, config)
-    optimizers = [made] if isinstance(made, torch.optim.Optimizer) else list(made)
-    for optimizer in optimizers:
-        for group in optimizer.param_groups:
-            if "lr" in group:  # Bop has none
-                group.setdefault("peak", group["lr"])
-    return optimizers
-
-
-def _adam(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    return torch.optim.Adam(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
-
-
-def _set_learning_rate(optimizer: torch.optim.Optimizer, config: TrainConfig, done: float) -> None:
-    for group in optimizer.param_groups:
-        if "peak" in group:
-            group["lr"] = group["peak"] * SCHEDULES[config.schedule](done)
-
-
-def _joules(ledger: Ledger) -> dict[str, float]:
-    """Return the energy in each scope, if anything was counted."""
-    return {f"joules_{scope}": ledger.joules(scope) for scope in SCOPES} if ledger.entries else {}
-
-
-def _check_images(images: Tensor, labels: Tensor) -> None:
-    if len(images) == 0:
-        raise ValueError("train must hold at least one image, got none.")
-    if len(labels) != len(images):
-        raise ValueError(f"train must hold a label for each image, got {len(labels)} for {len(images)} images.")
-    if not images.isfinite().all():
-        first = int((~images.isfinite()).flatten(1).any(dim=1).nonzero()[0])
-        raise ValueError(f"train must hold finite values, got a value that is not in image {first}.")

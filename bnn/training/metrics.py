@@ -1,4 +1,4 @@
-"""What happened in a training, in files that other tools read: `metrics.jsonl` and `metrics.csv`."""
+"""Metrics of a training as files for other tools: `metrics.jsonl` and `metrics.csv`."""
 
 import csv
 import io
@@ -11,7 +11,7 @@ from mtjsim.files import write_whole
 
 
 def write_metrics(folder: Path, events: Sequence[dict[str, Any]]) -> None:
-    """Write all events so far, whole files each time, so that a resumed training leaves the same files.
+    """Write all events so far, both files whole each time, so that a resumed training leaves the same files.
 
     Parameters
     ----------

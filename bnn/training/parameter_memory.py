@@ -1,9 +1,8 @@
-"""Parameters of a network kept, bit-true, in words of error-prone cells: read, updated, written back each iteration.
+"""Parameters of a network kept, bit for bit, in words of error-prone cells: read, updated, written back each iteration.
 
 One iteration of a training, as the patent application has it [1]: parameters are read from the memory, a batch goes
 forward and backward, the processor updates the parameters and writes them back. A failed cell keeps its old bit, and a
-word that is found wrong reads as zero. What the cells do is `bridge`'s business (`bridge.memory`); here tensors are put
-on its words.
+word that is found wrong reads as zero. The cells are those of `bridge.memory`; here tensors become its words.
 
 References
 ----------
@@ -12,6 +11,7 @@ References
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -19,19 +19,81 @@ from torch import nn
 
 from bnn.training.tensor_words import HOLDS, Bank, Held, parameters_by_kind, state_tensors
 from bridge.ledger import Ledger
-from bridge.memory.cells import PLAIN, WritePolicy
 from bridge.memory.declaration import WordMemory
-from bridge.memory.formats import Format, format_of
 from bridge.memory.in_place import InPlaceMemory, works_in_place
 from bridge.memory.mram import Memory
-from bridge.memory.protection import Protection
-from bridge.memory.read import ReadPoint
 from bridge.memory.sram import SRAM
 from bridge.write import OperatingPoint
-from mtjsim.checks import checked_choice
+from mtjsim.checks import ArgumentError, checked_choice, checked_kind
 from mtjsim.rng import checked_seed, child_seed
 
 WORDS = ("fp32", "bf16", "fp16", "int8")
+
+
+def declared_words(words: WordMemory | None, fields: Mapping[str, Any], holds: tuple[str, ...]) -> WordMemory:
+    """Return the declaration of a memory that an optimizer updates.
+
+    Parameters
+    ----------
+    words : WordMemory or None
+    fields : mapping
+        Fields of a `WordMemory`: all of it, or in place of those of `words`. int8 saturates unless they say otherwise.
+    holds : tuple of str
+        What is kept in it.
+
+    Raises
+    ------
+    ValueError
+        As `WordMemory`; for binary and ternary words, and for int8 with the state of an optimizer.
+    """
+    if words is not None:
+        checked_kind("words", words, WordMemory)
+        words = replace(words, **fields)
+    else:
+        usual: dict[str, Any] = {"overflow": "saturate"} if fields.get("format") == "int8" else {}
+        words = WordMemory(**{**usual, **fields})
+    if words.format not in WORDS:
+        raise ArgumentError(
+            "format",
+            f"must be one of {', '.join(WORDS)}, got {words.format!r}: an optimizer updates real numbers. To keep the "
+            "signs of a binary layer in error-prone cells put a memory into its slot weight_memory.",
+        )
+    if words.format == "int8" and "optimizer" in holds:
+        raise ArgumentError("holds", 'must be without "optimizer" for int8: one scale does not suit two moments.')
+    return words
+
+
+@dataclass(frozen=True)
+class PlannedBank:
+    """Tensors that will share an array of words: its declaration, and the key of its seed."""
+
+    name: str
+    key: tuple[int, ...]
+    words: WordMemory
+    held: dict[str, Held]
+
+
+def planned_banks(kind: str, held: dict[str, Held], words: WordMemory) -> list[PlannedBank]:
+    """Return the banks of a kind: one, or one a tensor if each has its own scale.
+
+    ValueError for tensors that are not float32, or without a scale.
+    """
+    for name, where in held.items():
+        if (dtype := where.get().dtype) != torch.float32:
+            raise ValueError(f"{name} must be float32 to be held, got {dtype}. Convert the model with .float().")
+    key = HOLDS.index(kind)
+    if not isinstance(words.scale, Mapping):
+        return [PlannedBank(kind, (key,), words, held)] if held else []
+    return [
+        PlannedBank(f"{kind} {name}", (key, number), words.for_array(name), {name: where})
+        for number, (name, where) in enumerate(held.items())
+    ]
+
+
+def planned(model: nn.Module, words: WordMemory, holds: tuple[str, ...]) -> list[PlannedBank]:
+    """Return the banks of all parameters and statistics that are held; ValueError as `planned_banks`."""
+    kinds = parameters_by_kind(model).items()
+    return [bank for kind, held in kinds if kind in holds for bank in planned_banks(kind, held, words)]
 
 
 class ParameterMemory:
@@ -42,34 +104,22 @@ class ParameterMemory:
     model : Module
         Its parameters are float32. From now on they hold what is read from the memory. Those that are dense and on the
         CPU become views of one array a kind: build the optimizer before or after, but move or convert the model before.
-    point : OperatingPoint
-        Error rates, energies and latency of a write.
-    format : {"fp32", "bf16", "fp16", "int8"} or Format
-        Of a stored word. There is no other copy: what the format rounds away is lost, small updates included.
-    scale : float or mapping, optional
-        Of int8, and only of it: the value of one step for all tensors, or for each by its name in the model; see
-        `bridge.memory.formats.int8_scale`. What is beyond -128..127 steps is written as the end of the range.
-    errors : {"overwrite", "independent"}
-        *overwrite*: a failed cell keeps its old bit; a cell told what it holds cannot fail, and most bits of a weight
-        do not change in an update. *independent*: each bit errs with its full rate, as if all had changed.
-    protection : str or Protection
-        "none", "parity", "secded", or ``Protection("range", limit=...)``. Detected and not corrected reads as zero.
-    policy : WritePolicy
-        Of the controller: `PLAIN`, `READ_BEFORE_WRITE`, `WRITE_VERIFY_RETRY`.
+    words : WordMemory, optional
+        Format, operating point, errors, policy, protection and reads of the memory. Its fields may be given as keywords
+        instead, or to replace single ones: `point`, `format` ("fp32", "bf16", "fp16" or "int8"), `scale`, `errors`,
+        `protection`, `policy`, `reading`, `exact_counts` ... There is no other copy of the parameters: what the format
+        rounds away is lost, small updates included. Of int8, `scale` is one number, or one for each tensor by its name
+        in the model; what is beyond -128..127 steps is written as the end of the range, unless `overflow` is "error".
     holds : tuple of str
         What is in this memory; the rest is in memory that does not err. "weights": of all layers, latent weights
         included. "biases". "batch_norm": scale and shift of BatchNorm, LayerNorm, GroupNorm. "running_statistics": the
         mean and the variance of BatchNorm. "optimizer": its state tensors of the shape of a parameter, Adam's two
         moments for example; see `bind`.
-    reading : ReadPoint, optional
-        Errors and price of reads; without it they are exact and free.
     initial_write : bool
         False: at first the cells hold the parameters, rounded to the format. True: they hold 0, and the parameters are
         written, with errors.
     seed : int, >= 0
         Equal seeds and equal histories, equal draws, in every process of a distributed training.
-    exact_counts : bool, optional
-        As `bridge.Memory`'s: whether turned cells are counted or estimated.
     sram : SRAM, optional
         Counts the accesses to what this memory does not hold, one read and one write of each word an update; its
         shape does not matter. Without it that memory is free.
@@ -79,23 +129,23 @@ class ParameterMemory:
     Raises
     ------
     ValueError
-        For unknown names, parameters that are not float32, a scale where none belongs or none where one does, binary
+        As `WordMemory`; for unknown names in `holds`, parameters that are not float32, a tensor without a scale, binary
         and ternary words.
 
     Notes
     -----
     *Which memory for binary weights?* A binary layer computes with the signs of latent weights. Latent weights in
     error-prone words: this class. The signs in error-prone cells, latent weights in SRAM: a layer's slot
-    `weight_memory`, with `bnn.overwrite.OverwriteErrors` (a cell is at risk only when its sign changes) or
-    `bnn.errors.WriteErrors` (every cell, at each write).
+    `weight_memory`, with `bnn.OverwriteErrors` (a cell is at risk only when its sign changes) or `bnn.WriteErrors`
+    (every cell, at each write).
 
     *Words.* Each kind is one array of words, so that the errors of one write are drawn at once; the words of a tensor
-    stand in the order of its storage. Each has a child of the seed, and what it does is what a `bridge.Memory` with
-    that seed does, bit for bit (`memories`). fp32 words with a plain policy, exact reads and at most a parity or
-    a range are updated *in place*: the tensors are the words, nothing is copied (`bridge.memory.in_place`).
+    are in the order of its storage. Each array is a `bridge.Memory` whose seed is a child of this one (`memories`).
+    fp32 words with a plain policy, exact reads and at most a parity or a range are updated *in place*: the tensors are
+    the words, nothing is copied (`bridge.InPlaceMemory`).
 
     *Infinities and NaN.* A failed cell of an exponent can make them, and a negative variance of a moment or a running
-    variance. They are handed on: that is what such a memory does without a protection.
+    variance. They are passed on, as such a memory does without a protection.
 
     Examples
     --------
@@ -116,47 +166,22 @@ class ParameterMemory:
         self,
         model: nn.Module,
         *,
-        point: OperatingPoint,
-        format: str | Format = "fp32",
-        scale: float | Mapping[str, float] | None = None,
-        errors: str = "overwrite",
-        protection: str | Protection = "none",
-        policy: WritePolicy = PLAIN,
+        words: WordMemory | None = None,
         holds: tuple[str, ...] = ("weights", "biases"),
-        reading: ReadPoint | None = None,
         initial_write: bool = False,
         seed: int = 0,
-        exact_counts: bool | None = None,
         sram: SRAM | None = None,
         name: str = "MRAM",
+        **fields: Any,
     ) -> None:
         for kind in holds:
             checked_choice("holds", kind, HOLDS)
         self.model, self.holds, self.sram, self.name, self.seed = model, tuple(holds), sram, name, checked_seed(seed)
+        self.declaration = declared_words(words, fields, self.holds)
         self._optimizer: torch.optim.Optimizer | None = None
-        self._point, self._banks = point, dict[str, Bank]()
-
-        def make(words: int, form: Format, *, point: OperatingPoint, **its_own: Any) -> Memory:
-            declaration = WordMemory(
-                point=point,
-                format=form,
-                errors=errors,
-                policy=policy,
-                protection=protection,
-                reading=reading,
-                exact_counts=exact_counts,
-            )
-            return (InPlaceMemory if works_in_place(declaration) else Memory)(words, declaration, **its_own)
-
-        self._make = make
-        if "optimizer" in holds:
-            self._form = _format(format, None if isinstance(scale, Mapping) else scale)
-            if self._form.name == "int8":
-                raise ValueError('holds must be without "optimizer" for int8: one scale does not suit two moments.')
-        for kind, held in parameters_by_kind(model).items():
-            if kind in holds and held:
-                for bank, (key, form, tensors) in _banks(kind, held, format, scale).items():
-                    self._bank(bank, key, form, tensors, initial_write)
+        self._banks: dict[str, Bank] = {}
+        for bank in planned(model, self.declaration, self.holds):
+            self._make(bank, initial_write=initial_write)
 
     # ---- what it does ------------------------------------------------------------------------------------------------
 
@@ -165,14 +190,14 @@ class ParameterMemory:
         """Enclose what changes the parameters in one iteration: the optimizer's step, and the clipping after it.
 
         At the end of the block all that the memory holds is written, and the tensors hold what is then read. Without
-        errors that is what was written. `step` is named in errors and has no other part in it.
+        errors that is what was written. `step` is for error messages only.
 
         Raises
         ------
         ValueError
-            If a tensor was replaced, or changed outside `update`, or the memory holds the state of an optimizer that
-            was not bound, or came after its first step; or numbers are not finite and the format has no such
-            numbers.
+            If a tensor was replaced, or changed outside `update`; if the memory holds the state of an optimizer that
+            was not bound, or state that came after its first step; if a number is not finite and the format has only
+            finite ones.
 
         Notes
         -----
@@ -180,7 +205,7 @@ class ParameterMemory:
         """
         when = "" if step is None else f" (step {step})"
         if "optimizer" in self.holds and self._optimizer is None:
-            raise ValueError('optimizer must be bound where "optimizer" is in holds: memory.bind(optimizer).')
+            raise ArgumentError("optimizer", 'must be bound where "optimizer" is in holds: memory.bind(optimizer).')
         for bank in self._banks.values():
             bank.check_unchanged(when)
         with ExitStack() as writes:
@@ -191,28 +216,30 @@ class ParameterMemory:
             if "optimizer" not in self._banks:  # Adam's moments appear in the first step; before it they were 0
                 self._adopt_optimizer(initial_write=True)
             elif late := state_tensors(self.model, self._optimizer).keys() - self._banks["optimizer"].held:
-                raise ValueError(
-                    f"optimizer must have all its state after its first step, but {min(late)} came later{when} and is "
-                    "not held. Give every parameter a gradient in the first step, of zeros if need be."
+                raise ArgumentError(
+                    "optimizer",
+                    f"must have all its state after its first step, but {min(late)} came later{when} and is not held. "
+                    "Give every parameter a gradient in the first step, of zeros if need be.",
                 )
         if self.sram is not None:
             elsewhere = self._elsewhere()
             self.sram.count(written=elsewhere, read=elsewhere)
 
     def scrub(self) -> None:
-        """Write everything once more: a failed cell gets another chance, what was corrected or zeroed becomes so."""
+        """Write everything again: failed cells get another pulse, corrected and zeroed words are stored as such."""
         with self.update():
             pass
 
     def load(self) -> None:
-        """Have the cells hold what the parameters hold now, without a write: after a change outside `update`."""
+        """Load the parameters into the cells, without a write: after a change outside `update`."""
         for bank in self._banks.values():
             bank.load()
 
     def bind(self, optimizer: torch.optim.Optimizer, *, initial_write: bool = False) -> None:
-        """Name the optimizer whose state is held, before the first `update` and after a load of its state.
+        """Set the optimizer whose state is held, before the first `update` and after a load of its state.
 
-        State that it has already is loaded into the cells without a write, or with an `initial_write`, with errors.
+        State that it already has is loaded into the cells without a write, or, with `initial_write`, written with
+        errors.
         """
         self._optimizer = optimizer
         self._banks.pop("optimizer", None)
@@ -223,13 +250,13 @@ class ParameterMemory:
         """Write with another setting from now on; cells, ledger and streams go on."""
         for bank in self._banks.values():
             bank.memory.set_point(point)
-        self._point = point
+        self.declaration = replace(self.declaration, point=point)
 
     # ---- what it holds, and what it cost -----------------------------------------------------------------------------
 
     @property
     def memories(self) -> dict[str, Memory]:
-        """The memory of each kind that is held, by name; look, and do not write."""
+        """The memory of each kind that is held, by name; do not write to it."""
         return {name: bank.memory for name, bank in self._banks.items()}
 
     @property
@@ -239,7 +266,7 @@ class ParameterMemory:
 
     @property
     def ledger(self) -> Ledger:
-        """What was done so far, and what it cost; with an `sram`, what was done there, too."""
+        """Events so far and their cost; with an `sram`, its accesses too."""
         ledgers = [memory.ledger for memory in self.memories.values()]
         return sum(ledgers, Ledger()) + (Ledger() if self.sram is None else self.sram.ledger)
 
@@ -259,16 +286,14 @@ class ParameterMemory:
         Raises
         ------
         ValueError
-            If the state is one of another memory. What was restored until then stays: go on from another state.
+            If the state is one of another memory. What was restored before the error stays: restore another state.
         """
         self._banks.pop("optimizer", None)
         if "optimizer" in state["banks"] and self._optimizer is not None:
             self.bind(self._optimizer)
         if set(state["banks"]) != set(self._banks):
-            raise ValueError(
-                f"state must be of a memory of {', '.join(self._banks)}, got one of {', '.join(state['banks'])}. "
-                "An optimizer is bound and its state loaded before."
-            )
+            rule = f"must be of a memory of {', '.join(self._banks)}, got one of {', '.join(state['banks'])}."
+            raise ArgumentError("state", f"{rule} An optimizer is bound and its state loaded before.")
         for name, bank in self._banks.items():
             bank.restore(state["banks"][name])
         if self.sram is not None and state["sram"] is not None:
@@ -276,51 +301,21 @@ class ParameterMemory:
 
     # ---- inside ------------------------------------------------------------------------------------------------------
 
-    def _bank(self, name: str, key: tuple[int, ...], form: Format, held: dict[str, Held], initial_write: bool) -> None:
-        for tensor, where in held.items():
-            if where.get().dtype != torch.float32:
-                raise ValueError(
-                    f"{tensor} must be float32 to be held, got {where.get().dtype}. Convert the model with .float()."
-                )
-        child = child_seed(self.seed, "parameter_words", *key)
-        words = sum(where.get().numel() for where in held.values())
-        memory = self._make(words, form, seed=child, name=f"{self.name}, {name}", point=self._point)
-        self._banks[name] = Bank(held, memory, initial_write=initial_write)
+    def _make(self, bank: PlannedBank, *, initial_write: bool) -> None:
+        """Put tensors into the words of a new memory."""
+        size = sum(where.get().numel() for where in bank.held.values())
+        its_own: dict[str, Any] = {
+            "seed": child_seed(self.seed, "parameter_words", *bank.key),
+            "name": f"{self.name}, {bank.name}",
+        }
+        memory = (InPlaceMemory if works_in_place(bank.words) else Memory)(size, bank.words, **its_own)
+        self._banks[bank.name] = Bank(bank.held, memory, initial_write=initial_write)
 
     def _adopt_optimizer(self, *, initial_write: bool) -> None:
-        if held := state_tensors(self.model, self._optimizer):
-            self._bank("optimizer", (HOLDS.index("optimizer"),), self._form, held, initial_write)
+        for bank in planned_banks("optimizer", state_tensors(self.model, self._optimizer), self.declaration):
+            self._make(bank, initial_write=initial_write)
 
     def _elsewhere(self) -> int:
         """Words that are read and written each iteration and are not in this memory."""
         kinds = {**parameters_by_kind(self.model), "optimizer": state_tensors(self.model, self._optimizer)}
         return sum(where.get().numel() for kind in set(HOLDS) - set(self.holds) for where in kinds[kind].values())
-
-
-def _banks(
-    kind: str, held: dict[str, Held], format: str | Format, scale: float | Mapping[str, float] | None
-) -> dict[str, tuple[tuple[int, ...], Format, dict[str, Held]]]:
-    """Return key of the seed, format and tensors of each bank of a kind: one, or one a tensor if each has its scale."""
-    key = HOLDS.index(kind)
-    if not isinstance(scale, Mapping):
-        return {kind: ((key,), _format(format, scale), held)}
-    if missing := [name for name in held if name not in scale]:
-        raise ValueError(f"scale must name each tensor that is held, got none for {', '.join(missing)}.")
-    return {
-        f"{kind} {name}": ((key, number), _format(format, scale[name]), {name: where})
-        for number, (name, where) in enumerate(held.items())
-    }
-
-
-def _format(name: str | Format, scale: float | None) -> Format:
-    if (name.name if isinstance(name, Format) else name) in ("binary", "ternary"):
-        raise ValueError(
-            f"format must be one of {', '.join(WORDS)}, got {name!r}: an optimizer updates real numbers. To keep the "
-            "signs of a binary layer in error-prone cells put a memory into its slot weight_memory."
-        )
-    if isinstance(name, Format):
-        if scale is not None:
-            raise ValueError(f"scale must be None beside a Format, got {scale!r}: int8's is in it.")
-        return name
-    checked_choice("format", name, WORDS)
-    return format_of(name, scale=scale, overflow="saturate" if name == "int8" else "error")

@@ -1,8 +1,7 @@
 """Phases of a training: which RAM holds its numbers, for which share of its iterations.
 
 A training may begin in MRAM that is written with little energy and errs, and end in another RAM [1], or in the same
-MRAM under a better setting [2]. `Phase` says so, `MRAM` and `SRAM` are what it may name, and `PhaseMemories` puts them
-into a model.
+MRAM with a better setting [2]. A `Phase` names its `MRAM` or `SRAM`; `phase_memories.py` puts them into a model.
 
 References
 ----------
@@ -10,130 +9,114 @@ References
 .. [2] Gajek, Tzoufras, US 11,586,906: one MRAM, two write settings, the higher error rate first.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
-import torch
-from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
-
-from bnn.errors.overwrite import OverwriteErrors
-from bnn.errors.write_errors import WriteErrors
-from bnn.layers.binary import activation_memories, weight_memories
-from bnn.training.parameter_memory import HOLDS as IN_WORDS
-from bnn.training.parameter_memory import ParameterMemory
-from bnn.training.tensor_words import parameters_by_kind
-from bridge.ledger import Ledger
-from bridge.memory.cells import PLAIN, WritePolicy
-from bridge.memory.formats import Format
-from bridge.memory.protection import Protection
+from bnn.training.parameter_memory import declared_words
+from bnn.training.tensor_words import HOLDS as IN_WORDS
+from bridge.memory.declaration import WordMemory
+from bridge.memory.sram import SRAM
 from bridge.write import OperatingPoint
-from mtjsim.checks import checked_choice, checked_whole
+from mtjsim.checks import ArgumentError, checked_choice, checked_whole
 from mtjsim.rng import checked_seed
 
 IN_SLOTS = {"activations": "activation_memory", "signs": "weight_memory"}
 HOLDS = (*IN_WORDS, *IN_SLOTS)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, init=False)
 class MRAM:
     """An error-prone RAM of a training, and what it holds.
 
     Parameters
     ----------
-    point : OperatingPoint
-        How it is written: error rates, energies, latency.
+    words : WordMemory, optional
+        Operating point, format, errors, policy, protection and reads of the memory. Its fields may be given as keywords
+        instead, or to replace single ones: `point`, `format`, `scale`, `errors`, `protection`, `policy` ..., as in
+        `bnn.ParameterMemory`. Activations and signs are bits: of these fields they use `point` and `errors`, and of
+        `policy` whether it reads first.
     holds : tuple of str
         Of "weights" (all of them, the latent ones of binary layers included), "biases", "batch_norm" (scale and shift),
         "running_statistics", "optimizer" (its moments): in words, read, changed and written back in each iteration, see
-        `ParameterMemory`. "activations": the input bits of every binary layer. "signs": the quantized weights of every
-        binary layer, where the latent ones are elsewhere.
-    format, protection, policy
-        Of the words, as in `bridge.Memory`. Activations and signs are written once at most, or read before.
-    errors : {"overwrite", "independent"}
-        Whether a failed write leaves the old bit, or every written cell is taken to have held the other one.
+        `bnn.ParameterMemory`. "activations": the input bits of every binary layer. "signs": the quantized weights of
+        every binary layer, where the latent ones are elsewhere.
     slots : int, >= 1
-        Samples whose activations have cells at the same time, see `OverwriteErrors`.
+        Samples whose activations have cells at the same time, see `bnn.OverwriteErrors`.
     gradient : {"identity", "expected"}
-        Through activations and signs: handed on unchanged, or that of the expected loss (0 where a failed write left
-        the old bit, -1 where an independent error turned it).
+        Through activations and signs: unchanged, or that of the expected loss (0 where a failed write left the old bit,
+        -1 where an independent error turned it).
     seed : int, >= 0
-        Words draw by the number of the write: an MRAM that begins anew in a later phase repeats the draws of an earlier
-        one of the same seed. Give it another one.
+        Words draw by seed, phase in which the memory began, and number of the write; bits by seed, step and image.
 
     Raises
     ------
     ValueError
-        For a name that is none of these, or numbers out of range.
+        As `WordMemory` and `bnn.ParameterMemory`; for an unknown name, a number out of range, or bits with a
+        `ReadPoint` or with a policy that writes again.
 
     Notes
     -----
     What no MRAM of a phase holds is in SRAM, which does not err. Two phases whose MRAMs differ in nothing but `point`
-    name *one* memory under two settings: its cells keep what they hold.
+    have *one* memory with two settings: its cells keep their contents.
+
+    Examples
+    --------
+    >>> point = OperatingPoint.of_rates(error_rate_0=0.01, error_rate_1=0.02)
+    >>> cheap = MRAM(point=point, holds=("weights", "biases"), format="bf16", protection="parity")
+    >>> cheap.words.word_format.bits, cheap.words.errors
+    (16, 'overwrite')
+    >>> declared = WordMemory(point=point, format="bf16", protection="parity")
+    >>> MRAM(words=declared, holds=("weights", "biases")) == cheap
+    True
     """
 
-    point: OperatingPoint
+    words: WordMemory
     holds: tuple[str, ...] = ("weights", "biases", "activations")
-    format: str | Format = "fp32"
-    errors: str = "overwrite"
-    protection: str | Protection = "none"
-    policy: WritePolicy = PLAIN
     slots: int = 1
     gradient: str = "identity"
     seed: int = 0
 
-    def __post_init__(self) -> None:
-        if isinstance(self.holds, str) or not self.holds:
-            raise ValueError(f"holds must be a tuple of names out of {', '.join(HOLDS)}, got {self.holds!r}.")
-        for name in self.holds:
+    def __init__(
+        self,
+        *,
+        words: WordMemory | None = None,
+        holds: tuple[str, ...] = holds,
+        slots: int = slots,
+        gradient: str = gradient,
+        seed: int = seed,
+        **fields: Any,
+    ) -> None:
+        if isinstance(holds, str) or not holds:
+            raise ArgumentError("holds", f"must be a tuple of names out of {', '.join(HOLDS)}, got {holds!r}.")
+        for name in holds:
             checked_choice("holds", name, HOLDS)
-        checked_choice("errors", self.errors, ("overwrite", "independent"))
-        checked_whole("slots", self.slots, least=1)
-        checked_seed(self.seed)
-        checked_choice("gradient", self.gradient, ("identity", "expected"))
-        if not isinstance(self.point, OperatingPoint):
-            raise ValueError(
-                f"point must be an OperatingPoint, got {self.point!r}. OperatingPoint.of_rates(...) makes one."
+        own = {
+            "words": declared_words(words, fields, holds),
+            "holds": tuple(holds),
+            "slots": checked_whole("slots", slots, least=1),
+            "gradient": checked_choice("gradient", gradient, ("identity", "expected")),
+            "seed": checked_seed(seed),
+        }
+        for name, value in own.items():
+            object.__setattr__(self, name, value)
+        again, reads = self.words.policy.attempts > 1, self.words.reading is not None
+        if set(holds) & set(IN_SLOTS) and (again or reads):
+            raise ArgumentError(
+                "policy" if again else "reading",
+                "is for words only: bits (activations, signs) are written once and read without errors. Give words and "
+                "bits an MRAM each: memory=(MRAM(...), MRAM(...)).",
             )
-        if self.format == "int8":
-            raise ValueError(
-                'format must say the scale of int8: bridge.memory.formats.format_of("int8", scale=..., '
-                'overflow="saturate").'
-            )
-        probe = ("batch_norm", *(name for name in self.holds if name == "optimizer"))
-        self._of_words(nn.LayerNorm(1), holds=probe)  # refuses now what a later phase would refuse when it begins
-        if self.policy.attempts > 1 and set(self.holds) & set(IN_SLOTS):
-            raise ValueError(
-                f"policy must not write again where bits are held, got attempts={self.policy.attempts}. "
-                "Give words and bits an MRAM each: memory=(MRAM(...), MRAM(...))."
-            )
+
+    @property
+    def point(self) -> OperatingPoint:
+        """Error rates, energies and latency of a write."""
+        return self.words.point
 
     def same_but_for_point(self, other: "MRAM") -> bool:
-        """Whether the two are one memory under two settings."""
-        return replace(self, point=other.point) == other
-
-    def _of_words(self, model: nn.Module, *, holds: tuple[str, ...], initial_write: bool = False) -> ParameterMemory:
-        """Make this memory for the parameters of a model."""
-        return ParameterMemory(
-            model,
-            format=self.format,
-            point=self.point,
-            errors=self.errors,
-            protection=self.protection,
-            policy=self.policy,
-            holds=holds,
-            seed=self.seed,
-            initial_write=initial_write,
-        )
-
-
-@dataclass(frozen=True)
-class SRAM:
-    """A RAM that does not err, and holds everything."""
+        """Whether the two are one memory with two settings."""
+        return replace(self, words=replace(self.words, point=other.point)) == other
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,19 +126,30 @@ class Phase:
     Parameters
     ----------
     memory : MRAM, tuple of MRAM, SRAM or None
-        Several MRAMs hold different things. None: what sits in the model's slots when the training begins.
+        Several MRAMs hold different things. `SRAM()`: everything, without errors. None: the memories that were in the
+        model's slots before the training.
     until : float, in (0, 1]
         Share of all iterations of the training at which it ends; 1 for the last one.
     scrub : bool
-        Before it begins, have the memory of the phase before read, corrected where its protection can, and written.
+        Before it begins, the memory of the phase before is read, corrected where its protection can, and written.
     reestimate : int, 0 or >= 2
-        As it begins, estimate the statistics of every BatchNorm anew from so many of the first training images, under
-        this phase's errors: statistics belong to an error rate. 0: go on with those of the phase before.
+        As it begins, the statistics of every BatchNorm are estimated from this number of the first training images,
+        under this phase's errors: statistics belong to an error rate. 0: those of the phase before are kept.
 
     Raises
     ------
     ValueError
         For an `until` outside (0, 1], or two MRAMs that hold the same.
+
+    Examples
+    --------
+    Weights and biases in error-prone words for 80 % of the iterations, then a last write of them, then SRAM:
+
+    >>> point = OperatingPoint.of_rates(error_rate_0=1e-4, error_rate_1=1e-4)
+    >>> cheap = MRAM(point=point, holds=("weights", "biases"), protection="parity")
+    >>> phases = (Phase(memory=cheap, until=0.8), Phase(memory=SRAM(), scrub=True))
+    >>> first_steps(phases, 1000)
+    [0, 800]
     """
 
     memory: MRAM | tuple[MRAM, ...] | SRAM | None
@@ -165,17 +159,16 @@ class Phase:
 
     def __post_init__(self) -> None:
         if not isinstance(self.until, (int, float)) or not 0.0 < self.until <= 1.0:
-            raise ValueError(
-                f"until must be in (0, 1], got {self.until!r}: it is a share of all iterations, 0.8 for the first 80 %."
-            )
+            share = "it is a share of all iterations, 0.8 for the first 80 %."
+            raise ArgumentError("until", f"must be in (0, 1], got {self.until!r}: {share}")
         if checked_whole("reestimate", self.reestimate, least=0) == 1:
-            raise ValueError("reestimate must be 0 or >= 2, got 1: one image has no variance.")
+            raise ArgumentError("reestimate", "must be 0 or >= 2, got 1: one image has no variance.")
         exact = self.memory is None or isinstance(self.memory, SRAM)
         if not exact and not (self.mrams and all(isinstance(mram, MRAM) for mram in self.mrams)):
-            raise ValueError(f"memory must be MRAM(...), a tuple of them, SRAM() or None, got {self.memory!r}.")
+            raise ArgumentError("memory", f"must be MRAM(...), a tuple of them, SRAM() or None, got {self.memory!r}.")
         held = [name for mram in self.mrams for name in mram.holds]
         if twice := sorted({name for name in held if held.count(name) > 1}):
-            raise ValueError(f"memory must hold everything once, got {', '.join(twice)} in more than one MRAM.")
+            raise ArgumentError("memory", f"must hold everything once, got {', '.join(twice)} in more than one MRAM.")
 
     @property
     def mrams(self) -> tuple[MRAM, ...]:
@@ -188,179 +181,17 @@ class Phase:
 def check_phases(phases: Sequence[Phase]) -> None:
     """ValueError unless the phases follow each other up to the end of the training."""
     if not isinstance(phases, (tuple, list)) or not all(isinstance(phase, Phase) for phase in phases):
-        raise ValueError(f"phases must be a tuple of Phase, got {phases!r}: for a single one, write (Phase(...),).")
+        raise ArgumentError("phases", f"must be a tuple of Phase, got {phases!r}: for one phase write (Phase(...),).")
     ends = [phase.until for phase in phases]
     if ends and (ends[-1] != 1.0 or any(a >= b for a, b in pairwise(ends))):
-        raise ValueError(f"phases must end at increasing shares of the training, the last one at 1, got {ends}.")
-
-
-def check_model(model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], phases: Sequence[Phase]) -> None:
-    """ValueError unless each phase has in this training what it asks for."""
-    held = {kind for kind, tensors in parameters_by_kind(model).items() if tensors}
-    held |= {what for what, slot in IN_SLOTS.items() if _layers(model, slot)}
-    norms = any(isinstance(module, _BatchNorm) and module.running_mean is not None for module in model.modules())
-    for number, phase in enumerate(phases):
-        for mram in phase.mrams:
-            if "optimizer" in mram.holds and len(optimizers) != 1:
-                raise ValueError(
-                    f'holds of phase {number} must be without "optimizer" where there are {len(optimizers)} of them.'
-                )
-            if not held & set(mram.holds) and "optimizer" not in mram.holds:
-                raise ValueError(
-                    f"holds of phase {number} must name something that the model has, {', '.join(sorted(held))}, got "
-                    f"{', '.join(mram.holds)}: this memory would hold nothing."
-                )
-        if phase.reestimate and not norms:
-            raise ValueError(
-                f"reestimate of phase {number} must be 0, got {phase.reestimate}: the model has no BatchNorm that "
-                "keeps statistics."
-            )
+        raise ArgumentError("phases", f"must end at increasing shares of the training, the last one at 1, got {ends}.")
 
 
 def first_steps(phases: Sequence[Phase], steps: int) -> list[int]:
-    """Return the iteration in which each phase begins, of a training of so many; ValueError for a phase of none."""
+    """Return the iteration in which each phase begins, of `steps` iterations; ValueError for a phase without any."""
     starts = [0, *(round(phase.until * steps) for phase in phases[:-1])]
     for number, (first, end) in enumerate(pairwise([*starts, steps])):
         if first >= end:
             until = phases[number].until
             raise ValueError(f"until of phase {number} must leave it at least one of {steps} iterations, got {until}.")
     return starts
-
-
-class PhaseMemories:
-    """The memories of one phase in a model: parameters in words, activations and signs in the slots of the layers.
-
-    Parameters
-    ----------
-    model : Module
-    optimizers : sequence of Optimizer
-    phase : Phase
-    own : dict
-        What sat in the slots when the training began, see `slots_of`.
-    before : PhaseMemories, optional
-        Of the phase before: a memory that goes on under another setting keeps its cells.
-    restoring : bool
-        Whether a checkpoint is loaded next, so that nothing is to be written now.
-    """
-
-    def __init__(
-        self,
-        model: nn.Module,
-        optimizers: Sequence[torch.optim.Optimizer],
-        phase: Phase,
-        *,
-        own: dict[str, list[nn.Module | None]],
-        before: "PhaseMemories | None" = None,
-        restoring: bool = False,
-    ) -> None:
-        self.phase = phase
-        self.words: list[tuple[MRAM, ParameterMemory]] = []
-        self.slots: list[tuple[MRAM, nn.Module]] = []
-        for what, slot in IN_SLOTS.items():
-            mram = next((m for m in phase.mrams if what in m.holds), None)
-            for index, layer in enumerate(_layers(model, slot)):
-                memory = own[slot][index] if phase.memory is None else None
-                if mram is not None:
-                    memory = _in_slot(mram, what, index)
-                    if before is not None and any(mram.same_but_for_point(m) for m in before.phase.mrams):
-                        _go_on(memory, layer._modules[slot])
-                    self.slots.append((mram, memory))
-                layer.register_module(slot, memory)
-        for mram in phase.mrams:
-            if set(mram.holds) & set(IN_WORDS):
-                self.words.append((mram, _in_words(model, optimizers, mram, before, restoring)))
-
-    @contextmanager
-    def update(self, step: int) -> Iterator[None]:
-        """Surround what changes the parameters; afterwards they are what the memories return."""
-        with ExitStack() as stack:
-            for _, memory in self.words:
-                stack.enter_context(memory.update(step=step))
-            yield
-
-    def scrub(self) -> None:
-        """Have every memory of parameters read, corrected and written."""
-        for _, memory in self.words:
-            memory.scrub()
-
-    @property
-    def ledger(self) -> Ledger:
-        """What these memories have done so far, and what it cost."""
-        return self._ledger(())
-
-    def ledger_beside(self, after: "PhaseMemories") -> Ledger:
-        """Return the ledger of those that do not go on in the next phase."""
-        return self._ledger([memory for _, memory in after.words])
-
-    def _ledger(self, without: Sequence[ParameterMemory]) -> Ledger:
-        ledgers = [memory.ledger for _, memory in self.words if all(memory is not other for other in without)]
-        for mram, memory in self.slots:
-            if isinstance(memory, OverwriteErrors):
-                ledgers.append(memory.ledger(policy=mram.policy))
-            elif isinstance(memory, WriteErrors):
-                ledgers.append(memory.ledger())
-        return sum(ledgers, Ledger())
-
-    def state(self) -> list[dict[str, Any]]:
-        """Return what changes in the memories of parameters; what is in slots is in the model's state."""
-        return [memory.state() for _, memory in self.words]
-
-    def restore(self, state: list[dict[str, Any]], optimizers: Sequence[torch.optim.Optimizer]) -> None:
-        """Go on from a `state()`, after those of the model and of the optimizers."""
-        for (mram, memory), saved in zip(self.words, state, strict=True):
-            if "optimizer" in mram.holds:
-                memory.bind(optimizers[0])
-            memory.restore(saved)
-
-
-def slots_of(model: nn.Module) -> dict[str, list[nn.Module | None]]:
-    """Return what sits in the slots of the model now, slot by slot."""
-    return {slot: [layer._modules[slot] for layer in _layers(model, slot)] for slot in IN_SLOTS.values()}
-
-
-def _layers(model: nn.Module, slot: str) -> list[nn.Module]:
-    return list((activation_memories if slot == "activation_memory" else weight_memories)(model).values())
-
-
-def _in_slot(mram: MRAM, what: str, index: int) -> nn.Module:
-    """Make the memory of the index-th slot of its kind."""
-    layer, expected = 2 * index + (what == "signs"), mram.gradient == "expected"
-    if mram.errors == "independent":
-        gradient = "flipped" if expected else "identity"
-        return WriteErrors.from_operating_point(
-            mram.point, seed=mram.seed, gradient=gradient, layer=layer, counted=True
-        )
-    return OverwriteErrors.from_operating_point(
-        mram.point,
-        seed=mram.seed,
-        gradient="masked" if expected else "identity",
-        layer=layer,
-        slots=mram.slots if what == "activations" else None,  # a slot for each filter
-    )
-
-
-def _go_on(memory: nn.Module, former: nn.Module | None) -> None:
-    """Give a memory the cells of the one whose other setting it is; what that one did is in its own ledger."""
-    assert former is not None
-    memory.load_state_dict(former.state_dict())
-    if isinstance(memory, (OverwriteErrors, WriteErrors)):
-        memory.counts = np.zeros_like(memory.counts)
-
-
-def _in_words(
-    model: nn.Module,
-    optimizers: Sequence[torch.optim.Optimizer],
-    mram: MRAM,
-    before: PhaseMemories | None,
-    restoring: bool,
-) -> ParameterMemory:
-    """Return the memory of parameters of the phase before, under its new setting, or a new one."""
-    for former, memory in before.words if before is not None else ():
-        if mram.same_but_for_point(former):
-            memory.set_point(mram.point)
-            return memory
-    holds = tuple(name for name in IN_WORDS if name in mram.holds)
-    memory = mram._of_words(model, holds=holds, initial_write=not restoring)
-    if "optimizer" in mram.holds and not restoring:
-        memory.bind(optimizers[0], initial_write=True)
-    return memory

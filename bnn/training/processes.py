@@ -1,4 +1,4 @@
-"""One training in several processes: each takes its part of every batch, and all hold the same weights.
+"""One training in several processes: each takes its part of every batch, and all have the same weights.
 
 Without `torch.distributed` there is one process, and every function here is the identity.
 """
@@ -9,7 +9,9 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+
+from bnn.training.tensor_words import running_statistics
+from mtjsim.checks import ArgumentError
 
 
 def rank() -> int:
@@ -45,7 +47,7 @@ def average_gradients(model: nn.Module) -> None:
 
 
 def require_equal(model: nn.Module) -> None:
-    """ValueError, in all processes, unless all of them begin with the same parameters."""
+    """ValueError, in all processes, unless all begin with the same parameters."""
     if not _several():
         return
     digest = hashlib.sha256()
@@ -64,14 +66,13 @@ def summed(value: Tensor) -> Tensor:
 
 @torch.no_grad()
 def average_batch_norm(model: nn.Module) -> None:
-    """Make the running statistics of every BatchNorm their mean over the processes, in place."""
+    """Make the running statistics of every BatchNorm, and of its like, their mean over the processes, in place."""
     if not _several():
         return
     for module in model.modules():
-        if isinstance(module, _BatchNorm) and module.running_mean is not None and module.running_var is not None:
-            for statistics in (module.running_mean, module.running_var):
-                dist.all_reduce(statistics)
-                statistics /= world()
+        for statistics in running_statistics(module).values():
+            dist.all_reduce(statistics)
+            statistics /= world()
 
 
 def from_first(value: float | None) -> float | None:
@@ -83,18 +84,18 @@ def from_first(value: float | None) -> float | None:
     return shared[0]
 
 
-def check_same(what: str, value: object, way_out: str) -> None:
+def check_same(what: str, value: object, remedy: str) -> None:
     """ValueError, in all processes, unless all of them have the same value."""
     if not _several():
         return
     values: list[object] = [None] * world()
     dist.all_gather_object(values, value)
     if len(set(values)) > 1:
-        raise ValueError(f"{what} must be the same in every process, got {values}. {way_out}")
+        raise ArgumentError(what, f"must be the same in every process, got {values}. {remedy}")
 
 
 def own_file(path: Path) -> Path:
-    """Return the file of this process: `path` itself for the first, `run.rank1.pt` beside `run.pt` for the second."""
+    """Return the file of this process: `path` itself for the first; for `run.pt`, the second has `run.rank1.pt`."""
     return path if rank() == 0 else path.with_name(f"{path.stem}.rank{rank()}{path.suffix}")
 
 

@@ -1,4 +1,4 @@
-"""Tensors as the words of a memory: where the parameters of a model are, and how they get there and back."""
+"""Tensors as the words of a memory: where the parameters of a model are, how they are written and read back."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,13 +13,14 @@ from torch.nn.modules.batchnorm import _NormBase
 from bridge.memory.codes import range_fails
 from bridge.memory.in_place import InPlaceMemory
 from bridge.memory.mram import Memory
+from mtjsim.checks import ArgumentError
 
 HOLDS = ("weights", "biases", "batch_norm", "running_statistics", "optimizer")
 NORMS = (_NormBase, nn.GroupNorm, nn.LayerNorm)
 
 
 class Held(Protocol):
-    """Where a tensor is; `movable`: another may be put in its place, and nobody changes it but the update."""
+    """Where a tensor is; `movable`: another may be put in its place, and only the update changes it."""
 
     movable: bool
 
@@ -42,7 +43,7 @@ class OfParameter:
         return self.parameter
 
     def put(self, tensor: Tensor) -> None:
-        """Exchange its data: the parameter stays who it is, for optimizers and for hooks."""
+        """Exchange its data; the parameter stays the same object, for optimizers and for hooks."""
         self.parameter.data = tensor
 
 
@@ -56,16 +57,16 @@ class OfBuffer:
 
     def get(self) -> Tensor:
         """Return the buffer."""
-        return getattr(self.module, self.name)
+        return self.module.get_buffer(self.name)
 
     def put(self, tensor: Tensor) -> None:
         """Exchange it."""
-        setattr(self.module, self.name, tensor)
+        self.module._buffers[self.name] = tensor
 
 
 @dataclass(frozen=True)
 class OfState:
-    """What an optimizer remembers of a parameter."""
+    """A state tensor of an optimizer, of one parameter."""
 
     optimizer: torch.optim.Optimizer
     parameter: nn.Parameter
@@ -73,7 +74,7 @@ class OfState:
     movable = True
 
     def get(self) -> Tensor | None:
-        """Return it, unless the state was exchanged."""
+        """Return it, or None if the state was exchanged."""
         return self.optimizer.state[self.parameter].get(self.name)
 
     def put(self, tensor: Tensor) -> None:
@@ -84,8 +85,8 @@ class OfState:
 class Bank:
     """Tensors as the words of one memory.
 
-    Tensors that can be are made views of `values`, float32, all words in a row: one draw of errors for all of them, and
-    no copies. The others are fetched and handed back.
+    Where possible the tensors become views of `values`, float32, all words in a row: one draw of errors for all of
+    them, and no copies. The others are copied there and back.
 
     Parameters
     ----------
@@ -94,7 +95,7 @@ class Bank:
     memory : Memory
         Of as many words.
     initial_write : bool
-        Write them now, with errors; else the cells hold them without a write.
+        Write them now, with errors; else they are loaded without a write.
     """
 
     def __init__(self, held: dict[str, Held], memory: Memory, *, initial_write: bool) -> None:
@@ -102,7 +103,7 @@ class Bank:
         self.array = memory.values if isinstance(memory, InPlaceMemory) else np.zeros(memory.shape, np.float32)
         self.values = torch.from_numpy(self.array)
         self._views: dict[str, Tensor] = {}
-        self._versions: dict[str, int] = {}  # of those that are views: torch counts what is done to a tensor
+        self._versions: dict[str, int] = {}  # of those that are views: torch counts the changes of a tensor
         start = 0
         for name, where in held.items():
             tensor = where.get()
@@ -122,7 +123,7 @@ class Bank:
 
     @contextmanager
     def rewriting(self) -> Iterator[None]:
-        """Enclose a change of the tensors: at the end it is written, and they hold what is read."""
+        """Enclose a change of the tensors: at the end they are written, and hold what is then read."""
         if isinstance(self.memory, InPlaceMemory):
             with self.memory.rewriting():
                 yield
@@ -135,7 +136,7 @@ class Bank:
         self._scatter()
 
     def load(self) -> None:
-        """Have the cells hold the tensors without a write, and the tensors what the format and the range let pass."""
+        """Load the tensors into the cells without a write, and round the tensors to what format and range can hold."""
         self._gather()
         self.memory.load(self.array)
         if not isinstance(self.memory, InPlaceMemory):
@@ -145,8 +146,8 @@ class Bank:
         self._scatter()
 
     def state(self) -> dict[str, Any]:
-        """Return state of the memory and, unless they follow from it, the numbers last read; arrays as tensors."""
-        state = self.memory.state()  # torch knows few unsigned numbers: words go as signed ones
+        """Return the memory's state and, unless they follow from it, the numbers last read; arrays as tensors."""
+        state = self.memory.state()  # torch has few unsigned types: words are saved as signed ones
         words = [torch.from_numpy(array.view(f"i{array.itemsize}")) for array in state["words"]]
         values = None if isinstance(self.memory, InPlaceMemory) else self.values.clone()
         return {"memory": {**state, "words": words}, "values": values}
@@ -161,28 +162,27 @@ class Bank:
         self._scatter()
 
     def check_unchanged(self, when: str) -> None:
-        """Refuse tensors that are no longer the words of the memory, or hold what it did not return."""
+        """ValueError for tensors that are not the words of the memory any more, or hold what it did not return."""
         for name, version in self._versions.items():
             tensor = self.held[name].get()
             if tensor is None or tensor.data_ptr() != self._views[name].data_ptr():
-                raise ValueError(
-                    f"{name} must be the tensor that the memory holds, but was replaced{when}. Convert or move a model "
-                    "before its ParameterMemory is made; after an optimizer's state was loaded, bind() it again."
+                raise ArgumentError(
+                    name,
+                    f"must be the tensor that the memory holds, but was replaced{when}. Convert or move a model before "
+                    "its ParameterMemory is made; after an optimizer's state was loaded, bind() it again.",
                 )
             if tensor._version != version:
-                raise ValueError(
-                    f"{name} must change within update() only, but was changed outside{when}. To go on from its new "
-                    "values call load(), from a checkpoint restore()."
-                )
+                remedy = "To go on from its new values call load(), from a checkpoint restore()."
+                raise ArgumentError(name, f"must change within update() only, but was changed outside{when}. {remedy}")
 
     def _gather(self) -> None:
-        """Fetch the numbers of the tensors that are not themselves the words."""
+        """Copy the tensors that are not views to the words."""
         for name, view in self._views.items():
             if name not in self._versions:
                 view.copy_(self.held[name].get().detach())
 
     def _scatter(self) -> None:
-        """Hand back what was read."""
+        """Copy what was read to the tensors that are not views."""
         for name, view in self._views.items():
             tensor = self.held[name].get()
             if name in self._versions:
@@ -191,8 +191,16 @@ class Bank:
                 tensor.detach().copy_(view)
 
 
+def running_statistics(module: nn.Module) -> dict[str, Tensor]:
+    """Return mean and variance of a BatchNorm that keeps them, by name; of another module nothing."""
+    if not isinstance(module, _NormBase):
+        return {}
+    found = {"running_mean": module.running_mean, "running_var": module.running_var}
+    return {name: tensor for name, tensor in found.items() if tensor is not None}
+
+
 def parameters_by_kind(model: nn.Module) -> dict[str, dict[str, Held]]:
-    """Sort parameters, each once, and running statistics by what they are: `HOLDS`; by their names in the model."""
+    """Sort parameters, each once, and running statistics by kind, see `HOLDS`, under their names in the model."""
     found: dict[str, dict[str, Held]] = {kind: {} for kind in HOLDS}
     seen = set()
     for prefix, module in model.named_modules():
@@ -202,14 +210,13 @@ def parameters_by_kind(model: nn.Module) -> dict[str, dict[str, Held]]:
             if id(parameter) not in seen:
                 found[kind][dotted + name] = OfParameter(parameter)
             seen.add(id(parameter))
-        for name in ("running_mean", "running_var") if isinstance(module, _NormBase) else ():
-            if getattr(module, name) is not None:
-                found["running_statistics"][dotted + name] = OfBuffer(module, name)
+        for name in running_statistics(module):
+            found["running_statistics"][dotted + name] = OfBuffer(module, name)
     return found
 
 
 def state_tensors(model: nn.Module, optimizer: torch.optim.Optimizer | None) -> dict[str, Held]:
-    """Find what an optimizer remembers in the shape of a parameter of the model."""
+    """Return the state of an optimizer that has the shape of a parameter of the model."""
     if optimizer is None:
         return {}
     return {

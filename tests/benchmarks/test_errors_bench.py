@@ -17,8 +17,8 @@ from torch import nn
 from bnn.errors.kernels import sample_keys, write_bits, write_packed
 from bnn.errors.overwrite import OverwriteErrors
 from bnn.errors.write_errors import WriteErrors
-from bnn.layers.binary import activation_memories
-from bnn.layers.quantizers import clip_latent_
+from bnn.layers.latent import clip_latent_
+from bnn.layers.slots import activation_memories
 from bnn.models import lenet4, mlp
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from bnn.layers.quantizers import clip_latent_
+from bnn.layers.latent import clip_latent_
 from bnn.models import lenet4
 from bnn.optimizers.bop import Bop, split_parameters
 from bnn.training.finite import guard_finite

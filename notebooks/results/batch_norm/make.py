@@ -2,7 +2,7 @@
 
 python notebooks/results/batch_norm/make.py MNIST_FOLDER   # writes table.csv, run.json and figure.png here
 
-Networks are trained on MNIST with errors of one kind, in all binary weights (drawn anew in every step) or in all binary
+Networks are trained on MNIST with errors of one kind, in all binary weights (new draws in every step) or in all binary
 activations, and run with errors of the same kind at another rate. Errors are independent and equal for both bits.
 
 plain         as trained
@@ -10,13 +10,8 @@ rescaled      bnn.rescale_batch_norm, no data
 re-estimated  bnn.reestimate_batch_norm at the rate it is run with, training images
 """
 
-import csv
-import json
-import platform
 import sys
-import time
 from functools import cache
-from importlib.metadata import version
 from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
@@ -31,15 +26,18 @@ import matplotlib.pyplot as plt
 
 import bnn
 from bnn.errors.write_errors import WriteErrors
-from bnn.layers.binary import activation_memories, weight_memories
+from bnn.layers.slots import activation_memories, weight_memories
 from bnn.models import lenet4, mlp
+from bnn.studies.plots import png_of
+from bnn.studies.record import Clock, Record, csv_of
+from mtjsim.files import write_whole
 
 HERE = Path(__file__).parent
 KINDS = ("weights", "activations")
 TRAINED, RUN = (0.0, 0.01, 0.05, 0.1), (0.0, 0.01, 0.05, 0.1, 0.2)
 METHODS = ("plain", "rescaled", "re-estimated")
 HIDDEN = (256, 256)
-NETS: dict[str, dict[str, Any]] = {  # name -> how it is built and trained, and what is asked of it
+NETS: dict[str, dict[str, Any]] = {  # name -> how it is built and trained, and the rows that are wanted of it
     "mlp, binary": {
         "build": lambda seed: mlp(784, HIDDEN, seed=seed, first="binary", last="binary"),
         "training": {"epochs": 3, "batch_size": 128, "learning_rate": 0.003},
@@ -67,7 +65,6 @@ NETS: dict[str, dict[str, Any]] = {  # name -> how it is built and trained, and 
 }
 DRAWS, PASSES, GATHERED = 4, 20, 2_000  # of each test; of each re-estimation; its images
 COLUMNS = ["net", "kind", "trained_rate", "run_rate", "method", "seed", "accuracy", "low", "high", "images", "draws"]
-PACKAGES = ("mtj-bnn", "numpy", "numba", "torch", "matplotlib")
 
 
 @cache
@@ -139,51 +136,46 @@ def draw(rows):
         f"networks, {DRAWS} error draws each",
         fontsize=10,
     )
-    figure.savefig(HERE / "figure.png", dpi=130)
+    write_whole(HERE / "figure.png", png_of(figure, dpi=130))
 
 
-def write_table(rows) -> None:
-    """Write what there is so far."""
-    with (HERE / "table.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def write_run(data, seconds: float, core_seconds: float) -> None:
-    """Write what the table was made of."""
-    run = {
-        "command": "python notebooks/results/batch_norm/make.py MNIST_FOLDER",
-        "data": {"name": data.name, "identity": data.identity},
+def contents():
+    """Return for the record how the table was made."""
+    return {
         "nets": {
             name: {key: value for key, value in choice.items() if key != "build"} for name, choice in NETS.items()
         },
         "hidden": HIDDEN,
-        "errors": "independent, equal for both bits, in every binary layer; weights drawn anew in every step",
+        "errors": "independent, equal for both bits, in every binary layer; new draws in the weights in every step",
         "run_rates": RUN,
         "draws": DRAWS,
         "re-estimation": {"draws": PASSES, "training images": GATHERED},
         "interval": "of one network, over images and draws; the spread over networks is that of the seeds",
-        "versions": {name: version(name) for name in PACKAGES} | {"python": platform.python_version()},
-        "seconds": round(seconds, 1),
-        "core_seconds": round(core_seconds, 1),
     }
-    (HERE / "run.json").write_text(json.dumps(run, indent=1) + "\n")
 
 
 def main(folder: str) -> None:
     """Train, run, and write."""
     torch.set_num_threads(1)
-    started, used = time.perf_counter(), time.process_time()
+    clock = Clock()
     data = bnn.load("mnist", folder)
     gathered = data.train.subset(np.arange(GATHERED))
     rows = []
     for seed, (net, choice) in product(range(2), NETS.items()):
         for kind, rate in product(choice["kinds"], choice["trained"]) if seed in choice["seeds"] else ():
             rows += rows_of(net, kind, rate, seed, data, gathered)
-            write_table(rows)
-            print(net, kind, rate, seed, f"{time.process_time() - used:.0f} core-s", file=sys.stderr)
-    write_run(data, time.perf_counter() - started, time.process_time() - used)
+            write_whole(HERE / "table.csv", csv_of(rows))
+            print(net, kind, rate, seed, f"{clock.spent()['core_seconds']:.0f} core-s", file=sys.stderr)
+    record = Record(
+        title="BatchNorm away from the error rate it was trained at: plain, rescaled, re-estimated",
+        command="python notebooks/results/batch_norm/make.py MNIST_FOLDER",
+        seeds=sorted({row["seed"] for row in rows}),
+        data=data,
+        contents=contents(),
+        tables={"table.csv": rows},
+        **clock.spent(),
+    )
+    record.write(HERE)
     draw(rows)
 
 

@@ -11,17 +11,13 @@ same in a cell   independent errors with the share of wrong bits that each cell 
 full rate        independent errors with the write error rate itself: the worst case
 
 Effective rate: wrong bits read / bits read. Nothing is chosen on the test images. Writes table.csv, run.json and
-error_modes.png beside this file.
+error_modes.png to the folder of this file.
 """
 
-import csv
 import hashlib
 import json
-import platform
 import sys
-import time
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -31,8 +27,11 @@ from torch import nn
 import bnn
 from bnn.errors.overwrite import OverwriteErrors
 from bnn.errors.write_errors import WriteErrors
-from bnn.layers.binary import memories
+from bnn.layers.slots import memories
 from bnn.models import lenet4
+from bnn.studies.plots import png_of
+from bnn.studies.record import Clock, Record
+from mtjsim.files import write_whole
 from mtjsim.plots import BLACK, GREEN, PURPLE, RED
 
 HERE = Path(__file__).parent
@@ -54,8 +53,8 @@ class Watched(nn.Module):
     def forward(self, x):
         """Write and count."""
         out = self.memory(x)
-        told, wrong = (x > 0).flatten(1), (out != x).flatten(1)
-        rows = [[(told == bit).sum(0), ((told == bit) & wrong).sum(0)] for bit in (False, True)]
+        data, wrong = (x > 0).flatten(1), (out != x).flatten(1)
+        rows = [[(data == bit).sum(0), ((data == bit) & wrong).sum(0)] for bit in (False, True)]
         self.counts = self.counts + np.array([[count.numpy() for count in row] for row in rows])
         return out
 
@@ -74,7 +73,7 @@ def trained(rate, train, folder):
 
 
 def read(model, images, labels, make):
-    """Let the model read all images DRAWS times, memories made by make(index, seed); return accuracy and memories."""
+    """Run the model on all images DRAWS times, memories made by make(index, seed); return accuracy and memories."""
     right, watched = [], None
     for draw in range(DRAWS):
         fresh = [Watched(make(index, draw)) for index in (0, 1)]
@@ -137,14 +136,14 @@ def rows_of(model, trained_at, rate, images, labels, folder):
         )
         print(f"{trained_at:g} {rate:4g} {mode:15} {wrong / written:.4f} {accuracy}", flush=True)
     if kept is not None:
-        _replace(kept, json.dumps(rows).encode())
+        write_whole(kept, json.dumps(rows).encode())
     return rows
 
 
 def main() -> None:
     """Train, read, write the table, draw."""
     torch.set_num_threads(1)
-    began = time.perf_counter()
+    clock = Clock()
     data = bnn.load("mnist", sys.argv[1])
     folder = Path(sys.argv[2]) if len(sys.argv) > 2 else None
     images, labels = torch.from_numpy(data.test.scaled()), torch.tensor(data.test.labels)
@@ -164,23 +163,21 @@ def main() -> None:
         )
         for rate in RATES:
             rows += rows_of(model, trained_at, rate, images, labels, folder)
-    record = {
-        "training": TRAINING,
-        "data": {part: getattr(data, part).identity for part in ("train", "test")},
-        "networks": networks,
-        "seeds": "lenet4(seed=1); draw d has seed d, the layers 0 and 1",
-        "intervals": "95 %, over images and draws, of one trained network",
-        "versions": {name: version(name) for name in ("mtj-bnn", "numpy", "numba", "torch")},
-        "python": platform.python_version(),
-        "seconds": round(time.perf_counter() - began, 1),
-    }
-    partial_file = HERE / "table.csv.partial"
-    with partial_file.open("w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    partial_file.replace(HERE / "table.csv")
-    _replace(HERE / "run.json", (json.dumps(record, indent=1) + "\n").encode())
+    record = Record(
+        title="Overwrite errors against independent errors at the same share of wrong bits, LeNet-4 on MNIST",
+        command="python notebooks/results/error_modes/make.py MNIST_FOLDER",
+        seeds=TRAINING["seed"],
+        data=data,
+        contents={
+            "training": TRAINING,
+            "networks": networks,
+            "draws": "draw d has seed d, the layers 0 and 1",
+            "intervals": "95 %, over images and draws, of one trained network",
+        },
+        tables={"table.csv": rows},
+        **clock.spent(),
+    )
+    record.write(HERE)
     draw(rows, networks)
 
 
@@ -217,14 +214,8 @@ def draw(rows, networks) -> None:
     axes[0].set_ylabel("test accuracy (%), logit scale")
     axes[0].legend(frameon=False, fontsize=8, loc="lower left")
     figure.suptitle(f"LeNet-4, MNIST: one network each, {DRAWS} draws of 10,000 images", fontsize=10)
-    figure.savefig(HERE / "error_modes.png", dpi=150)
+    write_whole(HERE / "error_modes.png", png_of(figure, dpi=150))
     plt.close(figure)
-
-
-def _replace(path: Path, content: bytes) -> None:
-    part = path.with_name(path.name + ".partial")
-    part.write_bytes(content)
-    part.replace(path)
 
 
 if __name__ == "__main__":

@@ -12,12 +12,7 @@ secded  blocks of 64 + 8 cells; two or more wrong cells lose the block (two are 
 retry   after each pulse but the last the word is read, and wrong cells are pulsed again: a bit is wrong with p^n/2
 """
 
-import csv
-import json
-import platform
-import time
 from dataclasses import asdict, replace
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +21,7 @@ from scipy.stats import binom
 
 import bridge
 import mtjsim
+from bnn.studies.record import Clock, Record
 from bridge.dies.rate_distribution import DISTRIBUTION, quasi_normals
 from mtjsim.rng import child
 
@@ -37,7 +33,7 @@ PULSE_WIDTH = 25e-9  # [s] where every way gets the same pulse
 SIZINGS = ("same cell", "same pulse")
 MOST_ATTEMPTS = 20
 SEED = 4  # of the quasi-random cells
-SHOWN_ATTEMPTS = (2, 3, 4)  # in the table, beside the cheapest
+SHOWN_ATTEMPTS = (2, 3, 4)  # in the table, next to the cheapest
 SPREAD = bridge.Spread(diameter_d2d=0.03, anisotropy_d2d=0.02, damping_d2d=0.05)  # assumed
 CODE_ENERGY = 1e-12  # of encoding, and of decoding, 64 bits [J]; assumed
 READ = bridge.ReadSetting(voltage=0.1, duration=5e-9, disturbs="ap", sense_noise=0.5e-6, sense_energy=10e-15)
@@ -263,44 +259,51 @@ def shown(rows: list[dict[str, object]]) -> list[dict[str, object]]:
     return kept
 
 
-def main() -> None:
-    """Solve, then keep."""
-    began = time.perf_counter()
-    everything = [row(*way, sizing) for sizing in SIZINGS for way in ways()]
-    table = shown(everything)
-    _save_csv("table.csv", table)
-    _save_csv("retries.csv", [line for line in everything if line["attempts"] > 1])
-    _save_csv("scan.csv", [line for sizing in SIZINGS for line in scan(np.geomspace(0.3, 1e-10, 14), sizing)])
-    few = [
-        w for w in ways() if w[1] in ("retry", "secded") and w[2] in (1, 2, 3, 4, 6, 8, 12, 16) and "words" not in w[0]
-    ]
-    spread = [spread_row(*way) for way in few]
-    _save_csv("spread.csv", spread)
+def contents() -> dict[str, object]:
+    """Return for the record how the tables were made."""
     cell = the_cell()
-    reading = bridge.read_point(cell.device, READ, temperature=TEMPERATURE)
-    record = {
-        "command": "python notebooks/results/junction_to_memory/make.py",
+    return {
         "target": TARGET,
         "unprotected": UNPROTECTED,
         "temperature_K": TEMPERATURE,
-        "device": "arm_2021",
-        "device_identity": cell.device.identity,
+        "device_name": "arm_2021",
         "cell_identity": cell.identity,
         "transistor": asdict(cell.transistor),
         "supply_V": cell.supply_voltage,
         "word_line_V": cell.word_line_voltage,
         "driver_ohm": cell.driver_resistance,
         "pulse_width_s": PULSE_WIDTH,
-        "read": reading.as_dict(),
+        "read": bridge.read_point(cell.device, READ, temperature=TEMPERATURE).as_dict(),
         "code_energy_J": CODE_ENERGY,
         "sources": SOURCES,
         "spread": SPREAD.as_dict(),
-        "seed": SEED,  # of the quasi-random cells; all else is solved
-        "versions": {name: version(name) for name in ("mtj-bnn", "numpy", "scipy", "numba")},
-        "python": platform.python_version(),
-        "seconds": round(time.perf_counter() - began, 1),
     }
-    _replace(HERE / "run.json", json.dumps(record, indent=1) + "\n")
+
+
+def main() -> None:
+    """Solve, then keep."""
+    clock = Clock()
+    everything = [row(*way, sizing) for sizing in SIZINGS for way in ways()]
+    few = [
+        w for w in ways() if w[1] in ("retry", "secded") and w[2] in (1, 2, 3, 4, 6, 8, 12, 16) and "words" not in w[0]
+    ]
+    table, spread = shown(everything), [spread_row(*way) for way in few]
+    record = Record(
+        title="One residual error rate by a strong pulse, by a code, by writing again",
+        command="python notebooks/results/junction_to_memory/make.py",
+        seeds=SEED,  # of the quasi-random cells; all else is solved
+        device=the_cell().device,
+        contents=contents(),
+        tables={
+            "table.csv": table,
+            "retries.csv": [line for line in everything if line["attempts"] > 1],
+            "scan.csv": [line for sizing in SIZINGS for line in scan(np.geomspace(0.3, 1e-10, 14), sizing)],
+            "spread.csv": spread,
+        },
+        digits=9,
+        **clock.spent(),
+    )
+    record.write(HERE)
     for line in spread:
         print(f"{line['way']:18}", *(f"{v:.3g}" for v in line.values() if isinstance(v, float)))
     for line in table:
@@ -309,22 +312,7 @@ def main() -> None:
             + " ".join(f"{line[name] * 1e15:6.0f}" for name in ("junction_J", "with_driver_J", "system_J"))
             + f" fJ {line['latency_mean_s'] * 1e9:5.1f} ns {line['area_F2']:5.1f} F2 {line['pulses_per_cell']:.3f}"
         )
-    print(f"{record['seconds']} s")
-
-
-def _save_csv(name: str, rows: list[dict[str, object]]) -> None:
-    partial = HERE / (name + ".partial")
-    with partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({k: f"{v:.9g}" if isinstance(v, float) else v for k, v in line.items()} for line in rows)
-    partial.replace(HERE / name)
-
-
-def _replace(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, "utf-8")
-    partial.replace(path)
+    print(f"{record.seconds} s")
 
 
 if __name__ == "__main__":

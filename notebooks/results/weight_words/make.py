@@ -8,20 +8,15 @@ test), 64-256-256-10: *real* has real weights and ReLU; *binary* is `bnn.models.
 +-1) are in the memory and whose signs compute. Accuracy is that of the last weights as they are read, on the test half;
 nothing is chosen by it. A network that answers NaN answers wrong.
 
-errors      overwrite: a cell told the bit it holds cannot fail. independent: each bit errs with the full rate.
+errors      overwrite: a cell that holds its bit already cannot fail. independent: each bit errs with the full rate.
 protection  none; parity: one check cell a word, a word found wrong reads as zero; range: a number beyond +-4 reads as 0
 tolerated   the rate at which the mean accuracy of the seeds has fallen by `LOSS`, linear in log10 of the rate between
             the first rate of the scan that lost more and the one before it; "<" or ">" where the scan has none
 """
 
-import csv
-import json
 import math
 import os
-import platform
-import time
 from collections.abc import Iterator
-from importlib.metadata import version
 from itertools import product
 from pathlib import Path
 
@@ -33,9 +28,12 @@ import torch
 from torch import Tensor, nn
 
 import bnn
-from bnn.layers.quantizers import clip_latent_
+from bnn.layers.latent import clip_latent_
+from bnn.studies.plots import png_of
+from bnn.studies.record import Clock, Record
 from bridge.memory.protection import Protection
 from bridge.write import OperatingPoint
+from mtjsim.files import write_whole
 
 HERE = Path(__file__).parent
 RATES = (1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
@@ -69,7 +67,7 @@ def batches(images: Tensor, labels: Tensor, seed: int) -> Iterator[tuple[int, Te
 
 
 def trained(kind: str, seed: int, errors: str, protection: str, rate: float, data: dict[str, tuple[Tensor, Tensor]]):
-    """Train one network, and return what came of it."""
+    """Train one network, and return its row."""
     model = network(kind, seed)
     optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE, fused=True)
     point = OperatingPoint.of_rates(error_rate_0=rate, error_rate_1=rate)
@@ -189,15 +187,13 @@ def draw(lines: list[dict], path: Path) -> None:
         ax.set_title("real weights" if kind == "real" else "latent weights of a binary network", fontsize=10)
     axes[0].set_ylabel(f"test accuracy, mean and range of {len(SEEDS)} networks")
     axes[0].legend(title="errors, protection", fontsize=8, title_fontsize=8)
-    partial = path.with_name(path.name + ".partial")
-    figure.savefig(partial, dpi=140, format="png")
-    partial.replace(path)
+    write_whole(path, png_of(figure, dpi=140))
 
 
 def main() -> None:
     """Train, then keep."""
     torch.set_num_threads(1)
-    began, spent = time.perf_counter(), time.process_time()
+    clock = Clock()
     digits = bnn.load("digits")
     data = {
         half: (torch.from_numpy(images.scaled()), torch.tensor(images.labels))
@@ -211,50 +207,34 @@ def main() -> None:
         print(*way, rows[-1]["accuracy"], flush=True)
     lines = summary(rows)
     rates = tolerated(lines)
-    _save_csv("runs.csv", rows)
-    _save_csv("accuracy.csv", lines)
-    _save_csv("tolerated.csv", rates)
-    draw(lines, HERE / "accuracy.png")
     clean = [row for row in rows if row["error_rate"] == 0]
-    record = {
-        "command": "python notebooks/results/weight_words/make.py",
-        "data": digits.identity,
-        "epochs": EPOCHS,
-        "batch": BATCH,
-        "learning_rate": LEARNING_RATE,
-        "loss": LOSS,
-        "seeds": SEEDS,
-        "range_limit": 4.0,
-        "holds": "weights, biases",
-        "share_of_cells_turned_by_an_update": {
-            kind: sum(r["cells_turned_estimated"] for r in clean if r["network"] == kind)
-            / sum(r["cells_written"] for r in clean if r["network"] == kind)
-            for kind in NETWORKS
+    record = Record(
+        title="fp32 weights in error-prone words: overwrite errors against independent errors",
+        command="python notebooks/results/weight_words/make.py",
+        seeds=SEEDS,
+        data=digits,
+        contents={
+            "epochs": EPOCHS,
+            "batch": BATCH,
+            "learning_rate": LEARNING_RATE,
+            "loss": LOSS,
+            "range_limit": 4.0,
+            "holds": "weights, biases",
+            "share_of_cells_turned_by_an_update": {
+                kind: sum(r["cells_turned_estimated"] for r in clean if r["network"] == kind)
+                / sum(r["cells_written"] for r in clean if r["network"] == kind)
+                for kind in NETWORKS
+            },
         },
-        "versions": {name: version(name) for name in ("mtj-bnn", "numpy", "torch")},
-        "python": platform.python_version(),
-        "seconds": round(time.perf_counter() - began, 1),
-        "core_seconds": round(time.process_time() - spent, 1),
-    }
-    _replace(HERE / "run.json", json.dumps(record, indent=1) + "\n")
+        tables={"runs.csv": rows, "accuracy.csv": lines, "tolerated.csv": rates},
+        digits=9,
+        **clock.spent(),
+    )
+    record.write(HERE)
+    draw(lines, HERE / "accuracy.png")
     for row in rates:
         print(*(f"{v:.3g}" if isinstance(v, float) else v for v in row.values()))
-    print(f"{record['core_seconds']} core-seconds")
-
-
-def _save_csv(name: str, rows: list[dict]) -> None:
-    partial = HERE / (name + ".partial")
-    with partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({k: f"{v:.9g}" if isinstance(v, float) else v for k, v in line.items()} for line in rows)
-    partial.replace(HERE / name)
-
-
-def _replace(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, "utf-8")
-    partial.replace(path)
+    print(f"{record.core_seconds} core-seconds")
 
 
 if __name__ == "__main__":

@@ -29,10 +29,10 @@ def tiny(monkeypatch):
     digits = load("digits")
     data = DataSet("tiny", digits.train.subset(range(60)), digits.test.subset(range(40)), digits.class_names, "test")
     monkeypatch.setattr("bnn.data.loading.load", lambda name, directory=None: data)
-    monkeypatch.setattr(bnn.demo, "FEWEST_POINTS", 1)
-    monkeypatch.setattr(bnn.demo, "TARGETS", (0.6, 0.1, 1e-4))
-    monkeypatch.setitem(bnn.demo.EPOCHS, "tiny", 1)
-    monkeypatch.setattr(bnn.demo, "HIDDEN", (16,))
+    monkeypatch.setattr(bnn.studies.demo, "FEWEST_POINTS", 1)
+    monkeypatch.setattr(bnn.studies.demo, "TARGETS", (0.6, 0.1, 1e-4))
+    monkeypatch.setitem(bnn.studies.demo.EPOCHS, "tiny", 1)
+    monkeypatch.setattr(bnn.studies.demo, "HIDDEN", (16,))
 
 
 def test_demo_leaves_table_csv_json_and_figure(capsys, tiny, tmp_path):
@@ -86,7 +86,7 @@ def test_demo_of_an_asymmetric_junction_at_another_temperature(capsys, tiny, tmp
 
 
 def test_demo_marks_the_cheapest_row_and_no_other(capsys, tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr(bnn.demo, "LARGEST_LOSS", 2.0)  # every point but the inverted one is good enough
+    monkeypatch.setattr(bnn.studies.demo, "LARGEST_LOSS", 2.0)  # every point but the inverted one is good enough
     code, out, _ = run(capsys, "demo", "--out", str(tmp_path), "--networks", "2", "--draws", "2", "--workers", "1")
     assert code == 0
     marked = [line for line in out.splitlines() if "<- cheapest" in line]
@@ -107,7 +107,7 @@ def test_demo_of_a_pulse_too_short_says_so_before_training(capsys, tmp_path):
 
 
 def test_demo_spans_the_currents_it_promises():
-    currents = bnn.demo.spanning_currents(load_preset("arm_2021"), pulse_width=10e-9, temperature=300.0)
+    currents = bnn.studies.demo.spanning_currents(load_preset("arm_2021"), pulse_width=10e-9, temperature=300.0)
     rates = write_error_rate(load_preset("arm_2021"), current=currents, pulse_width=10e-9)
     assert len(currents) >= 10
     assert ((rates > 1e-3) & (rates < 0.3)).sum() >= 5
@@ -116,7 +116,7 @@ def test_demo_spans_the_currents_it_promises():
 
 
 def test_demo_says_that_the_folder_cannot_be_written_before_the_work(capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr(bnn.demo, "spanning_currents", lambda *_, **__: pytest.fail("worked first"))
+    monkeypatch.setattr(bnn.studies.demo, "spanning_currents", lambda *_, **__: pytest.fail("worked first"))
     (tmp_path / "file").write_text("not a folder")
     code, _, err = run(capsys, "demo", "--out", str(tmp_path / "file" / "demo"))
     assert code == 2

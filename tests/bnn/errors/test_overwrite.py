@@ -46,9 +46,9 @@ def slow_write(held, x, failed):
     for i in range(len(x)):
         cells = held[i % len(held)]
         for k in range(x.shape[1]):
-            told = int(x[i, k] > 0)
+            target = int(x[i, k] > 0)
             turns = cells[k] != x[i, k]
-            counts[told] += turns, not turns, turns and failed[i, k]
+            counts[target] += turns, not turns, turns and failed[i, k]
             if not failed[i, k]:
                 cells[k] = x[i, k]
             out[i, k] = cells[k]
@@ -151,10 +151,10 @@ def test_the_share_of_failures_among_cells_that_had_to_turn(path, p0, p1):
     for step in range(40):
         x = bits(100, 1000, seed=step)
         out = memory(x)
-        for told in (-1, 1):
-            turns = (x == told) & (held != x)
-            missed = int((out[turns] != told).sum())
-            counts[int(told > 0)] += int(turns.sum()), int(((x == told) & (held == x)).sum()), missed
+        for target in (-1, 1):
+            turns = (x == target) & (held != x)
+            missed = int((out[turns] != target).sum())
+            counts[int(target > 0)] += int(turns.sum()), int(((x == target) & (held == x)).sum()), missed
         assert torch.equal(out[held == x], x[held == x])  # what holds its bit cannot fail
         held = out.clone()
     assert (memory.counts == counts).all()
@@ -288,12 +288,12 @@ def test_the_gradient_is_that_of_the_expected_loss(path, gradient):
     def loss(read):
         return (outer * torch.tanh(inner @ read)).sum()
 
-    def expected(told):
+    def expected(target):
         total = 0.0
         for failed in (torch.tensor(bits, dtype=torch.float64) for bits in product((0.0, 1.0), repeat=6)):
             chance = torch.where(failed > 0, p, 1 - p).prod()
-            wrong = old if gradient == "masked" else -told
-            total += float(chance * loss((1 - failed) * told + failed * wrong))
+            wrong = old if gradient == "masked" else -target
+            total += float(chance * loss((1 - failed) * target + failed * wrong))
         return total
 
     def mean_gradient(kind):
@@ -327,9 +327,9 @@ def test_a_die_is_one_argument():
         memory.path = path
         wrong = (memory(x) != x).view(-1, 6)
         for bit, cell in product((0, 1), range(6)):
-            told = x.view(-1, 6)[:, cell] == 2 * bit - 1
-            low, high = stats.binom.ppf([FALSE_ALARM / 2, 1 - FALSE_ALARM / 2], int(told.sum()), expected[bit, cell])
-            assert low <= int(wrong[told, cell].sum()) <= high
+            target = x.view(-1, 6)[:, cell] == 2 * bit - 1
+            low, high = stats.binom.ppf([FALSE_ALARM / 2, 1 - FALSE_ALARM / 2], int(target.sum()), expected[bit, cell])
+            assert low <= int(wrong[target, cell].sum()) <= high
     out = OverwriteErrors.from_operating_point(POINT, die=die, seed=1)(x).view(-1, 6)
     assert (out[:, 1] == -1).all()
     assert (out[:, 4] == 1).all()

@@ -33,6 +33,16 @@ def test_one_model_binarized_twice_errs_alike():
     assert torch.equal(bnn.binarize(model, config)(x), bnn.binarize(model, config)(x))
 
 
+def test_a_checkpoint_of_the_float_network_loads():
+    torch.manual_seed(1)
+    config = bnn.BinarizeConfig(activation_write=(0.1, 0.1), mode="overwrite")
+    model, trained = bnn.binarize(layers(3), config), layers(3)
+    model.load_state_dict(trained.state_dict())
+    assert torch.equal(model[1].weight, trained[1].weight)
+    with pytest.raises(RuntimeError, match="Missing key"):
+        model.load_state_dict({"0.weight": trained[0].weight})
+
+
 class Tied(nn.Module):
     def __init__(self):
         super().__init__()

@@ -290,9 +290,9 @@ def test_each_cell_errs_with_its_own_rate_and_independently(path, most):
     wrong = memory(x) != x
     for row, column in ((i, k) for i in range(2) for k in range(3)):
         for value, rates in ((-1, rates_0), (1, rates_1)):
-            told = x[:, row, column] == value
+            target = x[:, row, column] == value
             p = float(rates.double()[row, column])
-            assert_binomial(int(wrong[told, row, column].sum()), int(told.sum()), p)
+            assert_binomial(int(wrong[target, row, column].sum()), int(target.sum()), p)
     chance = torch.where(x > 0, rates_1, rates_0).double().view(-1, 6)
     flat = wrong.view(-1, 6)
     both, expected = (flat[:, 1:] & flat[:, :-1]).sum(0), (chance[:, 1:] * chance[:, :-1]).sum(0)

@@ -12,7 +12,7 @@ from torch import nn
 from bnn.errors.write_errors import WriteErrors
 from bnn.evaluation.accuracy import Accuracy, evaluate, paired_loss
 from bnn.evaluation.draws import EvaluatedMemory
-from bnn.layers.binary import activation_memories
+from bnn.layers.slots import activation_memories
 from bnn.models import mlp
 from physics import approx
 

@@ -12,7 +12,9 @@ from torch.nn import functional as F
 
 from bnn.errors.write_errors import WriteErrors
 from bnn.evaluation.batch_norm import reestimate_batch_norm, rescale_batch_norm
-from bnn.layers.binary import BinaryConv2d, BinaryLinear, activation_memories, memories, weight_memories
+from bnn.layers.binary import BinaryConv2d, BinaryLinear
+from bnn.layers.dropout import SeededDropout
+from bnn.layers.slots import activation_memories, memories, weight_memories
 from bnn.models import lenet4, mlp
 from mtjsim.rng import child_seed
 
@@ -189,6 +191,9 @@ class Twice(Residual):
 def test_a_batch_norm_is_found_within_a_branch_and_not_behind_a_sum():
     moved = rescale_batch_norm(Residual(inside=True), trained_at={"weights": point(0.1)})
     torch.testing.assert_close(moved.norm.running_var + 1e-5, (torch.ones(4) + 1e-5) / 0.64)
+    dropout = nn.Sequential(BinaryLinear(4, 4, seed=1), SeededDropout(0.5, seed=2), nn.BatchNorm1d(4))
+    moved = rescale_batch_norm(dropout, trained_at={"weights": point(0.1)})
+    torch.testing.assert_close(moved[2].running_var + 1e-5, (torch.ones(4) + 1e-5) / 0.64)
     for model, why in (
         (Residual(inside=False), "add follows"),
         (Branching(True), "cannot be followed"),
@@ -214,7 +219,7 @@ def test_wrong_errors_are_refused():
     model = trained(BinaryLinear(3, 2, seed=4), 2)
     for errors, why in (
         ({"weights": point(0.1, 0.2)}, "of weights must be equal"),
-        ({"weights": point(0.5)}, "must add up to < 1"),
+        ({"weights": point(0.5)}, "must have error rates that add up to < 1"),
         ({"weights": point(torch.tensor([0.1]))}, "must have one error_rate_0"),
         ({"weights": nn.Identity()}, "must have one error_rate_0"),
         ({"weight": point(0.1)}, "must have the keys activations and weights, got 'weight'"),

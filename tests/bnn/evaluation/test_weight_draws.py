@@ -14,8 +14,8 @@ from bnn.errors.overwrite import OverwriteErrors
 from bnn.errors.write_errors import WriteErrors
 from bnn.evaluation.accuracy import Accuracy, evaluate, paired_loss
 from bnn.evaluation.draws import EvaluatedMemory, ProgrammedMemory
-from bnn.layers.binary import memories, weight_memories
 from bnn.layers.quantizers import ste_sign
+from bnn.layers.slots import memories, weight_memories
 from bnn.models import mlp
 from mtjsim.rng import child_seed
 from physics import approx
@@ -303,5 +303,5 @@ def test_paired_loss_covers_shared_draws():
 def test_rows_of_weights_do_not_share_cells():
     """They are all there at once: with fewer slots a filter would overwrite another one."""
     few = OverwriteErrors(error_rate_0=0.1, error_rate_1=0.1, seed=3, slots=63)
-    with pytest.raises(ValueError, match=r"each of the 64 rows of a weight, got slots=63"):
+    with pytest.raises(ValueError, match=r"each of the 64 filters, got slots=63"):
         evaluate(network(), Images(10), weight_errors=few)

@@ -8,8 +8,9 @@ from torch import nn
 
 from bnn.errors.overwrite import OverwriteErrors
 from bnn.errors.write_errors import WriteErrors
-from bnn.layers.binary import BinaryConv2d, BinaryLinear, activation_memories, memories, weight_memories
+from bnn.layers.binary import BinaryConv2d, BinaryLinear
 from bnn.layers.quantizers import approx_sign, ste_sign
+from bnn.layers.slots import activation_memories, memories, weight_memories
 from bnn.models import lenet4, mlp
 
 torch.set_num_threads(1)
@@ -172,7 +173,7 @@ def test_weight_slots_are_where_weights_are_bits():
         assert all(layer.activation_memory is None for layer in activation_memories(model).values())
     assert all(layer.weight_memory is None for layer in weight_memories(model).values())
     with (
-        pytest.raises(ValueError, match="slot must be one of activation_memory, weight_memory"),
+        pytest.raises(ValueError, match="slot must be one of 'activation_memory', 'weight_memory'"),
         memories(model, lambda name, index: None, slot="bias_memory"),
     ):
         pass
@@ -197,7 +198,7 @@ def test_a_real_value_is_not_written_to_a_memory_of_bits():
 
 
 def test_wrong_arguments_are_refused():
-    with pytest.raises(ValueError, match='scale must be "none" or "xnor"'):
+    with pytest.raises(ValueError, match="scale must be one of 'none', 'xnor'"):
         BinaryLinear(6, 4, seed=1, scale="xnr")
     with pytest.raises(ValueError, match="needs a weight_quantizer"):
         BinaryLinear(6, 4, seed=1, scale="xnor", weight_quantizer=None)
@@ -207,7 +208,7 @@ def test_wrong_arguments_are_refused():
         BinaryLinear(6, 4, seed=-1)
     with pytest.raises(ValueError, match="hidden must name"):
         mlp(hidden=(), seed=1)
-    with pytest.raises(ValueError, match='last must be "real" or "binary"'):
+    with pytest.raises(ValueError, match="last must be one of 'real', 'binary'"):
         mlp(last="ternary", seed=1)
 
 

@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from bnn.layers.binary import BinaryLinear, quantized_scope
+from bnn.layers.binary import BinaryLinear
+from bnn.layers.latent import quantized_scope
 from bnn.layers.quantizers import ste_sign, xnor_scale
 from bnn.models import lenet4
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from bnn.layers.binary import BinaryConv2d, BinaryLinear
-from bnn.layers.quantizers import approx_sign, center_latent_, clip_latent_, ste_sign, swish_sign, xnor_scale
+from bnn.layers.latent import clip_latent_
+from bnn.layers.quantizers import approx_sign, center_latent_, ste_sign, swish_sign, xnor_scale
 from physics import approx
 
 torch.set_num_threads(1)

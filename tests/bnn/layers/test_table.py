@@ -133,7 +133,7 @@ def test_it_prints_and_exports_the_same_numbers():
     "wrong", [{"input_shape": (1, 0)}, {"input_shape": (2.0,)}, {"input_shape": (4,), "batch_size": 0}]
 )
 def test_wrong_shapes_are_refused(wrong):
-    with pytest.raises(ValueError, match="must be of whole numbers >= 1"):
+    with pytest.raises(ValueError, match="must be a whole number >= 1, got"):
         summary(nn.Linear(4, 2), **wrong)
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from bnn.errors.write_errors import WriteErrors
-from bnn.layers.binary import activation_memories, weight_memories
+from bnn.layers.slots import activation_memories, weight_memories
 from bnn.models import lenet4
 from bnn.models.fast_lenet4 import fast_lenet4
 

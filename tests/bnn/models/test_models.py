@@ -8,9 +8,11 @@ from torch import nn
 
 import bnn.models
 from bnn.errors.write_errors import WriteErrors
-from bnn.layers.binary import BinaryConv2d, BinaryLinear, activation_memories, weight_memories
+from bnn.layers.binary import BinaryConv2d, BinaryLinear
 from bnn.layers.dropout import SeededDropout
-from bnn.layers.quantizers import approx_sign, clip_latent_, ste_sign
+from bnn.layers.latent import clip_latent_
+from bnn.layers.quantizers import approx_sign, ste_sign
+from bnn.layers.slots import activation_memories, weight_memories
 from bnn.models import alexnet, bireal, lenet4, mlp, nin, vgg7
 
 torch.set_num_threads(1)
@@ -156,15 +158,15 @@ def test_dropout_is_drawn_by_sample_and_resumes():
 
 def test_wrong_arguments_are_refused():
     for build in (vgg7, bireal):
-        with pytest.raises(ValueError, match='last must be "real" or "binary"'):
+        with pytest.raises(ValueError, match="last must be one of 'real', 'binary'"):
             build(seed=1, last="ternary")
         with pytest.raises(ValueError, match="seed"):
             build(seed=-1)
-    with pytest.raises(ValueError, match='first must be "real" or "binary"'):
+    with pytest.raises(ValueError, match="first must be one of 'real', 'binary'"):
         vgg7(seed=1, first="ternary")
-    with pytest.raises(ValueError, match="widths must name a stage"):
+    with pytest.raises(ValueError, match="widths must name at least one stage"):
         bireal(seed=1, widths=())
-    with pytest.raises(ValueError, match="blocks be >= 1"):
+    with pytest.raises(ValueError, match="blocks must be a whole number >= 1"):
         bireal(seed=1, blocks=0)
 
 

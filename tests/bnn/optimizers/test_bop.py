@@ -97,8 +97,8 @@ def test_a_gradient_that_is_not_finite_changes_nothing(bad):
 @pytest.mark.parametrize(
     ("numbers", "message"),
     [
-        ({"threshold": -1.0}, "threshold must be >= 0"),
-        ({"threshold": float("nan")}, "threshold must be >= 0"),
+        ({"threshold": -1.0}, "threshold must be finite and >= 0"),
+        ({"threshold": float("nan")}, "threshold must be finite and >= 0"),
         ({"gamma": 0.0}, r"gamma must be in \(0, 1\]"),
         ({"gamma": 1.5}, r"gamma must be in \(0, 1\]"),
     ],

@@ -16,8 +16,9 @@ import bnn
 from bnn.errors.kernels import sample_keys, write_bits
 from bnn.errors.write_errors import WriteErrors
 from bnn.evaluation.accuracy import evaluate
-from bnn.layers.binary import BinaryConv2d, BinaryLinear, activation_memories, memories
+from bnn.layers.binary import BinaryConv2d, BinaryLinear
 from bnn.layers.quantizers import approx_sign, ste_sign, swish_sign
+from bnn.layers.slots import activation_memories, memories
 from bnn.models import bireal, lenet4, mlp, nin, vgg7
 from bnn.packed.bit_errors import write_words
 from bnn.packed.predictor import PackedModel, load_packed
@@ -432,16 +433,16 @@ def test_errors_in_chosen_layers_only():
 @pytest.mark.parametrize(
     ("given_", "message"),
     [
-        ({"errors": rates(1.1, 0.0)}, r"errors must have rates in \[0, 1\]"),
-        ({"weight_errors": rates(0.0, float("nan"))}, r"weight_errors must have rates in \[0, 1\]"),
+        ({"errors": rates(1.1, 0.0)}, r"errors\.error_rate_0 must be in \[0, 1\], got 1\.1"),
+        ({"weight_errors": rates(0.0, float("nan"))}, r"weight_errors\.error_rate_1 must be in \[0, 1\], got nan"),
         ({"errors": {"nowhere": rates(0, 0)}}, "no layer 'nowhere'"),
         ({"errors": rates(np.full(7, 0.1), 0.0)}, "for each of the 256 cells of layer '3', got 7"),
         ({"errors": rates(0.0, np.full((1, 1), 0.1))}, "for each of the 256 cells of layer '3', got 1"),
         ({"weight_errors": rates(np.full(9, 0.1), 0.0)}, "^weight_errors must .* 256 cells of layer '3', got 9"),
         ({"errors": 0.1}, "errors must have error_rate_0 and error_rate_1, got 0.1"),
-        ({"dies": 0}, "dies must be >= 1, got 0"),
-        ({"workers": 0}, "workers must be >= 1, got 0"),
-        ({"batch_size": 0}, "batch_size must be >= 1, got 0"),
+        ({"dies": 0}, "dies must be a whole number >= 1, got 0"),
+        ({"workers": 0}, "workers must be a whole number >= 1, got 0"),
+        ({"batch_size": 0}, "batch_size must be a whole number >= 1, got 0"),
         ({"seed": -1}, "seed must be a whole number"),
     ],
 )
@@ -578,7 +579,7 @@ def test_damaged_files_are_refused(tmp_path):
     steps = [{"op": "fft", "inputs": [-1], "options": {}}]
     header = json.dumps({"format": "mtj-bnn packed model 1", "steps": steps})
     np.savez(path, header=np.frombuffer(header.encode(), np.uint8))
-    with pytest.raises(ValueError, match=r"does not know, \['fft'\]"):
+    with pytest.raises(ValueError, match=r"of another version, \['fft'\]"):
         load_packed(path)
 
 

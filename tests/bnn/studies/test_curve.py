@@ -9,7 +9,7 @@ import torch
 from bnn.data.images import DataSet
 from bnn.data.loading import load
 from bnn.evaluation.accuracy import Accuracy
-from bnn.layers.binary import activation_memories
+from bnn.layers.slots import activation_memories
 from bnn.models import mlp
 from bnn.studies.curve import CLEAN, WITH_ERRORS, Interval, energy_accuracy_curve, over_networks
 from bnn.training.config import TrainConfig
@@ -91,13 +91,16 @@ def test_cheapest_point_is_sure_and_not_inverted(small):
     ("options", "message"),
     [
         ({"networks": 1}, "networks must be >= 2, got 1"),
-        ({"draws": 0}, "draws and the number of points must be >= 1"),
+        ({"draws": 0}, "draws must be a whole number >= 1, got 0"),
+        ({"workers": 0}, "workers must be a whole number >= 1, got 0"),
         ({"seed": -1}, "seed must be a whole number"),
     ],
 )
 def test_refuses(small, options, message):
     with pytest.raises(ValueError, match=message):
         curve(small, [0.1], **options)
+    with pytest.raises(ValueError, match="points must be one operating point or more"):
+        curve(small, [])
 
 
 def test_interval_covers_for_networks_and_images_at_random():

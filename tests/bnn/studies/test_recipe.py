@@ -6,7 +6,7 @@ import torch
 import bnn
 from bnn.cli import main
 from bnn.errors.write_errors import WriteErrors
-from bnn.layers.binary import activation_memories, weight_memories
+from bnn.layers.slots import activation_memories, weight_memories
 from bnn.studies.recipe import Recipe, list_recipes, load_recipe
 from bnn.studies.recipe_run import built, run_recipe
 

@@ -8,11 +8,11 @@ import torch
 from torch import nn
 
 from bnn.errors.write_errors import WriteErrors
-from bnn.layers.binary import activation_memories
+from bnn.layers.slots import activation_memories
 from bnn.models import mlp
 from bnn.optimizers.bop import Bop, binary_parameters, split_parameters
-from bnn.training.config import TrainConfig
-from bnn.training.loop import SCHEDULES, Trainer
+from bnn.training.config import SCHEDULES, TrainConfig
+from bnn.training.loop import Trainer
 from physics import approx
 
 torch.set_num_threads(1)
@@ -355,6 +355,6 @@ def test_a_checkpoint_of_another_process_is_refused(tmp_path, monkeypatch):
     """The cells of overwritten activations belong to their process."""
     config = replace(CONFIG, epochs=1, checkpoint=tmp_path / "run.pt")
     Trainer(network(), config).fit(TRAIN)
-    monkeypatch.setattr("bnn.training.loop.rank", lambda: 1)
+    monkeypatch.setattr("bnn.training.run.rank", lambda: 1)
     with pytest.raises(ValueError, match="process was 0, is 1"):
         Trainer(network(), config).fit(TRAIN)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from bnn.layers.quantizers import clip_latent_
+from bnn.layers.latent import clip_latent_
 from bnn.models import mlp
 from bnn.training.parameter_memory import ParameterMemory
 from bridge.memory.cells import PLAIN, READ_BEFORE_WRITE, WRITE_VERIFY_RETRY
@@ -387,7 +387,7 @@ def test_an_interrupted_update_is_noticed():
         ({"format": "fp8"}, "format must be one of"),
         ({"format": "int8"}, "scale must be the value of one step"),
         ({"format": "fp16", "scale": 2.0}, "scale must be None for fp16"),
-        ({"format": "int8", "scale": {"0.weight": 0.1}}, r"scale must name each tensor.*2\.weight"),
+        ({"format": "int8", "scale": {"0.weight": 0.1}}, r"scale must name each array.*2\.weight"),
         ({"format": "int8", "scale": 0.1, "holds": ("optimizer",)}, 'without "optimizer" for int8'),
         ({"holds": ("weigths",)}, "holds must be one of"),
         ({"errors": "both"}, "errors must be one of"),

@@ -9,14 +9,20 @@ import numpy as np
 import pytest
 import torch
 
+import bnn
+import bridge
 from bnn.errors.overwrite import OverwriteErrors
 from bnn.errors.write_errors import WriteErrors
-from bnn.layers.binary import activation_memories, weight_memories
+from bnn.layers.slots import activation_memories, weight_memories
 from bnn.models import mlp
 from bnn.training.config import TrainConfig
 from bnn.training.loop import Trainer
 from bnn.training.phases import MRAM, SRAM, Phase, first_steps
-from bridge.memory.cells import READ_BEFORE_WRITE
+from bridge.memory.cells import READ_BEFORE_WRITE, WRITE_VERIFY_RETRY
+from bridge.memory.declaration import WordMemory
+from bridge.memory.formats import format_of
+from bridge.memory.protection import Protection
+from bridge.memory.read import ReadPoint
 from bridge.write import OperatingPoint
 from physics import approx
 
@@ -336,7 +342,11 @@ def test_what_a_phase_will_miss_is_refused_before_the_first_step(phase, model, w
     ("change", "words"),
     [
         ({"format": "fp31"}, "format must be one of"),
-        ({"format": "int8"}, "the scale of int8"),
+        ({"format": "int8"}, "scale must be the value of one step for int8"),
+        ({"format": "int8", "scale": 0.1, "holds": ("weights", "optimizer")}, 'without "optimizer" for int8'),
+        ({"format": "binary"}, "format must be one of fp32, bf16, fp16, int8, got 'binary'"),
+        ({"policy": WRITE_VERIFY_RETRY, "holds": ("weights", "signs")}, "policy is for words only"),
+        ({"reading": ReadPoint(), "holds": ("activations",)}, "reading is for words only"),
         ({"protection": "parityy"}, "protection must be one of"),
         ({"policy": None}, "policy must be"),
         ({"policy": READ_BEFORE_WRITE, "errors": "independent"}, "must not read first"),
@@ -346,6 +356,42 @@ def test_what_a_phase_will_miss_is_refused_before_the_first_step(phase, model, w
 def test_a_memory_is_refused_when_it_is_named_and_not_when_its_phase_begins(change, words):
     with pytest.raises(ValueError, match=words):
         MRAM(**{"point": WEAK, "holds": ("weights",), **change})
+
+
+def test_a_memory_declared_whole_is_the_memory_declared_by_its_fields():
+    by_fields = MRAM(point=RARE, holds=("weights",), format="int8", scale=0.25, protection="parity", seed=3)
+    words = WordMemory(point=RARE, format="int8", scale=0.25, overflow="saturate", protection="parity")
+    assert MRAM(words=words, holds=("weights",), seed=3) == by_fields
+    assert MRAM(words=words, point=STRONG, holds=("weights",), seed=3) == replace(by_fields, point=STRONG) != by_fields
+    assert by_fields.same_but_for_point(replace(by_fields, point=STRONG))
+    assert not by_fields.same_but_for_point(replace(by_fields, point=STRONG, protection="none"))
+    form = format_of("int8", scale=0.25, overflow="saturate")
+    assert MRAM(point=RARE, holds=("weights",), format=form, protection="parity", seed=3) == by_fields
+
+
+def test_reads_that_err_and_a_scale_for_each_tensor_are_part_of_a_phase():
+    """What `WordMemory` has and an MRAM of 0.4.0 had not."""
+    reading = ReadPoint(error_rate_0=0.01, error_rate_1=0.01)
+    exact = MRAM(point=STRONG, holds=("weights",), protection=Protection("range", limit=2.0))
+    of = lambda mram: Trainer(network(), replace(CONFIG, phases=(Phase(memory=mram),), epochs=1)).fit(TRAIN)  # noqa: E731
+    read = of(replace(exact, reading=reading)).ledger
+    assert read.count("read error") > 0 == of(exact).ledger.count("read error")
+    scale = {name: 0.25 for name, _ in network().named_parameters() if "weight" in name}
+    int8 = MRAM(point=STRONG, holds=("weights",), format="int8", scale=scale)
+    weights = {name: p for name, p in of(int8).model.named_parameters() if name in ("1.weight", "3.weight")}
+    assert all(torch.equal(4 * p, (4 * p).round()) for p in weights.values())
+    missing = MRAM(point=STRONG, holds=("weights",), format="int8", scale={"1.weight": 0.25})
+    with pytest.raises(ValueError, match=r"scale must name each array of int8 words, got none for 3\.weight"):
+        Trainer(network(), replace(CONFIG, phases=(Phase(memory=SRAM(), until=0.5), Phase(memory=missing)))).fit(
+            TRAIN, on_step=lambda step: pytest.fail("a step was taken")
+        )
+
+
+def test_one_sram():
+    assert bnn.SRAM is bridge.SRAM is SRAM
+    plain = Trainer(network(), replace(CONFIG, phases=(Phase(memory=SRAM()),), epochs=1)).fit(TRAIN)
+    cache = Phase(memory=bridge.SRAM(kind="1MB"))
+    assert equal(Trainer(network(), replace(CONFIG, phases=(cache,), epochs=1)).fit(TRAIN).model, plain.model)
 
 
 def test_a_checkpoint_of_other_phases_is_refused(tmp_path):
@@ -368,8 +414,8 @@ def test_phases_are_validated():
         Phase(memory=SRAM(), reestimate=1)
     with pytest.raises(ValueError, match=r"until must be in \(0, 1\], got '0.5'"):
         Phase(memory=mram, until="0.5")
-    with pytest.raises(ValueError, match="format must say the scale of int8"):
-        MRAM(point=WEAK, format="int8")
+    with pytest.raises(ValueError, match="words must be of type WordMemory"):
+        MRAM(words=WEAK)
     with pytest.raises(ValueError, match="activations in more than one"):
         Phase(memory=(mram, replace(mram, point=STRONG)))
     with pytest.raises(ValueError, match="memory must be MRAM"):
@@ -378,7 +424,7 @@ def test_phases_are_validated():
         MRAM(point=WEAK, holds=("activation",))
     with pytest.raises(ValueError, match="tuple of names"):
         MRAM(point=WEAK, holds="weights")
-    with pytest.raises(ValueError, match="point must be an OperatingPoint"):
+    with pytest.raises(ValueError, match="point must be of type OperatingPoint"):
         MRAM(point=0.1)
     with pytest.raises(ValueError, match="phase 0 must leave it at least one of 20"):
         first_steps((Phase(memory=mram, until=0.01), Phase(memory=SRAM())), 20)

@@ -11,7 +11,8 @@ from torch.nn.parallel import DistributedDataParallel
 from bnn.errors.keys import address
 from bnn.errors.overwrite import OverwriteErrors
 from bnn.errors.write_errors import WriteErrors
-from bnn.layers.binary import BinaryConv2d, BinaryLinear, activation_memories
+from bnn.layers.binary import BinaryConv2d, BinaryLinear
+from bnn.layers.slots import activation_memories
 
 STEPS, BATCH = 3, 12
 

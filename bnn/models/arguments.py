@@ -1,4 +1,4 @@
-"""What the layers of a network are given: seeds, quantizers and memories."""
+"""Arguments of a network's layers: seeds, quantizers and memories."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,14 +14,14 @@ MakeMemory = Callable[..., nn.Module]  # called as make(seed=child)
 POLICIES = ("real", "binary")
 
 
-class Slots:
-    """Seeds and memories of a network's layers, numbered from 0.
+class LayerArguments:
+    """Arguments of a network's layers, numbered from 0.
 
     Parameters
     ----------
     seed : int, >= 0
-        Of the network. A layer's children: of its initial weights, of its activation memory, of its weight memory, and
-        of its dropout, whether it has these or not.
+        Of the network. Each layer has four children: for its initial weights, activation memory, weight memory and
+        dropout, used or not.
     layers : int
     activation_memory, weight_memory : callable or None
         ``activation_memory(seed=child)`` makes the memory of one layer.
@@ -64,10 +64,3 @@ class Slots:
         if dropout > 0.0:
             given["dropout"] = SeededDropout(dropout, seed=of_dropout)
         return given
-
-
-def check_policy(**policies: str) -> None:
-    """Raise for a `first` or `last` that is neither "real" nor "binary"."""
-    for name, policy in policies.items():
-        if policy not in POLICIES:
-            raise ValueError(f'{name} must be "real" or "binary", got {policy!r}.')

@@ -1,0 +1,97 @@
+"""Error rates of bits: of all cells or of each, checked, fitted to a sample, and those of a die."""
+
+import zlib
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mtjsim.checks import ArgumentError
+
+if TYPE_CHECKING:
+    from bridge.dies.die import Die
+
+
+@runtime_checkable
+class HasRates(Protocol):
+    """An operating point, a memory of bits, or anything else with two error rates."""
+
+    @property
+    def error_rate_0(self) -> Any:
+        """Probability that a written 0 ends as 1."""
+
+    @property
+    def error_rate_1(self) -> Any:
+        """Probability that a written 1 ends as 0."""
+
+
+@runtime_checkable
+class HasEnergies(HasRates, Protocol):
+    """An operating point, or anything else that also has the energies of a write."""
+
+    @property
+    def energies(self) -> Any:
+        """Joules by part, each a (2, 2) array [bit, kept]."""
+
+    @property
+    def identity(self) -> str:
+        """Hash of the declaration."""
+
+
+def checked_error_rate(name: str, rate: Any) -> Any:
+    """Return a rate as a float, or those of cells as a float64 tensor on the CPU; ValueError unless in [0, 1]."""
+    if isinstance(rate, (Tensor, np.ndarray)) and rate.ndim > 0:
+        cells = torch.as_tensor(rate).detach().to("cpu", torch.float64, copy=True)
+        outside = cells[~((cells >= 0.0) & (cells <= 1.0))]
+        if cells.numel() > 0 and len(outside) == 0:
+            return cells
+        found = f"{outside[0]:g} in a cell" if len(outside) else "no cell"
+    else:
+        number = isinstance(rate, (int, float, np.number, Tensor, np.ndarray)) and not isinstance(rate, bool)
+        if number and 0.0 <= rate <= 1.0:  # NaN: false
+            return float(rate)
+        found = f"{rate}"
+    raise ArgumentError(name, f"must be in [0, 1], got {found}: rates are probabilities, not percent.")
+
+
+def fitted(name: str, values: Tensor, sample: torch.Size) -> Tensor:
+    """Return values of cells as (s, cells); ValueError unless they are for samples of shape `sample`."""
+    cells, flat = sample.numel(), values.dim() == 1
+    if not (values.numel() % cells == 0 if flat else values.shape in (sample, (values.shape[0], *sample))):
+        rule = f"must have a value for each cell of a sample of shape {tuple(sample)}, got shape {tuple(values.shape)}"
+        raise ArgumentError(name, f"{rule}. Draw the die, or the values, for that shape.")
+    return values.reshape(-1, cells)
+
+
+def rates_from(rates: list[Any], start: int) -> list[Any]:
+    """Return rates for rows number `start` and following: those of several samples are used in turn."""
+    return [rate if isinstance(rate, float) else torch.roll(rate, -(start % len(rate)), 0) for rate in rates]
+
+
+def as_arrays(rates: list[Any]) -> list[Any]:
+    """Return rates for the kernels."""
+    return [rate if isinstance(rate, float) else rate.numpy() for rate in rates]
+
+
+def rates_of_die(die: "Die", point: HasRates) -> np.ndarray:
+    """Error rates (2, cells) by bit and cell: of the die's cells, or of the point if the die has no population.
+
+    Weak cells are included; a cell that always reads as b has the rate 0 for b and 1 for the other bit.
+    """
+    if die.error_rates is not None:
+        rates = die.error_rates.copy()
+    else:
+        rates = np.repeat([[point.error_rate_0], [point.error_rate_1]], die.size, axis=1)
+        where, weak = die.weak_error_rates(point.error_rate_0, point.error_rate_1)
+        rates[:, where] = weak
+    where, bits = die.fixed_cells
+    rates[bits, where], rates[1 - bits, where] = 0.0, 1.0
+    return rates
+
+
+def shown_rate(rate: Any) -> str:
+    """Show a rate, or shape, mean and check sum of those of cells."""
+    if isinstance(rate, float):
+        return f"{rate}"
+    return f"{tuple(rate.shape)} of mean {rate.mean():.3g} ({zlib.crc32(rate.numpy().tobytes()):08x})"

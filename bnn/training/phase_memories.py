@@ -1,0 +1,193 @@
+"""The memories of a phase in a model: parameters in words, activations and signs in the slots of the layers."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from bnn.errors.overwrite import OverwriteErrors
+from bnn.errors.write_errors import WriteErrors
+from bnn.layers.slots import activation_memories, weight_memories
+from bnn.training.parameter_memory import ParameterMemory, planned
+from bnn.training.phases import IN_SLOTS, IN_WORDS, MRAM, Phase
+from bnn.training.tensor_words import parameters_by_kind
+from bridge.ledger import Ledger
+from mtjsim.checks import ArgumentError
+from mtjsim.rng import child_seed
+
+
+def check_model(model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], phases: Sequence[Phase]) -> None:
+    """ValueError unless the model and the optimizers provide what each phase needs."""
+    held = {kind for kind, tensors in parameters_by_kind(model).items() if tensors}
+    held |= {what for what, slot in IN_SLOTS.items() if _layers(model, slot)}
+    norms = any(isinstance(module, _BatchNorm) and module.running_mean is not None for module in model.modules())
+    for number, phase in enumerate(phases):
+        for mram in phase.mrams:
+            planned(model, mram.words, mram.holds)
+            if "optimizer" in mram.holds and len(optimizers) != 1:
+                rule = f'must be without "optimizer" where there are {len(optimizers)} of them.'
+                raise ArgumentError("holds", f"of phase {number} {rule}")
+            if not held & set(mram.holds) and "optimizer" not in mram.holds:
+                rule = f"must name something that the model has, {', '.join(sorted(held))}, got"
+                raise ArgumentError(
+                    "holds", f"of phase {number} {rule} {', '.join(mram.holds)}: this memory would hold nothing."
+                )
+        if phase.reestimate and not norms:
+            rule = f"must be 0, got {phase.reestimate}: the model has no BatchNorm that keeps statistics."
+            raise ArgumentError("reestimate", f"of phase {number} {rule}")
+
+
+class PhaseMemories:
+    """The memories of one phase in a model: parameters in words, activations and signs in the slots of the layers.
+
+    Parameters
+    ----------
+    model : Module
+    optimizers : sequence of Optimizer
+    phases : sequence of Phase
+        Of the training.
+    number : int
+        Of this phase.
+    own : dict
+        What was in the slots before the training, see `slots_of`.
+    before : PhaseMemories, optional
+        Of the phase before: a memory that goes on with another setting keeps its cells.
+    restoring : bool
+        Whether a checkpoint is loaded next, so that nothing is to be written now.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizers: Sequence[torch.optim.Optimizer],
+        phases: Sequence[Phase],
+        number: int,
+        *,
+        own: dict[str, list[nn.Module | None]],
+        before: "PhaseMemories | None" = None,
+        restoring: bool = False,
+    ) -> None:
+        self.phase = phase = phases[number]
+        self.words: list[tuple[MRAM, ParameterMemory]] = []
+        self.slots: list[tuple[MRAM, nn.Module]] = []
+        for what, slot in IN_SLOTS.items():
+            mram = next((m for m in phase.mrams if what in m.holds), None)
+            for index, layer in enumerate(_layers(model, slot)):
+                memory = own[slot][index] if phase.memory is None else None
+                if mram is not None:
+                    memory = _in_slot(mram, what, index)
+                    if before is not None and any(mram.same_but_for_point(m) for m in before.phase.mrams):
+                        _go_on(memory, layer._modules[slot])
+                    self.slots.append((mram, memory))
+                layer.register_module(slot, memory)
+        for mram in phase.mrams:
+            if set(mram.holds) & set(IN_WORDS):
+                seed = _seed_of_words(phases, number, mram)
+                self.words.append((mram, _in_words(model, optimizers, mram, before, restoring, seed)))
+
+    @contextmanager
+    def update(self, step: int) -> Iterator[None]:
+        """Enclose what changes the parameters; afterwards they are what the memories return."""
+        with ExitStack() as stack:
+            for _, memory in self.words:
+                stack.enter_context(memory.update(step=step))
+            yield
+
+    def scrub(self) -> None:
+        """Write every memory of parameters again, corrected where its protection can."""
+        for _, memory in self.words:
+            memory.scrub()
+
+    @property
+    def ledger(self) -> Ledger:
+        """Events in these memories so far, and their cost."""
+        return self._ledger(())
+
+    def ledger_without(self, after: "PhaseMemories") -> Ledger:
+        """Return the ledger of the memories that do not go on in the next phase."""
+        return self._ledger([memory for _, memory in after.words])
+
+    def _ledger(self, without: Sequence[ParameterMemory]) -> Ledger:
+        ledgers = [memory.ledger for _, memory in self.words if all(memory is not other for other in without)]
+        for mram, memory in self.slots:
+            if isinstance(memory, OverwriteErrors):
+                ledgers.append(memory.ledger(policy=mram.words.policy))
+            elif isinstance(memory, WriteErrors):
+                ledgers.append(memory.ledger())
+        return sum(ledgers, Ledger())
+
+    def state(self) -> list[dict[str, Any]]:
+        """Return what changes in the memories of parameters; what is in slots is in the model's state."""
+        return [memory.state() for _, memory in self.words]
+
+    def restore(self, state: list[dict[str, Any]], optimizers: Sequence[torch.optim.Optimizer]) -> None:
+        """Go on from a `state()`, after those of the model and of the optimizers."""
+        for (mram, memory), saved in zip(self.words, state, strict=True):
+            if "optimizer" in mram.holds:
+                memory.bind(optimizers[0])
+            memory.restore(saved)
+
+
+def slots_of(model: nn.Module) -> dict[str, list[nn.Module | None]]:
+    """Return what is in the slots of the model now, slot by slot."""
+    return {slot: [layer._modules[slot] for layer in _layers(model, slot)] for slot in IN_SLOTS.values()}
+
+
+def _layers(model: nn.Module, slot: str) -> list[nn.Module]:
+    return list((activation_memories if slot == "activation_memory" else weight_memories)(model).values())
+
+
+def _in_slot(mram: MRAM, what: str, index: int) -> nn.Module:
+    """Make the memory of the index-th slot of its kind."""
+    layer, expected = 2 * index + (what == "signs"), mram.gradient == "expected"
+    if mram.words.errors == "independent":
+        gradient = "flipped" if expected else "identity"
+        return WriteErrors.from_operating_point(
+            mram.point, seed=mram.seed, gradient=gradient, layer=layer, counted=True
+        )
+    return OverwriteErrors.from_operating_point(
+        mram.point,
+        seed=mram.seed,
+        gradient="masked" if expected else "identity",
+        layer=layer,
+        slots=mram.slots if what == "activations" else None,  # a slot for each filter
+    )
+
+
+def _go_on(memory: nn.Module, former: nn.Module | None) -> None:
+    """Take over the cells of the same memory under its former setting; the ledgers stay separate."""
+    assert former is not None
+    memory.load_state_dict(former.state_dict())
+    if isinstance(memory, (OverwriteErrors, WriteErrors)):
+        memory.counts = np.zeros_like(memory.counts)
+
+
+def _seed_of_words(phases: Sequence[Phase], number: int, mram: MRAM) -> int:
+    """Return the seed of a memory of words in a phase: one for each phase in which such a memory begins."""
+    while number > 0 and any(mram.same_but_for_point(former) for former in phases[number - 1].mrams):
+        number -= 1
+    return mram.seed if number == 0 else child_seed(mram.seed, "parameter_words", number)
+
+
+def _in_words(
+    model: nn.Module,
+    optimizers: Sequence[torch.optim.Optimizer],
+    mram: MRAM,
+    before: PhaseMemories | None,
+    restoring: bool,
+    seed: int,
+) -> ParameterMemory:
+    """Return the memory of parameters of the phase before with its new setting, or a new memory."""
+    for former, memory in before.words if before is not None else ():
+        if mram.same_but_for_point(former):
+            memory.set_point(mram.point)
+            return memory
+    holds = tuple(name for name in IN_WORDS if name in mram.holds)
+    memory = ParameterMemory(model, words=mram.words, holds=holds, seed=seed, initial_write=not restoring)
+    if "optimizer" in mram.holds and not restoring:
+        memory.bind(optimizers[0], initial_write=True)
+    return memory

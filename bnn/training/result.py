@@ -1,0 +1,64 @@
+"""Results of a training: its epochs, and the trained model with its accuracies and its ledger."""
+
+from dataclasses import dataclass, field
+
+from torch import nn
+
+from bnn.evaluation.accuracy import Accuracy
+from bnn.training.config import TrainConfig
+from bridge.ledger import Ledger
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One line of a training's history: accuracies as shares, loss in nats, under the memories of the epoch.
+
+    `loss` and `train_accuracy` are means over the epoch's steps, while the weights still moved; `phase` is that of its
+    last step.
+    """
+
+    epoch: int
+    loss: float
+    train_accuracy: float
+    validation_accuracy: float | None
+    phase: int = 0
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step, for a callback: its number in the training, its epoch and phase, its batch's loss in nats."""
+
+    step: int
+    epoch: int
+    phase: int
+    loss: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished training: the model, in eval mode, with its history.
+
+    Parameters
+    ----------
+    model : Module
+        The trained one, as it was after the epoch `chosen`, with the memories of the last phase in its slots.
+    config : TrainConfig
+    history : tuple of Epoch
+    seconds : float
+        Wall time, of all parts if it was resumed.
+    chosen : int
+        Number of the model's epoch.
+    test : dict of Accuracy
+        If test images were given: "clean" without errors, "as_trained" with the memories of the last phase.
+    ledger : Ledger
+        Events in the memories of the phases and their cost; in several processes those of this one. Accesses to SRAM
+        are not in it.
+    """
+
+    model: nn.Module
+    config: TrainConfig
+    history: tuple[Epoch, ...]
+    seconds: float
+    chosen: int
+    test: dict[str, Accuracy] = field(default_factory=dict)
+    ledger: Ledger = field(default_factory=Ledger)

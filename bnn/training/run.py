@@ -1,0 +1,349 @@
+"""One run of a training: its state, its steps and epochs, its checkpoints."""
+
+import math
+import sys
+import time
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from tqdm import tqdm
+
+from bnn.data.images import LabelledImages
+from bnn.errors.keys import address, forget_address
+from bnn.evaluation.accuracy import evaluate
+from bnn.evaluation.batch_norm import reestimate_batch_norm
+from bnn.layers.latent import clip_latent_
+from bnn.streams import torch_generator
+from bnn.training.checkpoint import identity_of, load_checkpoint, save_checkpoint
+from bnn.training.config import SCHEDULES, TrainConfig
+from bnn.training.finite import diagnosis
+from bnn.training.metrics import write_metrics
+from bnn.training.phase_memories import PhaseMemories, check_model, slots_of
+from bnn.training.phases import IN_SLOTS, Phase, first_steps
+from bnn.training.processes import (
+    average_batch_norm,
+    average_gradients,
+    check_same,
+    from_first,
+    own_file,
+    part_of,
+    rank,
+    require_equal,
+    summed,
+    world,
+)
+from bnn.training.result import Epoch, Result, Step
+from bnn.training.state import State
+from bnn.training.tensor_words import running_statistics
+from bridge.ledger import SCOPES, Ledger
+from mtjsim.checks import ArgumentError
+from mtjsim.rng import child_seed
+
+MakeOptimizers = Callable[[nn.Module, TrainConfig], torch.optim.Optimizer | Sequence[torch.optim.Optimizer]]
+
+
+class Run:
+    """One call of `Trainer.fit`: its arguments, and how far it is."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        config: TrainConfig,
+        optimizer: MakeOptimizers | None,
+        train: LabelledImages,
+        validation: LabelledImages | None,
+    ) -> None:
+        self.model, self.config, self.validation = model, config, validation
+        self.started = time.perf_counter()
+        if config.choose == "best" and validation is None:
+            raise ArgumentError("validation", 'must be given where choose is "best": other images choose no epoch.')
+        self.device = next(self.model.parameters()).device
+        self.images = torch.from_numpy(train.scaled()).to(self.device)
+        self.labels = torch.tensor(train.labels).to(self.device)
+        _check_images(self.images, self.labels)
+        self.steps = -(-len(self.images) // self.config.batch_size)  # in an epoch
+        if len(self.images) // self.steps < world():
+            raise ArgumentError("batch_size", f"must be >= {world()}, an image a process, got {config.batch_size}.")
+        self.last_step = self.config.epochs * self.steps
+        self.phases = self.config.phases or (Phase(memory=None),)
+        self.first_steps = first_steps(self.phases, self.last_step)
+        self.optimizers = _optimizers(model, config, optimizer or _adam)
+        check_model(self.model, self.optimizers, self.phases)
+        self.own = slots_of(self.model)
+        self.path = own_file(self.config.checkpoint) if self.config.checkpoint else None
+        self.identity = self._identity() if self.path else {}
+        require_equal(self.model)
+        none = [Phase(memory=None)]  # before the first
+        self.memories = PhaseMemories(self.model, self.optimizers, none, 0, own=self.own)
+        self.state, self.order = State(), torch.empty(0)
+        self.earlier_seconds = 0.0
+
+    # ---- progress ----------------------------------------------------------------------------------------------------
+
+    @property
+    def step(self) -> int:
+        """Steps done."""
+        return self.state.step
+
+    @property
+    def at_end_of_epoch(self) -> bool:
+        """Whether the last step ended an epoch."""
+        return self.state.step % self.steps == 0
+
+    @property
+    def seconds(self) -> float:
+        """Wall time so far."""
+        return self.earlier_seconds + time.perf_counter() - self.started
+
+    @property
+    def ledger(self) -> Ledger:
+        """Of all memories so far."""
+        return self.state.spent + self.memories.ledger
+
+    @contextmanager
+    def addressed(self) -> Iterator[None]:
+        """Return the memories to automatic numbers at the end, also after an exception."""
+        try:
+            yield
+        finally:
+            forget_address(self.model)
+
+    def progress_bar(self) -> tqdm:
+        """Return the bar of steps on stderr, silent where none is wanted."""
+        silent = not (sys.stderr.isatty() if self.config.progress is None else self.config.progress) or rank() > 0
+        return tqdm(total=self.last_step, initial=self.step, desc="train", unit="step", disable=silent, leave=False)
+
+    # ---- steps, epochs, phases ---------------------------------------------------------------------------------------
+
+    def phase_due(self) -> int | None:
+        """Return the number of the phase that the next step begins, if it begins one."""
+        now = bisect_right(self.first_steps, self.step) - 1
+        return now if now != self.state.phase else None
+
+    def enter(self, number: int) -> None:
+        """Change the memories; work requested at a phase's start uses that phase's memories."""
+        phase, before = self.phases[number], self.memories
+        if phase.scrub:
+            before.scrub()
+        self.memories = PhaseMemories(self.model, self.optimizers, self.phases, number, own=self.own, before=before)
+        self.state.spent += before.ledger_without(self.memories)
+        if phase.reestimate:
+            self._reestimate(phase.reestimate)
+        self.state.phase = number
+        self.state.events.append({"event": "phase", "phase": number, "step": self.step, "memory": repr(phase.memory)})
+
+    def take_step(self) -> Step:
+        """Forward, backward, update; what is in memories is written there and read back."""
+        epoch, step = divmod(self.step, self.steps)
+        batch = self._batch(epoch, step)
+        part = part_of(batch)
+        x, y = self.images[part], self.labels[part]
+        address(self.model, step=self.step, samples=part.cpu())
+        logits = self.model(x)
+        loss = F.cross_entropy(logits, y) * (len(part) * world() / len(batch))
+        value = summed(loss.detach()).item() / world()
+        if not math.isfinite(value):
+            raise self._diverged(x, epoch, step, value)
+        for optimizer in self.optimizers:
+            optimizer.zero_grad()
+        loss.backward()
+        average_gradients(self.model)
+        with self.memories.update(self.step):
+            for optimizer in self.optimizers:
+                _set_learning_rate(optimizer, self.config, self.step / self.last_step)
+                optimizer.step()
+            clip_latent_(self.model)
+        self.state.step += 1
+        self.state.loss_sum += value * len(batch)
+        self.state.right += int(summed((logits.argmax(dim=1) == y).sum()))
+        if self.at_end_of_epoch and not all(parameter.isfinite().all() for parameter in self.model.parameters()):
+            raise self._diverged(x, epoch, step, value)
+        if self.config.checkpoint_steps and self.step % self.config.checkpoint_steps == 0 and not self.at_end_of_epoch:
+            self.save()
+        return Step(self.step - 1, epoch, self.state.phase, value)
+
+    def _batch(self, epoch: int, step: int) -> Tensor:
+        """Return which images a step is of; an epoch's first step, and a resumed one, draw the order."""
+        if step == 0 or not len(self.order):
+            self.model.train()
+            stream = torch_generator(self.config.seed, "image_order", epoch)
+            self.order = torch.randperm(len(self.images), generator=stream).to(self.device)
+        return self.order.tensor_split(self.steps)[step]
+
+    def end_epoch(self) -> Epoch:
+        """Evaluate on the validation images, add to the history, save."""
+        state, config, images = self.state, self.config, len(self.images)
+        average_batch_norm(self.model)
+        epoch = Epoch(
+            self.step // self.steps - 1,
+            state.loss_sum / images,
+            state.right / images,
+            self._validation_accuracy(),
+            state.phase,
+        )
+        state.history += (epoch,)
+        state.loss_sum, state.right = 0.0, 0
+        state.events.append({"event": "epoch", "step": self.step, **asdict(epoch), **_joules(self.ledger)})
+        self._keep_best(epoch)
+        by_steps = config.checkpoint_steps and self.step % config.checkpoint_steps == 0
+        if by_steps or (epoch.epoch + 1) % config.checkpoint_every == 0 or self.step == self.last_step:
+            self.save()
+        self._write_metrics()
+        return epoch
+
+    def result(self, test: LabelledImages | None) -> Result:
+        """Return the chosen epoch, evaluated on the test images."""
+        model, best = self.model.eval(), self.state.best
+        if best is not None:
+            model.load_state_dict(best["model"], strict=False)
+        seconds = self.seconds
+        accuracies = {}
+        if test is not None:
+            seed = child_seed(self.config.seed, "test")
+            accuracies["clean"] = evaluate(model, test)
+            accuracies["as_trained"] = evaluate(model, test, errors="as_trained", weight_errors="as_trained", seed=seed)
+            self._write_metrics({"event": "test", **{name: accuracy.mean for name, accuracy in accuracies.items()}})
+        chosen = best["epoch"] if best is not None else self.config.epochs - 1
+        return Result(model, self.config, self.state.history, seconds, chosen, accuracies, self.ledger)
+
+    # ---- a checkpoint ------------------------------------------------------------------------------------------------
+
+    def _identity(self) -> dict[str, str]:
+        free = ("checkpoint", "checkpoint_every", "checkpoint_steps", "metrics", "progress")
+        settings = [(f.name, getattr(self.config, f.name)) for f in fields(self.config) if f.name not in free]
+        optimizers = [("optimizer", self.optimizers), ("processes", world()), ("process", rank())]
+        return identity_of([*settings, *optimizers], self.model, self.images, self.labels)
+
+    def resume(self) -> None:
+        """Go on from the checkpoint, if there is one."""
+        saved = load_checkpoint(self.path, self.identity, self.device) if self.path else None
+        check_same("step of the checkpoint", saved["state"]["step"] if saved else 0, "Delete those of all processes.")
+        if saved is None:
+            return
+        self.state = State.restored(saved["state"])
+        self.earlier_seconds = self.state.seconds
+        where = self.phases, self.state.phase
+        self.memories = PhaseMemories(self.model, self.optimizers, *where, own=self.own, restoring=True)
+        self.model.load_state_dict(saved["model"])
+        for memory, state in zip(self._own_elsewhere(), saved["own"], strict=True):
+            memory.load_state_dict(state)
+        for optimizer, state in zip(self.optimizers, saved["optimizers"], strict=True):
+            optimizer.load_state_dict(state)
+        self.memories.restore(saved["memories"], self.optimizers)
+        self._write_metrics()
+
+    def save(self) -> None:
+        """Write the checkpoint."""
+        if self.path is None:
+            return
+        self.state.seconds = self.seconds
+        content = {
+            "state": self.state.saved(),
+            "model": self.model.state_dict(),  # with the streams and cells of the memories in its slots
+            "own": [memory.state_dict() for memory in self._own_elsewhere()],
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "memories": self.memories.state(),
+        }
+        save_checkpoint(self.path, self.identity, content)
+
+    # ---- inside ------------------------------------------------------------------------------------------------------
+
+    def _own_elsewhere(self) -> list[nn.Module]:
+        """Memories of the slots before the training, while a phase has put others there."""
+        if self.phases[self.state.phase].memory is None:
+            return []
+        return [memory for slots in self.own.values() for memory in slots if memory is not None]
+
+    def _diverged(self, x: Tensor, epoch: int, step: int, loss: float) -> FloatingPointError:
+        return FloatingPointError(diagnosis(self.model, x, epoch, step, loss, in_words=bool(self.memories.words)))
+
+    def _reestimate(self, images: int) -> None:
+        """Put the statistics of the first training images, with the memories of this phase, into every BatchNorm."""
+        seed = child_seed(self.config.seed, "batch_norm_statistics", self.step)
+        first = _Labelled(self.images[:images], self.labels[:images])
+        estimated = reestimate_batch_norm(self.model, first, seed=seed)
+        with torch.no_grad(), self.memories.update(self.step):
+            for norm, other in zip(self.model.modules(), estimated.modules(), strict=True):
+                for name, statistics in running_statistics(norm).items() if isinstance(norm, _BatchNorm) else ():
+                    statistics.copy_(running_statistics(other)[name])
+
+    def _validation_accuracy(self) -> float | None:
+        if self.validation is None:
+            return None
+        if rank() > 0:
+            return from_first(None)
+        seed = child_seed(self.config.seed, "validation", self.step // self.steps - 1)
+        as_trained: dict[str, Any] = {"errors": "as_trained", "weight_errors": "as_trained"}
+        return from_first(evaluate(self.model, self.validation, **as_trained, draws=1, seed=seed).mean)
+
+    def _keep_best(self, epoch: Epoch) -> None:
+        """Keep the parameters of the best epoch of the last phase; not its memories, which go on."""
+        if self.config.choose == "last" or epoch.phase < len(self.phases) - 1:
+            return
+        if self.state.best is None or epoch.validation_accuracy > self.state.best["accuracy"]:
+            slots = set(IN_SLOTS.values())
+            network = {k: x.clone() for k, x in self.model.state_dict().items() if not slots & set(k.split("."))}
+            self.state.best = {"epoch": epoch.epoch, "accuracy": epoch.validation_accuracy, "model": network}
+
+    def _write_metrics(self, *more: dict[str, Any]) -> None:
+        if self.config.metrics is not None and rank() == 0:
+            write_metrics(self.config.metrics, [*self.state.events, *more])
+
+
+@dataclass(frozen=True)
+class _Labelled:
+    """Training images in the form that `reestimate_batch_norm` takes."""
+
+    images: Tensor
+    classes: Tensor
+
+    @property
+    def labels(self) -> np.ndarray:
+        return self.classes.cpu().numpy()
+
+    def scaled(self) -> np.ndarray:
+        return self.images.cpu().numpy()
+
+
+def _optimizers(model: nn.Module, config: TrainConfig, make: MakeOptimizers) -> list[torch.optim.Optimizer]:
+    """Return the optimizers; the peak of each group's learning rate is kept in the group."""
+    made = make(model, config)
+    optimizers = [made] if isinstance(made, torch.optim.Optimizer) else list(made)
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            if "lr" in group:  # Bop has none
+                group.setdefault("peak", group["lr"])
+    return optimizers
+
+
+def _adam(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+    return torch.optim.Adam(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
+
+
+def _set_learning_rate(optimizer: torch.optim.Optimizer, config: TrainConfig, done: float) -> None:
+    for group in optimizer.param_groups:
+        if "peak" in group:
+            group["lr"] = group["peak"] * SCHEDULES[config.schedule](done)
+
+
+def _joules(ledger: Ledger) -> dict[str, float]:
+    """Return the energy in each scope, if anything was counted."""
+    return {f"joules_{scope}": ledger.joules(scope) for scope in SCOPES} if ledger.entries else {}
+
+
+def _check_images(images: Tensor, labels: Tensor) -> None:
+    if len(images) == 0:
+        raise ArgumentError("train", "must have at least one image, got none.")
+    if len(labels) != len(images):
+        raise ArgumentError("train", f"must have a label for each image, got {len(labels)} for {len(images)} images.")
+    if not images.isfinite().all():
+        first = int((~images.isfinite()).flatten(1).any(dim=1).nonzero()[0])
+        raise ArgumentError("train", f"must have finite values, got NaN or infinity in image {first}.")

@@ -1,0 +1,33 @@
+"""State of a training while it runs: what a checkpoint contains besides the model, its memories and the optimizers."""
+
+from dataclasses import asdict, astuple, dataclass, field, fields
+from typing import Any, Self
+
+from bnn.training.result import Epoch
+from bridge.ledger import Entry, Ledger
+
+
+@dataclass
+class State:
+    """How far a training is, and its results so far."""
+
+    step: int = 0  # steps done
+    phase: int = -1
+    loss_sum: float = 0.0  # of this epoch so far
+    right: int = 0
+    seconds: float = 0.0
+    history: tuple[Epoch, ...] = ()
+    events: list[dict[str, Any]] = field(default_factory=list)
+    spent: Ledger = field(default_factory=Ledger)  # by memories of earlier phases
+    best: dict[str, Any] | None = None
+
+    def saved(self) -> dict[str, Any]:
+        """Return it as plain values and tensors."""
+        rows = {"history": [astuple(e) for e in self.history], "spent": [asdict(e) for e in self.spent]}
+        return {f.name: rows.get(f.name, getattr(self, f.name)) for f in fields(self)}
+
+    @classmethod
+    def restored(cls, saved: dict[str, Any]) -> Self:
+        """Return the state of a `saved`."""
+        history, spent = tuple(Epoch(*row) for row in saved["history"]), Ledger(Entry(**row) for row in saved["spent"])
+        return cls(**{**saved, "history": history, "spent": spent})
