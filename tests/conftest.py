@@ -5,8 +5,6 @@ import scipy.linalg  # noqa: F401 - loads the library whose threads are limited
 from hypothesis import HealthCheck, settings
 from threadpoolctl import threadpool_limits
 
-type(pytest.approx(1.0)).DEFAULT_ABSOLUTE_TOLERANCE = 0
-
 slow_examples = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.filter_too_much]}
 settings.register_profile("reproducible", derandomize=True, database=None, **slow_examples)  # `make test`
 settings.register_profile("random", print_blob=True, **slow_examples)  # `make test-slow`

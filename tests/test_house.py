@@ -202,10 +202,6 @@ def test_start_is_light(module):
     assert done.stdout.split() == []
 
 
-def test_approx_is_relative():
-    assert pytest.approx(1e-14, rel=1e-9) != 2e-14
-
-
 def test_public_names_exist():
     for package in FORBIDDEN:
         module = __import__(package)

@@ -14,6 +14,7 @@ from bnn.data.loading import load
 from bridge.write import WriteSetting, operating_point
 from mtjsim import MTJ, load_preset, save_device, write_error_rate
 from mtjsim.checks import ArgumentError
+from physics import approx
 
 
 def run(capsys, *words):
@@ -46,9 +47,9 @@ def test_demo_leaves_table_csv_json_and_figure(capsys, tiny, tmp_path):
     device = load_preset("arm_2021")
     for row in rows:
         rate = write_error_rate(device, current=float(row["current_A"]), pulse_width=10e-9, direction="p_to_ap")
-        assert float(row["error_rate_1"]) == pytest.approx(rate, rel=1e-8)
+        assert float(row["error_rate_1"]) == approx(rate, rel=1e-8)
         mean = (float(row["energy_0_J"]) + float(row["energy_1_J"])) / 2
-        assert float(row["energy_per_bit_J"]) == pytest.approx(mean, rel=1e-8)
+        assert float(row["energy_per_bit_J"]) == approx(mean, rel=1e-8)
     recorded = json.loads((tmp_path / "a" / "run.json").read_text())
     assert MTJ(**recorded["device"]).identity == recorded["device_identity"] == device.identity
     assert len(recorded["points"]) == len(rows)
@@ -76,10 +77,10 @@ def test_demo_of_an_asymmetric_junction_at_another_temperature(capsys, tiny, tmp
         assert p.error_rate_1 > p.error_rate_0  # the field favours P, and so does the torque
         expected = [p.error_rate_0, p.error_rate_1, p.energy_0, p.energy_1, p.mean_energy, p.latency]
         columns = ["error_rate_0", "error_rate_1", "energy_0_J", "energy_1_J", "energy_per_bit_J", "latency_s"]
-        assert [float(row[name]) for name in columns] == pytest.approx(expected, rel=1e-8)
-        assert float(row["accuracy"]) == pytest.approx(kept["accuracy"]["mean"], abs=1e-6)
+        assert [float(row[name]) for name in columns] == approx(expected, rel=1e-8)
+        assert float(row["accuracy"]) == approx(kept["accuracy"]["mean"], abs=1e-6)
         assert kept["training"] == row["training"]
-        assert kept["point"]["energy_0"] == pytest.approx(p.energy_0, rel=1e-9)
+        assert kept["point"]["energy_0"] == approx(p.energy_0, rel=1e-9)
     assert "--pulse-width 8e-09s --temperature 350.0K" in recorded["command"]
     assert "mine.toml" in recorded["command"]
 
@@ -216,8 +217,8 @@ def test_json_of_every_verb(capsys):
     assert rows[0]["p_to_ap"] == write_error_rate(load_preset("arm_2021"), current=50e-6, pulse_width=10e-9)
     _, out, _ = run(capsys, "setting", "arm_2021", "--pulse-width", "10ns", "--error-rate-1", "1e-4", "--json")
     point = json.loads(out)
-    assert point["error_rate_0"] == pytest.approx(1e-3, rel=1e-4)
-    assert point["error_rate_1"] == pytest.approx(1e-4, rel=1e-4)
+    assert point["error_rate_0"] == approx(1e-3, rel=1e-4)
+    assert point["error_rate_1"] == approx(1e-4, rel=1e-4)
     _, out, _ = run(capsys, "fetch", "digits", "--json")
     assert json.loads(out)["data"] == "digits"
 
@@ -228,7 +229,7 @@ def test_wer_takes_a_voltage(capsys):
     assert code == 0
     rows = json.loads(out)["write_error_rate"]
     rate = write_error_rate(load_preset("arm_2021"), voltage=0.5, pulse_width=5e-9)
-    assert rows[1] == {"voltage_V": 0.5, "pulse_width_s": 5e-9, "p_to_ap": pytest.approx(rate, rel=1e-9)}
+    assert rows[1] == {"voltage_V": 0.5, "pulse_width_s": 5e-9, "p_to_ap": approx(rate, rel=1e-9)}
     _, out, _ = run(capsys, *words)
     assert out.splitlines()[0].split()[0] == "voltage"
     assert out.splitlines()[2].split()[:2] == ["0.5000", "V"]

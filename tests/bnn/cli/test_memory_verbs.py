@@ -15,6 +15,7 @@ from bridge.dies.spread import PROPERTIES
 from bridge.maps.files import load_map
 from bridge.search.find import find_setting
 from mtjsim import load_preset, write_error_rate
+from physics import approx
 
 LEVEL = ("--current", "80uA", "--pulse-width", "10ns")
 SPREAD = ("--diameter-d2d", "0.03", "--damping-d2d", "0.04")
@@ -37,8 +38,8 @@ def run(capsys, *words):
 
 
 def test_ranges_are_even_or_in_equal_ratios_and_include_their_ends():
-    assert quantities("20uA:100uA:5", "A", "--current") == pytest.approx([20e-6, 40e-6, 60e-6, 80e-6, 100e-6])
-    assert quantities("1ns:100ns:3:log", "s", "--pulse-width") == pytest.approx([1e-9, 1e-8, 1e-7])
+    assert quantities("20uA:100uA:5", "A", "--current") == approx([20e-6, 40e-6, 60e-6, 80e-6, 100e-6])
+    assert quantities("1ns:100ns:3:log", "s", "--pulse-width") == approx([1e-9, 1e-8, 1e-7])
     assert quantities("20uA,30uA", "A", "--current") == [20e-6, 30e-6]
     assert quantities("20uA:100uA:50", "A", "--current") == np.linspace(20e-6, 100e-6, 50).tolist()
     assert quantity_or_ends("263K:358K", "K", "--temperature") == (263.0, 358.0)
@@ -160,8 +161,8 @@ def test_setting_under_limits_in_a_cell(capsys):
     code, out, _ = run(capsys, "setting", "arm_2021", "--error-rate", "1e-4", *cell, "--json")
     assert code == 0
     found = json.loads(out)
-    assert found["cell"]["area_m2"] == pytest.approx(0.03e-12, rel=1e-6, abs=0)
-    assert found["error_rate_1"] == pytest.approx(1e-4, rel=1e-3)
+    assert found["cell"]["area_m2"] == approx(0.03e-12, rel=1e-6, abs=0)
+    assert found["error_rate_1"] == approx(1e-4, rel=1e-3)
     assert found["energies"]["driver"][1][0] > 0
     _, out, _ = run(capsys, "setting", "arm_2021", *cell)
     assert "with transistor and driver" in out
@@ -176,7 +177,7 @@ def test_setting_of_voltages_over_a_range_of_temperatures(capsys):
     assert code == 0
     device = load_preset("arm_2021")
     expected = find_setting(device, drive="voltage", temperature=(263.0, 358.0), pulse_width=10e-9)
-    assert json.loads(out)["setting"]["voltage_1"] == pytest.approx(expected.setting.voltage_1, rel=1e-6)
+    assert json.loads(out)["setting"]["voltage_1"] == approx(expected.setting.voltage_1, rel=1e-6)
     _, out, _ = run(capsys, "setting", "arm_2021", *words)
     assert out.splitlines()[1].split()[3] == "V"
 
@@ -208,7 +209,7 @@ def test_map_is_solved_once_then_reused_and_another_is_refused(capsys, tmp_path)
     place = {"current": 90e-6, "pulse_width": 20e-9, "temperature": 358.0, "method": "nearest"}
     kept = float(dataset.write_error_rate.sel(direction="p_to_ap").sel(**place))
     solved = write_error_rate(load_preset("arm_2021"), current=90e-6, pulse_width=20e-9, temperature=358.0)
-    assert kept == pytest.approx(solved, rel=1e-6)
+    assert kept == approx(solved, rel=1e-6)
     before = out.read_bytes()
 
     code, printed, err = run(capsys, *words, "--json", "--plot", str(tmp_path / "map.svg"))
@@ -294,7 +295,7 @@ def test_die_is_drawn_reused_and_another_is_refused(capsys, tmp_path):
     row = facts["error_rate_1"]
     assert 0 < row["mean_error"] < 0.01 * row["mean"]
     works = np.setdiff1d(np.arange(kept.size), kept.fixed_cells[0])
-    assert row["mean_of_die"] == pytest.approx(kept.error_rates[1][works].mean(), rel=1e-12)
+    assert row["mean_of_die"] == approx(kept.error_rates[1][works].mean(), rel=1e-12)
     assert row["quantiles"]["1"] == kept.error_rates[1][works].max()
 
     code, printed, err = run(capsys, *words)

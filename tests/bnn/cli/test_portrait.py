@@ -21,6 +21,7 @@ from mtjsim import (
     retention_failure_rate,
     write_error_rate,
 )
+from physics import approx
 
 
 def figure(n, m, directions=("p_to_ap", "ap_to_p"), **optional):
@@ -38,7 +39,7 @@ def test_curve_against_what_there_are_several_of():
     (ax,) = drawn.axes
     assert ax.get_xlabel() == "write current (µA)"
     assert list(ax.lines[1].get_ydata()) == list(rates["ap_to_p"][:, 0])
-    assert list(ax.lines[0].get_xdata()) == pytest.approx([10, 20, 30, 40, 50])
+    assert list(ax.lines[0].get_xdata()) == approx([10, 20, 30, 40, 50])
     assert figure(5, 1, drive="voltage")[0].axes[0].get_xlabel() == "write voltage (V)"
 
 
@@ -58,7 +59,7 @@ def test_map_where_there_are_many_of_both():
 def test_typed_order_does_not_matter():
     levels, rates = [3e-5, 1e-5, 2e-5], {"p_to_ap": np.array([[1e-3], [1e-1], [1e-2]])}
     (ax,) = error_rate_figure(levels, [5e-9], rates, title="t").axes
-    assert list(ax.lines[0].get_xdata()) == pytest.approx([10, 20, 30])
+    assert list(ax.lines[0].get_xdata()) == approx([10, 20, 30])
     assert list(ax.lines[0].get_ydata()) == [1e-1, 1e-2, 1e-3]
 
 
@@ -69,18 +70,18 @@ def test_portrait_draws_the_solvers_numbers():
     left = s_curves.lines[0]
     assert (left.get_xdata() <= 0).all()
     rate = write_error_rate(device, current=left.get_xdata()[20] * -1e-6, pulse_width=10e-9)
-    assert left.get_ydata()[20] == pytest.approx(1 - rate, abs=1e-6)
+    assert left.get_ydata()[20] == approx(1 - rate, abs=1e-6)
     current = float(errors.get_title().split()[3]) * 1e-6
     width = errors.lines[1].get_xdata()[60] * 1e-9
     rate = write_error_rate(device, current=current, pulse_width=width, direction="ap_to_p")
-    assert errors.lines[1].get_ydata()[60] == pytest.approx(rate, rel=1e-5)
+    assert errors.lines[1].get_ydata()[60] == approx(rate, rel=1e-5)
     assert disturb.lines[0].get_label() == "stored P, 300 K"
     current, drawn = (line[12] for line in disturb.lines[0].get_data())
-    assert drawn == pytest.approx(read_disturb_rate(device, current=current * 1e-6, duration=READING), rel=1e-4)
+    assert drawn == approx(read_disturb_rate(device, current=current * 1e-6, duration=READING), rel=1e-4)
     assert [line.get_label() for line in retention.lines[:3]] == [f"either state, {T} K" for T in (300, 358, 398)]
     seconds, drawn = (line[-1] for line in retention.lines[2].get_data())
-    assert seconds == pytest.approx(100 * YEAR)
-    assert drawn == pytest.approx(retention_failure_rate(device, duration=seconds, temperature=398.15), rel=1e-4)
+    assert seconds == approx(100 * YEAR)
+    assert drawn == approx(retention_failure_rate(device, duration=seconds, temperature=398.15), rel=1e-4)
 
 
 def test_portrait_of_a_barrier_too_low_to_read():
@@ -102,10 +103,10 @@ def test_portrait_counts_what_is_not_axisymmetric_and_says_what_is_left_out(monk
     s_curves, errors, disturb, retention = page.axes
     assert f"{COUNTED} writes a point counted" in s_curves.get_title()
     assert {write["direction"] for write in asked} == {"p_to_ap", "ap_to_p"}
-    assert max(write["current"] for write in asked) == pytest.approx(3 * writing_current(device))
+    assert max(write["current"] for write in asked) == approx(3 * writing_current(device))
     assert all(write["relax_time"] > 0 for write in asked)
-    assert errors.containers[0].lines[0].get_ydata() == pytest.approx(0.25)
-    assert s_curves.containers[0].lines[0].get_ydata() == pytest.approx(0.75)
+    assert errors.containers[0].lines[0].get_ydata() == approx(0.25)
+    assert s_curves.containers[0].lines[0].get_ydata() == approx(0.75)
     assert "read through another path" in disturb.texts[0].get_text().replace("\n", " ")
     assert "has an in-plane part" in retention.texts[0].get_text().replace("\n", " ")
     assert list(left_out(device)) == ["read disturb", "retention"]
@@ -131,5 +132,5 @@ def test_left_out_is_what_the_solvers_refuse():
 def test_a_torque_across_the_axis_is_drawn_to_its_threshold():
     """Lee et al.: a_J = B_k/2 without field, about 1/(2 alpha) times the axial critical current."""
     device = load_preset("ut_austin_sot")
-    assert writing_current(device) == pytest.approx(device.critical_current() / (2 * device.damping), rel=1e-6)
+    assert writing_current(device) == approx(device.critical_current() / (2 * device.damping), rel=1e-6)
     assert writing_current(load_preset("arm_2021")) == load_preset("arm_2021").critical_current()

@@ -23,6 +23,7 @@ from bridge.memory.cells import PLAIN, READ_BEFORE_WRITE, WRITE_VERIFY_RETRY
 from bridge.memory.mram import Memory
 from bridge.memory.read import ReadPoint
 from bridge.write import OperatingPoint
+from physics import approx
 
 torch.set_num_threads(1)
 FALSE_ALARM = 1e-6
@@ -129,7 +130,7 @@ def test_against_the_memory_of_bridge(cells, slots, batches, seed, path):
         for event in events:
             assert ours.count(event) == theirs.count(event)
         for scope in ("device", "with_driver", "system"):
-            assert ours.joules(scope) == pytest.approx(theirs.joules(scope), rel=1e-12, abs=1e-30)
+            assert ours.joules(scope) == approx(theirs.joules(scope), rel=1e-12, abs=1e-30)
 
 
 READING = ReadPoint(energy_0=1e-14, energy_1=2e-14, sense_energy=3e-15)

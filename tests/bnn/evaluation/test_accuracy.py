@@ -14,6 +14,7 @@ from bnn.evaluation.accuracy import Accuracy, evaluate, paired_loss
 from bnn.evaluation.draws import EvaluatedMemory
 from bnn.layers.slots import activation_memories
 from bnn.models import mlp
+from physics import approx
 
 torch.set_num_threads(1)
 POINT = SimpleNamespace(error_rate_0=0.1, error_rate_1=0.2)
@@ -51,7 +52,7 @@ def test_counts_against_a_plain_loop():
     assert result.correct.tolist() == [right.sum()]
     assert np.array_equal(result.correct_per_image, right)
     assert (result.images, result.draws) == (700, 1)
-    assert result.mean == pytest.approx(right.mean())
+    assert result.mean == approx(right.mean())
 
 
 def test_counts_over_draws_agree_and_errors_matter():
@@ -166,21 +167,21 @@ def from_shares(per_image, draws):
 def test_interval_of_one_draw_is_wilsons():
     # Newcombe, Stat. Med. 17, 857 (1998), table I: 81 of 263, score method, 0.2553 to 0.3662. Ours uses n - 1.
     result = from_shares([1] * 81 + [0] * 182, 1)
-    assert (result.low, result.high) == pytest.approx((0.2553, 0.3662), abs=3e-4)
+    assert (result.low, result.high) == approx((0.2553, 0.3662), abs=3e-4)
 
 
 @pytest.mark.parametrize("right", [0, 1])
 def test_interval_of_all_or_nothing_is_not_a_point(right):
     result = from_shares([3 * right] * 100, 3)
     bound = stats.norm.ppf(0.975) ** 2 / (100 + stats.norm.ppf(0.975) ** 2)
-    assert (result.low, result.high) == pytest.approx((1 - bound, 1.0) if right else (0.0, bound), abs=1e-15)
+    assert (result.low, result.high) == approx((1 - bound, 1.0) if right else (0.0, bound), abs=1e-15)
 
 
 def test_draws_narrow_the_interval_only_as_far_as_they_tell_something():
     certain, coin = from_shares([36] * 60 + [0] * 40, 36), from_shares([22] * 50 + [21] * 50, 36)
     once = from_shares([1] * 60 + [0] * 40, 1)
-    assert certain.high - certain.low == pytest.approx(once.high - once.low, rel=1e-9)
-    assert coin.high - coin.low == pytest.approx((once.high - once.low) / 6, rel=0.05)
+    assert certain.high - certain.low == approx(once.high - once.low, rel=1e-9)
+    assert coin.high - coin.low == approx((once.high - once.low) / 6, rel=0.05)
 
 
 def test_interval_covers():
@@ -213,7 +214,7 @@ def test_paired_loss_covers_and_is_never_a_point():
     same = from_shares([1] * 95 + [0] * 5, 1)
     mean, low, high = paired_loss(same, same)
     assert mean == 0.0
-    assert low == pytest.approx(-high)
+    assert low == approx(-high)
     assert 0.01 < high < 0.03
 
 

@@ -18,6 +18,7 @@ from bnn.layers.quantizers import ste_sign
 from bnn.layers.slots import memories, weight_memories
 from bnn.models import mlp
 from mtjsim.rng import child_seed
+from physics import approx
 
 torch.set_num_threads(1)
 POINT = SimpleNamespace(error_rate_0=0.1, error_rate_1=0.2)
@@ -265,8 +266,8 @@ def test_parts_of_the_variance_against_the_textbook():
     n_eff = z2 * p * (1 - p) / half2
     centre = (p + z2 / (2 * n_eff)) / (1 + z2 / n_eff)
     result = accuracy_of(x.astype(bool))
-    assert (result.low + result.high) / 2 == pytest.approx(centre, rel=1e-12)
-    assert result.low == pytest.approx(
+    assert (result.low + result.high) / 2 == approx(centre, rel=1e-12)
+    assert result.low == approx(
         centre - np.sqrt(z2) / (1 + z2 / n_eff) * np.sqrt(p * (1 - p) / n_eff + z2 / (4 * n_eff**2)), rel=1e-12
     )
 

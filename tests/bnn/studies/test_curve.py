@@ -14,6 +14,7 @@ from bnn.models import mlp
 from bnn.studies.curve import CLEAN, WITH_ERRORS, Interval, energy_accuracy_curve, over_networks
 from bnn.training.config import TrainConfig
 from bridge.write import OperatingPoint, WriteSetting
+from physics import approx
 
 
 def point(rate, energy=1e-15, rate_1=None):
@@ -75,7 +76,7 @@ def test_counts_are_kept(small):
     row = curve(small, [0.1]).points[0]
     counts = np.array(row.correct)
     assert counts.shape == (row.networks, row.draws) == (2, 3)
-    assert row.accuracy.mean == pytest.approx(counts.mean() / 100)
+    assert row.accuracy.mean == approx(counts.mean() / 100)
 
 
 def test_cheapest_point_is_sure_and_not_inverted(small):
@@ -126,7 +127,7 @@ def test_interval_grows_with_the_spread_of_networks():
 def test_interval_of_networks_alone_is_students():
     # Three networks that differ and images that do not: half the width is t(0.975, 2) s / sqrt(3).
     interval = over_networks(np.repeat([[0.8], [0.9], [1.0]], 100_000, axis=1))
-    assert interval.high - interval.mean == pytest.approx(4.3027 * 0.1 / 3**0.5, rel=1e-3)
+    assert interval.high - interval.mean == approx(4.3027 * 0.1 / 3**0.5, rel=1e-3)
 
 
 class Recorder:

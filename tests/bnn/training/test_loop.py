@@ -13,6 +13,7 @@ from bnn.models import mlp
 from bnn.optimizers.bop import Bop, binary_parameters, split_parameters
 from bnn.training.config import SCHEDULES, TrainConfig
 from bnn.training.loop import Trainer
+from physics import approx
 
 torch.set_num_threads(1)
 ERRORS = partial(WriteErrors, error_rate_0=0.05, error_rate_1=0.1)
@@ -284,7 +285,7 @@ def test_no_image_is_dropped():
     ],
 )
 def test_schedules(schedule, values):
-    assert [SCHEDULES[schedule](done) for done in (0.0, 0.3, 0.65, 1.0)] == pytest.approx(values)
+    assert [SCHEDULES[schedule](done) for done in (0.0, 0.3, 0.65, 1.0)] == approx(values)
     assert all(0 <= SCHEDULES[schedule](i / 100) <= 1 for i in range(100))
 
 

@@ -25,6 +25,7 @@ from bridge.memory.formats import format_of
 from bridge.memory.protection import Protection
 from bridge.memory.read import ReadPoint
 from bridge.write import OperatingPoint
+from physics import approx
 
 torch.set_num_threads(1)
 
@@ -237,7 +238,7 @@ def test_independent_writes_are_priced_as_turns():
     result = Trainer(network(), replace(CONFIG, phases=(Phase(memory=mram),))).fit(TRAIN, VALIDATION)
     zeros, ones = (result.ledger.count(f"write {bit} turned") for bit in (0, 1))
     assert zeros + ones == (24 + 20) * 130 * 4 + (24 * 20 + 20 * 10) * STEPS
-    assert result.ledger.joules("device") == pytest.approx(zeros * 1e-13 + ones * 2e-13)
+    assert result.ledger.joules("device") == approx(zeros * 1e-13 + ones * 2e-13)
 
 
 def test_batch_norm_is_estimated_anew_at_a_switch():
