@@ -272,7 +272,7 @@ def reestimate_batch_norm(
     training, where each batch is of one programming.
 
     Each programming of the weights shifts a mean, and statistics of few programmings contain their shifts: the binary
-    MLP of notebooks/results/batch_norm, trained at 5 % weight errors and run with them, has 94.6 % as it is, and
+    MLP of notebooks/results/batch_norm, trained at 5 % weight errors and run with them, had 94.6 % as it was, and
     re-estimated from 2, 10 and 40 programmings 93.1, 94.5 and 94.7 %.
 
     Examples
