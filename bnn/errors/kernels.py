@@ -429,7 +429,7 @@ def write_packed(words: Words, cells: int, keys: Words, p01: Rate, p10: Rate, ou
     elif largest < FREQUENT:
         _packed_rare(words, out, cells, keys, p01, p10, largest)
     else:
-        _packed_frequent(words, out, cells, keys, *_thresholds(p01, p10))
+        _packed_frequent(words, out, cells, keys, *thresholds(p01, p10))
     return out
 
 
@@ -450,7 +450,7 @@ def _largest(p01: Rate, p10: Rate) -> float:
     return float(max(np.max(p01), np.max(p10)))
 
 
-def _thresholds(p01: Rate, p10: Rate) -> tuple[Any, Any, Any, Any]:
+def thresholds(p01: Rate, p10: Rate) -> tuple[Any, Any, Any, Any]:
     """Whole and fractional parts of 65536 times each rate."""
     a, b = p01 * 65536.0, p10 * 65536.0
     return _whole(a), _whole(b), a - _whole(a), b - _whole(b)

@@ -94,7 +94,7 @@ class BinaryLayer(nn.Module):
                 part.of_weights = True
         return self.weight_memory(weight)
 
-    def _finished(self, product: Tensor) -> Tensor:
+    def finished(self, product: Tensor) -> Tensor:
         """Scale and bias, one value for each output channel (dimension 1)."""
         per_channel = (-1,) + (1,) * (self.weight.dim() - 2)
         scale = self.output_scale()
@@ -202,7 +202,7 @@ class BinaryLinear(BinaryLayer):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map x, shape (n, in_features), to shape (n, out_features)."""
-        return self._finished(F.linear(self._written_input(x), self._written_weight()))
+        return self.finished(F.linear(self._written_input(x), self._written_weight()))
 
 
 class BinaryConv2d(BinaryLayer):
@@ -279,7 +279,7 @@ class BinaryConv2d(BinaryLayer):
     def forward(self, x: Tensor) -> Tensor:
         """Map x, shape (n, in_channels, h, w), to shape (n, out_channels, h', w')."""
         bits, weight = self._written_input(x), self._written_weight()
-        return self._finished(F.conv2d(bits, weight, None, self.stride, self.padding, self.dilation, self.groups))
+        return self.finished(F.conv2d(bits, weight, None, self.stride, self.padding, self.dilation, self.groups))
 
     def extra_repr(self) -> str:
         """Show sizes and policy in the printed model."""

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.lib.stride_tricks import as_strided
 from scipy import stats
 
-from bnn.errors.kernels import FREQUENT, _thresholds, sample_keys, write_bits, write_frequent, write_packed, write_rare
+from bnn.errors.kernels import FREQUENT, thresholds, sample_keys, write_bits, write_frequent, write_packed, write_rare
 from bnn.errors.keys import address
 from bnn.errors.write_errors import WriteErrors
 from bnn.models import lenet4
@@ -82,7 +82,7 @@ def test_every_kernel_has_the_law(kernel, p01, p10):
     if kernel == "rare":
         assert write_rare(bits, written, None, None, keys(1000), p01, p10, max(p01, p10)) == (out != x).sum()
     elif kernel == "frequent":
-        assert not write_frequent(bits, written, None, None, keys(1000), *_thresholds(p01, p10))
+        assert not write_frequent(bits, written, None, None, keys(1000), *thresholds(p01, p10))
     else:
         write_bits(x, keys(1000), np.full((1, 8000), p01), np.full((1, 8000), p10), out=out)
     wrong = out != x
@@ -138,7 +138,7 @@ def test_the_slow_decision_where_a_part_equals_the_threshold():
     x = np.ones((1000, 30_000), np.float32)
     p = 0.5 / 65536
     out = np.empty_like(x)
-    write_frequent(*(a.view(np.uint32) for a in (x, out)), None, None, keys(1000), *_thresholds(p, 1.0))
+    write_frequent(*(a.view(np.uint32) for a in (x, out)), None, None, keys(1000), *thresholds(p, 1.0))
     assert_binomial(int((out < 0).sum()), 30_000_000, p)
 
 

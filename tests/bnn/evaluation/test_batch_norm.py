@@ -69,7 +69,7 @@ def test_the_mean_behind_the_batch_norm_is_that_of_the_training(a, b, c, d, w, v
 
     def output(net, x, activations, weights):
         mean = torch.from_numpy(mean_product(x, bits, activations, weights))
-        return net[2](net[0]._finished(mean[None])).detach().numpy()[0]
+        return net[2](net[0].finished(mean[None])).detach().numpy()[0]
 
     for x in ([1.0, 1.0, -1.0], [-1.0, -1.0, -1.0], [1.0, -1.0, 1.0]):
         before = output(model, np.array(x), point(a, b), point(w))
