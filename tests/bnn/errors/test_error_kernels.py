@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.lib.stride_tricks import as_strided
 from scipy import stats
 
-from bnn.errors.kernels import FREQUENT, thresholds, sample_keys, write_bits, write_frequent, write_packed, write_rare
+from bnn.errors.kernels import FREQUENT, sample_keys, thresholds, write_bits, write_frequent, write_packed, write_rare
 from bnn.errors.keys import address
 from bnn.errors.write_errors import WriteErrors
 from bnn.models import lenet4
