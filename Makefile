@@ -9,10 +9,10 @@ demo: .venv/base                ## the main job: from a write current to an ener
 	$(BIN)/mtj-bnn demo --out demo
 
 test: .venv/dev                 ## the fast suite
-	$(BIN)/python -m pytest -m "not slow" -n auto
+	$(BIN)/python -m pytest -m "not slow" -n auto --dist worksteal
 
 test-slow: .venv/dev            ## the minutes-long checks, and random examples for all properties
-	$(BIN)/python -m pytest -m "slow or hypothesis" --hypothesis-profile=random -n auto
+	$(BIN)/python -m pytest -m "slow or hypothesis" --hypothesis-profile=random -n auto --dist worksteal
 
 lint: .venv/dev                 ## style, formatting, types of the public API
 	$(BIN)/ruff check .
