@@ -2,7 +2,6 @@
 
 import csv
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +11,7 @@ from bnn.data.loading import load
 from bnn.models import mlp
 from bnn.packed.predictor import load_packed
 from bnn.packed.trace import pack
+from networks import rates
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +46,8 @@ def test_errors_are_those_of_evaluate_dies(capsys, model):
     facts = json.loads(out)["with_errors"]
     expected = load_packed(model).evaluate_dies(
         load("digits").test,
-        errors=SimpleNamespace(error_rate_0=1e-2, error_rate_1=5e-2),
-        weight_errors=SimpleNamespace(error_rate_0=1e-3, error_rate_1=1e-3),
+        errors=rates(1e-2, 5e-2),
+        weight_errors=rates(1e-3),
         dies=4,
         seed=3,
     )

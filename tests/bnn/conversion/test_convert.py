@@ -20,12 +20,7 @@ from bnn.layers.quantizers import approx_sign, ste_sign
 from bnn.layers.slots import activation_memories, weight_memories
 from bridge.write import OperatingPoint, WriteSetting, operating_point
 from mtjsim.presets import load_preset
-
-torch.set_num_threads(1)
-
-
-def normal(*shape, seed=0):
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+from networks import normal
 
 
 def seeded(model, seed=0):

@@ -17,8 +17,8 @@ from bnn.errors.kernels import FREQUENT, sample_keys, thresholds, write_bits, wr
 from bnn.errors.keys import address
 from bnn.errors.write_errors import WriteErrors
 from bnn.models import lenet4
+from physics import FALSE_ALARM, within_binomial
 
-FALSE_ALARM = 1e-6
 ROOT = np.uint64(2026)
 
 
@@ -31,11 +31,6 @@ def written(x, own, p01, p10):
     out = np.empty_like(x)
     assert not write_bits(x, own, p01, p10, out=out)
     return out
-
-
-def assert_binomial(count, trials, p):
-    low, high = stats.binom.ppf([FALSE_ALARM / 2, 1 - FALSE_ALARM / 2], trials, p)
-    assert low <= count <= high, f"{count} of {trials} at {p}: outside {low:.0f} to {high:.0f}"
 
 
 def test_a_rate_that_is_an_int_is_that_of_every_cell():
@@ -88,7 +83,7 @@ def test_every_kernel_has_the_law(kernel, p01, p10):
     wrong = out != x
     assert (out[wrong] == -x[wrong]).all()
     for sign, p in ((1, p01), (-1, p10)):
-        assert_binomial(int(wrong[x == sign].sum()), int((x == sign).sum()), p)
+        assert within_binomial(int(wrong[x == sign].sum()), int((x == sign).sum()), p)
 
 
 @pytest.mark.parametrize(("p01", "p10"), [(0.0, 1e-6), (1e-6, 0.02), (1e-6, 1e-2)])
@@ -103,7 +98,7 @@ def test_the_rate_of_one_direction_beside_a_larger_one(p01, p10):
         wrong = out != x
         count += wrong[:, 1::2].sum(), wrong[:, ::2].sum()
     for found, p in zip(count.tolist(), (p01, p10), strict=True):
-        assert_binomial(found, 300_000_000, p)
+        assert within_binomial(found, 300_000_000, p)
 
 
 RATES = st.one_of(st.sampled_from([0.0, 1e-3, 0.019, FREQUENT, 0.5, 1.0]), st.floats(0.0, 1.0))
@@ -139,7 +134,7 @@ def test_the_slow_decision_where_a_part_equals_the_threshold():
     p = 0.5 / 65536
     out = np.empty_like(x)
     write_frequent(*(a.view(np.uint32) for a in (x, out)), None, None, keys(1000), *thresholds(p, 1.0))
-    assert_binomial(int((out < 0).sum()), 30_000_000, p)
+    assert within_binomial(int((out < 0).sum()), 30_000_000, p)
 
 
 @pytest.mark.parametrize("p", [1e-2, 0.3])
@@ -147,8 +142,8 @@ def test_errors_are_uniform_over_cells_and_samples_and_independent(p):
     x = np.ones((20_000, 64), np.float32)
     wrong = written(x, keys(20_000), p, p) < 0
     assert stats.chisquare(wrong.sum(axis=0)).pvalue > FALSE_ALARM
-    assert_binomial(int((wrong[:, :-1] & wrong[:, 1:]).sum()), 20_000 * 63, p * p)
-    assert_binomial(int((wrong[:-1] & wrong[1:]).sum()), 19_999 * 64, p * p)
+    assert within_binomial(int((wrong[:, :-1] & wrong[:, 1:]).sum()), 20_000 * 63, p * p)
+    assert within_binomial(int((wrong[:-1] & wrong[1:]).sum()), 19_999 * 64, p * p)
     per_sample = np.bincount(wrong.sum(axis=1), minlength=65)
     expected = 20_000 * stats.binom.pmf(np.arange(65), 64, p)
     common = expected > 10
@@ -161,7 +156,7 @@ def test_steps_and_layers_are_independent():
     draws = [written(x, keys(1000, step, layer), 0.1, 0.1) < 0 for step in (0, 1) for layer in (0, 1)]
     for i in range(4):
         for j in range(i):
-            assert_binomial(int((draws[i] & draws[j]).sum()), 1_000_000, 0.01)
+            assert within_binomial(int((draws[i] & draws[j]).sum()), 1_000_000, 0.01)
 
 
 def test_each_cell_has_its_own_rate():
@@ -170,7 +165,7 @@ def test_each_cell_has_its_own_rate():
     p01, p10 = np.array([0.0, 0.1, 0.9, 0.5, 1.0]), np.array([1.0, 1.0, 1.0, 0.2, 1.0])
     wrong = written(x, keys(20_000), p01[None], p10[None]) != x
     for cell, p in enumerate([0.0, 0.1, 0.9, 0.2, 1.0]):
-        assert_binomial(int(wrong[:, cell].sum()), 20_000, p)
+        assert within_binomial(int(wrong[:, cell].sum()), 20_000, p)
 
 
 @pytest.mark.parametrize("p", [FREQUENT / 2, 0.3])

@@ -6,14 +6,12 @@ Statistical tests have fixed seeds and a false-alarm chance of 1e-6, two-sided.
 import copy
 import io
 from itertools import product
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
 
 from bnn.errors.overwrite import OverwriteErrors
 from bnn.errors.write_errors import WriteErrors
@@ -23,10 +21,9 @@ from bridge.memory.cells import PLAIN, READ_BEFORE_WRITE, WRITE_VERIFY_RETRY
 from bridge.memory.mram import Memory
 from bridge.memory.read import ReadPoint
 from bridge.write import OperatingPoint
-from physics import approx
+from networks import rates
+from physics import approx, within_binomial
 
-torch.set_num_threads(1)
-FALSE_ALARM = 1e-6
 POINT = OperatingPoint.of_rates(
     error_rate_0=0.3,
     error_rate_1=0.4,
@@ -159,8 +156,7 @@ def test_the_share_of_failures_among_cells_that_had_to_turn(path, p0, p1):
         held = out.clone()
     assert (memory.counts == counts).all()
     for (turned, _, failed), p in zip(counts, (p0, p1), strict=True):
-        low, high = stats.binom.ppf([FALSE_ALARM / 2, 1 - FALSE_ALARM / 2], turned, p)
-        assert low <= failed <= high
+        assert within_binomial(failed, turned, p)
 
 
 @pytest.mark.parametrize("path", ["numba", "torch"])
@@ -328,8 +324,7 @@ def test_a_die_is_one_argument():
         wrong = (memory(x) != x).view(-1, 6)
         for bit, cell in product((0, 1), range(6)):
             target = x.view(-1, 6)[:, cell] == 2 * bit - 1
-            low, high = stats.binom.ppf([FALSE_ALARM / 2, 1 - FALSE_ALARM / 2], int(target.sum()), expected[bit, cell])
-            assert low <= int(wrong[target, cell].sum()) <= high
+            assert within_binomial(int(wrong[target, cell].sum()), int(target.sum()), expected[bit, cell])
     out = OverwriteErrors.from_operating_point(POINT, die=die, seed=1)(x).view(-1, 6)
     assert (out[:, 1] == -1).all()
     assert (out[:, 4] == 1).all()
@@ -340,5 +335,5 @@ def test_a_die_is_one_argument():
 
 
 def test_a_point_that_is_no_point_of_bridge_will_do():
-    memory = OverwriteErrors.from_operating_point(SimpleNamespace(error_rate_0=0.1, error_rate_1=0.2), seed=3, slots=2)
+    memory = OverwriteErrors.from_operating_point(rates(0.1, 0.2), seed=3, slots=2)
     assert (memory.error_rate_0, memory.error_rate_1, memory.slots) == (0.1, 0.2, 2)

@@ -1,7 +1,5 @@
 import copy
-from dataclasses import dataclass
 from functools import partial
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,39 +12,14 @@ from bnn.evaluation.accuracy import Accuracy, evaluate, paired_loss
 from bnn.evaluation.draws import EvaluatedMemory
 from bnn.layers.slots import activation_memories
 from bnn.models import mlp
+from networks import Images, counts, integer_images, measured_mlp, rates, write_errors
 from physics import approx
 
-torch.set_num_threads(1)
-POINT = SimpleNamespace(error_rate_0=0.1, error_rate_1=0.2)
-
-
-@dataclass
-class Images:
-    pixels: np.ndarray
-    labels: np.ndarray
-
-    def scaled(self):
-        return self.pixels.copy()
-
-
-def images(n, seed=0):
-    """Return n images of small whole numbers, so that every sum is exact whatever the batch size."""
-    stream = np.random.default_rng(seed)
-    return Images(stream.integers(-4, 5, (n, 1, 8, 8)).astype(np.float32), stream.integers(0, 10, n))
-
-
-def network(**settings):
-    model = mlp(seed=1, hidden=(64, 48), first="binary", last="binary", **settings)
-    model(torch.from_numpy(images(64, seed=5).scaled()))  # some BatchNorm statistics
-    return model
-
-
-def as_tuple(accuracy):
-    return accuracy.correct.tolist(), accuracy.correct_per_image.tolist()
+POINT = rates(0.1, 0.2)
 
 
 def test_counts_against_a_plain_loop():
-    model, data = network().eval(), images(700)
+    model, data = measured_mlp().eval(), integer_images(700)
     right = model(torch.from_numpy(data.scaled())).argmax(1).numpy() == data.labels
     result = evaluate(model, data)
     assert result.correct.tolist() == [right.sum()]
@@ -56,7 +29,7 @@ def test_counts_against_a_plain_loop():
 
 
 def test_counts_over_draws_agree_and_errors_matter():
-    result = evaluate(network(), images(300), errors=POINT, draws=5)
+    result = evaluate(measured_mlp(), integer_images(300), errors=POINT, draws=5)
     assert result.correct.shape == (5,)
     assert result.correct.sum() == result.correct_per_image.sum()
     assert len(set(result.correct_per_image.tolist())) > 2
@@ -64,12 +37,12 @@ def test_counts_over_draws_agree_and_errors_matter():
 
 
 def test_result_depends_on_the_seed_and_not_on_the_batch_size_or_the_number_of_draws():
-    model, data = network(), images(700)
+    model, data = measured_mlp(), integer_images(700)
     run = partial(evaluate, model, data, errors=POINT, draws=4)
-    result = as_tuple(run(seed=3))
-    assert as_tuple(run(seed=3, batch_size=1)) == result
-    assert as_tuple(run(seed=3, batch_size=300)) == result
-    assert as_tuple(run(seed=4)) != result
+    result = counts(run(seed=3))
+    assert counts(run(seed=3, batch_size=1)) == result
+    assert counts(run(seed=3, batch_size=300)) == result
+    assert counts(run(seed=4)) != result
     assert run(seed=3, draws=2).correct.tolist() == result[0][:2]
 
 
@@ -83,8 +56,8 @@ def test_every_draw_and_layer_has_a_stream_of_its_own(monkeypatch):
 
     monkeypatch.setattr(EvaluatedMemory, "forward", record)
     evaluate(
-        network(activation_memory=partial(WriteErrors, error_rate_0=0.1, error_rate_1=0.1)),
-        images(600),
+        measured_mlp(activation_memory=write_errors(0.1)),
+        integer_images(600),
         errors=POINT,
         draws=3,
     )
@@ -93,29 +66,29 @@ def test_every_draw_and_layer_has_a_stream_of_its_own(monkeypatch):
 
 def test_operating_point_write_errors_and_as_trained_agree():
     rates = {"error_rate_0": 0.1, "error_rate_1": 0.2}
-    model, data = network(activation_memory=partial(WriteErrors, **rates)), images(300)
-    results = [as_tuple(evaluate(model, data, errors=errors, draws=3)) for errors in
+    model, data = measured_mlp(activation_memory=partial(WriteErrors, **rates)), integer_images(300)
+    results = [counts(evaluate(model, data, errors=errors, draws=3)) for errors in
                (POINT, WriteErrors(**rates, seed=77), "as_trained")]  # fmt: skip
     assert results[0] == results[1] == results[2]
 
 
 def test_error_free_takes_the_memories_out():
-    noisy, data = network(activation_memory=partial(WriteErrors, error_rate_0=0.5, error_rate_1=0.5)), images(300)
+    noisy, data = measured_mlp(activation_memory=write_errors(0.5)), integer_images(300)
     clean = mlp(seed=1, hidden=(64, 48), first="binary", last="binary")
     clean.load_state_dict({k: v for k, v in noisy.state_dict().items() if "memory" not in k})
-    assert as_tuple(evaluate(noisy, data)) == as_tuple(evaluate(clean, data, errors="as_trained"))
-    zero = SimpleNamespace(error_rate_0=0.0, error_rate_1=0.0)
+    assert counts(evaluate(noisy, data)) == counts(evaluate(clean, data, errors="as_trained"))
+    zero = rates(0.0)
     assert evaluate(clean, data, errors=zero, draws=2).correct.tolist() == evaluate(clean, data).correct.tolist() * 2
 
 
 @pytest.mark.parametrize("errors", [None, POINT, "as_trained"])
 def test_the_model_is_left_as_it_was(errors):
-    model = network(activation_memory=partial(WriteErrors, error_rate_0=0.1, error_rate_1=0.1))
+    model = measured_mlp(activation_memory=write_errors(0.1))
     model[1].eval()  # modes of its own
     modes = [module.training for module in model.modules()]
     former = [layer.activation_memory for layer in activation_memories(model).values()]
     before, stream = copy.deepcopy(model.state_dict()), torch.get_rng_state()
-    evaluate(model, images(300), errors=errors, draws=3)
+    evaluate(model, integer_images(300), errors=errors, draws=3)
     after = model.state_dict()
     assert list(before) == list(after)
     assert all(torch.equal(before[name], after[name]) for name in before)
@@ -125,7 +98,7 @@ def test_the_model_is_left_as_it_was(errors):
 
 
 def test_the_model_is_left_as_it_was_after_an_exception():
-    model = network(activation_memory=partial(WriteErrors, error_rate_0=0.1, error_rate_1=0.1))
+    model = measured_mlp(activation_memory=write_errors(0.1))
     former = [layer.activation_memory for layer in activation_memories(model).values()]
     with pytest.raises(RuntimeError):
         evaluate(model, Images(np.zeros((5, 1, 3, 3), np.float32), np.zeros(5, np.int64)))
@@ -134,7 +107,7 @@ def test_the_model_is_left_as_it_was_after_an_exception():
 
 
 def test_a_memory_without_a_stream_can_be_evaluated():
-    model, data = network(), images(100)
+    model, data = measured_mlp(), integer_images(100)
     clean = evaluate(model, data).correct.tolist()
     for layer in activation_memories(model).values():
         layer.activation_memory = nn.Identity()
@@ -142,7 +115,7 @@ def test_a_memory_without_a_stream_can_be_evaluated():
 
 
 def test_wrong_arguments_are_refused():
-    model, data = network(), images(10)
+    model, data = measured_mlp(), integer_images(10)
     with pytest.raises(ValueError, match="draws must be a whole number >= 1, got 0"):
         evaluate(model, data, errors=POINT, draws=0)
     with pytest.raises(ValueError, match="batch_size must be a whole number >= 1"):
@@ -152,7 +125,7 @@ def test_wrong_arguments_are_refused():
     with pytest.raises(ValueError, match='errors must be None, "as_trained"'):
         evaluate(model, data, errors="trained")
     with pytest.raises(ValueError, match="at least one image"):
-        evaluate(model, images(0))
+        evaluate(model, integer_images(0))
     with pytest.raises(ValueError, match="no activation slot"):
         evaluate(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), data, errors=POINT)
     with pytest.raises(ValueError, match="must count the same answers"):

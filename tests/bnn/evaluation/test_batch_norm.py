@@ -1,6 +1,6 @@
 import copy
+from functools import partial
 from itertools import product
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,16 +17,10 @@ from bnn.layers.dropout import SeededDropout
 from bnn.layers.slots import activation_memories, memories, weight_memories
 from bnn.models import lenet4, mlp
 from mtjsim.rng import child_seed
+from networks import binary_mlp, integer_images, rates
 
-torch.set_num_threads(1)
-
-
-def point(rate_0, rate_1=None):
-    return SimpleNamespace(error_rate_0=rate_0, error_rate_1=rate_0 if rate_1 is None else rate_1)
-
-
-NONE = point(0.0)
-rates = st.floats(0.0, 0.45)
+NONE = rates(0.0)
+RATES = st.floats(0.0, 0.45)
 
 
 def written(bits, rates):
@@ -52,7 +46,7 @@ def trained(layer, channels, dims=1, **settings):
 
 @settings(max_examples=40, deadline=None)
 @given(
-    a=rates, b=rates, c=rates, d=rates, w=rates, v=rates, scale=st.sampled_from(["none", "xnor"]), bias=st.booleans()
+    a=RATES, b=RATES, c=RATES, d=RATES, w=RATES, v=RATES, scale=st.sampled_from(["none", "xnor"]), bias=st.booleans()
 )
 def test_the_mean_behind_the_batch_norm_is_that_of_the_training(a, b, c, d, w, v, scale, bias):
     # Oracle: all 2^3 x 2^6 contents of the two memories. Activations with unequal rates, weights with equal ones.
@@ -62,8 +56,8 @@ def test_the_mean_behind_the_batch_norm_is_that_of_the_training(a, b, c, d, w, v
     model = trained(layer, 2, eps=1e-3)
     moved = rescale_batch_norm(
         model,
-        trained_at={"activations": point(a, b), "weights": point(w)},
-        run_at={"activations": point(c, d), "weights": point(v)},
+        trained_at={"activations": rates(a, b), "weights": rates(w)},
+        run_at={"activations": rates(c, d), "weights": rates(v)},
     )
     bits = torch.sign(layer.weight).detach().numpy()
 
@@ -72,14 +66,14 @@ def test_the_mean_behind_the_batch_norm_is_that_of_the_training(a, b, c, d, w, v
         return net[2](net[0].finished(mean[None])).detach().numpy()[0]
 
     for x in ([1.0, 1.0, -1.0], [-1.0, -1.0, -1.0], [1.0, -1.0, 1.0]):
-        before = output(model, np.array(x), point(a, b), point(w))
-        np.testing.assert_allclose(output(moved, np.array(x), point(c, d), point(v)), before, rtol=1e-9, atol=1e-9)
+        before = output(model, np.array(x), rates(a, b), rates(w))
+        np.testing.assert_allclose(output(moved, np.array(x), rates(c, d), rates(v)), before, rtol=1e-9, atol=1e-9)
 
 
 def test_the_control_plain_statistics_miss_the_mean():
     x = torch.tensor([[1.0, 1.0, -1.0]]).double()
     model = trained(BinaryLinear(3, 2, seed=4), 2)
-    moved = rescale_batch_norm(model, trained_at={"weights": point(0.1)})
+    moved = rescale_batch_norm(model, trained_at={"weights": rates(0.1)})
     assert not torch.allclose(model(x), moved(x), rtol=1e-2)
     expected = model[2].running_mean / 0.8
     torch.testing.assert_close(moved[2].running_mean, expected)
@@ -112,7 +106,7 @@ def test_a_layer_with_a_scale_of_its_own_gets_its_mean_back_whatever_follows():
     with torch.no_grad():
         model[5].bias.normal_(generator=torch.Generator().manual_seed(2))
     x = torch.randn(5, 1, 28, 28, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    train, run = (point(0.05), point(0.1)), (point(0.15), NONE)
+    train, run = (rates(0.05), rates(0.1)), (rates(0.15), NONE)
     moved = rescale_batch_norm(
         model,
         trained_at={"activations": train[0], "weights": train[1]},
@@ -133,21 +127,21 @@ def test_real_weights_on_written_bits_take_the_factor_and_the_offset(bias):
     x = torch.randn(6, 20, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     moved = rescale_batch_norm(
         nn.Sequential(layer),
-        trained_at={"activations": point(0.1, 0.3)},
-        run_at={"activations": point(0.02, 0.0)},
+        trained_at={"activations": rates(0.1, 0.3)},
+        run_at={"activations": rates(0.02, 0.0)},
     )
-    before = in_the_mean(nn.Sequential(layer), point(0.1, 0.3), NONE, x)
-    torch.testing.assert_close(in_the_mean(moved, point(0.02, 0.0), NONE, x), before)
+    before = in_the_mean(nn.Sequential(layer), rates(0.1, 0.3), NONE, x)
+    torch.testing.assert_close(in_the_mean(moved, rates(0.02, 0.0), NONE, x), before)
 
 
 def test_a_convolution_without_padding_takes_unequal_rates_and_with_padding_equal_ones():
     x = torch.randn(4, 3, 6, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    for padding, train, run in ((0, point(0.1, 0.2), point(0.3, 0.05)), (1, point(0.1), point(0.3))):
+    for padding, train, run in ((0, rates(0.1, 0.2), rates(0.3, 0.05)), (1, rates(0.1), rates(0.3))):
         model = trained(BinaryConv2d(3, 5, 3, seed=1, padding=padding), 5, dims=2)
         moved = rescale_batch_norm(model, trained_at={"activations": train}, run_at={"activations": run})
         torch.testing.assert_close(in_the_mean(moved, run, NONE, x), in_the_mean(model, train, NONE, x))
     with pytest.raises(ValueError, match="before a zero padding"):
-        rescale_batch_norm(model, trained_at={"activations": point(0.1, 0.2)})
+        rescale_batch_norm(model, trained_at={"activations": rates(0.1, 0.2)})
 
 
 def test_as_trained_reads_the_slots_and_nothing_is_touched():
@@ -157,7 +151,7 @@ def test_as_trained_reads_the_slots_and_nothing_is_touched():
     model(torch.randn(8, 64, generator=torch.Generator().manual_seed(1)))
     before = copy.deepcopy(model.state_dict())
     moved = rescale_batch_norm(model)
-    named = rescale_batch_norm(model, trained_at={"weights": point(0.1)})
+    named = rescale_batch_norm(model, trained_at={"weights": rates(0.1)})
     same = rescale_batch_norm(model, run_at="as_trained")
     for key, value in before.items():
         assert torch.equal(model.state_dict()[key], value)
@@ -189,10 +183,10 @@ class Twice(Residual):
 
 
 def test_a_batch_norm_is_found_within_a_branch_and_not_behind_a_sum():
-    moved = rescale_batch_norm(Residual(inside=True), trained_at={"weights": point(0.1)})
+    moved = rescale_batch_norm(Residual(inside=True), trained_at={"weights": rates(0.1)})
     torch.testing.assert_close(moved.norm.running_var + 1e-5, (torch.ones(4) + 1e-5) / 0.64)
     dropout = nn.Sequential(BinaryLinear(4, 4, seed=1), SeededDropout(0.5, seed=2), nn.BatchNorm1d(4))
-    moved = rescale_batch_norm(dropout, trained_at={"weights": point(0.1)})
+    moved = rescale_batch_norm(dropout, trained_at={"weights": rates(0.1)})
     torch.testing.assert_close(moved[2].running_var + 1e-5, (torch.ones(4) + 1e-5) / 0.64)
     for model, why in (
         (Residual(inside=False), "add follows"),
@@ -211,18 +205,18 @@ def test_a_batch_norm_is_found_within_a_branch_and_not_behind_a_sum():
         ),
     ):
         with pytest.raises(ValueError, match=why):
-            rescale_batch_norm(model, trained_at={"weights": point(0.1)})
-        rescale_batch_norm(model, trained_at={"weights": point(0.1)}, run_at={"weights": point(0.1)})  # nothing to do
+            rescale_batch_norm(model, trained_at={"weights": rates(0.1)})
+        rescale_batch_norm(model, trained_at={"weights": rates(0.1)}, run_at={"weights": rates(0.1)})  # nothing to do
 
 
 def test_wrong_errors_are_refused():
     model = trained(BinaryLinear(3, 2, seed=4), 2)
     for errors, why in (
-        ({"weights": point(0.1, 0.2)}, "of weights must be equal"),
-        ({"weights": point(0.5)}, "must have error rates that add up to < 1"),
-        ({"weights": point(torch.tensor([0.1]))}, "must have one error_rate_0"),
+        ({"weights": rates(0.1, 0.2)}, "of weights must be equal"),
+        ({"weights": rates(0.5)}, "must have error rates that add up to < 1"),
+        ({"weights": rates(torch.tensor([0.1]))}, "must have one error_rate_0"),
         ({"weights": nn.Identity()}, "must have one error_rate_0"),
-        ({"weight": point(0.1)}, "must have the keys activations and weights, got 'weight'"),
+        ({"weight": rates(0.1)}, "must have the keys activations and weights, got 'weight'"),
         ("trained", "must be a mapping"),
         (0.1, "must be a mapping"),
     ):
@@ -233,20 +227,7 @@ def test_wrong_errors_are_refused():
 # ---- from data -------------------------------------------------------------------------------------------------------
 
 
-class Images:
-    """Small whole numbers, so that every product is exact whatever the batch size."""
-
-    def __init__(self, n, seed=0):
-        stream = np.random.default_rng(seed)
-        self.pixels = stream.integers(-4, 5, (n, 1, 8, 8)).astype(np.float32)
-        self.labels = stream.integers(0, 10, n)
-
-    def scaled(self):
-        return self.pixels.copy()
-
-
-def network(**settings):
-    return mlp(seed=1, hidden=(32, 24), first="binary", last="binary", **settings)
+network = partial(binary_mlp, (32, 24))
 
 
 def plain_statistics(model, x):
@@ -262,7 +243,7 @@ def plain_statistics(model, x):
 
 
 def test_statistics_against_numpy():
-    data = Images(700)
+    data = integer_images(700)
     result = reestimate_batch_norm(network(), data, batch_size=100)
     norms = [module for module in result if isinstance(module, nn.BatchNorm1d)]
     expected = plain_statistics(network(), data.scaled().astype(float))
@@ -277,7 +258,7 @@ def test_statistics_against_numpy():
 
 def test_a_convolution_counts_every_place():
     model = nn.Sequential(BinaryConv2d(1, 3, 3, seed=1, input_quantizer=None), nn.BatchNorm2d(3))
-    data = Images(300)
+    data = integer_images(300)
     result = reestimate_batch_norm(model, data)
     out = model[0](torch.from_numpy(data.scaled())).detach().double()
     torch.testing.assert_close(result[1].running_mean.double(), out.mean(dim=(0, 2, 3)), rtol=1e-6, atol=1e-6)
@@ -286,7 +267,9 @@ def test_a_convolution_counts_every_place():
 
 def test_statistics_depend_on_the_seed_and_not_on_the_batch_size():
     def run(**settings):
-        norm = reestimate_batch_norm(network(), Images(700), errors=point(0.1), weight_errors=point(0.1), **settings)[2]
+        norm = reestimate_batch_norm(
+            network(), integer_images(700), errors=rates(0.1), weight_errors=rates(0.1), **settings
+        )[2]
         return norm.running_mean.tolist(), norm.running_var.tolist()
 
     assert run(seed=3) == run(seed=3, batch_size=1) == run(seed=3, batch_size=300)
@@ -295,8 +278,8 @@ def test_statistics_depend_on_the_seed_and_not_on_the_batch_size():
 
 def test_draws_are_averaged_and_are_those_of_the_evaluation():
     # Oracle: one programming of the first layer after the other, by the evaluation's keys.
-    data, model = Images(300), network()
-    result = reestimate_batch_norm(model, data, weight_errors=point(0.2), draws=4, seed=7)
+    data, model = integer_images(300), network()
+    result = reestimate_batch_norm(model, data, weight_errors=rates(0.2), draws=4, seed=7)
     means, variances = [], []
     for draw in range(4):
         memory = WriteErrors(error_rate_0=0.2, error_rate_1=0.2, seed=child_seed(7, "evaluated_weights", 0))
@@ -312,7 +295,7 @@ def test_the_model_is_not_touched_and_the_copy_differs_in_its_statistics_only():
     model = network(activation_memory=lambda seed: WriteErrors(error_rate_0=0.1, error_rate_1=0.1, seed=seed))
     model = nn.Sequential(*model, nn.Dropout(0.5))
     before, stream = copy.deepcopy(model.state_dict()), torch.get_rng_state()
-    result = reestimate_batch_norm(model, Images(300), draws=2)
+    result = reestimate_batch_norm(model, integer_images(300), draws=2)
     assert torch.equal(torch.get_rng_state(), stream)
     assert model.training
     assert result.training
@@ -324,11 +307,11 @@ def test_the_model_is_not_touched_and_the_copy_differs_in_its_statistics_only():
 
 def test_reestimation_refuses_what_it_cannot_do():
     with pytest.raises(ValueError, match="no BatchNorm that keeps statistics"):
-        reestimate_batch_norm(nn.Sequential(nn.Flatten(), BinaryLinear(64, 2, seed=1)), Images(10))
+        reestimate_batch_norm(nn.Sequential(nn.Flatten(), BinaryLinear(64, 2, seed=1)), integer_images(10))
     shared = nn.BatchNorm1d(64)
     with pytest.raises(ValueError, match="called more than once"):
-        reestimate_batch_norm(nn.Sequential(nn.Flatten(), shared, shared), Images(10))
+        reestimate_batch_norm(nn.Sequential(nn.Flatten(), shared, shared), integer_images(10))
     with pytest.raises(ValueError, match="draws must be a whole number >= 1, got 0"):
-        reestimate_batch_norm(network(), Images(10), draws=0)
+        reestimate_batch_norm(network(), integer_images(10), draws=0)
     with pytest.raises(ValueError, match="at least two images"):
-        reestimate_batch_norm(network(), Images(1))
+        reestimate_batch_norm(network(), integer_images(1))

@@ -2,7 +2,6 @@
 
 import copy
 from functools import partial
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,12 +15,11 @@ from bnn.evaluation.accuracy import Accuracy, evaluate, paired_loss
 from bnn.evaluation.draws import EvaluatedMemory, ProgrammedMemory
 from bnn.layers.quantizers import ste_sign
 from bnn.layers.slots import memories, weight_memories
-from bnn.models import mlp
 from mtjsim.rng import child_seed
+from networks import counts, integer_images, measured_mlp, rates
 from physics import approx
 
-torch.set_num_threads(1)
-POINT = SimpleNamespace(error_rate_0=0.1, error_rate_1=0.2)
+POINT = rates(0.1, 0.2)
 RATES = {"error_rate_0": 0.1, "error_rate_1": 0.2}
 
 
@@ -29,18 +27,6 @@ def written(memory, x):
     """Write a batch as an evaluation does; its samples do not matter here."""
     memory.address(torch.arange(len(x)))
     return memory(x)
-
-
-class Images:
-    """Small whole numbers, so that every sum is exact whatever the batch size."""
-
-    def __init__(self, n, seed=0):
-        stream = np.random.default_rng(seed)
-        self.pixels = stream.integers(-4, 5, (n, 1, 8, 8)).astype(np.float32)
-        self.labels = stream.integers(0, 10, n)
-
-    def scaled(self):
-        return self.pixels.copy()
 
 
 class Recorder(nn.Module):
@@ -60,25 +46,15 @@ class Recorder(nn.Module):
         )
 
 
-def network():
-    model = mlp(seed=1, hidden=(64, 48), first="binary", last="binary")
-    model(torch.from_numpy(Images(64, seed=5).scaled()))  # some BatchNorm statistics
-    return model
-
-
 def with_memories(model, make):
     for index, (name, layer) in enumerate(weight_memories(model).items()):
         layer.weight_memory = make(name, index)
     return model
 
 
-def counts(result):
-    return result.correct.tolist(), result.correct_per_image.tolist()
-
-
 def test_weights_are_written_once_a_draw_and_all_images_meet_them():
     # Oracle: each image alone, through weights that were written before by the same keys.
-    model, data = network(), Images(600)
+    model, data = measured_mlp(), integer_images(600)
     result = evaluate(model, data, weight_errors=POINT, draws=3, seed=5)
     right = np.zeros((3, 600), bool)
     for draw in range(3):
@@ -95,7 +71,7 @@ def test_weights_are_written_once_a_draw_and_all_images_meet_them():
 
 
 def test_results_depend_on_the_seed_alone():
-    run = partial(evaluate, network(), Images(700), errors=POINT, weight_errors=POINT, draws=3)
+    run = partial(evaluate, measured_mlp(), integer_images(700), errors=POINT, weight_errors=POINT, draws=3)
     result = counts(run(seed=3))
     assert counts(run(seed=3, batch_size=1)) == result
     assert counts(run(seed=3, batch_size=300)) == result
@@ -104,13 +80,13 @@ def test_results_depend_on_the_seed_alone():
 
 
 def test_the_activations_errors_are_the_same_with_and_without_weight_errors():
-    zero = SimpleNamespace(error_rate_0=0.0, error_rate_1=0.0)
-    run = partial(evaluate, network(), Images(300), errors=POINT, draws=3)
+    zero = rates(0.0)
+    run = partial(evaluate, measured_mlp(), integer_images(300), errors=POINT, draws=3)
     assert counts(run()) == counts(run(weight_errors=zero))
 
 
 def test_as_trained_agrees_with_the_rates_and_leaves_the_model_as_it_was():
-    model, data = network(), Images(300)
+    model, data = measured_mlp(), integer_images(300)
     expected = counts(evaluate(model, data, weight_errors=POINT, draws=2))
     assert counts(evaluate(model, data, weight_errors=WriteErrors(**RATES, seed=7), draws=2)) == expected
     with_memories(model, lambda name, index: WriteErrors(**RATES, seed=index))
@@ -129,7 +105,7 @@ def test_as_trained_agrees_with_the_rates_and_leaves_the_model_as_it_was():
 
 
 def test_none_takes_the_memories_out():
-    model, data = network(), Images(300)
+    model, data = measured_mlp(), integer_images(300)
     clean = counts(evaluate(model, data))
     with_memories(model, lambda name, index: WriteErrors(error_rate_0=0.5, error_rate_1=0.5, seed=index))
     result = evaluate(model, data)
@@ -138,7 +114,7 @@ def test_none_takes_the_memories_out():
 
 
 def test_a_memory_with_state_starts_each_draw_anew():
-    model, data = with_memories(network(), lambda name, index: Recorder()), Images(600)
+    model, data = with_memories(measured_mlp(), lambda name, index: Recorder()), integer_images(600)
     run = partial(evaluate, model, data, weight_errors="as_trained", draws=3)
     assert counts(run(batch_size=256)) == counts(run(batch_size=1024))
     assert all(layer.weight_memory.writes == 0 for layer in weight_memories(model).values())
@@ -165,11 +141,11 @@ def test_cells_go_on_from_what_they_hold_in_the_model(batch):
 @pytest.mark.parametrize("slot", ["errors", "weight_errors"])
 def test_overwrite_errors_are_not_taken_for_independent_ones(slot):
     """A copy of the memory in every slot: of cells that hold the bits already, none fails, whatever the rates."""
-    data = Images(200)  # fewer than a block: each finds empty cells
-    clean = evaluate(network(), data)
+    data = integer_images(200)  # fewer than a block: each finds empty cells
+    clean = evaluate(measured_mlp(), data)
     always = {"error_rate_0": 1.0, "error_rate_1": 0.0, "seed": 0}
-    inverted = evaluate(network(), data, **{slot: WriteErrors(**always)}, draws=2)
-    held = evaluate(network(), data, **{slot: OverwriteErrors(**always, initial=-1.0, slots=None)}, draws=2)
+    inverted = evaluate(measured_mlp(), data, **{slot: WriteErrors(**always)}, draws=2)
+    held = evaluate(measured_mlp(), data, **{slot: OverwriteErrors(**always, initial=-1.0, slots=None)}, draws=2)
     assert held.correct.tolist() == [clean.correct[0]] * 2
     assert inverted.correct.tolist() != held.correct.tolist()
 
@@ -178,9 +154,9 @@ def test_a_convolution_is_written_too():
     from bnn.models import lenet4
 
     model = lenet4(seed=2)
-    data = Images(20)
+    data = integer_images(20)
     data.scaled = lambda: np.pad(data.pixels, ((0, 0), (0, 0), (10, 10), (10, 10)))
-    flipped = SimpleNamespace(error_rate_0=1.0, error_rate_1=1.0)
+    flipped = rates(1.0)
     with torch.no_grad():
         x = torch.from_numpy(data.scaled())
         with memories(model, lambda name, index: _Negated(), slot="weight_memory"):
@@ -194,11 +170,11 @@ class _Negated(nn.Module):
 
 
 def test_errors_without_a_slot_are_refused():
-    model, data = nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), Images(10)
+    model, data = nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), integer_images(10)
     with pytest.raises(ValueError, match="no weight slot"):
         evaluate(model, data, weight_errors=POINT)
     with pytest.raises(ValueError, match='weight_errors must be None, "as_trained"'):
-        evaluate(network(), data, weight_errors=0.1)
+        evaluate(measured_mlp(), data, weight_errors=0.1)
 
 
 # ---- the interval ----------------------------------------------------------------------------------------------------
@@ -304,4 +280,4 @@ def test_rows_of_weights_do_not_share_cells():
     """They are all there at once: with fewer slots a filter would overwrite another one."""
     few = OverwriteErrors(error_rate_0=0.1, error_rate_1=0.1, seed=3, slots=63)
     with pytest.raises(ValueError, match=r"each of the 64 filters, got slots=63"):
-        evaluate(network(), Images(10), weight_errors=few)
+        evaluate(measured_mlp(), integer_images(10), weight_errors=few)

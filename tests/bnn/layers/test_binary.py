@@ -1,9 +1,6 @@
-from functools import partial
-
 import pytest
 import torch
 import torch.nn.functional as F
-from scipy.stats import binom
 from torch import nn
 
 from bnn.errors.overwrite import OverwriteErrors
@@ -12,14 +9,11 @@ from bnn.layers.binary import BinaryConv2d, BinaryLinear
 from bnn.layers.quantizers import approx_sign, ste_sign
 from bnn.layers.slots import activation_memories, memories, weight_memories
 from bnn.models import lenet4, mlp
+from networks import normal, write_errors
+from physics import within_binomial
 
-torch.set_num_threads(1)
-NO_ERRORS = partial(WriteErrors, error_rate_0=0.0, error_rate_1=0.0)
-ERRORS = partial(WriteErrors, error_rate_0=0.1, error_rate_1=0.2)
-
-
-def normal(*shape, seed=0):
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+NO_ERRORS = write_errors(0.0)
+ERRORS = write_errors(0.1, 0.2)
 
 
 class Recorder(nn.Module):
@@ -101,8 +95,7 @@ def test_flipped_fractions_are_binomial_in_every_slot(layer, shape, slot, path, 
     ((written, read),) = seen
     for bit, rate in ((-1, rates[0]), (1, rates[1])):
         cells = written == bit
-        low, high = binom.ppf([0.5e-7, 1 - 0.5e-7], int(cells.sum()), rate)
-        assert low <= int((read[cells] != bit).sum()) <= high
+        assert within_binomial(int((read[cells] != bit).sum()), int(cells.sum()), rate, alarm=1e-7)
     x, weight = ste_sign(normal(*shape)), ste_sign(layer.weight)  # and what was read is what is multiplied
     x, weight = (read, weight) if slot == "activation_memory" else (x, read)
     if isinstance(layer, BinaryLinear):

@@ -4,6 +4,7 @@ from torch import nn
 from bnn.layers.binary import BinaryLinear
 from bnn.layers.dropout import SeededDropout
 from bnn.layers.graph import UntraceableError, call_order, called_layers, traced
+from networks import Branch
 
 
 class Own(BinaryLinear):
@@ -36,11 +37,6 @@ def test_tracing_leaves_model_and_random_state_as_they_were():
 def test_layers_come_in_the_order_of_their_calls():
     assert call_order(traced(Block()), ["last", "first"]) == ["first", "last"]
     assert call_order(traced(Block()), ["other"]) == ["other"]
-
-
-class Branch(nn.Module):
-    def forward(self, x):
-        return x if x.sum() > 0 else -x
 
 
 def test_a_model_that_branches_on_values_is_one_kind_of_error():

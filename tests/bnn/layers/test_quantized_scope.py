@@ -6,12 +6,7 @@ from bnn.layers.binary import BinaryLinear
 from bnn.layers.latent import quantized_scope
 from bnn.layers.quantizers import ste_sign, xnor_scale
 from bnn.models import lenet4
-
-torch.set_num_threads(1)
-
-
-def normal(*shape, seed=0):
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+from networks import normal
 
 
 def test_inside_the_weights_are_bits_and_the_predictions_the_same():

@@ -8,7 +8,6 @@ from bnn.layers.latent import clip_latent_
 from bnn.layers.quantizers import approx_sign, center_latent_, ste_sign, swish_sign, xnor_scale
 from physics import approx
 
-torch.set_num_threads(1)
 SIGNS = (ste_sign, approx_sign, swish_sign)
 DTYPES = (torch.float32, torch.float64, torch.bfloat16)
 

@@ -11,8 +11,6 @@ from bnn.layers.binary import BinaryConv2d, BinaryLinear
 from bnn.layers.table import Summary, summary
 from bnn.models import alexnet, bireal, lenet4, mlp, nin, vgg7
 
-torch.set_num_threads(1)
-
 
 def rows_of(table):
     return {row.name: row for row in table.rows}

@@ -8,8 +8,6 @@ from bnn.layers.slots import activation_memories, weight_memories
 from bnn.models import lenet4
 from bnn.models.fast_lenet4 import fast_lenet4
 
-torch.set_num_threads(1)
-
 
 def test_fast_lenet4_has_the_layers_of_lenet4():
     shapes = [

@@ -14,10 +14,10 @@ from bnn.layers.latent import clip_latent_
 from bnn.layers.quantizers import approx_sign, ste_sign
 from bnn.layers.slots import activation_memories, weight_memories
 from bnn.models import alexnet, bireal, lenet4, mlp, nin, vgg7
+from networks import normal, write_errors
 
-torch.set_num_threads(1)
-NO_ERRORS = partial(WriteErrors, error_rate_0=0.0, error_rate_1=0.0)
-ERRORS = partial(WriteErrors, error_rate_0=0.1, error_rate_1=0.2)
+NO_ERRORS = write_errors(0.0)
+ERRORS = write_errors(0.1, 0.2)
 MODELS = {  # small ones of each kind, and the shape of an image
     "mlp": (partial(mlp, hidden=(32, 16)), (1, 8, 8)),
     "mlp, real last": (partial(mlp, hidden=(32, 16), last="real"), (1, 8, 8)),
@@ -36,10 +36,6 @@ LAYER_SEEDS = [
     4363693274566336027,
 ]  # of lenet4(seed=7)
 every_model = pytest.mark.parametrize(("build", "shape"), MODELS.values(), ids=MODELS)
-
-
-def normal(*shape, seed=0):
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
 def kernels(model):

@@ -14,12 +14,7 @@ from bnn.layers.binary import BinaryLinear
 from bnn.layers.quantizers import approx_sign, ste_sign, swish_sign
 from bnn.models import mlp
 from bnn.optimizers.bop import Bop, binary_parameters, split_parameters
-
-torch.set_num_threads(1)
-
-
-def normal(*shape, seed=0):
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+from networks import normal
 
 
 def weight_of(values, grad=None):

@@ -2,7 +2,6 @@
 
 import json
 import zipfile
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,6 +23,7 @@ from bnn.packed.bit_errors import write_words
 from bnn.packed.predictor import PackedModel, load_packed
 from bnn.packed.steps import Bits, Step, packed_signs, unpacked
 from bnn.packed.trace import pack
+from networks import Branch, Images, normal, rates
 
 some = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -33,18 +33,6 @@ def written_to_cells(x, keys, p01, p10):
     out = np.empty_like(x.numpy())
     write_bits(x.numpy(), keys, p01, p10, out=out)
     return out
-
-
-def rates(rate_0, rate_1):
-    return SimpleNamespace(error_rate_0=rate_0, error_rate_1=rate_1)
-
-
-def labelled(images, labels):
-    return SimpleNamespace(labels=np.asarray(labels), scaled=lambda: np.asarray(images))
-
-
-def normal(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 def trained_like(model, seed=0):
@@ -384,7 +372,7 @@ def test_dies_are_those_of_torch(build, shape, both):
     model, images = trained_like(build()), normal(60, *shape)
     labels, pair, packed = np.arange(60) % 10, rates(*both), pack(model)
     for own in ((pair, None), (None, pair), (pair, pair)):
-        data, errors = labelled(images, labels), {"errors": own[0], "weight_errors": own[1], "seed": 11}
+        data, errors = Images(images, labels), {"errors": own[0], "weight_errors": own[1], "seed": 11}
         counted, in_torch = packed.evaluate_dies(data, dies=3, **errors), evaluate(model, data, draws=3, **errors)
         assert counted.correct.tolist() == in_torch.correct.tolist()
         assert counted.correct_per_image.tolist() == in_torch.correct_per_image.tolist()
@@ -393,7 +381,7 @@ def test_dies_are_those_of_torch(build, shape, both):
 
 def test_no_errors_are_the_clean_net_on_one_die():
     model, images = trained_like(lenet4(seed=2)), normal(50, 1, 28, 28)
-    data = labelled(images, pack(model).predict(images))
+    data = Images(images, pack(model).predict(images))
     clean = pack(model).evaluate_dies(data)
     assert (clean.draws, clean.mean) == (1, 1.0)
     assert pack(model).evaluate_dies(data, errors=rates(0.0, 0.0), weight_errors=rates(0, 0), dies=2).mean == 1.0
@@ -402,7 +390,7 @@ def test_no_errors_are_the_clean_net_on_one_die():
 
 def test_errors_depend_on_neither_batch_nor_workers():
     model, images = trained_like(mlp(seed=1, first="binary")), normal(90, 64)
-    data, packed = labelled(images, np.arange(90) % 10), pack(model)
+    data, packed = Images(images, np.arange(90) % 10), pack(model)
     options = {"errors": rates(0.05, 0.1), "weight_errors": rates(0.01, 0.0), "dies": 5, "seed": 4}
     one = packed.evaluate_dies(data, **options)
     for others in ({"batch_size": 7}, {"workers": 3}, {"batch_size": 1, "workers": 2}):
@@ -423,7 +411,7 @@ def test_errors_in_chosen_layers_only():
     with torch.no_grad():
         first = torch.where(model[:2](images) >= 0, 1.0, -1.0)
         other = F.linear(-first, ste_sign(model[2].weight)).argmax(dim=1).numpy()
-    data = labelled(images, other)
+    data = Images(images, other)
     assert packed.evaluate_dies(data, errors={"2": turned}, dies=1).mean == 1.0
     assert packed.evaluate_dies(data, weight_errors={"2": turned}, dies=1).mean == 1.0
     assert packed.evaluate_dies(data, errors={"0": turned}, weight_errors={"0": turned, "2": turned}).mean == 1.0
@@ -449,21 +437,16 @@ def test_errors_in_chosen_layers_only():
 def test_wrong_errors_are_refused(given_, message):
     packed = pack(trained_like(mlp(seed=1)))
     with pytest.raises(ValueError, match=message):
-        packed.evaluate_dies(labelled(normal(3, 64), [0, 1, 2]), **given_)
+        packed.evaluate_dies(Images(normal(3, 64), [0, 1, 2]), **given_)
 
 
 def test_errors_that_would_touch_nothing_are_refused():
     packed = pack(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)))
     with pytest.raises(ValueError, match="errors would touch nothing"):
-        packed.evaluate_dies(labelled(normal(3, 4), [0, 1, 0]), errors=rates(0.1, 0.1))
+        packed.evaluate_dies(Images(normal(3, 4), [0, 1, 0]), errors=rates(0.1, 0.1))
 
 
 # ---- what cannot be packed -------------------------------------------------------------------------------------------
-
-
-class Branch(nn.Module):
-    def forward(self, x):
-        return x if x.sum() > 0 else -x
 
 
 class Inplace(nn.Module):
@@ -549,7 +532,7 @@ def test_a_saved_model_comes_back(tmp_path):
         loaded = load_packed(tmp_path / "model.npz")
         assert np.array_equal(loaded.logits(images), packed.logits(images))
         assert repr(loaded) == repr(packed)
-        data = labelled(images, np.arange(10))
+        data = Images(images, np.arange(10))
         options = {"errors": rates(0.1, 0.1), "weight_errors": rates(0.1, 0.1), "dies": 2}
         assert (loaded.evaluate_dies(data, **options).correct == packed.evaluate_dies(data, **options).correct).all()
     assert [file.name for file in tmp_path.iterdir()] == ["model.npz"]

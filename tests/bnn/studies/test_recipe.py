@@ -10,7 +10,6 @@ from bnn.layers.slots import activation_memories, weight_memories
 from bnn.studies.recipe import Recipe, list_recipes, load_recipe
 from bnn.studies.recipe_run import built, run_recipe
 
-torch.set_num_threads(1)
 SMALL = """title = "small"
 source = "this test"
 data = "digits"

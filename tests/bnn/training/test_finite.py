@@ -7,7 +7,6 @@ from torch import nn
 from bnn.layers.binary import BinaryLinear
 from bnn.training.finite import guard_finite
 
-torch.set_num_threads(1)
 NAN = float("nan")
 
 

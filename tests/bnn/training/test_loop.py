@@ -1,41 +1,21 @@
 import math
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from bnn.errors.write_errors import WriteErrors
 from bnn.layers.slots import activation_memories
 from bnn.models import mlp
 from bnn.optimizers.bop import Bop, binary_parameters, split_parameters
 from bnn.training.config import SCHEDULES, TrainConfig
 from bnn.training.loop import Trainer
+from networks import Images, Interruption, blobs, interrupt_at, same_state, write_errors
 from physics import approx
 
-torch.set_num_threads(1)
-ERRORS = partial(WriteErrors, error_rate_0=0.05, error_rate_1=0.1)
+ERRORS = write_errors(0.05, 0.1)
 CONFIG = TrainConfig(epochs=6, batch_size=32, learning_rate=0.02, seed=4, progress=False)
-
-
-@dataclass
-class Images:
-    pixels: np.ndarray
-    labels: np.ndarray
-
-    def scaled(self):
-        return self.pixels.copy()
-
-
-def blobs(n, seed):
-    """Return ten noisy patterns: learnable, not trivial."""
-    patterns = np.random.default_rng(0).choice([-1.0, 1.0], (10, 1, 4, 4))
-    stream = np.random.default_rng(seed)
-    labels = stream.integers(0, 10, n)
-    labels.setflags(write=False)  # as bnn.data's are
-    return Images((patterns[labels] + stream.normal(0, 0.5, (n, 1, 4, 4))).astype(np.float32), labels)
 
 
 TRAIN, VALIDATION = blobs(250, 1), blobs(100, 2)  # 250 = 8 batches of 31 or 32
@@ -43,23 +23,6 @@ TRAIN, VALIDATION = blobs(250, 1), blobs(100, 2)  # 250 = 8 batches of 31 or 32
 
 def network(seed=1, memory=ERRORS):
     return mlp(16, (48, 32), seed=seed, activation_memory=memory)
-
-
-def equal(a, b):
-    a, b = a.state_dict(), b.state_dict()
-    return list(a) == list(b) and all(torch.equal(a[name], b[name]) for name in a)
-
-
-class Interruption(Exception):
-    pass
-
-
-def interrupt_after(epoch):
-    def look(record):
-        if record.epoch == epoch:
-            raise Interruption
-
-    return look
 
 
 def test_it_learns_and_keeps_a_history():
@@ -78,9 +41,9 @@ def test_same_seed_same_bits_and_validation_changes_nothing():
         Trainer(network(), config).fit(TRAIN, validation)
         for config, validation in ((CONFIG, VALIDATION), (CONFIG, None), (replace(CONFIG, seed=5), None))
     )
-    assert equal(a.model, b.model)
+    assert same_state(a.model, b.model)
     assert [e.loss for e in a.history] == [e.loss for e in b.history]
-    assert not equal(a.model, c.model)
+    assert not same_state(a.model, c.model)
 
 
 def test_global_stream_is_neither_used_nor_moved():
@@ -90,7 +53,7 @@ def test_global_stream_is_neither_used_nor_moved():
 
 
 def test_zero_errors_train_like_no_memory_bit_for_bit():
-    none = partial(WriteErrors, error_rate_0=0.0, error_rate_1=0.0)
+    none = write_errors(0.0)
     clean, zero = (Trainer(network(memory=memory), CONFIG).fit(TRAIN).model for memory in (None, none))
     assert all(torch.equal(a, b) for a, b in zip(clean.parameters(), zero.parameters(), strict=True))
 
@@ -100,7 +63,7 @@ def test_an_interrupted_training_resumes_bit_for_bit(tmp_path, last_epoch):
     whole = Trainer(network(), CONFIG).fit(TRAIN, VALIDATION)
     config = replace(CONFIG, checkpoint=tmp_path / "deep" / "run.pt")
     with pytest.raises(Interruption):
-        Trainer(network(), config).fit(TRAIN, VALIDATION, on_epoch=interrupt_after(last_epoch))
+        Trainer(network(), config).fit(TRAIN, VALIDATION, on_epoch=interrupt_at(epoch=last_epoch))
     other = network()
     with torch.no_grad():
         for parameter in other.parameters():
@@ -108,7 +71,7 @@ def test_an_interrupted_training_resumes_bit_for_bit(tmp_path, last_epoch):
     for layer in activation_memories(other).values():
         layer.activation_memory(torch.ones(999))  # nor of its streams
     resumed = Trainer(other, config).fit(TRAIN, VALIDATION)
-    assert equal(resumed.model, whole.model)
+    assert same_state(resumed.model, whole.model)
     assert resumed.history == whole.history
     assert [path.name for path in config.checkpoint.parent.iterdir()] == ["run.pt"]
     assert torch.load(config.checkpoint, weights_only=True)["content"]["state"]["seconds"] <= resumed.seconds
@@ -118,18 +81,18 @@ def test_between_checkpoints_it_resumes_from_the_last_one(tmp_path):
     whole = Trainer(network(), CONFIG).fit(TRAIN)
     config = replace(CONFIG, checkpoint=tmp_path / "run.pt", checkpoint_every=2)
     with pytest.raises(Interruption):
-        Trainer(network(), config).fit(TRAIN, on_epoch=interrupt_after(2))
+        Trainer(network(), config).fit(TRAIN, on_epoch=interrupt_at(epoch=2))
     epochs = []
     resumed = Trainer(network(), config).fit(TRAIN, on_epoch=lambda record: epochs.append(record.epoch))
     assert epochs == [2, 3, 4, 5]
-    assert equal(resumed.model, whole.model)
+    assert same_state(resumed.model, whole.model)
 
 
 def test_a_finished_training_is_returned_at_once(tmp_path):
     config = replace(CONFIG, epochs=2, checkpoint=tmp_path / "run.pt")
     first = Trainer(network(), config).fit(TRAIN)
-    again = Trainer(network(), config).fit(TRAIN, on_epoch=interrupt_after(0))
-    assert equal(again.model, first.model)
+    again = Trainer(network(), config).fit(TRAIN, on_epoch=interrupt_at(epoch=0))
+    assert same_state(again.model, first.model)
     assert again.history == first.history
 
 
@@ -139,7 +102,7 @@ def test_a_finished_training_is_returned_at_once(tmp_path):
         ({"learning_rate": 0.01}, network(), TRAIN, r"learning_rate was 0\.02, is 0\.01"),
         ({"epochs": 3}, network(), TRAIN, "epochs was 2, is 3"),
         ({}, mlp(16, (48, 40), seed=1, activation_memory=ERRORS), TRAIN, r"model was .*32, 48.*is .*40, 48"),
-        ({}, network(memory=partial(WriteErrors, error_rate_0=0.05, error_rate_1=0.2)), TRAIN, "error_rate_1=0.2"),
+        ({}, network(memory=write_errors(0.05, 0.2)), TRAIN, "error_rate_1=0.2"),
         ({}, network(memory=None), TRAIN, "model was"),
         ({}, network(), blobs(250, 3), "training images was"),
     ],
@@ -327,8 +290,8 @@ def test_binary_weights_by_bop_beside_adam(tmp_path):
     whole = Trainer(network(), CONFIG, both).fit(TRAIN).model
     config = replace(CONFIG, checkpoint=tmp_path / "run.pt")
     with pytest.raises(Interruption):
-        Trainer(network(), config, both).fit(TRAIN, on_epoch=interrupt_after(2))
-    assert equal(Trainer(network(), config, both).fit(TRAIN).model, whole)
+        Trainer(network(), config, both).fit(TRAIN, on_epoch=interrupt_at(epoch=2))
+    assert same_state(Trainer(network(), config, both).fit(TRAIN).model, whole)
     assert all((weight.abs() == 1.0).all() for weight in binary_parameters(whole))
 
 
@@ -338,7 +301,7 @@ def test_a_checkpoint_is_written_after_so_many_steps_also_where_an_epoch_ends(tm
         config.checkpoint.unlink(missing_ok=True)
         with pytest.raises(Interruption):
             Trainer(network(), replace(config, checkpoint_steps=steps)).fit(
-                TRAIN, on_epoch=interrupt_after(1), on_step=lambda step: config.checkpoint.unlink(missing_ok=True)
+                TRAIN, on_epoch=interrupt_at(epoch=1), on_step=lambda step: config.checkpoint.unlink(missing_ok=True)
             )
         assert config.checkpoint.exists() == saved
 

@@ -2,6 +2,7 @@
 
 import copy
 import io
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+import physics
 from bnn.layers.latent import clip_latent_
 from bnn.models import mlp
 from bnn.training.parameter_memory import ParameterMemory
@@ -21,26 +23,13 @@ from bridge.memory.protection import Protection
 from bridge.memory.read import ReadPoint
 from bridge.memory.sram import SRAM
 from bridge.write import OperatingPoint
+from networks import EVERYTHING
 
-EVERYTHING = ("weights", "biases", "batch_norm", "running_statistics", "optimizer")
 PROTECTIONS = ("none", "parity", "secded", Protection("range", limit=1.5))
 POLICIES = (PLAIN, READ_BEFORE_WRITE, WRITE_VERIFY_RETRY)
 SCALE = 1 / 64
 rates = st.sampled_from([0.0, 1e-3, 0.05, 0.3, 1.0])
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-def point(p0, p1=None):
-    return OperatingPoint.of_rates(
-        error_rate_0=p0, error_rate_1=p0 if p1 is None else p1, energy_0=2e-13, energy_1=3e-13
-    )
+point = partial(physics.point, energy_0=2e-13, energy_1=3e-13)
 
 
 def network(seed=0):

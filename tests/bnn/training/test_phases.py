@@ -12,7 +12,6 @@ import torch
 import bnn
 import bridge
 from bnn.errors.overwrite import OverwriteErrors
-from bnn.errors.write_errors import WriteErrors
 from bnn.layers.slots import activation_memories, weight_memories
 from bnn.models import mlp
 from bnn.training.config import TrainConfig
@@ -24,32 +23,31 @@ from bridge.memory.declaration import WordMemory
 from bridge.memory.formats import format_of
 from bridge.memory.protection import Protection
 from bridge.memory.read import ReadPoint
-from bridge.write import OperatingPoint
-from physics import approx
-
-torch.set_num_threads(1)
+from networks import EVERYTHING, Images, Interruption, blobs, interrupt_at, same_state, write_errors
+from physics import approx, point
 
 
-class Images:
-    def __init__(self, n, seed):
-        patterns = np.random.default_rng(0).choice([-1.0, 1.0], (10, 1, 4, 4))
-        stream = np.random.default_rng(seed)
-        self.labels = stream.integers(0, 10, n)
-        self.pixels = (patterns[self.labels] + stream.normal(0, 0.8, (n, 1, 4, 4))).astype(np.float32)
-        self.looks = 0
+class Counted(Images):
+    """Images that count how often they were looked at."""
+
+    looks = 0
 
     def scaled(self):
         self.looks += 1
-        return self.pixels.copy()
+        return super().scaled()
 
 
-TRAIN, VALIDATION = Images(130, 1), Images(60, 2)  # 5 batches of 26
+def counted(n, seed):
+    data = blobs(n, seed, noise=0.8)
+    return Counted(data.pixels, data.labels)
+
+
+TRAIN, VALIDATION = counted(130, 1), counted(60, 2)  # 5 batches of 26
 CONFIG = TrainConfig(epochs=4, batch_size=26, learning_rate=0.02, seed=4, progress=False)
 STEPS = 20
-WEAK = OperatingPoint.of_rates(error_rate_0=0.05, error_rate_1=0.1, energy_0=1e-13, energy_1=2e-13)
-STRONG = OperatingPoint.of_rates(error_rate_0=0.001, error_rate_1=0.001, energy_0=2e-13, energy_1=4e-13)
-RARE = OperatingPoint.of_rates(error_rate_0=1e-3, error_rate_1=1e-3, energy_0=1e-13, energy_1=2e-13)
-EVERYTHING = ("weights", "biases", "batch_norm", "running_statistics", "optimizer")
+WEAK = point(0.05, 0.1, energy_0=1e-13, energy_1=2e-13)
+STRONG = point(0.001, energy_0=2e-13, energy_1=4e-13)
+RARE = point(1e-3, energy_0=1e-13, energy_1=2e-13)
 
 PLANS = {
     "mram, then sram": (
@@ -87,30 +85,13 @@ PLANS = {
 
 
 def network(seed=1):
-    own = partial(WriteErrors, error_rate_0=0.01, error_rate_1=0.02)
+    own = write_errors(0.01, 0.02)
     return mlp(16, (24, 20), seed=seed, activation_memory=own)
 
 
 def network_of_cells(seed=1):
     own = partial(OverwriteErrors, error_rate_0=0.1, error_rate_1=0.2, slots=4)
     return mlp(16, (24, 20), seed=seed, activation_memory=own)
-
-
-def equal(a, b):
-    a, b = a.state_dict(), b.state_dict()
-    return list(a) == list(b) and all(torch.equal(a[name], b[name]) for name in a)
-
-
-class Interruption(Exception):
-    pass
-
-
-def interrupt_at(number):
-    def look(step):
-        if step.step == number:
-            raise Interruption
-
-    return look
 
 
 @pytest.mark.parametrize("name", PLANS)
@@ -122,9 +103,9 @@ def test_a_run_killed_at_any_step_goes_on_bit_for_bit(tmp_path, name):
     config = replace(config, checkpoint=tmp_path / "run.pt", checkpoint_steps=3, metrics=tmp_path / "resumed")
     for kill in sorted(np.random.default_rng(list(name.encode())).choice(STEPS - 1, 2, replace=False)):
         with pytest.raises(Interruption):
-            Trainer(network(), config).fit(TRAIN, VALIDATION, on_step=interrupt_at(kill))
+            Trainer(network(), config).fit(TRAIN, VALIDATION, on_step=interrupt_at(step=kill))
     resumed = Trainer(network(), config).fit(TRAIN, VALIDATION)
-    assert equal(resumed.model, whole.model)
+    assert same_state(resumed.model, whole.model)
     assert resumed.history == whole.history
     assert resumed.ledger == whole.ledger
     for file in ("metrics.jsonl", "metrics.csv"):
@@ -174,10 +155,10 @@ def test_sram_is_exact_from_the_first_step_on():
     )
     clean = Trainer(network(), replace(CONFIG, phases=(Phase(memory=SRAM()),))).fit(TRAIN)
     mixed = Trainer(network(), replace(CONFIG, phases=sudden)).fit(TRAIN)
-    assert not equal(clean.model, mixed.model)
-    zero = OperatingPoint.of_rates(error_rate_0=0.0, error_rate_1=0.0)
+    assert not same_state(clean.model, mixed.model)
+    zero = point(0.0)
     harmless = tuple(replace(p, memory=replace(p.memory, point=zero)) if p.mrams else p for p in sudden)
-    assert equal(Trainer(network(), replace(CONFIG, phases=harmless)).fit(TRAIN).model, clean.model)
+    assert same_state(Trainer(network(), replace(CONFIG, phases=harmless)).fit(TRAIN).model, clean.model)
 
 
 def test_one_memory_under_two_settings_keeps_its_cells():
@@ -260,7 +241,7 @@ def test_batch_norm_is_estimated_anew_at_a_switch():
 
 def test_the_validation_split_chooses_and_the_test_images_are_seen_once():
     config = replace(CONFIG, choose="best", learning_rate=0.5, schedule="constant", epochs=8)
-    test, states = Images(40, 3), []
+    test, states = counted(40, 3), []
     model = network()
 
     def remember(epoch):
@@ -302,7 +283,7 @@ def test_moments_are_written_with_errors_into_a_memory_that_begins_later():
 
 
 def test_a_training_that_diverges_in_unprotected_words_says_what_to_look_at():
-    mram = MRAM(point=OperatingPoint.of_rates(error_rate_0=0.2, error_rate_1=0.2), errors="independent")
+    mram = MRAM(point=point(0.2), errors="independent")
     with pytest.raises(FloatingPointError, match=r"weight is not finite.*give its MRAM a protection"):
         Trainer(network(), replace(CONFIG, phases=(Phase(memory=mram),))).fit(TRAIN)
 
@@ -392,7 +373,7 @@ def test_one_sram():
     assert bnn.SRAM is bridge.SRAM is SRAM
     plain = Trainer(network(), replace(CONFIG, phases=(Phase(memory=SRAM()),), epochs=1)).fit(TRAIN)
     cache = Phase(memory=bridge.SRAM(kind="1MB"))
-    assert equal(Trainer(network(), replace(CONFIG, phases=(cache,), epochs=1)).fit(TRAIN).model, plain.model)
+    assert same_state(Trainer(network(), replace(CONFIG, phases=(cache,), epochs=1)).fit(TRAIN).model, plain.model)
 
 
 def test_a_checkpoint_of_other_phases_is_refused(tmp_path):

@@ -11,19 +11,16 @@ from bnn.layers.binary import BinaryLinear
 from bnn.training.config import TrainConfig
 from bnn.training.loop import Trainer
 from bnn.training.phases import MRAM, Phase
-from bridge.write import OperatingPoint
+from networks import Images
+from physics import point
 
-POINT = OperatingPoint.of_rates(error_rate_0=0.05, error_rate_1=0.1)
+POINT = point(0.05, 0.1)
 
 
-class Images:
-    def __init__(self, n, seed):
-        stream = np.random.default_rng(seed)
-        self.labels = stream.integers(0, 10, n)
-        self.pixels = stream.normal(0, 1, (n, 16)).astype(np.float32)
-
-    def scaled(self):
-        return self.pixels.copy()
+def images(n, seed):
+    stream = np.random.default_rng(seed)
+    labels = stream.integers(0, 10, n)
+    return Images(stream.normal(0, 1, (n, 16)).astype(np.float32), labels)
 
 
 def network():
@@ -55,7 +52,7 @@ def config(folder, processes):
 def train(rank, folder):
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
-    result = Trainer(network(), config(folder, 2)).fit(Images(50, 1), Images(30, 2))
+    result = Trainer(network(), config(folder, 2)).fit(images(50, 1), images(30, 2))
     torch.save((result.model.state_dict(), [e.loss for e in result.history]), folder / f"{rank}.pt")
     dist.destroy_process_group()
 
@@ -63,7 +60,7 @@ def train(rank, folder):
 def test_two_processes_train_as_one(tmp_path):
     mp.spawn(train, (tmp_path,), nprocs=2)
     (first, losses), (second, _) = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
-    alone = Trainer(network(), config(tmp_path, 1)).fit(Images(50, 1), Images(30, 2))
+    alone = Trainer(network(), config(tmp_path, 1)).fit(images(50, 1), images(30, 2))
     for name, parameter in alone.model.named_parameters():
         assert torch.equal(first[name], second[name])
         assert (first[name] - parameter).abs().max() < 1e-5  # eight Adam steps on gradients that agree to 1e-6
