@@ -1,15 +1,15 @@
-"""From a memory to a network: binarized networks trained and run on memories that err, and what that saves.
+"""From a memory to a network: binarized networks trained and run on memories that err, and the energy saved.
 
 the images      `data/` sets by name, from folders, from downloads
-one bit         `errors/` what a memory makes of the bits of a layer
+one bit         `errors/` errors of single bits in a layer's memory
 one network     `layers/` binary layers, quantizers, counts · `models/` published networks ·
                 `conversion/` any torch model, binarized · `packed/` the same predictions on packed bits
 its accuracy    `evaluation/` counts with intervals, over images and draws
 its training    `training/` the loop, its phases and memories of words · `optimizers/` of binary weights
-many of them    `studies/` recipes, energy/accuracy curves, the demo, figures
-for all rooms   `streams.py` torch generators · `cli/` what people type
+experiments     `studies/` recipes, energy/accuracy curves, the demo, figures
+shared          `streams.py` torch generators · `cli/` the command line
 
-Names are imported on first use, so that `mtj-bnn device` and its like start without torch.
+Names are imported on first use, so that verbs such as `mtj-bnn device` start without torch.
 """
 
 from importlib import import_module as _import_module
@@ -78,11 +78,7 @@ _HOME = {
     }.items()
     for name in names
 }
-_ROOMS = {
-    **{room: room for room in ("data", "errors", "layers", "models")},
-    "codesign": "studies.curve",
-    "plots": "studies.plots",  # former paths
-}
+_ROOMS = ("codesign", "data", "errors", "layers", "models", "plots")
 
 __all__ = sorted(_HOME)
 
@@ -91,7 +87,7 @@ def __getattr__(name: str) -> _Any:
     if name in _HOME:
         return getattr(_import_module(f"bnn.{_HOME[name]}"), name)
     if name in _ROOMS:
-        return _import_module(f"bnn.{_ROOMS[name]}")
+        return _import_module(f"bnn.{name}")
     raise AttributeError(f"module 'bnn' has no attribute {name!r}")
 
 

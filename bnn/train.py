@@ -3,5 +3,6 @@
 from bnn.training.config import TrainConfig
 from bnn.training.loop import Trainer
 from bnn.training.result import Epoch, Result, Step
+from bnn.training.run import MakeOptimizers
 
-__all__ = ["Epoch", "Result", "Step", "TrainConfig", "Trainer"]
+__all__ = ["Epoch", "MakeOptimizers", "Result", "Step", "TrainConfig", "Trainer"]

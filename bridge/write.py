@@ -213,7 +213,7 @@ class OperatingPoint:
 
     @property
     def inverts(self) -> bool:
-        """Whether a cell that held the opposite bit more often holds the inverse than what was written.
+        """Whether a cell that held the opposite bit holds the inverse of the written bit more often than the bit.
 
         Then error_rate_0 + error_rate_1 > 1: what is read is anticorrelated with what was written.
         """

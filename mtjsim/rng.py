@@ -42,7 +42,7 @@ Role = Literal[
     "evaluation",
     "dies",  # bridge: seeds of the dies of a wafer
 ]
-ROLES: tuple[Role, ...] = get_args(Role)  # append only: the order is the law
+ROLES: tuple[Role, ...] = get_args(Role)  # append only: the order fixes the streams
 
 
 def checked_seed(seed: object) -> int:

@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import NoReturn
 
 VERBS = {
-    "demo": "Run the main job: from a write current to an energy/accuracy curve.",
+    "demo": "Run the demo: from a write current to an energy/accuracy curve.",
     "device": "Show a junction and what follows from its declaration; without a name, list the presets.",
     "wer": "Print write error rates for currents or voltages and pulse widths.",
     "fit": "Fit a junction to measured write counts.",

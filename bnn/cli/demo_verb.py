@@ -1,4 +1,4 @@
-"""`mtj-bnn demo`: the main job, from a write current to an energy/accuracy curve."""
+"""`mtj-bnn demo`: the demo, from a write current to an energy/accuracy curve."""
 
 import argparse
 from pathlib import Path
@@ -30,7 +30,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def demo(options: argparse.Namespace) -> None:
-    """Run the main job: from a write current to an energy/accuracy curve."""
+    """Run the demo: from a write current to an energy/accuracy curve."""
     from bnn.data.loading import load  # before torch, so that wrong input is refused at once
 
     counts = whole_numbers(options, seed=0, networks=2, draws=1, workers=1)

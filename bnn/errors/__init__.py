@@ -5,8 +5,9 @@ a memory        `rates.py` error rates · `bits.py` the base class · `write_err
                 `overwrite.py` cells that keep their bits · `ledger.py` counts and energies
 """
 
+from bnn.errors.bits import BitMemory
 from bnn.errors.keys import address, forget_address
 from bnn.errors.overwrite import OverwriteErrors
 from bnn.errors.write_errors import WriteErrors
 
-__all__ = ["OverwriteErrors", "WriteErrors", "address", "forget_address"]
+__all__ = ["BitMemory", "OverwriteErrors", "WriteErrors", "address", "forget_address"]

@@ -1,5 +1,5 @@
-"""Declared experiments, and many of them.
+"""Recipes, energy/accuracy curves, and the demo.
 
 `recipe.py`, `recipe_run.py` one training, declared and run · `recipes/` those that ship · `curve.py` accuracy against
-energy · `demo.py` the main job · `record.py` the record of a run, JSON and CSV · `plots.py` figures
+energy · `demo.py` the demo · `record.py` the record of a run, JSON and CSV · `plots.py` figures
 """

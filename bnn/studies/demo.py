@@ -1,4 +1,4 @@
-"""The main job: from a write current, through the junction's error rate, to an energy/accuracy curve.
+"""The demo: from a write current, through the junction's error rate, to an energy/accuracy curve.
 
 `run_demo`, read top to bottom, follows one bit from the pulse to the accuracy.
 """

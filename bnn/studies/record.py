@@ -52,7 +52,7 @@ class Record:
     Parameters
     ----------
     title : str
-        What was asked, in a line.
+        The question, in one line.
     seeds : int, or sequence of int
         All of them, none left out.
     seconds, core_seconds : float

@@ -1,4 +1,4 @@
-"""Numbers that are not finite any more: a guard that names layer and step at once, and a diagnosis afterwards."""
+"""Numbers that are non-finite: a guard that names layer and step at once, and a diagnosis afterwards."""
 
 from collections.abc import Callable
 from types import TracebackType

@@ -77,7 +77,7 @@ class Trainer:
             For no or non-finite training images, a checkpoint that is damaged or of another training, a choice without
             validation images, phases without a step, or phases that do not fit the model.
         FloatingPointError
-            When the loss or a weight is not finite any more; with the layer where it began, the epoch and the step.
+            When the loss or a weight becomes non-finite; with the layer where it began, the epoch and the step.
 
         Notes
         -----

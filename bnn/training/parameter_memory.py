@@ -275,7 +275,7 @@ class ParameterMemory:
         return {"banks": banks, "sram": None if self.sram is None else dict(self.sram.state()["accesses"])}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from a `state()` of a memory like this one, bit for bit.
+        """Restore a `state()` of a memory like this one, bit for bit.
 
         Bind the optimizer, load the states of model and optimizer, then call this: the tensors then hold what was last
         read. The operating point is not part of it; give the one that was in force.

@@ -66,7 +66,7 @@ def summed(value: Tensor) -> Tensor:
 
 @torch.no_grad()
 def average_batch_norm(model: nn.Module) -> None:
-    """Make the running statistics of every BatchNorm, and of its like, their mean over the processes, in place."""
+    """Make the running statistics of every BatchNorm layer of any kind, their mean over the processes, in place."""
     if not _several():
         return
     for module in model.modules():

@@ -1,4 +1,4 @@
-"""State of a training while it runs: what a checkpoint contains besides the model, its memories and the optimizers."""
+"""State of a running training: all that a checkpoint contains except model, memories and optimizers."""
 
 from dataclasses import asdict, astuple, dataclass, field, fields
 from typing import Any, Self

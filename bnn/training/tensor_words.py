@@ -153,7 +153,7 @@ class Bank:
         return {"memory": {**state, "words": words}, "values": values}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from a `state()`."""
+        """Restore a `state()`."""
         words = [tensor.cpu().numpy() for tensor in state["memory"]["words"]]
         words = [array.view(f"u{array.itemsize}") for array in words]
         self.memory.restore({**state["memory"], "words": words})

@@ -90,7 +90,7 @@ class Tally:
         return {"counts": dict(self.counts), "variances": dict(self.variances)}
 
     def restore(self, state: dict[str, dict[str, float]]) -> None:
-        """Go on from a `state()`."""
+        """Restore a `state()`."""
         for mine, saved in ((self.counts, state["counts"]), (self.variances, state["variances"])):
             mine.clear()
             mine.update(saved)

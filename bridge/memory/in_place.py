@@ -153,7 +153,7 @@ class InPlaceMemory(Memory):
         return state
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from a `state()` of this memory, or of a `Memory` like it."""
+        """Restore a `state()` of this memory, or of a `Memory` like it."""
         super().restore(state)
         self._hidden = self._hidden[0][:0], self._hidden[1][:0]
         if len(self._arrays) > 1:

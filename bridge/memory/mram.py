@@ -276,7 +276,7 @@ class Memory:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from a `state()` of a memory like this one, bit for bit; ValueError for another, nothing changed then.
+        """Restore a `state()` of a memory like this one, bit for bit; ValueError for another, nothing changed then.
 
         Like this one: of its shape, format, protection and wear. Give it the same seed, rates and die, too.
         """

@@ -132,7 +132,7 @@ class SRAM:
         return {"words": self._words.copy(), "accesses": dict(self._accesses)}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a `state()` of a memory like this one."""
+        """Restore a `state()` of a memory like this one."""
         words = state["words"]
         if words.shape != self.shape or words.dtype != self._words.dtype:
             got = f"{words.shape} words of {words.dtype}"

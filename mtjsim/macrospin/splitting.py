@@ -147,8 +147,8 @@ def rare_write_errors(
     The relative standard error is about sqrt(50/(trajectories repeats)) at 1e-10 where the learnt potential is good:
     compare `spread`. It is worse where a write is ballistic (precessional or spin-orbit, over in a few turns): failures
     then follow spirals finer than the potential's map, and below 1e-5 `rate` may be 0 with the bound of plain counting.
-    Above a few times 1e-3 plain counting costs less. Where a temperature follows each trajectory the potential sees
-    only its magnetisation: still unbiased.
+    Above a few times 1e-3 plain counting costs less. Where a temperature follows each trajectory the potential depends
+    on its magnetisation only: still unbiased.
 
     Examples
     --------
