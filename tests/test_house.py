@@ -152,7 +152,8 @@ def test_tab_completion_shows_the_public_names(package):
 
 def test_former_paths_of_bnn_stay():
     imported = (
-        "from bnn import codesign, data, errors, layers, models, plots; from bnn.train import Trainer; import bnn"
+        "from bnn import codesign, data, errors, layers, models, plots; from bnn.train import Trainer; "
+        "from bnn.codesign import energy_accuracy_curve; from bnn.errors import BitMemory; import bnn, bnn.plots"
     )
     used = "bnn.codesign.energy_accuracy_curve, bnn.errors.address, bnn.layers.memories, bnn.data.load, bnn.models.mlp"
     done = run(f"{imported}; assert all(map(callable, ({used})))")

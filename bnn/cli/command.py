@@ -155,7 +155,7 @@ def _parsed(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.N
     if rest:
         unit = re.fullmatch(r"[A-Za-zµ%]{1,4}(\^\d)?", rest[0])
         hint = ". A quantity and its unit are one word, as in 50uA" if unit else ""
-        parser.error(f"there is no argument {rest[0]}{hint}")
+        parser.error(f"unexpected argument {rest[0]!r}{hint}")
     return options
 
 

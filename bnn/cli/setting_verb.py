@@ -129,8 +129,10 @@ def setting(options: argparse.Namespace) -> None:
 
 
 def _targets(options: argparse.Namespace) -> tuple[float, float]:
-    names = ("error_rate" if getattr(options, own) is None else own for own in ("error_rate_0", "error_rate_1"))
-    zero, one = (number(getattr(options, name), option_of(name)) for name in names)
+    own = ("error_rate_0", "error_rate_1")
+    names = {name: "error_rate" if getattr(options, name) is None else name for name in own}
+    options.option_of = {**getattr(options, "option_of", {}), **{name: option_of(names[name]) for name in own}}
+    zero, one = (number(getattr(options, names[name]), option_of(names[name])) for name in own)
     return zero, one
 
 

@@ -102,7 +102,11 @@ class Spread:
         for name in (f.name for f in fields(self) if f.name.endswith(("_d2d", "_c2c"))):
             checked_fields(self, zero_allowed=True, **{name: ""})
             if (value := getattr(self, name)) > (widest := WIDEST[name[-3:]]):
-                hint = f"Is it {value:g} %? Then give {value / 100:g}" if value >= 0.5 else "A normal would go negative"
+                hint = (
+                    f"Is it {value:g} %? Then give {value / 100:g}"
+                    if 0.5 <= value <= 100 * widest
+                    else "A normal would go negative"
+                )
                 rule = f"must be <= {widest:g}, got {value:g}: a relative standard deviation, not percent"
                 raise ArgumentError(name, f"{rule}. {hint}.")
         checked_choice("anisotropy", self.anisotropy, ANISOTROPIES)

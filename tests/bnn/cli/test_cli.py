@@ -171,7 +171,7 @@ def test_demo_says_that_the_folder_cannot_be_written_before_the_work(capsys, tmp
             ["wer", "arm_2021", "--current", "1uA", "--pulse-width", "5ns", "--temperature", "1e-6K"],
             "thermal stability",
         ),
-        (["setting", "arm_2021", "--error-rate", "1e-300"], "--error-rate-0 must be >= 1e-60"),
+        (["setting", "arm_2021", "--error-rate", "1e-300"], "--error-rate must be >= 1e-60"),
         (["setting", "arm_2021", "--max-current", "0"], "--max-current must be finite and > 0 A"),
         (["demo", "--pulse-width", "10uA"], "--pulse-width must be a quantity in s, got '10uA'"),
         (
