@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import stat
 import tempfile
 from pathlib import Path
 
@@ -12,7 +13,7 @@ def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
     Parameters
     ----------
     path : str or path
-        A symbolic link is followed. The folder must exist.
+        A symbolic link is followed, the permissions of a file that is there are kept. The folder must exist.
     content : bytes
 
     Raises
@@ -26,9 +27,18 @@ def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
     last rename wins. The content is on the disk before the rename.
     """
     target = Path(os.path.realpath(path))
-    partial = target.with_name(f".{target.name}.{secrets.token_hex(8)}.partial")
+    mode = None
+    if os.path.lexists(target):
+        found = target.stat()  # OSError for a circle of links
+        if not stat.S_ISREG(found.st_mode):  # a pipe, a device: there is no file to replace
+            target.write_bytes(content)
+            return
+        mode = stat.S_IMODE(found.st_mode)
+    partial = target.with_name(f".{secrets.token_hex(8)}.partial")
     try:
         with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as file:
+            if mode is not None:
+                os.fchmod(file.fileno(), mode)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

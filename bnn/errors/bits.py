@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bnn.errors.keys import PastWrite, WriteKey, WriteKeys
+from bnn.errors.keys import PastWrite, WriteKey, WriteKeys, load_without_count
 from bnn.errors.rates import HasEnergies, HasRates, checked_error_rate, fitted, rates_of_die, shown_rate
 from bnn.streams import torch_generator
 from mtjsim.checks import ArgumentError, checked_choice
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from bridge.dies.die import Die
 
 Written = Callable[[Tensor], tuple[Tensor, Tensor | None]]  # bits -> contents of the cells, factor of the gradient
-EXTRA_STATE = "_extra_state"  # key of `get_extra_state` in a `state_dict`
 BLOCK = 256  # rows that share a torch generator
 
 
@@ -75,9 +74,9 @@ class BitMemory(nn.Module, ABC):
         """Number of the memory in its network; part of the key."""
         return self.keys.layer
 
-    def use_stream(self, seed: int, *, layer: int | None = None, part: int = 0) -> None:
+    def use_stream(self, seed: int, *, layer: int | None = None, part: int | None = None) -> None:
         """Draw from the start of the stream of `seed` (and layer, and part), without an address; cells stay."""
-        self.keys = WriteKeys(seed, self.layer if layer is None else layer, part)
+        self.keys = WriteKeys(seed, self.layer if layer is None else layer, self.keys.part if part is None else part)
 
     def reseed(self, seed: int) -> None:
         """Start the stream of `seed`, without an address."""
@@ -178,11 +177,7 @@ class BitMemory(nn.Module, ABC):
         self.counts = state[1:].cpu().numpy().copy().reshape(self.counts.shape)
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *others: Any) -> None:
-        """Load what there is: in a checkpoint of a network without memories, the number of writes is not missing."""
-        missing = others[2]
-        before = len(missing)
-        super()._load_from_state_dict(state_dict, prefix, *others)
-        missing[before:] = [key for key in missing[before:] if not key.endswith(EXTRA_STATE)]
+        load_without_count(super()._load_from_state_dict, state_dict, prefix, *others)
 
     def extra_repr(self) -> str:
         """Show rates, gradient and seed in the printed model."""

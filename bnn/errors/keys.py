@@ -6,6 +6,7 @@ A key is (seed, layer, step, sample, call). Writes are numbered automatically, o
 import itertools
 import weakref
 from collections import Counter, deque
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -40,7 +41,7 @@ class PastWrite:
     """
 
     counter = itertools.count()
-    last_recomputed = -2  # place of the write that was recomputed last, in any memory
+    last_recomputed = (-1, -2)  # backward pass, and place of the write that was recomputed last in it, in any memory
 
     def __init__(self, mark: int, key: WriteKey) -> None:
         self.mark, self.key, self.recomputed = mark, key, False
@@ -50,8 +51,8 @@ class PastWrite:
 
     @property
     def over(self) -> bool:
-        """Whether its backward pass is done."""
-        return self.graph is not None and self.graph() is None
+        """Whether its backward pass is done; a write without a graph is recomputed once."""
+        return self.recomputed if self.graph is None else self.graph() is None
 
 
 def addressed_root(seed: int, *, part: int = 0, call: int = 0, twin: int = 0) -> int:
@@ -140,18 +141,19 @@ class WriteKeys:
 
     def _recomputed(self, mark: int) -> tuple[WriteKey, PastWrite]:
         """Return the write of these bits that is repeated: within a segment the writes are repeated in their order."""
+        backward, place = PastWrite.last_recomputed
+        task = torch._C._current_graph_task_id()
         same = [past for past in self._past if past.mark == mark and not past.over]
-        following = [past for past in same if past.place == PastWrite.last_recomputed + 1]
-        found = following or [past for past in same if not past.recomputed] or same
+        found = [past for past in same if task == backward and past.place == place + 1] or same
         if len({(past.key.root, past.key.step) for past in found}) != 1:
             raise RuntimeError(
                 "A memory was written during a backward pass, and it is not clear which of its last "
                 f"{MOST_RECOMPUTED} writes is recomputed ({len(found)} had the same bits): its errors cannot be "
-                "repeated. Call bnn.errors.address(model, step=..., samples=...) before each forward pass, and "
-                "backward() before the next one."
+                "repeated. Run backward() before the next forward pass of the same images, or write them without "
+                "torch.utils.checkpoint."
             )
         past = found[-1]
-        past.recomputed, PastWrite.last_recomputed = True, past.place
+        past.recomputed, PastWrite.last_recomputed = True, (task, past.place)
         return past.key._replace(again=True), past
 
     def __getstate__(self) -> dict[str, Any]:
@@ -231,3 +233,11 @@ def forget_address(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, Addressed):
             module.forget_address()
+
+
+def load_without_count(load: Callable[..., None], state_dict: Mapping[str, Any], prefix: str, *others: Any) -> None:
+    """Load a module from what there is: in a checkpoint of a plain network, the number of writes is not missing."""
+    missing = others[2]
+    before = len(missing)
+    load(state_dict, prefix, *others)
+    missing[before:] = [key for key in missing[before:] if not key.endswith("_extra_state")]

@@ -43,9 +43,14 @@ class EvaluatedMemory(nn.Module):
     def __init__(self, memory: nn.Module, seed: int) -> None:
         super().__init__()
         self.original, self.seed = memory.eval(), seed
-        self.in_blocks = any(isinstance(part, OverwriteErrors) for part in memory.modules())
+        # Cells with a state, and rates of several samples in turn, depend on the place in a batch.
+        self.in_blocks = any(
+            isinstance(part, OverwriteErrors)
+            or not (isinstance(part.error_rate_0, float) and isinstance(part.error_rate_1, float))
+            for part in _bit_memories(memory)
+        )
         for index, part in enumerate(_bit_memories(self.original)):
-            part.use_stream(seed, layer=index)
+            part.use_stream(seed, layer=index, part=0)
 
     def begin(self, draw: int) -> None:
         """Begin a draw."""
@@ -136,7 +141,8 @@ class Draws:
     def batches(self, images: Tensor, batch_size: int) -> Iterator[Tensor]:
         """Yield the images of a draw in batches; the memories have the address of the batch that was yielded last."""
         first = 0
-        for batch in images.split(whole_blocks(batch_size)):
+        size = BLOCK if any(memory.in_blocks for memory in self._present) else whole_blocks(batch_size)
+        for batch in images.split(size):
             samples = torch.arange(first, first + len(batch))
             for memory in self._present:
                 memory.address(samples)

@@ -1,11 +1,15 @@
 """Seeded dropout: resumed bit for bit, and the same for any split of a batch."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bnn.errors.keys import WriteKeys
+from bnn.errors.keys import WriteKeys, load_without_count
 from mtjsim.checks import ArgumentError
+from mtjsim.rng import checked_seed, child_seed
 
 
 class SeededDropout(nn.Module):
@@ -44,7 +48,7 @@ class SeededDropout(nn.Module):
         if not 0.0 <= rate < 1.0:
             raise ArgumentError("rate", f"must be in [0, 1), got {rate}.")
         self.rate = float(rate)
-        self.keys = WriteKeys(seed, layer)
+        self.seed, self.keys = checked_seed(seed), WriteKeys(child_seed(seed, "dropout"), layer)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x with some values dropped, same shape; dimension 0 counts samples."""
@@ -69,7 +73,10 @@ class SeededDropout(nn.Module):
 
     def reseed(self, seed: int) -> None:
         """Start the stream of `seed`."""
-        self.keys = WriteKeys(seed, self.keys.layer)
+        self.seed, self.keys = checked_seed(seed), WriteKeys(child_seed(seed, "dropout"), self.keys.layer)
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *others: Any) -> None:
+        load_without_count(super()._load_from_state_dict, state_dict, prefix, *others)
 
     def get_extra_state(self) -> Tensor:
         """Return the number of calls; part of `state_dict`. The seed is not in it."""
@@ -81,4 +88,4 @@ class SeededDropout(nn.Module):
 
     def extra_repr(self) -> str:
         """Show rate and seed in the printed model."""
-        return f"rate={self.rate}, seed={self.keys.seed}, layer={self.keys.layer}"
+        return f"rate={self.rate}, seed={self.seed}, layer={self.keys.layer}"

@@ -121,3 +121,51 @@ def test_overwritten_cells_are_not_recomputed_after_the_next_write():
     memory(y)
     with pytest.raises(RuntimeError, match="after these cells were written again"):
         out.pow(2).sum().backward()
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+@pytest.mark.parametrize("addressed", [False, True])
+def test_two_passes_of_the_same_bits_before_one_backward_are_refused(addressed, reentrant):
+    """After an ordinary step too: which of the two is recomputed cannot be known from the bits."""
+    memory, w = WriteErrors(error_rate_0=0.3, error_rate_1=0.3, seed=1), torch.randn(20, 5).requires_grad_()
+    x = torch.where(torch.rand(8, 20, generator=torch.Generator().manual_seed(1)) < 0.5, 1.0, -1.0).requires_grad_()
+
+    def write(step):
+        if addressed:
+            memory.address(step=step, samples=torch.arange(8))
+        return checkpoint(lambda z: (memory(z) @ w).tanh(), x, use_reentrant=reentrant)
+
+    write(0).pow(2).sum().backward()
+    first, second = write(1), write(2)
+    with pytest.raises(RuntimeError, match="it is not clear which of its last"):
+        (3 * first.pow(2).sum() + second.pow(3).sum()).backward()
+
+
+def test_a_retained_graph_is_not_recomputed_with_the_errors_of_another_pass():
+    memory, w = WriteErrors(error_rate_0=0.3, error_rate_1=0.3, seed=1), torch.randn(20, 5).requires_grad_()
+    x = torch.where(torch.rand(8, 20, generator=torch.Generator().manual_seed(1)) < 0.5, 1.0, -1.0).requires_grad_()
+    losses = []
+    for step in (0, 1):
+        memory.address(step=step, samples=torch.arange(8))
+        losses.append(checkpoint(lambda z: (memory(z) @ w).tanh(), x, use_reentrant=False).pow(2).sum())
+        if step == 0:
+            torch.autograd.grad(losses[0], w, retain_graph=True)
+    with pytest.raises(RuntimeError, match="it is not clear which of its last"):
+        torch.autograd.grad(losses[0], w)
+
+
+def test_dropout_and_errors_of_one_seed_are_independent():
+    """50 x 200 values, errors at 0.1: of 1,000, 500 are dropped; 5 standard deviations are 80."""
+    x = torch.ones(50, 200)
+    dropped = bnn.SeededDropout(0.5, seed=1)(x) == 0
+    wrong = WriteErrors(error_rate_0=0.1, error_rate_1=0.1, seed=1)(x) < 0
+    assert abs(int((dropped & wrong).sum()) - int(wrong.sum()) / 2) < 80
+
+
+def test_a_new_seed_keeps_parts_apart():
+    torch.manual_seed(1)
+    config, x = bnn.BinarizeConfig(activation_write=(0.1, 0.1), seed=4), torch.ones(50, 64)
+    memories = [bnn.binarize(layers(3), config)[1].activation_memory for _ in range(2)]
+    for memory in memories:
+        memory.reseed(7)
+    assert not torch.equal(memories[0](x), memories[1](x))
