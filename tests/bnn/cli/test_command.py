@@ -95,9 +95,9 @@ def test_help_is_fast_because_it_imports_nothing():
         (["help", "xyz"], "mtj-bnn: error: there is no verb xyz. See mtj-bnn --help."),
         (
             [*WER[:3], "50", "uA", "--pulse-width", "5ns"],
-            "mtj-bnn wer: error: there is no argument uA. A quantity and its unit are one word, as in 50uA. See",
+            "mtj-bnn wer: error: unexpected argument 'uA'. A quantity and its unit are one word, as in 50uA. See",
         ),
-        ([*WER, "twice"], "mtj-bnn wer: error: there is no argument twice. See mtj-bnn wer --help."),
+        ([*WER, "twice"], "mtj-bnn wer: error: unexpected argument 'twice'. See mtj-bnn wer --help."),
         (
             ["wer", "--curent"],
             "mtj-bnn wer: error: there is no option --curent. Did you mean --current? See",
