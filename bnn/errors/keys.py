@@ -29,6 +29,11 @@ class WriteKey(NamedTuple):
     samples: np.ndarray  # (rows,) int64
     again: bool = False  # a recomputation, by activation checkpointing
 
+    @property
+    def identity(self) -> tuple[int, int, int, bytes]:
+        """Equal for the same write."""
+        return self.root, self.layer, self.step, self.samples.tobytes()
+
 
 class PastWrite:
     """A write that activation checkpointing may repeat.
@@ -67,7 +72,7 @@ class WriteKeys:
     Without an address, a write's step is the number of writes before it, and its samples are its rows, numbered
     differently in each process. At an address, further writes of the same step and samples (a layer that is called
     twice) are calls 1, 2 ...; rows of weights are the same write each time. A write during a backward pass is a
-    recomputation: it has the key of the last write of these bits, and is not counted.
+    recomputation: it has the key of the write that it repeats, which is found by its bits, and is not counted.
 
     Parameters
     ----------
@@ -145,7 +150,7 @@ class WriteKeys:
         task = torch._C._current_graph_task_id()
         same = [past for past in self._past if past.mark == mark and not past.over]
         found = [past for past in same if task == backward and past.place == place + 1] or same
-        if len({(past.key.root, past.key.step) for past in found}) != 1:
+        if len({past.key.identity for past in found}) != 1:
             raise RuntimeError(
                 "A memory was written during a backward pass, and it is not clear which of its last "
                 f"{MOST_RECOMPUTED} writes is recomputed ({len(found)} had the same bits): its errors cannot be "

@@ -161,7 +161,7 @@ class OverwriteErrors(BitMemory):
         """Return the contents of the cells before this write, (slots, *sample), also if it is recomputed."""
         if key.again and past.held is not None:
             return past.held.to(x.device)
-        if key.again and (self._last is None or self._last[:3] != past.key[:3]):
+        if key.again and (self._last is None or self._last.identity != past.key.identity):
             raise RuntimeError(
                 "A write of cells was recomputed after these cells were written again: their former bits are lost. Run "
                 "backward() before the next forward pass, or do not recompute layers with overwrite errors."

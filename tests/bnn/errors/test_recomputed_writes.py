@@ -169,3 +169,14 @@ def test_a_new_seed_keeps_parts_apart():
     for memory in memories:
         memory.reseed(7)
     assert not torch.equal(memories[0](x), memories[1](x))
+
+
+def test_parts_of_a_batch_with_the_same_bits_are_different_writes():
+    """One step, other samples: the errors of one part are not those of the other."""
+    memory, w = WriteErrors(error_rate_0=0.3, error_rate_1=0.3, seed=1), torch.randn(20, 5).requires_grad_()
+    x, losses = torch.ones(8, 20).requires_grad_(), []
+    for first in (0, 8):
+        memory.address(step=0, samples=torch.arange(first, first + 8))
+        losses.append(checkpoint(lambda z: (memory(z) @ w).tanh(), x, use_reentrant=False).pow(2).sum())
+    with pytest.raises(RuntimeError, match="it is not clear which of its last"):
+        losses[0].backward()
