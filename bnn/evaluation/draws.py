@@ -64,18 +64,10 @@ class EvaluatedMemory(nn.Module):
         self.samples, self.call = samples, 0
 
     def forward(self, x: Tensor) -> Tensor:
-        """Write x, of the images of the address, and return what is read; cells with a state in blocks of images."""
-        rows, images = len(x), len(self.samples)
-        blocks = self.in_blocks and rows % images == 0
-        size, each = (BLOCK, rows // images) if blocks else (images, 1)
-        parts = zip(x.split(size * each) if blocks else [x], self.samples.split(size), strict=True)
-        written = [self._written(bits, samples) for bits, samples in parts]
-        self.call += 1
-        return torch.cat(written) if len(written) > 1 else written[0]
-
-    def _written(self, x: Tensor, samples: Tensor) -> Tensor:
+        """Write x, of the images of the address, and return what is read."""
         for part in _bit_memories(self.memory):
-            part.address(step=self.draw, samples=samples, call=self.call)
+            part.address(step=self.draw, samples=self.samples, call=self.call)
+        self.call += 1
         return self.memory(x)
 
 
@@ -141,7 +133,8 @@ class Draws:
     def batches(self, images: Tensor, batch_size: int) -> Iterator[Tensor]:
         """Yield the images of a draw in batches; the memories have the address of the batch that was yielded last."""
         first = 0
-        size = BLOCK if any(memory.in_blocks for memory in self._present) else whole_blocks(batch_size)
+        in_blocks = any(memory is not None and memory.in_blocks for memory in self.activations)
+        size = BLOCK if in_blocks else whole_blocks(batch_size)
         for batch in images.split(size):
             samples = torch.arange(first, first + len(batch))
             for memory in self._present:

@@ -13,6 +13,7 @@ from bnn.errors.overwrite import OverwriteErrors
 from bnn.errors.write_errors import WriteErrors
 from bnn.evaluation.accuracy import Accuracy, evaluate, paired_loss
 from bnn.evaluation.draws import EvaluatedMemory, ProgrammedMemory
+from bnn.layers.binary import BinaryLinear
 from bnn.layers.quantizers import ste_sign
 from bnn.layers.slots import memories, weight_memories
 from mtjsim.rng import child_seed
@@ -120,15 +121,49 @@ def test_a_memory_with_state_starts_each_draw_anew():
     assert all(layer.weight_memory.writes == 0 for layer in weight_memories(model).values())
 
 
-@pytest.mark.parametrize("batch", [256, 1024])
-def test_cells_go_on_from_what_they_hold_in_the_model(batch):
+class Twice(nn.Module):
+    """A layer that is called twice, whose activations go through one memory."""
+
+    def __init__(self, memory):
+        super().__init__()
+        self.first = BinaryLinear(64, 24, seed=1, input_quantizer=None)
+        self.again = BinaryLinear(24, 24, seed=2, activation_memory=memory)
+        self.last = BinaryLinear(24, 10, seed=3)
+
+    def forward(self, x):
+        return self.last(self.again(self.again(self.first(x.flatten(1)))))
+
+
+ROWS = np.linspace(0.0, 0.4, 72).reshape(3, 24)  # rates of three samples in turn: 3 does not divide 256
+CELLS = {"error_rate_0": 0.3, "error_rate_1": 0.3, "seed": 3}
+
+
+@pytest.mark.parametrize(
+    "memory",
+    [
+        OverwriteErrors(**CELLS, slots=1),
+        OverwriteErrors(**CELLS, slots=100),
+        OverwriteErrors(**CELLS, slots=None),
+        WriteErrors(error_rate_0=ROWS, error_rate_1=ROWS, seed=3),
+        WriteErrors(error_rate_0=ROWS, error_rate_1=ROWS, seed=3, path="torch"),
+    ],
+    ids=["slots=1", "slots=100", "slots=None", "rows of rates", "rows of rates, torch"],
+)
+def test_memories_that_depend_on_the_place_in_a_batch_do_not_depend_on_the_batch_size(memory):
+    model, data = Twice(memory), integer_images(599)
+    run = partial(evaluate, model, data, errors="as_trained", draws=2, seed=5)
+    results = [counts(run(batch_size=size)) for size in (1, 256, 512, 1024)]
+    assert all(result == results[0] for result in results)
+
+
+def test_cells_go_on_from_what_they_hold_in_the_model():
     # Where no write succeeds, all blocks and draws read what the cells held; the memory itself is left alone.
     stream = torch.Generator().manual_seed(1)
     held, x = (torch.randint(0, 2, (n, 9), generator=stream) * 2.0 - 1.0 for n in (256, 600))
     memory = OverwriteErrors(error_rate_0=1.0, error_rate_1=1.0, seed=3, slots=None)
     memory.held = held
     for wrapped, parts in (
-        (EvaluatedMemory(copy.deepcopy(memory), 7), x.split(batch)),
+        (EvaluatedMemory(copy.deepcopy(memory), 7), x.split(256)),
         (ProgrammedMemory(copy.deepcopy(memory), 7), [x[:256]]),
     ):
         for draw in range(2):
