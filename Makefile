@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-slow lint format bench notebooks clean
+.PHONY: demo test test-slow test-matrix lint format bench notebooks clean
 
 demo: .venv/base                ## the main job: from a write current to an energy/accuracy curve, in demo/
 	$(BIN)/mtj-bnn demo --out demo
@@ -13,6 +13,9 @@ test: .venv/dev                 ## the fast suite
 
 test-slow: .venv/dev            ## the minutes-long checks, and random examples for all properties
 	$(BIN)/python -m pytest -m "slow or hypothesis" --hypothesis-profile=random -n auto --dist worksteal
+
+test-matrix: .venv/dev          ## the fast suite on every Python, oldest and newest libraries (an hour, several GB)
+	$(BIN)/python tests/matrix.py
 
 lint: .venv/dev                 ## style, formatting, types of the public API
 	$(BIN)/ruff check .
@@ -43,4 +46,4 @@ notebooks: .venv/notebooks      ## execute the notebooks in place
 	touch $@
 
 clean:
-	rm -rf .venv demo
+	rm -rf .venv .matrix demo

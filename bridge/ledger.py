@@ -23,13 +23,14 @@ from scipy.special import ndtri
 
 from bridge.write import PARTS
 from mtjsim.checks import ArgumentError, checked_choice, checked_confidence, checked_number
+from mtjsim.equality import NanEqual
 from mtjsim.files import write_whole
 
 SCOPES = {"device": PARTS[:1], "with_driver": PARTS, "system": (*PARTS, "periphery")}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Entry:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Entry(NanEqual):
     """One kind of event in one memory.
 
     Attributes
@@ -58,11 +59,6 @@ class Entry:
     periphery: float = 0.0
     seconds: float = 0.0
     source: str = ""
-
-    def __post_init__(self) -> None:
-        for name in (*SCOPES["system"], "seconds"):
-            if math.isnan(getattr(self, name)):  # one object, so that equal kinds with an unknown price are equal
-                object.__setattr__(self, name, math.nan)
 
     def joules(self, scope: str = "with_driver") -> float:
         """Energy of all these events in a scope [J]."""

@@ -24,6 +24,7 @@ from mtjsim.checks import (
 )
 from mtjsim.device import MTJ
 from mtjsim.energy import dissipated_energy
+from mtjsim.equality import NanEqual
 from mtjsim.pulse import UNITS, Drive
 from mtjsim.switching import write_error_rate
 from mtjsim.transport import conductance_terms, junction_resistance
@@ -102,8 +103,8 @@ class WriteSetting:
         return {name: value for name, value in asdict(self).items() if value is not None}
 
 
-@dataclass(frozen=True, kw_only=True)
-class OperatingPoint:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class OperatingPoint(NanEqual):
     """Error rates, energies and latency of the writes of one setting. It crosses from the device to the network.
 
     Attributes

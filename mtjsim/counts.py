@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 from scipy.special import betaincinv
 
 from mtjsim.checks import ArgumentError, checked_confidence, checked_whole
+from mtjsim.equality import NanEqual
 
 
 def clopper_pearson(errors: ArrayLike, trials: ArrayLike, *, confidence: float = 0.95) -> tuple[Any, Any]:
@@ -50,8 +51,8 @@ def clopper_pearson(errors: ArrayLike, trials: ArrayLike, *, confidence: float =
     return (low, high) if k.ndim else (float(low), float(high))
 
 
-@dataclass(frozen=True)
-class ErrorCount:
+@dataclass(frozen=True, eq=False)
+class ErrorCount(NanEqual):
     """Errors counted in independent trials.
 
     Parameters

@@ -149,7 +149,7 @@ def quasi_normals(dimension: int, count: int, stream: np.random.SeedSequence) ->
         raise ArgumentError("the number of points or cells", f"must be a power of two, got {count}: Sobol needs it.")
     if dimension == 0:
         return np.zeros((count, 0))
-    sequence = qmc.Sobol(dimension, scramble=True, seed=np.random.default_rng(stream))
+    sequence = qmc.Sobol(dimension, scramble=True, rng=np.random.default_rng(stream))
     return ndtri(np.clip(sequence.random(count), 1e-16, 1 - 1e-16))
 
 

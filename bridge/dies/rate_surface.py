@@ -274,7 +274,7 @@ def _ball(count: int, dimension: int, radius: float, *, skip: int, power: float 
     """Points of a low-discrepancy sequence in a ball, denser near its surface if `power` is 0; (count, dimension)."""
     if dimension == 0:
         return np.zeros((count, 0))
-    sequence = qmc.Halton(dimension + 1, scramble=True, seed=20240229)
+    sequence = qmc.Halton(dimension + 1, scramble=True, rng=20240229)
     sequence.fast_forward(skip)
     q = sequence.random(count)
     direction = ndtri(np.clip(q[:, :-1], 1e-12, 1 - 1e-12))
