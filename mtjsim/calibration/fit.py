@@ -10,12 +10,13 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from scipy.special import chdtrc, ndtri
 
+from mtjsim.calibration.first_guess import guesses, typical_device
 from mtjsim.calibration.identifiability import UNRESOLVED, FlatDirection, covariance, flat_directions
 from mtjsim.calibration.likelihood import Likelihood, deviance_terms
 from mtjsim.calibration.measurement import WriteCounts
 from mtjsim.calibration.parameters import PARAMETERS, Coordinates, values_of
 from mtjsim.calibration.report import BOOTSTRAP, SPARSE, Calibration, Estimate, Goodness
-from mtjsim.calibration.search import BetterOptimumError, best_theta, guessed_device, polished, profile_end
+from mtjsim.calibration.search import BetterOptimumError, best_theta, polished, profile_end
 from mtjsim.checks import ArgumentError, Array, checked_choice, checked_confidence, checked_kind
 from mtjsim.device import MTJ, require_junction
 from mtjsim.rng import generator
@@ -172,16 +173,17 @@ def _starts(counts: WriteCounts, start: MTJ | None, free: Sequence[str], scan: b
     by_current = "current" in counts.pulses
     if start is None and not by_current:
         raise ArgumentError("start", "is missing: a table by voltage needs a junction with its resistances.")
-    base = start or guessed_device(counts.pulses)
+    base = start or typical_device(counts.pulses)
     coordinates = Coordinates(base, tuple(free))
     first = coordinates.theta(values_of(base, free))
     if not scan:
         return coordinates, [first]
-    if not by_current:
-        return coordinates, [first, first]
-    guess = guessed_device(counts.pulses)
-    guessed = {**values_of(base, free), **values_of(guess, [n for n in USUAL if n in free])}
-    return coordinates, [first, coordinates.theta(guessed)]
+    given = values_of(base, free)
+    found = (
+        guesses(counts.pulses, np.asarray(counts.errors, float), np.asarray(counts.trials, float)) if by_current else []
+    )
+    around = [coordinates.theta({**given, **{n: v for n, v in guess.items() if n in free}}) for guess in found]
+    return coordinates, [first, *(around or [first])]
 
 
 def _bounds(coordinates: Coordinates, starts: list[Array]) -> tuple[Array, Array]:

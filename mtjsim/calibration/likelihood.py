@@ -8,8 +8,9 @@ Legend
     A       sqrt(n / p q) dp/dtheta; A^T A is the Fisher information
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,12 +19,10 @@ from scipy.special import gammaln, xlogy
 
 from mtjsim.calibration.measurement import WriteCounts
 from mtjsim.calibration.parameters import Coordinates
+from mtjsim.calibration.rates import NEAR_ONE, Logs, log_rates
 from mtjsim.checks import Array
-from mtjsim.switching import switching_probability, write_error_rate
+from mtjsim.device import MTJ
 
-SMALLEST = 1e-300  # a probability below is taken as this one: the deviance of one contrary count is then 1400
-NEAR_ONE = 1e-6  # q below is computed by `switching_probability`, not taken as 1 - p, whose error is 1e-9
-ROUNDED = 1e-8  # smallest q of the search, which avoids that slower computation
 STEP = 1e-3  # of a finite difference in theta: p is exact to 1e-6 or better and ln p bends by about STEP^2 ... 1e-3
 
 
@@ -43,6 +42,8 @@ class Likelihood:
         One number: how often the error rates of all rows were computed.
     watch : callable
         Called with that number before each of them.
+    rates : callable
+        `rates.log_rates`, or an approximation with its arguments.
     """
 
     coordinates: Coordinates
@@ -51,6 +52,8 @@ class Likelihood:
     errors: Array
     evaluations: list[int] = field(default_factory=lambda: [0])
     watch: Callable[[int], None] = lambda number: None
+    rates: Callable[..., list[Logs | ValueError]] = log_rates
+    _kept: dict[tuple[bytes, bool], Logs | ValueError] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(
@@ -62,33 +65,61 @@ class Likelihood:
 
     def rows(self, chosen: NDArray[Any]) -> "Likelihood":
         """Likelihood of some of the rows."""
-        pulses = {name: value[chosen] for name, value in self.pulses.items()}
-        return Likelihood(
-            self.coordinates, pulses, self.trials[chosen], self.errors[chosen], self.evaluations, self.watch
+        return replace(
+            self,
+            pulses={name: value[chosen] for name, value in self.pulses.items()},
+            trials=self.trials[chosen],
+            errors=self.errors[chosen],
+            _kept={},
         )
 
-    def log_rates(self, theta: Array, *, exact: bool = True) -> tuple[Array, Array]:
+    def approximate(self, rates: Callable[..., list[Logs | ValueError]]) -> "Likelihood":
+        """Return the likelihood with approximate error rates, whose computations are not counted."""
+        return replace(self, rates=rates, evaluations=[0], watch=lambda number: None, _kept={})
+
+    def log_rates(self, theta: Array, *, exact: bool = True) -> Logs:
         """Ln p and ln q of every row, shape (n,) each; without `exact` q is at least ROUNDED."""
-        self.evaluations[0] += 1
-        self.watch(self.evaluations[0])
-        device = self.coordinates.device(theta)
-        p = np.atleast_1d(write_error_rate(device, **self.pulses))  # type: ignore[arg-type]
-        q = 1 - p
-        deep = (q < NEAR_ONE) & (self.errors < self.trials)
-        if exact and deep.any():
-            some = {name: value[deep] for name, value in self.pulses.items()}
-            q[deep] = switching_probability(device, **some)  # type: ignore[arg-type]
-        log_p = np.where(q < 0.5, np.log1p(-np.minimum(q, 0.5)), np.log(np.maximum(p, SMALLEST)))
-        smallest = SMALLEST if exact else ROUNDED
-        log_q = np.where(p < 0.5, np.log1p(-np.minimum(p, 0.5)), np.log(np.maximum(q, smallest)))
-        return log_p, log_q
+        return self.log_rates_of([theta], exact=exact)[0]
+
+    def log_rates_of(self, thetas: Sequence[Array], *, exact: bool = True) -> list[Logs]:
+        """`log_rates` of several thetas, which share their solves; kept for the next call."""
+        found = self._computed(thetas, exact=exact)
+        for logs in found:
+            if isinstance(logs, ValueError):
+                raise logs
+        return found  # type: ignore[return-value]
+
+    def _computed(self, thetas: Sequence[Array], *, exact: bool) -> list[Logs | ValueError]:
+        keys = [(theta.tobytes(), exact) for theta in thetas]
+        devices: dict[tuple[bytes, bool], MTJ] = {}
+        for key, theta in dict(zip(keys, thetas, strict=True)).items():
+            if key not in self._kept:
+                self.evaluations[0] += 1
+                self.watch(self.evaluations[0])
+                try:
+                    devices[key] = self.coordinates.device(theta)
+                except ValueError as error:
+                    self._kept[key] = error
+        deep = self.errors < self.trials
+        found = self.rates(list(devices.values()), self.pulses, deep=deep if exact else None)
+        for key, logs in zip(devices, found, strict=True):
+            self._kept[key] = logs
+            if not (exact or isinstance(logs, ValueError) or (deep & (logs[1] < math.log(NEAR_ONE))).any()):
+                self._kept[key[0], True] = logs  # no small q: nothing would be more exact
+        return [self._kept[key] for key in keys]
 
     def residuals(self, theta: Array, *, exact: bool = True) -> Array:
         """Deviance residuals d, shape (n,); NaN if theta gives no junction, or one that no solver resolves."""
-        try:
-            log_p, log_q = self.log_rates(theta, exact=exact)
-        except ValueError:
+        return self.residuals_of([theta], exact=exact)[0]
+
+    def residuals_of(self, thetas: Sequence[Array], *, exact: bool = True) -> list[Array]:
+        """`residuals` of several thetas, which share their solves."""
+        return [self._residuals(logs) for logs in self._computed(thetas, exact=exact)]
+
+    def _residuals(self, logs: Logs | ValueError) -> Array:
+        if isinstance(logs, ValueError):
             return np.full(self.trials.shape, np.nan)
+        log_p, log_q = logs
         sign = np.sign(self.errors - self.trials * np.exp(log_p))
         return sign * np.sqrt(2 * deviance_terms(self.errors, self.trials, log_p, log_q))
 
@@ -105,27 +136,25 @@ class Likelihood:
 
     def slopes(self, theta: Array, *, exact: bool = True, central: bool = True) -> Array:
         """Return the derivatives of d, shape (n, d)."""
-        here = np.empty(0) if central else self.residuals(theta, exact=exact)
-        columns = []
-        for j in range(theta.size):
-            ahead, behind = _stepped(theta, j, STEP), _stepped(theta, j, -STEP)
-            if central:
-                difference = self.residuals(ahead, exact=exact) - self.residuals(behind, exact=exact)
-                columns.append(difference / (2 * STEP))
-                continue
-            forward = (self.residuals(ahead, exact=exact) - here) / STEP
-            if np.isnan(forward).any():  # at the edge of the range that is solved
-                forward = (here - self.residuals(behind, exact=exact)) / STEP
-            columns.append(forward)
-        return np.stack(columns, axis=1)
+        ahead = [_stepped(theta, j, STEP) for j in range(theta.size)]
+        behind = [_stepped(theta, j, -STEP) for j in range(theta.size)]
+        if central:
+            steps = self.residuals_of([*ahead, *behind], exact=exact)
+            pairs = zip(steps[: theta.size], steps[theta.size :], strict=True)
+            return np.stack([(a - b) / (2 * STEP) for a, b in pairs], axis=1)
+        here, *steps = self.residuals_of([theta, *ahead], exact=exact)
+        for j, step in enumerate(steps):
+            steps[j] = (step - here) / STEP
+            if np.isnan(steps[j]).any():  # at the edge of the range that is solved
+                steps[j] = (here - self.residuals(behind[j], exact=exact)) / STEP
+        return np.stack(steps, axis=1)
 
     def information_root(self, theta: Array) -> Array:
         """Return A of the legend, shape (n, d): A^T A is the expected (Fisher) information in theta."""
-        log_p, log_q = self.log_rates(theta)
+        sides = [_stepped(theta, j, side) for side in (STEP, -STEP) for j in range(theta.size)]
+        (log_p, log_q), *steps = self.log_rates_of([theta, *sides])
         columns = []
-        for j in range(theta.size):
-            ahead = self.log_rates(_stepped(theta, j, STEP))
-            behind = self.log_rates(_stepped(theta, j, -STEP))
+        for ahead, behind in zip(steps[: theta.size], steps[theta.size :], strict=True):
             d_log_p, d_log_q = ((a - b) / (2 * STEP) for a, b in zip(ahead, behind, strict=True))
             columns.append(information_root(self.trials, log_p, log_q, d_log_p, d_log_q))
         return np.stack(columns, axis=1)

@@ -15,6 +15,7 @@ import numpy as np
 from mtjsim.checks import ArgumentError, Array, checked_choice
 from mtjsim.device import MTJ
 
+NEAR = 0.7  # in theta: a factor of two
 EFFECTIVE = ("thermal_stability", "critical_current", "characteristic_time", "damping")
 
 
@@ -54,17 +55,20 @@ class Parameter:
         Between values and theta.
     reach : float
         A fit searches this far from its start, in theta, either way.
+    possible : (float, float)
+        And within these values, of any magnetic tunnel junction, unless the start itself is nearer to them than NEAR.
     """
 
     unit: str
     scale: Scale
     reach: float
+    possible: tuple[float, float] | None = None
 
 
 PARAMETERS: dict[str, Parameter] = {
-    "thermal_stability": Parameter("", LOG, 2.5),
+    "thermal_stability": Parameter("", LOG, 2.5, (5.0, 300.0)),
     "critical_current": Parameter("A", LOG, 2.5),
-    "characteristic_time": Parameter("s", LOG, 4.0),
+    "characteristic_time": Parameter("s", LOG, 4.0, (1e-11, 1e-6)),
     "spin_torque_asymmetry": Parameter("", ATANH, 2.2),
     "relative_stray_field": Parameter("", ATANH, 1.1),
     "damping": Parameter("", LOGIT, 3.0),
@@ -161,8 +165,16 @@ class Coordinates:
 
     def bounds(self, theta: Array) -> tuple[Array, Array]:
         """Return the ends of the search around theta, each of shape (d,)."""
-        reach = np.array([PARAMETERS[name].reach for name in self.names])
-        return theta - reach, theta + reach
+        ends = [self._ends(name, float(t)) for name, t in zip(self.names, theta, strict=True)]
+        return np.array([low for low, _ in ends]), np.array([high for _, high in ends])
+
+    def _ends(self, name: str, theta: float) -> tuple[float, float]:
+        about = PARAMETERS[name]
+        low, high = theta - about.reach, theta + about.reach
+        if about.possible is None:
+            return low, high
+        least, most = (about.scale.to_theta(value) for value in about.possible)
+        return min(max(low, least), theta - NEAR), max(min(high, most), theta + NEAR)
 
     def scale(self, name: str) -> Scale:
         """Map between values and theta of one free parameter."""

@@ -6,7 +6,7 @@ optimum, corrected by Broyden's rank-one update, so that a point of the profile 
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from itertools import product
 
@@ -15,17 +15,20 @@ from numpy.typing import NDArray
 from scipy.optimize import least_squares
 from scipy.special import chdtrc
 
+from mtjsim.calibration.first_guess import approximate_log_rates
 from mtjsim.calibration.likelihood import Likelihood
 from mtjsim.checks import Array
-from mtjsim.device import MTJ
+from mtjsim.fokker_planck.reduced import is_axisymmetric
 
 SCANNED_SOLVES = 8  # groups of equal currents in a scan
 SCAN = {"critical_current": (-1.0, -0.5, 0.0, 0.5, 1.0), "characteristic_time": (-1.5, -0.75, 0.0, 0.75, 1.5)}
 TRIED_STARTS = 3
+DIFFERENT = 0.1  # in theta: nearer optima of the closed form are one start
 CONVERGED = 1e-3  # deviance that a further step may still gain
 ACCEPTED = 1e-3  # p-value above which the first start's optimum is accepted
 PROFILE_STEPS = 8  # of the search for an end of an interval
 DESCENT_STEPS = 6  # at each of them, over the other parameters
+SEARCH_STEPS = 15  # from a start, over all parameters
 LONGEST = 0.3  # step in theta beyond which the derivatives are not used
 UNSETTLED = 0.3  # largest deviance that further steps at a point of the profile may gain; else no end is returned
 BETTER = 0.05  # deviance by which a profile must undercut the optimum to be a better one
@@ -34,28 +37,38 @@ REACHED = 0.02  # in standard deviations: how exactly an end is found
 Progress = Callable[[str], None]
 
 
-def guessed_device(pulses: Mapping[str, NDArray]) -> MTJ:
-    """Return a junction to start from: half the median current as I_c0, a fifth of the median pulse width as tau_D."""
-    return MTJ.from_effective(
-        thermal_stability=60.0,
-        critical_current=max(float(np.median(pulses["current"])), 1e-12) / 2,
-        characteristic_time=float(np.median(pulses["pulse_width"])) / 5,
-    )
-
-
 def best_theta(likelihood: Likelihood, starts: list[Array], bounds: tuple[Array, Array], report: Progress) -> Array:
     """Theta of the largest likelihood inside the bounds, from the most promising of `starts` and points around them."""
-    candidates = _scanned(likelihood, starts, bounds, report) if len(starts) > 1 else starts
+    candidates = starts
+    if len(starts) > 1:
+        axial = is_axisymmetric(likelihood.coordinates.start)
+        candidates = (_near_closed_form if axial else _scanned)(likelihood, starts, bounds, report)
     best, lowest = candidates[0], math.inf
     freedom = max(likelihood.trials.size - best.size, 1)
     for number, candidate in enumerate(candidates[:TRIED_STARTS]):
         report(f"start {number + 1}: deviance {likelihood.deviance(candidate, exact=False):.4g}")
-        theta, deviance = _descended(likelihood, candidate, bounds)
+        theta, deviance = _quickly_descended(likelihood, candidate, bounds)
+        if not chdtrc(freedom, deviance) > ACCEPTED:
+            theta, deviance = _descended(likelihood, theta, bounds)
         if deviance < lowest:
             best, lowest = theta, deviance
         if chdtrc(freedom, lowest) > ACCEPTED:
             break
     return polished(likelihood, best, bounds)
+
+
+def _near_closed_form(
+    likelihood: Likelihood, starts: list[Array], bounds: tuple[Array, Array], report: Progress
+) -> list[Array]:
+    """Optima of the closed form (first_guess.py) from the best of all starts and points around them."""
+    rough = likelihood.approximate(approximate_log_rates)
+    candidates = _scanned(rough, starts, bounds, report)
+    found = [_descended(rough, candidate, bounds) for candidate in candidates[:TRIED_STARTS]]
+    distinct: list[Array] = []
+    for theta, _ in sorted(found, key=lambda one: one[1]):
+        if all(np.abs(theta - other).max() > DIFFERENT for other in distinct):
+            distinct.append(theta)
+    return distinct
 
 
 def _scanned(likelihood: Likelihood, starts: list[Array], bounds: tuple[Array, Array], report: Progress) -> list[Array]:
@@ -80,6 +93,18 @@ def _few_solves(likelihood: Likelihood) -> NDArray[np.intp]:
     groups = sorted(set(keys))
     chosen = {groups[i] for i in np.linspace(0, len(groups) - 1, min(SCANNED_SOLVES, len(groups))).round().astype(int)}
     return np.array([i for i, key in enumerate(keys) if key in chosen])
+
+
+def _quickly_descended(likelihood: Likelihood, start: Array, bounds: tuple[Array, Array]) -> tuple[Array, float]:
+    """Gauss-Newton steps with one set of derivatives, corrected on the way; as far as they go."""
+    theta = np.clip(start, bounds[0] + 1e-6, bounds[1] - 1e-6)
+    residuals = likelihood.residuals(theta, exact=False)
+    if not np.isfinite(residuals).all():
+        return theta, math.inf
+    slopes = likelihood.slopes(theta, exact=False, central=False)
+    free = np.ones(theta.size, dtype=bool)
+    theta, residuals, _, _ = _steps(likelihood, theta, residuals, slopes, bounds, free, most=SEARCH_STEPS, exact=False)
+    return theta, float((residuals**2).sum())
 
 
 def _descended(likelihood: Likelihood, start: Array, bounds: tuple[Array, Array]) -> tuple[Array, float]:
@@ -108,13 +133,12 @@ def polished(likelihood: Likelihood, theta: Array, bounds: tuple[Array, Array]) 
             return theta
         step: Array = np.linalg.lstsq(slopes, -residuals, rcond=1e-6)[0].astype(float)
         target = np.clip(theta + _short(step), *bounds)
+        if (residuals**2).sum() - ((residuals + slopes @ (target - theta)) ** 2).sum() < CONVERGED:
+            return theta
         tried = likelihood.residuals(target)
-        gained = (residuals**2).sum() - (tried**2).sum()
-        if not gained > 0:
+        if not (residuals**2).sum() > (tried**2).sum():
             return theta
         theta, residuals = target, tried
-        if gained < CONVERGED:
-            return theta
     return theta
 
 
@@ -200,25 +224,41 @@ def _constrained(
     if not np.isfinite(residuals).all():
         return None
     slopes = _mended(slopes, theta - known[0], residuals - known[1])
-    fresh = False
-    for _ in range(DESCENT_STEPS):
+    theta, residuals, slopes, left = _steps(likelihood, theta, residuals, slopes, bounds, others, most=DESCENT_STEPS)
+    return (theta, residuals, slopes) if left < UNSETTLED else None
+
+
+def _steps(
+    likelihood: Likelihood,
+    theta: Array,
+    residuals: Array,
+    slopes: Array,
+    bounds: tuple[Array, Array],
+    free: NDArray[np.bool_],
+    *,
+    most: int,
+    exact: bool = True,
+) -> tuple[Array, Array, Array, float]:
+    """Gauss-Newton steps of the `free` coordinates: theta, residuals, corrected slopes, deviance still to be gained."""
+    fresh, left = False, 0.0
+    for _ in range(most):
         step = np.zeros(theta.size)
-        step[others] = np.linalg.lstsq(slopes[:, others], -residuals, rcond=1e-9)[0] if others.any() else 0.0
-        expected = (residuals**2).sum() - ((residuals + slopes @ step) ** 2).sum()
-        if expected < CONVERGED * 10:
-            return theta, residuals, slopes
+        step[free] = np.linalg.lstsq(slopes[:, free], -residuals, rcond=1e-9)[0] if free.any() else 0.0
+        left = float((residuals**2).sum() - ((residuals + slopes @ step) ** 2).sum())
+        if left < CONVERGED * 10:
+            break
         target = np.clip(theta + _short(step), *bounds)
-        tried = likelihood.residuals(target)
+        tried = likelihood.residuals(target, exact=exact)
         if not np.isfinite(tried).all():
             break
         mended = _mended(slopes, target - theta, tried - residuals)
         if (tried**2).sum() < (residuals**2).sum():
-            theta, residuals, slopes = target, tried, mended
+            theta, residuals, slopes, fresh = target, tried, mended, False
         elif not fresh:  # the derivatives are too old
-            slopes, fresh = likelihood.slopes(theta, central=False), True
+            slopes, fresh = likelihood.slopes(theta, exact=exact, central=False), True
         else:
             break
-    return (theta, residuals, slopes) if expected < UNSETTLED else None
+    return theta, residuals, slopes, left
 
 
 def _short(step: Array) -> Array:
