@@ -34,8 +34,8 @@ def to_si(text: str | float, unit: str, *, name: str = "value", unit_required: b
     Parameters
     ----------
     text : str or float
-        `"40nm"`, `"61 fJ/(V m)"`, `"18 ohm um^2"`; a bare number is taken to be in `unit` already. A temperature also in
-        degrees Celsius, `"85degC"`, `"85C"` or `"85 °C"` (a charge is still in `C`, coulomb).
+        `"40nm"`, `"61 fJ/(V m)"`, `"18 ohm um^2"`; a bare number is taken to be in `unit` already. A temperature
+        also in degrees Celsius: `"85degC"`, `"85C"`, `"85 °C"` (a charge is in `C`, coulomb).
     unit : str
         The SI unit of the result, as in `"m"` or `"ohm m^2"`; `""` for a pure number.
     name : str
