@@ -1,7 +1,7 @@
 """The device: one magnetic tunnel junction, its write error rate, its energy. From a free layer to a probability.
 
 junction       `device.py` declaration · `presets.py` device files · `transport.py` conduction · `torques.py` torque ·
-               `pulse.py` current or voltage in time
+               `pulse.py` current or voltage in time · `spin_torque.py` efficiencies, sense of a current
 results        `switching.py` write error rate (`question.py`: its arguments) · `energy.py` dissipated energy ·
                `holding.py` read disturb, retention · `analytic.py` closed forms
 solvers        `fokker_planck/` density · `macrospin/` trajectories
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from mtjsim.analytic import closed_form_escape_rate, closed_form_write_error_rate, drift_time, tail_slope
 from mtjsim.counts import ErrorCount
-from mtjsim.device import MTJ, effective_anisotropy_field, spin_hall_efficiency
+from mtjsim.device import MTJ, effective_anisotropy_field
 from mtjsim.energy import dissipated_energy
 from mtjsim.holding import (
     read_disturb_rate,
@@ -28,6 +28,7 @@ from mtjsim.holding import (
 )
 from mtjsim.presets import DeviceFile, list_presets, load_device, load_preset, preset_file, save_device
 from mtjsim.pulse import Pulse
+from mtjsim.spin_torque import spin_hall_efficiency, tunnel_spin_torque
 from mtjsim.switching import switching_probability, write_error_rate
 from mtjsim.transport import junction_conductance, junction_resistance
 from mtjsim.units import to_si
@@ -90,6 +91,7 @@ __all__ = [
     "thermal_stability_for_retention",
     "to_si",
     "trajectories",
+    "tunnel_spin_torque",
     "write_counts",
     "write_error_rate",
 ]

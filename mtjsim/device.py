@@ -25,6 +25,7 @@ from mtjsim.checks import (
     checked_number,
     checked_positive,
 )
+from mtjsim.spin_torque import spin_hall_efficiency as spin_hall_efficiency
 
 NOT_BISTABLE = "The junction is not bistable, so it stores no bit."
 GYROMAGNETIC_RATIO = float(physical_constants["electron gyromag. ratio"][0])  # gamma = g mu_B / hbar [rad/(s T)]
@@ -55,13 +56,14 @@ class MTJ(BaseModel):
     damping : float
         Gilbert damping alpha.
     spin_torque_efficiency : float
-        eta in a_J = hbar eta I / (2 e Ms V).
+        eta in a_J = hbar eta I / (2 e Ms V). It is the spin polarization P of the reference layer, if lambda is its
+        product with that of the free layer, about P^2: `tunnel_spin_torque` gives both.
     resistance_area_product : float
         RA in the P state [ohm m^2].
     tunnel_magnetoresistance : float
         TMR at low bias, (R_AP - R_P)/R_P; 1.0 is 100 %.
     spin_torque_asymmetry : float
-        lambda in a_J/(1 + lambda m.p); -1 < lambda < 1.
+        lambda in a_J/(1 + lambda m.p); -1 < lambda < 1. Default: 0, both directions alike.
     field_like_ratio : float
         beta = b_J / a_J.
     in_plane_anisotropy_field : float
@@ -438,60 +440,3 @@ def axial_demagnetising_factor(*, aspect_ratio: ArrayLike) -> Array:
     m = 1 / (1 + g * g)
     bracket = np.sqrt(1 + g * g) * (g * g * ellipk(m) + (1 - g * g) * ellipe(m)) - 1
     return 1 - 4 / (3 * np.pi * g) * bracket
-
-
-def spin_hall_efficiency(
-    *, spin_hall_angle: float, diameter: float, channel_width: float, channel_thickness: float
-) -> float:
-    """Spin torque efficiency of a junction on a heavy-metal channel that carries the write current.
-
-    eta = theta_SH A/(w t_c), with A = pi/4 d^2 the area of the junction: the spin current theta_SH J_c A that enters
-    the free layer, for each ampere w t_c J_c in the channel. It may exceed 1.
-
-    Parameters
-    ----------
-    spin_hall_angle : float
-        theta_SH, damping-like and effective (losses at the interface included); a magnitude.
-    diameter : float
-        Of the free layer [m].
-    channel_width, channel_thickness : float
-        w and t_c, the cross-section of the channel [m].
-
-    Returns
-    -------
-    float
-        eta, the `spin_torque_efficiency` of an `MTJ` with a `channel_resistance`.
-
-    Raises
-    ------
-    ValueError
-        If an argument is not finite and > 0.
-
-    Notes
-    -----
-    The sign of theta_SH is in the `polarizer`, which lies in the plane and across the channel. I > 0 pulls m toward +p,
-    so by itself it favours neither state; a static field decides: with p along +y and B_x > 0, or p along -y and
-    B_x < 0, the layer that lies along +p is turned toward P, and I > 0 writes P as it does in a two-terminal junction.
-    Reversing one of the two makes every write go to the other state.
-
-    `MTJ.critical_current` stays the instability of an axial torque. A torque across the easy axis needs about
-    1/(2 alpha) times more, a_J = B_k/2 - B_x/sqrt(2), where the damping is high (Lee et al.). A macrospin of low
-    damping without field-like torque, in a field below about 15 % of B_k, turns into the plane but then relaxes to
-    either state (arXiv:1911.07961). Not modelled: a channel narrower than the junction, shunting by the free layer,
-    current crowding.
-
-    References
-    ----------
-    L. Liu et al., Phys. Rev. Lett. 109, 096602 (2012); K.-S. Lee et al., Appl. Phys. Lett. 102, 112410 (2013),
-    arXiv:1210.3442, for the threshold; arXiv:1911.07961 for the field that a reliable write needs.
-
-    Examples
-    --------
-    >>> channel = {"channel_width": 100e-9, "channel_thickness": 3e-9}
-    >>> round(spin_hall_efficiency(spin_hall_angle=0.3, diameter=50e-9, **channel), 4)
-    1.9635
-    """
-    remedy = "Its sign is that of the polarizer."
-    checked_number("spin_hall_angle", spin_hall_angle, "", zero_allowed=False, remedy=remedy)
-    checked_positive("m", diameter=diameter, channel_width=channel_width, channel_thickness=channel_thickness)
-    return float(spin_hall_angle * math.pi / 4 * diameter**2 / (channel_width * channel_thickness))

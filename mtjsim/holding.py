@@ -1,7 +1,8 @@
 """Held bits: read disturb, retention, and the barrier that a retention needs.
 
-Every rate is the probability to be on the other side of m_z = 0 at the end of `duration`. Arguments are checked and
-broadcast here; `reduced.py` converts them to reduced units, `axial_hold.py` chooses the solver.
+A bit starts in its well, in equilibrium there, and is lost if it is beyond the barrier at the end of `duration`: beyond
+m_z = -B_z/B_k, the barrier without current. Arguments are checked and broadcast here; `reduced.py` converts them to
+reduced units, `axial_hold.py` chooses the solver.
 """
 
 import numpy as np
@@ -27,7 +28,7 @@ YEAR = 365.25 * 86400.0  # [s]
 LOWEST_BARRIER = 15.0  # in kT, left by `strongest_read`
 OUT_OF: dict[str, Direction] = {"p": "p_to_ap", "ap": "ap_to_p"}  # the direction that loses a state
 SHORTEST_DESIGN = 50.0  # in tau_D: the same for the choice of a barrier, with room for the field
-MOST_OPPOSING = 0.5  # B_z/B_k beyond which half a bit's start may lie beyond the barrier
+MOST_OPPOSING = 0.5  # B_z/B_k: beyond, less than a quarter of the barrier is left
 
 
 def read_disturb_rate(
@@ -40,7 +41,7 @@ def read_disturb_rate(
     voltage: ArrayLike | None = None,
     method: str = "auto",
 ) -> float | Array:
-    """Probability that one read pulse leaves the bit on the other side of m_z = 0.
+    """Probability that one read pulse leaves the bit beyond the barrier between the two states.
 
     Parameters
     ----------
@@ -74,12 +75,14 @@ def read_disturb_rate(
 
     Notes
     -----
-    The start is the Boltzmann law on the starting side with the current off; the state is judged by the sign of m_z at
-    the very end of the pulse. The barrier is at m_z = 0 only without field and current: with an opposing field or in
-    the read current it is on the stored side, and a bit between the two counts as held although most such bits are
-    about to leave. Above I_c0 (1 + s h) there is no barrier and no rate: the pulse is a write, solved by the finite
-    volume. `switching_probability` with a rectangular pulse gives the same; it has ramps and relaxation, this function
-    any duration. For n reads with pauses of a few characteristic times the bit fails with 1 - (1 - p)^n, about n p.
+    The start is the Boltzmann law of the stored well with the current off, and a bit is lost that is beyond the barrier
+    at the very end of the pulse; both end at m_z = -B_z/B_k, the top of the barrier without current. In the read
+    current the top is nearer to the stored state; a bit between the two counts as held, which most such bits are after
+    a pause. Above I_c0 (1 + s h) there is no barrier and no rate: the pulse is a write, solved by the finite
+    volume. `switching_probability` starts from the whole side of m_z = 0 and judges by its sign: the same without
+    field; with an opposing field it counts the part of the start beyond the barrier as switched, at Delta = 60 1.0e-10
+    of the bits at B_z = -0.3 B_k, 1e-5 at -0.4 and 3e-3 at -0.45.
+    For n reads with pauses of a few characteristic times the bit fails with 1 - (1 - p)^n, about n p.
 
     Examples
     --------
@@ -106,7 +109,7 @@ def retention_failure_rate(
     temperature: ArrayLike = 300.0,
     method: str = "auto",
 ) -> float | Array:
-    """Probability that a bit at rest is on the other side of m_z = 0 after `duration`.
+    """Probability that a bit at rest is beyond the barrier, in the other state, after `duration`.
 
     Parameters
     ----------
@@ -116,7 +119,7 @@ def retention_failure_rate(
     Returns
     -------
     float or array
-        Of the broadcast shape of all arguments; saturates at the equilibrium mass of the other side.
+        Of the broadcast shape of all arguments; saturates at the equilibrium mass of the other state.
 
     Raises
     ------
@@ -151,7 +154,7 @@ def retention_time(
     -------
     float or array
         [s], of the broadcast shape of all arguments; 1e-4 relative. The inverse of `retention_failure_rate`. It is inf
-        where the failure rate exceeds the equilibrium mass of the other side (1/2 without field, tiny for the state
+        where the failure rate exceeds the equilibrium mass of the other state (1/2 without field, tiny for the state
         that a field favours), and above 1e300 characteristic times.
 
     Raises
@@ -178,7 +181,7 @@ def retention_time(
         for index, key in enumerate(zip(rates.flat, states.flat, temperatures.flat, strict=True)):
             rate, name, T = float(key[0]), str(key[1]), float(key[2])
             write, tau = reduced_write(device, OUT_OF[name], 0.0, T, 0.0, 0.0)
-            out[index] = tau * time_to_fail(write, rate, tau)
+            out[index] = tau * time_to_fail(write.held(), rate, tau)
     return float(out[0]) if rates.ndim == 0 else out.reshape(rates.shape)
 
 
@@ -306,5 +309,5 @@ def _failure_rate(
     with one_blas_thread():
         for (name, level, T), members in groups.items():
             write, tau = reduced_write(device, OUT_OF[name], level, T, 0.0, 0.0, imposed)
-            out[members] = np.exp(log_switched(write, seconds[members] / tau, method=method, tau=tau))
+            out[members] = np.exp(log_switched(write.held(), seconds[members] / tau, method=method, tau=tau))
     return float(out[0]) if columns[3].ndim == 0 else out.reshape(columns[3].shape)

@@ -20,8 +20,9 @@ from importlib.resources import files
 from typing import Any
 
 from mtjsim.checks import ArgumentError, checked_choice
-from mtjsim.device import MTJ, effective_anisotropy_field, require_junction, spin_hall_efficiency
+from mtjsim.device import MTJ, effective_anisotropy_field, require_junction
 from mtjsim.files import read_text, write_whole
+from mtjsim.spin_torque import spin_hall_efficiency
 from mtjsim.units import to_si
 
 EFFECTIVE_UNITS = {

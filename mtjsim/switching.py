@@ -14,7 +14,14 @@ from mtjsim.checks import Array, checked_choice
 from mtjsim.device import MTJ, require_junction
 from mtjsim.fokker_planck import axial
 from mtjsim.fokker_planck.axial import tail_probability
-from mtjsim.fokker_planck.reduced import is_axisymmetric, reduced_write, require_axisymmetric, require_unheated
+from mtjsim.fokker_planck.reduced import (
+    STARTS,
+    is_axisymmetric,
+    reduced_write,
+    require_axisymmetric,
+    require_known_well,
+    require_unheated,
+)
 from mtjsim.fokker_planck.spectral import one_blas_thread
 from mtjsim.pulse import Pulse
 from mtjsim.question import OneWrite, Question
@@ -34,6 +41,7 @@ def write_error_rate(
     voltage: ArrayLike | None = None,
     pulse: Pulse | None = None,
     method: str = "auto",
+    start: str = "side",
 ) -> float | Array:
     """Probability that a write pulse leaves the junction in the state it started from.
 
@@ -61,6 +69,10 @@ def write_error_rate(
         In place of current or voltage, pulse_width and rise_time: a pulse of any shape.
     method : {"auto", "spectral", "finite_volume", "spherical"}
         See `axial.py` and `oblique.py`; the others are for comparisons.
+    start : {"side", "well"}
+        Where the layer is before the pulse, with the static fields on and the current off: in equilibrium on the whole
+        starting side of m_z = 0, or in equilibrium in its well (axisymmetric devices), which ends at the barrier,
+        m_z = -B_z/B_k, as a bit does that was written a while ago. See the notes.
 
     Returns
     -------
@@ -78,9 +90,11 @@ def write_error_rate(
 
     Notes
     -----
-    The start is the Boltzmann law on the starting side of m_z = 0 with the static fields on and the current off (with
-    an opposing field of more than half B_k that side is no longer one well, and the rate no longer that of a bit); the
-    state is judged by the sign of m_z at the end of the falling ramp and `relax_time`, so this is not first passage.
+    The two starts are the same without field. With an opposing one a part of the side lies beyond the barrier, and
+    falls to the other state by itself: at Delta = 60 1e-10 of it at B_z = -0.3 B_k, 1e-5 at -0.4, 3e-3 at -0.45, and a
+    half near -0.5. By about that share a write error rate from the side is lower than one from the well, and by that
+    much a small switching probability is higher. The state is judged by the sign of m_z at the end of the falling ramp
+    and `relax_time`, so this is not first passage.
     Equations and sources: spectral.py and spherical.py of fokker_planck/. Equal (device, current, direction,
     temperature, ramps) share one solve: give many pulse widths in one call. VCMA acts if the device declares it, under
     an imposed current through V = I R. Not modelled: incoherent reversal; self-heating (see `simulate_writes`).
@@ -104,6 +118,7 @@ def write_error_rate(
         temperature=temperature,
         rise_time=rise_time,
         relax_time=relax_time,
+        start=start,
     )
 
 
@@ -119,6 +134,7 @@ def switching_probability(
     voltage: ArrayLike | None = None,
     pulse: Pulse | None = None,
     method: str = "auto",
+    start: str = "side",
 ) -> float | Array:
     """Probability that a pulse switches the junction: the complement of `write_error_rate`, for when that is rare.
 
@@ -139,6 +155,8 @@ def switching_probability(
     pulse : Pulse
         In place of current or voltage, pulse_width and rise_time.
     method : {"auto", "spectral", "finite_volume", "spherical"}
+        As in `write_error_rate`.
+    start : {"side", "well"}
         As in `write_error_rate`.
 
     Returns
@@ -176,18 +194,22 @@ def switching_probability(
         temperature=temperature,
         rise_time=rise_time,
         relax_time=relax_time,
+        start=start,
     )
 
 
-def _tail(tail: str, device: MTJ, method: str, **arguments: Any) -> float | Array:
+def _tail(tail: str, device: MTJ, method: str, start: str, **arguments: Any) -> float | Array:
     """Probability of a tail, "stayed" or "switched"; further arguments as in `Question.checked`."""
     question = Question.checked(**arguments)
+    checked_choice("start", start, STARTS)
     checked_choice("method", method, METHODS)
     require_junction(device)
     require_unheated(device)
     on_sphere = method == "spherical" or (method == "auto" and not is_axisymmetric(device))
     if not on_sphere:
         require_axisymmetric(device)
+    elif start == "well":
+        require_known_well(device, method == "spherical")
     out = np.empty(question.pulse_width.size)
     with one_blas_thread():
         for one, members, plateaus in question.writes():
@@ -195,6 +217,7 @@ def _tail(tail: str, device: MTJ, method: str, **arguments: Any) -> float | Arra
                 out[members] = _on_sphere(device, one, plateaus, tail)
                 continue
             write, tau = reduced_write(device, **vars(one))
+            write = write.started_in_well() if start == "well" else write
             out[members] = tail_probability(write, plateaus / tau, method=method, tail=tail)
     return float(out[0]) if question.pulse_width.ndim == 0 else out.reshape(question.pulse_width.shape)
 

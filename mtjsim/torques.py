@@ -28,6 +28,7 @@ from numba import njit
 from scipy.constants import elementary_charge, hbar, k
 
 from mtjsim.device import GYROMAGNETIC_RATIO, MTJ
+from mtjsim.spin_torque import current_sense
 
 
 @njit(inline="always")
@@ -70,7 +71,7 @@ class Torque:
     anisotropy_field, in_plane_anisotropy_field : float
         B_k and B_k2 [T].
     polarizer : (float, float, float)
-        p, turned so that p_z >= 0: I > 0 favours P whatever the polarizer, and lambda turns with it.
+        p, turned by `current_sense` so that I > 0 pulls toward it, and lambda turns with it.
     per_ampere : float
         a_J / I [T/A].
     energy_scale : float
@@ -110,7 +111,7 @@ def torque_of(device: MTJ, temperature: float) -> Torque:
     alpha = device.damping
     rate = GYROMAGNETIC_RATIO / (1 + alpha**2)
     B_k = device.anisotropy_field_at(temperature)  # B_k2 follows the same law
-    turn = -1.0 if device.polarizer[2] < 0 else 1.0
+    turn = current_sense(device)
     px, py, pz = device.polarizer
     return Torque(
         rate=rate,

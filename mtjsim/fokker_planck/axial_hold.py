@@ -104,7 +104,7 @@ def stability_for(seconds: float, rate: float, opposing: float, tau: float) -> f
     """Delta at which a bit fails with probability `rate`."""
 
     def excess(stability: float) -> float:
-        write = AxialWrite(thermal_stability=stability, drive=0.0, field=-opposing)
+        write = AxialWrite(thermal_stability=stability, drive=0.0, field=-opposing).held()
         return float(log_switched(write, np.array([seconds / tau]))[0]) - math.log(rate)
 
     if excess(STABILITIES[0]) < 0:

@@ -10,8 +10,8 @@ Legend (the rest in `reduced.py`)
     w      stationary density under the drive, exp(2 Delta int G dy), of total 1; <.> is the mean over it
     y_b    top of the barrier, G(y_b) = 0
     h, c   the slow eigenfunction, which falls from 1 in the starting well to 0 in the other one, and 1 - h
-    chi    1 on the other side of m_z = 0 (y < 0), else 0: the state that is judged, wherever the barrier is
-    <.>_0  mean over the start, Boltzmann on y > 0 with the current off
+    chi    1 at y < `judged_at`, else 0: the other state, of a held bit what lies beyond the barrier without current
+    <.>_0  mean over the start, Boltzmann on y > `start_above` with the current off
 
 The slow function is one inverse iteration of the backward operator on the step at the barrier,
 
@@ -57,7 +57,7 @@ class Escape:
     log_rate : float
         Log of k, the sum of both directions' rates, in 1/tau_D.
     log_other : float
-        Log of pi_other, the mass of y < 0 in the equilibrium under the drive.
+        Log of pi_other, the mass of y < `judged_at` in the equilibrium under the drive.
     log_ahead, sign_ahead : float
         Log of abs(D), and the sign of D: whether the start is ahead of steady escape or behind.
     relaxation_time : float
@@ -133,9 +133,9 @@ def solve_escape(write: AxialWrite) -> Escape | None:
     independent = math.log1p(-math.exp(2 * hc - hh - cc))  # Var h = <h^2><c^2> e^independent
     flux = panels.log_one_minus_y2 - math.log(2 * write.thermal_stability) + log_w + 2 * log_slope
 
-    other = np.where(panels.y < 0, log_w, -np.inf)
+    other = np.where(panels.y < write.judged_at, log_w, -np.inf)
     chi_h, chi_c = panels.total(other + h) - hh, panels.total(other + c) - cc  # <chi h>/<h^2>, <chi c>/<c^2>
-    start = np.where(panels.y > 0, write.log_equilibrium(panels.y), -np.inf)
+    start = np.where(panels.y > write.start_above, write.log_equilibrium(panels.y), -np.inf)
     start -= panels.total(start)
     h_0, c_0 = panels.total(start + h), panels.total(start + c)
     terms = [chi_h + h_0, hc - hh + chi_c + h_0, chi_c + c_0, hc - cc + chi_h + c_0]
@@ -191,10 +191,12 @@ class Panels(NamedTuple):
 
 
 def make_panels(write: AxialWrite, barrier: float) -> Panels:
-    """Cut [-1, 1] at the equator and the barrier, and so finely that no density changes by more than e^2 in a panel."""
+    """Cut [-1, 1] at barrier, start and judgement, and so finely that a density changes by e^2 in a panel at most."""
     y = np.linspace(-1.0, 1.0, 65)
     steepest = 2 * write.thermal_stability * max(np.abs(write.force(y, drive)).max() for drive in (0.0, write.drive))
-    cuts = sorted({-1.0, 0.0, barrier, 1.0})
+    inner = {write.start_above, write.judged_at}
+    inner |= {barrier} if min(abs(barrier - y) for y in inner) > 1e-9 else set()
+    cuts = sorted({-1.0, *inner, 1.0})
     pieces = [
         np.linspace(a, b, 1 + max(FEWEST_PANELS, math.ceil(steepest * (b - a) / PANEL_PECLET)))
         for a, b in itertools.pairwise(cuts)

@@ -1,7 +1,8 @@
 """Axisymmetric Fokker-Planck as a birth-death chain: an independent method without subtractions.
 
-[-1, 1] is cut into cells of equal width; the equation of `reduced.py` becomes a chain that hops between neighbours
-with exponentially fitted rates (Scharfetter & Gummel 1969), so the Boltzmann law is its exact stationary state.
+[-1, 1] is cut into cells of equal width (to a thousandth, where a judgement off y = 0 is an edge); the equation of
+`reduced.py` becomes a chain that hops between neighbours with exponentially fitted rates (Scharfetter & Gummel 1969),
+so the Boltzmann law is its exact stationary state.
 Implicit Euler steps solve (1 + dt L) x = b with tridiagonal factors built from off-diagonals and column sums only (the
 idea of Grassmann, Taksar & Heyman 1985): all terms are positive, hence *both* tails, the bits that failed to switch
 and the bits that switched too early, keep their relative accuracy at any depth.
@@ -136,20 +137,20 @@ def solve_switched(write: AxialWrite, durations: Array, *, cells: int | None = N
 
 
 def _extrapolated_blocks(write: AxialWrite, ends: Array, cells: int, steps: int) -> tuple[Array, Array]:
-    """Log of the mass on y < 0 at the end of every block, and the last correction; shapes of `ends`."""
+    """Log of the switched mass at the end of every block, and the last correction; shapes of `ends`."""
     return _richardson_in_step(
         np.array([march_blocks(write, ends, cells, steps * 2**level) for level in range(BLOCK_LEVELS)])
     )
 
 
 def march_blocks(write: AxialWrite, ends: Array, cells: int, steps: int) -> Array:
-    """Log of the mass on y < 0 at the end of every block of `steps` equal steps; shape of `ends`."""
+    """Log of the switched mass at the end of every block of `steps` equal steps; shape of `ends`."""
     mass = starting_masses(write, cells)
     up, down = hopping_rates(write, write.drive, cells)
-    switched = np.empty(ends.size)
+    switched, lower = np.empty(ends.size), lower_cells(write.judged_at, cells)
     for k, span in enumerate(np.diff(ends, prepend=0.0)):
         march(mass, up, down, span / steps, steps)
-        switched[k] = mass[: cells // 2].sum()
+        switched[k] = mass[:lower].sum()
     with np.errstate(divide="ignore"):
         return np.log(switched)
 
@@ -182,9 +183,9 @@ def solve_grid(write: AxialWrite, plateaus: Array, cells: int, coarsest: int, re
         final = mass.copy() if write.after else mass
         for piece in write.after:
             _march_piece(final, write, piece, cells, refined)
-        half = cells // 2
+        lower = lower_cells(write.judged_at, cells)
         with np.errstate(divide="ignore"):
-            out[:, k] = np.log(final[half:].sum()), np.log(final[:half].sum())
+            out[:, k] = np.log(final[lower:].sum()), np.log(final[:lower].sum())
     return out
 
 
@@ -200,30 +201,40 @@ def _march_piece(mass: Array, write: AxialWrite, piece: Piece, cells: int, refin
         march(mass, *hopping_rates(write, level * write.drive, cells), duration / steps, 1)
 
 
+def lower_cells(y: float, cells: int) -> int:
+    """Cells below y, which is an edge."""
+    return min(max(round(cells * (1 + y) / 2), 1), cells - 1)
+
+
+def mesh_edges(write: AxialWrite, cells: int) -> Array:
+    """Edges of the cells, (cells + 1,): equal widths below `judged_at`, and equal ones above."""
+    divide, lower = write.judged_at, lower_cells(write.judged_at, cells)
+    return np.append(np.linspace(-1.0, divide, lower + 1), np.linspace(divide, 1.0, cells - lower + 1)[1:])
+
+
 def starting_masses(write: AxialWrite, cells: int) -> Array:
-    """Boltzmann mass of every cell on y > 0 (Gauss-Legendre inside each), normalised; nothing on y < 0."""
+    """Boltzmann mass of every cell on y > `start_above` (Gauss-Legendre inside each), normalised; nothing below."""
     x, w = roots_legendre(8)
-    edges = np.linspace(0.0, 1.0, cells // 2 + 1)
-    width = edges[1] - edges[0]
-    y = edges[:-1, None] + width * (1 + x) / 2
-    mass = write.starting_density(y) @ w
-    return np.concatenate([np.zeros(cells // 2), mass / mass.sum()])
+    edges = np.maximum(mesh_edges(write, cells), write.start_above)
+    width = np.diff(edges)
+    y = edges[:-1, None] + width[:, None] * (1 + x) / 2
+    mass = width * (write.starting_density(y) @ w)
+    return mass / mass.sum()
 
 
 def hopping_rates(write: AxialWrite, drive: float, cells: int) -> tuple[Array, Array]:
     """Rates, per tau_D, from each cell to the next higher and to the next lower one; two (cells,) arrays.
 
     Scharfetter-Gummel: across the face at y_f, (1 - y_f^2)/(2 Delta h^2) B(+-d) with d the rise of log-equilibrium from
-    centre to centre and B(x) = x/(e^x - 1) the Bernoulli function.
+    centre to centre and B(x) = x/(e^x - 1) the Bernoulli function; h^2 is width times distance of centres.
     """
-    h = 2.0 / cells
-    centres: Array = -1.0 + h * (np.arange(cells, dtype=float) + 0.5)
-    faces = -1.0 + h * np.arange(1, cells)
+    edges = mesh_edges(write, cells)
+    width, centres = np.diff(edges), (edges[1:] + edges[:-1]) / 2
     rise = np.diff(write.log_equilibrium(centres, drive))
-    hop = (1 - faces**2) / (2 * write.thermal_stability * h * h)
+    hop = (1 - edges[1:-1] ** 2) / (2 * write.thermal_stability * np.diff(centres))
     up, down = np.zeros(cells), np.zeros(cells)
-    up[:-1] = hop / exprel(-rise)
-    down[1:] = hop / exprel(rise)
+    up[:-1] = hop / exprel(-rise) / width[:-1]
+    down[1:] = hop / exprel(rise) / width[1:]
     return up, down
 
 

@@ -15,7 +15,7 @@ The starting well loses its stability at i = (1 + H)(1 + L). Where a voltage is 
 the coefficient of y depend on y: `Conduction`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -28,6 +28,7 @@ from mtjsim.pulse import Drive, Pulse
 from mtjsim.transport import conductance_ratio, is_heated, resistance_ratio, vcma_slope
 
 MOST_STABLE = 1e4  # Delta: beyond, the start is narrower than any mesh
+STARTS = ("side", "well")  # of a write: Boltzmann on one side of m_z = 0, or inside the barrier
 STRONGEST = 100.0  # in I_c0: beyond, no mesh resolves the drift, and a macrospin does not describe the junction
 
 
@@ -92,6 +93,8 @@ class AxialWrite:
         Time at zero current before the state is judged, in units of tau_D.
     shape : tuple of (duration, level, level)
         Linear pieces of a pulse of any other shape; in place of the ramps, and before a plateau of length 0.
+    start_above, judged_at : float
+        The start is the Boltzmann law of y > `start_above`, and what ends at y < `judged_at` has switched.
     conduction : Conduction, optional
         Where i or the anisotropy follow y; then `drive` is that of the P state at the plateau.
     """
@@ -104,6 +107,16 @@ class AxialWrite:
     relax_time: float = 0.0
     shape: tuple[Piece, ...] = ()
     conduction: Conduction | None = None
+    start_above: float = 0.0
+    judged_at: float = 0.0
+
+    def started_in_well(self) -> "AxialWrite":
+        """Return the write with its start inside the well: above the barrier without current, y = -H."""
+        return replace(self, start_above=-self.field)
+
+    def held(self) -> "AxialWrite":
+        """Return the write as what a stored bit meets: it starts in the well, and is lost beyond the barrier."""
+        return replace(self, start_above=-self.field, judged_at=-self.field)
 
     @property
     def before(self) -> tuple[Piece, ...]:
@@ -153,7 +166,7 @@ class AxialWrite:
         return float(ratio * np.exp(top - bottom))
 
     def starting_density(self, y: Array) -> Array:
-        """Boltzmann density of the starting well, current off, unnormalised (1 at y = 1); `y` in (0, 1]."""
+        """Boltzmann density of the start, current off, unnormalised (1 at y = 1); `y` > `start_above`."""
         return np.exp(self.log_equilibrium(y) - self.log_equilibrium(np.ones(1)))
 
 
@@ -195,6 +208,13 @@ def require_axisymmetric(device: MTJ) -> None:
     if reasons:
         remedy = "Writes are solved on the full sphere by method='auto' or 'spherical'."
         raise ArgumentError("device", f"is not axisymmetric: {'; '.join(reasons)}. {remedy}")
+
+
+def require_known_well(device: MTJ, on_sphere: bool = False) -> None:
+    """Raise ValueError where a start in the well is not known: the edge of a well that is not axisymmetric."""
+    reasons = departures(device) or (["method is 'spherical'"] if on_sphere else [])
+    if reasons:
+        raise ArgumentError("start", f"'well' is for axisymmetric devices, and {'; '.join(reasons)}. Use 'side'.")
 
 
 def require_unheated(device: MTJ) -> None:

@@ -71,6 +71,12 @@ class Basis:
     weights_all: Array
 
 
+def _test_functions(size: int, b: int, x: Array) -> Array:
+    """Orthonormal Jacobi polynomials (0, b), (size, len(x))."""
+    k = np.arange(size)[:, None]
+    return np.sqrt((2 * k + b + 1) / 2.0 ** (b + 1)) * eval_jacobi(k, 0, b, x)
+
+
 @lru_cache(maxsize=64)
 def build_basis(size: int, wall: float, rational: bool = False) -> Basis:
     """Assemble the matrices of `size` polynomials on [wall, 1]; `rational` if the drift is not a polynomial."""
@@ -81,7 +87,7 @@ def build_basis(size: int, wall: float, rational: bool = False) -> Basis:
         """Test functions, their slopes, trial functions, their slopes (in x); each (size, len(x))."""
         k = np.arange(size)[:, None]
         norm = np.sqrt((2 * k + b + 1) / 2.0 ** (b + 1))
-        test = norm * eval_jacobi(k, 0, b, x)
+        test = _test_functions(size, b, x)
         slope = norm * np.where(k > 0, (k + b + 1) / 2 * eval_jacobi(np.maximum(k - 1, 0), 1, b + 1, x), 0.0)
         if b == 0:
             return test, slope, test, slope
@@ -213,7 +219,7 @@ class SpectralSolver:
     def __init__(
         self, write: AxialWrite, wall: float, resolution: float = RELATIVE, ramp_steps: float | None = None
     ) -> None:
-        self.write = write
+        self.write, self.wall = write, wall
         size = basis_size(write, wall, resolution)
         # 1/(1 + L y) and a drive that follows the resistance are not polynomials
         self.basis = build_basis(size, wall, write.asymmetry != 0.0 or write.conduction is not None)
@@ -254,8 +260,16 @@ class SpectralSolver:
 
     def start(self) -> Array:
         """Coefficients of the normalised Boltzmann start, (n,)."""
-        density = self.write.starting_density(self.basis.y)
-        return self.basis.project @ (density / (density @ self.basis.weights))
+        if self.write.start_above == 0:
+            density = self.write.starting_density(self.basis.y)
+            return self.basis.project @ (density / (density @ self.basis.weights))
+        size, half = self.basis.flux.shape[0], (1 - self.wall) / 2
+        x, w = roots_legendre(max(256, size))
+        low = max(self.write.start_above, self.wall)
+        y = low + (1 - low) * (1 + x) / 2
+        mass = w * self.write.starting_density(y)
+        test = _test_functions(size, int(self.wall > FULL_SPHERE), (y - self.wall) / half - 1)
+        return test @ (mass / mass.sum()) / half
 
     def _after_rise(self) -> Array:
         c = self.start()

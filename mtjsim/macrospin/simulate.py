@@ -17,6 +17,7 @@ from tqdm import tqdm
 from mtjsim.checks import DIRECTIONS, Array, Direction, checked_choice, checked_kind, checked_number, checked_whole
 from mtjsim.counts import ErrorCount
 from mtjsim.device import MTJ, require_junction
+from mtjsim.fokker_planck.reduced import STARTS, require_known_well
 from mtjsim.macrospin.kernels import CHUNK, PRECISIONS, Ensemble
 from mtjsim.macrospin.start import BoltzmannStart, require_two_states
 from mtjsim.macrospin.time_steps import step_table
@@ -42,6 +43,7 @@ def simulate_writes(
     precision: str = "double",
     energy: bool = False,
     threads: int | None = None,
+    start: str = "side",
 ) -> ErrorCount:
     """Write `trials` times and count the writes that failed.
 
@@ -73,6 +75,8 @@ def simulate_writes(
         Whether to sum the joules of each write too (slower).
     threads : int, optional
         Default: one a core.
+    start : {"side", "well"}
+        As in `write_error_rate`.
 
     Returns
     -------
@@ -94,7 +98,7 @@ def simulate_writes(
     """
     pulse = pulse_of(current, voltage, pulse_width, pulse, rise_time).followed_by(relax_time=relax_time)
     checked_whole("trials", trials, least=1)
-    run = Run.checked(device, pulse, seed, direction, temperature, precision)
+    run = Run.checked(device, pulse, seed, direction, temperature, precision, start)
     table = step_table(device, pulse, direction=direction, temperature=temperature, time_step=time_step, energy=energy)
 
     def job(chunk: int) -> tuple[int, float, float]:
@@ -233,6 +237,7 @@ class Run:
         direction: Direction,
         temperature: float,
         precision: str,
+        start: str = "side",
     ) -> "Run":
         """Check the arguments common to all simulations; ValueError as in `simulate_writes`."""
         require_junction(device)
@@ -243,7 +248,12 @@ class Run:
         side = 1.0 if direction == "p_to_ap" else -1.0
         torque = torque_of(device, temperature)
         require_two_states(device, torque, temperature)
-        return cls(BoltzmannStart(torque, side), side, checked_seed(seed), temperature, precision)
+        checked_choice("start", start, STARTS)
+        above = 0.0
+        if start == "well":
+            require_known_well(device)
+            above = -side * torque.field[2] / torque.anisotropy_field
+        return cls(BoltzmannStart(torque, side, above), side, checked_seed(seed), temperature, precision)
 
     def start(self, chunk: int) -> Ensemble:
         """Return the trajectories of a chunk at the beginning of the pulse."""

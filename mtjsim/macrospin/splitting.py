@@ -110,6 +110,7 @@ def rare_write_errors(
     repeats: int = 16,
     precision: str = "double",
     threads: int | None = None,
+    start: str = "side",
 ) -> RareRate:
     """Estimate how often a write fails, far below what can be counted, for any device and pulse.
 
@@ -131,6 +132,8 @@ def rare_write_errors(
         Of the trajectories; single is good to error rates of 1e-5.
     threads : int, optional
         Default: one a core.
+    start : {"side", "well"}
+        As in `write_error_rate`.
 
     Returns
     -------
@@ -160,7 +163,7 @@ def rare_write_errors(
     True
     """
     pulse = pulse_of(current, voltage, pulse_width, pulse, rise_time).followed_by(relax_time=relax_time)
-    run = _Run.checked(device, pulse, seed, direction, temperature, precision, trajectories, time_step)
+    run = _Run.checked(device, pulse, seed, direction, temperature, precision, trajectories, time_step, start)
     checked_whole("repeats", repeats, least=4)
     potential = run.learnt(threads)
     results = in_threads(lambda r: run.repeat(potential, r), repeats, threads, "repeats")
@@ -212,8 +215,9 @@ class _Run:
         precision: str,
         trajectories: int,
         time_step: float | None,
+        start: str,
     ) -> "_Run":
-        common = Run.checked(device, pulse, seed, direction, temperature, precision)
+        common = Run.checked(device, pulse, seed, direction, temperature, precision, start)
         chunks = -(-checked_whole("trajectories", trajectories, least=1) // CHUNK)
         table = step_table(device, pulse, direction=direction, temperature=temperature, time_step=time_step)
         return cls(common, chunks, table, _stops(table, _contraction(device, pulse, common.law.torque, table)))

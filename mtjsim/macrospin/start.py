@@ -1,10 +1,10 @@
 """The start of a write: the Boltzmann law of one well, sampled exactly.
 
-    rho(m) ~ exp{ (Ms V/kT) (B_k m_z^2/2 + B_k2 m_x^2/2 + B_ext.m) }   on the starting side of m_z = 0
+    rho(m) ~ exp{ (Ms V/kT) (B_k m_z^2/2 + B_k2 m_x^2/2 + B_ext.m) }   on the starting side of m_z = 0 or of the barrier
 
-in equal-area coordinates (u, phi), |m_z| = 1 - u^2 so that cells are small where the law is narrow. Every cell has a
-bound on rho, the sum of the bounds of its terms; a cell is drawn with its bound, a point in it is kept with rho over
-the bound: exact whatever the field.
+in equal-area coordinates (u, phi), y = 1 - (1 - y_0) u^2 with y = +-m_z and y_0 the edge, so that cells are small where
+the law is narrow. Every cell has a bound on rho, the sum of the bounds of its terms; a cell is drawn with its bound, a
+point in it is kept with rho over the bound: exact whatever the field.
 """
 
 from dataclasses import dataclass
@@ -31,10 +31,13 @@ class BoltzmannStart:
         Of the junction, at the temperature of the write.
     side : float
         +1 if the write starts in P (m_z > 0), -1 if in AP.
+    above : float
+        y_0, smallest side m_z; not 0 for axisymmetric devices only.
     """
 
     torque: Torque
     side: float
+    above: float = 0.0
 
     def log_density(self, m: Array) -> Array:
         """Log of the law at `m` (..., 3), up to a constant; shape (...,)."""
@@ -60,7 +63,7 @@ class BoltzmannStart:
         t = self.torque
         sectors = SECTORS if max(abs(t.field[0]), abs(t.field[1]), abs(t.in_plane_anisotropy_field)) > 0 else 1
         u, phi = np.linspace(0, 1, RINGS + 1), np.linspace(0, 2 * np.pi, sectors + 1)
-        z = 1 - u**2
+        z = 1 - (1 - self.above) * u**2
         r = np.sqrt(1 - z**2)
         axial = t.anisotropy_field * z**2 / 2 + self.side * t.field[2] * z
         bound = np.maximum(axial[:-1], axial[1:])
@@ -91,7 +94,7 @@ class BoltzmannStart:
             n = 2 * count
             cell = np.minimum(np.searchsorted(cumulative, random.random(n), side="right"), cumulative.size - 1)
             ring, sector = np.divmod(cell, phi.size - 1)
-            z = 1 - (u[ring] ** 2 + (u[ring + 1] ** 2 - u[ring] ** 2) * random.random(n))
+            z = 1 - (1 - self.above) * (u[ring] ** 2 + (u[ring + 1] ** 2 - u[ring] ** 2) * random.random(n))
             angle = phi[sector] + (phi[sector + 1] - phi[sector]) * random.random(n)
             r = np.sqrt(1 - z**2)
             m = np.stack([r * np.cos(angle), r * np.sin(angle), self.side * z], axis=1)

@@ -4,13 +4,14 @@ The two roads share the reduced write (`reduced.py`) and nothing else. Everythin
 """
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mtjsim import list_presets, load_preset
+from mtjsim import closed_form_escape_rate, list_presets, load_preset
 from mtjsim.device import MTJ
 from mtjsim.fokker_planck import axial_hold, escape, finite_volume
 from mtjsim.fokker_planck.axial import tail_probability
@@ -33,7 +34,7 @@ TWO_ROADS = 1e-4  # promised; measured about 2e-6
 
 def held(Delta, share=0.0, H=0.0, L=0.0):
     """In reduced units; `share` of the threshold current."""
-    return AxialWrite(thermal_stability=Delta, drive=share * (1 + H) * (1 + L), field=H, asymmetry=L)
+    return AxialWrite(thermal_stability=Delta, drive=share * (1 + H) * (1 + L), field=H, asymmetry=L).held()
 
 
 # ---- two roads -----------------------------------------------------------------------------------------------------
@@ -148,8 +149,8 @@ def test_golden_disturb(method):
 
 @pytest.mark.parametrize("state", ["p", "ap"])
 def test_agrees_with_the_write(state):
-    """The same question where both functions can answer it."""
-    device, direction = junction(40, 0.1, 0.2), {"p": "p_to_ap", "ap": "ap_to_p"}[state]
+    """The same question where both functions answer it: without field the barrier is at m_z = 0."""
+    device, direction = junction(40, 0.0, 0.2), {"p": "p_to_ap", "ap": "ap_to_p"}[state]
     for current, duration in [(12e-6, 100e-9), (40e-6, 8e-9)]:
         write = switching_probability(device, current=current, pulse_width=duration, direction=direction)
         assert read_disturb_rate(device, current=current, duration=duration, state=state) == approx(write, rel=1e-4)
@@ -197,18 +198,38 @@ def test_brown():
     assert retention_failure_rate(junction(60), duration=1e5) == approx(rate * 1e5 / TAU, rel=3e-4)
 
 
-def test_the_definition_is_the_side_of_the_equator():
-    """With B_z/B_k = -0.4 the barrier is at m_z = 0.4; what starts between soon switches, with no rate."""
-    write = held(60, H=-0.4)
-    assert barrier_position(write) == approx(0.4)
-    y = np.linspace(0, 0.4, 4001)
-    whole = np.linspace(0, 1, 10001)
-    beyond = np.trapezoid(write.starting_density(y), y) / np.trapezoid(write.starting_density(whole), whole)
-    bit = solve_escape(write)
-    assert bit.sign_ahead > 0
-    assert math.exp(bit.log_ahead) == approx(beyond, rel=0.1)
-    by_rate = bit.log_rate + bit.log_other + math.log(50.0)
-    assert log_switched(write, np.array([50.0]))[0] - by_rate > math.log(1.5)
+WELLS = [(-0.3, 2.304187e-10), (-0.4, 4.396471e-07), (-0.45, 1.194310e-05)]  # of a solve from the metastable well
+
+
+@pytest.mark.parametrize(("h", "expected"), WELLS)
+def test_a_bit_starts_in_its_well_and_is_lost_beyond_the_barrier(h, expected):
+    """Delta 60, 1 us. From the whole side of m_z = 0 it would be 3.27e-10, 1.00e-5, 3.1e-3."""
+    device = junction(60, h)
+    for method in ("quadrature", "finite_volume"):
+        assert retention_failure_rate(device, duration=1e-6, method=method) == approx(expected, rel=TWO_ROADS)
+    assert read_disturb_rate(device, current=0.0, duration=1e-6) == approx(expected, rel=TWO_ROADS)
+    assert retention_failure_rate(junction(60, -h), duration=1e-6, state="ap") == approx(expected, rel=TWO_ROADS)
+    assert retention_time(device, failure_rate=expected) == approx(1e-6, rel=TWO_ROADS)
+
+
+def test_the_start_in_the_well_is_browns_rate():
+    """Behind Delta (1 - 0.4)^2 = 36 kT at B_z = -0.4 B_k: sqrt(Delta/pi)(1 - H^2)(1 + H) e^(-36), to 1/36 or so."""
+    write, duration = held(100, H=-0.4), 1e4
+    rate = closed_form_escape_rate(thermal_stability=100, field=-0.4)
+    assert math.exp(log_switched(write, np.array([duration]))[0]) == approx(rate * duration, rel=2e-3)
+    from_side = replace(write, start_above=0.0)
+    assert solve_escape(from_side).log_ahead > solve_escape(write).log_ahead + 5
+
+
+def test_the_tail_of_a_well_beyond_the_equator_is_not_lost():
+    """Delta 1, B_z = 0.3 B_k: 12 % of the well lies at m_z < 0, and after a moment 0.5 % is beyond m_z = -0.3."""
+    write = held(1, H=0.3)
+    chain, error = solve_switched(write, np.array([1e-3]))
+    y = np.linspace(-0.3, 1.0, 20_001)
+    density = write.starting_density(y)
+    assert np.trapezoid(density[y < 0], y[y < 0]) / np.trapezoid(density, y) == approx(0.118, abs=1e-3)
+    assert math.exp(chain[0]) == approx(4.59e-3, rel=2e-3)
+    assert error[0] < TWO_ROADS
 
 
 @pytest.mark.parametrize(("H", "L", "i"), [(0.1, 0.0, 0.3), (0.0, 0.6, 0.5), (-0.2, -0.6, 0.2), (0.3, 1e-12, 0.0)])

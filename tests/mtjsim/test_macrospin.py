@@ -10,7 +10,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numba import njit
 from scipy.constants import elementary_charge, hbar
@@ -20,12 +20,14 @@ from scipy.optimize import brentq
 from scipy.spatial.transform import Rotation
 from scipy.stats import chi2, norm
 
+from mtjsim.checks import ArgumentError
 from mtjsim.device import GYROMAGNETIC_RATIO
 from mtjsim.macrospin import kernels
 from mtjsim.macrospin.kernels import BLOCKS, LANES, Ensemble
 from mtjsim.macrospin.time_steps import step_table
 from mtjsim.pulse import Pulse
 from mtjsim.rng import lane_states
+from mtjsim.spin_torque import current_sense
 from mtjsim.torques import rotation, torque_of
 from physics import approx, damped_junction
 
@@ -298,11 +300,14 @@ derandomized = settings(max_examples=60)
 def test_torque_solves_the_equation(device, m, current):
     m = np.array([m])
     m /= np.linalg.norm(m)
-    t = torque_of(device, 300.0)
+    try:
+        t = torque_of(device, 300.0)
+    except ArgumentError:  # p_z < 0 and the field compete: test_spin_torque.py
+        assume(False)
     a = t.per_ampere * current / (1 + t.asymmetry * (m[0] @ np.array(t.polarizer)))
     B = m[0] * [t.in_plane_anisotropy_field, 0, t.anisotropy_field] + t.field
     W = np.array(rotation.py_func(*m[0], *B, a, *t.polarizer, t.damping, t.field_like_ratio))
-    towards_p = -1.0 if device.polarizer[2] < 0 else 1.0  # I > 0 favours P, whichever way the polarizer points
+    towards_p = current_sense(device)  # I > 0 favours P, or pulls toward a p that lies across the axis
     expected = llgs(device, m, towards_p * current)[0]
     scale = GYROMAGNETIC_RATIO * (np.linalg.norm(B) + abs(a) + 1e-3)
     assert t.rate * np.cross(W, m[0]) == approx(expected, abs=1e-11 * scale)

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chi2
 
+from mtjsim import simulate_writes, write_error_rate
 from mtjsim.macrospin.start import RINGS, SECTORS, BoltzmannStart
 from mtjsim.torques import torque_of
-from physics import approx, junction
+from physics import approx, junction, within_binomial
 
 ALARM = 1e-6
 CHUNKS, COUNT = 40, 5000
@@ -168,3 +170,54 @@ def test_wells_are_those_of_the_astroid():
     assert not law(40, 1.0, second=1.02).has_well()
     assert SECTORS % 4 == 0  # so that x and y lie on the grid
     assert math.isfinite(law(40, 1.0).log_density(np.array([0.0, 0.0, 1.0])))
+
+
+# ---- the start inside the well --------------------------------------------------------------------------------------
+
+OPPOSED = junction(20, -0.45)  # a fifth of the side of P lies beyond the barrier, at m_z = 0.45
+WRITE = {"current": 25e-6, "pulse_width": 4e-9, "direction": "p_to_ap"}
+
+
+def test_a_start_in_the_well_by_every_method():
+    """20,000 writes: a rate of about 0.1 is known to 2 % (one standard error); the side's is some 15 % lower."""
+    spectral = write_error_rate(OPPOSED, start="well", **WRITE)
+    assert write_error_rate(OPPOSED, start="well", method="finite_volume", **WRITE) == approx(spectral, rel=1e-4)
+    side = write_error_rate(OPPOSED, **WRITE)
+    assert 0.6 < side / spectral < 0.9
+    count = simulate_writes(OPPOSED, trials=20_000, seed=3, start="well", **WRITE)
+    assert within_binomial(count.errors, count.trials, spectral)
+    assert not within_binomial(count.errors, count.trials, side)
+
+
+def test_the_two_starts_differ_by_the_share_beyond_the_barrier():
+    """Write errors of Delta 60 at B_z = -0.45 B_k: 3e-3 of the side falls by itself, within 1 % of that share."""
+    device = junction(60, -0.45)
+    y = np.linspace(0, 1, 100_001)
+    density = np.exp(2 * 60 * (y**2 / 2 - 0.45 * y))
+    share = np.trapezoid(density[y < 0.45], y[y < 0.45]) / np.trapezoid(density, y)
+    deep = {"current": 60e-6, "pulse_width": 15e-9}
+    ratio = write_error_rate(device, **deep) / write_error_rate(device, start="well", **deep)
+    assert share == approx(3.1e-3, rel=0.02)
+    assert 1 - ratio == approx(share, rel=0.01)
+
+
+def test_a_favouring_field_extends_the_well_beyond_the_equator():
+    """Delta 2, B_z = 0.4 B_k: samples reach m_z = -0.4, and their share below 0 is the law's (4,000 of them)."""
+    start = BoltzmannStart(torque_of(junction(2, 0.4), 300.0), 1.0, -0.4)
+    z = start.sample(4000, seed=5, chunk=0)[:, 2]
+    y = np.linspace(-0.4, 1, 100_001)
+    density = np.exp(2 * 2 * (y**2 / 2 + 0.4 * y))
+    share = float(np.trapezoid(density[y < 0], y[y < 0]) / np.trapezoid(density, y))
+    assert z.min() >= -0.4
+    assert within_binomial(int((z < 0).sum()), z.size, share)
+    assert share > 0.04
+
+
+@pytest.mark.parametrize("changes", [{"stray_field": (0.01, 0.0, 0.0)}, {"in_plane_anisotropy_field": 0.02}])
+def test_a_well_that_is_not_axisymmetric_is_refused(changes):
+    device = junction(20).replace(**changes)
+    for ask in (write_error_rate, partial(simulate_writes, trials=10, seed=1)):
+        with pytest.raises(ValueError, match="start 'well' is for axisymmetric devices, and "):
+            ask(device, start="well", **WRITE)
+    with pytest.raises(ValueError, match="start must be one of 'side', 'well', got 'wel'"):
+        write_error_rate(junction(20), start="wel", **WRITE)
