@@ -21,6 +21,7 @@ from typing import Any
 
 from scipy.special import ndtri
 
+from bridge.checks import checked_or_unknown
 from bridge.write import PARTS
 from mtjsim.checks import ArgumentError, checked_choice, checked_confidence, checked_number
 from mtjsim.files import write_whole
@@ -46,6 +47,11 @@ class Entry:
         Duration of one event, events one after another [s].
     source : str
         Of the constants.
+
+    Raises
+    ------
+    ValueError
+        If a number is negative or not finite; a price may be NaN.
     """
 
     memory: str
@@ -61,8 +67,9 @@ class Entry:
 
     def __post_init__(self) -> None:
         for name in (*SCOPES["system"], "seconds"):
-            if math.isnan(getattr(self, name)):  # one object, so that equal kinds with an unknown price are equal
-                object.__setattr__(self, name, math.nan)
+            checked_or_unknown(self, **{name: "s" if name == "seconds" else "J"})
+        for name in ("count", "variance"):
+            checked_number(name, getattr(self, name), "", zero_allowed=True)
 
     def joules(self, scope: str = "with_driver") -> float:
         """Energy of all these events in a scope [J]."""
