@@ -1,12 +1,24 @@
 """Checks that memories, dies, maps and searches share, next to those of `mtjsim.checks`."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mtjsim.checks import NOT_PERCENT, ArgumentError, Array, checked_array, checked_signed, checked_whole
+from mtjsim.checks import (
+    NOT_PERCENT,
+    ArgumentError,
+    Array,
+    checked_array,
+    checked_choice,
+    checked_kind,
+    checked_number,
+    checked_signed,
+    checked_whole,
+)
 
 
 def checked_shape(shape: Any, *, least: int) -> tuple[int, ...]:
@@ -46,6 +58,37 @@ def checked_probabilities(name: str, values: ArrayLike) -> Array:
     if (array > 1).any():
         raise ArgumentError(name, f"must be <= 1, got {array.max():g}. {NOT_PERCENT}")
     return array
+
+
+def checked_or_unknown(owner: object, **units: str) -> None:
+    """Check fields of a frozen dataclass, each one finite number >= 0 or NaN (unknown), and keep them as floats."""
+    for name, unit in units.items():
+        value = getattr(owner, name)
+        unknown = isinstance(value, (float, np.floating)) and math.isnan(value)
+        # one object, so that equal dataclasses with an unknown number are equal
+        number = math.nan if unknown else checked_number(name, value, unit, zero_allowed=True, remedy="NaN is unknown.")
+        object.__setattr__(owner, name, number)
+
+
+def checked_declaration(kind: type, values: Any) -> dict[str, Any]:
+    """Return the fields of a dataclass from what its `as_dict` gave; ArgumentError for other names, or missing ones."""
+    checked_kind("values", values, Mapping, remedy=f"as_dict() of a {kind.__name__} gives one.")
+    declared: Any = fields(kind)  # type: ignore[arg-type]
+    for name in values:
+        checked_choice(f"a field of {kind.__name__}", name, [field.name for field in declared])
+    needed = [f.name for f in declared if f.default is MISSING and f.default_factory is MISSING]
+    if missing := [name for name in needed if name not in values]:
+        raise ArgumentError("values", f"must have {', '.join(missing)}, as every {kind.__name__} has.")
+    return dict(values)
+
+
+def checked_identity(found: str, stated: Any) -> None:
+    """ArgumentError if a declaration that was read does not have the identity that was stated with it, if any."""
+    if stated is not None and stated != found:
+        reason = "the numbers were changed, or are of another version"
+        raise ArgumentError(
+            "identity", f"must be that of the other values, {found[:12]}, got {stated!s:.12}: {reason}."
+        )
 
 
 def checked_bit(bit: int) -> int:

@@ -21,6 +21,7 @@ from typing import Any
 
 from scipy.special import ndtri
 
+from bridge.checks import checked_or_unknown
 from bridge.write import PARTS
 from mtjsim.checks import ArgumentError, checked_choice, checked_confidence, checked_number
 from mtjsim.equality import NanEqual
@@ -47,6 +48,11 @@ class Entry(NanEqual):
         Duration of one event, events one after another [s].
     source : str
         Of the constants.
+
+    Raises
+    ------
+    ValueError
+        If a number is negative or not finite; a price may be NaN.
     """
 
     memory: str
@@ -59,6 +65,12 @@ class Entry(NanEqual):
     periphery: float = 0.0
     seconds: float = 0.0
     source: str = ""
+
+    def __post_init__(self) -> None:
+        for name in (*SCOPES["system"], "seconds"):
+            checked_or_unknown(self, **{name: "s" if name == "seconds" else "J"})
+        for name in ("count", "variance"):
+            checked_number(name, getattr(self, name), "", zero_allowed=True)
 
     def joules(self, scope: str = "with_driver") -> float:
         """Energy of all these events in a scope [J]."""

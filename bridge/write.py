@@ -5,6 +5,7 @@ Bit 1 is AP (high resistance), bit 0 is P. Writing a 1 drives P->AP, writing a 0
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol, Self, runtime_checkable
@@ -12,13 +13,14 @@ from typing import Any, Protocol, Self, runtime_checkable
 import numpy as np
 from scipy.special import roots_legendre
 
+from bridge.checks import checked_declaration, checked_identity, checked_or_unknown
 from mtjsim.checks import (
     ArgumentError,
     Array,
     Direction,
     checked_array,
     checked_fields,
-    checked_number,
+    checked_kind,
     checked_probability,
     checked_ramps,
 )
@@ -102,6 +104,11 @@ class WriteSetting:
         """Return the numbers of the setting, without the pair of amplitudes that is not used."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Return the setting of an `as_dict`, also after JSON; ValueError as in `WriteSetting`, or for another name."""
+        return cls(**checked_declaration(cls, values))
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class OperatingPoint(NanEqual):
@@ -130,7 +137,9 @@ class OperatingPoint(NanEqual):
     Raises
     ------
     ValueError
-        If `energies` are not three (2, 2) arrays of numbers >= 0 or NaN that agree with energy_0 and energy_1.
+        If a rate is not in [0, 1]; an energy or the latency is negative or not finite (an energy may be NaN: unknown);
+        the temperature is not > 0 K; or `energies` are not (2, 2) arrays of numbers >= 0 or NaN that agree with
+        energy_0 and energy_1.
     """
 
     error_rate_0: float
@@ -144,6 +153,16 @@ class OperatingPoint(NanEqual):
     energies: Mapping[str, Array] = field(default_factory=dict, compare=False)  # follows from device and setting
 
     def __post_init__(self) -> None:
+        for name in ("error_rate_0", "error_rate_1"):
+            object.__setattr__(self, name, checked_probability(name, getattr(self, name)))
+        checked_or_unknown(self, energy_0="J", energy_1="J")
+        checked_fields(self, zero_allowed=True, latency="s")
+        checked_fields(self, temperature="K")
+        if self.setting is not None:
+            checked_kind(
+                "setting", self.setting, WriteSetting, remedy="WriteSetting.from_dict(...) makes one of a dict."
+            )
+        checked_kind("device_identity", self.device_identity, str)
         junction = np.array([[self.energy_0] * 2, [self.energy_1] * 2], dtype=float)
         given = {"junction": junction} | dict(self.energies)
         if set(given) - set(PARTS):
@@ -182,6 +201,7 @@ class OperatingPoint(NanEqual):
             In [0, 1], as the attributes.
         energy_0, energy_1, latency, temperature, energies
             As the attributes; 0 J and 0 s unless given, so that a ledger of such a point counts writes and no joules.
+            Energies of NaN are unknown, and so are then the totals of a ledger.
         source : str
             Where the rates come from; kept in `device_identity`. The `setting` is None.
 
@@ -196,12 +216,12 @@ class OperatingPoint(NanEqual):
         'rates given by hand'
         """
         return cls(
-            error_rate_0=checked_probability("error_rate_0", error_rate_0),
-            error_rate_1=checked_probability("error_rate_1", error_rate_1),
-            energy_0=checked_number("energy_0", energy_0, "J", zero_allowed=True),
-            energy_1=checked_number("energy_1", energy_1, "J", zero_allowed=True),
-            latency=checked_number("latency", latency, "s", zero_allowed=True),
-            temperature=checked_number("temperature", temperature, "K", zero_allowed=False),
+            error_rate_0=error_rate_0,
+            error_rate_1=error_rate_1,
+            energy_0=energy_0,
+            energy_1=energy_1,
+            latency=latency,
+            temperature=temperature,
             setting=None,
             device_identity=f"rates given {source}",
             energies=energies or {},
@@ -246,9 +266,45 @@ class OperatingPoint(NanEqual):
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def as_dict(self) -> dict[str, Any]:
-        """All attributes and the identity, ready for JSON."""
+        """All attributes and the identity, ready for JSON; an unknown energy is None."""
         setting = None if self.setting is None else self.setting.as_dict()
-        return {**asdict(self), "setting": setting, "energies": _as_lists(self.energies), "identity": self.identity}
+        numbers = {**asdict(self), "setting": setting, "energies": _as_lists(self.energies), "identity": self.identity}
+        return _with(numbers, lambda x: None if x is None or math.isnan(x) else x)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Return the operating point of an `as_dict`, also after JSON, of an equal identity.
+
+        Raises
+        ------
+        ValueError
+            As in `OperatingPoint`; for another name or a missing one; if an `identity` is given and is not that of the
+            other values.
+
+        Examples
+        --------
+        >>> point = OperatingPoint.of_rates(error_rate_0=1e-3, error_rate_1=2e-3)
+        >>> OperatingPoint.from_dict(json.loads(json.dumps(point.as_dict()))) == point
+        True
+        """
+        checked_kind("values", values, Mapping, remedy="as_dict() of an OperatingPoint gives one.")
+        rest = {name: value for name, value in values.items() if name != "identity"}
+        parts = checked_declaration(cls, rest)
+        unknown = {name: math.nan for name in ("energy_0", "energy_1") if parts[name] is None}
+        energies = _with(dict(parts.get("energies") or {}), lambda x: math.nan if x is None else x)
+        setting = None if parts["setting"] is None else WriteSetting.from_dict(parts["setting"])
+        point = cls(**{**parts, **unknown, "energies": energies, "setting": setting})
+        checked_identity(point.identity, values.get("identity"))
+        return point
+
+
+def _with(tree: Any, change: Callable[[Any], Any]) -> Any:
+    """Return nested dicts and lists with every number, and every None, changed."""
+    if isinstance(tree, Mapping):
+        return {name: _with(part, change) for name, part in tree.items()}
+    if isinstance(tree, (list, tuple)):
+        return [_with(part, change) for part in tree]
+    return change(tree) if tree is None or isinstance(tree, float) else tree
 
 
 def _as_lists(energies: Mapping[str, Array]) -> dict[str, list[list[float]]]:

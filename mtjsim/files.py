@@ -1,10 +1,15 @@
 """Atomic writes, so that readers never see half a file; text files read with clear errors."""
 
+import fcntl
 import os
+import re
 import secrets
 import stat
 import tempfile
+from contextlib import suppress
 from pathlib import Path
+
+TEMPORARY = re.compile(r"\.mtj-bnn-[0-9a-f]{16}\.partial")
 
 
 def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
@@ -24,7 +29,8 @@ def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
     Notes
     -----
     The temporary name is random and opened exclusively, so that several threads and processes may write one path: the
-    last rename wins. The content is on the disk before the rename.
+    last rename wins. The content is on the disk before the rename. A killed writer leaves its temporary file; the next
+    write in that folder removes it, which it finds by the lock that a writer holds and the kernel releases.
     """
     target = Path(os.path.realpath(path))
     mode = None
@@ -34,18 +40,50 @@ def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
             target.write_bytes(content)
             return
         mode = stat.S_IMODE(found.st_mode)
-    partial = target.with_name(f".{secrets.token_hex(8)}.partial")
+    remove_abandoned(target.parent)
+    partial, number = _opened_temporary(target.parent)
     try:
-        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as file:
+        with os.fdopen(number, "wb") as file:
             if mode is not None:
                 os.fchmod(file.fileno(), mode)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        partial.replace(target)
+            partial.replace(target)  # while the lock is held
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove the temporary files of writers that were killed: those that no process has locked."""
+    found: list[Path] = []
+    with suppress(OSError), os.scandir(folder) as entries:  # a folder may be written and not listed
+        found = [Path(entry.path) for entry in entries if TEMPORARY.fullmatch(entry.name)]
+    for path in found:
+        with suppress(OSError):  # its writer is at work or has just finished, or it is another user's
+            number = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
+            finally:
+                os.close(number)
+
+
+def _opened_temporary(folder: Path) -> tuple[Path, int]:
+    """Create a file with a random name, locked as long as it is open; its path and descriptor."""
+    while True:
+        path = folder / f".mtj-bnn-{secrets.token_hex(8)}.partial"
+        number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        try:
+            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(number).st_nlink:
+                return path, number
+        except BlockingIOError:  # between the two calls another process took it for an abandoned one
+            pass
+        except OSError:  # a file system without locks: there nothing is removed either
+            return path, number
+        os.close(number)
 
 
 def read_text(path: str | os.PathLike[str], *, kind: str, remedy: str = "") -> str:

@@ -87,6 +87,14 @@ class Die:
         for name in FAULT_COLUMNS[1:]:
             if len(getattr(self, name)) != len(self.faulty):
                 raise ArgumentError(name, f"must have {len(self.faulty)} elements, one a faulty cell.")
+        for name, right, rule in (
+            ("conductance", lambda x: np.isnan(x) | ((x >= 0) & (x < np.inf)), "finite and >= 0 S, or NaN"),
+            ("error_rate_factor", lambda x: (x >= 1) & (x < np.inf), "finite and >= 1"),
+            ("stability_factor", lambda x: (x > 0) & (x <= 1), "in (0, 1]"),
+        ):
+            column = np.asarray(getattr(self, name), dtype=float)
+            if not (good := right(column)).all():
+                raise ArgumentError(name, f"must be {rule}, got {column[~good][0]:g}.")
         if self.cells is not None and (found := self.cells.error_rates.shape) != (2, self.size):
             raise ArgumentError("cells", f"must be {self.size}, as shape {self.shape}, got {found[1]}.")
 

@@ -7,16 +7,17 @@ out: clustered defects (rows, columns, edges of a wafer) and differences between
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
-from bridge.checks import checked_shape
+from bridge.checks import checked_declaration, checked_shape
 from bridge.dies.die import FAULTS, Die, checked_law, digest, fault_columns
 from bridge.dies.variability import Population
 from mtjsim.checks import ArgumentError, checked_fields, checked_kind, checked_whole
+from mtjsim.device import MTJ
 from mtjsim.rng import checked_seed, child, generator
 
 CHUNK = 1 << 18  # cells that share one stream of defects
@@ -87,6 +88,20 @@ class Process:
         """All that defines the process, ready for JSON."""
         numbers = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "population"}
         return numbers | {"population": None if self.population is None else self.population.as_dict()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], *, device: MTJ | None = None) -> Self:
+        """Return the process of an `as_dict` (a die's `process`), also after JSON.
+
+        Its population needs the `device`, of which `as_dict` has the identity only, see `Population.from_dict`.
+        """
+        numbers = checked_declaration(cls, values)
+        population = numbers.pop("population", None)
+        if population is None:
+            return cls(**numbers)
+        if device is None:
+            raise ArgumentError("device", "must be given: the process has a population, with its identity only.")
+        return cls(**numbers, population=Population.from_dict(population, device=device))
 
     @property
     def identity(self) -> str:

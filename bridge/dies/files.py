@@ -5,12 +5,15 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bridge.dies.die import FAULT_COLUMNS, Die
 from bridge.dies.faults import Process
 from bridge.dies.variability import Cells
-from bridge.netcdf import read_netcdf, write_netcdf
+from bridge.netcdf import checked_netcdf_path, named_error, read_netcdf, write_netcdf
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 FORMAT = "mtj-bnn die 1"
 UNITS = {"conductance": "S", "resistance_p": "ohm", "resistance_ap": "ohm"}
@@ -32,11 +35,14 @@ def save_die(die: Die, path: str | os.PathLike[str]) -> Path:
 
     Raises
     ------
+    ValueError
+        If the path ends as a file of another format does.
     OSError
         If the file cannot be written.
     """
     import xarray as xr  # here: it takes half a second, and drawing does not need it
 
+    path = checked_netcdf_path("path", path)
     variables: dict[str, Any] = {}
     for name, array in die.arrays().items():
         dimension = "fault" if len(array) == len(die.faulty) and name in FAULT_COLUMNS else "cell"
@@ -51,7 +57,7 @@ def save_die(die: Die, path: str | os.PathLike[str]) -> Path:
         "identity": die.identity,
     }
     write_netcdf(xr.Dataset(variables, attrs=attributes), path)
-    return Path(path)
+    return path
 
 
 def load_die(
@@ -80,17 +86,32 @@ def load_die(
 
     Raises
     ------
+    FileNotFoundError
+        If the file does not exist.
     ValueError
-        If the file is not a die, was changed or damaged (names the parts), or is not the expected one (names the
-        differences).
+        If the file is not a die, was changed or damaged since it was saved (by its checksum, before it is parsed), or
+        is not the expected one (names the differences). A file of version 0.5.0 has no checksum of its bytes: then each
+        array is checked.
     """
     data = read_netcdf(path)
-    if data.attrs.get("format") != FORMAT:
-        raise ValueError(f"{path} is not a die: its format is {data.attrs.get('format')!r}, not {FORMAT!r}.")
+    try:
+        die = _die_of(data)
+    except Exception as error:  # attributes may be of any type and contain anything
+        raise named_error(path, error) from None
+    _require(path, die, shape, process, seed)
+    return die
+
+
+def _die_of(data: "xr.Dataset") -> Die:
+    """Return the die of a dataset; ValueError if its parts are not those that were saved."""
+    if str(form := data.attrs.get("format")) != FORMAT:
+        raise ValueError(f"this is not a die: its format is {form!r}, not {FORMAT!r}.")
     arrays = {str(name): variable.values for name, variable in data.data_vars.items()}
     names = [f.name for f in fields(Cells)]
     if missing := [name for name in FAULT_COLUMNS if name not in arrays]:
-        raise ValueError(f"{path} is not a whole die: it lacks {', '.join(missing)}.")
+        raise ValueError(f"this is not a whole die: it lacks {', '.join(missing)}.")
+    if missing := [name for name in ("shape", "seed", "process", "digests", "identity") if name not in data.attrs]:
+        raise ValueError(f"this is not a whole die: it has no attributes {', '.join(missing)}.")
     die = Die(
         shape=tuple(json.loads(data.attrs["shape"])),
         **{name: arrays[name] for name in FAULT_COLUMNS},
@@ -100,10 +121,9 @@ def load_die(
     )
     stored, found = json.loads(data.attrs["digests"]), die.digests()
     changed = sorted(name for name in stored.keys() | found.keys() if stored.get(name) != found.get(name))
-    if changed or die.identity != data.attrs["identity"]:
+    if changed or die.identity != str(data.attrs["identity"]):
         what = ", ".join(changed) or "its identity"
-        raise ValueError(f"{path} is not what was saved: {what} changed since. Draw or save it again.")
-    _require(path, die, shape, process, seed)
+        raise ValueError(f"not what was saved: {what} changed since. Draw or save it again.")
     return die
 
 

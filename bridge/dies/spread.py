@@ -6,12 +6,12 @@ by nature at every write and therefore averaged over inside each cell's rate. Al
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from bridge.checks import checked_between
+from bridge.checks import checked_between, checked_declaration
 from mtjsim.checks import ArgumentError, Array, checked_choice, checked_fields
 
 PROPERTIES = (
@@ -136,6 +136,14 @@ class Spread:
         """All numbers, ready for JSON; correlations by "first, second"."""
         numbers = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "correlations"}
         return numbers | {"correlations": {", ".join(pair): rho for pair, rho in self.correlations.items()}}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Return the spread of an `as_dict`, also after JSON; ValueError as in `Spread`, or for another name."""
+        numbers = checked_declaration(cls, values)
+        correlations = dict(numbers.get("correlations") or {})
+        pairs = {tuple(str(pair).split(", ")): rho for pair, rho in correlations.items()}
+        return cls(**{**numbers, "correlations": pairs})
 
     def factors(self, z: Array) -> dict[str, Array]:
         """Value over nominal of each property that spreads, from independent standard normals.

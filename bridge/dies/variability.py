@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -28,7 +28,7 @@ from bridge.dies.rate_surface import RateSurface
 from bridge.dies.spread import PROPERTIES, Spread
 from bridge.dies.spread_write import COORDINATES, CellWrite
 from bridge.write import DIRECTION_OF_BIT, WriteSetting
-from mtjsim.checks import ArgumentError, Array, checked_kind, checked_number, checked_whole
+from mtjsim.checks import ArgumentError, Array, checked_choice, checked_kind, checked_number, checked_whole
 from mtjsim.device import MTJ, demagnetising_field, require_junction
 from mtjsim.fokker_planck.reduced import reduced_write, require_axisymmetric, require_unheated
 from mtjsim.fokker_planck.spectral import one_blas_thread
@@ -118,6 +118,22 @@ class Population:
             "setting": {name: value for name, value in asdict(self.setting).items() if value is not None},
             "temperature": float(self.temperature),
         }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], *, device: MTJ) -> Self:
+        """Return the population of an `as_dict` around the `device`; ValueError unless it has the device's identity."""
+        checked_kind("values", values, Mapping, remedy="as_dict() of a Population gives one.")
+        names = ("device_identity", "spread", "setting", "temperature")
+        for name in values:
+            checked_choice("a field of Population", name, names)
+        if missing := [name for name in names if name not in values]:
+            raise ArgumentError("values", f"must have {', '.join(missing)}, as every Population has.")
+        require_junction(device)
+        if values["device_identity"] != device.identity:
+            got = f"{values['device_identity']!s:.12}, got {device.identity[:12]}"
+            raise ArgumentError("device", f"must be the population's, of identity {got}.")
+        spread, setting = Spread.from_dict(values["spread"]), WriteSetting.from_dict(values["setting"])
+        return cls(device, spread, setting, values["temperature"])
 
     # ---- one cell ------------------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 from bridge.maps.axes import labelled
 from bridge.maps.bound import described_bound
 from bridge.maps.files import METHOD, FinishedSlices, MapQuestion, cached_map, save_map
+from bridge.netcdf import checked_netcdf_path
 from mtjsim.checks import DIRECTIONS, ArgumentError, Array, checked_whole
 from mtjsim.device import MTJ
 from mtjsim.energy import dissipated_energy
@@ -100,9 +101,10 @@ def write_error_map(
     axes: Any = {"levels": levels, "pulse_widths": pulse_widths, "temperatures": temperatures}
     question = MapQuestion(device, drive, **axes, rise_time=rise_time, relax_time=relax_time, energy=bool(energy))
     checked_whole("workers", workers, least=1)
-    path = None if cache is None else Path(cache)
+    path = None if cache is None else checked_netcdf_path("cache", cache)
     if path is not None:
         if (stored := cached_map(path, question)) is not None:
+            _slices_file(question, path).discard()  # of a run that was killed after the map was saved
             return stored
         require_writable(path.parent, option="cache folder")
     dataset = _dataset(question, _solved(question, path, workers))

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bridge.maps.axes import AXES, DRIVES, axis_of, checked_dataset
-from bridge.netcdf import read_netcdf, write_netcdf
+from bridge.netcdf import checked_netcdf_path, named_error, read_netcdf, write_netcdf
 from mtjsim.checks import ArgumentError, Array, checked_choice, checked_fields, checked_number, checked_ramps
 from mtjsim.device import MTJ, require_junction
 from mtjsim.pulse import UNITS
@@ -109,12 +109,16 @@ def map_identity(dataset: "xr.Dataset") -> str:
     Raises
     ------
     ValueError
-        If the dataset is not a solved map.
+        If the dataset is not a solved map, or its junction does not have the `device_identity`.
     """
     missing = {"device", "device_identity", "rise_time", "relax_time", "method"} - set(dataset.attrs)
     if missing:
         raise ValueError(f"this is not a solved map: it has no attributes {', '.join(sorted(missing))}.")
-    return _digest(_parts_of(dataset), str(dataset.attrs["device_identity"]))
+    identity = MTJ.model_validate_json(str(dataset.attrs["device"])).identity
+    if identity != str(dataset.attrs["device_identity"]):
+        reason = "the file was changed or damaged, or is of another version"
+        raise ValueError(f"its device does not have its device_identity: {reason}. Make the map again.")
+    return _digest(_parts_of(dataset), identity)
 
 
 def _content(dataset: "xr.Dataset") -> str:
@@ -162,10 +166,11 @@ def save_map(dataset: "xr.Dataset", path: str | os.PathLike[str]) -> None:
     Raises
     ------
     ValueError
-        If the dataset is not a map; then nothing is written.
+        If the dataset is not a map, or the path ends as a file of another format does; then nothing is written.
     OSError
         If the file cannot be written.
     """
+    checked_netcdf_path("path", path)
     checked_dataset(dataset)
     if dataset.attrs.get("kind") != "measured":
         dataset = dataset.assign_attrs(identity=map_identity(dataset))
@@ -193,19 +198,19 @@ def load_map(path: str | os.PathLike[str], *, expect: MTJ | Mapping[str, Any] | 
     FileNotFoundError
         If the file does not exist.
     ValueError
-        If the file is not a map, its numbers are not those that were saved, its identity does not fit them, or it
-        differs from the expected one: each differing parameter is named with both values.
+        If the file is not a map, was changed or damaged since it was saved (by its checksum, before it is parsed), its
+        identity is not that of its junction and axes, or it differs from the expected one: each differing parameter is
+        named with both values.
+
+    Notes
+    -----
+    A file of version 0.5.0 has no checksum of its bytes: its numbers, its junction and its identity are checked.
     """
     path = Path(path)
     dataset = _read(path)
-    solved, content = dataset.attrs.get("kind") != "measured", _content(dataset)
-    if dataset.attrs.pop("content", content) != content:  # a file that `save_map` did not write has none
-        raise ValueError(f"{path}: its numbers are not those that were saved: the file was changed or damaged.")
-    if solved and dataset.attrs.get("identity") != map_identity(dataset):
-        raise ValueError(f"{path}: its identity is not that of its contents: the file was changed or damaged.")
-    if not solved and expect is not None:
-        raise ArgumentError("expect", f"must be left out for {path}: a measured map has no junction to compare.")
-    if not solved:
+    if dataset.attrs.get("kind") == "measured":
+        if expect is not None:
+            raise ArgumentError("expect", f"must be left out for {path}: a measured map has no junction to compare.")
         return dataset
     _refuse_other(path, _parts_of(dataset), {"method": METHOD, **_expected(expect)})
     return dataset
@@ -228,11 +233,17 @@ def _refuse_other(path: Path, have: Mapping[str, Any], want: Mapping[str, Any]) 
 
 
 def _read(path: Path) -> "xr.Dataset":
+    """Read a map and check what it says of itself; every error is a ValueError that names the file."""
     dataset = read_netcdf(path)
     try:
         checked_dataset(dataset)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+        content = _content(dataset)
+        if str(dataset.attrs.pop("content", content)) != content:  # a file that `save_map` did not write has none
+            raise ValueError("its numbers are not those that were saved: the file was changed or damaged.")
+        if str(dataset.attrs.get("kind")) != "measured" and str(dataset.attrs.get("identity")) != map_identity(dataset):
+            raise ValueError("its identity is not that of its contents: the file was changed or damaged.")
+    except Exception as error:  # attributes may be of any type and contain anything
+        raise named_error(path, error) from None
     return dataset
 
 

@@ -21,6 +21,7 @@ from bridge.memory.sampling import BitRates, Positions
 from mtjsim.checks import checked_whole
 
 Selected = NDArray[np.intp] | None  # words of an array; None: all of them
+Step = tuple[str, Selected | NDArray[np.bool_]]  # "write" or "read", and the words that are pulsed or sensed by it
 Kinds = Callable[[Any], tuple[Any, ...]]  # a part of an array -> words whose set bits are counted, one array an event
 
 SAMPLE = 1 << 13  # words in the sample of a large array
@@ -40,8 +41,8 @@ class WritePolicy:
     read_first : bool
         Read before write: only cells that read as the other bit are pulsed.
     attempts : int
-        Pulses a cell gets at most. From two on, every pulse but the last is followed by a read that verifies it, and
-        the cells that read wrong are pulsed again.
+        Pulses a cell gets at most. From two on, every pulse but the last is followed by a read that verifies the words
+        that were pulsed, and the cells that read wrong are pulsed again.
 
     Raises
     ------
@@ -149,19 +150,38 @@ class CellArray:
 
     # ---- writing -----------------------------------------------------------------------------------------------------
 
-    def write(self, target: Words, policy: WritePolicy, rng: np.random.Generator) -> None:
-        """Write `target`, (n,) words; the contents afterwards are in `words`."""
-        mask = self.sense(rng) ^ target if policy.read_first else None
-        self._pulse(target, mask, rng, independent=self.independent)
-        at: Selected = None
+    def write(self, target: Words, policy: WritePolicy, rng: np.random.Generator, *, at: Selected = None) -> list[Step]:
+        """Write `target`, (n,) words, to the words `at` (all if None); the contents afterwards are in `words`.
+
+        Returns
+        -------
+        list of (str, words)
+            The pulses ("write") and reads one after another, and the words of each: None for all, a boolean array over
+            all words, or their numbers.
+        """
+        mask, steps, pulsed = None, [], at
+        if policy.read_first:
+            mask = self.sense(rng, at) ^ target
+            steps.append(("read", at))
+        self._pulse(target, mask, rng, at=at, independent=self.independent)
+        if mask is not None:
+            differs = mask != 0
+            pulsed = differs if at is None else at[differs]
+            if policy.attempts > 1:  # a word without a pulse is not verified
+                at = pulsed = np.flatnonzero(differs) if at is None else pulsed
+                target = target[differs]
+        steps.append(("write", pulsed))
         for _ in range(policy.attempts - 1):
-            wrong = self.sense(rng, at) ^ (target if at is None else target[at])
+            wrong = self.sense(rng, at) ^ target
+            steps.append(("read", at))
             again = np.flatnonzero(wrong)
             if again.size == 0:
                 break
-            at, wrong = again if at is None else at[again], wrong[again]
+            at, target, wrong = again if at is None else at[again], target[again], wrong[again]
             self.tally.add("cell pulsed again", int(np.bitwise_count(wrong).sum(dtype=np.int64)))
-            self._pulse(target[at], wrong, rng, at=at)  # the contents of each cell are known from the read
+            self._pulse(target, wrong, rng, at=at)  # the contents of each cell are known from the read
+            steps.append(("write", at))
+        return steps
 
     def _pulse(
         self,
@@ -174,7 +194,6 @@ class CellArray:
     ) -> None:
         """Pulse the cells of `mask` (all if None) in the words `at` (all if None) towards `target`."""
         old = self.words if at is None else self.words[at]
-        self.tally.add("write access", old.size if mask is None else int(np.count_nonzero(mask)))
         sample = self.sample(old.size, rng)
         looked_at = [looked_at_of(words, sample) for words in (old, target) + (() if mask is None else (mask,))]
         self.count(PULSES, pulse_kinds(*looked_at, full=self.full, independent=independent), old.size, sample)
@@ -208,8 +227,7 @@ class CellArray:
         if out is not None:
             out[...] = self.words
         seen = out if out is not None else self.words.copy() if at is None else self.words[at]
-        self.tally.add("read access", seen.size)
-        if self.read_errors is not None:  # free reads are counted as accesses only
+        if self.read_errors is not None:  # of free reads only the accesses are counted, by the memory
             sample = self.sample(seen.size, rng)
             self.count(READS, read_kinds(looked_at_of(seen, sample), full=self.full), seen.size, sample)
         cells = seen.size * self.bits

@@ -48,7 +48,8 @@ class WordMemory:
     wear : bool
         Count the pulses of each cell (`Memory.pulses`); the total is in the ledger in any case.
     words_at_once : int
-        Words that one access writes or reads; divides the seconds of the ledger.
+        Neighbouring words that one access pulses or reads at the same time, with their check cells. The ledger counts
+        accesses and their seconds: one is needed again as soon as one of its cells is.
     code_energy : float
         Of encoding or decoding the check cells of one code word [J].
 

@@ -104,6 +104,7 @@ class InPlaceMemory(Memory):
         yield self.values
         self._codes.add("word encoded", self.protection.code_words(n, 32))
         targets: list[Picked] = [lambda pick: pick(self._words), lambda pick: parity_bit(pick(self._words))]
+        self._count_accesses([[("write", None)]])
         failed = [pulse.finish(target) for pulse, target in zip(pulses, targets, strict=False)]
         self._arrays[DATA].flip(self._words, failed[DATA])
         self._operations += 1
@@ -129,6 +130,13 @@ class InPlaceMemory(Memory):
             return self.values.copy()
         out[...] = self.values
         return out
+
+    def scrub(self) -> NDArray[np.bool_]:
+        """Read once more, and return the words that are found wrong, as `Memory.scrub`; nothing can be corrected."""
+        self._sense(self._hidden[0].size, returned=False)
+        lost = np.zeros(self._words.size, bool)
+        lost[self._hidden[0]] = True
+        return lost.reshape(self.shape)
 
     def load(self, values: ArrayLike) -> None:
         """Load numbers into the cells without a write, as `Memory.load`."""
@@ -203,21 +211,22 @@ class InPlaceMemory(Memory):
                     found.append(start + np.flatnonzero(range_fails(part, limit=limit)))
         return np.concatenate([np.empty(0, np.int64), *found])
 
-    def _sense(self, wrong: int) -> None:
-        """Count a read that finds `wrong` words."""
+    def _sense(self, wrong: int, *, returned: bool = True) -> None:
+        """Count a read that finds `wrong` words, and returns the numbers or only looks at them."""
         n = self._words.size
         for kind, array in enumerate(self._arrays):
-            array.tally.add("read access", n)
             if array.read_errors is not None:
                 sample = array.sample(n, self._stream("read_errors", kind))
                 with self._bare():
                     seen = self._held(kind)(partial(looked_at_of, sample=sample)).copy()
                 array.count(READS, read_kinds(seen, full=array.full), n, sample)
+        self._count_accesses([[("read", None)]])
         self._operations += 1
         if len(self._arrays) > 1:
             self._codes.add("word decoded", n)
             self._codes.add("error detected", wrong)
-        self._codes.add("word read as zero", wrong)
+        if returned:
+            self._codes.add("word read as zero", wrong)
 
 
 class _Pulse:
@@ -244,7 +253,6 @@ class _Pulse:
     def finish(self, written: Picked) -> Positions:
         """Return the cells that failed, given the bits that are written; counts the events."""
         array, target, bits = self.array, written(self._look), self._bits_of_candidates(written)
-        array.tally.add("write access", self.words)
         kinds = pulse_kinds(self.old, target, full=array.full, independent=array.independent)
         array.count(PULSES, kinds, self.words, self.sample)
         failed = array.write_errors.confirmed(self.rng, self.candidates, lambda _: bits)

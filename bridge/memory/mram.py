@@ -7,6 +7,7 @@ cells (a failed write *leaves the old bit*), reads and time disturb them, and `M
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,11 +15,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from bridge.checks import checked_shape
 from bridge.ledger import Entry, Ledger
-from bridge.memory.cells import CellArray, Tally
-from bridge.memory.codes import range_fails
+from bridge.memory.cells import CellArray, Selected, Step, Tally
+from bridge.memory.codes import BLOCK_BITS, CORRECTED, range_fails
 from bridge.memory.declaration import WordMemory
 from bridge.memory.formats import AT_ONCE
 from bridge.memory.placement import CHECK, DATA, Placement
+from bridge.memory.protection import Decoded
 from bridge.memory.sampling import BitRates
 from bridge.write import PARTS, OperatingPoint
 from mtjsim.checks import ArgumentError, checked_kind, checked_number
@@ -93,7 +95,8 @@ class Memory:
         self.format, self.protection = declaration.word_format, declaration.protection
         self.placement = Placement(self.shape, self.format.bits, self.protection, die)
         self.placement.require_die_fits(declaration.point, declaration.retention)
-        self.seed, self._operations, self._codes = checked_seed(seed), 0, Tally()
+        self.seed, self._operations = checked_seed(seed), 0
+        self._accesses, self._codes = Tally(), Tally()
         self._past = Ledger()  # under former settings
         self._retained: dict[float, list[BitRates]] = {}
         words = np.zeros(math.prod(self.shape), self.format.word_dtype)
@@ -133,13 +136,14 @@ class Memory:
     # ---- operations --------------------------------------------------------------------------------------------------
 
     def write(self, values: ArrayLike) -> None:
-        """Store numbers, of the memory's shape; ValueError for another one, or for numbers the format does not have."""
+        """Store numbers, of the memory's shape; ValueError for another one, or for numbers the format does not have.
+
+        What `read` returns can be written, but for the 0 of a binary word that was found wrong: `scrub` writes back.
+        """
         words = self._encoded("values", values)
         targets = [words, self.protection.encode(words, self.format.bits)]
         self._codes.add("word encoded", self.protection.code_words(words.size, self.format.bits))
-        for kind, array in enumerate(self._arrays):
-            array.write(targets[kind], self.declaration.policy, self._stream("write_errors", kind))
-        self._operations += 1
+        self._write(targets, [None, None])
 
     def read(self, *, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """Return the numbers as they are sensed and decoded.
@@ -154,19 +158,8 @@ class Memory:
         ValueError
             If `out` is another kind of array.
         """
-        into = None if out is None else self._checked_out(out)
-        sensed = [
-            array.sense(self._stream("read_errors", kind), out=into if kind == DATA else None)
-            for kind, array in enumerate(self._arrays)
-        ]
-        self._operations += 1
-        words, zeroed = sensed[DATA], None
-        if len(sensed) > 1:
-            decoded = self.protection.decode(words, sensed[CHECK], self.format.bits)
-            words, zeroed = decoded.words, decoded.zeroed
-            self._codes.add("word decoded", self.protection.code_words(words.size, self.format.bits))
-            self._codes.add("error corrected", decoded.corrected)
-            self._codes.add("error detected", decoded.detected)
+        decoded = self._sensed(None if out is None else self._checked_out(out))
+        words, zeroed = decoded.words, decoded.zeroed
         values = self._decoded(words, out)
         if self.protection.limit is not None:
             zeroed = range_fails(values, limit=self.protection.limit)
@@ -178,6 +171,42 @@ class Memory:
         if not np.may_share_memory(values, out):
             out[...] = values.reshape(self.shape)
         return out
+
+    def scrub(self) -> NDArray[np.bool_]:
+        """Read all words and write back those that the code corrected; return where it could not.
+
+        Returns
+        -------
+        array of bool
+            Of the memory's shape: words that were found wrong and not corrected. Their cells are left as they are, and
+            so are those of words without an error. Give the former new numbers with `write`.
+
+        Notes
+        -----
+        It takes a read of all words, and a write of each corrected code word as a whole, check cells included, by the
+        policy of the memory. That write may fail, too. Only SECDED corrects; without it nothing is written.
+
+        Examples
+        --------
+        >>> point = OperatingPoint.of_rates(error_rate_0=0.01, error_rate_1=0.01)
+        >>> memory = Memory(6400, format="binary", point=point, protection="secded", seed=1)
+        >>> memory.write(np.ones(6400))
+        >>> before, lost = int((memory.stored != 1).sum()), memory.scrub()
+        >>> print(before, int((memory.stored != 1).sum()), int(lost.sum()))
+        59 35 960
+        """
+        decoded = self._sensed(None)
+        if decoded.corrected:
+            check = self.protection.encode(decoded.words, self.format.bits)
+            again = decoded.status == CORRECTED
+            words = np.flatnonzero(np.repeat(again, BLOCK_BITS // self.format.bits)[: decoded.words.size])
+            blocks = np.flatnonzero(again)
+            self._codes.add("word encoded", blocks.size)
+            self._write([decoded.words[words], check[blocks]], [words, blocks])
+        if self.protection.limit is not None:
+            return range_fails(self._decoded(decoded.words, None), limit=self.protection.limit).reshape(self.shape)
+        lost = np.zeros(decoded.words.size, bool) if decoded.zeroed is None else decoded.zeroed
+        return lost.reshape(self.shape)
 
     def load(self, values: ArrayLike) -> None:
         """Load numbers, of the memory's shape, into the cells without a write: no errors, no entry in the ledger."""
@@ -232,11 +261,13 @@ class Memory:
     def ledger(self) -> Ledger:
         """Events so far, and their cost."""
         entries = list(self._past)
+        for event, count in self._accesses.counts.items():
+            entries.append(Entry(memory=self.name, event=event, count=count, **self._price(event)))
         for kind, array in enumerate(self._arrays):
             memory = self.name if kind == DATA else f"{self.name}, check cells"
             for event, count in array.tally.counts.items():
                 variance = array.tally.variances.get(event, 0.0)
-                price = self._price(event, parallel=kind == CHECK)
+                price = self._price(event)
                 entries.append(Entry(memory=memory, event=event, count=count, variance=variance, **price))
         for event, count in self._codes.counts.items():
             code_energy = self.declaration.code_energy if event.startswith("word ") else None
@@ -244,21 +275,21 @@ class Memory:
             entries.append(Entry(memory=self.name, event=event, count=count, **price))
         return Ledger(entries)
 
-    def _price(self, event: str, *, parallel: bool) -> dict[str, Any]:
+    def _price(self, event: str) -> dict[str, Any]:
         verb, what, *turned = event.split()
-        point, reading, at_once = self.point, self.declaration.reading, self.declaration.words_at_once
+        point, reading = self.point, self.declaration.reading
         write_source = f"{self.declaration.errors} errors; operating point {point.identity[:12]}"
         if verb == "write" and what in "01":
             cost = {part: float(point.energies[part][int(what), int(turned == ["held"])]) for part in PARTS}
             return {**cost, "source": write_source}
         if verb == "write":
-            return {"seconds": 0.0 if parallel else point.latency / at_once, "source": write_source}
+            return {"seconds": point.latency, "source": write_source}
         if verb != "read" or what == "error":
             return {"source": "counted"}
         if reading is None:
             return {"source": "reads taken to be free"}
         if what == "access":
-            return {"seconds": 0.0 if parallel else reading.latency / at_once, "source": "read point"}
+            return {"seconds": reading.latency, "source": "read point"}
         energy = (reading.energy_0, reading.energy_1)[int(what)]
         return {"junction": energy, "periphery": reading.sense_energy, "source": "read point"}
 
@@ -282,6 +313,8 @@ class Memory:
         """
         if state["kind"] != self._kind:
             raise ArgumentError("state", f"must be of a memory like this one, {self._kind}, got {state['kind']}.")
+        if len(state["tallies"]) != len(self._tallies):
+            raise ArgumentError("state", "must be of this version: up to 0.5.0 words were counted and not accesses.")
         for array, words, pulses in zip(self._arrays, state["words"], state["pulses"], strict=True):
             array.words[...] = words
             array.pulses = None if pulses is None else pulses.copy()
@@ -292,7 +325,7 @@ class Memory:
 
     @property
     def _tallies(self) -> list[Tally]:
-        return [*(array.tally for array in self._arrays), self._codes]
+        return [*(array.tally for array in self._arrays), self._codes, self._accesses]
 
     @property
     def _kind(self) -> str:
@@ -305,6 +338,38 @@ class Memory:
     def _stream(self, role: Any, kind: int) -> np.random.Generator:
         return generator(self.seed, role, 2 * self._operations + kind)
 
+    def _write(self, targets: Sequence[NDArray[Any]], at: Sequence[Selected]) -> None:
+        """Write the words and the check cells `at` these places, by the policy."""
+        policy, steps = self.declaration.policy, []
+        for kind, array in enumerate(self._arrays):
+            steps.append(array.write(targets[kind], policy, self._stream("write_errors", kind), at=at[kind]))
+        self._count_accesses(steps)
+        self._operations += 1
+
+    def _sensed(self, into: NDArray[Any] | None) -> Decoded:
+        """Read all cells, the words `into` an array if it is given, and decode them."""
+        sensed = [
+            array.sense(self._stream("read_errors", kind), out=into if kind == DATA else None)
+            for kind, array in enumerate(self._arrays)
+        ]
+        self._count_accesses([[("read", None)]])
+        self._operations += 1
+        if len(sensed) == 1:
+            return Decoded(sensed[DATA])
+        decoded = self.protection.decode(sensed[DATA], sensed[CHECK], self.format.bits)
+        self._codes.add("word decoded", self.placement.code_words)
+        self._codes.add("error corrected", decoded.corrected)
+        self._codes.add("error detected", decoded.detected)
+        return decoded
+
+    def _count_accesses(self, steps: Sequence[Sequence[Step]]) -> None:
+        """Count accesses: the steps of each cell array, of which those of one number are at the same time."""
+        for parts in zip_longest(*steps):
+            verb = next(part[0] for part in parts if part is not None)
+            touched = [np.empty(0, np.intp) if part is None else part[1] for part in parts]
+            count = self.placement.accesses(touched, at_once=self.declaration.words_at_once)
+            self._accesses.add(f"{verb} access", count)
+
     def _checked_out(self, out: NDArray[np.float32]) -> NDArray[Any] | None:
         """Refuse an array that cannot take the numbers; return it as words where a number is its word."""
         array = isinstance(out, np.ndarray)
@@ -314,7 +379,13 @@ class Memory:
         return out.reshape(-1).view(np.uint32) if self.format.name == "fp32" else None
 
     def _encoded(self, name: str, values: ArrayLike) -> NDArray[Any]:
-        words = self.format.encode(values)
+        try:
+            words = self.format.encode(values)
+        except ArgumentError as error:
+            if self.format.name != "binary" or self.protection.name == "none" or " got 0 " not in f"{error} ":
+                raise
+            remedy = "A word that is found wrong reads as 0: to write back what was read, use scrub()."
+            raise ArgumentError(name, f"{error.problem} {remedy}") from None
         if words.shape != self.shape:
             raise ArgumentError(name, f"must have the memory's shape {self.shape}, got {words.shape}.")
         return words.reshape(-1)

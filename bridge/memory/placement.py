@@ -1,7 +1,7 @@
 """The cells of a memory: which of them hold a word and which its check bits, and their rates on a die."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +46,7 @@ class Placement:
         """Shape of the array of cells, as a die must have it."""
         bits, check = self.bits, self.protection.check_bits
         if self.protection.name == "secded":
-            return (self.protection.code_words(math.prod(self.shape), bits), BLOCK_BITS + check)
+            return (self.code_words, BLOCK_BITS + check)
         return self.shape if bits + check == 1 else (*self.shape, bits + check)
 
     @property
@@ -64,12 +64,16 @@ class Placement:
         """The cell arrays that there are: `DATA`, and `CHECK` where a code has check cells."""
         return range(2 if self.protection.check_bits else 1)
 
+    @property
+    def code_words(self) -> int:
+        """Code words that hold all words; 0 without a code."""
+        return self.protection.code_words(math.prod(self.shape), self.bits)
+
     def cells(self, kind: int) -> int:
         """Cells of the data array (`DATA`) or of the array of check cells (`CHECK`)."""
-        words = math.prod(self.shape)
         if kind == DATA:
-            return words * self.bits
-        return self.protection.code_words(words, self.bits) * self.protection.check_bits
+            return math.prod(self.shape) * self.bits
+        return self.code_words * self.protection.check_bits
 
     def part(self, cells: NDArray[Any], kind: int) -> NDArray[Any]:
         """Return the elements of one cell array, from a flat array over all cells."""
@@ -84,6 +88,37 @@ class Placement:
         cells = row * width + column - first
         here = np.flatnonzero(((column < data) == (kind == DATA)) & (cells < self.cells(kind)))  # SECDED pads a row
         return cells[here], here
+
+    # ---- accesses ----------------------------------------------------------------------------------------------------
+
+    def accesses(self, touched: Sequence[Any], *, at_once: int) -> int:
+        """Count the accesses that pulse or sense some cells, at the same time in all cell arrays.
+
+        Parameters
+        ----------
+        touched : sequence
+            By kind: the words of the data array, the code words of the check cells. None for all, a boolean array over
+            all, or their numbers.
+        at_once : int
+            Neighbouring words, in C order, of one access. The check cells of a code word are in the access of its last
+            word.
+        """
+        words = math.prod(self.shape)
+        hit = np.zeros(-(-words // at_once), bool)
+        for kind, part in enumerate(touched):
+            if part is None and kind == DATA:
+                return hit.size
+            if kind == DATA and part.dtype == bool:
+                padded = np.concatenate([part, np.zeros(hit.size * at_once - words, bool)])
+                hit |= padded.reshape(hit.size, at_once).any(axis=1)
+                continue
+            numbers = (
+                np.arange(self.code_words) if part is None else np.flatnonzero(part) if part.dtype == bool else part
+            )
+            if kind == CHECK:
+                numbers = np.minimum((numbers + 1) * (self.data_in_row // self.bits), words) - 1
+            hit[numbers // at_once] = True
+        return int(np.count_nonzero(hit))
 
     # ---- the die -----------------------------------------------------------------------------------------------------
 

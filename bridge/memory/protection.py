@@ -38,12 +38,15 @@ class Decoded:
         Words that read as zero; None: no word.
     corrected, detected : int
         Code words that were corrected; that were found wrong and were not.
+    status : (code words,) array, or None
+        Of each code word of SECDED, as of `decode_secded`; None if all are right.
     """
 
     words: Words
     zeroed: NDArray[np.bool_] | None = None
     corrected: int = 0
     detected: int = 0
+    status: NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True)
@@ -113,5 +116,5 @@ class Protection:
             if not corrected and not detected:
                 return Decoded(words)
             zeroed = np.repeat(status == 2, 64 // bits)[: words.size] if detected else None
-            return Decoded(unpack_blocks(blocks, bits=bits, shape=words.shape), zeroed, corrected, detected)
+            return Decoded(unpack_blocks(blocks, bits=bits, shape=words.shape), zeroed, corrected, detected, status)
         return Decoded(words)

@@ -12,6 +12,7 @@ import pytest
 
 from bridge import ErrorMap, load_map, measured_map, save_map, write_error_map
 from bridge.maps import error_map
+from bridge.netcdf import read_netcdf
 from mtjsim import WriteCounts, write_error_rate
 from physics import junction
 
@@ -104,6 +105,13 @@ def test_changed_numbers_are_refused(path):
     counts = WriteCounts(current=60e-6, pulse_width=5e-9, direction="p_to_ap", trials=1000, errors=[12])
     for dataset in (write_error_map(junction(), **GRID), measured_map(counts, directions=("p_to_ap",))):
         save_map(dataset, path)
+        assert load_map(path).identical(dataset)
+        with h5py.File(path, "r+") as file:
+            file["write_error_rate"][0, 0, 0, 0] = 0.123
+        with pytest.raises(ValueError, match="the file was changed or damaged"):
+            load_map(path)
+        save_map(dataset, path)
+        read_netcdf(path).to_netcdf(path, engine="h5netcdf")  # as 0.5.0 wrote it: without a checksum of its bytes
         assert load_map(path).identical(dataset)
         with h5py.File(path, "r+") as file:
             file["write_error_rate"][0, 0, 0, 0] = 0.123

@@ -1,11 +1,16 @@
 """Files are written whole, by several writers at once, and what is not a file is not replaced."""
 
+import errno
 import os
+import signal
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from mtjsim import files
 from mtjsim.files import write_whole
 
 
@@ -47,3 +52,70 @@ def test_nothing_is_left_where_a_file_cannot_be_written(tmp_path):
         with pytest.raises(OSError, match=r"."):
             write_whole(path, b"content")
     assert os.listdir(tmp_path) == ["loop"]
+
+
+KILLED = """
+import os, runpy, signal, sys
+
+def kill(*_):
+    os.kill(os.getpid(), int(sys.argv[2]))
+    signal.pause()
+
+write_whole = runpy.run_path(sys.argv[4])["write_whole"]  # the module alone: the package takes seconds
+setattr(os, sys.argv[3], kill)
+write_whole(sys.argv[1], bytes(100_000))
+"""
+
+
+@pytest.mark.parametrize(("number", "where"), [("KILL", "fsync"), ("TERM", "fsync"), ("KILL", "fchmod")])
+def test_the_next_write_removes_what_a_killed_one_left(tmp_path, number, where):
+    path = tmp_path / "a"
+    path.write_bytes(b"old")
+    number = getattr(signal, f"SIG{number}")
+    command = [sys.executable, "-c", KILLED, path, str(int(number)), where, files.__file__]
+    ended = subprocess.run(command, timeout=100, check=False)
+    assert ended.returncode == -number
+    assert path.read_bytes() == b"old"
+    assert len(os.listdir(tmp_path)) == 2
+    write_whole(tmp_path / "b", b"new")
+    assert sorted(os.listdir(tmp_path)) == ["a", "b"]
+
+
+def test_the_temporary_file_of_a_writer_at_work_stays(tmp_path, monkeypatch):
+    """Another write in the folder, while this one is about to be renamed."""
+    fsync, seen = os.fsync, []
+
+    def interrupted(number):
+        monkeypatch.setattr(os, "fsync", fsync)
+        write_whole(tmp_path / "b", b"b")
+        seen.extend(os.listdir(tmp_path))
+        fsync(number)
+
+    monkeypatch.setattr(os, "fsync", interrupted)
+    write_whole(tmp_path / "a", b"a")
+    assert (len(seen), sorted(os.listdir(tmp_path))) == (2, ["a", "b"])
+    assert (tmp_path / "a").read_bytes() == b"a"
+
+
+def test_names_that_are_alike_links_and_folders_are_not_removed(tmp_path):
+    (tmp_path / "target").write_bytes(b"x")
+    (tmp_path / ".mtj-bnn-0000000000000000.partial").symlink_to(tmp_path / "target")
+    (tmp_path / ".mtj-bnn-0000000000000001.partial").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / ".mtj-bnn-000000000000000.partial").write_bytes(b"a name too short")
+    before = set(os.listdir(tmp_path))
+    write_whole(tmp_path / "a", b"a")
+    assert set(os.listdir(tmp_path)) == before | {"a"}
+    assert (tmp_path / "target").read_bytes() == b"x"
+
+
+def test_a_file_system_without_locks(tmp_path, monkeypatch):
+    def refused(*_):
+        raise OSError(errno.ENOLCK, "no locks")
+
+    monkeypatch.setattr("mtjsim.files.fcntl.flock", refused)
+    other = tmp_path / ".mtj-bnn-0000000000000000.partial"
+    other.write_bytes(b"of a writer that may be at work")
+    write_whole(tmp_path / "a", b"a")
+    assert other.exists()
+    assert (tmp_path / "a").read_bytes() == b"a"
