@@ -57,7 +57,7 @@ def solved_writes(
 def circuit_error_rate(circuit: Circuit, setting: WriteSetting, bit: int, *, temperature: float) -> float:
     """Error rate of one junction written to `bit`; raises as `Cell.operating_point`, without limits of the supply."""
     level, width = setting.amplitudes[bit], setting.pulse_width
-    if _follows_load_line(circuit, setting) and level > 0:
+    if _follows_load_line(circuit, setting) and circuit.largest_current(level) > 0:
         write, tau = axial_write(circuit, setting, bit, temperature)
         with one_blas_thread():
             return float(tail_probability(write, np.array([width - setting.rise_time]) / tau)[0])
