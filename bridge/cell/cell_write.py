@@ -85,10 +85,18 @@ def _follows_load_line(circuit: Circuit, setting: WriteSetting) -> bool:
 
 def axial_write(circuit: Circuit, setting: WriteSetting, bit: int, temperature: float) -> tuple[AxialWrite, float]:
     """Return the write with the load line of its circuit, in reduced units, and tau_D [s]."""
-    device, supply = circuit.device, setting.amplitudes[bit]
+    ramps = setting.rise_time, setting.relax_time
+    return driven_write(circuit, setting.amplitudes[bit], bit, temperature, *ramps)
+
+
+def driven_write(
+    circuit: Circuit, supply: float, bit: int, temperature: float, rise_time: float = 0.0, relax_time: float = 0.0
+) -> tuple[AxialWrite, float]:
+    """Return the same of a supply [V] that drives towards `bit`: a write, or a read of a cell that holds the other."""
+    device = circuit.device
     require_unheated(device)
     of_p = float(circuit.driven_by_voltage(M_Z_OF_BIT[0], supply)[0])
-    write, tau = reduced_write(device, DIRECTION_OF_BIT[bit], of_p, temperature, setting.rise_time, setting.relax_time)
+    write, tau = reduced_write(device, DIRECTION_OF_BIT[bit], of_p, temperature, rise_time, relax_time)
     softening = vcma_slope(device, temperature) / device.anisotropy_field_at(temperature)
     line = LoadLine(
         circuit=circuit,
