@@ -82,17 +82,17 @@ def junction_resistance(device: MTJ, *, m_z: Array, current: float) -> Array:
     return R_p / conductance_ratio(m_z, tmr, bias * ratio)
 
 
-def conductance_ratio(m_z: Array, tmr: float, bias: float | Array) -> Array:
-    """G over G_P at a bias over V_h, for a TMR of `tmr` at low bias; shape of `m_z`."""
+def conductance_ratio(m_z: Array, tmr: float | Array, bias: float | Array) -> Array:
+    """G over G_P at a bias over V_h, for a TMR of `tmr` at low bias; broadcast shape."""
     return (1 + m_z) / 2 + (1 - m_z) / 2 / (1 + tmr / (1 + np.square(bias)))
 
 
-def resistance_ratio(m_z: Array, tmr: float, bias: float) -> Array:
-    """R over R_P under a current that gives the P state a bias of `bias` V_h: V = I R(m_z, V); shape of `m_z`."""
-    highest = 1 / conductance_ratio(m_z, tmr, 0.0)
-    if bias == 0:
+def resistance_ratio(m_z: Array, tmr: float | Array, bias: float | Array) -> Array:
+    """R over R_P under a current that gives the P state a bias of `bias` V_h: V = I R(m_z, V); broadcast shape."""
+    highest = 1 / conductance_ratio(m_z, tmr, 0.0 * np.asarray(bias))
+    if not np.any(bias):
         return highest
-    low, high = np.ones_like(m_z), highest
+    low, high = np.ones_like(highest), highest
     for _ in range(60):  # V - I R(V) rises with V, so bisection cannot fail; 60 halvings reach the last digit
         middle = (low + high) / 2
         above = middle * conductance_ratio(m_z, tmr, bias * middle) > 1

@@ -141,31 +141,38 @@ class Cell:
         parts |= {name: asdict(part) for name, part in parts.items() if isinstance(part, Transistor)}
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
-    def circuit(self, bit: int) -> Circuit:
-        """Return the write path of a `bit`."""
+    def circuit(self, bit: int, *, temperature: float = 300.0) -> Circuit:
+        """Return the write path of a `bit`, its transistor at a temperature [K] (`Transistor.at`)."""
         degenerated = bit == (1 if self.connection == "reference_at_drain" else 0)
-        return Circuit(self.device, self.transistor, self.word_line_voltage, self.driver_resistance, degenerated)
+        transistor = self.transistor.at(temperature)
+        return Circuit(self.device, transistor, self.word_line_voltage, self.driver_resistance, degenerated)
 
-    def current(self, bit: int, *, voltage: float | None = None, m_z: float = M_Z_OF_BIT[1]) -> float:
+    def current(
+        self, bit: int, *, voltage: float | None = None, m_z: float = M_Z_OF_BIT[1], temperature: float = 300.0
+    ) -> float:
         """Write current [A] at a supply [V], the layer at `m_z`; by default the most that reaches the AP state.
 
         AP has the highest resistance and every write passes through it, so this limits a setting of currents.
         """
         supply = self.supply_voltage if voltage is None else checked_number("voltage", voltage, "V", zero_allowed=True)
-        return float(self.circuit(bit).driven_by_voltage(m_z, supply)[0])
+        return float(self.circuit(bit, temperature=temperature).driven_by_voltage(m_z, supply)[0])
 
-    def read_current(self, bit: int, *, voltage: float) -> float:
+    def read_circuit(self, *, temperature: float = 300.0) -> Circuit:
+        """Return the read path at a temperature [K]: the junction, never a channel, at the drain of its transistor."""
+        transistor = self.transistor
+        if self.device.channel_resistance is not None:
+            transistor = self.read_transistor or transistor.with_width(transistor.feature_size)
+        junction = self.device.replace(channel_resistance=None)
+        at = transistor.at(temperature)
+        return Circuit(junction, at, self.word_line_voltage, self.driver_resistance, degenerated=False)
+
+    def read_current(self, bit: int, *, voltage: float, temperature: float = 300.0) -> float:
         """Return the current [A] of a cell that holds `bit`, read with a `voltage` [V] on its bit line.
 
         The transistor is the read path's, the junction at its drain and never in a channel.
         """
         V = checked_number("voltage", voltage, "V", zero_allowed=True)
-        transistor = self.transistor
-        if self.device.channel_resistance is not None:
-            transistor = self.read_transistor or transistor.with_width(transistor.feature_size)
-        junction = self.device.replace(channel_resistance=None)
-        path = Circuit(junction, transistor, self.word_line_voltage, self.driver_resistance, degenerated=False)
-        return float(path.driven_by_voltage(M_Z_OF_BIT[bit], V)[0])
+        return float(self.read_circuit(temperature=temperature).driven_by_voltage(M_Z_OF_BIT[bit], V)[0])
 
     def operating_point(self, setting: WriteSetting, *, temperature: float = 300.0) -> OperatingPoint:
         """Solve the writes of a setting in this cell.
@@ -176,7 +183,7 @@ class Cell:
             Voltages: of the supply of the driver, for each bit. Currents: regulated by the driver, which takes from
             the supply of the cell whatever junction and transistor leave over.
         temperature : float
-            Of the junction [K]; the transistor's does not change.
+            Of junction and transistor [K].
 
         Returns
         -------
@@ -187,10 +194,11 @@ class Cell:
         ------
         ValueError
             If the setting needs more than the supply, more current than reaches the junction, or more than its
-            breakdown voltage; if a voltage is to drive a two-terminal junction that is not axisymmetric; and as in
+            breakdown voltage; if the transistor has no law for the temperature (`Transistor.at`); if a voltage is to drive a two-terminal junction that is not axisymmetric; and as in
             `mtjsim.write_error_rate`. Names the remedy.
         """
-        circuits, supply = (self.circuit(0), self.circuit(1)), self.supply_voltage
+        zero, one = (self.circuit(bit, temperature=temperature) for bit in (0, 1))
+        circuits, supply = (zero, one), self.supply_voltage
         require_deliverable(circuits, supply, setting, breakdown_voltage=self.breakdown_voltage)
         rates, joules = solved_writes(circuits, supply, setting, temperature=temperature)
         if self.differential:  # one junction of the pair is written each way
@@ -209,7 +217,7 @@ class Cell:
         )
 
 
-def narrowest_transistor(cell: Cell, setting: WriteSetting) -> Transistor:
+def narrowest_transistor(cell: Cell, setting: WriteSetting, *, temperature: float = 300.0) -> Transistor:
     """Return the narrowest access transistor with which a cell carries the currents of a setting.
 
     Parameters
@@ -219,6 +227,8 @@ def narrowest_transistor(cell: Cell, setting: WriteSetting) -> Transistor:
     setting : WriteSetting
         Of currents. (A lower current of a setting of voltages is not a failure but another error rate: see
         `find_setting(cell, minimize="area")`.)
+    temperature : float
+        At which the transistor carries them [K].
 
     Returns
     -------
@@ -242,9 +252,10 @@ def narrowest_transistor(cell: Cell, setting: WriteSetting) -> Transistor:
         raise ArgumentError("setting", "must be one of currents; for voltages: find_setting(cell, minimize='area').")
     F, supply, widths = cell.transistor.feature_size, cell.supply_voltage, []
     for bit, I in enumerate(setting.amplitudes):
-        widths.append(cell.circuit(bit).width_for(I, supply) if I else F)
+        circuit = cell.circuit(bit, temperature=temperature)
+        widths.append(circuit.width_for(I, supply) if I else F)
         if math.isinf(widths[-1]):
-            raise ArgumentError(f"current_{bit}", cell.circuit(bit).why_not(I, supply))
+            raise ArgumentError(f"current_{bit}", circuit.why_not(I, supply))
     return cell.transistor.with_width(max(F, *(W * (1 + 1e-12) for W in widths)))
 
 

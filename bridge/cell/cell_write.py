@@ -57,7 +57,7 @@ def solved_writes(
 def circuit_error_rate(circuit: Circuit, setting: WriteSetting, bit: int, *, temperature: float) -> float:
     """Error rate of one junction written to `bit`; raises as `Cell.operating_point`, without limits of the supply."""
     level, width = setting.amplitudes[bit], setting.pulse_width
-    if _follows_load_line(circuit, setting) and level > 0:
+    if _follows_load_line(circuit, setting) and circuit.largest_current(level) > 0:
         write, tau = axial_write(circuit, setting, bit, temperature)
         with one_blas_thread():
             return float(tail_probability(write, np.array([width - setting.rise_time]) / tau)[0])
@@ -85,10 +85,18 @@ def _follows_load_line(circuit: Circuit, setting: WriteSetting) -> bool:
 
 def axial_write(circuit: Circuit, setting: WriteSetting, bit: int, temperature: float) -> tuple[AxialWrite, float]:
     """Return the write with the load line of its circuit, in reduced units, and tau_D [s]."""
-    device, supply = circuit.device, setting.amplitudes[bit]
+    ramps = setting.rise_time, setting.relax_time
+    return driven_write(circuit, setting.amplitudes[bit], bit, temperature, *ramps)
+
+
+def driven_write(
+    circuit: Circuit, supply: float, bit: int, temperature: float, rise_time: float = 0.0, relax_time: float = 0.0
+) -> tuple[AxialWrite, float]:
+    """Return the same of a supply [V] that drives towards `bit`: a write, or a read of a cell that holds the other."""
+    device = circuit.device
     require_unheated(device)
     of_p = float(circuit.driven_by_voltage(M_Z_OF_BIT[0], supply)[0])
-    write, tau = reduced_write(device, DIRECTION_OF_BIT[bit], of_p, temperature, setting.rise_time, setting.relax_time)
+    write, tau = reduced_write(device, DIRECTION_OF_BIT[bit], of_p, temperature, rise_time, relax_time)
     softening = vcma_slope(device, temperature) / device.anisotropy_field_at(temperature)
     line = LoadLine(
         circuit=circuit,

@@ -15,9 +15,9 @@ from bridge.cell.transistor import Transistor
 from bridge.write import M_Z_OF_BIT
 from mtjsim.checks import Array
 from mtjsim.device import MTJ
-from mtjsim.transport import conductance_terms, junction_resistance
+from mtjsim.transport import conductance_ratio, resistance_ratio
 
-MOST_ITERATIONS = 150  # of which a third halve the bracket; ten are usual
+MOST_ITERATIONS = 150  # ten are usual
 TABLE = 2049  # m_z at which a load line is solved for more points than that; linear between them, 1e-7 off
 
 
@@ -35,6 +35,11 @@ class Circuit:
         [V], [ohm].
     degenerated : bool
         Whether the load hangs at the source of the transistor, whose gate then loses the voltage of the load.
+    resistance, tunnel_magnetoresistance, drive : float or (n,) array
+        Of the junctions' RA/A, of their TMR and of the transistors' I_0, over those of `device` and `transistor`: other
+        than 1 for the paths of cells that differ.
+    threshold_shift : float or (n,) array
+        V_T0 of these transistors minus that of `transistor` [V], at an unchanged gain.
     """
 
     device: MTJ
@@ -42,26 +47,41 @@ class Circuit:
     word_line_voltage: float
     driver_resistance: float
     degenerated: bool
+    resistance: ArrayLike = 1.0
+    tunnel_magnetoresistance: ArrayLike = 1.0
+    drive: ArrayLike = 1.0
+    threshold_shift: ArrayLike = 0.0
 
     def load_current(self, m_z: Array, voltage: ArrayLike) -> Array:
         """Return the current [A] of the load at a voltage [V] across it; rises with it."""
         V = np.asarray(voltage, dtype=float)
         if self.device.channel_resistance is not None:
             return V / self.device.channel_resistance * np.ones_like(m_z)
-        constant, slope = conductance_terms(self.device, V)  # type: ignore[arg-type]
-        return V * (constant + slope * m_z)
+        ratio = conductance_ratio(m_z, self._tmr, V / self._half_voltage)
+        return V * ratio / (self.device.resistance_p * np.asarray(self.resistance))
 
-    def load_voltage(self, m_z: Array, current: float) -> Array:
-        """Voltage [V] across the load at a current [A]; shape of `m_z`."""
+    def load_voltage(self, m_z: Array, current: ArrayLike) -> Array:
+        """Voltage [V] across the load at a current [A]; shape of both and of the cells, broadcast."""
+        I = np.asarray(current, dtype=float)
         if self.device.channel_resistance is not None:
-            return np.full_like(m_z, current * self.device.channel_resistance)
-        return current * junction_resistance(self.device, m_z=np.clip(m_z, -1, 1), current=current)
+            return I * self.device.channel_resistance * np.ones_like(m_z)
+        R_p = self.device.resistance_p * np.asarray(self.resistance)
+        return I * R_p * resistance_ratio(np.clip(m_z, -1, 1), self._tmr, I * R_p / self._half_voltage)
+
+    @property
+    def _tmr(self) -> Array:
+        return self.device.tunnel_magnetoresistance * np.asarray(self.tunnel_magnetoresistance)
+
+    @property
+    def _half_voltage(self) -> float:
+        half = self.device.tmr_half_voltage
+        return np.inf if half is None else half
 
     def transistor_current(self, load: ArrayLike, across: ArrayLike) -> Array:
         """Return the current [A] that the transistor carries with voltages [V] of the load and across itself."""
         source = np.asarray(load, dtype=float) if self.degenerated else np.zeros_like(load, dtype=float)
-        V_DS = np.maximum(np.asarray(across, dtype=float), 0.0)
-        return self.transistor.current(gate_source=self.word_line_voltage - source, drain_source=V_DS, source=source)
+        V_DS, gate = np.maximum(np.asarray(across, dtype=float), 0.0), self.word_line_voltage - self.threshold_shift
+        return self.drive * self.transistor.current(gate_source=gate - source, drain_source=V_DS, source=source)
 
     def driven_by_voltage(self, m_z: ArrayLike, supply: float) -> tuple[Array, Array, Array]:
         """Return current [A], voltage of the load and of the transistor [V] at a supply [V]; shape of `m_z`."""
@@ -71,16 +91,21 @@ class Circuit:
             I = self.load_current(at, V)
             return self.transistor_current(V, supply - I * self.driver_resistance - V) - I
 
-        load = _root(spare, np.zeros_like(at), np.full_like(at, supply))
+        low = np.zeros(np.broadcast_shapes(at.shape, *map(np.shape, self._of_cells)))
+        load = root_of_falling(spare, low, np.full_like(low, supply))
         I = self.load_current(at, load)
         return I, load, np.maximum(supply - I * self.driver_resistance - load, 0.0)
+
+    @property
+    def _of_cells(self) -> tuple[ArrayLike, ...]:
+        return self.resistance, self.tunnel_magnetoresistance, self.drive, self.threshold_shift
 
     def driven_by_current(self, m_z: ArrayLike, current: float, supply: float) -> tuple[Array, Array]:
         """Voltage of the load and of the transistor [V] under a regulated current [A]; shape of `m_z`."""
         m_z = np.asarray(m_z, dtype=float)
         load = self.load_voltage(m_z, current)
         most = np.maximum(supply - current * self.driver_resistance - load, 0.0)
-        return load, _root(lambda V: current - self.transistor_current(load, V), np.zeros_like(load), most)
+        return load, root_of_falling(lambda V: current - self.transistor_current(load, V), np.zeros_like(load), most)
 
     def largest_current(self, supply: float) -> float:
         """Return the current [A] that a supply [V] drives in the AP state, through which every write passes."""
@@ -157,20 +182,45 @@ class LoadLine:
         return np.interp(self.side * y, m_z, self.circuit.driven_by_voltage(m_z, level * self.supply)[which])
 
 
-def _root(falling: Callable[[Array], Array], low: Array, high: Array) -> Array:
-    """Zero of a function that falls from low to high, element by element: false position, safe by halving."""
-    f_low, f_high = falling(low), falling(high)
-    scale = np.maximum(np.abs(f_low), np.abs(f_high))
-    x = np.where(f_low <= 0, low, high)
-    for k in range(MOST_ITERATIONS):
-        with np.errstate(divide="ignore", invalid="ignore"):
-            x = (low * f_high - high * f_low) / (f_high - f_low) if k % 3 < 2 else (low + high) / 2
-        x = np.where(np.isfinite(x), np.clip(x, low, high), (low + high) / 2)
+def root_of_falling(
+    falling: Callable[[Array], Array], low: Array, high: Array, *, tolerance: float = 1e-15
+) -> Array:
+    """Zero of a function that falls from low to high, element by element; an end, if the function has no zero between.
+
+    Chandrupatla's method: inverse quadratic interpolation where it is safe, else halving; some eight evaluations.
+
+    Parameters
+    ----------
+    falling : function of arrays
+        All elements at once.
+    low, high : arrays
+        Of one shape.
+    tolerance : float
+        Of the zero, relative to `high` - `low`.
+
+    References
+    ----------
+    T. R. Chandrupatla, Advances in Engineering Software 28, 145 (1997).
+    """
+    x1, x2, f1, f2 = low, high, falling(low), falling(high)
+    x3, f3, t = x1, f1, np.full(np.shape(low), 0.5)
+    outside = np.where(f1 <= 0, low, high), (f1 <= 0) | (f2 >= 0)
+    close = np.maximum(tolerance * np.abs(high - low), 1e-300)
+    for _ in range(MOST_ITERATIONS):
+        x = x1 + t * (x2 - x1)
         f = falling(x)
-        right = f > 0  # the zero is to the right of x
-        low, high = np.where(right, x, low), np.where(right, high, x)
-        # Illinois: the end that stays loses half its weight, else it would stay for ever
-        f_low, f_high = np.where(right, f, f_low / 2), np.where(right, f_high / 2, f)
-        if ((np.abs(f) <= 1e-14 * scale) | (high - low <= 1e-15 * np.abs(high))).all():
-            break
-    return x
+        same = (f > 0) == (f1 > 0)
+        x3, f3 = np.where(same, x1, x2), np.where(same, f1, f2)
+        x2, f2 = np.where(same, x2, x1), np.where(same, f2, f1)
+        x1, f1 = x, f
+        with np.errstate(divide="ignore", invalid="ignore"):
+            least = (close / 2 + 2e-16 * np.abs(x1)) / np.abs(x2 - x1)
+            done = (least > 0.5) | (f1 == 0) | outside[1]
+            if done.all():
+                break
+            xi, phi = (x1 - x2) / (x3 - x2), (f1 - f2) / (f3 - f2)
+            t = f1 / (f2 - f1) * f3 / (f2 - f3) + (x3 - x1) / (x2 - x1) * f1 / (f3 - f1) * f2 / (f3 - f2)
+            t = np.where((phi**2 < xi) & ((1 - phi) ** 2 < 1 - xi), t, 0.5)
+            t = np.where(done, 0.0, np.clip(t, least, 1 - least))
+    best = np.where(np.abs(f1) <= np.abs(f2), x1, x2)
+    return np.where(outside[1], outside[0], best)

@@ -1,4 +1,4 @@
-"""Spread of the junctions of a population: a declaration, and cells drawn from it.
+"""Spread of the cells of a population, junctions and transistors: a declaration, and cells drawn from it.
 
 Suffix `_d2d`: from device to device, drawn once and frozen for a cell's life. Suffix `_c2c`: from cycle to cycle, drawn
 by nature at every write and therefore averaged over inside each cell's rate. All are relative standard deviations.
@@ -24,7 +24,10 @@ PROPERTIES = (
     "thermal_stability",
     "critical_current",
     "characteristic_time",
+    "drive_per_width",
+    "threshold_voltage",
 )
+OF_TRANSISTOR = PROPERTIES[-2:]
 ANISOTROPIES = ("net", "interface")
 WIDEST = {"d2d": 0.3, "c2c": 0.2}  # relative standard deviations: beyond, a normal goes negative too often
 LARGEST_DEPARTURE = 0.9  # of a property from its nominal value, relative
@@ -33,7 +36,7 @@ NEVER_CUT = 8.0  # standard deviations: beyond those of double-precision normals
 
 @dataclass(frozen=True, kw_only=True)
 class Spread:
-    """Spread of the junctions of a population. Relative standard deviations: 0.05 is 5 %.
+    """Spread of the cells of a population. Relative standard deviations: 0.05 is 5 %.
 
     Every property is its nominal value times 1 + sd z, with z a standard normal that is cut at abs(sd z) < 0.9, on both
     sides: a normal would go negative, and the mean stays the nominal value. An sd of at most 0.3 is allowed (cycle to
@@ -57,6 +60,9 @@ class Spread:
         changes its own figure, not the other two (in `MTJ` through Ms and eta; eta; B_k and Ms). For junctions
         of `MTJ.from_effective` these are the natural ones. The properties above act on them too, and it does not matter
         that their diameter and thickness are nominal: only ratios enter.
+    drive_per_width_d2d, threshold_voltage_d2d : float
+        Of I_0 and V_T0 of the access transistor (`Transistor`), for the population of a `Cell`. I_0 changes the current at
+        each gate voltage; V_T0 shifts the gate voltage, at an unchanged gain and by the same volts at any temperature.
     drive_c2c : float
         Of the pulse's amplitude (current, or voltage in a setting of voltages), from write to write.
     pulse_width_c2c : float
@@ -93,6 +99,8 @@ class Spread:
     thermal_stability_d2d: float = 0.0
     critical_current_d2d: float = 0.0
     characteristic_time_d2d: float = 0.0
+    drive_per_width_d2d: float = 0.0
+    threshold_voltage_d2d: float = 0.0
     drive_c2c: float = 0.0
     pulse_width_c2c: float = 0.0
     correlations: Mapping[tuple[str, str], float] = field(default_factory=dict, hash=False)
@@ -133,8 +141,9 @@ class Spread:
         return tuple(name for name in PROPERTIES if getattr(self, f"{name}_d2d") > 0)
 
     def as_dict(self) -> dict[str, Any]:
-        """All numbers, ready for JSON; correlations by "first, second"."""
-        numbers = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "correlations"}
+        """All numbers, ready for JSON; correlations by "first, second"; of transistors only if they spread."""
+        transistors = {f"{name}_d2d" for name in OF_TRANSISTOR if name not in self.properties}
+        numbers = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in {"correlations", *transistors}}
         return numbers | {"correlations": {", ".join(pair): rho for pair, rho in self.correlations.items()}}
 
     @classmethod

@@ -207,7 +207,8 @@ def find_setting(
     max_area : float, optional
         Of a cell [m^2]: its transistor is made narrower if it has to be (`within_area`), and the point is that cell's.
     temperature : float or (float, float)
-        [K]; of a range, the rates hold at both ends and in between, and the point is that of the worst.
+        Of the junction, and of the transistor of a cell [K]; of a range, the rates hold at both ends and in between,
+        and the point is that of the worst.
     rise_time, relax_time : float
         As in `mtjsim.write_error_rate`.
 
@@ -219,7 +220,8 @@ def find_setting(
     Raises
     ------
     ValueError
-        If a target or a limit is out of range or the two contradict each other, before any search; if no setting
+        If a target or a limit is out of range or the two contradict each other, or the transistor of a cell has no law
+        for a temperature (`Transistor.at`), before any search; if no setting
         reaches the targets: gives the nearest rate, its limit, and whether a longer pulse alone would be enough.
 
     Notes
@@ -347,7 +349,9 @@ def _smallest(question: Inquiry) -> tuple[Cell, OperatingPoint]:
     widest = cell.with_width(WIDEST * F)
     replace(question, reach=replace(reach, device=widest)).require_reachable()
     if reach.drive == "current":
-        small = cell.replace(transistor=narrowest_transistor(cell, reach.setting(weakest(widest), width)))
+        setting = reach.setting(weakest(widest), width)
+        enough = [narrowest_transistor(cell, setting, temperature=T) for T in reach.temperatures]
+        small = cell.replace(transistor=max(enough, key=lambda transistor: transistor.width))
     else:
 
         def excess(log_width: float) -> float:
@@ -356,8 +360,8 @@ def _smallest(question: Inquiry) -> tuple[Cell, OperatingPoint]:
             return math.log(max(*rates, 1e-300))
 
         ends = math.log(F), math.log(WIDEST * F)
-        enough = excess(ends[0]) <= 0
-        small = cell.with_width(F) if enough else cell.with_width(math.exp(brentq(excess, *ends, xtol=1e-6) + 2e-6))
+        narrow = excess(ends[0]) <= 0
+        small = cell.with_width(F) if narrow else cell.with_width(math.exp(brentq(excess, *ends, xtol=1e-6) + 2e-6))
     if question.max_area is not None and small.area > question.max_area * (1 + 1e-9):
         needed = f"{small.area:.3g} m^2, W = {small.transistor.width * 1e9:.0f} nm, at {width:g} s"
         raise ArgumentError("max_area", f"of {question.max_area:g} m^2 is too small: the targets need {needed}.")

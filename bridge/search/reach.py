@@ -98,7 +98,8 @@ class Reach:
         """Error rate at one temperature [K]."""
         if isinstance(self.device, Cell):
             setting = self.setting((amplitude, amplitude), width)
-            return circuit_error_rate(self.device.circuit(bit), setting, bit, temperature=temperature)
+            circuit = self.device.circuit(bit, temperature=temperature)
+            return circuit_error_rate(circuit, setting, bit, temperature=temperature)
         return float(
             write_error_rate(
                 self.device,
@@ -147,8 +148,11 @@ class Reach:
             if self.drive == "voltage":
                 found.append(Ceiling(cell.supply_voltage, f"supply_voltage = {cell.supply_voltage:g} V", True))
             else:
-                W = cell.transistor.width
-                found.append(Ceiling(cell.current(bit), f"what the transistor of {W * 1e9:.0f} nm passes", True))
+                passed = {T: cell.current(bit, temperature=T) for T in self.temperatures}
+                T = min(passed, key=lambda T: passed[T])
+                heat = f" at {T:g} K" if len(passed) > 1 else ""
+                reason = f"what the transistor of {cell.transistor.width * 1e9:.0f} nm passes{heat}"
+                found.append(Ceiling(passed[T], reason, True))
         return min(found, key=lambda limit: limit.amplitude)
 
     def _below(
@@ -166,7 +170,8 @@ class Reach:
         if self.drive == "current":
             return amplitude
         if isinstance(self.device, Cell):
-            return self.device.current(bit, voltage=amplitude, m_z=M_Z_OF_BIT[0])
+            cell, p = self.device, M_Z_OF_BIT[0]
+            return max(cell.current(bit, voltage=amplitude, m_z=p, temperature=T) for T in self.temperatures)
         if self.junction.channel_resistance is not None:
             return amplitude / self.junction.channel_resistance
         return amplitude * float(junction_conductance(self.junction, m_z=np.array(M_Z_OF_BIT[0]), voltage=amplitude))
@@ -181,7 +186,8 @@ class Reach:
     def _stress(self, bit: int, amplitude: float) -> float:
         if isinstance(self.device, Cell):
             setting = self.setting((amplitude, amplitude), 2 * self.rise_time or 1e-9)
-            return junction_voltage(self.device.circuit(bit), setting, bit)
+            circuits = (self.device.circuit(bit, temperature=T) for T in self.temperatures)
+            return max(junction_voltage(circuit, setting, bit) for circuit in circuits)
         if self.drive == "voltage":
             return amplitude
         return amplitude * float(junction_resistance(self.junction, m_z=np.array(M_Z_OF_BIT[1]), current=amplitude))
