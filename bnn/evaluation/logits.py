@@ -1,0 +1,130 @@
+"""Images into a model, and its logits: one row for each image, one column for each class."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bnn.data.labelled import LabelledArrays, labelled, unlabelled
+from bnn.evaluation.draws import error_draws
+from mtjsim.checks import ArgumentError
+
+
+def labelled_tensors(model: nn.Module, argument: str, data: Any) -> tuple[Tensor, Tensor]:
+    """Return images and labels of anything that `bnn.data.labelled.labelled` takes, on the model's device.
+
+    Floating-point images are cast to the type of the model's parameters.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `labelled`; and for images of whole numbers, unless the model has an embedding.
+    """
+    checked = data if isinstance(data, LabelledArrays) else labelled(argument, data)
+    return _tensor(model, argument, checked.images), torch.from_numpy(checked.labels).to(_like(model).device)
+
+
+def image_tensor(model: nn.Module, argument: str, data: Any) -> Tensor:
+    """Return the images of `data`, which needs no labels, as `labelled_tensors`."""
+    return _tensor(model, argument, unlabelled(argument, data))
+
+
+def _like(model: nn.Module) -> Tensor:
+    return next((p for p in model.parameters() if p.is_floating_point()), torch.zeros(()))
+
+
+def _tensor(model: nn.Module, argument: str, images: Any) -> Tensor:
+    like = _like(model)
+    if images.dtype.kind == "i":
+        if not any(isinstance(module, (nn.Embedding, nn.EmbeddingBag)) for module in model.modules()):
+            remedy = "Use images.astype('float32')."
+            raise ArgumentError(argument, f"must have floating-point images, got {images.dtype}. {remedy}")
+        return torch.from_numpy(images).to(like.device)
+    tensor = torch.from_numpy(images).to(like.device, like.dtype)
+    if tensor.dtype.itemsize < images.dtype.itemsize and not tensor.isfinite().all():
+        raise ArgumentError(argument, f"must have values in the range of the model's {like.dtype}: scale the images.")
+    return tensor
+
+
+def checked_logits(logits: Any, images: Tensor, labels: Tensor | None = None, *, argument: str = "data") -> Tensor:
+    """Return the output of a model; ValueError unless it is (n, classes) and the labels are below the classes."""
+    if not isinstance(logits, Tensor):
+        raise ArgumentError("model", f"must return its logits as one tensor, got {type(logits).__name__}.")
+    n, rule = len(images), "must return logits of shape (n, classes), one row an image"
+    if logits.dim() != 2 or len(logits) != n:
+        raise ArgumentError("model", f"{rule}, got {tuple(logits.shape)} for {n} images.{_remedy(logits, n)}")
+    if logits.shape[1] < 2:
+        remedy = "Give the last layer an output for each class; a single logit z is the pair (0, z): F.pad(z, (1, 0))"
+        raise ArgumentError("model", f"{rule} and two classes or more, got {tuple(logits.shape)}. {remedy}.")
+    if labels is not None and int(labels.max()) >= logits.shape[1]:
+        first = int((labels >= logits.shape[1]).nonzero()[0])
+        rule = f"must have labels from 0 to {logits.shape[1] - 1}, the model's classes"
+        raise ArgumentError(argument, f"{rule}, got {int(labels[first])} for image {first}.")
+    return logits
+
+
+def _remedy(logits: Tensor, n: int) -> str:
+    if logits.dim() > 2 and logits.numel() == n * logits.shape[1]:
+        return " Add nn.Flatten() at the end."
+    if logits.dim() > 2:
+        return " Reduce the other dimensions, as in logits.mean(dim=1)."
+    if logits.dim() == 2 and n and len(logits) % n == 0:
+        return f" Gather the {len(logits) // n} rows of an image, as in logits.view(n, -1, classes).mean(dim=1)."
+    return ""
+
+
+def first_non_finite(model: nn.Module, images: Tensor, logits: Tensor, *, first: int = 0) -> str:
+    """Return which layer's output is not finite first, and for which image; runs the images of `logits` again."""
+    image = first + int((~logits.isfinite()).any(dim=1).nonzero()[0])
+    return f"the output of {first_non_finite_layer(model, images) or 'the model'} is not finite for image {image}"
+
+
+def first_non_finite_layer(model: nn.Module, images: Tensor) -> str | None:
+    """Return the name of the first layer whose output is not finite, in a forward pass; None if all are."""
+    found: list[str] = []
+
+    def look(name: str) -> Callable[..., None]:
+        def note(module: nn.Module, inputs: object, output: object) -> None:
+            if isinstance(output, Tensor) and not output.isfinite().all():
+                found.append(name)
+
+        return note
+
+    hooks = [module.register_forward_hook(look(name)) for name, module in model.named_modules() if name]
+    try:
+        model(images)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found[0] if found else None
+
+
+@torch.no_grad()
+def check_fits(model: nn.Module, sets: dict[str, tuple[Tensor, Tensor]]) -> None:
+    """Run the first image of each set through the model in evaluation mode, without memories, and check its logits.
+
+    Parameters
+    ----------
+    model : Module
+        Copied; torch's random state is left as it was.
+    sets : mapping
+        Argument -> images and labels.
+
+    Raises
+    ------
+    ValueError
+        For images that do not fit the model, labels that are not below its classes, or outputs that are no logits.
+    """
+    model = copy.deepcopy(model)  # a forward pass may change a module of the user's
+    with error_draws(model, None, None, seed=0), torch.random.fork_rng(devices=[]):
+        for argument, (images, labels) in sets.items():
+            try:
+                logits = model(images[:1])
+            except RuntimeError as error:
+                found = f"images of shape {tuple(images.shape[1:])} and type {images.dtype}"
+                raise ArgumentError(
+                    argument, f"must have images that fit the model, got {found}: {str(error).splitlines()[0]}"
+                ) from error
+            checked_logits(logits, images[:1], labels, argument=argument)
