@@ -105,8 +105,8 @@ def unlabelled(argument: str, data: Any) -> NDArray[Any]:
 def _parts(argument: str, data: Any) -> tuple[Any, Any]:
     """Return images and labels, as they are; None for labels that are not there."""
     if isinstance(data, DataSet):
-        remedy = f"Pass {argument}.train, {argument}.test, or a part of {argument}.train.split()."
-        raise TypeError(f"{argument} must be one set of images, got the data set {data.name!r} with two. {remedy}")
+        remedy = "Pass one of them: data.train or data.test."
+        raise TypeError(f"{argument} must be one set of images, got the data set {data.name!r}, of two. {remedy}")
     if callable(getattr(data, "scaled", None)) and hasattr(data, "labels"):
         return data.scaled(), data.labels
     if isinstance(data, (tuple, list)) and len(data) == 2:
@@ -150,7 +150,7 @@ def _images(argument: str, value: Any) -> NDArray[Any]:
         raise ArgumentError(argument, f"must have floating-point images, got levels from 0 to 255 (uint8). {remedy}")
     if images.dtype.kind not in "fi":
         raise ArgumentError(argument, f"must have floating-point images, got {images.dtype}.")
-    if images.dtype.kind == "f" and not np.isfinite(images.sum()) and not np.isfinite(images).all():
+    if images.dtype.kind == "f" and not np.isfinite([images.min(), images.max()]).all():
         first = int(np.flatnonzero(~np.isfinite(images).reshape(len(images), -1).all(axis=1))[0])
         raise ArgumentError(argument, f"must have finite values, got NaN or infinity in image {first}.")
     return images
@@ -174,7 +174,9 @@ def _labels(argument: str, value: Any, count: int) -> Labels:
 
 def _loaded(argument: str, loader: Any, torch_data: Any) -> Any:
     """Return the dataset of a DataLoader that only cuts it into batches; ArgumentError for another."""
-    n = len(loader.dataset) if hasattr(loader.dataset, "__len__") else 0
+    if not hasattr(loader.dataset, "__len__"):
+        return loader.dataset  # `_read` refuses it
+    n = len(loader.dataset)
     sampler, plain = loader.sampler, (torch_data.SequentialSampler, torch_data.RandomSampler)
     problem = None
     if type(loader.batch_sampler) is not torch_data.BatchSampler or type(sampler) not in plain:

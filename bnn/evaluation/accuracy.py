@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from bnn.data.labelled import Labelled
 from bnn.errors.write_errors import WriteErrors
 from bnn.evaluation.draws import error_draws
-from bnn.evaluation.logits import checked_logits, first_non_finite, labelled_tensors
+from bnn.evaluation.logits import check_fits, checked_logits, first_non_finite, labelled_tensors
 from mtjsim.checks import checked_whole
 from mtjsim.rng import checked_seed
 
@@ -209,7 +209,11 @@ def evaluate(
             written.begin(draw)
             answers: list[Tensor] = []
             for batch in written.batches(images, batch_size):
-                logits = checked_logits(model(batch), batch, None if right or answers else labels)
+                try:
+                    logits = checked_logits(model(batch), batch, None if right or answers else labels)
+                except RuntimeError:
+                    check_fits(model, {"data": (images, labels)})
+                    raise
                 if not logits.isfinite().all():
                     written.address()
                     where = first_non_finite(model, batch, logits, first=sum(map(len, answers)))
