@@ -212,7 +212,7 @@ def evaluate(
                 try:
                     logits = checked_logits(model(batch), batch, None if right or answers else labels)
                 except RuntimeError:
-                    check_fits(model, {"data": (images, labels)})
+                    check_fits(model, "data", images)
                     raise
                 if not logits.isfinite().all():
                     written.address()

@@ -102,29 +102,27 @@ def first_non_finite_layer(model: nn.Module, images: Tensor) -> str | None:
 
 
 @torch.no_grad()
-def check_fits(model: nn.Module, sets: dict[str, tuple[Tensor, Tensor]]) -> None:
-    """Run the first image of each set through the model in evaluation mode, without memories, and check its logits.
+def check_fits(model: nn.Module, argument: str, images: Tensor) -> None:
+    """Run the first image through the model in evaluation mode, without memories, and check its logits.
 
     Parameters
     ----------
     model : Module
         Copied; torch's random state is left as it was.
-    sets : mapping
-        Argument -> images and labels.
+    argument : str
+        Name of the images, for the message.
+    images : Tensor, (n, ...)
 
     Raises
     ------
     ValueError
-        For images that do not fit the model, labels that are not below its classes, or outputs that are no logits.
+        For images that do not fit the model, or outputs that are no logits.
     """
     model = copy.deepcopy(model)  # a forward pass may change a module of the user's
     with error_draws(model, None, None, seed=0), torch.random.fork_rng(devices=[]):
-        for argument, (images, labels) in sets.items():
-            try:
-                logits = model(images[:1])
-            except RuntimeError as error:
-                found = f"images of shape {tuple(images.shape[1:])} and type {images.dtype}"
-                raise ArgumentError(
-                    argument, f"must have images that fit the model, got {found}: {str(error).splitlines()[0]}"
-                ) from error
-            checked_logits(logits, images[:1], labels, argument=argument)
+        try:
+            logits = model(images[:1])
+        except RuntimeError as error:
+            found = f"shape {tuple(images.shape[1:])}, {images.dtype}: {str(error).splitlines()[0]}"
+            raise ArgumentError(argument, f"must have images that fit the model, got {found}") from error
+        checked_logits(logits, images[:1])

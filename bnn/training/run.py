@@ -72,7 +72,7 @@ class Run:
         self.device = next(self.model.parameters()).device
         _check_loader(train, config.batch_size)
         self.images, self.labels = labelled_tensors(model, "train", train)
-        self.validation, self.test = _checked("validation", validation), _checked("test", test)
+        self.validation, self.test = self._checked("validation", validation), self._checked("test", test)
         self.steps = -(-len(self.images) // self.config.batch_size)  # in an epoch
         if len(self.images) // self.steps < world():
             raise ArgumentError("batch_size", f"must be >= {world()}, an image a process, got {config.batch_size}.")
@@ -85,21 +85,33 @@ class Run:
         self.path = own_file(self.config.checkpoint) if self.config.checkpoint else None
         self.identity = self._identity() if self.path else {}
         require_equal(self.model)
-        self._check_sets()
         none = [Phase(memory=None)]  # before the first
         self.memories = PhaseMemories(self.model, self.optimizers, none, 0, own=self.own)
-        self.state, self.order = State(), torch.empty(0)
+        self.state, self.order, self.stepped = State(), torch.empty(0), False
         self.earlier_seconds = 0.0
 
-    def _check_sets(self) -> None:
-        """Refuse images and labels that do not fit the model, before any work."""
-        sets = {"train": (self.images, self.labels)}
-        for argument, data in (("validation", self.validation), ("test", self.test)):
-            if data is not None:
-                one = data.subset([0]) if isinstance(data, (ImageSet, ImageFiles)) else data
-                image, _ = labelled_tensors(self.model, argument, (one.scaled()[:1], one.labels[:1]))
-                sets[argument] = image, torch.from_numpy(data.labels.copy()).to(self.device)
-        check_fits(self.model, sets)
+    def _checked(self, argument: str, data: Labelled | None) -> Any:
+        """Return images of an evaluation, checked before any work; those that can be read again are not kept."""
+        if data is None:
+            return None
+        own = isinstance(data, (ImageSet, ImageFiles))  # they check themselves
+        first = kept = data.subset([0]) if own else labelled(argument, data)
+        image, _ = labelled_tensors(self.model, argument, (first.scaled()[:1], first.labels[:1]))
+        if image.shape[1:] != self.images.shape[1:]:
+            check_fits(self.model, argument, image)
+        return data if own or hasattr(data, "scaled") else kept
+
+    def _check_classes(self, logits: Tensor, x: Tensor) -> None:
+        """Refuse labels that are not classes of the model, with the first logits, before the first update."""
+        for argument, labels in (
+            ("train", self.labels),
+            *((name, torch.tensor(data.labels)) for name, data in self._later().items()),
+        ):
+            checked_logits(logits, x, labels, argument=argument)
+
+    def _later(self) -> dict[str, Any]:
+        sets = {"validation": self.validation, "test": self.test}
+        return {name: data for name, data in sets.items() if data is not None}
 
     # ---- progress ----------------------------------------------------------------------------------------------------
 
@@ -162,7 +174,15 @@ class Run:
         part = part_of(batch)
         x, y = self.images[part], self.labels[part]
         address(self.model, step=self.step, samples=part.cpu())
-        logits = checked_logits(self.model(x), x)
+        try:
+            logits = checked_logits(self.model(x), x)
+        except RuntimeError:
+            if not self.stepped:
+                check_fits(self.model, "train", x)
+            raise
+        if not self.stepped:
+            self._check_classes(logits, x)
+            self.stepped = True
         loss = F.cross_entropy(logits, y) * (len(part) * world() / len(batch))
         value = summed(loss.detach()).item() / world()
         if not math.isfinite(value):
@@ -222,7 +242,7 @@ class Run:
         seconds = self.seconds
         accuracies = {}
         if test is not None:
-            seed = child_seed(self.config.seed, "test")
+            seed, test = child_seed(self.config.seed, "test"), labelled("test", test)
             accuracies["clean"] = evaluate(model, test)
             accuracies["as_trained"] = evaluate(model, test, errors="as_trained", weight_errors="as_trained", seed=seed)
             self._write_metrics({"event": "test", **{name: accuracy.mean for name, accuracy in accuracies.items()}})
@@ -336,11 +356,6 @@ def _set_learning_rate(optimizer: torch.optim.Optimizer, config: TrainConfig, do
 def _joules(ledger: Ledger) -> dict[str, float]:
     """Return the energy in each scope, if anything was counted."""
     return {f"joules_{scope}": ledger.joules(scope) for scope in SCOPES} if ledger.entries else {}
-
-
-def _checked(argument: str, data: Labelled | None) -> Any:
-    """Return images of an evaluation, checked; sets that check themselves are decoded when they are evaluated."""
-    return data if data is None or isinstance(data, (ImageSet, ImageFiles)) else labelled(argument, data)
 
 
 def _check_loader(train: Labelled, batch_size: int) -> None:

@@ -138,7 +138,7 @@ def test_the_check_changes_neither_the_model_nor_the_random_state():
     modes = [module.training for module in model[:2].modules()]
     model[2].eval()
     state, stream = {name: value.clone() for name, value in model.state_dict().items()}, torch.get_rng_state()
-    check_fits(model, {"train": (X, Y)})
+    check_fits(model, "train", X)
     assert torch.equal(torch.get_rng_state(), stream)
     assert [module.training for module in model[:2].modules()] == modes
     assert not model[2].training
