@@ -25,7 +25,8 @@ from torch import Tensor, nn
 from bnn.data.labelled import Labelled
 from bnn.errors.write_errors import WriteErrors
 from bnn.evaluation.draws import error_draws
-from bnn.evaluation.logits import check_fits, checked_logits, first_non_finite, labelled_tensors
+from bnn.evaluation.logits import check_fits, checked_logits, first_non_finite
+from bnn.layers.inputs import labelled_tensors
 from mtjsim.checks import checked_whole
 from mtjsim.rng import checked_seed
 

@@ -26,9 +26,10 @@ from bnn.errors.bits import BLOCK
 from bnn.errors.rates import HasRates
 from bnn.errors.write_errors import WriteErrors
 from bnn.evaluation.draws import Draws, error_draws
-from bnn.evaluation.logits import image_tensor
 from bnn.layers.binary import QUANTIZER_OF, BinaryConv2d, BinaryLayer
+from bnn.layers.feature_norm import FeatureNorm
 from bnn.layers.graph import IDENTITIES, UntraceableError, called_layers, traced
+from bnn.layers.inputs import image_tensor
 from mtjsim.checks import ArgumentError, checked_whole
 from mtjsim.rng import checked_seed
 
@@ -330,10 +331,11 @@ def _statistics(
 ) -> tuple[Tensor, Tensor]:
     """Return mean and unbiased variance of each channel of the input of `norm` in one draw, float64."""
     sums: list[Tensor] = []  # of 1, x, x^2
+    channel = -1 if isinstance(norm, FeatureNorm) else 1
 
     def note(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         for x in inputs[0].split(BLOCK):
-            x = x.double().transpose(0, 1).flatten(1)
+            x = x.double().movedim(channel, 0).flatten(1)
             sums.append(torch.stack([torch.ones_like(x).sum(dim=1), x.sum(dim=1), x.square().sum(dim=1)]))
         raise _ReachedError
 

@@ -3,9 +3,10 @@
 import math
 import sys
 import time
+import warnings
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, fields
 from typing import Any
 
@@ -22,7 +23,9 @@ from bnn.data.labelled import Labelled, labelled
 from bnn.errors.keys import address, forget_address
 from bnn.evaluation.accuracy import evaluate
 from bnn.evaluation.batch_norm import reestimate_batch_norm
-from bnn.evaluation.logits import check_fits, checked_logits, labelled_tensors
+from bnn.evaluation.logits import check_fits, checked_logits
+from bnn.layers.constant_bits import constant_layers, watched_bits
+from bnn.layers.inputs import labelled_tensors
 from bnn.layers.latent import clip_latent_
 from bnn.streams import torch_generator
 from bnn.training.checkpoint import identity_of, load_checkpoint, save_checkpoint
@@ -101,17 +104,25 @@ class Run:
             check_fits(self.model, argument, image)
         return data if own or hasattr(data, "scaled") else kept
 
-    def _check_classes(self, logits: Tensor, x: Tensor) -> None:
-        """Refuse labels that are not classes of the model, with the first logits, before the first update."""
-        for argument, labels in (
-            ("train", self.labels),
-            *((name, torch.tensor(data.labels)) for name, data in self._later().items()),
-        ):
-            checked_logits(logits, x, labels, argument=argument)
-
-    def _later(self) -> dict[str, Any]:
-        sets = {"validation": self.validation, "test": self.test}
-        return {name: data for name, data in sets.items() if data is not None}
+    def _first_logits(self, x: Tensor) -> Tensor:
+        """Return the logits of the first batch; images, labels and signs are checked with them, before any update."""
+        compiled = hasattr(self.model, "_orig_mod")  # torch.compile would keep the hooks
+        with nullcontext({}) if compiled else watched_bits(self.model) as found:
+            try:
+                logits = checked_logits(self.model(x), x)
+            except RuntimeError:
+                check_fits(self.model, "train", x)
+                raise
+        sets = {"train": self.labels, "validation": self.validation, "test": self.test}
+        for argument, data in sets.items():
+            if data is not None:
+                labels = data if isinstance(data, Tensor) else torch.tensor(data.labels)
+                checked_logits(logits, x, labels, argument=argument)
+        for text in constant_layers(found).values():
+            remedy = "Put a BatchNorm before it, or see activation= of bnn.binarize."
+            warnings.warn(f"{text}, in the first batch. {remedy}", stacklevel=4)
+        self.stepped = True
+        return logits
 
     # ---- progress ----------------------------------------------------------------------------------------------------
 
@@ -174,15 +185,7 @@ class Run:
         part = part_of(batch)
         x, y = self.images[part], self.labels[part]
         address(self.model, step=self.step, samples=part.cpu())
-        try:
-            logits = checked_logits(self.model(x), x)
-        except RuntimeError:
-            if not self.stepped:
-                check_fits(self.model, "train", x)
-            raise
-        if not self.stepped:
-            self._check_classes(logits, x)
-            self.stepped = True
+        logits = checked_logits(self.model(x), x) if self.stepped else self._first_logits(x)
         loss = F.cross_entropy(logits, y) * (len(part) * world() / len(batch))
         value = summed(loss.detach()).item() / world()
         if not math.isfinite(value):
