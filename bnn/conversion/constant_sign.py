@@ -1,10 +1,10 @@
 """Constant signs: a ReLU directly before a binary layer makes all its bits +1.
 
 The graph of the model is followed back from each binary layer, through what keeps a sign (pooling, reshaping, dropout,
-concatenation, sums), to a function whose values are >= 0.
+concatenation, sums, products), to a function whose values are >= 0. A list of functions is never complete:
+`example_bits.py` finds every constant sign from images, in any model.
 """
 
-import warnings
 from collections.abc import Collection
 
 from torch import fx, nn
@@ -17,12 +17,17 @@ KEEPS_SIGN = (
     *(nn.Identity, nn.Flatten, nn.Unflatten, nn.Dropout, nn.Dropout1d, nn.Dropout2d, SeededDropout),
     *(nn.MaxPool1d, nn.MaxPool2d, nn.AvgPool1d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d),
 )
-NONNEGATIVE_CALLS = {"relu", "relu_", "relu6", "sigmoid", "hardsigmoid", "softplus", "softmax", "abs", "square", "exp"}
+NONNEGATIVE_CALLS = {
+    *("relu", "relu_", "relu6", "sigmoid", "hardsigmoid", "softplus", "softmax", "abs", "square", "exp", "norm"),
+}
 KEEPS_SIGN_CALLS = {
     *("flatten", "view", "reshape", "contiguous", "permute", "transpose", "squeeze", "unsqueeze", "clone", "mean"),
     *("max_pool1d", "max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "adaptive_max_pool2d", "dropout", "dropout2d"),
+    *("chunk", "split", "tensor_split", "unbind", "getitem", "select", "narrow", "sum", "amax", "amin", "sqrt"),
+    *("expand", "expand_as", "repeat", "tile", "roll", "flip", "detach", "movedim", "interpolate", "pixel_shuffle"),
 }
-JOINS = {"cat", "concat", "add", "add_", "iadd"}
+JOINS = {"cat", "concat", "stack", "add", "add_", "iadd"}
+PRODUCTS = {"mul", "mul_", "imul", "truediv", "div", "matmul", "bmm"}
 
 
 class DroppedActivation(nn.Identity):
@@ -39,7 +44,7 @@ class DroppedActivation(nn.Identity):
 
 def constant_signs(
     model: nn.Module, graph: fx.Graph | UntraceableError, layers: Collection[str], policy: str
-) -> tuple[set[str], set[str]]:
+) -> tuple[set[str], set[str], list[str]]:
     """Find what keeps the signs of `layers` from being constant; see `activation` of `bnn.binarize`.
 
     Parameters
@@ -48,7 +53,7 @@ def constant_signs(
     graph : Graph or UntraceableError
         From `traced`.
     layers : names
-        Of the layers that will begin with a sign.
+        Of the layers that will begin with a sign, in order.
     policy : {"drop", "norm", "refuse", "keep"}
 
     Returns
@@ -56,28 +61,29 @@ def constant_signs(
     activations : set of names
         With "drop", those that the sign of a layer replaces.
     without_norm : set of names
-        With "norm", the layers that need a BatchNorm before them.
+        With "norm", the layers that need a BatchNorm before them; all, if the model cannot be traced.
+
+    warned : list of str
+        A warning for each sign that stays constant, or if the model cannot be traced.
 
     Raises
     ------
     ValueError
-        With "refuse", for a sign that would be constant.
-
-    Warns
-    -----
-    UserWarning
-        For a sign that stays constant, or if the model cannot be traced.
+        With "refuse", for a sign that would be constant, or if the model cannot be traced.
     """
     activations: set[str] = set()
     without_norm: set[str] = set()
+    warned: list[str] = []
     if isinstance(graph, UntraceableError):
-        if layers:
-            warnings.warn(
-                f"{graph}, so it was not checked whether the input of a binary layer comes from a ReLU, which would "
-                "make all its bits +1.",
-                stacklevel=3,
-            )
-        return activations, without_norm
+        text = (
+            f"{graph}, so it was not checked whether the input of a binary layer comes from a ReLU, which would make "
+            "all its bits +1. Pass example=images."
+        )
+        if layers and policy == "refuse":
+            raise ValueError(text)
+        if policy == "norm":
+            return activations, set(layers), warned
+        return activations, without_norm, [text] if layers else []
     for name, node in called_layers(graph):
         found = _sources(model, node.args[0] if node.args else None) if name in layers else None
         if found and policy == "norm":
@@ -93,8 +99,8 @@ def constant_signs(
             )
             if policy == "refuse":
                 raise ValueError(text)
-            warnings.warn(text, stacklevel=3)
-    return activations, without_norm
+            warned.append(text)
+    return activations, without_norm, warned
 
 
 def _is(model: nn.Module, node: fx.Node, types: tuple[type, ...], calls: set[str]) -> bool:
@@ -120,8 +126,10 @@ def _sources(model: nn.Module, node: object) -> list[fx.Node] | None:
         return [node]
     if _is(model, node, KEEPS_SIGN, KEEPS_SIGN_CALLS) and node.args:
         return _sources(model, node.args[0])
-    if _is(model, node, (), JOINS):
-        found = [_sources(model, value) for value in _joined(node) if isinstance(value, (fx.Node, float))]
+    if _is(model, node, (), JOINS | PRODUCTS):
+        numbers = _is(model, node, (), PRODUCTS)  # of cat, an integer is the dimension
+        kinds = (fx.Node, float, int) if numbers else (fx.Node, float)
+        found = [_sources(model, value) for value in _joined(node) if isinstance(value, kinds)]
         if not any(part is None for part in found):
             return [source for part in found for source in part or ()]
     return None
@@ -135,7 +143,9 @@ def _drops(model: nn.Module, graph: fx.Graph, source: fx.Node, layers: Collectio
 
 def _only_signs_read(model: nn.Module, node: fx.Node, layers: Collection[str]) -> bool:
     def passes(user: fx.Node) -> bool:
-        kept = _is(model, user, KEEPS_SIGN, KEEPS_SIGN_CALLS | JOINS) and _sources(model, user) is not None
+        scaled = _is(model, user, (), PRODUCTS) and sum(isinstance(value, fx.Node) for value in user.args) == 1
+        kept = scaled or _is(model, user, KEEPS_SIGN, KEEPS_SIGN_CALLS | JOINS)
+        kept = kept and _sources(model, user) is not None
         signed = user.op == "call_module" and user.target in layers
         return signed or (kept and _only_signs_read(model, user, layers))
 

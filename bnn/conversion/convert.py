@@ -2,18 +2,22 @@
 
 import copy
 import hashlib
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bnn.conversion.config import BinarizeConfig, memory_of
 from bnn.conversion.constant_sign import DroppedActivation, constant_signs
+from bnn.conversion.example_bits import constant_bits
 from bnn.conversion.selection import Selection, ancestors, check_type, configs_of, excluded, names_of
 from bnn.layers.binary import QUANTIZER_OF, BinaryConv2d, BinaryLinear
-from bnn.layers.graph import call_order, traced
+from bnn.layers.feature_norm import FeatureNorm
+from bnn.layers.graph import UntraceableError, call_order, traced
+from bnn.layers.inputs import image_tensor
 from bnn.layers.quantizers import center_latent_
 from mtjsim.checks import ArgumentError, checked_choice
 
@@ -29,6 +33,7 @@ def binarize(
     first: str = "real",
     last: str = "real",
     activation: str = "drop",
+    example: Any = None,
 ) -> nn.Module:
     """Return a copy of `model` in which `nn.Linear` and `nn.Conv2d` are `BinaryLinear` and `BinaryConv2d`.
 
@@ -53,7 +58,11 @@ def binarize(
         the copy has a `DroppedActivation` in place of the function, since the sign replaces it; a warning where it
         cannot be dropped, because it is not a module or other layers read it too. "norm": all functions stay, and such
         a layer becomes an `nn.Sequential` of a new BatchNorm and the binary layer, as in XNOR-Net; for residual
-        networks. "refuse": an error. "keep": a warning.
+        networks. "refuse": an error. "keep": a warning. A model that cannot be traced needs an `example`: without one,
+        "refuse" is an error, "norm" puts a BatchNorm before every binary layer, the others give a warning.
+    example : array or Tensor (n, ...), or labelled images as for `bnn.evaluate`, optional
+        A batch of real images. The copy is run on them once, in the model's mode, and each layer whose input bits are
+        all alike is treated as `activation` says, whatever function made them so.
 
     Returns
     -------
@@ -71,7 +80,8 @@ def binarize(
     Warns
     -----
     UserWarning
-        If a sign would be constant, see `activation`, or if the model cannot be traced to check that.
+        If a sign would be constant, see `activation`, or if the model cannot be traced to check that and there is no
+        `example`.
 
     Notes
     -----
@@ -119,19 +129,61 @@ def binarize(
     _check_lists(copied)
     for name, layer in chosen.items():
         _check_layer(copied, name, layer)
-    signed = {name for name in chosen if configs[name].input_quantizer is not None}
-    activations, without_norm = constant_signs(copied, graph, signed, activation)
+    signed = [name for name in chosen if configs[name].input_quantizer is not None]
+    images = None if example is None else image_tensor(copied, "example", example)
+    activations, without_norm = set[str](), set[str]()
+    if images is None or not isinstance(graph, UntraceableError):
+        activations, without_norm, warned = constant_signs(copied, graph, signed, activation)
+        for text in warned if images is None else ():  # the images will show
+            warnings.warn(text, stacklevel=2)
     part = _part(model)
     dropped = [copied.get_submodule(name) for name in activations]
-    made: dict[nn.Module, nn.Module] = {former: DroppedActivation(repr(former)) for former in dropped} | {
+    made: dict[nn.Module, nn.Module] = {former: _dropped(former) for former in dropped} | {
         layer: _binary_layer(layer, configs[name], index, part, norm=name in without_norm)
         for index, (name, layer) in enumerate(layers.items())
         if name in chosen
     }
-    for parent in list(copied.modules()):
+    copied = _exchanged(copied, made)
+    return copied if images is None else _checked_on(copied, images, activation)
+
+
+def _exchanged(model: nn.Module, made: Mapping[nn.Module, nn.Module]) -> nn.Module:
+    """Put other modules in the places of some, in place."""
+    for parent in list(model.modules()):
         for key, child in parent._modules.items():
             parent._modules[key] = made.get(child, child) if child is not None else None
-    return made.get(copied, copied)
+    return made.get(model, model)
+
+
+def _dropped(activation: nn.Module) -> DroppedActivation:
+    return DroppedActivation(repr(activation))
+
+
+def _checked_on(model: nn.Module, images: Tensor, policy: str) -> nn.Module:
+    """Return the model in which no sign is constant for these images, as far as the policy allows."""
+    found, activations = constant_bits(model, images)
+    if found and policy == "drop" and activations:
+        model = _exchanged(model, {(former := model.get_submodule(name)): _dropped(former) for name in activations})
+        found, _ = constant_bits(model, images)
+    elif found and policy == "norm":
+        layers: list[Any] = [model.get_submodule(name) for name in found]
+        model = _exchanged(model, {layer: nn.Sequential(_norm_before(layer), layer) for layer in layers})
+        found, _ = constant_bits(model, images)
+    for text in found.values():
+        remedy = 'Use activation="norm", leave out what makes it so, or exclude the layer.'
+        if policy == "refuse":
+            raise ValueError(f"{text}. {remedy}")
+        warnings.warn(f"{text}. {remedy}", stacklevel=3)
+    return model
+
+
+def _norm_before(layer: Any) -> nn.Module:
+    """Return a BatchNorm of the inputs of a layer."""
+    if isinstance(layer, (nn.Conv2d, BinaryConv2d)):
+        norm: nn.Module = nn.BatchNorm2d(layer.weight.shape[1] * layer.groups)
+    else:
+        norm = FeatureNorm(layer.weight.shape[1])
+    return norm.to(layer.weight).train(layer.training)
 
 
 def _binary_layer(layer: nn.Module, config: BinarizeConfig, index: int, part: int, *, norm: bool) -> nn.Module:
@@ -142,18 +194,15 @@ def _binary_layer(layer: nn.Module, config: BinarizeConfig, index: int, part: in
         **{key: getattr(config, key) for key in ("weight_quantizer", "input_quantizer", "scale", "center", "seed")},
     }
     new: Any
-    before: nn.Module
     if isinstance(layer, nn.Conv2d):
-        before = nn.BatchNorm2d(layer.in_channels)
         sizes = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups")
         new = BinaryConv2d(**{key: getattr(layer, key) for key in sizes}, **shared)
     else:
-        before = nn.BatchNorm1d(layer.in_features)  # type: ignore[arg-type]
         new = BinaryLinear(**{key: getattr(layer, key) for key in ("in_features", "out_features")}, **shared)
     new.weight, new.bias = layer.weight, layer.bias
     if config.center:
         center_latent_(new.weight)
-    return (nn.Sequential(before.to(new.weight), new) if norm else new).train(layer.training)
+    return (nn.Sequential(_norm_before(layer), new) if norm else new).train(layer.training)
 
 
 def _part(model: nn.Module) -> int:

@@ -1,7 +1,8 @@
 """Images to train on. NumPy only: nothing here imports torch.
 
-`images.py` image sets in memory · `loading.py` by name, from a folder or a checked download · `origins.py` sources and
-check sums · `formats.py` file formats · `image_files.py`, `imagenet.py` folders of image files · `digits/` shipped
+`images.py` image sets in memory · `labelled.py` arrays and torch data sets, checked · `loading.py` by name, from a
+folder or a checked download · `origins.py` sources and check sums · `formats.py` file formats · `image_files.py`,
+`imagenet.py` folders of image files · `digits/` shipped
 """
 
 from bnn.data.imagenet import open_imagenet

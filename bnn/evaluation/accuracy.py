@@ -20,12 +20,14 @@ from typing import TYPE_CHECKING, Union
 import numpy as np
 import torch
 from scipy.special import stdtrit
-from torch import nn
+from torch import Tensor, nn
 
-from bnn.data.images import LabelledImages
+from bnn.data.labelled import Labelled
 from bnn.errors.write_errors import WriteErrors
-from bnn.evaluation.draws import error_draws, on_device
-from mtjsim.checks import ArgumentError, checked_whole
+from bnn.evaluation.draws import error_draws
+from bnn.evaluation.logits import check_fits, checked_logits, first_non_finite
+from bnn.layers.inputs import labelled_tensors
+from mtjsim.checks import checked_whole
 from mtjsim.rng import checked_seed
 
 if TYPE_CHECKING:
@@ -135,7 +137,7 @@ class Accuracy:
 
 def evaluate(
     model: nn.Module,
-    data: LabelledImages,
+    data: Labelled,
     *,
     errors: Union["OperatingPoint", WriteErrors, str, None] = None,
     weight_errors: Union["OperatingPoint", WriteErrors, str, None] = None,
@@ -149,7 +151,11 @@ def evaluate(
     ----------
     model : Module
         Left as it was, bit for bit: mode, memories and their streams.
-    data : object with ``scaled()`` and ``labels``
+    data : pair, Dataset, DataLoader, or object with ``scaled()`` and ``labels``
+        A pair (images, labels) of arrays or tensors; a torch Dataset of pairs (image, label), or a DataLoader of one; a
+        `bnn.ImageSet`, such as ``bnn.load("digits").test``, or another object whose ``scaled()`` returns the images,
+        (n, ...), and whose ``labels`` are their classes, (n,) whole numbers from 0. Images are cast to the type of the
+        model's parameters.
     errors : operating point, WriteErrors, "as_trained" or None
         Errors of the activations. None: no memories. An operating point or a `WriteErrors`: its two rates, in every
         activation slot, as independent errors. An `OverwriteErrors`: a copy of it in every slot. "as_trained": copies
@@ -173,8 +179,13 @@ def evaluate(
     Raises
     ------
     ValueError
-        For errors that would touch nothing (a model without such slots), unknown `errors` or `weight_errors`, no
-        images, or numbers out of range.
+        For errors that would touch nothing (a model without such slots), unknown `errors` or `weight_errors`, images or
+        labels that are none, numbers out of range, or a model that does not return logits of shape (n, classes) with
+        two classes or more.
+    TypeError
+        For data of another kind.
+    FloatingPointError
+        For logits that are not finite; with the layer, the draw and the image.
 
     Notes
     -----
@@ -192,14 +203,23 @@ def evaluate(
     checked_seed(seed)
     checked_whole("draws", draws, least=1)
     checked_whole("batch_size", batch_size, least=1)
-    if len(data.labels) == 0:
-        raise ArgumentError("data", "must have at least one image, got none.")
+    images, labels = labelled_tensors(model, "data", data)
     right = []
     with error_draws(model, errors, weight_errors, seed=seed) as written:
-        images, labels = on_device(model, data)
         for draw in range(draws if written.any else 1):
             written.begin(draw)
-            answers = [model(batch).argmax(dim=1) for batch in written.batches(images, batch_size)]
+            answers: list[Tensor] = []
+            for batch in written.batches(images, batch_size):
+                try:
+                    logits = checked_logits(model(batch), batch, None if right or answers else labels)
+                except RuntimeError:
+                    check_fits(model, "data", images)
+                    raise
+                if not logits.isfinite().all():
+                    written.address()
+                    where = first_non_finite(model, batch, logits, first=sum(map(len, answers)))
+                    raise FloatingPointError(f"{where}, in draw {draw}.")
+                answers.append(logits.argmax(dim=1))
             right.append(torch.cat(answers) == labels)
     counts = torch.stack(right)
     return Accuracy(counts.sum(dim=1).cpu().numpy(), counts.sum(dim=0).cpu().numpy(), written.shared)

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Union
 
+import numpy as np
 import torch
 from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -24,14 +25,16 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from bnn.errors.bits import BLOCK
 from bnn.errors.rates import HasRates
 from bnn.errors.write_errors import WriteErrors
-from bnn.evaluation.draws import Draws, error_draws, on_device
+from bnn.evaluation.draws import Draws, error_draws
 from bnn.layers.binary import QUANTIZER_OF, BinaryConv2d, BinaryLayer
+from bnn.layers.feature_norm import FeatureNorm
 from bnn.layers.graph import IDENTITIES, UntraceableError, called_layers, traced
+from bnn.layers.inputs import image_tensor
 from mtjsim.checks import ArgumentError, checked_whole
 from mtjsim.rng import checked_seed
 
 if TYPE_CHECKING:
-    from bnn.data.images import LabelledImages
+    from bnn.data.labelled import Labelled
     from bridge.write import OperatingPoint
 
 Rates = Mapping[str, Any] | str | None
@@ -226,7 +229,7 @@ def _reader(model: nn.Module, node: fx.Node, calls: Counter[str], outputs: int) 
 
 def reestimate_batch_norm(
     model: nn.Module,
-    data: "LabelledImages",
+    data: "Labelled | Tensor | np.ndarray",
     *,
     errors: Union["OperatingPoint", WriteErrors, str, None] = "as_trained",
     weight_errors: Union["OperatingPoint", WriteErrors, str, None] = "as_trained",
@@ -240,7 +243,7 @@ def reestimate_batch_norm(
     ----------
     model : Module
         Left as it was, with its memories.
-    data : object with ``scaled()`` and ``labels``
+    data : array or Tensor (n, ...), or labelled images as for `bnn.evaluate`
         Training images; labels are not used.
     errors, weight_errors : operating point, WriteErrors, "as_trained" or None
         Errors of activations and weights, as for `bnn.evaluate`, drawn by the same keys.
@@ -289,11 +292,11 @@ def reestimate_batch_norm(
     checked_seed(seed)
     checked_whole("draws", draws, least=1)
     checked_whole("batch_size", batch_size, least=1)
-    if len(data.labels) < 2:
-        raise ArgumentError("data", f"must have at least two images, got {len(data.labels)}: one has no variance.")
+    images = image_tensor(model, "data", data)
+    if len(images) < 2:
+        raise ArgumentError("data", f"must have at least two images, got {len(images)}: one has no variance.")
     model = copy.deepcopy(model)
     with error_draws(model, errors, weight_errors, seed=seed) as written:
-        images, _ = on_device(model, data)
         for norm in _in_order(model, images[:1], written):
             passes = range(draws if written.any else 1)
             statistics = [_statistics(model, norm, images, written, draw, batch_size) for draw in passes]
@@ -328,10 +331,11 @@ def _statistics(
 ) -> tuple[Tensor, Tensor]:
     """Return mean and unbiased variance of each channel of the input of `norm` in one draw, float64."""
     sums: list[Tensor] = []  # of 1, x, x^2
+    channel = -1 if isinstance(norm, FeatureNorm) else 1
 
     def note(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         for x in inputs[0].split(BLOCK):
-            x = x.double().transpose(0, 1).flatten(1)
+            x = x.double().movedim(channel, 0).flatten(1)
             sums.append(torch.stack([torch.ones_like(x).sum(dim=1), x.sum(dim=1), x.square().sum(dim=1)]))
         raise _ReachedError
 

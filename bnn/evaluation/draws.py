@@ -136,11 +136,15 @@ class Draws:
         in_blocks = any(memory is not None and memory.in_blocks for memory in self.activations)
         size = BLOCK if in_blocks else whole_blocks(batch_size)
         for batch in images.split(size):
-            samples = torch.arange(first, first + len(batch))
-            for memory in self._present:
-                memory.address(samples)
+            self._samples = torch.arange(first, first + len(batch))
+            self.address()
             yield batch
             first += len(batch)
+
+    def address(self) -> None:
+        """Give the memories the address of the batch that was yielded last, so that it is written as before."""
+        for memory in self._present:
+            memory.address(self._samples)
 
 
 @contextmanager
@@ -178,12 +182,6 @@ def error_draws(model: nn.Module, errors: Any, weight_errors: Any, *, seed: int)
 def whole_blocks(batch_size: int) -> int:
     """Round up to blocks of images that share a torch generator, so that the errors do not depend on the batches."""
     return -(-batch_size // BLOCK) * BLOCK
-
-
-def on_device(model: nn.Module, data: Any) -> tuple[Tensor, Tensor]:
-    """Return images and labels on the device of the model."""
-    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
-    return torch.from_numpy(data.scaled()).to(device), torch.tensor(data.labels).to(device)
 
 
 def _memories_of(model: nn.Module, argument: str, errors: Any, slot: str) -> list[nn.Module | None]:

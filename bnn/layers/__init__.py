@@ -1,9 +1,10 @@
 """Binary layers: their quantizers, memories and dropout, and tools for whole models of them.
 
 one layer       `quantizers.py` signs and their gradients · `binary.py` layers with slots for memories ·
-                `dropout.py` seeded dropout
+                `dropout.py` seeded dropout · `feature_norm.py` BatchNorm of the last dimension
 a whole model   `slots.py` exchange of its memories · `latent.py` its latent weights · `graph.py` its calls, traced ·
-                `table.py` bits, operations and bytes of each layer
+                `table.py` bits, operations and bytes of each layer · `inputs.py` images on its device, of its type ·
+                `constant_bits.py` layers whose input bits are all alike
 """
 
 from bnn.layers.binary import BinaryConv2d, BinaryLayer, BinaryLinear

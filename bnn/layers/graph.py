@@ -7,6 +7,7 @@ from torch import fx, nn
 
 from bnn.layers.binary import BinaryLayer
 from bnn.layers.dropout import SeededDropout
+from bnn.layers.feature_norm import FeatureNorm
 
 IDENTITIES = (  # layers that return their input in evaluation mode
     *(nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.AlphaDropout, SeededDropout),
@@ -18,10 +19,12 @@ class UntraceableError(ValueError):
 
 
 class _Tracer(fx.Tracer):
-    """Stops at torch's own layers, at binary layers and at seeded dropout; follows everything else."""
+    """Stops at torch's own layers and at those of `bnn.layers`; follows everything else."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, (BinaryLayer, SeededDropout)) or super().is_leaf_module(m, module_qualified_name)
+        return isinstance(m, (BinaryLayer, SeededDropout, FeatureNorm)) or super().is_leaf_module(
+            m, module_qualified_name
+        )
 
 
 def traced(model: nn.Module) -> fx.Graph | UntraceableError:

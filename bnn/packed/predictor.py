@@ -10,11 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bnn.data.images import LabelledImages
+from bnn.data.labelled import Labelled, labelled, unlabelled
 from bnn.errors.kernels import sample_keys
 from bnn.errors.keys import addressed_root
 from bnn.errors.rates import HasRates, checked_error_rate
 from bnn.evaluation.accuracy import Accuracy
+from bnn.evaluation.logits import checked_logits
 from bnn.packed.bit_errors import write_words
 from bnn.packed.files import load_steps, save_steps
 from bnn.packed.products import BinaryProduct, SignedProduct
@@ -81,7 +82,7 @@ class PackedModel:
         Parameters
         ----------
         images : array or Tensor, (n, ...)
-            As for the model, finite.
+            As for the model, finite. Or labelled images, as for `evaluate_dies`, without a use of their labels.
         batch_size : int, >= 1
 
         Returns
@@ -102,7 +103,7 @@ class PackedModel:
 
     def evaluate_dies(
         self,
-        data: LabelledImages,
+        data: Labelled,
         *,
         errors: Errors = None,
         weight_errors: Errors = None,
@@ -115,7 +116,7 @@ class PackedModel:
 
         Parameters
         ----------
-        data : object with ``scaled()`` and ``labels``
+        data : pair (images, labels), or others as for `bnn.evaluate`
         errors, weight_errors : operating point, WriteErrors, dict or None
             Errors of activations and weights, independent: anything with `error_rate_0` and `error_rate_1`, numbers or
             one for each cell of a sample or filter. A dict, name of the layer -> such, for some layers only. None: no
@@ -148,7 +149,9 @@ class PackedModel:
         checked_whole("workers", workers, least=1)
         written = _rates("errors", errors, self.activation_layers)
         weights = _rates("weight_errors", weight_errors, self.weight_layers)
-        batches, labels = _batches(data.scaled(), batch_size), np.asarray(data.labels)
+        checked = labelled("data", data)
+        batches, labels = _batches(checked.images, batch_size), checked.labels
+        checked_logits(self._run(batches[0][:1], _unwritten, self._products), batches[0][:1], torch.from_numpy(labels))
         starts = self._clean_starts(batches, written, weights)
 
         def right(die: int) -> NDArray[np.bool_]:
@@ -288,7 +291,7 @@ def _fitting(argument: str, step: Step, rates: Mapping[str, Any], cells: int) ->
 
 def _batches(images: Any, batch_size: int) -> list[Tensor]:
     checked_whole("batch_size", batch_size, least=1)
-    x = torch.as_tensor(images)
+    x = torch.as_tensor(images if hasattr(images, "shape") else unlabelled("images", images))
     if not x.is_floating_point() or x.dim() < 2 or len(x) == 0:
         found = f"{x.dtype} of {tuple(x.shape)}"
         raise ArgumentError("images", f"must be floating point, (n, ...), at least one; got {found}.")

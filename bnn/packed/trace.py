@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from bnn.layers.binary import BinaryConv2d, BinaryLayer, BinaryLinear
+from bnn.layers.feature_norm import FeatureNorm
 from bnn.layers.graph import IDENTITIES, UntraceableError, traced
 from bnn.layers.slots import activation_memories, weight_memories
 from bnn.packed.folding import fold, pair
@@ -256,6 +257,7 @@ LAYERS: dict[type, Callable[[str, Any], Any]] = {
     nn.Linear: lambda name, layer: ("linear", {}, {"weight": layer.weight, "bias": layer.bias}),
     nn.Conv2d: _conv2d,
     nn.BatchNorm1d: _batch_norm,
+    FeatureNorm: _batch_norm,
     nn.BatchNorm2d: _batch_norm,
     nn.ReLU: lambda name, layer: ("relu", {}, {}),
     nn.Hardtanh: lambda name, layer: ("hardtanh", {"min_val": layer.min_val, "max_val": layer.max_val}, {}),

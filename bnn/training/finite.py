@@ -7,6 +7,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from bnn.evaluation.logits import first_non_finite_layer
+
 
 def guard_finite(model: nn.Module) -> "FiniteGuard":
     """Watch every output, gradient and parameter of `model`, until the first that is not finite.
@@ -139,17 +141,4 @@ def diagnosis(model: nn.Module, x: Tensor, epoch: int, step: int, loss: float, *
     for name, parameter in parameters:
         if not parameter.isfinite().all():
             return f"{name} is not finite, {where}. {advice}"
-    outputs: list[str] = []
-
-    def look(name: str) -> Callable[..., None]:
-        def note(module: nn.Module, inputs: object, output: object) -> None:
-            if isinstance(output, Tensor) and not output.isfinite().all():
-                outputs.append(name)
-
-        return note
-
-    hooks = [module.register_forward_hook(look(name)) for name, module in model.named_modules() if name]
-    model(x)
-    for hook in hooks:
-        hook.remove()
-    return f"the output of {outputs[0] if outputs else 'the model'} is not finite, {where}. {advice}"
+    return f"the output of {first_non_finite_layer(model, x) or 'the model'} is not finite, {where}. {advice}"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from bnn.data.images import LabelledImages
+from bnn.data.labelled import Labelled
 from bnn.training.config import TrainConfig
 from bnn.training.phases import Phase
 from bnn.training.result import Epoch, Result, Step
@@ -48,10 +48,10 @@ class Trainer:
 
     def fit(
         self,
-        train: LabelledImages,
-        validation: LabelledImages | None = None,
+        train: Labelled,
+        validation: Labelled | None = None,
         *,
-        test: LabelledImages | None = None,
+        test: Labelled | None = None,
         on_step: Callable[[Step], None] | None = None,
         on_epoch: Callable[[Epoch], None] | None = None,
         on_phase: Callable[[int, Phase], None] | None = None,
@@ -60,10 +60,12 @@ class Trainer:
 
         Parameters
         ----------
-        train, validation : objects with ``scaled()`` and ``labels``
-            The network is evaluated on the validation images after each epoch, with one draw of errors in the memories
-            of its phase; they change nothing unless ``config.choose`` is "best".
-        test : object with ``scaled()`` and ``labels``, optional
+        train, validation : pair, Dataset, DataLoader, or object with ``scaled()`` and ``labels``
+            Images with their labels, as for `bnn.evaluate`: ``(images, labels)``, for example. They are read once.
+            Batches and their order are those of the config, also for a DataLoader. The network is evaluated on the
+            validation images after each epoch, with one draw of errors in the memories of its phase; they change
+            nothing unless ``config.choose`` is "best".
+        test : labelled images, as `validation`, optional
             Evaluated once, at the end.
         on_step, on_epoch : callable, optional
             Called with each `Step`, and with each `Epoch`, after its checkpoint. An exception from one ends the
@@ -74,8 +76,11 @@ class Trainer:
         Raises
         ------
         ValueError
-            For no or non-finite training images, a checkpoint that is damaged or of another training, a choice without
-            validation images, phases without a step, or phases that do not fit the model.
+            Before any work: for images or labels that are none or do not fit the model, of all three sets, and a model
+            that does not return logits of shape (n, classes). For a checkpoint that is damaged or of another training,
+            a choice without validation images, phases without a step, or phases that do not fit the model.
+        TypeError
+            For images of another kind.
         FloatingPointError
             When the loss or a weight becomes non-finite; with the layer where it began, the epoch and the step.
 
@@ -90,7 +95,7 @@ class Trainer:
         all processes. BatchNorm uses its process's part of a batch, and running statistics are averaged each epoch; the
         cells of overwritten activations belong to their process. Each process has its own checkpoint (`run.rank1.pt`).
         """
-        run = Run(self.model, self.config, self.optimizer, train, validation)
+        run = Run(self.model, self.config, self.optimizer, train, validation, test)
         run.resume()
         with run.addressed(), run.progress_bar() as bar:
             while run.step < run.last_step:
@@ -107,4 +112,4 @@ class Trainer:
                     bar.set_postfix(loss=f"{epoch.loss:.3f}", accuracy=f"{epoch.train_accuracy:.3f}")
                     if on_epoch is not None:
                         on_epoch(epoch)
-        return run.result(test)
+        return run.result()

@@ -3,23 +3,29 @@
 import math
 import sys
 import time
+import warnings
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, fields
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from bnn.data.images import LabelledImages
+from bnn.data.image_files import ImageFiles
+from bnn.data.images import ImageSet
+from bnn.data.labelled import Labelled, labelled
 from bnn.errors.keys import address, forget_address
 from bnn.evaluation.accuracy import evaluate
 from bnn.evaluation.batch_norm import reestimate_batch_norm
+from bnn.evaluation.logits import check_fits, checked_logits
+from bnn.layers.constant_bits import constant_layers, watched_bits
+from bnn.layers.inputs import labelled_tensors
 from bnn.layers.latent import clip_latent_
 from bnn.streams import torch_generator
 from bnn.training.checkpoint import identity_of, load_checkpoint, save_checkpoint
@@ -58,17 +64,18 @@ class Run:
         model: nn.Module,
         config: TrainConfig,
         optimizer: MakeOptimizers | None,
-        train: LabelledImages,
-        validation: LabelledImages | None,
+        train: Labelled,
+        validation: Labelled | None,
+        test: Labelled | None = None,
     ) -> None:
-        self.model, self.config, self.validation = model, config, validation
+        self.model, self.config = model, config
         self.started = time.perf_counter()
         if config.choose == "best" and validation is None:
             raise ArgumentError("validation", 'must be given where choose is "best": other images choose no epoch.')
         self.device = next(self.model.parameters()).device
-        self.images = torch.from_numpy(train.scaled()).to(self.device)
-        self.labels = torch.tensor(train.labels).to(self.device)
-        _check_images(self.images, self.labels)
+        _check_loader(train, config.batch_size)
+        self.images, self.labels = labelled_tensors(model, "train", train)
+        self.validation, self.test = self._checked("validation", validation), self._checked("test", test)
         self.steps = -(-len(self.images) // self.config.batch_size)  # in an epoch
         if len(self.images) // self.steps < world():
             raise ArgumentError("batch_size", f"must be >= {world()}, an image a process, got {config.batch_size}.")
@@ -83,8 +90,39 @@ class Run:
         require_equal(self.model)
         none = [Phase(memory=None)]  # before the first
         self.memories = PhaseMemories(self.model, self.optimizers, none, 0, own=self.own)
-        self.state, self.order = State(), torch.empty(0)
+        self.state, self.order, self.stepped = State(), torch.empty(0), False
         self.earlier_seconds = 0.0
+
+    def _checked(self, argument: str, data: Labelled | None) -> Any:
+        """Return images of an evaluation, checked before any work; those that can be read again are not kept."""
+        if data is None:
+            return None
+        own = isinstance(data, (ImageSet, ImageFiles))  # they check themselves
+        first = kept = data.subset([0]) if own else labelled(argument, data)
+        image, _ = labelled_tensors(self.model, argument, (first.scaled()[:1], first.labels[:1]))
+        if image.shape[1:] != self.images.shape[1:]:
+            check_fits(self.model, argument, image)
+        return data if own or hasattr(data, "scaled") else kept
+
+    def _first_logits(self, x: Tensor) -> Tensor:
+        """Return the logits of the first batch; images, labels and signs are checked with them, before any update."""
+        compiled = hasattr(self.model, "_orig_mod")  # torch.compile would keep the hooks
+        with nullcontext({}) if compiled else watched_bits(self.model) as found:
+            try:
+                logits = checked_logits(self.model(x), x)
+            except RuntimeError:
+                check_fits(self.model, "train", x)
+                raise
+        sets = {"train": self.labels, "validation": self.validation, "test": self.test}
+        for argument, data in sets.items():
+            if data is not None:
+                labels = data if isinstance(data, Tensor) else torch.tensor(data.labels)
+                checked_logits(logits, x, labels, argument=argument)
+        for text in constant_layers(found).values():
+            remedy = "Put a BatchNorm before it, or see activation= of bnn.binarize."
+            warnings.warn(f"{text}, in the first batch. {remedy}", stacklevel=4)
+        self.stepped = True
+        return logits
 
     # ---- progress ----------------------------------------------------------------------------------------------------
 
@@ -147,7 +185,7 @@ class Run:
         part = part_of(batch)
         x, y = self.images[part], self.labels[part]
         address(self.model, step=self.step, samples=part.cpu())
-        logits = self.model(x)
+        logits = checked_logits(self.model(x), x) if self.stepped else self._first_logits(x)
         loss = F.cross_entropy(logits, y) * (len(part) * world() / len(batch))
         value = summed(loss.detach()).item() / world()
         if not math.isfinite(value):
@@ -199,15 +237,15 @@ class Run:
         self._write_metrics()
         return epoch
 
-    def result(self, test: LabelledImages | None) -> Result:
+    def result(self) -> Result:
         """Return the chosen epoch, evaluated on the test images."""
-        model, best = self.model.eval(), self.state.best
+        model, best, test = self.model.eval(), self.state.best, self.test
         if best is not None:
             model.load_state_dict(best["model"], strict=False)
         seconds = self.seconds
         accuracies = {}
         if test is not None:
-            seed = child_seed(self.config.seed, "test")
+            seed, test = child_seed(self.config.seed, "test"), labelled("test", test)
             accuracies["clean"] = evaluate(model, test)
             accuracies["as_trained"] = evaluate(model, test, errors="as_trained", weight_errors="as_trained", seed=seed)
             self._write_metrics({"event": "test", **{name: accuracy.mean for name, accuracy in accuracies.items()}})
@@ -268,8 +306,7 @@ class Run:
     def _reestimate(self, images: int) -> None:
         """Put the statistics of the first training images, with the memories of this phase, into every BatchNorm."""
         seed = child_seed(self.config.seed, "batch_norm_statistics", self.step)
-        first = _Labelled(self.images[:images], self.labels[:images])
-        estimated = reestimate_batch_norm(self.model, first, seed=seed)
+        estimated = reestimate_batch_norm(self.model, self.images[:images], seed=seed)
         with torch.no_grad(), self.memories.update(self.step):
             for norm, other in zip(self.model.modules(), estimated.modules(), strict=True):
                 for name, statistics in running_statistics(norm).items() if isinstance(norm, _BatchNorm) else ():
@@ -298,21 +335,6 @@ class Run:
             write_metrics(self.config.metrics, [*self.state.events, *more])
 
 
-@dataclass(frozen=True)
-class _Labelled:
-    """Training images in the form that `reestimate_batch_norm` takes."""
-
-    images: Tensor
-    classes: Tensor
-
-    @property
-    def labels(self) -> np.ndarray:
-        return self.classes.cpu().numpy()
-
-    def scaled(self) -> np.ndarray:
-        return self.images.cpu().numpy()
-
-
 def _optimizers(model: nn.Module, config: TrainConfig, make: MakeOptimizers) -> list[torch.optim.Optimizer]:
     """Return the optimizers; the peak of each group's learning rate is kept in the group."""
     made = make(model, config)
@@ -339,11 +361,8 @@ def _joules(ledger: Ledger) -> dict[str, float]:
     return {f"joules_{scope}": ledger.joules(scope) for scope in SCOPES} if ledger.entries else {}
 
 
-def _check_images(images: Tensor, labels: Tensor) -> None:
-    if len(images) == 0:
-        raise ArgumentError("train", "must have at least one image, got none.")
-    if len(labels) != len(images):
-        raise ArgumentError("train", f"must have a label for each image, got {len(labels)} for {len(images)} images.")
-    if not images.isfinite().all():
-        first = int((~images.isfinite()).flatten(1).any(dim=1).nonzero()[0])
-        raise ArgumentError("train", f"must have finite values, got NaN or infinity in image {first}.")
+def _check_loader(train: Labelled, batch_size: int) -> None:
+    own = getattr(train, "batch_size", batch_size) if isinstance(train, DataLoader) else batch_size
+    if own not in (None, batch_size):
+        rule = f"must be a DataLoader with batches of config.batch_size={batch_size}, got {own}"
+        raise ArgumentError("train", f"{rule}. Make the two equal, or pass train.dataset.")
