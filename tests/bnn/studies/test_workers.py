@@ -78,8 +78,12 @@ def test_a_pool_gives_results_in_order_and_calls_the_initializer():
 
 
 def test_an_exception_ends_the_workers_without_their_jobs():
-    with pytest.raises(KeyError), worker_processes(1) as pool:
-        pool.submit(time.sleep, 300)
-        assert until(multiprocessing.active_children)
-        raise KeyError
+    def leave_a_running_job():
+        with worker_processes(1) as pool:
+            pool.submit(time.sleep, 300)
+            assert until(multiprocessing.active_children)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        leave_a_running_job()
     assert until(lambda: not multiprocessing.active_children())

@@ -102,7 +102,7 @@ def test_a_finished_training_is_returned_at_once(tmp_path):
             {},
             mlp(16, (48, 40), seed=1, activation_memory=ERRORS),
             TRAIN,
-            r"model was 3\.out_features = 32, is 3\.out_features = 40\.",
+            r"model was 4\.num_features = 32, is 4\.num_features = 40\.",
         ),
         ({}, network(memory=write_errors(0.05, 0.2)), TRAIN, r"is 3\.activation_memory\.error_rate_1 = 0\.2\."),
         ({}, network(memory=None), TRAIN, "model was"),
