@@ -8,9 +8,12 @@ import argparse
 import difflib
 import os
 import re
+import signal
 import sys
 import textwrap
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from typing import NoReturn
 
@@ -28,6 +31,13 @@ VERBS = {
 }
 
 
+OUT_OF_MEMORY = ("can't allocate memory", "out of memory")  # of torch, on the CPU and on a GPU
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: ends a verb as an interrupt does, with its temporary files and its worker processes."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb.
 
@@ -39,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0; 2 after an error, which is one line on standard error; 130 after an interrupt.
+        0; 2 after an error, which is one line on standard error; 130 after an interrupt, 143 after a SIGTERM.
 
     Notes
     -----
@@ -54,11 +64,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if sys.stdout is None:  # closed: the next file that is opened would take its place
         return _fail(name, "standard output is closed: send it to a file or to /dev/null.")
     try:
-        code = _run(words)
-        sys.stdout.flush()
+        with _terminable():
+            code = _run(words)
+            sys.stdout.flush()
     except BrokenPipeError:  # the reader has enough, as `| head` has
         _drain_output()
         return 0
+    except Terminated:
+        print(f"{name}: terminated", file=sys.stderr)
+        return 143
     except KeyboardInterrupt:
         print(f"{name}: interrupted", file=sys.stderr)
         return 130
@@ -68,10 +82,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _drain_output()
         return _fail(name, str(error))
     except RuntimeError as error:
-        if "can't allocate memory" not in str(error):  # torch has no class for it
+        if not any(text in str(error) for text in OUT_OF_MEMORY):  # torch has no class for it
             raise
         return _fail(name, f"out of memory. {error}")
     return code
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Raise `Terminated` at the first SIGTERM; a second one ends the process at once."""
+    if threading.current_thread() is not threading.main_thread():  # only that one has signals
+        yield
+        return
+
+    def terminate(number: int, frame: object) -> NoReturn:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def parser_of(verb: str) -> argparse.ArgumentParser:

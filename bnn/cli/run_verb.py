@@ -36,6 +36,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     text = "seed of weights, order of the images and errors; default: the recipe's"
     parser.add_argument("--seed", metavar="SEED", help=text)
+    text = "threads of torch, on which some sums and so the result depend; default: 1 below 1e9 products a batch, else torch's"
+    parser.add_argument("--threads", metavar="COUNT", help=text)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -43,13 +45,15 @@ def run(options: argparse.Namespace) -> None:
     if options.recipe is None:
         _list(options)
         return
-    seed = whole_numbers(options, seed=0)
+    counts = whole_numbers(options, seed=0, threads=1)
     recipe = load_recipe(options.recipe)
     checked_data_dir(recipe.data, options.data_dir)
     if options.out is not None:
         require_writable(Path(options.out), option="--out", make=True)
-    result = run_recipe(recipe, data_dir=options.data_dir, out=options.out, **seed, on_epoch=_print_epoch)
+    result = run_recipe(recipe, data_dir=options.data_dir, out=options.out, **counts, on_epoch=_print_epoch)
     announce(*result.files)
+    if result.already_finished:
+        print("already finished, nothing trained", file=sys.stderr)
     tests = {"error_free": result.error_free, "with_errors": result.with_errors}
     if options.json:
         content = {
@@ -57,6 +61,8 @@ def run(options: argparse.Namespace) -> None:
             "history": [asdict(epoch) for epoch in result.history],
             "test": {name: counted(accuracy) for name, accuracy in tests.items() if accuracy is not None},
             "core_seconds": result.core_seconds,
+            "threads": result.threads,
+            "already_finished": result.already_finished,
             "files": [str(file) for file in result.files],
         }
         print_json(content)
@@ -67,7 +73,8 @@ def run(options: argparse.Namespace) -> None:
     for name, accuracy in tests.items():
         if accuracy is not None:
             print(_line(name, accuracy, recipe))
-    print(f"training      {result.core_seconds:8.1f} core-seconds")
+    threads = f"{result.threads} thread{'s' * (result.threads > 1)}"
+    print(f"training      {result.core_seconds:8.1f} core-seconds, {threads}")
 
 
 def _list(options: argparse.Namespace) -> None:

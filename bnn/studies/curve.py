@@ -5,10 +5,8 @@ its errors. Every network k has the same initial weights and the same order of i
 paired. Training runs in one-thread processes; the numbers do not depend on their number.
 """
 
-import multiprocessing
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -22,6 +20,7 @@ from tqdm import tqdm
 from bnn.data.images import DataSet
 from bnn.errors.write_errors import WriteErrors
 from bnn.evaluation.accuracy import Accuracy, evaluate
+from bnn.studies.workers import worker_processes
 from bnn.training.config import TrainConfig
 from bnn.training.loop import Trainer
 from bridge.write import OperatingPoint
@@ -290,8 +289,7 @@ def _run_all(jobs: Sequence[_Job], data: DataSet, workers: int | None, progress:
             return list(bar(_run(job, data) for job in jobs))
         finally:
             torch.set_num_threads(threads)
-    context = multiprocessing.get_context("spawn")  # Numba's and torch's threads do not survive a fork
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_receive, initargs=(data,)) as pool:
+    with worker_processes(workers, initializer=_receive, arguments=(data,)) as pool:
         return list(bar(pool.map(_run_received, jobs)))
 
 

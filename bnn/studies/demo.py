@@ -124,6 +124,7 @@ def run_demo(
             "training": {k: v for k, v in asdict(training).items() if k not in ("checkpoint", "metrics", "progress")},
             "networks": networks,
             "draws": draws,
+            "threads": 1,  # of torch, in every process
             **_facts(curve, cheapest),
         },
         tables={"curve.csv": curve_rows(curve)},

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from bnn.data.images import DataSet
 from bnn.data.loading import load
 from bnn.studies.recipe import Recipe, load_recipe
-from bnn.studies.record import Clock, Record
+from bnn.studies.record import Record
 from mtjsim.checks import ArgumentError, checked_choice
 from mtjsim.files import require_writable, write_whole
 from mtjsim.rng import Role, child_seed
@@ -36,7 +36,11 @@ class RecipeResult:
     error_free, with_errors : Accuracy
         On the test images; `with_errors` is None where the training had none.
     seconds, core_seconds : float
-        Wall time and processor time of the training in this process [s]; less than the whole if it was resumed.
+        Wall time and processor time of the training [s], of all parts if it was resumed.
+    threads : int
+        Of torch, in the training.
+    already_finished : bool
+        Whether the checkpoint was of the finished training, and nothing was trained now.
     files : tuple of Path
         The files written.
     """
@@ -48,6 +52,8 @@ class RecipeResult:
     with_errors: "Accuracy | None"
     seconds: float
     core_seconds: float
+    threads: int
+    already_finished: bool
     files: tuple[Path, ...]
 
 
@@ -57,6 +63,7 @@ def run_recipe(
     data_dir: str | os.PathLike[str] | None = None,
     out: str | os.PathLike[str] | None = None,
     seed: int | None = None,
+    threads: int | None = None,
     progress: bool | None = None,
     on_epoch: "Callable[[Epoch], None] | None" = None,
 ) -> RecipeResult:
@@ -70,9 +77,13 @@ def run_recipe(
         Where the data set's files are; as for `bnn.load`.
     out : path, optional
         Folder for `config.json` (the recipe as it is run, written before the work), `checkpoint.pt` and `result.json`.
-        A run that was ended there is continued, to the same bits. None: nothing is written.
+        A run that was ended there is continued, to the same bits; of one that is finished nothing is trained, and its
+        `result.json` is left as it is. None: nothing is written.
     seed : int, optional
         In place of the recipe's own.
+    threads : int, optional
+        Of torch. Some sums depend on it, so another number gives another result within the spread of seeds. None: one
+        below 1e9 products a batch, which is fastest and the same on every machine; else torch's own number.
     progress, on_epoch : optional
         As for `bnn.TrainConfig` and `Trainer.fit`.
 
@@ -107,28 +118,41 @@ def run_recipe(
     data = load(recipe.data, data_dir)  # before torch, so that missing files are reported at once
     from bnn.evaluation.accuracy import evaluate
     from bnn.layers.table import summary
+    from bnn.studies.threads import threads_for, torch_threads
     from bnn.training.config import TrainConfig
     from bnn.training.loop import Trainer
 
     model = built(recipe)
-    logits = summary(model, input_shape=data.test.images.shape[1:]).totals.output_shape  # ValueError if they do not fit
-    if logits != (len(data.class_names),):
+    totals = summary(model, input_shape=data.test.images.shape[1:]).totals  # ValueError if they do not fit
+    if (logits := totals.output_shape) != (len(data.class_names),):
         rule = f"must give a logit for each of the {len(data.class_names)} classes of {recipe.data}, got {logits}"
         raise ArgumentError("model", f"{recipe.model} of recipe {recipe.name} {rule} for an image. See its arguments.")
     settings = recipe.training.model_dump(exclude={"channels_last"})
+    if threads is None:
+        threads = threads_for(recipe.training.batch_size * (totals.binary_macs + totals.float_macs))
     checkpoint = None if folder is None else folder / "checkpoint.pt"
     config = TrainConfig(**settings, seed=child_seed(recipe.seed, "training"), checkpoint=checkpoint, progress=progress)
-    clock = Clock()
-    trained = Trainer(model, config).fit(data.train, on_epoch=on_epoch)
-    spent = clock.spent()
-    error_free = evaluate(model, data.test)
-    with_errors = None
-    if recipe.activation_errors is not None or recipe.weight_errors is not None:
-        as_trained: dict[str, Any] = {"errors": "as_trained", "weight_errors": "as_trained"}
-        seed = child_seed(recipe.seed, "test")
-        with_errors = evaluate(model, data.test, **as_trained, draws=recipe.draws, seed=seed)
-    result = RecipeResult(recipe, trained.model, trained.history, error_free, with_errors, **spent, files=())
-    return result if folder is None else _kept(result, folder, data)
+    with torch_threads(threads):
+        trained = Trainer(model, config).fit(data.train, on_epoch=on_epoch)
+        error_free = evaluate(model, data.test)
+        with_errors = None
+        if recipe.activation_errors is not None or recipe.weight_errors is not None:
+            as_trained: dict[str, Any] = {"errors": "as_trained", "weight_errors": "as_trained"}
+            seed = child_seed(recipe.seed, "test")
+            with_errors = evaluate(model, data.test, **as_trained, draws=recipe.draws, seed=seed)
+    result = RecipeResult(
+        recipe,
+        trained.model,
+        trained.history,
+        error_free,
+        with_errors,
+        seconds=round(trained.seconds, 1),
+        core_seconds=round(trained.core_seconds, 1),
+        threads=trained.threads,
+        already_finished=trained.steps == 0,
+        files=(),
+    )
+    return result if folder is None else _kept(result, folder, data, trained.identity)
 
 
 def built(recipe: Recipe) -> "nn.Module":
@@ -176,8 +200,10 @@ def _prepared(folder: Path, recipe: Recipe) -> Path:
     return folder
 
 
-def _kept(result: RecipeResult, folder: Path, data: DataSet) -> RecipeResult:
-    """Write result.json."""
+def _kept(result: RecipeResult, folder: Path, data: DataSet, identity: str | None) -> RecipeResult:
+    """Write result.json, unless it was written when the training was finished."""
+    if result.already_finished and (folder / "result.json").exists():
+        return result
     tests = {"error_free": result.error_free, "with_errors": result.with_errors}
     record = Record(
         title=result.recipe.title,
@@ -187,6 +213,8 @@ def _kept(result: RecipeResult, folder: Path, data: DataSet) -> RecipeResult:
             "recipe": result.recipe.model_dump(mode="json"),
             "history": [asdict(epoch) for epoch in result.history],
             "test": {name: counted(accuracy) for name, accuracy in tests.items() if accuracy is not None},
+            "threads": result.threads,
+            "training_identity": identity,
         },
         seconds=result.seconds,
         core_seconds=result.core_seconds,

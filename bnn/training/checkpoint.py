@@ -1,63 +1,125 @@
-"""Checkpoints: written atomically, and refused for another training."""
+"""Checkpoints: written atomically, locked while a training runs, and refused for another training."""
 
-import hashlib
 import io
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+import filelock
 import numpy as np
 import torch
-from torch import Tensor, nn
 
+from bnn.training.identity import Parts
+from bnn.training.processes import all_passed, gathered, world
 from mtjsim.checks import ArgumentError
 from mtjsim.files import write_whole
 
-
-def identity_of(settings: Iterable[tuple[str, object]], model: nn.Module, images: Tensor, labels: Tensor) -> Any:
-    """Return what must be equal for a checkpoint to be continued, each as text."""
-    digest = hashlib.sha256(images.cpu().numpy().tobytes() + labels.cpu().numpy().tobytes()).hexdigest()
-    return {
-        **{name: repr(value) for name, value in settings},
-        "model": repr(model),
-        "training images": f"{tuple(images.shape)}, sha256 {digest}",
-    }
+FORMAT = "mtj-bnn checkpoint 2"
+REMEDY = {
+    "threads": " Call torch.set_num_threads({was}), or give --threads {was} to mtj-bnn run, to go on as it began."
+}
 
 
-def load_checkpoint(path: Path, identity: dict[str, str], device: torch.device) -> dict[str, Any] | None:
-    """Return the content of the checkpoint `path`, or None if there is none.
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a checkpoint for one training; the lock ends with the process, however that ends.
 
     Raises
     ------
     ValueError
-        If the file is damaged, or of another training; with the first difference.
+        In all processes of the training, if another one has it.
+    OSError
+        If the folder cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.exists():
-        return None
+    beside = path.with_name(f".{path.name}.lock")
+    lock = filelock.FileLock(beside, timeout=0)
+    try:
+        lock.acquire()
+        free = True
+    except filelock.Timeout:
+        free = False
+    try:
+        if not all_passed(free):
+            problem = f"{path} is in use by another training, which runs now. Wait for its end, or name another file."
+            raise ArgumentError("checkpoint", problem)
+        yield
+    finally:
+        if free:
+            beside.unlink(missing_ok=True)  # while it is held: who waits for it sees that it is gone
+            lock.release()
+
+
+def load_checkpoint(path: Path, same: Sequence[Parts], device: torch.device) -> dict[str, Any] | None:
+    """Return the content of a checkpoint, the last that all processes of the training have; None if there is none.
+
+    Parameters
+    ----------
+    path : Path
+        Of this process.
+    same : sequence of identities
+        Of which the checkpoint must have one.
+    device : device
+        Of the tensors.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged, of an earlier version, or of another training, with the first difference; if a process
+        has none of the steps that the others have.
+    """
+    found = [_loaded(file, same, device) for file in (path, _following(path)) if file.exists()]
+    mine = {content["state"]["step"]: content for content in found}
+    others = gathered(sorted(mine))
+    common = set.intersection(*map(set, others))
+    if not common and any(others):
+        problem = f"must have a step that all {world()} processes have, got {others}. Delete those of all processes."
+        raise ArgumentError("checkpoint", problem)
+    return mine[max(common)] if common else None
+
+
+def save_checkpoint(path: Path, identity: Parts, content: dict[str, Any]) -> None:
+    """Write the file whole. `content` may hold tensors, arrays and plain values.
+
+    Of several processes each keeps its last file until all have the next one.
+    """
+    file = io.BytesIO()  # torch makes a RuntimeError of a full disk
+    torch.save({"format": FORMAT, "identity": identity, "content": _with_tensors(content)}, file)
+    if world() == 1:
+        write_whole(path, file.getvalue())
+        return
+    write_whole(_following(path), file.getvalue())
+    gathered(None)
+    _following(path).replace(path)
+
+
+def _following(path: Path) -> Path:
+    """Return the file of a checkpoint that not all processes have written yet."""
+    return path.with_name(f"{path.stem}.next{path.suffix}")
+
+
+def _loaded(path: Path, same: Sequence[Parts], device: torch.device) -> dict[str, Any]:
     try:
         with zipfile.ZipFile(path) as archive:  # torch writes check sums, and does not compare them
             if damaged := archive.testzip():
                 raise EOFError(f"{damaged} is damaged")
         saved = torch.load(path, weights_only=True, map_location=device)
-        found, content = saved["identity"], _with_arrays(saved["content"])
+        written, identity, content = saved.get("format"), saved["identity"], _with_arrays(saved["content"])
     except Exception as error:  # torch raises half a dozen types for a damaged file
         raise ArgumentError("checkpoint", f"{path} cannot be read, delete it to start over ({error}).") from error
-    for name in identity:
-        if found.get(name) != identity[name]:
-            was, now = _difference(str(found.get(name)), identity[name])
-            other = f"{path} is of another training: {name} was {was}, is {now}. Name another file, or delete it."
-            raise ArgumentError("checkpoint", other)
-    return content
-
-
-def save_checkpoint(path: Path, identity: dict[str, str], content: dict[str, Any]) -> None:
-    """Write the file whole. `content` may hold tensors, arrays and plain values."""
-    file = io.BytesIO()
-    torch.save({"identity": identity, "content": _with_tensors(content)}, file)
-    write_whole(path, file.getvalue())
+    if written != FORMAT:
+        problem = f"{path} is of another version of mtj-bnn, which did not keep what makes a training the same"
+        raise ArgumentError("checkpoint", f"{problem}. End it with that version, or name another file to start over.")
+    if identity in same:
+        return content
+    expected = same[0]
+    name = next(name for name in (*expected, *identity) if identity.get(name) != expected.get(name))
+    was, now = _difference(str(identity.get(name)), str(expected.get(name)))
+    remedy = REMEDY.get(name, " Name another file, or delete it.").format(was=was)
+    raise ArgumentError("checkpoint", f"{path} is of another training: {name} was {was}, is {now}.{remedy}")
 
 
 def _difference(was: str, now: str) -> tuple[str, str]:

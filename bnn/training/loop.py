@@ -96,8 +96,7 @@ class Trainer:
         cells of overwritten activations belong to their process. Each process has its own checkpoint (`run.rank1.pt`).
         """
         run = Run(self.model, self.config, self.optimizer, train, validation, test)
-        run.resume()
-        with run.addressed(), run.progress_bar() as bar:
+        with run.prepared(), run.progress_bar() as bar:
             while run.step < run.last_step:
                 if (phase := run.phase_due()) is not None:
                     run.enter(phase)
@@ -112,4 +111,4 @@ class Trainer:
                     bar.set_postfix(loss=f"{epoch.loss:.3f}", accuracy=f"{epoch.train_accuracy:.3f}")
                     if on_epoch is not None:
                         on_epoch(epoch)
-        return run.result()
+            return run.result()

@@ -5,6 +5,7 @@ Without `torch.distributed` there is one process, and every function here is the
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -86,12 +87,23 @@ def from_first(value: float | None) -> float | None:
 
 def check_same(what: str, value: object, remedy: str) -> None:
     """ValueError, in all processes, unless all of them have the same value."""
-    if not _several():
-        return
-    values: list[object] = [None] * world()
-    dist.all_gather_object(values, value)
+    values = gathered(value)
     if len(set(values)) > 1:
         raise ArgumentError(what, f"must be the same in every process, got {values}. {remedy}")
+
+
+def gathered(value: Any) -> list[Any]:
+    """Return the value of each process, in all of them, once all have come here."""
+    if not _several():
+        return [value]
+    values: list[Any] = [None] * world()
+    dist.all_gather_object(values, value)
+    return values
+
+
+def all_passed(passed: bool) -> bool:
+    """Whether a check passed in every process."""
+    return all(gathered(passed))
 
 
 def own_file(path: Path) -> Path:

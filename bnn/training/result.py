@@ -44,8 +44,9 @@ class Result:
         The trained one, as it was after the epoch `chosen`, with the memories of the last phase in its slots.
     config : TrainConfig
     history : tuple of Epoch
-    seconds : float
-        Wall time, of all parts if it was resumed.
+    seconds, core_seconds : float
+        Wall time and processor time of this process [s], of all parts if it was resumed; what was lost after the last
+        checkpoint of a part is not in it.
     chosen : int
         Number of the model's epoch.
     test : dict of Accuracy
@@ -53,6 +54,13 @@ class Result:
     ledger : Ledger
         Events in the memories of the phases and their cost; in several processes those of this one. Accesses to SRAM
         are not in it.
+    threads : int
+        Of torch. Some of its sums depend on their number.
+    steps : int
+        Done in this call; 0 if the checkpoint was of the finished training.
+    identity : str or None
+        SHA-256 of all that the numbers follow from: the initial model, optimizers, configuration, images. None without
+        a checkpoint.
     """
 
     model: nn.Module
@@ -62,3 +70,7 @@ class Result:
     chosen: int
     test: dict[str, Accuracy] = field(default_factory=dict)
     ledger: Ledger = field(default_factory=Ledger)
+    core_seconds: float = 0.0
+    threads: int = 1
+    steps: int = 0
+    identity: str | None = None

@@ -6,9 +6,10 @@ import time
 import warnings
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, fields
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import asdict, dataclass, fields
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 import torch.nn.functional as F
@@ -28,16 +29,16 @@ from bnn.layers.constant_bits import constant_layers, watched_bits
 from bnn.layers.inputs import labelled_tensors
 from bnn.layers.latent import clip_latent_
 from bnn.streams import torch_generator
-from bnn.training.checkpoint import identity_of, load_checkpoint, save_checkpoint
+from bnn.training.checkpoint import load_checkpoint, locked, save_checkpoint
 from bnn.training.config import SCHEDULES, TrainConfig
 from bnn.training.finite import diagnosis
+from bnn.training.identity import Parts, digest_of, identity_of
 from bnn.training.metrics import write_metrics
 from bnn.training.phase_memories import PhaseMemories, check_model, slots_of
 from bnn.training.phases import IN_SLOTS, Phase, first_steps
 from bnn.training.processes import (
     average_batch_norm,
     average_gradients,
-    check_same,
     from_first,
     own_file,
     part_of,
@@ -52,6 +53,23 @@ from bnn.training.tensor_words import running_statistics
 from bridge.ledger import SCOPES, Ledger
 from mtjsim.checks import ArgumentError
 from mtjsim.rng import child_seed
+
+
+@dataclass(frozen=True)
+class _Left:
+    """How a training began with a model, and how it left it: the parts of its identity, and its own memories."""
+
+    began: Parts
+    at_end: Parts
+    own: dict[str, list[nn.Module | None]]
+
+
+_LEFT: WeakKeyDictionary[nn.Module, _Left] = WeakKeyDictionary()  # of trainings with a checkpoint, in this process
+
+
+def _of_model(identity: Parts) -> Parts:
+    return {name: identity[name] for name in ("model", "initial state")}
+
 
 MakeOptimizers = Callable[[nn.Module, TrainConfig], torch.optim.Optimizer | Sequence[torch.optim.Optimizer]]
 
@@ -69,7 +87,7 @@ class Run:
         test: Labelled | None = None,
     ) -> None:
         self.model, self.config = model, config
-        self.started = time.perf_counter()
+        self.started = time.perf_counter(), time.process_time()
         if config.choose == "best" and validation is None:
             raise ArgumentError("validation", 'must be given where choose is "best": other images choose no epoch.')
         self.device = next(self.model.parameters()).device
@@ -86,12 +104,12 @@ class Run:
         check_model(self.model, self.optimizers, self.phases)
         self.own = slots_of(self.model)
         self.path = own_file(self.config.checkpoint) if self.config.checkpoint else None
-        self.identity = self._identity() if self.path else {}
+        self.identity: Parts = self._identity() if self.path else {}
         require_equal(self.model)
         none = [Phase(memory=None)]  # before the first
         self.memories = PhaseMemories(self.model, self.optimizers, none, 0, own=self.own)
         self.state, self.order, self.stepped = State(), torch.empty(0), False
-        self.earlier_seconds = 0.0
+        self.earlier, self.first_step = (0.0, 0.0), 0  # seconds and core-seconds, and steps, before this call
 
     def _checked(self, argument: str, data: Labelled | None) -> Any:
         """Return images of an evaluation, checked before any work; those that can be read again are not kept."""
@@ -137,9 +155,12 @@ class Run:
         return self.state.step % self.steps == 0
 
     @property
-    def seconds(self) -> float:
-        """Wall time so far."""
-        return self.earlier_seconds + time.perf_counter() - self.started
+    def seconds(self) -> tuple[float, float]:
+        """Wall time and processor time so far, those of a call that trained nothing not counted."""
+        if self.step == self.first_step > 0:
+            return self.earlier
+        now = time.perf_counter(), time.process_time()
+        return tuple(e + n - s for e, n, s in zip(self.earlier, now, self.started, strict=True))  # type: ignore[return-value]
 
     @property
     def ledger(self) -> Ledger:
@@ -147,12 +168,15 @@ class Run:
         return self.state.spent + self.memories.ledger
 
     @contextmanager
-    def addressed(self) -> Iterator[None]:
-        """Return the memories to automatic numbers at the end, also after an exception."""
-        try:
+    def prepared(self) -> Iterator[None]:
+        """Hold and load the checkpoint; at the end, also after an exception, memories are on automatic numbers."""
+        with ExitStack() as stack:
+            stack.callback(forget_address, self.model)
+            if self.path is not None:
+                stack.enter_context(locked(self.path))
+                self._resume()
+                stack.callback(self._leave)
             yield
-        finally:
-            forget_address(self.model)
 
     def progress_bar(self) -> tqdm:
         """Return the bar of steps on stderr, silent where none is wanted."""
@@ -242,7 +266,7 @@ class Run:
         model, best, test = self.model.eval(), self.state.best, self.test
         if best is not None:
             model.load_state_dict(best["model"], strict=False)
-        seconds = self.seconds
+        seconds, core_seconds = self.seconds
         accuracies = {}
         if test is not None:
             seed, test = child_seed(self.config.seed, "test"), labelled("test", test)
@@ -250,24 +274,47 @@ class Run:
             accuracies["as_trained"] = evaluate(model, test, errors="as_trained", weight_errors="as_trained", seed=seed)
             self._write_metrics({"event": "test", **{name: accuracy.mean for name, accuracy in accuracies.items()}})
         chosen = best["epoch"] if best is not None else self.config.epochs - 1
-        return Result(model, self.config, self.state.history, seconds, chosen, accuracies, self.ledger)
+        return Result(
+            model,
+            self.config,
+            self.state.history,
+            seconds,
+            chosen,
+            accuracies,
+            self.ledger,
+            core_seconds=core_seconds,
+            threads=torch.get_num_threads(),
+            steps=self.step - self.first_step,
+            identity=digest_of({k: v for k, v in self.identity.items() if k != "process"}) if self.path else None,
+        )
 
     # ---- a checkpoint ------------------------------------------------------------------------------------------------
 
-    def _identity(self) -> dict[str, str]:
+    def _identity(self) -> Parts:
         free = ("checkpoint", "checkpoint_every", "checkpoint_steps", "metrics", "progress")
         settings = [(f.name, getattr(self.config, f.name)) for f in fields(self.config) if f.name not in free]
-        optimizers = [("optimizer", self.optimizers), ("processes", world()), ("process", rank())]
-        return identity_of([*settings, *optimizers], self.model, self.images, self.labels)
+        settings += [("processes", world()), ("process", rank()), ("threads", torch.get_num_threads())]
+        other = self.validation
+        images = {
+            "training images": (self.images, self.labels),
+            "validation images": None
+            if other is None
+            else (torch.as_tensor(other.scaled()), torch.tensor(other.labels)),
+        }
+        return identity_of(self.model, self.optimizers, settings, images)
 
-    def resume(self) -> None:
-        """Go on from the checkpoint, if there is one."""
-        saved = load_checkpoint(self.path, self.identity, self.device) if self.path else None
-        check_same("step of the checkpoint", saved["state"]["step"] if saved else 0, "Delete those of all processes.")
+    def _resume(self) -> None:
+        """Go on from the checkpoint, if there is one: of this training, or of one that left the model as it is."""
+        assert self.path is not None
+        left = _LEFT.get(self.model)
+        began = self.identity | left.began if left and left.at_end == _of_model(self.identity) else self.identity
+        saved = load_checkpoint(self.path, (self.identity, began), self.device)
         if saved is None:
             return
+        if left is not None and began != self.identity:
+            self.identity, self.own = began, left.own
         self.state = State.restored(saved["state"])
-        self.earlier_seconds = self.state.seconds
+        self.earlier, self.first_step = (self.state.seconds, self.state.core_seconds), self.step
         where = self.phases, self.state.phase
         self.memories = PhaseMemories(self.model, self.optimizers, *where, own=self.own, restoring=True)
         self.model.load_state_dict(saved["model"])
@@ -282,7 +329,7 @@ class Run:
         """Write the checkpoint."""
         if self.path is None:
             return
-        self.state.seconds = self.seconds
+        self.state.seconds, self.state.core_seconds = self.seconds
         content = {
             "state": self.state.saved(),
             "model": self.model.state_dict(),  # with the streams and cells of the memories in its slots
@@ -291,6 +338,11 @@ class Run:
             "memories": self.memories.state(),
         }
         save_checkpoint(self.path, self.identity, content)
+
+    def _leave(self) -> None:
+        """Keep how the model began, so that the same object can go on from the checkpoint after an interruption."""
+        now = identity_of(self.model, [], [], {})
+        _LEFT[self.model] = _Left(_of_model(self.identity), _of_model(now), self.own)
 
     # ---- inside ------------------------------------------------------------------------------------------------------
 

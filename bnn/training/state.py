@@ -16,6 +16,7 @@ class State:
     loss_sum: float = 0.0  # of this epoch so far
     right: int = 0
     seconds: float = 0.0
+    core_seconds: float = 0.0
     history: tuple[Epoch, ...] = ()
     events: list[dict[str, Any]] = field(default_factory=list)
     spent: Ledger = field(default_factory=Ledger)  # by memories of earlier phases
