@@ -88,7 +88,13 @@ def __getattr__(name: str) -> _Any:
         return getattr(_import_module(f"bnn.{_HOME[name]}"), name)
     if name in _ROOMS:
         return _import_module(f"bnn.{name}")
-    raise AttributeError(f"module 'bnn' has no attribute {name!r}")
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("mtj-bnn")
+    from mtjsim.checks import missing_attribute
+
+    raise missing_attribute(__name__, name, __dir__())
 
 
 def __dir__() -> list[str]:

@@ -10,7 +10,7 @@ shared          `checks.py` of arguments · `log_log.py` a transform of error ra
 Names that are slow to import are imported on first use.
 """
 
-from importlib import import_module
+from importlib import import_module as _import_module
 from typing import TYPE_CHECKING, Any
 
 from bridge.search.find import current_for, find_setting, pulse_width_for, smallest_cell, voltage_for
@@ -117,8 +117,14 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in _ON_FIRST_USE:
-        return getattr(import_module(f"bridge.{_ON_FIRST_USE[name]}"), name)
-    raise AttributeError(f"module 'bridge' has no attribute {name!r}")
+        return getattr(_import_module(f"bridge.{_ON_FIRST_USE[name]}"), name)
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("mtj-bnn")
+    from mtjsim.checks import missing_attribute
+
+    raise missing_attribute(__name__, name, __dir__())
 
 
 def __dir__() -> list[str]:

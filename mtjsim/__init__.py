@@ -100,7 +100,13 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in _ON_FIRST_USE:
         return getattr(_import_module(f"mtjsim.{_ON_FIRST_USE[name]}"), name)
-    raise AttributeError(f"module 'mtjsim' has no attribute {name!r}")
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("mtj-bnn")
+    from mtjsim.checks import missing_attribute
+
+    raise missing_attribute(__name__, name, __dir__())
 
 
 def __dir__() -> list[str]:

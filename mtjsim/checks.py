@@ -155,3 +155,10 @@ def checked_names(name: str, values: ArrayLike, valid: Iterable[str]) -> NDArray
     for value in dict.fromkeys(map(str, array.ravel().tolist())):
         checked_choice(name, value, names)
     return array.astype(np.str_)
+
+
+def missing_attribute(module: str, name: str, names: Iterable[str]) -> AttributeError:
+    """Return the error of a name that a module does not have; of its public `names` it contains the nearest."""
+    near = [] if name.startswith("_") else difflib.get_close_matches(name, list(names), n=1)
+    hint = f". Did you mean {near[0]!r}?" if near else ""
+    return AttributeError(f"module {module!r} has no attribute {name!r}{hint}")

@@ -150,6 +150,26 @@ def test_tab_completion_shows_the_public_names(package):
     assert all(hasattr(module, name) for name in shown)
 
 
+@pytest.mark.parametrize("package", FORBIDDEN)
+def test_a_package_has_a_version_and_suggests_the_nearest_name(package):
+    module = __import__(package)
+    assert module.__version__ == tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
+    name = module.__all__[-1]
+    with pytest.raises(AttributeError, match=f"module '{package}' has no attribute '{name}s'. Did you mean '{name}'"):
+        getattr(module, name + "s")
+    with pytest.raises(AttributeError, match=f"module '{package}' has no attribute 'zzz'$"):
+        _ = module.zzz
+    assert not hasattr(module, "__nothing__")
+
+
+@pytest.mark.parametrize("package", ["mtjsim", "bridge"])
+def test_a_package_that_is_run_prints_its_map(package):
+    done = subprocess.run([sys.executable, "-m", package], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert __import__(package).__doc__ in done.stdout
+    assert "mtj-bnn" in done.stdout
+
+
 def test_former_paths_of_bnn_stay():
     imported = (
         "from bnn import codesign, data, errors, layers, models, plots; from bnn.train import Trainer; "

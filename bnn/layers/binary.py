@@ -57,13 +57,22 @@ class BinaryLayer(nn.Module):
         self.register_module("weight_memory", weight_memory)
         self.dropout = dropout
         self._check_slots()
-        self.seed = checked_seed(seed)
-        generator = torch_generator(seed, "initial_weights")
-        bound = torch.Size(shape[1:]).numel() ** -0.5
-        self.weight = nn.Parameter(torch.empty(shape).uniform_(-bound, bound, generator=generator))
-        if center:
+        self.weight = nn.Parameter(torch.empty(shape))
+        self.register_parameter("bias", nn.Parameter(torch.empty(shape[0])) if bias else None)
+        self.reset_parameters(seed=seed)
+
+    def reset_parameters(self, *, seed: int | None = None) -> None:
+        """Draw the initial latent weights, of another seed if one is given; the bias becomes 0."""
+        self.seed = checked_seed(self.seed if seed is None else seed)
+        bound = self.weight[0].numel() ** -0.5
+        initial = torch.empty(self.weight.shape)
+        initial.uniform_(-bound, bound, generator=torch_generator(self.seed, "initial_weights"))
+        with torch.no_grad():
+            self.weight.copy_(initial)
+            if self.bias is not None:
+                self.bias.zero_()
+        if self.center:
             center_latent_(self.weight)
-        self.register_parameter("bias", nn.Parameter(torch.zeros(shape[0])) if bias else None)
 
     def _check_slots(self) -> None:
         for slot, quantizer in QUANTIZER_OF.items():

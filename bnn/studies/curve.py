@@ -6,10 +6,10 @@ paired. Training runs in one-thread processes; the numbers do not depend on thei
 """
 
 import os
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,17 +17,22 @@ from scipy.stats import t as student_t
 from torch import nn
 from tqdm import tqdm
 
+from bnn.conversion.config import BinarizeConfig
 from bnn.data.images import DataSet
-from bnn.errors.write_errors import WriteErrors
 from bnn.evaluation.accuracy import Accuracy, evaluate
+from bnn.studies.curve_networks import MakeModel, check_model_function, model_maker, network
 from bnn.studies.workers import worker_processes
 from bnn.training.config import TrainConfig
 from bnn.training.loop import Trainer
 from bridge.write import OperatingPoint
-from mtjsim.checks import ArgumentError, checked_whole
+from mtjsim.checks import ArgumentError, checked_kind, checked_whole
 from mtjsim.rng import checked_seed, child_seed
 
 CLEAN, WITH_ERRORS = "clean", "with errors"
+SAME_WEIGHTS = (
+    "make_model gives the same initial weights for every seed: the intervals contain the spread of the order of the "
+    "images and of the errors, but not that of the weights. Draw the weights from the seed, or give the torch model."
+)
 
 
 @dataclass(frozen=True)
@@ -90,15 +95,13 @@ class EnergyAccuracyCurve:
         return min(fit, key=lambda p: p.point.mean_energy) if fit else None
 
 
-MakeModel = Callable[..., nn.Module]  # called as make_model(seed=, activation_memory=)
-
-
 def energy_accuracy_curve(
-    make_model: MakeModel,
+    make_model: nn.Module | MakeModel,
     data: DataSet,
     points: Sequence[OperatingPoint],
     training: TrainConfig,
     *,
+    config: BinarizeConfig | None = None,
     networks: int = 3,
     draws: int = 20,
     seed: int = 0,
@@ -109,15 +112,19 @@ def energy_accuracy_curve(
 
     Parameters
     ----------
-    make_model : callable
-        ``make_model(seed=, activation_memory=)`` gives an untrained network, as the functions of `bnn.models` do; must
-        be importable by another process (a module's function or a `functools.partial` of one).
+    make_model : Module or callable
+        A torch model: each network is a copy of it, binarized if it has no binary layer, with initial weights of its
+        own (`reset_parameters` of every layer) and the memory of the point in every activation slot. Or a function:
+        ``make_model(seed=, activation_memory=)`` gives an untrained network, as the functions of `bnn.models` do, with
+        ``activation_memory(seed=child)`` in every activation slot. It may be defined anywhere, in a notebook too.
     data : DataSet
         Trained on `data.train`; the accuracies are of `data.test`, which chooses nothing.
     points : sequence of OperatingPoint
         Where the memory is written.
     training : TrainConfig
-        Its seed and checkpoint are replaced for each network.
+        Its seed is replaced for each network; its checkpoint and metrics are not used.
+    config : BinarizeConfig, optional
+        Of the binary layers of a torch model; its writes are those of the points.
     networks : int
         Trained for each point, >= 2: their spread is in the intervals.
     draws : int
@@ -136,7 +143,13 @@ def energy_accuracy_curve(
     Raises
     ------
     ValueError
-        If there are fewer than two networks, no points or no draws.
+        If there are fewer than two networks, no points or no draws; if the networks of `make_model` do not have the
+        point's memory in every activation slot, or do not use it, or share their weights; for a training in phases.
+
+    Warns
+    -----
+    UserWarning
+        If networks of different seeds start from the same weights.
 
     Examples
     --------
@@ -151,6 +164,16 @@ def energy_accuracy_curve(
     >>> curve = energy_accuracy_curve(make_model, load("digits"), points, training, networks=2, draws=2, workers=1)
     >>> [(p.training, p.point.mean_energy, p.loss.mean > 0.01) for p in curve.points[:3]]
     [('clean', 1e-13, True), ('with errors', 1e-13, True), ('clean', 2e-13, False)]
+
+    A torch model is binarized:
+
+    >>> layers = nn.Linear(64, 32), nn.BatchNorm1d(32), nn.Linear(32, 32), nn.BatchNorm1d(32), nn.Linear(32, 10)
+    >>> model, config = nn.Sequential(nn.Flatten(), *layers), BinarizeConfig(scale="xnor")
+    >>> curve = energy_accuracy_curve(
+    ...     model, load("digits"), points[:1], training, config=config, networks=2, draws=2, workers=1
+    ... )
+    >>> [p.training for p in curve.points]
+    ['clean', 'with errors']
     """
     if checked_whole("networks", networks, least=1) < 2:
         raise ArgumentError("networks", "must be >= 2, got 1: one network has no spread, and no interval.")
@@ -159,6 +182,13 @@ def energy_accuracy_curve(
     for name, count in (("draws", draws), ("workers", 1 if workers is None else workers)):
         checked_whole(name, count, least=1)
     seed = checked_seed(seed)
+    checked_kind("data", data, DataSet, remedy="bnn.load(name) returns one; for your own images make a bnn.DataSet.")
+    if training.phases:
+        problem = "must have no phases: each network is trained in the memory of its point."
+        raise ArgumentError("training", problem)
+    make_model = model_maker(make_model, config)
+    if not check_model_function(make_model, data, points[0], [_weights_seed(seed, k) for k in range(2)]):
+        warnings.warn(SAME_WEIGHTS, stacklevel=2)
     jobs = [_Job(make_model, tuple(points), None, training, k, draws, seed) for k in range(networks)]
     jobs += [
         _Job(make_model, (point,), index, training, k, draws, seed)
@@ -248,12 +278,11 @@ class _Job:
 def _run(job: _Job, data: DataSet) -> list[Accuracy]:
     """Return the accuracies at the job's points; a clean network's error-free accuracy comes first."""
     torch.set_num_threads(1)
-    memory: Any = None
-    if job.trained_at is not None:
-        point = job.points[0]
-        memory = partial(WriteErrors, error_rate_0=point.error_rate_0, error_rate_1=point.error_rate_1)
-    model = job.make_model(seed=child_seed(job.seed, "initial_weights", job.k), activation_memory=memory)
-    config = replace(job.training, seed=child_seed(job.seed, "training", job.k), checkpoint=None, progress=False)
+    point = None if job.trained_at is None else job.points[0]
+    model = network(job.make_model, _weights_seed(job.seed, job.k), point)
+    config = replace(
+        job.training, seed=child_seed(job.seed, "training", job.k), checkpoint=None, metrics=None, progress=False
+    )
     Trainer(model, config).fit(data.train)
     first = [] if job.trained_at is not None else [evaluate(model, data.test, errors=None)]
     trained = 0 if job.trained_at is None else 1 + job.trained_at
@@ -262,6 +291,10 @@ def _run(job: _Job, data: DataSet) -> list[Accuracy]:
         evaluate(model, data.test, errors=point, draws=job.draws, seed=seed)
         for point, seed in zip(job.points, seeds, strict=True)
     ]
+
+
+def _weights_seed(seed: int, k: int) -> int:
+    return child_seed(seed, "initial_weights", k)
 
 
 _received: DataSet  # in a worker process only

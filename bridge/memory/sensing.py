@@ -11,12 +11,12 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.polynomial.hermite_e import hermegauss
+from scipy.special import ndtr
 
 from bridge.cell.circuit import root_of_falling
 from bridge.dies.rate_distribution import quasi_normals
 from mtjsim.checks import Array
 from mtjsim.rng import child
-from scipy.special import ndtr
 
 FARTHEST = 38.0  # standard deviations: beyond, the normal law is below 1e-315
 NODES = 48  # Gauss-Hermite nodes, where one normal is left

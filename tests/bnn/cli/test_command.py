@@ -5,6 +5,7 @@ import shlex
 import subprocess
 import sys
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,32 @@ def test_every_option_is_explained_and_the_example_can_be_typed(verb):
     command, same, *words = shlex.split(import_module(f"bnn.cli.{verb}_verb").EXAMPLE)
     assert (command, same) == ("mtj-bnn", verb)
     assert parser.parse_args(words).verb.__module__ == f"bnn.cli.{verb}_verb"
+
+
+SLOW = ("demo", "fit", "run", "predict")  # they fit, or train networks
+
+
+@pytest.mark.parametrize(
+    "verb", [pytest.param(verb, marks=[pytest.mark.slow] * (verb in SLOW)) for verb in VERBS if verb != "fetch"]
+)
+def test_the_example_of_every_help_runs(capsys, monkeypatch, tmp_path, verb):
+    """All but fetch, which needs the network. The examples name two files: counts and a packed model."""
+    monkeypatch.chdir(tmp_path)
+    if verb == "fit":
+        from mtjsim import load_preset, simulate_counts, write_counts
+
+        where = {"current": [45e-6, 50e-6, 55e-6, 60e-6], "pulse_width": 10e-9, "direction": ["p_to_ap", "ap_to_p"] * 2}
+        write_counts(simulate_counts(load_preset("arm_2021"), **where, trials=10_000, seed=0), "counts.csv")
+    if verb == "predict":
+        import bnn
+
+        bnn.pack(bnn.models.mlp(seed=0).eval()).save("model.npz")
+    words = shlex.split(import_module(f"bnn.cli.{verb}_verb").EXAMPLE)[1:]
+    code, out, err = run(capsys, *words)
+    assert (code, "error" in err) == (0, False), err
+    assert out
+    named = {word for option, word in pairwise(words) if option in ("--out", "--plot")}
+    assert all((tmp_path / name).exists() for name in named)
 
 
 def test_values_that_can_be_typed_are_listed():

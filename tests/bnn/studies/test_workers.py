@@ -1,6 +1,5 @@
 """Worker processes that end with their parent; the command line under SIGTERM and SIGINT."""
 
-import multiprocessing
 import os
 import signal
 import subprocess
@@ -80,10 +79,11 @@ def test_a_pool_gives_results_in_order_and_calls_the_initializer():
 def test_an_exception_ends_the_workers_without_their_jobs():
     def leave_a_running_job():
         with worker_processes(1) as pool:
+            started.append(pool.submit(os.getpid).result())
             pool.submit(time.sleep, 300)
-            assert until(multiprocessing.active_children)
             raise KeyError
 
+    started = []
     with pytest.raises(KeyError):
         leave_a_running_job()
-    assert until(lambda: not multiprocessing.active_children())
+    assert until(lambda: not alive(started[0]))
