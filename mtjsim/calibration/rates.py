@@ -91,7 +91,7 @@ def reduced_rows(device: MTJ, pulses: Pulses) -> list[tuple[AxialWrite, NDArray[
     """Distinct writes of the table in reduced units, to SAME digits; their rows and plateaus (units of tau_D)."""
     require_unheated(device)
     found = []
-    for one, rows, plateaus in Question.checked(**pulses).writes():  # type: ignore[arg-type]
+    for one, rows, plateaus in Question.checked(**{"direction": "p_to_ap", "temperature": 300.0, **pulses}).writes():  # type: ignore[arg-type]
         write, tau = reduced_write(device, **vars(one))
         same = {name: _rounded(value) for name, value in vars(write).items() if isinstance(value, float)}
         law = write.conduction

@@ -179,7 +179,8 @@ class Calibration:
     def provenance(self) -> dict[str, str]:
         """For each parameter how it came about, and the data and the goodness of the fit, as text."""
         about = {
-            name: f"fitted: {e.value:.6g} {e.unit}".rstrip() + f", {_interval_text(e, self.confidence)}"
+            name: f"fitted: {e.value:.6g} {e.unit}".rstrip()
+            + f", {self._interval(name, digits=6, label=f'{100 * self.confidence:g} % interval ')}"
             for name, e in self.estimates.items()
         }
         held = values_of(self.device, [n for n in HELD if n not in about])
@@ -200,8 +201,7 @@ class Calibration:
         """Return a table of the estimates, then goodness of fit, correlations and warnings."""
         lines = [f"{'parameter':26}{'estimate':>13}  {100 * self.confidence:g} % interval"]
         for name, e in self.estimates.items():
-            interval = f"{e.low:.5g} to {e.high:.5g}" if e.resolved else "not determined by these counts"
-            lines.append(f"{name:26}{e.value:13.5g}  {interval} {e.unit}".rstrip())
+            lines.append(f"{name:26}{e.value:13.5g}  {self._interval(name, digits=5)}")
         g = self.goodness
         lines.append(str(g))
         if g.sparse_rows and g.chi_square_p_value is not None:
@@ -214,6 +214,16 @@ class Calibration:
             if abs(self.correlations[i, j]) > 0.9:
                 lines.append(f"correlation of {names[i]} and {names[j]}: {self.correlations[i, j]:+.3f}")
         return "\n".join([*lines, *(f"warning: {text}" for text in self.warnings)])
+
+    def _interval(self, name: str, *, digits: int, label: str = "") -> str:
+        """Interval of a parameter in words: with the unit, open where the counts give no end."""
+        e, whole = self.estimates[name], self.coordinates.scale(name)
+        low, high = (f"{value:.{digits}g} {e.unit}".rstrip() for value in (e.low, e.high))
+        if not e.resolved:
+            return "not determined by these counts"
+        if e.low == whole.lowest:
+            return "no end within reach of the search" if e.high == whole.highest else f"{label}below {high}"
+        return f"{label}above {low}" if e.high == whole.highest else f"{label}{e.low:.{digits}g} to {high}"
 
     def as_dict(self) -> dict[str, Any]:
         """Everything as plain numbers and texts, for JSON; an open end of an interval is None."""
@@ -240,9 +250,3 @@ class Calibration:
             "device": self.device.model_dump(),
             "device_identity": self.device.identity,
         }
-
-
-def _interval_text(estimate: Estimate, confidence: float) -> str:
-    if not estimate.resolved:
-        return "not determined by the counts"
-    return f"{100 * confidence:g} % interval {estimate.low:.6g} to {estimate.high:.6g}"
