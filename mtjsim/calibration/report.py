@@ -3,16 +3,20 @@
 import math
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from scipy.special import chdtri, expit, ndtri
 
+from mtjsim.calibration.curves import FittedCurves, fitted_curves
 from mtjsim.calibration.identifiability import FlatDirection
 from mtjsim.calibration.likelihood import Likelihood
+from mtjsim.calibration.measurement import WriteCounts
 from mtjsim.calibration.parameters import PARAMETERS, Coordinates, values_of
 from mtjsim.checks import Array
 from mtjsim.device import MTJ
+from mtjsim.fokker_planck.reduced import is_axisymmetric
 from mtjsim.presets import save_device
 
 POOR_FIT = 0.001  # p-value below which a warning is given
@@ -117,6 +121,8 @@ class Calibration:
         Combinations of parameters that the counts do not determine, and measurements that would.
     warnings : tuple of str
         Texts of the warnings.
+    counts : WriteCounts
+        The table.
     counts_identity : str
         SHA-256 of the counts.
     rows, evaluations : int
@@ -135,6 +141,7 @@ class Calibration:
     goodness: Goodness
     flat: tuple[FlatDirection, ...]
     warnings: tuple[str, ...]
+    counts: WriteCounts
     counts_identity: str
     rows: int
     evaluations: int
@@ -142,6 +149,12 @@ class Calibration:
     theta: Array
     covariance: Array
     guessed_start: bool = False
+
+    @cached_property
+    def curves(self) -> FittedCurves:
+        """Fitted error rates between the measured settings, for `plot_calibration`; computed on first use."""
+        slow = not is_axisymmetric(self.device)
+        return fitted_curves(self.counts, self.predict, only_measured=slow)
 
     def predict(self, **pulse: Any) -> Prediction:
         """Write error rate at any setting, with its interval from the counts.
