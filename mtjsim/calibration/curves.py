@@ -61,7 +61,7 @@ def fitted_curves(counts: WriteCounts, predict: Callable[..., Any], *, only_meas
     counts : WriteCounts
         The table.
     predict : callable
-        `Calibration.predict`.
+        `Calibration.predict`, or a faster one.
     only_measured : bool
         Whether to solve the measured settings only, for devices whose solver is slow.
     """

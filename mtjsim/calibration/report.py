@@ -3,7 +3,7 @@
 import math
 import os
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -154,7 +154,7 @@ class Calibration:
     def curves(self) -> FittedCurves:
         """Fitted error rates between the measured settings, for `plot_calibration`; computed on first use."""
         slow = not is_axisymmetric(self.device)
-        return fitted_curves(self.counts, self.predict, only_measured=slow)
+        return fitted_curves(self.counts, partial(self._predicted, exact=False), only_measured=slow)
 
     def predict(self, **pulse: Any) -> Prediction:
         """Write error rate at any setting, with its interval from the counts.
@@ -173,13 +173,17 @@ class Calibration:
         The interval is that of the log-odds to first order in theta (delta method), within this model: errors of the
         model are not in it. With parameters that are not resolved it grows towards (0, 1), as it should.
         """
+        return self._predicted(**pulse)
+
+    def _predicted(self, *, exact: bool = True, **pulse: Any) -> Prediction:
+        """`predict`; without `exact` a success of less than 1e-8 is not resolved, and costs nothing."""
         settings = dict(zip(pulse, np.broadcast_arrays(*(np.asarray(value) for value in pulse.values())), strict=True))
         shape = next(iter(settings.values())).shape
         flat = {name: value.ravel() for name, value in settings.items()}
         nothing = np.zeros(int(np.prod(shape)))
         model = Likelihood(self.coordinates, flat, np.ones_like(nothing), nothing)
-        log_p, log_q = model.log_rates(self.theta)
-        root = model.information_root(self.theta)  # sqrt(p q) d log-odds, for one trial
+        log_p, log_q = model.log_rates(self.theta, exact=exact)
+        root = model.information_root(self.theta, exact=exact)  # sqrt(p q) d log-odds, for one trial
         slopes = root / np.exp((log_p + log_q) / 2)[:, None]
         reach = -ndtri((1 - self.confidence) / 2) * np.sqrt(np.einsum("ni,ij,nj->n", slopes, self.covariance, slopes))
         low, high = (expit(log_p - log_q - reach), expit(log_p - log_q + reach))
