@@ -36,6 +36,7 @@ from mtjsim.units import to_si
 if TYPE_CHECKING:
     from mtjsim.calibration.fit import CalibrationWarning, calibrate
     from mtjsim.calibration.measurement import WriteCounts, read_counts, simulate_counts, write_counts
+    from mtjsim.calibration.plots import plot_calibration
     from mtjsim.calibration.report import Calibration
     from mtjsim.macrospin.simulate import Trajectories, simulate_writes, trajectories
     from mtjsim.macrospin.splitting import RareRate, rare_write_errors
@@ -47,6 +48,7 @@ _ON_FIRST_USE = {
     "Trajectories": "macrospin.simulate",
     "WriteCounts": "calibration.measurement",
     "calibrate": "calibration.fit",
+    "plot_calibration": "calibration.plots",
     "rare_write_errors": "macrospin.splitting",
     "read_counts": "calibration.measurement",
     "simulate_counts": "calibration.measurement",
@@ -76,6 +78,7 @@ __all__ = [
     "list_presets",
     "load_device",
     "load_preset",
+    "plot_calibration",
     "preset_file",
     "rare_write_errors",
     "read_counts",

@@ -5,13 +5,18 @@ import sys
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bnn.cli.shared_options import DEVICE
-from bnn.cli.typed import announce, checked_file, counts_of, name_of, named_device, print_json
+from bnn.cli.shared_options import DEVICE, add_plot
+from bnn.cli.typed import announce, checked_file, counts_of, figure_file, name_of, named_device, print_json, save_figure
 from mtjsim.calibration.parameters import PARAMETERS
 from mtjsim.checks import ArgumentError
 from mtjsim.fokker_planck.reduced import is_axisymmetric
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from mtjsim.calibration.report import Calibration
 
 EXAMPLE = "mtj-bnn fit counts.csv --out junction.toml"
 USUAL = "thermal_stability,critical_current,characteristic_time"
@@ -33,6 +38,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="NAMES",
         help=f"parameters to fit, joined by commas: any of {', '.join(PARAMETERS)}; default {USUAL}",
     )
+    add_plot(parser, "the counts over the fitted curves, with their intervals")
     parser.add_argument("--out", metavar="FILE", help="device file to write, as in device.toml")
 
 
@@ -41,6 +47,7 @@ def fit(options: argparse.Namespace) -> None:
     from mtjsim.calibration.fit import CalibrationWarning, calibrate
 
     out = None if options.out is None else checked_file(options.out, (".toml",), option="--out")
+    plot = figure_file(options)
     counts = counts_of(options.data)
     start = None if options.device is None else named_device(options.device).device
     if start is None and counts.voltage is not None:
@@ -64,10 +71,25 @@ def fit(options: argparse.Namespace) -> None:
     if out is not None:
         result.save(out, title=f"Fitted to {Path(options.data).name}")
         announce(out)
+    if plot is not None:
+        save_figure(_figure(result, Path(options.data).name), plot)
     if options.json:
         print_json(result.as_dict())
     else:
         print(result.summary())
+
+
+def _figure(result: "Calibration", table: str) -> "Figure":
+    from matplotlib.figure import Figure
+
+    from mtjsim.calibration.plots import plot_calibration
+
+    figure = Figure(figsize=(7.2, 4.2), dpi=150, layout="constrained")
+    ax = figure.add_subplot()
+    plot_calibration(result, ax)
+    p_value = result.goodness.p_value
+    ax.set_title(table if p_value is None else f"{table}, goodness of fit p = {p_value:.2g}", fontsize=9)
+    return figure
 
 
 def _cost_of_a_fit(device: str, pulses: Mapping[str, Any]) -> str:

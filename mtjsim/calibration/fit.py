@@ -137,6 +137,7 @@ def calibrate(
         goodness=goodness,
         flat=flat,
         warnings=tuple(texts),
+        counts=counts,
         counts_identity=counts.identity,
         rows=counts.rows,
         evaluations=likelihood.evaluations[0],

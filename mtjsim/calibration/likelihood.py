@@ -149,10 +149,10 @@ class Likelihood:
                 steps[j] = (here - self.residuals(behind[j], exact=exact)) / STEP
         return np.stack(steps, axis=1)
 
-    def information_root(self, theta: Array) -> Array:
+    def information_root(self, theta: Array, *, exact: bool = True) -> Array:
         """Return A of the legend, shape (n, d): A^T A is the expected (Fisher) information in theta."""
         sides = [_stepped(theta, j, side) for side in (STEP, -STEP) for j in range(theta.size)]
-        (log_p, log_q), *steps = self.log_rates_of([theta, *sides])
+        (log_p, log_q), *steps = self.log_rates_of([theta, *sides], exact=exact)
         columns = []
         for ahead, behind in zip(steps[: theta.size], steps[theta.size :], strict=True):
             d_log_p, d_log_q = ((a - b) / (2 * STEP) for a, b in zip(ahead, behind, strict=True))

@@ -1,18 +1,4 @@
-"""Measured write counts: pulses and failures at each setting; and their table as a CSV file.
-
-The file has one line a setting and these columns, in any order:
-
-    current or voltage    amplitude >= 0 that drives the named direction [A] or [V]
-    pulse_width           full width at half maximum [s]
-    direction             p_to_ap or ap_to_p
-    trials                pulses, each from the freshly initialised starting state
-    errors or switched    number of them that failed to switch, or number that switched
-    temperature           [K], optional, 300 K where the column is absent
-    rise_time, relax_time [s], optional, 0 s where the column is absent
-
-A unit is either in the heading, `current [uA]` or `current_uA`, or in each cell, `60uA`; without one it is SI. Lines
-that start with # are comments, for the source of the counts; all other lines are read.
-"""
+"""Measured write counts: pulses and failures at each setting; and their table as a CSV file (`read_counts`)."""
 
 import csv
 import hashlib
@@ -47,6 +33,9 @@ COUNTED = ("trials", "errors", "switched")
 COLUMNS = (*UNITS, "direction", *COUNTED)
 MOST_REPORTED = 8  # problems of one file that are named before the rest are only counted
 MOST_TRIALS = 2**53  # beyond, a count is no longer exact in double precision
+
+COUNTS_NEEDED = "Give whole numbers: trials, and how many of them are errors (or switched)."
+WRITES = "p_to_ap (P->AP) writes a 1 and ap_to_p (AP->P) a 0, if bit 1 is the AP state; write the one that was meant."
 
 Counts = NDArray[np.int64]
 
@@ -224,12 +213,12 @@ def write_counts(counts: WriteCounts, path: str | os.PathLike[str], *, source: s
 
 
 def read_counts(path: str | os.PathLike[str]) -> WriteCounts:
-    """Read a table of write counts; the docstring of this module describes the format.
+    r"""Read a table of write counts.
 
     Parameters
     ----------
     path : str or path
-        Of the CSV file.
+        Of the CSV file; its format is in the notes.
 
     Returns
     -------
@@ -242,6 +231,38 @@ def read_counts(path: str | os.PathLike[str]) -> WriteCounts:
     ValueError
         If a column is missing, unknown or given twice, or a cell breaks a rule: every bad cell is named by its line,
         column, rule and value. Bad lines are neither skipped nor repaired.
+
+    Notes
+    -----
+    The file has a line of headings and one line for each setting, cells separated by commas, in these columns, in any
+    order:
+
+    ======================  =========================================================================
+    current or voltage      amplitude >= 0 that drives the named direction [A] or [V]
+    pulse_width             full width at half maximum [s]
+    direction               p_to_ap (or P->AP; writes a 1) or ap_to_p (or AP->P; writes a 0)
+    trials                  pulses, each from the freshly initialised starting state
+    errors or switched      number of them that failed to switch, or number that switched
+    temperature             [K], optional, 300 K where the column is absent
+    rise_time, relax_time   [s], optional, 0 s where the column is absent
+    ======================  =========================================================================
+
+    A unit is in the heading, as `current [uA]`, `current (uA)` or `current_uA`, or in each cell, as `60uA`; without one
+    it is SI. Lines that start with # are comments, for the source of the counts; all other lines are read.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> lines = [
+    ...     "# wafer 7, die 3",
+    ...     "current (uA),pulse_width (ns),direction,trials,errors",
+    ...     "60,5,p_to_ap,1000,812",
+    ...     "60,10,p_to_ap,1000,95",
+    ... ]
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "counts.csv")
+    >>> _ = path.write_text("\n".join(lines))
+    >>> read_counts(path).error_rate.tolist()
+    [0.812, 0.095]
     """
     text = read_text(path, kind="file of write counts")
     lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if not line.startswith("#")]
@@ -262,14 +283,9 @@ def _headings(cells: list[str]) -> dict[str, Callable[[str], Any]]:
         raise ValueError("columns are separated by commas and decimals by points, got semicolons.")
     readers: dict[str, Callable[[str], Any]] = {}
     for cell in cells:
-        found = re.fullmatch(rf"({'|'.join(COLUMNS)})(?:\s*\[(.*)\]|_(\S+))?", cell.strip())
-        if not found:
-            checked_choice("a column", re.split(r"[\s\[]", cell.strip(), maxsplit=1)[0], COLUMNS)
-        name, unit = (found[1], found[2] or found[3] or "") if found else ("", "")
+        name, unit = _heading(cell.strip())
         if name in readers:
             raise ValueError(f"column {name} is given twice.")
-        if unit and name not in UNITS:
-            raise ValueError(f"column {name} has no unit, got {cell.strip()!r}.")
         if unit:
             to_si(f"1 {unit}", UNITS[name], name=f"column {cell.strip()!r}: its unit")
         readers[name] = _cell_reader(name, unit)
@@ -279,9 +295,29 @@ def _headings(cells: list[str]) -> dict[str, Callable[[str], Any]]:
     return readers
 
 
+def _heading(cell: str) -> tuple[str, str]:
+    """Name of a column and its unit, "" without one."""
+    found = re.fullmatch(rf"({'|'.join(COLUMNS)})(?:\s*\[(.+)\]|\s*\((.+)\)|_(\S+))?", cell)
+    if not found:
+        if re.search("rate|prob|percent|%", cell.lower()):
+            raise ValueError(f"column {cell!r} is not a count. {COUNTS_NEEDED}")
+        name = checked_choice("a column", re.split(r"[\s\[(]", cell, maxsplit=1)[0], COLUMNS)
+        raise ValueError(f"column {cell!r} must have its unit in brackets, as in '{name} [{UNITS.get(name, '')}]'.")
+    name, unit = found[1], (found[2] or found[3] or found[4] or "").strip()
+    if unit and name not in UNITS:
+        remedy = COUNTS_NEEDED if name in COUNTED else "Leave it out."
+        raise ValueError(f"column {name} has no unit, got {cell!r}. {remedy}")
+    return name, unit
+
+
 def _cell_reader(name: str, unit: str) -> Callable[[str], Any]:
     def direction(cell: str) -> str:
-        return checked_choice(name, cell, DIRECTIONS)
+        written = re.sub(r"\s*(?:->|→)\s*", "_to_", cell.lower())
+        if written in ("0", "1"):
+            raise ValueError(f"{name} must be named, got {cell!r}. {WRITES}")
+        if written not in DIRECTIONS:
+            checked_choice(name, cell, DIRECTIONS)
+        return written
 
     def count(cell: str) -> int:
         number = float(cell) if re.fullmatch(NUMBER, cell) else np.nan

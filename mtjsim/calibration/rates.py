@@ -2,10 +2,8 @@
 
 Writes that are equal in reduced units (`reduced.py`) share one solve, whichever junction and row they belong to: one
 solve serves all pulse widths at a current, both directions of a symmetric junction, and junctions that differ in their
-characteristic time alone. Steady escape over a barrier is computed by quadrature (escape.py): where its rate k is exact
-to 1e-5, that is k tau_r <= 1e-5, and for plateaus of more than 1e4 tau_D, where the spectral solver ends. There an error
-of k tau_r in k is at most (k t)^2 e^(-k t) / 1e4 <= 5e-5 in the probability: a hundred times less than the counting
-error of 1e4 writes. Without a barrier all mass has left by then. Ramps and relaxation go to the solvers of axial.py.
+characteristic time alone. Steady escape over a barrier is computed by quadrature (escape.py), wherever `_is_steady`.
+Ramps and relaxation are left to the solvers of axial.py.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -29,6 +27,7 @@ NEAR_ONE = 1e-6  # q below is not taken as 1 - p, whose error is 1e-9
 ROUNDED = 1e-8  # smallest q where that slower computation is not wanted
 SETTLED = 25.0  # relaxation times after which the escape is steady to 1e-7
 FASTEST = 1e-5  # k tau_r up to which the escape has the accuracy of a small q
+NEGLIGIBLE = 1e-7  # error of p
 SAME = 12  # digits to which two writes are equal
 
 Pulses = Mapping[str, NDArray[Any]]
@@ -92,7 +91,7 @@ def reduced_rows(device: MTJ, pulses: Pulses) -> list[tuple[AxialWrite, NDArray[
     """Distinct writes of the table in reduced units, to SAME digits; their rows and plateaus (units of tau_D)."""
     require_unheated(device)
     found = []
-    for one, rows, plateaus in Question.checked(**pulses).writes():  # type: ignore[arg-type]
+    for one, rows, plateaus in Question.checked(**{"direction": "p_to_ap", "temperature": 300.0, **pulses}).writes():  # type: ignore[arg-type]
         write, tau = reduced_write(device, **vars(one))
         same = {name: _rounded(value) for name, value in vars(write).items() if isinstance(value, float)}
         law = write.conduction
@@ -132,15 +131,10 @@ def _tails(write: AxialWrite, plateaus: Array, deep: NDArray[np.bool_]) -> Logs:
     if rectangular and not barrier:
         plateaus = np.minimum(plateaus, LONGEST_SPECTRAL)
     escape = solve_escape(write) if rectangular and barrier and plateaus.max() > SETTLED / 2 else None
-    steady = np.zeros(plateaus.shape, dtype=bool)
-    if escape is not None:
-        steady = plateaus > LONGEST_SPECTRAL
-        if escape.fast_escape <= FASTEST:
-            steady |= plateaus >= SETTLED * escape.relaxation_time
-
+    steady = np.zeros(plateaus.shape, dtype=bool) if escape is None else _is_steady(escape, plateaus)
     log_p, log_q = np.empty(plateaus.shape), np.empty(plateaus.shape)
     if escape is not None and steady.any():
-        log_p[steady], log_q[steady] = _escaped(escape, plateaus[steady])
+        log_p[steady], log_q[steady] = _escaped(write, escape, plateaus[steady])
     rest = ~steady
     if rest.any():
         p = tail_probability(write, plateaus[rest])
@@ -152,10 +146,29 @@ def _tails(write: AxialWrite, plateaus: Array, deep: NDArray[np.bool_]) -> Logs:
     return log_p, log_q
 
 
-def _escaped(escape: Escape, plateaus: Array) -> Logs:
-    """Both tails of the slow mode: q = pi_other - (pi_other - D) e^(-k t), p = 1 - pi_other + (pi_other - D) e^(-k t)."""
+def _is_steady(escape: Escape, plateaus: Array) -> NDArray[np.bool_]:
+    """Whether the slow mode of an escape is exact enough for counts, for each plateau.
+
+    Its rate k has a relative error of about k tau_r, so p one of x k tau_r e^(-x) with x = k t. That is enough if
+    k tau_r <= FASTEST (p and q to 1e-5), if it is <= NEGLIGIBLE (all has switched), or beyond the spectral solver's
+    limit: with t > 1e4 tau_r it is at most x^2 e^(-x) / 1e4 <= 5e-5, a hundredth of the counting error of 1e4 writes.
+    """
+    gone = np.exp(min(escape.log_rate, 0.0)) * plateaus
+    slow = escape.fast_escape
+    decayed = ((slow <= 0.1) & (gone * slow * np.exp(-gone) <= NEGLIGIBLE)) | (gone >= 100)
+    exact = (slow <= FASTEST) | decayed | (plateaus > LONGEST_SPECTRAL)
+    return np.asarray((plateaus >= SETTLED * escape.relaxation_time) & exact)
+
+
+def _escaped(write: AxialWrite, escape: Escape, plateaus: Array) -> Logs:
+    """Return both tails: q = pi_other - (pi_other - D) e^(-k t), p = 1 - pi_other + (pi_other - D) e^(-k t)."""
     log_q = np.minimum(escape.log_switched(plateaus), 0.0)
     pi_other = np.exp(escape.log_other)
     left = pi_other - escape.sign_ahead * np.exp(escape.log_ahead)
-    p = 1 - pi_other + left * np.exp(-np.exp(escape.log_rate) * plateaus)
+    p = left * np.exp(-np.exp(escape.log_rate) * plateaus)
+    if p.min() < NEGLIGIBLE:  # pi_start without a difference
+        ratio = write.stationary_ratio()
+        p += ratio / (1 + ratio)
+    else:
+        p += 1 - pi_other
     return np.where(p < 0.5, np.log(np.maximum(p, SMALLEST)), np.log1p(-np.minimum(np.exp(log_q), 0.5))), log_q

@@ -3,16 +3,20 @@
 import math
 import os
 from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 from scipy.special import chdtri, expit, ndtri
 
+from mtjsim.calibration.curves import FittedCurves, fitted_curves
 from mtjsim.calibration.identifiability import FlatDirection
 from mtjsim.calibration.likelihood import Likelihood
+from mtjsim.calibration.measurement import WriteCounts
 from mtjsim.calibration.parameters import PARAMETERS, Coordinates, values_of
 from mtjsim.checks import Array
 from mtjsim.device import MTJ
+from mtjsim.fokker_planck.reduced import is_axisymmetric
 from mtjsim.presets import save_device
 
 POOR_FIT = 0.001  # p-value below which a warning is given
@@ -117,6 +121,8 @@ class Calibration:
         Combinations of parameters that the counts do not determine, and measurements that would.
     warnings : tuple of str
         Texts of the warnings.
+    counts : WriteCounts
+        The table.
     counts_identity : str
         SHA-256 of the counts.
     rows, evaluations : int
@@ -135,6 +141,7 @@ class Calibration:
     goodness: Goodness
     flat: tuple[FlatDirection, ...]
     warnings: tuple[str, ...]
+    counts: WriteCounts
     counts_identity: str
     rows: int
     evaluations: int
@@ -142,6 +149,12 @@ class Calibration:
     theta: Array
     covariance: Array
     guessed_start: bool = False
+
+    @cached_property
+    def curves(self) -> FittedCurves:
+        """Fitted error rates between the measured settings, for `plot_calibration`; computed on first use."""
+        slow = not is_axisymmetric(self.device)
+        return fitted_curves(self.counts, partial(self._predicted, exact=False), only_measured=slow)
 
     def predict(self, **pulse: Any) -> Prediction:
         """Write error rate at any setting, with its interval from the counts.
@@ -160,13 +173,17 @@ class Calibration:
         The interval is that of the log-odds to first order in theta (delta method), within this model: errors of the
         model are not in it. With parameters that are not resolved it grows towards (0, 1), as it should.
         """
+        return self._predicted(**pulse)
+
+    def _predicted(self, *, exact: bool = True, **pulse: Any) -> Prediction:
+        """`predict`; without `exact` a success of less than 1e-8 is not resolved, and costs nothing."""
         settings = dict(zip(pulse, np.broadcast_arrays(*(np.asarray(value) for value in pulse.values())), strict=True))
         shape = next(iter(settings.values())).shape
         flat = {name: value.ravel() for name, value in settings.items()}
         nothing = np.zeros(int(np.prod(shape)))
         model = Likelihood(self.coordinates, flat, np.ones_like(nothing), nothing)
-        log_p, log_q = model.log_rates(self.theta)
-        root = model.information_root(self.theta)  # sqrt(p q) d log-odds, for one trial
+        log_p, log_q = model.log_rates(self.theta, exact=exact)
+        root = model.information_root(self.theta, exact=exact)  # sqrt(p q) d log-odds, for one trial
         slopes = root / np.exp((log_p + log_q) / 2)[:, None]
         reach = -ndtri((1 - self.confidence) / 2) * np.sqrt(np.einsum("ni,ij,nj->n", slopes, self.covariance, slopes))
         low, high = (expit(log_p - log_q - reach), expit(log_p - log_q + reach))
@@ -179,7 +196,8 @@ class Calibration:
     def provenance(self) -> dict[str, str]:
         """For each parameter how it came about, and the data and the goodness of the fit, as text."""
         about = {
-            name: f"fitted: {e.value:.6g} {e.unit}".rstrip() + f", {_interval_text(e, self.confidence)}"
+            name: f"fitted: {e.value:.6g} {e.unit}".rstrip()
+            + f", {self._interval(name, digits=6, label=f'{100 * self.confidence:g} % interval ')}"
             for name, e in self.estimates.items()
         }
         held = values_of(self.device, [n for n in HELD if n not in about])
@@ -200,8 +218,7 @@ class Calibration:
         """Return a table of the estimates, then goodness of fit, correlations and warnings."""
         lines = [f"{'parameter':26}{'estimate':>13}  {100 * self.confidence:g} % interval"]
         for name, e in self.estimates.items():
-            interval = f"{e.low:.5g} to {e.high:.5g}" if e.resolved else "not determined by these counts"
-            lines.append(f"{name:26}{e.value:13.5g}  {interval} {e.unit}".rstrip())
+            lines.append(f"{name:26}{e.value:13.5g}  {self._interval(name, digits=5)}")
         g = self.goodness
         lines.append(str(g))
         if g.sparse_rows and g.chi_square_p_value is not None:
@@ -214,6 +231,16 @@ class Calibration:
             if abs(self.correlations[i, j]) > 0.9:
                 lines.append(f"correlation of {names[i]} and {names[j]}: {self.correlations[i, j]:+.3f}")
         return "\n".join([*lines, *(f"warning: {text}" for text in self.warnings)])
+
+    def _interval(self, name: str, *, digits: int, label: str = "") -> str:
+        """Interval of a parameter in words: with the unit, open where the counts give no end."""
+        e, whole = self.estimates[name], self.coordinates.scale(name)
+        low, high = (f"{value:.{digits}g} {e.unit}".rstrip() for value in (e.low, e.high))
+        if not e.resolved:
+            return "not determined by these counts"
+        if e.low == whole.lowest:
+            return "no end within reach of the search" if e.high == whole.highest else f"{label}below {high}"
+        return f"{label}above {low}" if e.high == whole.highest else f"{label}{e.low:.{digits}g} to {high}"
 
     def as_dict(self) -> dict[str, Any]:
         """Everything as plain numbers and texts, for JSON; an open end of an interval is None."""
@@ -240,9 +267,3 @@ class Calibration:
             "device": self.device.model_dump(),
             "device_identity": self.device.identity,
         }
-
-
-def _interval_text(estimate: Estimate, confidence: float) -> str:
-    if not estimate.resolved:
-        return "not determined by the counts"
-    return f"{100 * confidence:g} % interval {estimate.low:.6g} to {estimate.high:.6g}"

@@ -62,7 +62,7 @@ def _near_closed_form(
 ) -> list[Array]:
     """Optima of the closed form (first_guess.py) from the best of all starts and points around them."""
     rough = likelihood.approximate(approximate_log_rates)
-    candidates = _scanned(rough, starts, bounds, report)
+    candidates = _scanned(rough, starts, bounds, report, every=2)
     found = [_descended(rough, candidate, bounds) for candidate in candidates[:TRIED_STARTS]]
     distinct: list[Array] = []
     for theta, _ in sorted(found, key=lambda one: one[1]):
@@ -71,10 +71,12 @@ def _near_closed_form(
     return distinct
 
 
-def _scanned(likelihood: Likelihood, starts: list[Array], bounds: tuple[Array, Array], report: Progress) -> list[Array]:
-    """All starts and points around them, in the order of a robust score over a part of the rows."""
+def _scanned(
+    likelihood: Likelihood, starts: list[Array], bounds: tuple[Array, Array], report: Progress, *, every: int = 1
+) -> list[Array]:
+    """All starts and points around them, `every` so many, in the order of a robust score over a part of the rows."""
     names = likelihood.coordinates.names
-    offsets = product(*(SCAN.get(name, (0.0,)) for name in names))
+    offsets = product(*(SCAN.get(name, (0.0,))[::every] for name in names))
     steps = [np.array(offset) for offset in offsets]
     candidates = [np.clip(start + step, *bounds) for start in starts for step in steps]
     part = likelihood.rows(_few_solves(likelihood))
@@ -103,7 +105,9 @@ def _quickly_descended(likelihood: Likelihood, start: Array, bounds: tuple[Array
         return theta, math.inf
     slopes = likelihood.slopes(theta, exact=False, central=False)
     free = np.ones(theta.size, dtype=bool)
-    theta, residuals, _, _ = _steps(likelihood, theta, residuals, slopes, bounds, free, most=SEARCH_STEPS, exact=False)
+    theta, residuals, _, _ = _steps(
+        likelihood, theta, residuals, slopes, bounds, free, most=SEARCH_STEPS, gain=CONVERGED, exact=False
+    )
     return theta, float((residuals**2).sum())
 
 
@@ -224,7 +228,9 @@ def _constrained(
     if not np.isfinite(residuals).all():
         return None
     slopes = _mended(slopes, theta - known[0], residuals - known[1])
-    theta, residuals, slopes, left = _steps(likelihood, theta, residuals, slopes, bounds, others, most=DESCENT_STEPS)
+    theta, residuals, slopes, left = _steps(
+        likelihood, theta, residuals, slopes, bounds, others, most=DESCENT_STEPS, gain=10 * CONVERGED
+    )
     return (theta, residuals, slopes) if left < UNSETTLED else None
 
 
@@ -237,15 +243,19 @@ def _steps(
     free: NDArray[np.bool_],
     *,
     most: int,
+    gain: float,
     exact: bool = True,
 ) -> tuple[Array, Array, Array, float]:
-    """Gauss-Newton steps of the `free` coordinates: theta, residuals, corrected slopes, deviance still to be gained."""
+    """Gauss-Newton steps of the `free` coordinates, as long as one may gain more than `gain`.
+
+    Returns theta, its residuals, the corrected slopes and the deviance that the next step may gain.
+    """
     fresh, left = False, 0.0
     for _ in range(most):
         step = np.zeros(theta.size)
         step[free] = np.linalg.lstsq(slopes[:, free], -residuals, rcond=1e-9)[0] if free.any() else 0.0
         left = float((residuals**2).sum() - ((residuals + slopes @ step) ** 2).sum())
-        if left < CONVERGED * 10:
+        if left < gain:
             break
         target = np.clip(theta + _short(step), *bounds)
         tried = likelihood.residuals(target, exact=exact)
