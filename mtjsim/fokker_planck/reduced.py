@@ -25,6 +25,7 @@ from scipy.integrate import simpson
 from mtjsim.checks import ArgumentError, Array, Direction
 from mtjsim.device import MTJ, NOT_BISTABLE, require_forward_torque
 from mtjsim.pulse import Drive, Pulse
+from mtjsim.spin_torque import ROUNDING
 from mtjsim.transport import conductance_ratio, is_heated, resistance_ratio, vcma_slope
 
 MOST_STABLE = 1e4  # Delta: beyond, the start is narrower than any mesh
@@ -185,11 +186,12 @@ def is_axisymmetric(device: MTJ) -> bool:
 def departures(device: MTJ) -> list[str]:
     """Return the reasons why a device is not axisymmetric, each as a clause; empty if it is."""
     reasons = []
-    if max(abs(device.stray_field[0]), abs(device.stray_field[1])) > 0:
+    rounding = ROUNDING * device.anisotropy_field
+    if max(abs(device.stray_field[0]), abs(device.stray_field[1])) > rounding:
         reasons.append(f"stray_field {device.stray_field} T has an in-plane part")
     if abs(device.polarizer[2]) < 1 - 1e-12:
         reasons.append(f"polarizer {device.polarizer} is not along z")
-    if device.in_plane_anisotropy_field != 0:
+    if abs(device.in_plane_anisotropy_field) > rounding:
         reasons.append(f"in_plane_anisotropy_field is {device.in_plane_anisotropy_field:g} T")
     return reasons
 
