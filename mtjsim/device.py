@@ -8,6 +8,7 @@ import hashlib
 import json
 import math
 import re
+from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -25,6 +26,7 @@ from mtjsim.checks import (
     checked_number,
     checked_positive,
 )
+from mtjsim.plausibility import USUAL, doubt
 from mtjsim.spin_torque import ROUNDING, current_sense
 from mtjsim.spin_torque import spin_hall_efficiency as spin_hall_efficiency
 
@@ -139,10 +141,23 @@ class MTJ(BaseModel):
     thermal_capacity: float | None = _optional("J/K", "of the junction", gt=0)
 
     def __init__(self, **fields: Any) -> None:
+        self._fill(fields, doubted=fields)
+
+    def _fill(self, fields: Mapping[str, Any], *, doubted: Iterable[str]) -> None:
+        """Validate all fields, and doubt those that a person gave."""
         try:
             super().__init__(**fields)
         except ValidationError as error:
             raise ValueError("; ".join(explain(problem) for problem in error.errors())) from None
+        for name in doubted:
+            if name in USUAL and getattr(self, name) is not None:
+                doubt(name, getattr(self, name))
+
+    @classmethod
+    def _of(cls, fields: Mapping[str, Any], *, doubted: Iterable[str]) -> Self:
+        device = cls.__new__(cls)
+        device._fill(fields, doubted=doubted)
+        return device
 
     @field_validator("*", mode="before")
     @classmethod
@@ -229,27 +244,32 @@ class MTJ(BaseModel):
         field = (1 + damping**2) / (GYROMAGNETIC_RATIO * damping * characteristic_time)
         efficiency = energy / max(scale, 1e-300)
         if not (0 < efficiency < 1e6 and 1e-6 < field < 1e6):
-            given = f"thermal_stability {thermal_stability:g}, critical_current {critical_current:g} A and "
-            given += f"characteristic_time {characteristic_time:g} s"
+            wrong = f"thermal_stability {thermal_stability:g}, critical_current {critical_current:g} A and "
+            wrong += f"characteristic_time {characteristic_time:g} s"
             found = f"an anisotropy field of {field:.3g} T and a spin torque efficiency of {efficiency:.3g}"
-            raise ValueError(f"{given} give {found}. Is a unit missing?")
+            raise ValueError(f"{wrong} give {found}. Is a unit missing?")
         area = math.pi / 4 * diameter**2
-        return cls(
-            diameter=diameter,
-            thickness=thickness,
-            saturation_magnetization=2 * energy / (field * area * thickness),
-            anisotropy_field=field,
-            damping=damping,
-            spin_torque_efficiency=efficiency,
-            resistance_area_product=resistance_p * area,
-            tunnel_magnetoresistance=tunnel_magnetoresistance,
-            reference_temperature=reference_temperature,
+        given = {
+            "diameter": diameter,
+            "thickness": thickness,
+            "damping": damping,
+            "tunnel_magnetoresistance": tunnel_magnetoresistance,
+            "reference_temperature": reference_temperature,
             **optional,
-        )
+        }
+        derived = {
+            "saturation_magnetization": 2 * energy / (field * area * thickness),
+            "anisotropy_field": field,
+            "spin_torque_efficiency": efficiency,
+            "resistance_area_product": resistance_p * area,
+        }
+        if taken := sorted(derived.keys() & optional.keys()):
+            raise ArgumentError(taken[0], "follows from the effective parameters: leave it out, or use MTJ().")
+        return cls._of(given | derived, doubted=given)
 
     def replace(self, **changes: Any) -> Self:
         """Return the junction with some fields changed, validated as a new one (`model_copy` would not)."""
-        return type(self)(**{**self.model_dump(), **changes})
+        return type(self)._of({**self.model_dump(), **changes}, doubted=changes)
 
     # ---- derived figures ----------------------------------------------------------------------------------------
 
@@ -332,7 +352,7 @@ class MTJ(BaseModel):
         >>> round(half.thermal_stability(), 6), round(opposed.thermal_stability(state="p"), 6)
         (30.0, 48.6)
         """
-        checked_number("temperature", temperature, "K", zero_allowed=False)
+        doubt("temperature", checked_number("temperature", temperature, "K", zero_allowed=False))
         if state is not None:
             checked_choice("state", state, ("p", "ap"))
         moment = self.magnetization_at(temperature) * self.volume

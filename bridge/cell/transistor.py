@@ -21,6 +21,7 @@ import numpy as np
 
 from bridge.checks import checked_between
 from mtjsim.checks import ArgumentError, Array, checked_choice, checked_fields
+from mtjsim.plausibility import doubt
 
 # F [m], V_0 [V], V_T0 [V], I_0 [A/m] of n-channel transistors at 300 K: read in NVSim's Technology.cpp, which has them
 # from MASTAR 5 for ITRS devices. HP high performance, LOP low operating power, LSTP low standby power.
@@ -89,6 +90,9 @@ class Transistor:
         checked_fields(self, saturation_voltage="V", surface_potential="V")
         checked_fields(self, zero_allowed=True, threshold_voltage="V", channel_length_modulation="1/V")
         checked_fields(self, zero_allowed=True, body_effect="V^0.5")
+        doubt("transistor_width", self.width, name="width")
+        doubt("feature_size", self.feature_size)
+        doubt("voltage", self.reference_voltage, name="reference_voltage")
         checked_between("saturation_index", self.saturation_index, 1, 2)
         if self.width < self.feature_size * (1 - 1e-9):
             raise ArgumentError("width", f"must be >= feature_size ({self.feature_size:g} m), got {self.width:g}.")

@@ -12,9 +12,10 @@ import numpy as np
 from scipy.interpolate import PchipInterpolator
 from scipy.special import ndtr
 
-from mtjsim.checks import Array, checked_choice, checked_fields, checked_probability
+from mtjsim.checks import Array, checked_choice, checked_fields, checked_number, checked_probability
 from mtjsim.device import MTJ, require_junction
 from mtjsim.holding import read_disturb_rate, retention_failure_rate
+from mtjsim.plausibility import doubt
 from mtjsim.transport import junction_conductance
 
 STATES = ("p", "ap")  # of bit 0 and of bit 1
@@ -57,6 +58,8 @@ class ReadSetting:
         checked_fields(self, voltage="V", duration="s")
         checked_fields(self, zero_allowed=True, sense_noise="A", resistance_d2d="", sense_energy="J")
         checked_choice("disturbs", self.disturbs, STATES)
+        doubt("voltage", self.voltage)
+        doubt("read_duration", self.duration, name="duration")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,6 +202,13 @@ class Retention:
     device: MTJ
     temperature: float = 300.0
     _known: dict[float, tuple[float, float]] = field(default_factory=dict, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        require_junction(self.device)
+        object.__setattr__(
+            self, "temperature", checked_number("temperature", self.temperature, "K", zero_allowed=False)
+        )
+        doubt("temperature", self.temperature)
 
     def rates(self, duration: float) -> tuple[float, float]:
         """Probability that a 0 and that a 1 is the other bit after `duration` [s]."""

@@ -20,6 +20,7 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.polynomial import Chebyshev
+from scipy.constants import k
 from scipy.integrate import simpson
 
 from mtjsim.checks import ArgumentError, Array, Direction
@@ -254,7 +255,7 @@ def reduced_write(
         limit = f"the anisotropy field of {B_k:g} T at {temperature:g} K"
         problem = f"z of {device.stray_field[2]:g} T exceeds {limit}: {'AP' if h > 0 else 'P'} is not stable."
         raise ArgumentError("stray_field", f"{problem} {NOT_BISTABLE}")
-    stability = device.thermal_stability(temperature)
+    stability = device.magnetization_at(temperature) * device.volume * B_k / (2 * k * temperature)
     if stability > MOST_STABLE:
         found = f"{stability:.3g} at {temperature:g} K"
         raise ValueError(f"the thermal stability must be <= {MOST_STABLE:g}, got {found}. Is a unit missing?")
