@@ -27,6 +27,7 @@ from mtjsim.checks import (
 from mtjsim.device import MTJ
 from mtjsim.energy import dissipated_energy
 from mtjsim.equality import NanEqual
+from mtjsim.plausibility import doubt
 from mtjsim.pulse import UNITS, Drive
 from mtjsim.switching import write_error_rate
 from mtjsim.transport import conductance_terms, junction_resistance
@@ -79,6 +80,8 @@ class WriteSetting:
         checked_fields(self, pulse_width="s")
         checked_fields(self, zero_allowed=True, rise_time="s", relax_time="s")
         checked_ramps(self.rise_time, self.pulse_width)
+        for name in (*given, "pulse_width", "rise_time", "relax_time"):
+            doubt(name.removesuffix("_0").removesuffix("_1"), getattr(self, name), name=name)
 
     @classmethod
     def of_drive(cls, drive: Drive, amplitudes: tuple[float, float], **pulse: float) -> Self:

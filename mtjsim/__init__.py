@@ -1,14 +1,15 @@
 """The device: one magnetic tunnel junction, its write error rate, its energy. From a free layer to a probability.
 
 junction       `device.py` declaration · `presets.py` device files · `transport.py` conduction · `torques.py` torque ·
-               `pulse.py` current or voltage in time · `spin_torque.py` efficiencies, sense of a current
+               `spin_torque.py` efficiencies, sense of a current · `stability.py` barrier, threshold ·
+               `pulse.py` current or voltage in time
 results        `switching.py` write error rate (`question.py`: its arguments) · `energy.py` dissipated energy ·
                `holding.py` read disturb, retention · `analytic.py` closed forms
 solvers        `fokker_planck/` density · `macrospin/` trajectories
 measurements   `calibration/` from counts to a junction
 figures        `plots.py`, `motion_plots.py`, `explorer.py` (sliders)
-shared         `checks.py` arguments · `units.py` typed quantities · `rng.py` random streams · `counts.py` errors of
-               trials · `files.py` atomic writes
+shared         `checks.py` arguments · `plausibility.py` doubtful values · `units.py` typed quantities · `rng.py` random
+               streams · `counts.py` errors of trials · `files.py` atomic writes
 
 Trajectories and calibration are imported on first use: they take half a second, and most calls do not need them.
 """
@@ -26,6 +27,7 @@ from mtjsim.holding import (
     retention_time,
     thermal_stability_for_retention,
 )
+from mtjsim.plausibility import ImplausibleValue
 from mtjsim.presets import DeviceFile, list_presets, load_device, load_preset, preset_file, save_device
 from mtjsim.pulse import Pulse
 from mtjsim.spin_torque import spin_hall_efficiency, tunnel_spin_torque
@@ -63,6 +65,7 @@ __all__ = [
     "CalibrationWarning",
     "DeviceFile",
     "ErrorCount",
+    "ImplausibleValue",
     "Pulse",
     "RareRate",
     "Trajectories",

@@ -8,6 +8,7 @@ import hashlib
 import json
 import math
 import re
+from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -25,6 +26,8 @@ from mtjsim.checks import (
     checked_number,
     checked_positive,
 )
+from mtjsim.plausibility import USUAL, doubt
+from mtjsim.spin_torque import ROUNDING, current_sense
 from mtjsim.spin_torque import spin_hall_efficiency as spin_hall_efficiency
 
 NOT_BISTABLE = "The junction is not bistable, so it stores no bit."
@@ -138,10 +141,23 @@ class MTJ(BaseModel):
     thermal_capacity: float | None = _optional("J/K", "of the junction", gt=0)
 
     def __init__(self, **fields: Any) -> None:
+        self._fill(fields, doubted=fields)
+
+    def _fill(self, fields: Mapping[str, Any], *, doubted: Iterable[str]) -> None:
+        """Validate all fields, and doubt those that a person gave."""
         try:
             super().__init__(**fields)
         except ValidationError as error:
             raise ValueError("; ".join(explain(problem) for problem in error.errors())) from None
+        for name in doubted:
+            if name in USUAL and getattr(self, name) is not None:
+                doubt(name, getattr(self, name))
+
+    @classmethod
+    def _of(cls, fields: Mapping[str, Any], *, doubted: Iterable[str]) -> Self:
+        device = cls.__new__(cls)
+        device._fill(fields, doubted=doubted)
+        return device
 
     @field_validator("*", mode="before")
     @classmethod
@@ -186,9 +202,9 @@ class MTJ(BaseModel):
         Parameters
         ----------
         thermal_stability : float
-            Delta at `reference_temperature`.
+            Delta at `reference_temperature`, without an in-plane field or anisotropy, which lower it.
         critical_current : float
-            I_c0 at lambda = 0 [A].
+            I_c0 at lambda = 0 of the polarizer along z, also without them [A].
         characteristic_time : float
             tau_D = (1 + alpha^2)/(gamma alpha B_k) [s].
         damping : float
@@ -228,27 +244,32 @@ class MTJ(BaseModel):
         field = (1 + damping**2) / (GYROMAGNETIC_RATIO * damping * characteristic_time)
         efficiency = energy / max(scale, 1e-300)
         if not (0 < efficiency < 1e6 and 1e-6 < field < 1e6):
-            given = f"thermal_stability {thermal_stability:g}, critical_current {critical_current:g} A and "
-            given += f"characteristic_time {characteristic_time:g} s"
+            wrong = f"thermal_stability {thermal_stability:g}, critical_current {critical_current:g} A and "
+            wrong += f"characteristic_time {characteristic_time:g} s"
             found = f"an anisotropy field of {field:.3g} T and a spin torque efficiency of {efficiency:.3g}"
-            raise ValueError(f"{given} give {found}. Is a unit missing?")
+            raise ValueError(f"{wrong} give {found}. Is a unit missing?")
         area = math.pi / 4 * diameter**2
-        return cls(
-            diameter=diameter,
-            thickness=thickness,
-            saturation_magnetization=2 * energy / (field * area * thickness),
-            anisotropy_field=field,
-            damping=damping,
-            spin_torque_efficiency=efficiency,
-            resistance_area_product=resistance_p * area,
-            tunnel_magnetoresistance=tunnel_magnetoresistance,
-            reference_temperature=reference_temperature,
+        given = {
+            "diameter": diameter,
+            "thickness": thickness,
+            "damping": damping,
+            "tunnel_magnetoresistance": tunnel_magnetoresistance,
+            "reference_temperature": reference_temperature,
             **optional,
-        )
+        }
+        derived = {
+            "saturation_magnetization": 2 * energy / (field * area * thickness),
+            "anisotropy_field": field,
+            "spin_torque_efficiency": efficiency,
+            "resistance_area_product": resistance_p * area,
+        }
+        if taken := sorted(derived.keys() & optional.keys()):
+            raise ArgumentError(taken[0], "follows from the effective parameters: leave it out, or use MTJ().")
+        return cls._of(given | derived, doubted=given)
 
     def replace(self, **changes: Any) -> Self:
         """Return the junction with some fields changed, validated as a new one (`model_copy` would not)."""
-        return type(self)(**{**self.model_dump(), **changes})
+        return type(self)._of({**self.model_dump(), **changes}, doubted=changes)
 
     # ---- derived figures ----------------------------------------------------------------------------------------
 
@@ -298,16 +319,66 @@ class MTJ(BaseModel):
         ratio = self.magnetization_at(temperature) / self.saturation_magnetization
         return float(self.anisotropy_field * ratio ** (self.anisotropy_exponent - 1))
 
-    def thermal_stability(self, temperature: float = 300.0) -> float:
-        """Delta = Ms V B_k / (2 k T) at zero field and a temperature [K]."""
+    def thermal_stability(self, temperature: float = 300.0, *, state: str | None = None) -> float:
+        """Delta, the energy barrier between the two states over k T.
+
+        Ms V B_k/(2 k T) of a layer whose only anisotropy is B_k. A second easy axis opens a lower path through the
+        plane, Ms V (B_k - B_k2)/(2 k T) for B_k2 > 0; a second *hard* axis (B_k2 < 0) leaves the path across it, and
+        the barrier, alone. An in-plane static field B lowers it to (1 - B/B_k)^2 times Ms V B_k/(2 k T); in general it
+        is the height of the lowest saddle above the well (`stability.py`).
+
+        Parameters
+        ----------
+        temperature : float
+            [K].
+        state : {"p", "ap"}, optional
+            Out of which state, with the whole static field. Default: without B_z, which raises the barrier out of one
+            state and lowers the other, (1 +- B_z/B_k)^2 times; both states are then alike.
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        ValueError
+            If there are no two stable states.
+
+        Examples
+        --------
+        >>> device = MTJ.from_effective(thermal_stability=60, critical_current=30e-6, characteristic_time=2e-9)
+        >>> half = device.replace(in_plane_anisotropy_field=device.anisotropy_field / 2)
+        >>> opposed = device.replace(stray_field=(0.0, 0.0, -0.1 * device.anisotropy_field))
+        >>> round(half.thermal_stability(), 6), round(opposed.thermal_stability(state="p"), 6)
+        (30.0, 48.6)
+        """
+        doubt("temperature", checked_number("temperature", temperature, "K", zero_allowed=False))
+        if state is not None:
+            checked_choice("state", state, ("p", "ap"))
         moment = self.magnetization_at(temperature) * self.volume
-        return float(moment * self.anisotropy_field_at(temperature) / (2 * k * temperature))
+        B_k = self.anisotropy_field_at(temperature)
+        upright = float(moment * B_k / (2 * k * temperature))
+        if state is None and self._is_upright(B_k):
+            return upright
+        from mtjsim.stability import barrier_height  # here: numba is slow to import
+
+        field, second = self._fields_over(B_k, whole=state is not None)
+        height = barrier_height(field, second, -1.0 if state == "ap" else 1.0)
+        if height is None:
+            raise self._not_bistable(temperature)
+        return upright * 2 * height
 
     def critical_current(self, direction: Direction = "p_to_ap", temperature: float | None = None) -> float:
         """I_c0 [A], where the starting state loses its stability at T = 0 in an endless pulse.
 
-        I_c0 = (2 e/hbar)(alpha/eta) Ms V B_k, times (1 + lambda p_z) for P->AP and (1 - lambda p_z) for AP->P; without
-        field and field-like torque. It is not the measured I_c50 of a finite pulse, which is larger. A magnitude.
+        Of an axisymmetric junction, I_c0 = (2 e/hbar)(alpha/eta) Ms V B_k, times (1 + lambda p_z) for P->AP and
+        (1 - lambda p_z) for AP->P; without field and field-like torque. It is not the measured I_c50 of a finite pulse,
+        which is larger. A magnitude.
+
+        Of any other junction it is found from the linearised torque (`stability.py`), with everything that is declared
+        but B_z: a tilted polarizer (1/p_z times more), a second anisotropy (1 - B_k2/2 B_k times), in-plane fields,
+        field-like torque, and spin-orbit torque, where it is the current that turns the layer into the plane, about
+        a_J = B_k/2 - B_x/sqrt(2) (K.-S. Lee et al., Appl. Phys. Lett. 102, 112410, 2013).
 
         Parameters
         ----------
@@ -315,14 +386,56 @@ class MTJ(BaseModel):
             Of the write.
         temperature : float, optional
             [K]; enters through the laws for Ms and B_k only. Default: `reference_temperature`.
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        ValueError
+            If there are no two stable states, or no current makes the starting one unstable.
         """
         checked_choice("direction", direction, DIRECTIONS)
         T = self.reference_temperature if temperature is None else temperature
         moment = self.magnetization_at(T) * self.volume
         symmetric = 2 * elementary_charge / hbar * self.damping / self.spin_torque_efficiency
         sign = 1.0 if direction == "p_to_ap" else -1.0
-        asymmetry = 1 + sign * self.spin_torque_asymmetry * self.polarizer[2]
-        return float(symmetric * moment * self.anisotropy_field_at(T) * asymmetry)
+        B_k = self.anisotropy_field_at(T)
+        if self._is_upright(B_k) and abs(self.polarizer[2]) >= 1 - 1e-12:
+            asymmetry = 1 + sign * self.spin_torque_asymmetry * self.polarizer[2]
+            return float(symmetric * moment * B_k * asymmetry)
+        from mtjsim.stability import threshold  # here: numba is slow to import
+
+        turn = current_sense(self)
+        p = (turn * self.polarizer[0], turn * self.polarizer[1], turn * self.polarizer[2])
+        field, second = self._fields_over(B_k, whole=False)
+        lam, beta = turn * self.spin_torque_asymmetry, self.field_like_ratio
+        a = threshold(field, second, sign, p, lam, self.damping, beta)
+        if a is None:
+            self.thermal_stability(300.0 if temperature is None else temperature)  # raises unless there are two states
+            problem = f"{self.polarizer} with a field-like ratio of {beta:g} leaves the {direction[: -len('_to_ap')]}"
+            raise ArgumentError("polarizer", f"{problem} state stable at any current: there is no critical current.")
+        return float(symmetric * moment * B_k * a / self.damping)
+
+    def _is_upright(self, B_k: float) -> bool:
+        """Whether the energy depends on m_z alone."""
+        in_plane = max(abs(b) for b in (*self.stray_field[:2], self.in_plane_anisotropy_field))
+        return in_plane <= ROUNDING * B_k
+
+    def _fields_over(self, B_k: float, *, whole: bool) -> tuple[tuple[float, float, float], float]:
+        """Return the static field over B_k, without B_z unless `whole`; and B_k2 over B_k."""
+        x, y, z = self.stray_field
+        return (x / B_k, y / B_k, z / B_k if whole else 0.0), self.in_plane_anisotropy_field / self.anisotropy_field
+
+    def _not_bistable(self, temperature: float) -> ArgumentError:
+        B_k2 = self.in_plane_anisotropy_field
+        with_what = f"an anisotropy field of {self.anisotropy_field_at(temperature):g} T at {temperature:g} K"
+        if abs(B_k2) >= self.anisotropy_field:
+            name, problem = "in_plane_anisotropy_field", f"of {B_k2:g} T"
+        else:
+            name, problem = "stray_field", f"{self.stray_field} T"
+        return ArgumentError(name, f"{problem} with {with_what} leaves no two stable states. {NOT_BISTABLE}")
 
     def characteristic_time(self, temperature: float | None = None) -> float:
         """tau_D = (1 + alpha^2)/(gamma alpha B_k) [s]; temperature [K] enters through the law for B_k only."""

@@ -22,6 +22,7 @@ from mtjsim.device import MTJ, require_junction
 from mtjsim.fokker_planck.axial_hold import METHODS, log_switched, stability_for, time_to_fail
 from mtjsim.fokker_planck.reduced import at_rest, reduced_write, require_axisymmetric, require_unheated
 from mtjsim.fokker_planck.spectral import one_blas_thread
+from mtjsim.plausibility import doubt
 from mtjsim.pulse import UNITS, Drive, one_drive
 
 YEAR = 365.25 * 86400.0  # [s]
@@ -173,6 +174,7 @@ def retention_time(
         checked_names("state", state, OUT_OF),
         checked_array("temperature", temperature, "K", zero_allowed=False),
     )
+    doubt("temperature", temperatures)
     require_junction(device)
     device = at_rest(device)
     require_axisymmetric(device)
@@ -301,6 +303,8 @@ def _failure_rate(
         checked_array("duration", duration, "s", zero_allowed=False),
     )
     require_axisymmetric(device)
+    doubt("temperature", columns[2])
+    doubt(imposed, amplitude)
     seconds = columns[3].ravel()
     groups: dict[tuple, list[int]] = {}
     for index, key in enumerate(zip(*(column.ravel().tolist() for column in columns[:3]), strict=True)):

@@ -22,6 +22,7 @@ from mtjsim.checks import (
     checked_numbers,
     checked_ramps,
 )
+from mtjsim.plausibility import doubt
 
 Drive = Literal["current", "voltage"]
 DRIVES: tuple[Drive, ...] = ("current", "voltage")
@@ -117,6 +118,8 @@ class Pulse:
         rise_time = checked_number("rise_time", rise_time, "s", zero_allowed=True)
         checked_ramps(rise_time, pulse_width)
         level = checked_number(drive, level, UNITS[drive], zero_allowed=True)
+        for name, value in (("pulse_width", pulse_width), ("rise_time", rise_time), (drive, level)):
+            doubt(name, value)
         if rise_time == 0:
             return cls((0.0, pulse_width), (level, level), drive, polarity)
         times = (0.0, rise_time, pulse_width, pulse_width + rise_time)
@@ -134,11 +137,15 @@ class Pulse:
         """Return a waveform through samples: `times` (k,) [s] from 0, and as many levels [A] or [V], of any sign."""
         drive, levels = one_drive(current, voltage)
         levels = checked_numbers(drive, levels, UNITS[drive])
-        return cls(times, levels, drive, polarity)  # type: ignore[arg-type]
+        pulse = cls(times, levels, drive, polarity)  # type: ignore[arg-type]
+        doubt("pulse_width", pulse.duration, name="times")
+        doubt(drive, levels)
+        return pulse
 
     def followed_by(self, other: "Pulse | None" = None, *, relax_time: float = 0.0) -> "Pulse":
         """Return this pulse, then nothing for `relax_time` [s], then the `other` pulse."""
         relax_time = checked_number("relax_time", relax_time, "s", zero_allowed=True)
+        doubt("relax_time", relax_time)
         times, levels = list(self.times), list(self.levels)
         if relax_time > 0:
             times += [times[-1], times[-1] + relax_time]

@@ -15,6 +15,7 @@ from mtjsim.checks import (
     checked_names,
     checked_ramps,
 )
+from mtjsim.plausibility import doubt
 from mtjsim.pulse import UNITS, Drive, Pulse, one_drive, require_alone
 
 AMPLITUDE = "It is an amplitude; `direction` has the sign."
@@ -107,6 +108,12 @@ class Question:
         way, level, pulse_width, temperature, rise_time, relax_time = np.broadcast_arrays(*arrays)
         question = cls(way, level, pulse_width, temperature, rise_time, relax_time, imposed, polarity, shape)
         checked_ramps(question.rise_time, question.pulse_width)
+        doubt("temperature", question.temperature)
+        if pulse is None:  # a pulse was doubted when it was made
+            for name, values in ((imposed, question.level), ("pulse_width", question.pulse_width)):
+                doubt(name, values)
+            doubt("rise_time", question.rise_time)
+        doubt("relax_time", question.relax_time)
         return question
 
     def writes(self) -> Iterator[tuple[OneWrite, list[int], Array]]:

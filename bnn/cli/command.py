@@ -12,10 +12,12 @@ import signal
 import sys
 import textwrap
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from importlib import import_module
-from typing import NoReturn
+from typing import Any, NoReturn
 
 VERBS = {
     "demo": "Run the demo: from a write current to an energy/accuracy curve.",
@@ -64,7 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if sys.stdout is None:  # closed: the next file that is opened would take its place
         return _fail(name, "standard output is closed: send it to a file or to /dev/null.")
     try:
-        with _terminable():
+        with _terminable(), warnings.catch_warnings():
+            warnings.showwarning = partial(_show_warning, name, warnings.showwarning)
             code = _run(words)
             sys.stdout.flush()
     except BrokenPipeError:  # the reader has enough, as `| head` has
@@ -216,6 +219,16 @@ def _as_options(error: ValueError, parser: argparse.ArgumentParser, renamed: Map
 def _fail(name: str, message: str) -> int:
     print(f"{name}: error: {' '.join(message.splitlines())}", file=sys.stderr)
     return 2
+
+
+def _show_warning(
+    name: str, otherwise: Callable[..., None], message: Warning | str, category: type, *place: Any
+) -> None:
+    """Print a doubt about a value as one line, and any other warning as usual."""
+    if category.__name__ != "ImplausibleValue":
+        otherwise(message, category, *place)
+        return
+    print(f"{name}: warning: {str(message).split(' If it is right,')[0]}", file=sys.stderr)
 
 
 def _drain_output() -> None:

@@ -9,9 +9,15 @@ from bnn.cli.typed import figure_file, name_of, named_device, print_json, save_f
 from mtjsim.checks import ArgumentError
 from mtjsim.device import MTJ
 from mtjsim.presets import DeviceFile, device_toml, list_presets, preset_file
+from mtjsim.spin_torque import is_across, write_sense
 
 EXAMPLE = "mtj-bnn device arm_2021 --plot arm_2021.png"
-AXIAL_FORMULA = "axial formula, not the threshold of a torque across the easy axis: about 1/(2 alpha) times more"
+THRESHOLD = "the layer turns into the plane, and leaves it"
+DRIVEN = {
+    1.0: "to the state that a write names",
+    -1.0: "to the other state: reverse the polarizer",
+    0.0: "to either state",
+}
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -58,13 +64,17 @@ def _derived(d: MTJ) -> dict[str, Any]:
         "resistance_p_ohm": d.resistance_p,
         "resistance_ap_ohm": d.resistance_ap,
         "thermal_stability_300K": d.thermal_stability(),
+    }
+    if d.stray_field[2] != 0:
+        derived |= {f"thermal_stability_{s}_300K": d.thermal_stability(state=s) for s in ("p", "ap")}
+    derived |= {
         "critical_current_p_to_ap_A": d.critical_current("p_to_ap"),
         "critical_current_ap_to_p_A": d.critical_current("ap_to_p"),
         "characteristic_time_s": d.characteristic_time(),
         "identity": d.identity,
     }
-    across = abs(d.polarizer[2]) < 1
-    return derived | ({"critical_current_is": AXIAL_FORMULA} if across else {})
+    across = f"{THRESHOLD} {DRIVEN[write_sense(d)]}"
+    return derived | ({"critical_current_is": across} if is_across(d) else {})
 
 
 def _print_device(chosen: DeviceFile, derived: dict[str, Any]) -> None:

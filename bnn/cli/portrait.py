@@ -15,6 +15,7 @@ from mtjsim.device import MTJ
 from mtjsim.fokker_planck.reduced import at_rest, departures, is_axisymmetric
 from mtjsim.holding import YEAR, read_disturb_rate, retention_failure_rate, strongest_read
 from mtjsim.pulse import Drive
+from mtjsim.spin_torque import is_across
 from mtjsim.switching import write_error_rate
 from mtjsim.transport import is_heated
 
@@ -119,9 +120,9 @@ def device_portrait(device: MTJ, *, title: str) -> "Figure":
     The pulse of the S-curves is five characteristic times, to one digit; the write of the error rates twice the larger
     critical current; the strongest read is `strongest_read` at the highest temperature.
     Writes of a device that is not axisymmetric, where one solve takes seconds to minutes, or that heats itself, are
-    counted: `COUNTED` trajectories a point, with their intervals. Under a torque across the easy axis currents are
-    measured in the threshold of Lee et al. (see `spin_hall_efficiency`), the error rates taken at 1.1 times it, and the
-    state is judged five characteristic times after the pulse, when the layer has left the plane.
+    counted: `COUNTED` trajectories a point, with their intervals. Under a torque across the easy axis the error rates
+    are taken at 1.1 times the critical current, and the state is judged five characteristic times after the pulse, when
+    the layer has left the plane.
     """
     from matplotlib.figure import Figure
 
@@ -134,7 +135,7 @@ def device_portrait(device: MTJ, *, title: str) -> "Figure":
         _draw_s_curves(s_curves, device, np.linspace(0.0, 4 * scale, 60), width)
         _draw_errors(errors, device, float(f"{2 * scale:.2g}"), np.linspace(0.2 * tau, 15 * tau, 120))
     else:
-        rest = float(f"{5 * tau:.0e}") if _is_across(device) else 0.0
+        rest = float(f"{5 * tau:.0e}") if is_across(device) else 0.0
         _draw_counted(s_curves, errors, device, scale, width, rest)
     empty = left_out(device)
     for name, ax in (("read disturb", disturb), ("retention", retention)):
@@ -145,9 +146,8 @@ def device_portrait(device: MTJ, *, title: str) -> "Figure":
     if "retention" not in empty:
         _draw_retention(retention, device)
     forth, back = (device.critical_current(direction) * 1e6 for direction in DIRECTIONS)
-    axial = " (axial formula)" if _is_across(device) else ""
     facts = (
-        f"Δ {device.thermal_stability():.3g} at 300 K, I_c0{axial} {forth:.3g} µA (P→AP) and {back:.3g} µA (AP→P), "
+        f"Δ {device.thermal_stability():.3g} at 300 K, I_c0 {forth:.3g} µA (P→AP) and {back:.3g} µA (AP→P), "
         f"characteristic time {tau * 1e9:.3g} ns"
     )
     figure.suptitle(f"{title}\n{facts}", fontsize=10)
@@ -171,18 +171,8 @@ def left_out(device: MTJ) -> dict[str, str]:
 
 
 def writing_current(device: MTJ) -> float:
-    """Return the scale of the write currents [A]: the larger critical current, or the threshold across the axis."""
-    critical = max(device.critical_current(direction) for direction in DIRECTIONS)
-    if not _is_across(device):
-        return critical
-    from mtjsim.torques import torque_of  # here: numba takes half a second
-
-    threshold = device.anisotropy_field / 2 - np.hypot(*device.stray_field[:2]) / np.sqrt(2)  # [T], Lee et al.
-    return max(critical, float(threshold) / torque_of(device, device.reference_temperature).per_ampere)
-
-
-def _is_across(device: MTJ) -> bool:
-    return abs(device.polarizer[2]) < 0.5
+    """Return the scale of the write currents [A]: the larger critical current."""
+    return max(device.critical_current(direction) for direction in DIRECTIONS)
 
 
 def _draw_counted(

@@ -65,7 +65,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--temperature",
         default="300K",
         metavar="TEMPERATURE",
-        help="temperature at which the targets are reached, or its range as in 263K:358K; default 300K",
+        help="temperature at which the targets hold, or its range, as in 263K:358K or -10degC:85degC; default 300K",
     )
     add_ramps(parser)
     add_plot(parser, "energy against latency for several error rates")

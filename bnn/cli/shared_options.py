@@ -13,7 +13,7 @@ def add_device(parser: argparse.ArgumentParser) -> None:
 
 def add_pulse_conditions(parser: argparse.ArgumentParser, *, fill: bool = True) -> None:
     """Add temperature and ramps of a write; without `fill`, None stands for an option that was not typed."""
-    text = "temperature of the junction; default 300K"
+    text = "temperature of the junction, as in 358K or 85degC; default 300K"
     parser.add_argument("--temperature", default="300K" if fill else None, metavar="TEMPERATURE", help=text)
     add_ramps(parser, fill=fill)
 

@@ -34,6 +34,7 @@ from bridge.cell.transistor import Transistor
 from bridge.write import M_Z_OF_BIT, PARTS, OperatingPoint, WriteSetting
 from mtjsim.checks import ArgumentError, checked_choice, checked_fields, checked_number
 from mtjsim.device import MTJ, require_junction
+from mtjsim.plausibility import doubt
 
 Connection = Literal["reference_at_drain", "free_at_drain"]
 CONNECTIONS: tuple[Connection, ...] = ("reference_at_drain", "free_at_drain")
@@ -96,6 +97,8 @@ class Cell:
             object.__setattr__(self, "word_line_voltage", self.supply_voltage)
         checked_fields(self, supply_voltage="V", word_line_voltage="V")
         checked_fields(self, zero_allowed=True, driver_resistance="ohm")
+        for name in ("supply_voltage", "word_line_voltage"):
+            doubt("voltage", getattr(self, name), name=name)
         if self.breakdown_voltage is not None:
             checked_fields(self, breakdown_voltage="V")
         if (V := self.word_line_voltage) <= (V_T := self.transistor.threshold_voltage):

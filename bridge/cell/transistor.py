@@ -38,6 +38,7 @@ from mtjsim.checks import (
     checked_number,
     checked_signed,
 )
+from mtjsim.plausibility import doubt
 
 T_REFERENCE = 300.0  # at which the parameters of a transistor hold [K]
 COLDEST = 200.0  # to which a table that begins at 300 K is continued [K]
@@ -135,6 +136,9 @@ class Transistor:
         checked_fields(self, saturation_voltage="V", surface_potential="V")
         checked_fields(self, zero_allowed=True, threshold_voltage="V", channel_length_modulation="1/V")
         checked_fields(self, zero_allowed=True, body_effect="V^0.5")
+        doubt("transistor_width", self.width, name="width")
+        doubt("feature_size", self.feature_size)
+        doubt("voltage", self.reference_voltage, name="reference_voltage")
         checked_between("saturation_index", self.saturation_index, 1, 2)
         if self.width < self.feature_size * (1 - 1e-9):
             raise ArgumentError("width", f"must be >= feature_size ({self.feature_size:g} m), got {self.width:g}.")

@@ -17,11 +17,20 @@ from bridge.cell.cell_write import driven_write
 from bridge.dies.spread import LARGEST_DEPARTURE, Spread
 from bridge.memory.sensing import wrong_sense_rate
 from bridge.write import M_Z_OF_BIT
-from mtjsim.checks import ArgumentError, Array, checked_choice, checked_fields, checked_kind, checked_probability
+from mtjsim.checks import (
+    ArgumentError,
+    Array,
+    checked_choice,
+    checked_fields,
+    checked_kind,
+    checked_number,
+    checked_probability,
+)
 from mtjsim.device import MTJ, require_junction
 from mtjsim.fokker_planck.axial_hold import log_switched
 from mtjsim.fokker_planck.spectral import one_blas_thread
 from mtjsim.holding import read_disturb_rate, retention_failure_rate
+from mtjsim.plausibility import doubt
 from mtjsim.transport import conductance_ratio
 
 STATES = ("p", "ap")  # of bit 0 and of bit 1
@@ -69,6 +78,8 @@ class ReadSetting:
         checked_fields(self, voltage="V", duration="s")
         checked_fields(self, zero_allowed=True, sense_noise="A", resistance_d2d="", sense_energy="J")
         checked_choice("disturbs", self.disturbs, STATES)
+        doubt("voltage", self.voltage)
+        doubt("read_duration", self.duration, name="duration")
         try:
             _ = self.spread
         except ArgumentError as error:  # its name here
@@ -314,6 +325,13 @@ class Retention:
     device: MTJ | Cell
     temperature: float = 300.0
     _known: dict[float, tuple[float, float]] = field(default_factory=dict, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        require_junction(self.junction)
+        object.__setattr__(
+            self, "temperature", checked_number("temperature", self.temperature, "K", zero_allowed=False)
+        )
+        doubt("temperature", self.temperature)
 
     @property
     def junction(self) -> MTJ:

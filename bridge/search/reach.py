@@ -17,6 +17,7 @@ from bridge.cell.cell_write import circuit_error_rate, junction_voltage
 from bridge.write import DIRECTION_OF_BIT, M_Z_OF_BIT, OperatingPoint, WriteSetting, operating_point
 from mtjsim.checks import ArgumentError, checked_choice, checked_fields
 from mtjsim.device import MTJ, require_junction
+from mtjsim.fokker_planck.reduced import STRONGEST, is_axisymmetric
 from mtjsim.pulse import DRIVES, UNITS, Drive
 from mtjsim.switching import write_error_rate
 from mtjsim.transport import junction_conductance, junction_resistance
@@ -132,9 +133,8 @@ class Reach:
     def ceiling(self, bit: int) -> Ceiling:
         """Return the lowest of all limits on the amplitude of a `bit`."""
         I_c = self.junction.critical_current(DIRECTION_OF_BIT[bit], self.temperatures[0])
-        found = [
-            self._below(bit, self._current, STRONGEST_DRIVE * I_c, f"{STRONGEST_DRIVE:g} critical currents", False)
-        ]
+        strongest = min(STRONGEST_DRIVE * I_c, self._strongest_solved())
+        found = [self._below(bit, self._current, strongest, f"{strongest / I_c:.3g} critical currents", False)]
         if self.max_current is not None:
             found.append(self._below(bit, self._current, self.max_current, f"max_current = {self.max_current:g} A"))
         if self.max_voltage is not None:
@@ -154,6 +154,15 @@ class Reach:
                 reason = f"what the transistor of {cell.transistor.width * 1e9:.0f} nm passes{heat}"
                 found.append(Ceiling(passed[T], reason, True))
         return min(found, key=lambda limit: limit.amplitude)
+
+    def _strongest_solved(self) -> float:
+        """Return the current that the full-sphere solver still takes [A]."""
+        if is_axisymmetric(self.junction):
+            return math.inf
+        from mtjsim.torques import torque_of  # here: numba is slow to import
+
+        torque = torque_of(self.junction, self.temperatures[0])
+        return STRONGEST * torque.damping * torque.anisotropy_field / torque.per_ampere * (1 - 1e-9)
 
     def _below(
         self, bit: int, measure: Callable[[int, float], float], limit: float, reason: str, given: bool = True

@@ -93,10 +93,14 @@ def values_of(device: MTJ, names: Sequence[str]) -> dict[str, float]:
 
 
 def _value_of(device: MTJ, name: str) -> float:
-    if name == "thermal_stability":
-        return device.thermal_stability(device.reference_temperature)
-    if name == "critical_current":  # of the symmetric junction
-        return device.replace(spin_torque_asymmetry=0.0).critical_current()
+    if name in ("thermal_stability", "critical_current"):  # those of `MTJ.from_effective`
+        upright = {"stray_field": (0.0, 0.0, 0.0), "in_plane_anisotropy_field": 0.0, "polarizer": (0.0, 0.0, 1.0)}
+        bare = device.replace(spin_torque_asymmetry=0.0, **upright)
+        return (
+            bare.thermal_stability(device.reference_temperature)
+            if name == "thermal_stability"
+            else bare.critical_current()
+        )
     if name == "characteristic_time":
         return device.characteristic_time()
     if name == "relative_stray_field":

@@ -20,11 +20,13 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.polynomial import Chebyshev
+from scipy.constants import k
 from scipy.integrate import simpson
 
 from mtjsim.checks import ArgumentError, Array, Direction
 from mtjsim.device import MTJ, NOT_BISTABLE, require_forward_torque
 from mtjsim.pulse import Drive, Pulse
+from mtjsim.spin_torque import ROUNDING
 from mtjsim.transport import conductance_ratio, is_heated, resistance_ratio, vcma_slope
 
 MOST_STABLE = 1e4  # Delta: beyond, the start is narrower than any mesh
@@ -185,11 +187,12 @@ def is_axisymmetric(device: MTJ) -> bool:
 def departures(device: MTJ) -> list[str]:
     """Return the reasons why a device is not axisymmetric, each as a clause; empty if it is."""
     reasons = []
-    if max(abs(device.stray_field[0]), abs(device.stray_field[1])) > 0:
+    rounding = ROUNDING * device.anisotropy_field
+    if max(abs(device.stray_field[0]), abs(device.stray_field[1])) > rounding:
         reasons.append(f"stray_field {device.stray_field} T has an in-plane part")
     if abs(device.polarizer[2]) < 1 - 1e-12:
         reasons.append(f"polarizer {device.polarizer} is not along z")
-    if device.in_plane_anisotropy_field != 0:
+    if abs(device.in_plane_anisotropy_field) > rounding:
         reasons.append(f"in_plane_anisotropy_field is {device.in_plane_anisotropy_field:g} T")
     return reasons
 
@@ -252,7 +255,7 @@ def reduced_write(
         limit = f"the anisotropy field of {B_k:g} T at {temperature:g} K"
         problem = f"z of {device.stray_field[2]:g} T exceeds {limit}: {'AP' if h > 0 else 'P'} is not stable."
         raise ArgumentError("stray_field", f"{problem} {NOT_BISTABLE}")
-    stability = device.thermal_stability(temperature)
+    stability = device.magnetization_at(temperature) * device.volume * B_k / (2 * k * temperature)
     if stability > MOST_STABLE:
         found = f"{stability:.3g} at {temperature:g} K"
         raise ValueError(f"the thermal stability must be <= {MOST_STABLE:g}, got {found}. Is a unit missing?")

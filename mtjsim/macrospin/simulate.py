@@ -21,6 +21,7 @@ from mtjsim.fokker_planck.reduced import STARTS, require_known_well
 from mtjsim.macrospin.kernels import CHUNK, PRECISIONS, Ensemble
 from mtjsim.macrospin.start import BoltzmannStart, require_two_states
 from mtjsim.macrospin.time_steps import step_table
+from mtjsim.plausibility import doubt
 from mtjsim.pulse import Pulse, pulse_of
 from mtjsim.rng import checked_seed
 from mtjsim.torques import torque_of
@@ -245,6 +246,7 @@ class Run:
         checked_kind("pulse", pulse, Pulse, remedy="Pulse.rectangular() makes one.")
         checked_choice("direction", direction, DIRECTIONS)
         temperature = checked_number("temperature", temperature, "K", zero_allowed=False)
+        doubt("temperature", temperature)
         side = 1.0 if direction == "p_to_ap" else -1.0
         torque = torque_of(device, temperature)
         require_two_states(device, torque, temperature)

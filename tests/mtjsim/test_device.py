@@ -559,7 +559,7 @@ def test_preset_is_sane_and_sourced(name):
     d = content.device
     assert d == load_preset(name)
     assert 20 < d.thermal_stability() < 200
-    assert 1e-6 < d.critical_current() < 1e-3
+    assert 1e-6 < d.critical_current() < 2e-3  # the largest turns over a layer of spin-orbit torque
     assert 1e-11 < d.characteristic_time() < 1e-8
     assert 1e2 < d.resistance_p < 1e6
     assert content.reference
@@ -652,7 +652,9 @@ def test_derived_numbers_of_the_minnesota_presets():
         expected = effective_anisotropy_field(interface_anisotropy=K, **given)
         assert d.anisotropy_field == approx(expected, rel=1e-3)
         assert d.spin_torque_efficiency == approx(0.8 * P, rel=1e-4)
-        assert d.critical_current("p_to_ap") == approx(1.5 * d.critical_current("ap_to_p"), rel=1e-12)
+        upright = d.replace(stray_field=(0.0, 0.0, 0.0))  # the field in the plane tilts the layer against p
+        assert upright.critical_current("p_to_ap") == approx(1.5 * upright.critical_current("ap_to_p"), rel=1e-12)
+        assert d.critical_current("p_to_ap") == approx(1.5 * d.critical_current("ap_to_p"), rel=0.03)
         assert d.tunnel_magnetoresistance == approx(2 * P**2 / (1 - P**2), rel=1e-4)
     sot = load_preset("umn_sot_2017")
     spin = 0.4 * (1 - 1 / math.cosh(5 / 3.5))
