@@ -23,6 +23,9 @@ from mtjsim.checks import (
 
 def checked_shape(shape: Any, *, least: int) -> tuple[int, ...]:
     """Return a whole number, or a sequence of them, as a tuple; ArgumentError unless each is >= `least`."""
+    if isinstance(shape, str):
+        rule = f"must be a whole number >= {least}, or several, one a side"
+        raise ArgumentError("shape", f"{rule}, got {shape!r}. Write 2**20 for a Mi.")
     sides = tuple(shape) if isinstance(shape, (Sequence, np.ndarray)) else (shape,)
     return tuple(checked_whole("shape", side, least=least) for side in sides)
 

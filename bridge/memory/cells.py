@@ -42,7 +42,8 @@ class WritePolicy:
         Read before write: only cells that read as the other bit are pulsed.
     attempts : int
         Pulses a cell gets at most. From two on, every pulse but the last is followed by a read that verifies the words
-        that were pulsed, and the cells that read wrong are pulsed again.
+        that were pulsed, and the cells that read wrong are pulsed again. Without a `ReadPoint` in the memory these
+        reads are exact, free and take no time, and the printed ledger notes it.
 
     Raises
     ------
