@@ -160,7 +160,9 @@ class CellArray:
             The pulses ("write") and reads one after another, and the words of each: None for all, a boolean array over
             all words, or their numbers.
         """
-        mask, steps, pulsed = None, [], at
+        steps: list[Step] = []
+        mask: Words | None = None
+        pulsed: Any = at
         if policy.read_first:
             mask = self.sense(rng, at) ^ target
             steps.append(("read", at))

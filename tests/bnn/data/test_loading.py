@@ -943,7 +943,7 @@ def test_real_files(name):
 
 @pytest.mark.parametrize("suffix", COMPRESS)
 def test_a_file_that_unpacks_to_far_more_is_not_kept_in_memory(mnist, tmp_path, suffix):
-    """64 MB of zeros in place of a few labels: pieces of 1 MB are in memory, and the window of xz, 8 MB; not the whole."""
+    """64 MB of zeros in place of a few labels: pieces of 1 MB are in memory, and 8 MB of xz; not the whole."""
     path = mnist.write(tmp_path, suffix) / ("t10k-labels-idx1-ubyte" + suffix)
     with data.OPENERS[suffix](path, "wb") as file:
         for _ in range(64):
