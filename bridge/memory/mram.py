@@ -179,7 +179,7 @@ class Memory:
         -------
         array of bool
             Of the memory's shape: words that were found wrong and not corrected. Their cells are left as they are, and
-            so are those of words without an error. Give the former new numbers with `write`.
+            so are those of words without an error. What was lost is written again from a copy, with `write`.
 
         Notes
         -----
