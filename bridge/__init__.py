@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from bridge.maps.files import load_map, save_map
     from bridge.maps.lookup import CoarseMapWarning, ErrorMap
     from bridge.maps.measured import measured_map
+    from bridge.maps.rate_table import WriteRates, read_rates
     from bridge.memory.cells import PLAIN, READ_BEFORE_WRITE, WRITE_VERIFY_RETRY, WritePolicy
     from bridge.memory.declaration import WordMemory
     from bridge.memory.formats import FORMATS, Format, format_of
@@ -54,6 +55,7 @@ _ON_FIRST_USE = {
         "maps.files": ("load_map", "save_map"),
         "maps.lookup": ("CoarseMapWarning", "ErrorMap"),
         "maps.measured": ("measured_map",),
+        "maps.rate_table": ("WriteRates", "read_rates"),
         "memory.cells": ("PLAIN", "READ_BEFORE_WRITE", "WRITE_VERIFY_RETRY", "WritePolicy"),
         "memory.declaration": ("WordMemory",),
         "memory.formats": ("FORMATS", "Format", "format_of"),
@@ -93,6 +95,7 @@ __all__ = [
     "Transistor",
     "WordMemory",
     "WritePolicy",
+    "WriteRates",
     "WriteSetting",
     "current_for",
     "find_setting",
@@ -105,6 +108,7 @@ __all__ = [
     "pareto",
     "pulse_width_for",
     "read_point",
+    "read_rates",
     "save_die",
     "save_map",
     "smallest_cell",

@@ -23,6 +23,9 @@ from mtjsim.checks import (
 
 def checked_shape(shape: Any, *, least: int) -> tuple[int, ...]:
     """Return a whole number, or a sequence of them, as a tuple; ArgumentError unless each is >= `least`."""
+    if isinstance(shape, str):
+        rule = f"must be a whole number >= {least}, or several, one a side"
+        raise ArgumentError("shape", f"{rule}, got {shape!r}. Write 2**20 for a Mi.")
     sides = tuple(shape) if isinstance(shape, (Sequence, np.ndarray)) else (shape,)
     return tuple(checked_whole("shape", side, least=least) for side in sides)
 
@@ -73,7 +76,7 @@ def checked_or_unknown(owner: object, **units: str) -> None:
 def checked_declaration(kind: type, values: Any) -> dict[str, Any]:
     """Return the fields of a dataclass from what its `as_dict` gave; ArgumentError for other names, or missing ones."""
     checked_kind("values", values, Mapping, remedy=f"as_dict() of a {kind.__name__} gives one.")
-    declared: Any = fields(kind)  # type: ignore[arg-type]
+    declared: Any = fields(kind)
     for name in values:
         checked_choice(f"a field of {kind.__name__}", name, [field.name for field in declared])
     needed = [f.name for f in declared if f.default is MISSING and f.default_factory is MISSING]

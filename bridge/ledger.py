@@ -8,7 +8,9 @@ with_driver  and the access transistors and write drivers
 system       and the periphery: sensing, the logic of codes, moving data between memories, error-free memories
 
 *System level* means the last in this project: every access that memories made. It leaves out the processor's
-arithmetic, leakage, clocks and refresh. A constant that was not given is 0.
+arithmetic, leakage, clocks and refresh. A constant that was not given is 0: where pulses were priced by their junction
+alone, without a `bridge.Cell`, the joules with driver and of the system are lower bounds. Then `known` is False,
+`print` writes a dash and "≥", and the table has not-a-number.
 """
 
 import csv
@@ -27,6 +29,12 @@ from mtjsim.checks import ArgumentError, checked_choice, checked_confidence, che
 from mtjsim.equality import NanEqual
 from mtjsim.files import write_whole
 
+DASH = "-"
+FREE_READS = "reads taken to be exact and free: no ReadPoint"
+NOTES = {  # by the source of an entry; "": if transistor and driver of a current are unknown
+    "": "-: unknown, or without energy. The operating point of a bridge.Cell has those of transistor and driver.",
+    FREE_READS: "Reads, those that verify a write included, were taken to be exact and free, without a ReadPoint.",
+}
 SCOPES = {"device": PARTS[:1], "with_driver": PARTS, "system": (*PARTS, "periphery")}
 
 
@@ -75,6 +83,15 @@ class Entry(NanEqual):
     def joules(self, scope: str = "with_driver") -> float:
         """Energy of all these events in a scope [J]."""
         return self.count * self._price(scope)
+
+    def known(self, scope: str = "with_driver") -> bool:
+        """Whether the price is of the whole scope.
+
+        False for an energy of NaN; and beyond the device for a current through a junction whose transistor and driver
+        have no price, as without a `bridge.Cell`.
+        """
+        junction_alone = self.junction > 0 and self.transistor == self.driver == 0
+        return not math.isnan(self._price(scope)) and (scope == "device" or not junction_alone)
 
     def _price(self, scope: str) -> float:
         return sum(getattr(self, part) for part in SCOPES[checked_choice("scope", scope, SCOPES)])
@@ -127,6 +144,10 @@ class Ledger:
         checked_choice("scope", scope, SCOPES)
         return sum(entry.joules(scope) for entry in self)
 
+    def known(self, scope: str = "with_driver") -> bool:
+        """Whether `joules` is all of a scope: see `Entry.known`. If not, it is a lower bound, or NaN."""
+        return all(entry.known(scope) for entry in self if entry.count)
+
     def joules_interval(self, scope: str = "with_driver", *, confidence: float = 0.95) -> tuple[float, float]:
         """Interval of the total [J], from the counts that were sampled (normal; each kind on its own).
 
@@ -144,8 +165,14 @@ class Ledger:
         return sum(entry.count * entry.seconds for entry in self)
 
     def table(self) -> list[dict[str, Any]]:
-        """Return one row an entry: its attributes and `joules_device`, `joules_with_driver`, `joules_system`."""
-        return [{**asdict(e), **{f"joules_{scope}": e.joules(scope) for scope in SCOPES}} for e in self]
+        """Return one row an entry: its attributes and `joules_device`, `joules_with_driver`, `joules_system`.
+
+        Joules that are not known are NaN.
+        """
+        return [
+            {**asdict(e), **{f"joules_{scope}": e.joules(scope) if e.known(scope) else math.nan for scope in SCOPES}}
+            for e in self
+        ]
 
     def to_csv(self, path: str | Path | None = None) -> str:
         """Return the table as CSV, and write it, whole, to `path` if one is given."""
@@ -163,13 +190,22 @@ class Ledger:
         for e in self:
             whole = e.variance == 0 and float(e.count).is_integer()
             number = f"{e.count:.0f}" if whole else f"{e.count:.4g} ± {math.sqrt(e.variance):.2g}"
-            rows.append((e.memory, e.event, number, *(f"{e.joules(scope):.3g}" for scope in SCOPES)))
-        rows.append(("", "total", "", *(f"{self.joules(scope):.3g}" for scope in SCOPES)))
+            priced = (f"{e.joules(scope):.3g}" if e._price(scope) and e.known(scope) else DASH for scope in SCOPES)
+            rows.append((e.memory, e.event, number, *priced))
+        rows.append(("", "total", "", *map(self._total, SCOPES)))
         widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
         aligned = ["<", "<", ">", ">", ">", ">"]
-        return "\n".join(
-            "  ".join(f"{text:{side}{w}}" for text, side, w in zip(row, aligned, widths, strict=True)) for row in rows
-        )
+        lines = ["  ".join(f"{x:{side}{w}}" for x, side, w in zip(row, aligned, widths, strict=True)) for row in rows]
+        sources = {entry.source for entry in self}
+        lines += [note for needed, note in NOTES.items() if needed in sources or (not needed and not self.known())]
+        return "\n".join(lines)
+
+    def _total(self, scope: str) -> str:
+        """Total as it is printed: a dash if nothing has a price, "≥" if a part of the scope has none."""
+        total = self.joules(scope)
+        if math.isnan(total) or not any(entry._price(scope) for entry in self):
+            return DASH
+        return f"{total:.3g}" if self.known(scope) else f"≥ {total:.3g}"
 
 
 def transfer(bits: float, *, energy_per_bit: float, source: str, name: str = "bus") -> Ledger:

@@ -144,7 +144,8 @@ def checked_choice(name: str, value: str, valid: Iterable[str]) -> str:
     names = list(valid)
     if value in names:
         return value
-    near = difflib.get_close_matches(str(value), names, n=3, cutoff=0.4)
+    by_case = {name.casefold(): name for name in reversed(names)}
+    near = [by_case[name] for name in difflib.get_close_matches(str(value).casefold(), by_case, n=3, cutoff=0.4)]
     hint = f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
     raise ArgumentError(name, f"must be one of {', '.join(repr(n) for n in names)}, got {value!r}.{hint}")
 

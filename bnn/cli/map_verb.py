@@ -48,7 +48,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--energy", action="store_true", default=None, help="also solve the energy in the junction; takes twice as long"
     )
-    parser.add_argument("--counts", metavar="CSV", help="keep measured write counts, a table as for mtj-bnn fit")
+    parser.add_argument(
+        "--counts",
+        metavar="CSV",
+        help="keep measured write counts, a table as for mtj-bnn fit, or one with a column write_error_rate",
+    )
     parser.add_argument(
         "--out", required=True, metavar="FILE", help="file to write, .nc; reused if it has this map, refused otherwise"
     )
@@ -109,8 +113,9 @@ def _measured(options: argparse.Namespace, out: Path) -> "xr.Dataset":
         raise ArgumentError("--counts", f"has its own settings and no junction: leave {typed[0]} out.")
     from bridge.maps.files import load_map, save_map
     from bridge.maps.measured import measured_map
+    from bridge.maps.rate_table import has_rates, read_rates
 
-    counts = counts_of(options.counts)
+    counts = read_rates(options.counts) if has_rates(options.counts) else counts_of(options.counts)
     there = tuple(name for name in DIRECTIONS if name in np.asarray(counts.direction))
     dataset = measured_map(counts, directions=there)
     if not out.exists():
@@ -129,7 +134,11 @@ def _map_facts(dataset: "xr.Dataset") -> dict[str, Any]:
     kind = str(dataset.attrs.get("kind"))
     facts: dict[str, Any] = {"kind": kind, "identity": dataset.attrs["identity"]}
     facts["axes"] = {str(name): dataset[name].values.tolist() for name in rate.dims}
-    if kind == "measured":
+    counted = "trials" in dataset
+    if kind == "measured" and not counted:
+        seen = rate
+        facts |= {"points": int(np.isfinite(rate.values).sum()), "intervals": dataset.attrs["intervals"]}
+    elif kind == "measured":
         seen = rate.where(dataset["errors"] > 0)  # no error is an upper bound, not a rate of 0
         sums = {name: int(dataset[name].values.sum()) for name in ("trials", "errors")}
         none = dataset["upper_bound"].values
@@ -165,6 +174,9 @@ def _print_map(name: str, dataset: "xr.Dataset", facts: dict[str, Any]) -> None:
     for direction, ends in facts["write_error_rate"].items():
         if ends is not None:
             print(f"{direction:14} write error rate {ends[0]:.3g} to {ends[1]:.3g}")
+    if "intervals" in facts:
+        print(f"intervals      {facts['intervals']}, {facts['points']} points")
+        return
     if facts["kind"] == "measured":
         print(f"counted        {facts['errors']} errors in {facts['trials']} trials, {facts['points']} points")
         if facts["points_without_errors"]:

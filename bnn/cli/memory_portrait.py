@@ -124,7 +124,7 @@ def _map_cuts(dataset: "xr.Dataset", drive: str, title: str) -> "Figure":
     known = dataset["write_error_rate"].values
     lowest = float(np.nanmin(known[known > 0], initial=1.0))
     if measured:
-        lowest = min(lowest, float(np.nanmin(dataset["high"].values)))
+        lowest = min(lowest, float(np.nanmin(dataset["high"].values, initial=1.0)))
     floor = 10.0 ** np.floor(np.log10(max(lowest, 1e-40) / 2))
     handles: dict[str, Any] = {}
     for ax, value in zip(figure.subplots(1, len(values), squeeze=False)[0], values, strict=True):

@@ -22,11 +22,12 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from bnn.data.images import DataSet, ImageSet
 from bnn.data.origins import ORIGINS, DataFile, Origin
 
+PIECE = 1 << 20  # bytes that are decompressed at a time
 CACHE_VARIABLE = "MTJ_BNN_DATA"
 """Environment variable that names the download folder; unset or empty: the user's cache folder."""
 
@@ -169,34 +170,52 @@ def _find(file: DataFile, folder: Path) -> Path | None:
 
 def _contents(path: Path, file: DataFile, remedy: str, *, subject: str = "") -> bytes:
     """Decompress a file and compare it with what was published; the error calls it `subject`."""
-    contents, problem = _decompressed(path)
-    digest = hashlib.sha256(contents).hexdigest()
-    if not problem and digest == file.sha256:
-        return contents
-    if not problem:
-        problem = "has the wrong size" if len(contents) != file.size else "has the wrong contents"
+    found = _decompressed(path, file.size)
+    if not found.problem and found.sha256 == file.sha256:
+        return found.contents
+    problem = found.problem or ("has the wrong size" if found.size != file.size else "has the wrong contents")
     others = ((name, other) for name, origin in ORIGINS.items() for other in origin.files)
-    known = next((f" (that is {other.name} of {name})" for name, other in others if other.sha256 == digest), "")
+    known = next((f" (that is {other.name} of {name})" for name, other in others if other.sha256 == found.sha256), "")
+    got = f"{found.size:,} bytes with sha256 {found.sha256}{known}" if found.whole else f"{found.size:,} and more bytes"
     raise ValueError(
         f"{subject or path} {problem}. Decompressed it must be {file.size:,} bytes with sha256 {file.sha256}, "
-        f"got {len(contents):,} bytes with sha256 {digest}{known}. {remedy}"
+        f"got {got}. {remedy}"
     )
 
 
-def _decompressed(path: Path) -> tuple[bytes, str]:
-    """Return the decompressed contents of a file, by its suffix, and the problem, or an empty string."""
+class _Decompressed(NamedTuple):
+    """What is in a file: its contents if they are not larger than expected, their size and SHA-256, and the problem."""
+
+    contents: bytes
+    size: int
+    sha256: str
+    whole: bool
+    problem: str
+
+
+def _decompressed(path: Path, expected: int) -> _Decompressed:
+    """Decompress a file, by its suffix, and keep at most `expected` bytes of it.
+
+    What is larger is hashed only, up to the largest published file, to name a file that was put in another's place.
+    """
     opener = OPENERS.get(path.suffix, open)
+    largest = max(file.size for origin in ORIGINS.values() for file in origin.files)
     pieces: list[bytes] = []
-    problem = ""
+    size, digest, problem = 0, hashlib.sha256(), ""
     try:
         with opener(path, "rb") as stream:
-            while piece := stream.read1(1 << 20):  # read() would lose the contents before an error
-                pieces.append(piece)
+            while size <= largest and (piece := stream.read1(PIECE)):  # read() would lose what is before an error
+                size += len(piece)
+                digest.update(piece)
+                if size > expected:
+                    pieces.clear()
+                else:
+                    pieces.append(piece)
     except (EOFError, OSError, zlib.error, lzma.LZMAError) as error:
         if isinstance(error, OSError) and error.errno is not None:  # of the disk; those of gzip and bz2 have no number
             raise
         problem = f"is truncated or corrupt ({type(error).__name__}: {error})"
-    return b"".join(pieces), problem
+    return _Decompressed(b"".join(pieces), size, digest.hexdigest(), size <= largest, problem)
 
 
 # --- Downloading ----------------------------------------------------------------------------------------------------
@@ -292,12 +311,17 @@ def _fetch_url(
 
 def _unpack(archive: Path, url: str, wanted: Sequence[DataFile], scratch: Path) -> None:
     """Extract the wanted files from an archive, and nothing else."""
-    absent = {file.name for file in wanted}
+    sizes = {file.name: file.size for file in wanted}
+    absent = set(sizes)
     try:
         with tarfile.open(archive, "r:gz") as members:
             for member in members:
                 name = PurePosixPath(member.name).name
                 if name in absent and (stream := members.extractfile(member)) is not None:
+                    if member.size != sizes[name]:
+                        raise ValueError(
+                            f"{name} from {url} has the wrong size, {member.size:,} bytes. Nothing was kept."
+                        )
                     (scratch / name).write_bytes(stream.read())
                     absent.remove(name)
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:

@@ -28,7 +28,7 @@ from bridge.dies.rate_surface import RateSurface
 from bridge.dies.spread import PROPERTIES, Spread
 from bridge.dies.spread_write import COORDINATES, CellWrite
 from bridge.write import DIRECTION_OF_BIT, WriteSetting
-from mtjsim.checks import ArgumentError, Array, checked_choice, checked_kind, checked_number, checked_whole
+from mtjsim.checks import ArgumentError, Array, checked_kind, checked_number, checked_whole
 from mtjsim.device import MTJ, demagnetising_field, require_junction
 from mtjsim.fokker_planck.reduced import reduced_write, require_axisymmetric, require_unheated
 from mtjsim.fokker_planck.spectral import one_blas_thread
@@ -121,19 +121,19 @@ class Population:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], *, device: MTJ) -> Self:
-        """Return the population of an `as_dict` around the `device`; ValueError unless it has the device's identity."""
+        """Return the population of an `as_dict` around the `device`; ValueError unless all is as it was."""
         checked_kind("values", values, Mapping, remedy="as_dict() of a Population gives one.")
-        names = ("device_identity", "spread", "setting", "temperature")
-        for name in values:
-            checked_choice("a field of Population", name, names)
-        if missing := [name for name in names if name not in values]:
+        if missing := [name for name in ("spread", "setting", "temperature") if name not in values]:
             raise ArgumentError("values", f"must have {', '.join(missing)}, as every Population has.")
-        require_junction(device)
-        if values["device_identity"] != device.identity:
-            got = f"{values['device_identity']!s:.12}, got {device.identity[:12]}"
-            raise ArgumentError("device", f"must be the population's, of identity {got}.")
         spread, setting = Spread.from_dict(values["spread"]), WriteSetting.from_dict(values["setting"])
-        return cls(device, spread, setting, values["temperature"])
+        population = cls(device, spread, setting, values["temperature"])
+        found = population.as_dict()
+        if values.get("device_identity") != found["device_identity"]:
+            got = f"{values.get('device_identity')!s:.12}, got {found['device_identity'][:12]}"
+            raise ArgumentError("device", f"must be the population's, of identity {got}.")
+        if other := [name for name in values if values[name] != found.get(name)]:
+            raise ArgumentError("values", f"must be those of a Population, got {other[0]} {values[other[0]]!r}.")
+        return population
 
     # ---- one cell ------------------------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from bridge.checks import checked_list
 from mtjsim.checks import DIRECTIONS, ArgumentError, Array
@@ -58,6 +58,13 @@ def labelled(
     )
 
 
+def measured_places(dataset: "xr.Dataset") -> NDArray[np.bool_]:
+    """Where a measured map has a value, in the shape of its rates."""
+    if "trials" in dataset:
+        return np.asarray(dataset["trials"].values > 0)
+    return ~np.isnan(dataset["write_error_rate"].values)
+
+
 def checked_dataset(dataset: "xr.Dataset") -> str:
     """Return the drive of a map, "current" or "voltage"; ValueError unless labels, units, axes and rates fit."""
     if "write_error_rate" not in dataset:
@@ -74,7 +81,7 @@ def checked_dataset(dataset: "xr.Dataset") -> str:
     directions = dataset["direction"].values.tolist()
     if not set(directions) <= set(DIRECTIONS) or len(set(directions)) < len(directions):
         raise ArgumentError("directions", f"of a map must be among {DIRECTIONS}, each once, got {directions}.")
-    values = rate.values[dataset["trials"].values > 0] if dataset.attrs.get("kind") == "measured" else rate.values
+    values = rate.values[measured_places(dataset)] if dataset.attrs.get("kind") == "measured" else rate.values
     outside = values[~((values >= 0) & (values <= 1))]
     if outside.size:
         raise ArgumentError("write_error_rate", f"must be a probability between 0 and 1, got {outside[0]:g}.")

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bridge.log_log import log_log, log_rate, log_switched
-from bridge.maps.axes import checked_dataset
+from bridge.maps.axes import checked_dataset, measured_places
 from bridge.maps.bound import TARGET, describe, relative_error
 from bridge.maps.interpolation import LEAST_SWITCHED, interpolate, uncertainty
 from bridge.write import DIRECTION_OF_BIT, OperatingPoint, WriteSetting
-from mtjsim.checks import DIRECTIONS, ArgumentError, Array, checked_array, checked_choice, checked_names
+from mtjsim.checks import DIRECTIONS, ArgumentError, Array, checked_array, checked_choice, checked_kind, checked_names
 from mtjsim.pulse import UNITS, one_drive
 
 if TYPE_CHECKING:
@@ -136,7 +136,8 @@ class ErrorMap:
         -------
         float or array
             Of the broadcast shape of all arguments; relative error at most `bound` of the same arguments. Of a measured
-            map: errors over trials, and where no error was counted the upper end of the interval, never 0.
+            map: errors over trials, and where no error was counted the upper end of the interval, never 0; or the rate
+            of a table without counts.
 
         Raises
         ------
@@ -232,17 +233,31 @@ class ErrorMap:
         Returns
         -------
         OperatingPoint
-            Rates to `bound`; energies are not-a-number if the map has none.
+            Rates to `bound`; energies are not-a-number (unknown) if the map has none. Of a measured map, at its
+            measured points: the rates as of `rate` (where no error was counted, the upper end of the interval), unknown
+            energies, and "measured" with the identity of the table as `device_identity`.
 
         Raises
         ------
         ValueError
-            If the setting is outside the grid, has other ramps or another drive; if the map is measured (it has no
-            junction).
+            If the setting is outside the grid, has other ramps or another drive; in a measured map, unless both writes
+            were measured.
+
+        Examples
+        --------
+        >>> from mtjsim import WriteCounts
+        >>> from bridge import measured_map
+        >>> pulses = {"voltage": 0.5, "pulse_width": 1e-8, "direction": ["ap_to_p", "p_to_ap"]}
+        >>> counts = WriteCounts(**pulses, trials=10**6, errors=[300, 1200])
+        >>> setting = WriteSetting(voltage_0=0.5, voltage_1=0.5, pulse_width=1e-8)
+        >>> point = ErrorMap(measured_map(counts)).operating_point(setting)
+        >>> point.error_rate_0, point.error_rate_1, point.energy_1
+        (0.0003, 0.0012, nan)
         """
-        self._require_solved("operating point")
+        checked_kind("setting", setting, WriteSetting)
+        attrs = self.dataset.attrs
         for name in ("rise_time", "relax_time"):
-            ours, theirs = float(self.dataset.attrs[name]), getattr(setting, name)
+            ours, theirs = float(attrs[name]), getattr(setting, name)
             if ours != theirs:
                 raise ArgumentError(name, f"of the setting must be that of the map, {ours:g} s, got {theirs:g} s.")
         if setting.drive != self.drive:
@@ -256,7 +271,7 @@ class ErrorMap:
                 "direction": DIRECTION_OF_BIT[bit],
             }
             rates.append(float(self.rate(**write)))
-            energies.append(np.nan if self._resistance is None else float(self.energy(**write)))
+            energies.append(float(self.energy(**write)) if "energy" in self.dataset and not self.measured else np.nan)
         return OperatingPoint(
             error_rate_0=rates[0],
             error_rate_1=rates[1],
@@ -264,7 +279,7 @@ class ErrorMap:
             energy_1=energies[1],
             latency=setting.latency,
             setting=setting,
-            device_identity=str(self.dataset.attrs["device_identity"]),
+            device_identity=f"measured {attrs['identity']}" if self.measured else str(attrs["device_identity"]),
             temperature=float(temperature),
         )
 
@@ -304,6 +319,8 @@ class ErrorMap:
             if outside.any():
                 rule = f"must be inside the map, {axis[0]:g} to {axis[-1]:g} {unit}, got {x[outside][0]:g}"
                 remedy = "Make a larger one, or solve the place with mtjsim.write_error_rate."
+                if self.measured:
+                    remedy = "For rates of your own, OperatingPoint.of_rates()."
                 raise ArgumentError(name, f"{rule}: a map is never extrapolated. {remedy}")
         return places
 
@@ -316,14 +333,16 @@ class ErrorMap:
             for axis, k, x in zip(self._axes, where, p.coordinates, strict=True)
         ]
         at = (p.index, *where)
-        known = np.all(hit, axis=0) & (self.dataset["trials"].values[at] > 0)
+        known = np.all(hit, axis=0) & measured_places(self.dataset)[at]
         if not known.all():
             self._refuse_between(p, int(np.flatnonzero(~known)[0]))
-        rate = self.dataset["write_error_rate"].values[at]
+        rate = np.asarray(self.dataset["write_error_rate"].values[at])
+        if "errors" not in self.dataset:  # rates without counts
+            return rate
         return np.where(self.dataset["errors"].values[at] > 0, rate, self.dataset["high"].values[at])
 
     def _refuse_between(self, p: _Places, k: int) -> NoReturn:
-        d, *near = np.nonzero(self.dataset["trials"].values > 0)
+        d, *near = np.nonzero(measured_places(self.dataset))
         at = [float(x[k]) for x in p.coordinates]
         points = np.stack([axis[i] for axis, i in zip(self._axes, near, strict=True)], axis=1)
         spans = np.array([max(axis[-1] - axis[0], 1e-300) for axis in self._axes])
@@ -333,7 +352,8 @@ class ErrorMap:
         place = f"{at[0]:g} {unit}, {at[1]:g} s, {at[2]:g} K ({self._directions[p.index[k]]})"
         nearest = f"{I:g} {unit}, {t:g} s, {T:g} K"
         problem = f"{place} was not measured, and nothing is interpolated between measured points"
-        raise ValueError(f"{problem}. The nearest measured one is {nearest}. To go between them, calibrate().")
+        remedy = "To go between them, calibrate(); for rates of your own, OperatingPoint.of_rates()"
+        raise ValueError(f"{problem}. The nearest measured one is {nearest}. {remedy}.")
 
     def _reduced_energy(self, energy: Array) -> tuple[Array, tuple[Array, Array, Array]]:
         """Log of E / (level^2 t) at the nodes with a level above 0, and their axes."""

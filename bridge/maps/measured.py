@@ -1,4 +1,4 @@
-"""Measured counts as a map: the same labels as a solved one, with counts and exact binomial intervals."""
+"""Measured counts as a map: the labels of a solved one, with exact binomial intervals; or rates without counts."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -11,18 +11,23 @@ from mtjsim.counts import clopper_pearson
 if TYPE_CHECKING:
     import xarray as xr
 
+    from bridge.maps.rate_table import WriteRates
     from mtjsim.calibration.measurement import WriteCounts
+
+NO_INTERVALS = "none: rates without counts"
 
 
 def measured_map(
-    counts: "WriteCounts", *, confidence: float = 0.95, directions: tuple[str, ...] = DIRECTIONS
+    counts: "WriteCounts | WriteRates", *, confidence: float = 0.95, directions: tuple[str, ...] = DIRECTIONS
 ) -> "xr.Dataset":
     """Arrange measured counts as a map.
 
     Parameters
     ----------
-    counts : WriteCounts
-        Of `mtjsim.read_counts(path)` for a CSV file. Rows of one setting are independent trials and are added.
+    counts : WriteCounts or WriteRates
+        Of `mtjsim.read_counts(path)` for a CSV file. Rows of one setting are independent trials and are added. Of
+        `bridge.read_rates(path)`, where only rates are known: the map has no `trials` and `errors`, `low` and `high`
+        are not-a-number, and the attribute `intervals` is "none: rates without counts".
     confidence : float
         Of the intervals, between 0 and 1.
     directions : tuple of str
@@ -63,26 +68,32 @@ def measured_map(
     columns = [np.asarray(getattr(counts, name), float) for name in (drive, "pulse_width", "temperature")]
     axes, index = zip(*(np.unique(column, return_inverse=True) for column in columns), strict=True)
     place: Any = (np.array([directions.index(name) for name in way.tolist()]), *index)
-    trials = np.zeros((len(directions), *(len(axis) for axis in axes)), dtype=np.int64)
+    shape = len(directions), *(len(axis) for axis in axes)
+    given, common = getattr(counts, "write_error_rate", None), (drive, *axes, directions)
+    single = {name: float(values[0]) for name, values in ramps.items()} | {"identity": counts.identity}
+    if given is not None:
+        rate, unknown = np.full(shape, np.nan), np.full(shape, np.nan)
+        rate[place] = given
+        none: dict[str, Any] = {"units": "1", "interval": NO_INTERVALS}
+        bound = np.zeros(shape, bool), {"meaning": "no error was counted: not known of rates"}
+        dataset = labelled(rate, *common, low=(unknown, none), high=(unknown, none), upper_bound=bound)
+        return dataset.assign_attrs(kind="measured", intervals=NO_INTERVALS, **single)
+    table: Any = counts
+    trials = np.zeros(shape, dtype=np.int64)
     errors = np.zeros_like(trials)
-    np.add.at(trials, place, np.asarray(counts.trials))
-    np.add.at(errors, place, np.asarray(counts.errors))
+    np.add.at(trials, place, np.asarray(table.trials))
+    np.add.at(errors, place, np.asarray(table.errors))
     measured = trials > 0
     rate = np.divide(errors, trials, out=np.full(trials.shape, np.nan), where=measured)
     low, high = clopper_pearson(errors, trials, confidence=confidence)
     about = {"units": "1", "confidence": confidence, "interval": "exact binomial (Clopper-Pearson)"}
     dataset = labelled(
         rate,
-        drive,
-        axes[0],
-        axes[1],
-        axes[2],
-        directions,
+        *common,
         trials=(trials, {"units": "1"}),
         errors=(errors, {"units": "1"}),
         low=(low, about),
         high=(high, about),
         upper_bound=(measured & (errors == 0), {"meaning": "no error was counted: read `high`"}),
     )
-    single = {name: float(values[0]) for name, values in ramps.items()}
-    return dataset.assign_attrs(kind="measured", identity=counts.identity, **single)
+    return dataset.assign_attrs(kind="measured", **single)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bridge.maps.axes import checked_dataset
+from bridge.maps.axes import checked_dataset, measured_places
 from mtjsim.checks import DIRECTIONS, ArgumentError, Array, checked_choice
 from mtjsim.plots import BLACK, DIRECTION_STYLE, DISCRETE, DRIVE_LABEL
 
@@ -185,7 +185,7 @@ def plot_measured_places(
         Circles of the rates, triangles of the upper bounds (either is left out if there is none), then the texts.
     """
     drive, here = _part(measured, direction, temperature)
-    i, j = np.nonzero(here["trials"].values > 0)
+    i, j = np.nonzero(measured_places(here))
     x = here[drive].values[i] * DRIVE_LABEL[drive][0]
     y = here["pulse_width"].values[j] * 1e9
     bound = here["upper_bound"].values[i, j]
@@ -214,6 +214,7 @@ def plot_measured_places(
         halo = {"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.75}
         for k in range(len(x)):
             text = f"< {high[k]:.1e}" if bound[k] else f"{low[k]:.1e} to {high[k]:.1e}"
+            text = f"{shown[k]:.1e}" if np.isnan(high[k]) else text  # a rate without counts
             place: dict[str, Any] = {"xytext": (6, 4), "textcoords": "offset points", "fontsize": 7, "bbox": halo}
             artists.append(ax.annotate(text, (x[k], y[k]), zorder=4, **place))
     return artists

@@ -42,7 +42,8 @@ class WritePolicy:
         Read before write: only cells that read as the other bit are pulsed.
     attempts : int
         Pulses a cell gets at most. From two on, every pulse but the last is followed by a read that verifies the words
-        that were pulsed, and the cells that read wrong are pulsed again.
+        that were pulsed, and the cells that read wrong are pulsed again. Without a `ReadPoint` in the memory these
+        reads are exact, free and take no time, and the printed ledger notes it.
 
     Raises
     ------
@@ -159,7 +160,9 @@ class CellArray:
             The pulses ("write") and reads one after another, and the words of each: None for all, a boolean array over
             all words, or their numbers.
         """
-        mask, steps, pulsed = None, [], at
+        steps: list[Step] = []
+        mask: Words | None = None
+        pulsed: Any = at
         if policy.read_first:
             mask = self.sense(rng, at) ^ target
             steps.append(("read", at))

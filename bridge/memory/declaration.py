@@ -39,7 +39,8 @@ class WordMemory:
         "none", "parity", "secded", or ``Protection("range", limit=...)``. A word that is detected and not corrected
         reads as zero.
     reading : ReadPoint, optional
-        Read errors, read disturb, energy and latency of a read; without it reads are exact and free.
+        Read errors, read disturb, energy and latency of a read; without it reads are exact and free, those that verify
+        a write included.
     retention : Retention, optional
         Needed for `Memory.wait`.
     exact_counts : bool, optional

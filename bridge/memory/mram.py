@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bridge.checks import checked_shape
-from bridge.ledger import Entry, Ledger
+from bridge.ledger import FREE_READS, Entry, Ledger
 from bridge.memory.cells import CellArray, Selected, Step, Tally
 from bridge.memory.codes import BLOCK_BITS, CORRECTED, range_fails
 from bridge.memory.declaration import WordMemory
@@ -179,7 +179,7 @@ class Memory:
         -------
         array of bool
             Of the memory's shape: words that were found wrong and not corrected. Their cells are left as they are, and
-            so are those of words without an error. Give the former new numbers with `write`.
+            so are those of words without an error. What was lost is written again from a copy, with `write`.
 
         Notes
         -----
@@ -287,7 +287,7 @@ class Memory:
         if verb != "read" or what == "error":
             return {"source": "counted"}
         if reading is None:
-            return {"source": "reads taken to be free"}
+            return {"source": FREE_READS}
         if what == "access":
             return {"seconds": reading.latency, "source": "read point"}
         energy = (reading.energy_0, reading.energy_1)[int(what)]

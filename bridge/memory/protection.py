@@ -26,6 +26,8 @@ from bridge.memory.codes import (
 from bridge.memory.formats import Words
 from mtjsim.checks import ArgumentError, checked_choice, checked_fields
 
+CORRECTING = ("hamming", "hsiao", "ecc", "sec", "sec-ded", "sec_ded")  # other names of such codes
+
 
 @dataclass(frozen=True)
 class Decoded:
@@ -77,6 +79,11 @@ class Protection:
     limit: float | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
+        if str(self.name).casefold() in CORRECTING:
+            names = ", ".join(map(repr, PROTECTIONS))
+            raise ArgumentError(
+                "protection", f"must be one of {names}, got {self.name!r}. The code that corrects is 'secded'."
+            )
         checked_choice("protection", self.name, PROTECTIONS)
         if (self.name == "range") != (self.limit is not None):
             raise ArgumentError("limit", f'must be given with "range" only, got {self.limit} for "{self.name}".')

@@ -134,6 +134,10 @@ def test_settings_spreads_populations_and_processes_come_back():
     population = Population(junction(), spread, SETTING, 330)
     back = Population.from_dict(through_json(population.as_dict()), device=junction())
     assert back.identity == population.identity
+    with pytest.raises(ValueError, match="values must be those of a Population, got cells 3"):
+        Population.from_dict(population.as_dict() | {"cells": 3}, device=junction())
+    with pytest.raises(ValueError, match="values must have temperature, as every Population has"):
+        Population.from_dict({"spread": spread.as_dict(), "setting": SETTING.as_dict()}, device=junction())
     for process in (
         Process(open_rate=0.1),
         Process(short_rate=0.01, short_conductance=1e-3, population=population),

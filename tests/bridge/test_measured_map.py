@@ -66,7 +66,7 @@ def test_measured_points_only(table):
         error_map.rate(current=90e-6, pulse_width=5e-9)
     with pytest.raises(ValueError, match="a measured map has no bound"):
         error_map.bound(current=60e-6, pulse_width=5e-9)
-    with pytest.raises(ValueError, match="a measured map has no operating point"):
+    with pytest.raises(ValueError, match="setting must be of type WriteSetting"):
         error_map.operating_point(None)
 
 

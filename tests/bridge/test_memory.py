@@ -636,3 +636,64 @@ def test_sram_is_a_declaration_until_it_is_used():
     assert cache.read().tolist() == [1.0, 2.0, 3.0]
     with pytest.raises(ValueError, match="format must be of type Format or str, got 32"):
         SRAM(format=32)
+
+
+# ---- what a ledger does not know -------------------------------------------------------------------------------------
+
+
+def test_columns_without_a_price_are_dashes_and_their_totals_lower_bounds():
+    """Without a cell the three columns were equal, as if transistor and driver took no energy."""
+    memory = Memory(10, format="binary", point=point(energy_0=1e-13, energy_1=1e-13))
+    memory.write(np.ones(10))
+    ledger = memory.ledger
+    assert [ledger.known(scope) for scope in ("device", "with_driver", "system")] == [True, False, False]
+    lines = str(ledger).splitlines()
+    assert lines[2].split()[-3:] == ["1e-12", "-", "-"]
+    assert lines[3].split() == ["total", "1e-12", "≥", "1e-12", "≥", "1e-12"]
+    assert "The operating point of a bridge.Cell has those of transistor and driver" in str(ledger)
+    row = next(row for row in ledger.table() if row["event"] == "write 1 turned")
+    assert row["joules_device"] == approx(1e-12)
+    assert np.isnan([row["joules_with_driver"], row["joules_system"]]).all()
+    assert ledger.joules("system") == ledger.joules("device") == approx(1e-12)
+
+
+def test_a_priced_cell_has_no_dashes_in_its_totals():
+    energies = {part: np.full((2, 2), 1e-13) for part in ("junction", "transistor", "driver")}
+    memory = Memory(10, format="binary", point=point(energy_0=1e-13, energy_1=1e-13, energies=energies))
+    memory.write(np.ones(10))
+    assert all(memory.ledger.known(scope) for scope in ("device", "with_driver", "system"))
+    assert str(memory.ledger).splitlines()[-1].split() == ["total", "1e-12", "3e-12", "3e-12"]
+    with_cache = memory.ledger + SRAM(1, energy_per_bit=1e-13, source="assumed").ledger
+    assert with_cache.known("system")
+
+
+def test_unknown_and_missing_energies_are_dashes():
+    nothing, unknown = point(), point(energy_0=np.nan, energy_1=np.nan)
+    for cost in (nothing, unknown):
+        memory = Memory(10, format="binary", point=cost)
+        memory.write(np.ones(10))
+        total = next(line for line in str(memory.ledger).splitlines() if "total" in line)
+        assert total.split() == ["total", "-", "-", "-"]
+
+
+def test_reads_that_are_taken_to_be_free_are_noted():
+    for reading, noted in ((None, True), (ReadPoint(latency=1e-9), False)):
+        memory = Memory(10, format="binary", point=point(), policy=WRITE_VERIFY_RETRY, reading=reading)
+        memory.write(np.ones(10))
+        assert ("taken to be exact and free, without a ReadPoint" in str(memory.ledger)) is noted
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"protection": "SECDED"}, "protection must be one of .*, got 'SECDED'. Did you mean 'secded'"),
+        ({"protection": "hamming"}, "got 'hamming'. The code that corrects is 'secded'"),
+        ({"protection": "ECC"}, "got 'ECC'. The code that corrects is 'secded'"),
+        ({"shape": "1Mb"}, "shape must be a whole number >= 0, or several, one a side, got '1Mb'"),
+        ({"format": "FP32"}, "format must be one of .* Did you mean 'fp32'"),
+    ],
+)
+def test_names_that_are_nearly_right(changes, message):
+    given = {"shape": 8, "format": "fp32", "point": point()} | changes
+    with pytest.raises(ValueError, match=message):
+        Memory(given.pop("shape"), **given)

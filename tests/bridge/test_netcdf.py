@@ -275,3 +275,19 @@ def test_slices_of_a_run_that_was_killed_after_its_map_was_saved_are_removed(tmp
     assert len(os.listdir(tmp_path)) == 2
     write_error_map(junction(), **AXES, cache=path)
     assert os.listdir(tmp_path) == ["m.nc"]
+
+
+def test_a_link_in_place_of_the_slices_is_not_followed(tmp_path, monkeypatch):
+    """The name of that file can be foreseen by others who may write in the folder."""
+    path, victim = tmp_path / "m.nc", tmp_path / "victim"
+    victim.write_bytes(b"precious")
+    with monkeypatch.context() as patched:
+        patched.setattr("bridge.maps.files.FinishedSlices.discard", lambda self: None)
+        write_error_map(junction(), **AXES, cache=path)
+    (slices,) = tmp_path.glob("*.partial")
+    for file in (path, slices):
+        file.unlink()
+    slices.symlink_to(victim)
+    with pytest.raises(OSError, match=r"\.partial' is a link"):
+        write_error_map(junction(), **AXES, cache=path)
+    assert victim.read_bytes() == b"precious"

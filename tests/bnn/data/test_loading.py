@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tarfile
 import threading
+import tracemalloc
 import zlib
 from pathlib import Path
 
@@ -935,3 +936,46 @@ def test_real_files(name):
             measured = channel_moments(half.images)
             np.testing.assert_allclose(measured[0], mean, atol=5e-5)
             np.testing.assert_allclose(measured[1], deviation, atol=5e-5)
+
+
+# ---- files that are larger than the published ones -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", COMPRESS)
+def test_a_file_that_unpacks_to_far_more_is_not_kept_in_memory(mnist, tmp_path, suffix):
+    """64 MB of zeros in place of a few labels: pieces of 1 MB are in memory, and 8 MB of xz; not the whole."""
+    path = mnist.write(tmp_path, suffix) / ("t10k-labels-idx1-ubyte" + suffix)
+    with data.OPENERS[suffix](path, "wb") as file:
+        for _ in range(64):
+            file.write(bytes(1 << 20))
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=r"t10k-labels-idx1-ubyte.* has the wrong size.* got 67,108,864 bytes"):
+            data.load("mnist", tmp_path)
+        assert tracemalloc.get_traced_memory()[1] < 32 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_file_that_unpacks_to_more_than_any_published_one_is_not_read_to_its_end(mnist, tmp_path, monkeypatch):
+    """1 GB in 1 MB, of which the largest published size and one piece are unpacked."""
+    monkeypatch.setattr(data, "ORIGINS", {"mnist": mnist.origin})
+    largest = max(file.size for file in mnist.origin.files)
+    path = mnist.write(tmp_path) / "t10k-labels-idx1-ubyte.gz"
+    path.write_bytes(gzip.compress(bytes(1 << 26)) * 16)
+    with pytest.raises(ValueError, match=r"has the wrong size.* got [\d,]+ and more bytes") as caught:
+        data.load("mnist", tmp_path)
+    got = int(str(caught.value).split(" and more bytes")[0].split(" got ")[1].replace(",", ""))
+    assert largest < got <= largest + data.PIECE
+
+
+def test_a_member_of_an_archive_that_is_far_larger_is_not_read(served_cifar10, server, tmp_path):
+    server.bodies["/cifar-10-binary.tar.gz"] = tar_gz({**served_cifar10.contents, "data_batch_3.bin": bytes(64 << 20)})
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=r"data_batch_3\.bin from .* wrong size, 67,108,864 bytes"):
+            data.fetch("cifar10", tmp_path)
+        assert tracemalloc.get_traced_memory()[1] < 32 << 20
+    finally:
+        tracemalloc.stop()
+    assert names_in(tmp_path) == []
