@@ -213,6 +213,8 @@ class Cell:
             setting=setting,
             device_identity=self.identity,
             temperature=float(temperature),
+            junction_identity=self.device.identity,
+            layout=self.layout,
             energies={part: joules[:, :, k] for k, part in enumerate(PARTS)},
         )
 

@@ -182,9 +182,7 @@ class LoadLine:
         return np.interp(self.side * y, m_z, self.circuit.driven_by_voltage(m_z, level * self.supply)[which])
 
 
-def root_of_falling(
-    falling: Callable[[Array], Array], low: Array, high: Array, *, tolerance: float = 1e-15
-) -> Array:
+def root_of_falling(falling: Callable[[Array], Array], low: Array, high: Array, *, tolerance: float = 1e-15) -> Array:
     """Zero of a function that falls from low to high, element by element; an end, if the function has no zero between.
 
     Chandrupatla's method: inverse quadratic interpolation where it is safe, else halving; some eight evaluations.

@@ -29,7 +29,15 @@ from typing import Any, Self
 import numpy as np
 
 from bridge.checks import checked_between
-from mtjsim.checks import ArgumentError, Array, checked_array, checked_choice, checked_fields, checked_number, checked_signed
+from mtjsim.checks import (
+    ArgumentError,
+    Array,
+    checked_array,
+    checked_choice,
+    checked_fields,
+    checked_number,
+    checked_signed,
+)
 
 T_REFERENCE = 300.0  # at which the parameters of a transistor hold [K]
 COLDEST = 200.0  # to which a table that begins at 300 K is continued [K]
@@ -60,7 +68,6 @@ DRIVE: dict[str, tuple[float, ...]] = {
 def _relative_drive(node: str) -> tuple[tuple[float, float], ...]:
     """Pairs of temperature [K] and I_0(T)/I_0(300 K) of a node."""
     return tuple((T, I / DRIVE[node][0]) for T, I in zip(TABLE_K, DRIVE[node], strict=True))
-
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,5 +236,7 @@ def _interpolated(table: Sequence[tuple[float, float]], T: float) -> float:
     low = COLDEST if at[0] == T_REFERENCE else at[0]
     if not low <= T <= at[-1]:
         remedy = "Give drive_temperatures that cover it."
-        raise ArgumentError("temperature", f"must be from {low:g} to {at[-1]:g} K for this transistor, got {T:g}. {remedy}")
+        raise ArgumentError(
+            "temperature", f"must be from {low:g} to {at[-1]:g} K for this transistor, got {T:g}. {remedy}"
+        )
     return float(np.interp(T, at, ratio))

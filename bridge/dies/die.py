@@ -6,8 +6,10 @@ open      no contact: it does not conduct                           1 (high resi
 stuck_p   a junction that never leaves P                            0
 stuck_ap  a junction that never leaves AP                           1
 weak      it works, with a write error rate multiplied by a factor, or a barrier reduced by one (it loses bits earlier)
+impaired  a differential pair with a junction that is stuck or weak: it works, with other rates, which are in `cells`
 
-A cell with two of them is the first in this order: through a shorted barrier the free layer is not seen. A die keeps
+Behind a transistor that never conducts a cell is an open. Of pairs, only those that read the same whatever is written
+are called stuck (pairs.py). A cell with two of them is the first in this order: through a shorted barrier the free layer is not seen. A die keeps
 the faulty cells only (sorted flat indices in C order, kinds, parameters), so that one in a million of 8e8 cells takes
 little memory. Dies are drawn from a `Process` (faults.py), or made by hand (`Die.of`).
 """
@@ -27,7 +29,8 @@ from bridge.checks import checked_between, checked_shape
 from bridge.dies.variability import Cells
 from mtjsim.checks import ArgumentError, Array, checked_choice, checked_number, checked_signed
 
-FAULTS = ("short", "open", "stuck_p", "stuck_ap", "weak")  # `kind` is the place in it; the first wins
+FAULTS = ("short", "open", "stuck_p", "stuck_ap", "weak")  # of a junction
+KINDS = (*FAULTS, "impaired")  # `kind` is the place in it; the first wins
 FAULT_COLUMNS = ("faulty", "kind", "conductance", "error_rate_factor", "stability_factor")
 READS_AS = {"short": 0, "open": 1, "stuck_p": 0, "stuck_ap": 1}
 
@@ -45,7 +48,7 @@ class Die:
     faulty : (k,) array of int64
         Flat indices (C order) of the faulty cells, ascending.
     kind : (k,) array of uint8
-        Of each, as its place in `FAULTS`.
+        Of each, as its place in `KINDS`.
     conductance : (k,) array
         [S]: of shorts, and 0 for opens; nan elsewhere.
     error_rate_factor : (k,) array
@@ -82,8 +85,8 @@ class Die:
         if (np.diff(self.faulty) <= 0).any():
             raise ArgumentError("faulty", "must be ascending, each cell once; `Die.of` sorts, `|` joins.")
         object.__setattr__(self, "kind", np.asarray(self.kind, dtype=np.uint8))
-        if (self.kind >= len(FAULTS)).any():
-            raise ArgumentError("kind", f"must be < {len(FAULTS)}, a place in {FAULTS}, got {self.kind.max()}.")
+        if (self.kind >= len(KINDS)).any():
+            raise ArgumentError("kind", f"must be < {len(KINDS)}, a place in {KINDS}, got {self.kind.max()}.")
         for name in FAULT_COLUMNS[1:]:
             if len(getattr(self, name)) != len(self.faulty):
                 raise ArgumentError(name, f"must have {len(self.faulty)} elements, one a faulty cell.")
@@ -158,27 +161,28 @@ class Die:
 
     @staticmethod
     def reads_as(kind: str | int) -> int:
-        """Bit that a cell with a fault always reads as; ValueError for a weak cell, which reads as the bit it holds."""
-        name = FAULTS[kind] if isinstance(kind, (int, np.integer)) and 0 <= kind < len(FAULTS) else str(kind)
-        if checked_choice("kind", name, FAULTS) == "weak":
-            raise ArgumentError("kind", "'weak' has no fixed bit: a weak cell reads as the bit it holds.")
+        """Bit that a cell with a fault always reads as; ValueError for a weak or impaired one: it holds its bit."""
+        name = KINDS[kind] if isinstance(kind, (int, np.integer)) and 0 <= kind < len(KINDS) else str(kind)
+        if checked_choice("kind", name, KINDS) not in READS_AS:
+            raise ArgumentError("kind", f"{name!r} has no fixed bit: a {name} cell reads as the bit it holds.")
         return READS_AS[name]
 
     def where(self, kind: str) -> Indices:
         """Flat indices of the cells with a fault of one kind."""
-        checked_choice("kind", kind, FAULTS)
-        return self.faulty[self.kind == FAULTS.index(kind)]
+        checked_choice("kind", kind, KINDS)
+        return self.faulty[self.kind == KINDS.index(kind)]
 
     @property
     def counts(self) -> dict[str, int]:
-        """Faulty cells of each kind."""
-        return {name: int((self.kind == k).sum()) for k, name in enumerate(FAULTS)}
+        """Faulty cells of each kind; impaired pairs if there are some."""
+        found = {name: int((self.kind == k).sum()) for k, name in enumerate(KINDS)}
+        return {name: count for name, count in found.items() if count or name in FAULTS}
 
     @cached_property
     def fixed_cells(self) -> tuple[Indices, NDArray[np.uint8]]:
-        """Flat indices and bits of the cells that read the same whatever is written: all faults but weak."""
+        """Flat indices and bits of the cells that read the same whatever is written: all but weak and impaired ones."""
         fixed = self.kind < FAULTS.index("weak")
-        bits = np.array([READS_AS.get(name, 0) for name in FAULTS], dtype=np.uint8)
+        bits = np.array([READS_AS.get(name, 0) for name in KINDS], dtype=np.uint8)
         return self.faulty[fixed], bits[self.kind[fixed]]
 
     @property
@@ -209,12 +213,12 @@ class Die:
 
     @cached_property
     def thermal_stability(self) -> Array | None:
-        """Delta of each cell (cells,), weak cells in it; None if no population was drawn."""
+        """Delta of each cell (cells,), weak cells in it; of pairs (2, cells). None if no population was drawn."""
         if self.cells is None:
             return None
         where, _, factor = self.weak_cells
         stability = self.cells.thermal_stability.copy()
-        stability[where] *= factor
+        stability[..., where] *= factor
         return stability
 
     def conductances(
@@ -244,6 +248,8 @@ class Die:
             if R_p is not None or R_ap is not None:
                 raise ArgumentError("resistance_p", "and resistance_ap must be left out: drawn cells have their own.")
             R_p, R_ap = self.cells.resistance_p, self.cells.resistance_ap
+            if R_p.ndim > 1:
+                raise ArgumentError("cells", "must be single junctions, got differential pairs: they have two each.")
         elif R_p is None or R_ap is None:
             raise ArgumentError("resistance_p", "and resistance_ap must be given [ohm]: the die has no drawn cells.")
         else:
@@ -272,7 +278,7 @@ class Die:
             raise ArgumentError("other", "must be without drawn cells, as both dies have them: a cell is one junction.")
         faulty, inverse = np.unique(np.concatenate([self.faulty, other.faulty]), return_inverse=True)
         kinds = np.concatenate([self.kind, other.kind])
-        kind = np.full(len(faulty), len(FAULTS), dtype=np.uint8)
+        kind = np.full(len(faulty), len(KINDS), dtype=np.uint8)
         np.minimum.at(kind, inverse, kinds)
         wins = kinds == kind[inverse]
 
