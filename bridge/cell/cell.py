@@ -194,8 +194,9 @@ class Cell:
         ------
         ValueError
             If the setting needs more than the supply, more current than reaches the junction, or more than its
-            breakdown voltage; if the transistor has no law for the temperature (`Transistor.at`); if a voltage is to drive a two-terminal junction that is not axisymmetric; and as in
-            `mtjsim.write_error_rate`. Names the remedy.
+            breakdown voltage; if the transistor has no law for the temperature (`Transistor.at`); if a voltage is to
+            drive a two-terminal junction that is not axisymmetric; and as in `mtjsim.write_error_rate`. Names the
+            remedy.
         """
         zero, one = (self.circuit(bit, temperature=temperature) for bit in (0, 1))
         circuits, supply = (zero, one), self.supply_voltage

@@ -6,12 +6,12 @@ open      no contact: it does not conduct                           1 (high resi
 stuck_p   a junction that never leaves P                            0
 stuck_ap  a junction that never leaves AP                           1
 weak      it works, with a write error rate multiplied by a factor, or a barrier reduced by one (it loses bits earlier)
-impaired  a differential pair with a junction that is stuck or weak: it works, with other rates, which are in `cells`
 
-Behind a transistor that never conducts a cell is an open. Of pairs, only those that read the same whatever is written
-are called stuck (pairs.py). A cell with two of them is the first in this order: through a shorted barrier the free layer is not seen. A die keeps
-the faulty cells only (sorted flat indices in C order, kinds, parameters), so that one in a million of 8e8 cells takes
-little memory. Dies are drawn from a `Process` (faults.py), or made by hand (`Die.of`).
+Behind a transistor that never conducts a cell is an open. A differential pair with one junction that is stuck or weak
+is weak, with its own rates in `cells`; only one that always reads the same is stuck (pairs.py). A cell with two faults
+is the first in this order: through a shorted barrier the free layer is not seen. A die keeps the faulty cells only
+(sorted flat indices in C order, kinds, parameters), so that one in a million of 8e8 cells takes little memory. Dies are
+drawn from a `Process` (faults.py), or made by hand (`Die.of`).
 """
 
 import hashlib
@@ -29,8 +29,7 @@ from bridge.checks import checked_between, checked_shape
 from bridge.dies.variability import Cells
 from mtjsim.checks import ArgumentError, Array, checked_choice, checked_number, checked_signed
 
-FAULTS = ("short", "open", "stuck_p", "stuck_ap", "weak")  # of a junction
-KINDS = (*FAULTS, "impaired")  # `kind` is the place in it; the first wins
+FAULTS = ("short", "open", "stuck_p", "stuck_ap", "weak")  # `kind` is the place in it; the first wins
 FAULT_COLUMNS = ("faulty", "kind", "conductance", "error_rate_factor", "stability_factor")
 READS_AS = {"short": 0, "open": 1, "stuck_p": 0, "stuck_ap": 1}
 
@@ -48,7 +47,7 @@ class Die:
     faulty : (k,) array of int64
         Flat indices (C order) of the faulty cells, ascending.
     kind : (k,) array of uint8
-        Of each, as its place in `KINDS`.
+        Of each, as its place in `FAULTS`.
     conductance : (k,) array
         [S]: of shorts, and 0 for opens; nan elsewhere.
     error_rate_factor : (k,) array
@@ -85,8 +84,8 @@ class Die:
         if (np.diff(self.faulty) <= 0).any():
             raise ArgumentError("faulty", "must be ascending, each cell once; `Die.of` sorts, `|` joins.")
         object.__setattr__(self, "kind", np.asarray(self.kind, dtype=np.uint8))
-        if (self.kind >= len(KINDS)).any():
-            raise ArgumentError("kind", f"must be < {len(KINDS)}, a place in {KINDS}, got {self.kind.max()}.")
+        if (self.kind >= len(FAULTS)).any():
+            raise ArgumentError("kind", f"must be < {len(FAULTS)}, a place in {FAULTS}, got {self.kind.max()}.")
         for name in FAULT_COLUMNS[1:]:
             if len(getattr(self, name)) != len(self.faulty):
                 raise ArgumentError(name, f"must have {len(self.faulty)} elements, one a faulty cell.")
@@ -161,28 +160,27 @@ class Die:
 
     @staticmethod
     def reads_as(kind: str | int) -> int:
-        """Bit that a cell with a fault always reads as; ValueError for a weak or impaired one: it holds its bit."""
-        name = KINDS[kind] if isinstance(kind, (int, np.integer)) and 0 <= kind < len(KINDS) else str(kind)
-        if checked_choice("kind", name, KINDS) not in READS_AS:
-            raise ArgumentError("kind", f"{name!r} has no fixed bit: a {name} cell reads as the bit it holds.")
+        """Bit that a cell with a fault always reads as; ValueError for a weak cell, which reads as the bit it holds."""
+        name = FAULTS[kind] if isinstance(kind, (int, np.integer)) and 0 <= kind < len(FAULTS) else str(kind)
+        if checked_choice("kind", name, FAULTS) == "weak":
+            raise ArgumentError("kind", "'weak' has no fixed bit: a weak cell reads as the bit it holds.")
         return READS_AS[name]
 
     def where(self, kind: str) -> Indices:
         """Flat indices of the cells with a fault of one kind."""
-        checked_choice("kind", kind, KINDS)
-        return self.faulty[self.kind == KINDS.index(kind)]
+        checked_choice("kind", kind, FAULTS)
+        return self.faulty[self.kind == FAULTS.index(kind)]
 
     @property
     def counts(self) -> dict[str, int]:
-        """Faulty cells of each kind; impaired pairs if there are some."""
-        found = {name: int((self.kind == k).sum()) for k, name in enumerate(KINDS)}
-        return {name: count for name, count in found.items() if count or name in FAULTS}
+        """Faulty cells of each kind."""
+        return {name: int((self.kind == k).sum()) for k, name in enumerate(FAULTS)}
 
     @cached_property
     def fixed_cells(self) -> tuple[Indices, NDArray[np.uint8]]:
-        """Flat indices and bits of the cells that read the same whatever is written: all but weak and impaired ones."""
+        """Flat indices and bits of the cells that read the same whatever is written: all faults but weak."""
         fixed = self.kind < FAULTS.index("weak")
-        bits = np.array([READS_AS.get(name, 0) for name in KINDS], dtype=np.uint8)
+        bits = np.array([READS_AS.get(name, 0) for name in FAULTS], dtype=np.uint8)
         return self.faulty[fixed], bits[self.kind[fixed]]
 
     @property
@@ -278,7 +276,7 @@ class Die:
             raise ArgumentError("other", "must be without drawn cells, as both dies have them: a cell is one junction.")
         faulty, inverse = np.unique(np.concatenate([self.faulty, other.faulty]), return_inverse=True)
         kinds = np.concatenate([self.kind, other.kind])
-        kind = np.full(len(faulty), len(KINDS), dtype=np.uint8)
+        kind = np.full(len(faulty), len(FAULTS), dtype=np.uint8)
         np.minimum.at(kind, inverse, kinds)
         wins = kinds == kind[inverse]
 

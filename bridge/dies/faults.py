@@ -1,9 +1,9 @@
 """A process: fault rates of junctions, and the spread of the working ones. It is a distribution of dies.
 
 Rates are per junction: counts are binomial. The kinds of faults, and their order of precedence, are in die.py. A
-differential pair has two junctions, and its faults follow from theirs (pairs.py). Left
-out: clustered defects (rows, columns, edges of a wafer) and differences between whole dies; make such a
-`Die` from indices with `Die.of` and join it with `|`.
+differential pair has two junctions, and its faults follow from theirs (pairs.py). Left out: clustered defects (rows,
+columns, edges of a wafer) and differences between whole dies; make such a `Die` from indices with `Die.of` and join it
+with `|`.
 """
 
 import json
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bridge.checks import checked_shape
-from bridge.dies.die import FAULTS, KINDS, Die, checked_law, digest, fault_columns
+from bridge.dies.die import FAULTS, Die, checked_law, digest, fault_columns
 from bridge.dies.pairs import LEVEL, with_faults
 from bridge.dies.variability import Population
 from mtjsim.checks import ArgumentError, checked_fields, checked_kind, checked_whole
@@ -120,9 +120,9 @@ class Process:
             levels = np.array([LEVEL.get(name, -1) for name in FAULTS])[kind]
             junctions = population.junctions(2 * size, seed=seed)
             cells, pairs, rates = with_faults(junctions, where, levels, (error_factor, stability_factor))
-            names = np.where(rates[0] == 0, "stuck_p", np.where(rates[1] == 0, "stuck_ap", "impaired"))
-            names[~((rates == 0).any(axis=0) & (rates == 1).any(axis=0))] = "impaired"
-            kind = np.array([KINDS.index(name) for name in names], dtype=np.uint8)
+            kind = np.full(len(pairs), FAULTS.index("weak"), dtype=np.uint8)
+            for bit, name in enumerate(("stuck_p", "stuck_ap")):
+                kind[(rates[bit] == 0) & (rates[1 - bit] == 1)] = FAULTS.index(name)
             return Die(shape, pairs, kind, *fault_columns(kind, None, None, None), cells, seed, self.as_dict())
         where, kind = self._drawn(size, seed)
         cells = None if population is None else population.cells(size, seed=seed)

@@ -1,4 +1,4 @@
-"""The origin of a die's cells, and the refusal of a die that was drawn for other cells or another write than a point's."""
+"""The origin of a die's cells; a die that was drawn for other cells or another write than a point's is refused."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any

@@ -8,7 +8,7 @@ first / second        short         open          stuck_p                       
 reads as              0 / 1         1 / 0         1 only by chance / 0 only     0 only by chance / 1 only
 
 A short conducts better than P, an open worse than AP, whatever the other junction does. A transistor that never
-conducts is an open. A pair with a junction that is stuck or weak works with other rates: it is *impaired*.
+conducts is an open. A pair with a junction that is stuck or weak works, with other rates.
 """
 
 from typing import TYPE_CHECKING, Any

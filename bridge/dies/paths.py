@@ -73,7 +73,7 @@ class WritePath:
         )
 
     def current_ratio(self, f: Mapping[str, Array]) -> Array:
-        """Current of each cell over the nominal one, where it does not depend on the magnetisation; (n,).
+        """Return the current of each cell over the nominal one, where it does not depend on the magnetisation; (n,).
 
         Raises
         ------
@@ -99,7 +99,7 @@ class WritePath:
         return self.setting.rise_time > 0 or self.spread.drive_c2c > 0
 
     def current_ratios(self, f: Mapping[str, Array]) -> Array:
-        """Current of each cell under its voltage over the nominal one, at `spread_line.NODES`; (6, n).
+        """Return the currents of each cell under its voltage over the nominal one, at `spread_line.NODES`; (6, n).
 
         The last three are those under half of the voltage, if there are ramps; else they are 1.
 
@@ -129,7 +129,7 @@ class WritePath:
         return LineShapes.of(*fitted, nodes=at_nodes)  # type: ignore[arg-type]
 
     def _load_currents(self, f: Mapping[str, Array], m_z: float, supply: float) -> Array:
-        """Current of each cell at a magnetisation and a supply [V], over the nominal one."""
+        """Return the current of each cell at a magnetisation and a supply [V], over the nominal one."""
         n = len(f["diameter"])
         ratio = np.empty(n)
         for start in range(0, n, BLOCK):
@@ -164,7 +164,7 @@ class WritePath:
         return I / nominal
 
     def _slopes(self, m_z: float, supply: float) -> tuple[float, ...]:
-        """Nominal voltage of the load [V], its current [A], and d ln voltage / d ln factor for each of `LINE_FACTORS`."""
+        """Nominal voltage of the load [V], its current [A], and d ln voltage / d ln factor of `LINE_FACTORS`."""
         if (m_z, supply) not in self._known:
             stepped = dict.fromkeys(PROPERTIES, np.ones(len(LINE_FACTORS) + 1))
             for k, name in enumerate(LINE_FACTORS):
@@ -183,9 +183,7 @@ class WritePath:
 
     def _conducting(self, ratio: Array) -> Array:
         if not (ratio > 0).all():
-            problem = (
-                f"leaves {np.mean(ratio <= 0):.2g} of the cells in question with a transistor that does not conduct"
-            )
+            problem = f"leaves {np.mean(ratio <= 0):.2g} of the cells with a transistor that does not conduct"
             remedy = "Boost word_line_voltage, or give a smaller threshold_voltage_d2d."
             raise ArgumentError("spread", f"{problem}. {remedy}")
         return ratio

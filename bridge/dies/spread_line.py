@@ -117,5 +117,5 @@ class SpreadLine:
 
 @lru_cache(maxsize=512)
 def _nominal_currents(circuit: Circuit, supply: float) -> Array:
-    """Current [A] at `M_Z`."""
+    """Return the current [A] at `M_Z`."""
     return circuit.driven_by_voltage(M_Z, supply)[0]

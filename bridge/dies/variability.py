@@ -1,8 +1,9 @@
 """Populations of cells: the spread from device to device, and the error rates of a memory's cells.
 
 `Spread` (spread.py) declares the spread of each property, `Population` applies it to a junction or a cell and a write
-setting and gives the mean error rate (`mean_error_rates`), the distribution of cell rates (`distribution`) and the cells of a die
-(`cells`), all through one fitted surface of ln WER (rate_surface.py), whose error against direct solves is measured.
+setting and gives the mean error rate (`mean_error_rates`), the distribution of cell rates (`distribution`) and the
+cells of a die (`cells`), all through one fitted surface of ln WER (rate_surface.py), whose error against direct solves
+is measured.
 """
 
 import hashlib

@@ -41,7 +41,8 @@ class Memory:
         `code_energy`, and for int8 `scale`, `overflow`.
     die : Die, optional
         Broken cells, and an error rate and a thermal stability for each cell; of the shape `cells_shape`, drawn for the
-        cells and the write of the point. Every cell costs what the nominal one does. Read errors and disturbs stay those of `reading`, the same in every cell.
+        cells and the write of the point. Every cell costs what the nominal one does. Read errors and disturbs stay
+        those of `reading`, the same in every cell.
     initial : array_like, optional
         Numbers the cells hold at first, without a write; left out, every cell holds a 0.
     seed : int

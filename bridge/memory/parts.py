@@ -1,4 +1,4 @@
-"""The parts of one memory, write, read and retention, which are of one junction or cell; any other mixture is refused."""
+"""The parts of one memory, write, read and retention: all of one junction or cell, else refused."""
 
 from typing import TYPE_CHECKING
 

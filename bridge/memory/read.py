@@ -161,8 +161,8 @@ def read_point(device: MTJ | Cell, setting: ReadSetting, *, temperature: float =
     Raises
     ------
     ValueError
-        As in `mtjsim.read_disturb_rate`; for a spread of the transistor without a cell; if the transistor has no law for
-        the temperature.
+        As in `mtjsim.read_disturb_rate`; for a spread of the transistor without a cell; if the transistor has no law
+        for the temperature.
 
     Notes
     -----
@@ -221,7 +221,7 @@ Current = Callable[[int, Mapping[str, Array]], Array]  # of a bit, and of the fa
 
 
 def _bare_read(device: MTJ, setting: ReadSetting, temperature: float) -> tuple[Current, float, list[list[float]]]:
-    """Current of a junction, its read disturb, and the power [bit][part] [W]."""
+    """Return the current of a junction, its read disturb, and the power [bit][part] [W]."""
     V, half = setting.voltage, device.tmr_half_voltage or np.inf
 
     def current(bit: int, f: Mapping[str, Array]) -> Array:
@@ -299,8 +299,8 @@ class Retention:
     Parameters
     ----------
     device : MTJ or Cell
-        An axisymmetric junction, bare or in a cell: at rest its circuit does not matter, but a differential pair has two
-        junctions, one of each state. Where one of them is lost, the pair reads as either bit with equal chance.
+        An axisymmetric junction, bare or in a cell: at rest its circuit does not matter, but a differential pair has
+        two junctions, one of each state. Where one of them is lost, the pair reads as either bit with equal chance.
     temperature : float
         At which the cells are left alone [K]; it may differ from that of writes and reads.
 

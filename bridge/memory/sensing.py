@@ -11,12 +11,12 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.polynomial.hermite_e import hermegauss
+from scipy.special import ndtr
 
 from bridge.cell.circuit import root_of_falling
 from bridge.dies.rate_distribution import quasi_normals
 from mtjsim.checks import Array
 from mtjsim.rng import child
-from scipy.special import ndtr
 
 FARTHEST = 38.0  # standard deviations: beyond, the normal law is below 1e-315
 NODES = 48  # Gauss-Hermite nodes, where one normal is left
@@ -66,7 +66,7 @@ def _lines(dimension: int) -> tuple[Array, Array]:
 
 
 def _direction(margin: Callable[[Array], Array], dimension: int) -> Array:
-    """Unit vector towards the nearest z of margin 0 (Hasofer and Lind's iteration), (dimension,)."""
+    """Return the unit vector towards the nearest z of margin 0 (Hasofer and Lind's iteration), (dimension,)."""
     z, u = np.zeros(dimension), np.ones(dimension)
     for _ in range(DIRECTION_STEPS):
         steps = np.concatenate([np.eye(dimension), -np.eye(dimension)]) * SLOPE
