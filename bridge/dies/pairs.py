@@ -1,14 +1,11 @@
 """Differential pairs: the error rates of two junctions that store one bit, written one each way, and their faults.
 
 The first junction of a pair is written to the bit, the second to the other. A read compares them: the pair is a 0 where
-the first conducts better, a 1 where the second does, and either with equal chance where they agree. A fault is one of a
-junction, so that a pair keeps working in part:
+the first conducts better, a 1 where the second does, and either with equal chance where they agree.
 
-first / second        short         open          stuck_p                       stuck_ap
-reads as              0 / 1         1 / 0         1 only by chance / 0 only     0 only by chance / 1 only
-
-A short conducts better than P, an open worse than AP, whatever the other junction does. A transistor that never
-conducts is an open. A pair with a junction that is stuck or weak works, with other rates.
+A fault is one of a junction. A short conducts better than P and an open worse than AP, so that one of them decides what
+the pair reads as. A junction that is stuck agrees with the other one for one of the two bits, which then reads right
+half of the time. A transistor that never conducts makes its junction an open.
 """
 
 from typing import TYPE_CHECKING, Any

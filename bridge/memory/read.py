@@ -186,9 +186,7 @@ def read_point(device: MTJ | Cell, setting: ReadSetting, *, temperature: float =
         require_junction(device)
         if setting.drive_per_width_d2d or setting.threshold_voltage_d2d:
             name = "drive_per_width_d2d" if setting.drive_per_width_d2d else "threshold_voltage_d2d"
-            raise ArgumentError(
-                name, "is of the transistor of a cell, and the device is a bare junction. Give its Cell."
-            )
+            raise ArgumentError(name, "is of a transistor, and the device is a bare junction. Give its Cell.")
         current, disturb, powers = _bare_read(device, setting, temperature)  # type: ignore[arg-type]
     else:
         current, disturb, powers = _cell_read(cell, setting, temperature)
