@@ -130,7 +130,11 @@ class OperatingPoint(NanEqual):
     device_identity : str
         `MTJ.identity` of the junction, `Cell.identity` of a cell, or where given rates come from.
     temperature : float
-        [K].
+        Of junction and transistor [K].
+    junction_identity : str
+        `MTJ.identity` of the junction of a cell; "" without a cell.
+    layout : str
+        `Cell.layout`, such as "1T-1MTJ"; "" without a cell.
     energies : dict of str to (2, 2) array
         Mean joules of a pulse by part, "junction", "transistor", "driver", indexed [bit, kept]: kept = 0 is the write
         above, kept = 1 a pulse on a cell that holds the bit already, whose layer rests in its well [J]. Transistor and
@@ -154,6 +158,8 @@ class OperatingPoint(NanEqual):
     device_identity: str
     temperature: float
     energies: Mapping[str, Array] = field(default_factory=dict, compare=False)  # follows from device and setting
+    junction_identity: str = ""
+    layout: str = ""
 
     def __post_init__(self) -> None:
         for name in ("error_rate_0", "error_rate_1"):
@@ -257,6 +263,11 @@ class OperatingPoint(NanEqual):
     def mean_energy_with_driver(self) -> float:
         """Of the same write, in junction, transistor and driver together [J]; without a cell, the junction's."""
         return float(sum(self.energies.values())[:, 0].mean())  # type: ignore[index]
+
+    @property
+    def differential(self) -> bool:
+        """Whether a cell is a pair of junctions, written one each way."""
+        return "-2MTJ" in self.layout
 
     @property
     def identity(self) -> str:

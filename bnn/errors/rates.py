@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bridge.dies.origin import require_one_write
+from bridge.write import OperatingPoint
 from mtjsim.checks import ArgumentError
 
 if TYPE_CHECKING:
@@ -77,8 +79,11 @@ def as_arrays(rates: list[Any]) -> list[Any]:
 def rates_of_die(die: "Die", point: HasRates) -> np.ndarray:
     """Error rates (2, cells) by bit and cell: of the die's cells, or of the point if the die has no population.
 
-    Weak cells are included; a cell that always reads as b has the rate 0 for b and 1 for the other bit.
+    Weak cells are included; a cell that always reads as b has the rate 0 for b and 1 for the other bit. ArgumentError
+    for a die that was drawn for other cells or another write than the point's.
     """
+    if isinstance(point, OperatingPoint):
+        require_one_write(die, point)
     if die.error_rates is not None:
         rates = die.error_rates.copy()
     else:

@@ -197,8 +197,9 @@ class Cell:
         ------
         ValueError
             If the setting needs more than the supply, more current than reaches the junction, or more than its
-            breakdown voltage; if the transistor has no law for the temperature (`Transistor.at`); if a voltage is to drive a two-terminal junction that is not axisymmetric; and as in
-            `mtjsim.write_error_rate`. Names the remedy.
+            breakdown voltage; if the transistor has no law for the temperature (`Transistor.at`); if a voltage is to
+            drive a two-terminal junction that is not axisymmetric; and as in `mtjsim.write_error_rate`. Names the
+            remedy.
         """
         zero, one = (self.circuit(bit, temperature=temperature) for bit in (0, 1))
         circuits, supply = (zero, one), self.supply_voltage
@@ -216,6 +217,8 @@ class Cell:
             setting=setting,
             device_identity=self.identity,
             temperature=float(temperature),
+            junction_identity=self.device.identity,
+            layout=self.layout,
             energies={part: joules[:, :, k] for k, part in enumerate(PARTS)},
         )
 

@@ -7,9 +7,11 @@ stuck_p   a junction that never leaves P                            0
 stuck_ap  a junction that never leaves AP                           1
 weak      it works, with a write error rate multiplied by a factor, or a barrier reduced by one (it loses bits earlier)
 
-A cell with two of them is the first in this order: through a shorted barrier the free layer is not seen. A die keeps
-the faulty cells only (sorted flat indices in C order, kinds, parameters), so that one in a million of 8e8 cells takes
-little memory. Dies are drawn from a `Process` (faults.py), or made by hand (`Die.of`).
+Behind a transistor that never conducts a cell is an open. A differential pair with one junction that is stuck or weak
+is weak, with its own rates in `cells`; only one that always reads the same is stuck (pairs.py). A cell with two faults
+is the first in this order: through a shorted barrier the free layer is not seen. A die keeps the faulty cells only
+(sorted flat indices in C order, kinds, parameters), so that one in a million of 8e8 cells takes little memory. Dies are
+drawn from a `Process` (faults.py), or made by hand (`Die.of`).
 """
 
 import hashlib
@@ -217,12 +219,12 @@ class Die:
 
     @cached_property
     def thermal_stability(self) -> Array | None:
-        """Delta of each cell (cells,), weak cells in it; None if no population was drawn."""
+        """Delta of each cell (cells,), weak cells in it; of pairs (2, cells). None if no population was drawn."""
         if self.cells is None:
             return None
         where, _, factor = self.weak_cells
         stability = self.cells.thermal_stability.copy()
-        stability[where] *= factor
+        stability[..., where] *= factor
         return stability
 
     def conductances(
@@ -252,6 +254,8 @@ class Die:
             if R_p is not None or R_ap is not None:
                 raise ArgumentError("resistance_p", "and resistance_ap must be left out: drawn cells have their own.")
             R_p, R_ap = self.cells.resistance_p, self.cells.resistance_ap
+            if R_p.ndim > 1:
+                raise ArgumentError("cells", "must be single junctions, got differential pairs: they have two each.")
         elif R_p is None or R_ap is None:
             raise ArgumentError("resistance_p", "and resistance_ap must be given [ohm]: the die has no drawn cells.")
         else:

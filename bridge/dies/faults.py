@@ -1,8 +1,9 @@
 """A process: fault rates of junctions, and the spread of the working ones. It is a distribution of dies.
 
-Rates are per junction: counts are binomial. The kinds of faults, and their order of precedence, are in die.py. Left
-out: clustered defects (rows, columns, edges of a wafer) and differences between whole dies; make such a
-`Die` from indices with `Die.of` and join it with `|`.
+Rates are per junction: counts are binomial. The kinds of faults, and their order of precedence, are in die.py. A
+differential pair has two junctions, and its faults follow from theirs (pairs.py). Left out: clustered defects (rows,
+columns, edges of a wafer) and differences between whole dies; make such a `Die` from indices with `Die.of` and join it
+with `|`.
 """
 
 import json
@@ -12,9 +13,11 @@ from dataclasses import dataclass, fields
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bridge.checks import checked_declaration, checked_shape
 from bridge.dies.die import FAULTS, Die, checked_law, digest, fault_columns
+from bridge.dies.pairs import LEVEL, with_faults
 from bridge.dies.variability import Population
 from mtjsim.checks import ArgumentError, checked_fields, checked_kind, checked_whole
 from mtjsim.device import MTJ
@@ -39,7 +42,8 @@ class Process:
     weak_stability_factor : float, optional
         On the thermal stability of a weak cell, in (0, 1]. One of the two is needed if there are weak cells.
     population : Population, optional
-        Of the working cells; without it all are alike and a die has no per-cell rates.
+        Of the working cells; without it all are alike and a die has no per-cell rates. Of differential pairs it is
+        needed.
 
     Raises
     ------
@@ -123,23 +127,37 @@ class Process:
         Die
         """
         shape, seed = checked_shape(shape, least=1), checked_seed(seed)
-        size, total = math.prod(shape), min(sum(self.rates), 1.0)
-        edges = np.cumsum(self.rates)
+        size, population = math.prod(shape), self.population
+        law = self.short_conductance, self.weak_error_rate_factor, self.weak_stability_factor
+        if population is not None and population.pairs:
+            where, kind = self._drawn(2 * size, seed)
+            _, error_factor, stability_factor = fault_columns(kind, *law)
+            levels = np.array([LEVEL.get(name, -1) for name in FAULTS])[kind]
+            junctions = population.junctions(2 * size, seed=seed)
+            cells, pairs, rates = with_faults(junctions, where, levels, (error_factor, stability_factor))
+            kind = np.full(len(pairs), FAULTS.index("weak"), dtype=np.uint8)
+            for bit, name in enumerate(("stuck_p", "stuck_ap")):
+                kind[(rates[bit] == 0) & (rates[1 - bit] == 1)] = FAULTS.index(name)
+            return Die(shape, pairs, kind, *fault_columns(kind, None, None, None), cells, seed, self.as_dict())
+        where, kind = self._drawn(size, seed)
+        cells = None if population is None else population.cells(size, seed=seed)
+        return Die(shape, where, kind, *fault_columns(kind, *law), cells, seed, self.as_dict())
+
+    def _drawn(self, junctions: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+        """Numbers and kinds of the junctions with a fault."""
+        total, edges = min(sum(self.rates), 1.0), np.cumsum(self.rates)
         where, kinds = [np.empty(0, np.int64)], [np.empty(0, np.uint8)]
-        for chunk in range(-(-size // CHUNK) if total > 0 else 0):
+        for chunk in range(-(-junctions // CHUNK) if total > 0 else 0):
             draw = generator(seed, "defects", chunk)
             count = int(draw.binomial(CHUNK, total))
             if count == 0:
                 continue
             at = np.sort(draw.choice(CHUNK, count, replace=False, shuffle=False))
             which = np.searchsorted(edges, draw.random(count) * edges[-1], side="right")
-            kept = at < size - chunk * CHUNK
+            kept = at < junctions - chunk * CHUNK
             where.append(at[kept].astype(np.int64) + chunk * CHUNK)
             kinds.append(np.minimum(which[kept], len(FAULTS) - 1).astype(np.uint8))
-        kind = np.concatenate(kinds)
-        columns = fault_columns(kind, self.short_conductance, self.weak_error_rate_factor, self.weak_stability_factor)
-        cells = None if self.population is None else self.population.cells(size, seed=seed)
-        return Die(shape, np.concatenate(where), kind, *columns, cells, seed, self.as_dict())
+        return np.concatenate(where), np.concatenate(kinds)
 
     def dies(self, shape: tuple[int, ...], *, count: int, seed: int) -> Iterator[Die]:
         """Draw `count` independent dies, one after the other; the first ones do not depend on how many follow."""

@@ -173,7 +173,7 @@ class RateSurface:
         radius = min(radius, LARGEST_RADIUS)
         base = None
         if write.plain != write:
-            base = cls.fit(write.plain, x, radius=radius, tolerance=tolerance / 2)
+            base = cls.fit(write.plain, write.plain.relevant(x), radius=radius, tolerance=tolerance / 2)
         half = (TEST_POINTS if base is None else FEWER_TEST_POINTS) // 2
         like_cells = w[np.sqrt((w**2).sum(axis=1)) <= radius][:half]
         tested = axes.mean + np.concatenate([like_cells, _ball(half, d, radius, skip=1 << 14, power=1.0)]) @ axes.back

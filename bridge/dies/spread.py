@@ -61,8 +61,9 @@ class Spread:
         of `MTJ.from_effective` these are the natural ones. The properties above act on them too, and it does not matter
         that their diameter and thickness are nominal: only ratios enter.
     drive_per_width_d2d, threshold_voltage_d2d : float
-        Of I_0 and V_T0 of the access transistor (`Transistor`), for the population of a `Cell`. I_0 changes the current at
-        each gate voltage; V_T0 shifts the gate voltage, at an unchanged gain and by the same volts at any temperature.
+        Of I_0 and V_T0 of the access transistor (`Transistor`), for the population of a `Cell`. I_0 changes the current
+        at each gate voltage; V_T0 shifts the gate voltage, at an unchanged gain and by the same volts at any
+        temperature.
     drive_c2c : float
         Of the pulse's amplitude (current, or voltage in a setting of voltages), from write to write.
     pulse_width_c2c : float

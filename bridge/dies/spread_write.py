@@ -2,20 +2,34 @@
 
 In reduced units (`mtjsim.fokker_planck.reduced`) a write depends on thermal stability, drive and characteristic time,
 and, where present, on field, TMR, bias and softening of the barrier. The logarithms of these, relative to the nominal
-junction, are the *coordinates* x of a cell: `COORDINATES`, time last.
+junction, are the *coordinates* x of a cell: `COORDINATES`, time last. Behind a transistor under a voltage the current
+follows the load line of the cell's own circuit; then they are `LOAD_LINE_COORDINATES`, see `spread_line.py`.
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.polynomial.hermite_e import hermegauss
 
+from bridge.cell.circuit import LoadLine
+from bridge.dies.spread_line import NODES, LineShapes, SpreadLine
 from mtjsim.checks import Array
 from mtjsim.fokker_planck.axial import tail_probability
 from mtjsim.fokker_planck.reduced import AxialWrite
 from mtjsim.fokker_planck.spectral import one_blas_thread
 
 COORDINATES = ("stability", "drive", "field", "tmr", "bias", "softening", "time")
+LOAD_LINE_COORDINATES = (
+    "stability",
+    *(f"full_{k}" for k in range(len(NODES))),  # drive at NODES under the full voltage
+    *(f"half_{k}" for k in range(len(NODES))),  # under half of it
+    "field",
+    "tmr",
+    "resistance",  # times the unit in which the drives are taken
+    "softening",  # a volt's
+    "time",
+)
 SMALLEST_PROBABILITY = 1e-280  # below, the tail's slope is carried on
 
 
@@ -33,6 +47,8 @@ class CellWrite:
         [s].
     drive_c2c, pulse_width_c2c : float
         Relative standard deviations from write to write, averaged over in each rate.
+    shapes : LineShapes, optional
+        Of the load lines, where there are some.
     """
 
     nominal: AxialWrite
@@ -42,6 +58,12 @@ class CellWrite:
     relax_time: float
     drive_c2c: float = 0.0
     pulse_width_c2c: float = 0.0
+    shapes: LineShapes | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the coordinates."""
+        return LOAD_LINE_COORDINATES if isinstance(self.nominal.conduction, LoadLine) else COORDINATES
 
     @property
     def shares_solves(self) -> bool:
@@ -72,9 +94,14 @@ class CellWrite:
 
     def reduced(self, x: Array, tau: float, level: float = 1.0) -> AxialWrite:
         """Return the write of a cell in reduced units; `tau` its tau_D [s], `level` the amplitude over its mean."""
-        ratio = dict(zip(COORDINATES, np.exp(x).tolist(), strict=False))
-        law = self.nominal.conduction
-        if law is not None:
+        ratio = dict(zip(self.names, np.exp(x).tolist(), strict=False))
+        law: Any = self.nominal.conduction
+        if isinstance(law, LoadLine):
+            law = SpreadLine.of(law, self.shapes, dict(zip(self.names, x.tolist(), strict=False)), level)
+            drive = self.nominal.drive * law.current_of_p
+        else:
+            drive = self.nominal.drive * ratio["drive"] * level
+        if law is not None and not isinstance(law, SpreadLine):
             law = replace(
                 law,
                 tunnel_magnetoresistance=law.tunnel_magnetoresistance * ratio["tmr"],
@@ -84,15 +111,35 @@ class CellWrite:
         return replace(
             self.nominal,
             thermal_stability=self.nominal.thermal_stability * ratio["stability"],
-            drive=self.nominal.drive * ratio["drive"] * level,
+            drive=drive,
             field=self.nominal.field * ratio["field"],
             rise_time=self.rise_time / tau,
             relax_time=self.relax_time / tau,
             conduction=law,
         )
 
+    def relevant(self, x: Array) -> Array:
+        """Return coordinates without the spread of those that do not affect this write."""
+        law: Any = self.nominal.conduction
+        of_bias = law is None or law.softening == 0
+        if isinstance(law, LoadLine):
+            half = self.plain == self
+            silent = {name: half for name in self.names if name.startswith("half")}
+            silent |= {name: of_bias for name in ("tmr", "resistance", "softening")}
+        else:
+            silent = {
+                "drive": self.nominal.drive == 0,
+                "tmr": law is None or law.tunnel_magnetoresistance == 0,
+                "bias": law is None or law.bias == 0,
+                "softening": of_bias,
+            }
+        silent["field"] = self.nominal.field == 0
+        x = x.copy()
+        x[:, [self.names.index(name) for name, is_silent in silent.items() if is_silent]] = 0.0
+        return x
+
     def __call__(self, x: Array) -> Array:
-        """Ln WER of each cell, solved one by one; `x` (n, 7) -> (n,)."""
+        """Ln WER of each cell, solved one by one; `x` (n, d) -> (n,), d its coordinates."""
         with one_blas_thread():
             rates = [self.log_rates(cell[:-1], cell[-1:]) for cell in x]
         return np.concatenate(rates) if rates else np.empty(0)

@@ -1,21 +1,26 @@
-"""Populations of junctions: the spread from device to device, and the error rates of a memory's cells.
+"""Populations of cells: the spread from device to device, and the error rates of a memory's cells.
 
-`Spread` (spread.py) declares the spread of each property, `Population` applies it to a junction and a write setting and
-gives the mean error rate (`mean_error_rates`), the distribution of cell rates (`distribution`) and the cells of a die
-(`cells`), all through one fitted surface of ln WER (rate_surface.py), whose error against direct solves is measured.
+`Spread` (spread.py) declares the spread of each property, `Population` applies it to a junction or a cell and a write
+setting and gives the mean error rate (`mean_error_rates`), the distribution of cell rates (`distribution`) and the
+cells of a die (`cells`), all through one fitted surface of ln WER (rate_surface.py), whose error against direct solves
+is measured.
 """
 
 import hashlib
 import json
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
 
+from bridge.cell.cell import Cell
+from bridge.cell.cell_write import axial_write, require_deliverable
 from bridge.checks import checked_bit
+from bridge.dies.pairs import mean_of_pairs, pair_error_rates
+from bridge.dies.paths import WritePath
 from bridge.dies.rate_distribution import (
     DISTRIBUTION,
     SURFACE,
@@ -25,8 +30,8 @@ from bridge.dies.rate_distribution import (
     quasi_normals,
 )
 from bridge.dies.rate_surface import RateSurface
-from bridge.dies.spread import PROPERTIES, Spread
-from bridge.dies.spread_write import COORDINATES, CellWrite
+from bridge.dies.spread import OF_TRANSISTOR, PROPERTIES, Spread
+from bridge.dies.spread_write import CellWrite
 from bridge.write import DIRECTION_OF_BIT, WriteSetting
 from mtjsim.checks import ArgumentError, Array, checked_kind, checked_number, checked_whole
 from mtjsim.device import MTJ, demagnetising_field, require_junction
@@ -47,8 +52,9 @@ class Cells:
     error_rates : (2, n) array
         By bit and cell, as `OperatingPoint.error_rate_0` and `error_rate_1`.
     resistance_p, resistance_ap : (n,) arrays
-        At low bias [ohm].
-    thermal_stability : (n,) array
+        Of the junction at low bias [ohm]. Of differential pairs (2, n), as the next: the junction that holds the bit,
+        and the one that holds the other.
+    thermal_stability : (n,) or (2, n) array
         Delta at the population's temperature, for retention and read disturb.
     """
 
@@ -60,24 +66,28 @@ class Cells:
 
 @dataclass(frozen=True, eq=False)
 class Population:
-    """Junctions that spread around a nominal one, written by one setting.
+    """Cells that spread around a nominal one, written by one setting.
 
     Parameters
     ----------
-    device : MTJ
-        The nominal junction; axisymmetric (others take seconds a write, and are refused).
+    device : MTJ or Cell
+        The nominal junction, bare or in a cell; axisymmetric (others take seconds a write, and are refused).
     spread : Spread
-        Around it.
+        Around it, of junction and transistor.
     setting : WriteSetting
-        Of currents or of voltages: under a voltage a junction of low resistance takes a larger current. A voltage is
-        across the junction; the drop over an access transistor is not modelled here.
+        Of currents or of voltages: under a voltage a junction of low resistance takes a larger current. The voltage of
+        a bare junction is across it, that of a `Cell` is its supply's. A cell whose circuit cannot carry a regulated
+        current is written with what it can carry (paths.py). The two junctions of a differential pair, and their
+        transistors, spread independently.
     temperature : float
-        [K].
+        Of junction and transistor [K].
 
     Raises
     ------
     ValueError
-        If the device is not axisymmetric or heats itself, or a cell would have no perpendicular anisotropy.
+        If the device is not axisymmetric or heats itself, or a cell would have no perpendicular anisotropy; if the
+        nominal cell cannot be written so (`Cell.operating_point`), or transistors spread that are not there; and, where
+        cells are drawn, if one of them exceeds the breakdown voltage of the cell, or its transistor does not conduct.
 
     Examples
     --------
@@ -92,18 +102,52 @@ class Population:
     (2, 100000)
     """
 
-    device: MTJ
+    device: MTJ | Cell
     spread: Spread
     setting: WriteSetting
     temperature: float = 300.0
 
     def __post_init__(self) -> None:
-        require_junction(self.device)
-        require_unheated(self.device)
-        require_axisymmetric(self.device)
+        require_junction(self.junction)
+        require_unheated(self.junction)
+        require_axisymmetric(self.junction)
         checked_kind("spread", self.spread, Spread)
         checked_kind("setting", self.setting, WriteSetting)
         checked_number("temperature", self.temperature, "K", zero_allowed=False)
+        if self.cell is not None:
+            zero, one = (path.circuit for path in self.paths)
+            limit = self.cell.breakdown_voltage
+            require_deliverable((zero, one), self.cell.supply_voltage, self.setting, breakdown_voltage=limit)
+        elif of_transistor := [name for name in OF_TRANSISTOR if name in self.spread.properties]:
+            problem = f"has {of_transistor[0]}_d2d, of a transistor, and the device is a bare junction"
+            raise ArgumentError("spread", f"{problem}. Give its Cell.")
+
+    @property
+    def cell(self) -> Cell | None:
+        """The nominal cell, if there is one."""
+        return self.device if isinstance(self.device, Cell) else None
+
+    @property
+    def junction(self) -> MTJ:
+        """The nominal junction, bare or in a cell."""
+        return self.device.device if isinstance(self.device, Cell) else self.device
+
+    @property
+    def pairs(self) -> bool:
+        """Whether a cell is a differential pair of junctions."""
+        return self.cell is not None and self.cell.differential
+
+    @cached_property
+    def paths(self) -> tuple[WritePath, ...]:
+        """Write paths of a 0 and of a 1; none without a cell."""
+        if self.cell is None:
+            return ()
+        return tuple(WritePath(self.cell, self.setting, bit, self.temperature, self.spread) for bit in (0, 1))
+
+    @property
+    def _on_load_line(self) -> bool:
+        """Whether the current of a cell changes with the magnetisation as its circuit lets it."""
+        return self.cell is not None and self.setting.drive == "voltage" and self.junction.channel_resistance is None
 
     @property
     def identity(self) -> str:
@@ -112,8 +156,10 @@ class Population:
 
     def as_dict(self) -> dict[str, Any]:
         """All that defines the population, ready for JSON."""
+        of_cell = {} if self.cell is None else {"junction_identity": self.junction.identity, "layout": self.cell.layout}
         return {
             "device_identity": self.device.identity,
+            **of_cell,
             "spread": self.spread.as_dict(),
             "setting": {name: value for name, value in asdict(self.setting).items() if value is not None},
             "temperature": float(self.temperature),
@@ -137,45 +183,51 @@ class Population:
 
     # ---- one cell ------------------------------------------------------------------------------------------------
 
-    def coordinates(self, z: Array) -> Array:
-        """Logarithms of the coordinates of each cell, relative to the nominal junction; (n, p) normals -> (n, 7).
+    def coordinates(self, z: Array, bit: int = 0) -> Array:
+        """Logarithms of the coordinates of each cell, relative to the nominal one; (n, p) normals -> (n, d).
 
-        See `spread_write.COORDINATES`; the same for both bits.
+        See `spread_write.py`; of bare junctions the same for both bits.
         """
-        one = np.ones(len(z))
-        f = dict.fromkeys(PROPERTIES, one) | self.spread.factors(z)
+        return self._coordinates(self._factors(z), bit)
+
+    def _factors(self, z: Array) -> dict[str, Array]:
+        """Value over nominal of every property, (n,) each."""
+        return dict.fromkeys(PROPERTIES, np.ones(len(z))) | self.spread.factors(z)
+
+    def _coordinates(self, f: Mapping[str, Array], bit: int, current_ratio: Array | None = None) -> Array:
+        one = np.ones(len(f["diameter"]))
         volume = f["diameter"] ** 2 * f["thickness"]
         B = self._anisotropy(f)
         stability = f["thermal_stability"] * volume * B
         critical = f["critical_current"] * f["damping"] * volume * B
-        alpha, beta = self.device.damping, self.device.field_like_ratio
+        alpha, beta = self.junction.damping, self.junction.field_like_ratio
         torque = (1 + alpha * f["damping"] * beta) / (1 + alpha * beta)
         time = f["characteristic_time"] / (f["damping"] * B)
         time = time * (1 + (alpha * f["damping"]) ** 2) / (1 + alpha**2)
         B_cell = B / f["characteristic_time"]
         R = f["resistance_area_product"] / f["diameter"] ** 2
-        voltage_driven = self.setting.drive == "voltage"
-        own_channel = self.device.channel_resistance is not None
-        current = 1 / R if voltage_driven and not own_channel else one
-        bias = one if voltage_driven else R
-        # 2 xi V/(Ms t_f t_ox B_k): Ms B_k goes with Delta / V
-        softening = bias / (stability / f["diameter"] ** 2)
-        ratios = (
-            stability,
-            current * torque / critical,
-            1 / B_cell,
-            f["tunnel_magnetoresistance"],
-            bias,
-            softening,
-            time,
-        )
-        return np.log(np.column_stack(ratios))
+        moment = stability / f["diameter"] ** 2  # 2 xi V/(Ms t_f t_ox B_k): Ms B_k goes with Delta / V
+        tmr = f["tunnel_magnetoresistance"]
+        if self._on_load_line and self.setting.amplitudes[bit] > 0:
+            of_ampere = torque / critical
+            currents = self.paths[bit].current_ratios(f) * of_ampere
+            return np.log(np.column_stack((stability, *currents, 1 / B_cell, tmr, R / of_ampere, 1 / moment, time)))
+        own_channel = self.junction.channel_resistance is not None
+        if self.cell is not None:
+            current = self.paths[bit].current_ratio(f) if current_ratio is None else current_ratio
+            bias = R * current
+        else:
+            voltage_driven = self.setting.drive == "voltage"
+            current = 1 / R if voltage_driven and not own_channel else one
+            bias = one if voltage_driven else R
+        softening = bias / moment
+        return np.log(np.column_stack((stability, current * torque / critical, 1 / B_cell, tmr, bias, softening, time)))
 
     def _anisotropy(self, f: Mapping[str, Array]) -> Array:
         """B_k over nominal."""
         if self.spread.anisotropy == "net":
             return f["anisotropy"]
-        device = self.device
+        device = self.junction
         Ms, t, d = device.saturation_magnetization, device.thickness, device.diameter
         nominal = demagnetising_field(saturation_magnetization=Ms, aspect_ratio=t / d)
         interface = (device.anisotropy_field + nominal) * f["anisotropy"] / f["thickness"]
@@ -187,13 +239,16 @@ class Population:
             raise ArgumentError("spread", f"{problem}. {remedy}")
         return B_k / device.anisotropy_field
 
-    def cell_device(self, z: Array) -> MTJ:
-        """Return the junction of one cell, (p,) normals, for a direct solve."""
-        drawn = dict.fromkeys(PROPERTIES, np.ones(1)) | self.spread.factors(np.asarray(z, dtype=float)[None])
+    def cell_device(self, z: Array) -> MTJ | Cell:
+        """Return one cell, (p,) normals, for a direct solve: a junction, or a `Cell` with it.
+
+        A shift of the threshold is that of the word line, in the other direction.
+        """
+        drawn = self._factors(np.asarray(z, dtype=float)[None])
         B = float(self._anisotropy(drawn)[0])
         f = {name: float(value[0]) for name, value in drawn.items()}
-        device, Ms = self.device, self.device.saturation_magnetization
-        return device.replace(
+        device, Ms = self.junction, self.junction.saturation_magnetization
+        junction = device.replace(
             diameter=device.diameter * f["diameter"],
             thickness=device.thickness * f["thickness"],
             saturation_magnetization=Ms * f["thermal_stability"] * f["characteristic_time"],
@@ -203,13 +258,29 @@ class Population:
             resistance_area_product=device.resistance_area_product * f["resistance_area_product"],
             tunnel_magnetoresistance=device.tunnel_magnetoresistance * f["tunnel_magnetoresistance"],
         )
+        if self.cell is None:
+            return junction
+        transistor = self.cell.transistor
+        return self.cell.replace(
+            device=junction,
+            transistor=replace(transistor, drive_per_width=transistor.drive_per_width * f["drive_per_width"]),
+            word_line_voltage=self.cell.word_line_voltage - transistor.threshold_voltage * (f["threshold_voltage"] - 1),
+        )
 
     def write(self, bit: int) -> CellWrite:
-        """Return the write of a bit in reduced units, for any cell."""
+        """Return the write of a bit in reduced units, for any cell; of a pair, of one of its junctions."""
         direction, s = DIRECTION_OF_BIT[checked_bit(bit)], self.setting
-        nominal, tau = reduced_write(self.device, direction, s.amplitudes[bit], self.temperature, 0.0, 0.0, s.drive)
-        c2c = self.spread.drive_c2c, self.spread.pulse_width_c2c
-        return CellWrite(nominal, tau, s.pulse_width, s.rise_time, s.relax_time, *c2c)
+        level, imposed = s.amplitudes[bit], s.drive
+        pulse = s.pulse_width, s.rise_time, s.relax_time, self.spread.drive_c2c, self.spread.pulse_width_c2c
+        if self.cell is not None and imposed == "voltage":
+            circuit = self.paths[bit].circuit
+            if self._on_load_line and level > 0:
+                plain = replace(s, rise_time=0.0, relax_time=0.0)
+                nominal, tau = axial_write(circuit, plain, bit, self.temperature)
+                return CellWrite(nominal, tau, *pulse, shapes=self.paths[bit].shapes)
+            level, imposed = circuit.largest_current(level), "current"
+        nominal, tau = reduced_write(self.junction, direction, level, self.temperature, 0.0, 0.0, imposed)
+        return CellWrite(nominal, tau, *pulse)
 
     # ---- all cells -----------------------------------------------------------------------------------------------
 
@@ -220,21 +291,30 @@ class Population:
 
     @cached_property
     def surfaces(self) -> tuple[RateSurface, RateSurface]:
-        """Fitted ln WER of writing a 0 and a 1; solved on first use, once."""
-        x = self.coordinates(self._sample)
-        zero, one = self.write(0), self.write(1)
-        first = RateSurface.fit(zero, _relevant(zero, x))
-        return first, first if zero == one else RateSurface.fit(one, _relevant(one, x))
+        """Fitted ln WER of writing a 0 and a 1, of one junction; solved on first use, once."""
+        writes = self.write(0), self.write(1)
+
+        def fitted(bit: int) -> RateSurface:
+            return RateSurface.fit(writes[bit], writes[bit].relevant(self.coordinates(self._sample, bit)))
+
+        if writes[0] == writes[1] and self.cell is None:
+            return (first := fitted(0)), first
+        with one_blas_thread(), ThreadPoolExecutor(2) as pool:
+            first, second = pool.map(fitted, (0, 1))
+        return first, second
 
     def log_rates(self, bit: int, z: Array) -> Array:
-        """Ln WER of cells with standard normals `z` (n, p), by the surface, beyond it by direct solves; (n,)."""
+        """Ln WER of cells with standard normals `z` (n, p), by the surface, beyond it by direct solves; (n,).
+
+        Of pairs: of one junction each.
+        """
         surface = self.surfaces[checked_bit(bit)]
-        return surface.log_rates(_relevant(surface.write, self.coordinates(z)))
+        return surface.log_rates(surface.write.relevant(self.coordinates(z, bit)))
 
     def direct_log_rates(self, bit: int, z: Array) -> Array:
         """Ln WER of the same cells, solved one by one: milliseconds each, or tens of them with ramps."""
         write = self.write(bit)
-        return write(self.coordinates(z))
+        return write(self.coordinates(z, bit))
 
     def mean_error_rates(self, *, points: int = 1 << 11, seed: int = 0) -> tuple[MeanRate, MeanRate]:
         """Mean error rate of writing a 0 and a 1 over the population: that of a large memory.
@@ -252,20 +332,25 @@ class Population:
             Each with an error estimate.
         """
         zero, one = self.surfaces
-        x = self.coordinates
         p = len(self.spread.properties)
         seed = checked_seed(seed)
 
-        def mean(surface: RateSurface) -> MeanRate:
-            return mean_rate(surface, lambda z: _relevant(surface.write, x(z)), p, points=points, seed=seed)
+        def mean(bit: int, surface: RateSurface) -> MeanRate:
+            write = surface.write
+            return mean_rate(surface, lambda z: write.relevant(self.coordinates(z, bit)), p, points=points, seed=seed)
 
-        first = mean(zero)
-        return first, first if one is zero else mean(one)
+        first = mean(0, zero)
+        second = first if one is zero else mean(1, one)
+        return mean_of_pairs(first, second) if self.pairs else (first, second)
 
     def distribution(self, bit: int, *, cells: int = 1 << 16, seed: int = 0) -> RateDistribution:
         """Distribution of the cells' error rates of one bit, over a quasi-random sample of a power of two of cells."""
-        z = quasi_normals(len(self.spread.properties), cells, child(seed, "rate_quadrature", DISTRIBUTION))
-        return RateDistribution.of(self.log_rates(bit, z))
+        p, stream = len(self.spread.properties), child(seed, "rate_quadrature", DISTRIBUTION)
+        if not self.pairs:
+            return RateDistribution.of(self.log_rates(bit, quasi_normals(p, cells, stream)))
+        z = quasi_normals(2 * p, cells, stream)
+        of_both = self.log_rates(bit, z[:, :p]), self.log_rates(1 - checked_bit(bit), z[:, p:])
+        return RateDistribution.of(np.logaddexp(*of_both) - np.log(2))
 
     def cells(self, count: int, *, seed: int, workers: int = 2) -> Cells:
         """Draw the cells of a die.
@@ -285,46 +370,54 @@ class Population:
         """
         count = checked_whole("count", count, least=1)
         seed, workers = checked_seed(seed), checked_whole("workers", workers, least=1)
+        drawn = self.junctions(2 * count if self.pairs else count, seed=seed, workers=workers)
+        return pair_cells(drawn) if self.pairs else drawn
+
+    def junctions(self, count: int, *, seed: int, workers: int = 2) -> Cells:
+        """Draw junctions with their paths: the cells, or of pairs their junctions, two in turn for each pair."""
         zero, one = self.surfaces
         rates = np.empty((2, count))
         R_p, R_ap, stability = np.empty((3, count))
         p = len(self.spread.properties)
-        nominal_stability = self.device.thermal_stability(self.temperature)
+        nominal_stability = self.junction.thermal_stability(self.temperature)
+
+        def of_bit(bit: int, f: Mapping[str, Array], kept: int) -> Array:
+            surface, current = self.surfaces[bit], None
+            if self.cell is not None:
+                current = self.paths[bit].current_ratio(f) if not self._on_load_line else np.ones(CHUNK)
+                self.paths[bit].require_intact({name: factor[:kept] for name, factor in f.items()}, current[:kept])
+            x = self._coordinates(f, bit, current)
+            return np.exp(surface.log_rates(surface.write.relevant(x), kept))
 
         def fill(chunk: int) -> None:
             z = generator(seed, "d2d", chunk).standard_normal((CHUNK, p))
             part = slice(chunk * CHUNK, min((chunk + 1) * CHUNK, count))
             kept = part.stop - part.start
-            x = self.coordinates(z)
-            rates[0, part] = np.exp(zero.log_rates(_relevant(zero.write, x), kept))
-            rates[1, part] = rates[0, part] if one is zero else np.exp(one.log_rates(_relevant(one.write, x), kept))
-            f = dict.fromkeys(PROPERTIES, np.ones(1)) | self.spread.factors(z)
-            resistance = self.device.resistance_p * f["resistance_area_product"] / f["diameter"] ** 2
-            R_p[part] = np.broadcast_to(resistance, CHUNK)[:kept]
-            tmr = self.device.tunnel_magnetoresistance * f["tunnel_magnetoresistance"]
-            R_ap[part] = np.broadcast_to(resistance * (1 + tmr), CHUNK)[:kept]
-            stability[part] = (nominal_stability * np.exp(x[:, 0]))[:kept]
+            f = self._factors(z)
+            rates[0, part] = of_bit(0, f, kept)
+            rates[1, part] = rates[0, part] if one is zero else of_bit(1, f, kept)
+            resistance = self.junction.resistance_p * f["resistance_area_product"] / f["diameter"] ** 2
+            R_p[part] = resistance[:kept]
+            tmr = self.junction.tunnel_magnetoresistance * f["tunnel_magnetoresistance"]
+            R_ap[part] = (resistance * (1 + tmr))[:kept]
+            volume = f["diameter"] ** 2 * f["thickness"]
+            Delta = nominal_stability * f["thermal_stability"] * volume * self._anisotropy(f)
+            stability[part] = Delta[:kept]
 
         _in_threads(fill, -(-count // CHUNK), workers)
         return Cells(rates, R_p, R_ap, stability)
+
+
+def pair_cells(junctions: Cells) -> Cells:
+    """Return differential pairs of junctions that were drawn in turn."""
+    R_p, R_ap, stability = (
+        of_each.reshape(-1, 2).T.copy()
+        for of_each in (junctions.resistance_p, junctions.resistance_ap, junctions.thermal_stability)
+    )
+    return Cells(pair_error_rates(junctions.error_rates), R_p, R_ap, stability)
 
 
 def _in_threads(work: Callable[[int], None], chunks: int, workers: int) -> None:
     with one_blas_thread(), ThreadPoolExecutor(workers) as pool:
         for _ in pool.map(work, range(chunks)):
             pass
-
-
-def _relevant(write: CellWrite, x: Array) -> Array:
-    """Coordinates without the spread of those that do not affect this write."""
-    law = write.nominal.conduction
-    silent = {
-        "drive": write.nominal.drive == 0,
-        "field": write.nominal.field == 0,
-        "tmr": law is None or law.tunnel_magnetoresistance == 0,
-        "bias": law is None or law.bias == 0,
-        "softening": law is None or law.softening == 0,
-    }
-    x = x.copy()
-    x[:, [COORDINATES.index(name) for name, is_silent in silent.items() if is_silent]] = 0.0
-    return x

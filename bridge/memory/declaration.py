@@ -6,6 +6,7 @@ from typing import Any, Self
 
 from bridge.memory.cells import PLAIN, WritePolicy
 from bridge.memory.formats import Format, Overflow
+from bridge.memory.parts import require_one_device
 from bridge.memory.protection import Protection
 from bridge.memory.read import ReadPoint, Retention
 from bridge.write import OperatingPoint
@@ -57,7 +58,8 @@ class WordMemory:
     Raises
     ------
     ValueError
-        For an unknown name, a value of another type or out of its range, or read-before-write with independent errors.
+        For an unknown name, a value of another type or out of its range, read-before-write with independent errors, or
+        a write, a read and a retention of different junctions or cells.
 
     Examples
     --------
@@ -103,6 +105,7 @@ class WordMemory:
             checked_kind("reading", self.reading, ReadPoint, remedy="read_point() derives one.")
         if self.retention is not None:
             checked_kind("retention", self.retention, Retention, remedy="It is of a junction and a temperature.")
+        require_one_device(self.point, self.reading, self.retention)
         if self.policy.read_first and self.errors == "independent":
             reason = "independent errors take every cell to differ from its bit"
             raise ArgumentError("policy", f'must not read first: {reason}. Use errors="overwrite".')

@@ -42,8 +42,9 @@ class Memory:
         `errors`, `policy`, `protection`, `reading`, `retention`, `exact_counts`, `wear`, `words_at_once`,
         `code_energy`, and for int8 `scale`, `overflow`.
     die : Die, optional
-        Broken cells, and an error rate and a thermal stability for each cell; of the shape `cells_shape`. Broken cells
-        cost what healthy ones do. Read errors and disturbs stay those of `reading`, the same in every cell.
+        Broken cells, and an error rate and a thermal stability for each cell; of the shape `cells_shape`, drawn for the
+        cells and the write of the point. Every cell costs what the nominal one does. Read errors and disturbs stay
+        those of `reading`, the same in every cell.
     initial : array_like, optional
         Numbers the cells hold at first, without a write; left out, every cell holds a 0.
     seed : int
@@ -284,14 +285,17 @@ class Memory:
             return {**cost, "source": write_source}
         if verb == "write":
             return {"seconds": point.latency, "source": write_source}
+        if event == "lost while waiting" and (retention := self.declaration.retention) is not None:
+            return {"source": f"counted; retention at {retention.temperature:g} K"}
         if verb != "read" or what == "error":
             return {"source": "counted"}
         if reading is None:
             return {"source": FREE_READS}
         if what == "access":
             return {"seconds": reading.latency, "source": "read point"}
-        energy = (reading.energy_0, reading.energy_1)[int(what)]
-        return {"junction": energy, "periphery": reading.sense_energy, "source": "read point"}
+        parts = (("junction", "energy"), ("transistor", "transistor_energy"), ("driver", "driver_energy"))
+        cost = {part: getattr(reading, f"{field}_{what}") for part, field in parts}
+        return {**cost, "periphery": reading.sense_energy, "source": "read point"}
 
     # ---- a checkpoint ------------------------------------------------------------------------------------------------
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bridge.dies.origin import populations, require_one_junction, require_one_write
 from bridge.memory.codes import BLOCK_BITS
 from bridge.memory.protection import Protection
 from bridge.memory.read import Retention
 from bridge.memory.sampling import BitRates
 from bridge.write import OperatingPoint
-from mtjsim.checks import ArgumentError
 
 if TYPE_CHECKING:
     from bridge.dies.die import Die
@@ -145,9 +145,9 @@ class Placement:
         """Loss rates of the cells of each array; the cells of a die have thermal stabilities of their own."""
         name, die, kinds = "retention failure rate", self.die, self.kinds
         if die is not None and die.thermal_stability is not None:
-            drawn = _populations(die.process)
+            drawn = populations(die.process)
             at = drawn[0]["temperature"] if drawn else retention.temperature
-            stability = die.thermal_stability / retention.device.thermal_stability(temperature=at)
+            stability = die.thermal_stability / retention.junction.thermal_stability(temperature=at)
             rates = retention.rates_of(duration, stability)
             return [BitRates(np.stack([self.part(of_bit, kind) for of_bit in rates]), name=name) for kind in kinds]
         alike = retention.rates(duration)
@@ -162,40 +162,6 @@ class Placement:
         """Raise ValueError unless the die has the shape of the cells and was drawn for this write and this junction."""
         if self.die is not None:
             self.die.require_shape(self.cells_shape)
-            _require_one_write(self.die, point)
-            _require_one_junction(self.die, retention)
-
-
-def _populations(process: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Return what the cells of a die were drawn from, however often it was joined with others."""
-    if "joined" in process:
-        return [population for part in process["joined"] for population in _populations(part)]
-    return [process["population"]] if process.get("population") else []
-
-
-def _require_one_write(die: "Die", point: OperatingPoint) -> None:
-    """Raise ValueError if the rates of the die's cells were drawn for another write than the point's."""
-    if die.cells is None or point.setting is None:
-        return
-    in_a_cell = point.energies["transistor"].any() or point.energies["driver"].any()
-    if in_a_cell and point.setting.drive == "voltage":
-        reason = "a Population takes a voltage to be the junction's, and a cell's is its supply's"
-        raise ArgumentError("die", f"must not have drawn cells for a point of a Cell under a voltage: {reason}.")
-    ours = {"setting": point.setting.as_dict(), "temperature": point.temperature}
-    if not in_a_cell:  # a regulated current in a cell is that of the bare junction
-        ours["device_identity"] = point.device_identity
-    for drawn in _populations(die.process):
-        for name, value in ours.items():
-            if drawn[name] != value:
-                problem = f"must have cells that are written as the point's are, got {name} {drawn[name]} for {value}"
-                raise ArgumentError("die", f"{problem}. Draw the die from a Population with the point's {name}.")
-
-
-def _require_one_junction(die: "Die", retention: Retention | None) -> None:
-    """Raise ValueError if the stabilities of the die's cells are around another junction than the retention's."""
-    if retention is None:
-        return
-    for drawn in _populations(die.process):
-        if drawn["device_identity"] != retention.device.identity:
-            rule = f"must be of the junction that the die was drawn around, {drawn['device_identity'][:12]}"
-            raise ArgumentError("retention", f"{rule}, got {retention.device.identity[:12]}: use population.device.")
+            require_one_write(self.die, point)
+            if retention is not None:
+                require_one_junction(self.die, retention.junction.identity)

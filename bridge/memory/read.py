@@ -172,8 +172,8 @@ def read_point(device: MTJ | Cell, setting: ReadSetting, *, temperature: float =
     Raises
     ------
     ValueError
-        As in `mtjsim.read_disturb_rate`; for a spread of the transistor without a cell; if the transistor has no law for
-        the temperature.
+        As in `mtjsim.read_disturb_rate`; for a spread of the transistor without a cell; if the transistor has no law
+        for the temperature.
 
     Notes
     -----
@@ -197,9 +197,7 @@ def read_point(device: MTJ | Cell, setting: ReadSetting, *, temperature: float =
         require_junction(device)
         if setting.drive_per_width_d2d or setting.threshold_voltage_d2d:
             name = "drive_per_width_d2d" if setting.drive_per_width_d2d else "threshold_voltage_d2d"
-            raise ArgumentError(
-                name, "is of the transistor of a cell, and the device is a bare junction. Give its Cell."
-            )
+            raise ArgumentError(name, "is of a transistor, and the device is a bare junction. Give its Cell.")
         current, disturb, powers = _bare_read(device, setting, temperature)  # type: ignore[arg-type]
     else:
         current, disturb, powers = _cell_read(cell, setting, temperature)
@@ -232,7 +230,7 @@ Current = Callable[[int, Mapping[str, Array]], Array]  # of a bit, and of the fa
 
 
 def _bare_read(device: MTJ, setting: ReadSetting, temperature: float) -> tuple[Current, float, list[list[float]]]:
-    """Current of a junction, its read disturb, and the power [bit][part] [W]."""
+    """Return the current of a junction, its read disturb, and the power [bit][part] [W]."""
     V, half = setting.voltage, device.tmr_half_voltage or np.inf
 
     def current(bit: int, f: Mapping[str, Array]) -> Array:
@@ -310,8 +308,8 @@ class Retention:
     Parameters
     ----------
     device : MTJ or Cell
-        An axisymmetric junction, bare or in a cell: at rest its circuit does not matter, but a differential pair has two
-        junctions, one of each state. Where one of them is lost, the pair reads as either bit with equal chance.
+        An axisymmetric junction, bare or in a cell: at rest its circuit does not matter, but a differential pair has
+        two junctions, one of each state. Where one of them is lost, the pair reads as either bit with equal chance.
     temperature : float
         At which the cells are left alone [K]; it may differ from that of writes and reads.
 

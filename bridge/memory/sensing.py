@@ -66,7 +66,7 @@ def _lines(dimension: int) -> tuple[Array, Array]:
 
 
 def _direction(margin: Callable[[Array], Array], dimension: int) -> Array:
-    """Unit vector towards the nearest z of margin 0 (Hasofer and Lind's iteration), (dimension,)."""
+    """Return the unit vector towards the nearest z of margin 0 (Hasofer and Lind's iteration), (dimension,)."""
     z, u = np.zeros(dimension), np.ones(dimension)
     for _ in range(DIRECTION_STEPS):
         steps = np.concatenate([np.eye(dimension), -np.eye(dimension)]) * SLOPE

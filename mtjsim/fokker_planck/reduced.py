@@ -161,7 +161,9 @@ class AxialWrite:
 
     def stationary_ratio(self) -> float:
         """Mass on y > 0 over mass on y < 0 in equilibrium under the plateau's drive, by quadrature."""
-        y = np.linspace(0.0, 1.0, 20_001)
+        y = np.linspace(0.0, 1.0, 20_001 if self.conduction is None else 2_001)
+        if self.conduction is not None:  # each of its potentials is a series: fewer points, denser at both ends
+            y = (1 - np.cos(np.pi * y)) / 2
         above, below = self.log_equilibrium(y, self.drive), self.log_equilibrium(-y, self.drive)
         top, bottom = float(above.max()), float(below.max())
         ratio = simpson(np.exp(above - top), x=y) / simpson(np.exp(below - bottom), x=y)

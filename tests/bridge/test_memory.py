@@ -336,14 +336,18 @@ def test_a_die_drawn_for_another_junction_temperature_or_circuit_is_refused():
             Memory(8, format="binary", point=point, die=die)
 
     die = Process(population=Population(device, Spread(damping_d2d=0.1), amps)).die((8,), seed=3)
-    for good in (operating_point(device, amps), operating_point(cell, amps)):  # a regulated current is the junction's
-        Memory(8, format="binary", point=good, die=die | Die.of((8,), open=[0]))
+    Memory(8, format="binary", point=operating_point(device, amps), die=die | Die.of((8,), open=[0]))
+    refused("those of a bare junction, .* for a Cell 1T-1MTJ", operating_point(cell, amps), die)
+    of_cells = Process(population=Population(cell, Spread(damping_d2d=0.1), amps)).die((8,), seed=3)
+    Memory(8, format="binary", point=operating_point(cell, amps), die=of_cells)
+    refused("those of a Cell 1T-1MTJ, .* for a bare junction", operating_point(device, amps), of_cells)
+    refused("those of a Cell", operating_point(cell.with_width(540e-9), amps), of_cells)
     twice = die | Die.of((8,), open=[0]) | Die.of((8,), open=[1])
     refused("written as the point's are", operating_point(device, replace(amps, pulse_width=10e-9)), twice)
     refused("temperature 300.0 for 350.0", operating_point(device, amps, temperature=350.0), die)
-    refused("got device_identity .* for .*Draw the die", operating_point(device.replace(damping=0.02), amps), die)
+    refused("bare junction, .* for a bare .*Draw the die", operating_point(device.replace(damping=0.02), amps), die)
     of_volts = Process(population=Population(device, Spread(damping_d2d=0.1), volts)).die((8,), seed=3)
-    refused("a cell's is its supply's", operating_point(cell, volts), of_volts)
+    refused("those of a bare junction", operating_point(cell, volts), of_volts)
 
 
 @pytest.mark.parametrize(("name", "protection"), [("fp16", "secded"), ("fp32", "parity"), ("binary", "none")])

@@ -1,0 +1,61 @@
+"""The origin of a die's cells; a die that was drawn for other cells or another write than a point's is refused."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from mtjsim.checks import ArgumentError
+
+if TYPE_CHECKING:
+    from bridge.dies.die import Die
+    from bridge.write import OperatingPoint
+
+
+def populations(process: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return what the cells of a die were drawn from, as `Population.as_dict`, however often it was joined."""
+    if "joined" in process:
+        return [population for part in process["joined"] for population in populations(part)]
+    return [process["population"]] if process.get("population") else []
+
+
+def junction_of(drawn: Mapping[str, Any]) -> str:
+    """Return the identity of the junction of a population."""
+    return str(drawn.get("junction_identity") or drawn["device_identity"])
+
+
+def named(layout: str, identity: str) -> str:
+    """Name a cell or a bare junction in a message."""
+    return f"a Cell {layout}, {identity[:12]}" if layout else f"a bare junction, {identity[:12]}"
+
+
+def require_one_write(die: "Die", point: "OperatingPoint") -> None:
+    """Raise ArgumentError if the cells of a die were drawn for other cells or another write than the point's.
+
+    Points whose rates were given (no setting) fit any die of single junctions.
+    """
+    drawn_from = populations(die.process)
+    if point.differential and die.process and not drawn_from:
+        reason = "a fault is of one junction of a pair, and a Process without a population draws faults of cells"
+        raise ArgumentError("die", f"must be of the pairs of the point: {reason}. Give it a Population of the Cell.")
+    if die.cells is None or point.setting is None:
+        return
+    ours = {"setting": point.setting.as_dict(), "temperature": point.temperature}
+    for drawn in drawn_from:
+        if drawn["device_identity"] != point.device_identity or drawn.get("layout", "") != point.layout:
+            theirs = named(drawn.get("layout", ""), drawn["device_identity"])
+            got = f"{theirs}, for {named(point.layout, point.device_identity)}"
+            remedy = "Draw the die from a Population of what the point is of, the Cell or the junction"
+            raise ArgumentError(
+                "die", f"must have cells that are written as the point's are, got those of {got}. {remedy}."
+            )
+        for name, value in ours.items():
+            if drawn[name] != value:
+                problem = f"must have cells that are written as the point's are, got {name} {drawn[name]} for {value}"
+                raise ArgumentError("die", f"{problem}. Draw the die from a Population with the point's {name}.")
+
+
+def require_one_junction(die: "Die", junction_identity: str) -> None:
+    """Raise ArgumentError if the stabilities of the die's cells are around another junction than the retention's."""
+    for drawn in populations(die.process):
+        if junction_of(drawn) != junction_identity:
+            rule = f"must be of the junction that the die was drawn around, {junction_of(drawn)[:12]}"
+            raise ArgumentError("retention", f"{rule}, got {junction_identity[:12]}: use population.device.")

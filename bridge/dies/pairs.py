@@ -1,0 +1,106 @@
+"""Differential pairs: the error rates of two junctions that store one bit, written one each way, and their faults.
+
+The first junction of a pair is written to the bit, the second to the other. A read compares them: the pair is a 0 where
+the first conducts better, a 1 where the second does, and either with equal chance where they agree.
+
+A fault is one of a junction. A short conducts better than P and an open worse than AP, so that one of them decides what
+the pair reads as. A junction that is stuck agrees with the other one for one of the two bits, which then reads right
+half of the time. A transistor that never conducts makes its junction an open.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bridge.dies.rate_distribution import MeanRate
+from mtjsim.checks import Array
+
+if TYPE_CHECKING:
+    from bridge.dies.variability import Cells
+
+P, AP = 1, 2  # levels of conduction, from the best
+LEVEL = {"short": 0, "open": 3, "stuck_p": P, "stuck_ap": AP}
+
+
+def pair_error_rates(rates: Array) -> Array:
+    """Error rates of pairs, (2, n) by bit, from those of junctions that follow in turn, (2, 2 n)."""
+    first, second = rates[:, ::2], rates[:, 1::2]
+    return (first + second[::-1]) / 2
+
+
+def mean_of_pairs(zero: MeanRate, one: MeanRate) -> tuple[MeanRate, MeanRate]:
+    """Mean error rates of pairs, for a 0 and a 1, from those of a junction."""
+    both = MeanRate(
+        (zero.rate + one.rate) / 2, (zero.error + one.error) / 2, zero.points + one.points, max(zero.shift, one.shift)
+    )
+    return both, both
+
+
+def faulty_pair_rates(rates: Array, levels: NDArray[Any]) -> Array:
+    """Error rates of pairs with faults.
+
+    Parameters
+    ----------
+    rates : (2, k, 2) array
+        Error rates by written bit, pair and junction.
+    levels : (k, 2) array of int
+        `LEVEL` of a junction that never changes, -1 of one that is written.
+
+    Returns
+    -------
+    (2, k) array
+    """
+    k = len(levels)
+    chances = np.zeros((2, k, 2, 4))  # by written bit of the junction, pair, junction, level
+    for bit, right, wrong in ((0, P, AP), (1, AP, P)):
+        chances[bit, :, :, right], chances[bit, :, :, wrong] = 1 - rates[bit], rates[bit]
+    fixed = levels >= 0
+    chances[:, fixed] = 0.0
+    where = np.argwhere(fixed)
+    for bit in (0, 1):
+        chances[bit, where[:, 0], where[:, 1], levels[fixed]] = 1.0
+    first, second = chances[:, :, 0], chances[::-1, :, 1]  # by bit of the pair
+    agree = (first * second).sum(axis=-1)
+    below = np.cumsum(second, axis=-1) - second  # chance that the second conducts better than a level
+    second_better = (first * below).sum(axis=-1)
+    wrong = np.stack([second_better[0], 1 - agree[1] - second_better[1]])
+    return np.clip(wrong + agree / 2, 0.0, 1.0)
+
+
+def with_faults(
+    junctions: "Cells", faulty: NDArray[np.int64], levels: NDArray[Any], factors: tuple[Array, Array]
+) -> tuple["Cells", NDArray[np.int64], Array]:
+    """Return pairs with the faults of their junctions in their rates, which pairs they are, and their rates.
+
+    Parameters
+    ----------
+    junctions : Cells
+        Drawn in turn, two for each pair.
+    faulty : (k,) array of int
+        Numbers of the junctions with a fault.
+    levels : (k,) array of int
+        `LEVEL` of each, -1 for a weak one.
+    factors : two (k,) arrays
+        On the error rates and on the thermal stability of a weak one; 1 elsewhere.
+
+    Returns
+    -------
+    Cells
+    pairs : (m,) array of int
+        Those with a fault, ascending.
+    rates : (2, m) array
+        Theirs.
+    """
+    from bridge.dies.variability import Cells, pair_cells
+
+    rates, stability = junctions.error_rates.copy(), junctions.thermal_stability.copy()
+    rates[:, faulty] = np.minimum(rates[:, faulty] * factors[0], 1.0)
+    stability[faulty] *= factors[1]
+    cells = pair_cells(Cells(rates, junctions.resistance_p, junctions.resistance_ap, stability))
+    pairs = np.unique(faulty // 2)
+    of_all = np.full(rates.shape[1], -1)
+    of_all[faulty] = levels
+    both = pairs[:, None] * 2 + np.arange(2)
+    cells.error_rates[:, pairs] = found = faulty_pair_rates(rates[:, both], of_all[both])
+    return cells, pairs, found
