@@ -98,6 +98,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in _ON_FIRST_USE:
         return getattr(_import_module(f"mtjsim.{_ON_FIRST_USE[name]}"), name)
+    if name == "plots":
+        return _import_module("mtjsim.plots")
     raise AttributeError(f"module 'mtjsim' has no attribute {name!r}")
 
 
