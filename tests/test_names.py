@@ -16,7 +16,8 @@ RESOLVE = """
 import importlib, json, os, sys
 import torch
 names = json.load(sys.stdin)
-public = {f"{package}.{name}" for package in ("mtjsim", "bridge", "bnn") for name in dir(importlib.import_module(package))}
+packages = ("mtjsim", "bridge", "bnn")
+public = {f"{package}.{name}" for package in packages for name in dir(importlib.import_module(package))}
 def resolves(name):
     first, *rest = name.split(".")
     value = importlib.import_module(first)
