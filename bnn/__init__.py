@@ -79,6 +79,7 @@ _HOME = {
     for name in names
 }
 _ROOMS = ("codesign", "data", "errors", "layers", "models", "plots")
+_INNER_ROOMS = ("cli", "conversion", "evaluation", "optimizers", "packed", "streams", "studies", "training")
 
 __all__ = sorted(_HOME)
 
@@ -86,7 +87,7 @@ __all__ = sorted(_HOME)
 def __getattr__(name: str) -> _Any:
     if name in _HOME:
         return getattr(_import_module(f"bnn.{_HOME[name]}"), name)
-    if name in _ROOMS:
+    if name in _ROOMS or name in _INNER_ROOMS:
         return _import_module(f"bnn.{name}")
     if name == "__version__":
         from importlib.metadata import version

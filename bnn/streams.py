@@ -7,7 +7,7 @@ from mtjsim.rng import Role, child
 
 
 def torch_generator(seed: int, role: Role, *key: int) -> torch.Generator:
-    """Return torch's CPU generator of one role of a seed, and of a key in it; see `mtjsim.rng.child`.
+    """Return torch's CPU generator of one role of a seed, and of a key in it; see `child` of `mtjsim/rng.py`.
 
     It takes 32 bits of a seed: of a thousand streams, two are the same with probability 1e-4.
     """

@@ -106,6 +106,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in _ON_FIRST_USE:
         return getattr(_import_module(f"mtjsim.{_ON_FIRST_USE[name]}"), name)
+    if name == "plots":
+        return _import_module("mtjsim.plots")
     if name == "__version__":
         from importlib.metadata import version
 

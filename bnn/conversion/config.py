@@ -27,7 +27,10 @@ class BinarizeConfig:
     Parameters
     ----------
     weight_quantizer, input_quantizer : callable or None
-        See `bnn.BinaryLinear`; None leaves weights or inputs real.
+        See `bnn.BinaryLinear`; None leaves weights or inputs real. Of a Module, with parameters for example, each layer
+        gets a copy of its own.
+    shared_quantizers : bool
+        One copy of a Module for all layers of a binarized model that are declared with it, instead of one for each.
     scale : {"none", "xnor"}
     center : bool
         As in `bnn.BinaryLinear`.
@@ -69,6 +72,7 @@ class BinarizeConfig:
     mode: str = "independent"
     gradient: str = "identity"
     seed: int = 0
+    shared_quantizers: bool = False
 
     def __post_init__(self) -> None:
         checked_seed(self.seed)

@@ -5,6 +5,7 @@ import hashlib
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from types import FunctionType
 from typing import Any
 
 import torch
@@ -136,10 +137,10 @@ def binarize(
         activations, without_norm, warned = constant_signs(copied, graph, signed, activation)
         for text in warned if images is None else ():  # the images will show
             warnings.warn(text, stacklevel=2)
-    part = _part(model)
+    part, shared_modules = _part(model), dict[int, Any]()
     dropped = [copied.get_submodule(name) for name in activations]
     made: dict[nn.Module, nn.Module] = {former: _dropped(former) for former in dropped} | {
-        layer: _binary_layer(layer, configs[name], index, part, norm=name in without_norm)
+        layer: _binary_layer(layer, configs[name], index, part, shared_modules, norm=name in without_norm)
         for index, (name, layer) in enumerate(layers.items())
         if name in chosen
     }
@@ -186,12 +187,15 @@ def _norm_before(layer: Any) -> nn.Module:
     return norm.to(layer.weight).train(layer.training)
 
 
-def _binary_layer(layer: nn.Module, config: BinarizeConfig, index: int, part: int, *, norm: bool) -> nn.Module:
+def _binary_layer(
+    layer: nn.Module, config: BinarizeConfig, index: int, part: int, shared_modules: dict[int, Any], *, norm: bool
+) -> nn.Module:
     """Return a binary layer with the parameters of `layer`, preceded by a BatchNorm if `norm` is set."""
     shared: dict[str, Any] = {
         "bias": layer.bias is not None,
         **{slot: memory_of(config, slot, layer=index, part=part) for slot in QUANTIZER_OF},
-        **{key: getattr(config, key) for key in ("weight_quantizer", "input_quantizer", "scale", "center", "seed")},
+        **{key: _own_quantizer(config, key, layer, shared_modules) for key in QUANTIZER_OF.values()},
+        **{key: getattr(config, key) for key in ("scale", "center", "seed")},
     }
     new: Any
     if isinstance(layer, nn.Conv2d):
@@ -203,6 +207,18 @@ def _binary_layer(layer: nn.Module, config: BinarizeConfig, index: int, part: in
     if config.center:
         center_latent_(new.weight)
     return (nn.Sequential(_norm_before(layer), new) if norm else new).train(layer.training)
+
+
+def _own_quantizer(config: BinarizeConfig, key: str, layer: nn.Module, made: dict[int, Any]) -> Any:
+    """Return a function as it is; of a Module, or an object with one in it, a copy: for each layer, or in `made`."""
+    quantizer = getattr(config, key)
+    if isinstance(quantizer, FunctionType):
+        return quantizer
+    if config.shared_quantizers and id(quantizer) in made:
+        return made[id(quantizer)]
+    copied = copy.deepcopy(quantizer)
+    made[id(quantizer)] = copied.to(layer.weight) if isinstance(copied, nn.Module) else copied
+    return copied
 
 
 def _part(model: nn.Module) -> int:

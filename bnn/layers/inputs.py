@@ -10,7 +10,7 @@ from mtjsim.checks import ArgumentError
 
 
 def labelled_tensors(model: nn.Module, argument: str, data: Any) -> tuple[Tensor, Tensor]:
-    """Return images and labels of anything that `bnn.data.labelled.labelled` takes, on the model's device.
+    """Return images and labels of anything that `labelled` of `bnn/data/labelled.py` takes, on the model's device.
 
     Floating-point images are cast to the type of the model's parameters.
 

@@ -2,14 +2,17 @@
 
 import csv
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import astuple, dataclass, fields
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
+from torch.utils.flop_counter import FlopCounterMode
 
-from bnn.layers.binary import BinaryLayer
+from bnn.layers.binary import QUANTIZER_OF, BinaryLayer
 from bnn.layers.slots import memories
 from mtjsim.checks import ArgumentError, checked_whole
 
@@ -78,16 +81,21 @@ class Summary:
         In the order of the calls. A module that is called several times has one row: its weights count once, its writes
         and operations for every call. A weight that layers share counts with the first of them.
     totals : Row
+        Every parameter and floating-point buffer of the model is in it.
     input_shape : tuple of int
         Of one sample.
     batch_size : int
         Of a training step.
+    other_macs : int
+        Multiply-accumulate operations for one sample outside of fully connected layers and convolutions, which are in
+        no row: of attention and recurrent layers, for example. A line under the table, if there are any.
     """
 
     rows: tuple[Row, ...]
     totals: Row
     input_shape: tuple[int, ...]
     batch_size: int
+    other_macs: int = 0
 
     def as_dicts(self) -> list[dict[str, Any]]:
         """Return the rows, the sum last, as dictionaries of plain values."""
@@ -115,7 +123,10 @@ class Summary:
         rule = "-" * max(map(len, lines))
         shape = " x ".join(map(str, self.input_shape))
         note = f"One image is {shape}; a step has {self.batch_size} of them and writes each binary weight once."
-        return "\n".join([*lines[:2], rule, *lines[2:-1], rule, lines[-1], note])
+        notes = [note] + [
+            f"Not in the table: {self.other_macs} float MACs of other matrix products (attention, recurrent layers)."
+        ] * bool(self.other_macs)
+        return "\n".join([*lines[:2], rule, *lines[2:-1], rule, lines[-1], *notes])
 
 
 def summary(model: nn.Module, *, input_shape: Sequence[int] | int, batch_size: int = 1) -> Summary:
@@ -141,9 +152,10 @@ def summary(model: nn.Module, *, input_shape: Sequence[int] | int, batch_size: i
 
     Notes
     -----
-    Error-prone bits are those that go through a slot for a memory, empty or not. Layers are binary layers and modules
-    without submodules; parameters and operations outside of layers are not counted. Operations are those of fully
-    connected layers and two-dimensional convolutions.
+    Error-prone bits are those that go through a slot for a memory, empty or not. Rows are those of binary layers, of
+    modules without submodules, of others with parameters of their own, and of those with parameters that are not
+    called. Operations are those of fully connected layers and convolutions, transposed ones included; torch counts the
+    products of all others (`Summary.other_macs`). Sums, activations and norms are not counted.
 
     Examples
     --------
@@ -178,8 +190,9 @@ def summary(model: nn.Module, *, input_shape: Sequence[int] | int, batch_size: i
         return hook
 
     leaves = {name: module for name, module in model.named_modules() if _is_layer(module)}
-    within = [f"{name}." for name, module in leaves.items() if list(module.children())]
+    within = [f"{name}." for name, module in leaves.items() if isinstance(module, BinaryLayer)]
     leaves = {name: module for name, module in leaves.items() if not name.startswith(tuple(within))}
+    flops = FlopCounterMode(display=False)
     modes = [(module, module.training) for module in model.modules()]
     handles = [module.register_forward_hook(note(name), with_kwargs=True) for name, module in leaves.items()]
     try:
@@ -188,6 +201,8 @@ def summary(model: nn.Module, *, input_shape: Sequence[int] | int, batch_size: i
             torch.no_grad(),
             memories(model, lambda name, index: None),
             memories(model, lambda name, index: None, slot="weight_memory"),
+            _in_products(),
+            flops,
         ):
             out = model(torch.zeros(1, *shape, dtype=like.dtype, device=like.device))
     except RuntimeError as error:
@@ -198,13 +213,43 @@ def summary(model: nn.Module, *, input_shape: Sequence[int] | int, batch_size: i
         for module, mode in modes:
             module.training = mode
     seen: set[int] = set()
-    rows = tuple(_row(name, leaves[name], made, batch_size, seen) for name, made in calls.items())
+    idle: dict[str, list[tuple[int, Any]]] = {
+        name: [] for name, module in leaves.items() if name not in calls and _tensors(module)
+    }
+    rows = tuple(_row(name, leaves[name], made, batch_size, seen) for name, made in (calls | idle).items())
     sums = {count: sum(getattr(row, count) for row in rows) for count in COUNTS}
-    return Summary(rows, Row(name="total", type="", output_shape=_shape(out), **sums), shape, batch_size)
+    other = flops.get_total_flops() // 2 - sums["binary_macs"] - sums["float_macs"]
+    return Summary(rows, Row(name="total", type="", output_shape=_shape(out), **sums), shape, batch_size, max(other, 0))
+
+
+@contextmanager
+def _in_products() -> Iterator[None]:
+    """Compute attention and recurrent layers from products of matrices, which torch counts, instead of fused."""
+    onednn: Any = torch.backends.mkldnn
+    former, fast = onednn.enabled, torch.backends.mha.get_fastpath_enabled()
+    onednn.enabled = False
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        onednn.enabled = former
+        torch.backends.mha.set_fastpath_enabled(fast)
 
 
 def _is_layer(module: nn.Module) -> bool:
-    return not list(module.children()) or isinstance(module, BinaryLayer)
+    """Whether a module has a row: no submodules, or parameters of its own."""
+    return not list(module.children()) or bool(_tensors(module))
+
+
+def _tensors(layer: nn.Module) -> list[Tensor]:
+    """Return the numbers of a layer: a binary one with its quantizers, without its memories; others by themselves."""
+    parts = [layer]
+    if isinstance(layer, BinaryLayer):
+        parts += [
+            part for slot, child in layer.named_children() if slot not in QUANTIZER_OF for part in child.modules()
+        ]
+    stored = [t for part in parts for t in (*part.parameters(recurse=False), *part.buffers(recurse=False))]
+    return [tensor for tensor in stored if tensor.is_floating_point()]
 
 
 def _row(name: str, layer: nn.Module, calls: list[tuple[int, Any]], batch_size: int, seen: set[int]) -> Row:
@@ -213,17 +258,20 @@ def _row(name: str, layer: nn.Module, calls: list[tuple[int, Any]], batch_size: 
     binary = own is not None and own.weight_quantizer is not None
     reads_bits = own is not None and own.input_quantizer is not None
     scaled = own is not None and own.scale == "xnor"
-    weight: Any = layer.weight if isinstance(layer, (BinaryLayer, nn.Linear, nn.Conv2d)) else None
-    stored = [t for t in (*layer.parameters(), *layer.buffers()) if t.is_floating_point() and id(t) not in seen]
+    weight: Any = layer.weight if isinstance(layer, (BinaryLayer, nn.Linear, _ConvNd)) else None
+    stored = [tensor for tensor in _tensors(layer) if id(tensor) not in seen]
     bits = sum(t.numel() for t in stored if binary and t is weight)
     floats = sum(t.numel() for t in stored) - bits + (len(weight) if scaled else 0)
     seen.update(map(id, stored))
     written = sum(read for read, _ in calls) if reads_bits else 0
-    macs = 0 if weight is None else sum(out.numel() for _, out in calls) * weight[0].numel()
+    macs = 0
+    if weight is not None:  # of a transposed convolution each input is multiplied, not each output
+        transposed = isinstance(layer, _ConvNd) and layer.transposed
+        macs = sum(read if transposed else out.numel() for read, out in calls) * weight[0].numel()
     return Row(
         name=name,
         type=type(layer).__name__,
-        output_shape=_shape(calls[0][1]),
+        output_shape=_shape(calls[0][1]) if calls else (),
         weight_bits=bits,
         floats=floats,
         activation_bits=written,

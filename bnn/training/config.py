@@ -5,6 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+from torch.optim.lr_scheduler import LRScheduler as Scheduler
+
 from bnn.training.phases import Phase, check_phases
 from mtjsim.checks import checked_choice, checked_fields, checked_kind, checked_whole
 from mtjsim.rng import checked_seed
@@ -35,8 +38,13 @@ class TrainConfig:
         Peak of the schedule, for Adam.
     weight_decay : float, >= 0
         Adam's L2 term, on every parameter. On latent weights it acts like noise on the signs: use 0 there.
-    schedule : {"one_cycle", "cosine", "constant"}
-        one_cycle: from 4 % of the peak up to it in 30 % of the steps, then down to 0, both on half a cosine.
+    schedule : {"one_cycle", "cosine", "constant"}, or callable
+        one_cycle: from 4 % of the peak up to it in 30 % of the steps, then down to 0, both on half a cosine. constant:
+        learning rates are left alone, and what a callback sets is used. A function: share of the training done, 0 to 1,
+        -> factor of the peak. Or a factory of a torch scheduler, such as ``lambda optimizer: MultiStepLR(optimizer,
+        [30, 60])``, called with each optimizer.
+    schedule_every : {"epoch", "step"}
+        When a torch scheduler is stepped.
     seed : int, >= 0
         Of the order of the images. Weights and errors have their own, see `bnn.models` and `bnn.MRAM`.
     phases : tuple of Phase
@@ -72,7 +80,8 @@ class TrainConfig:
     learning_rate: float
     seed: int
     weight_decay: float = 0.0
-    schedule: str = "one_cycle"
+    schedule: str | Callable[[float], float] | Callable[[torch.optim.Optimizer], Scheduler] = "one_cycle"
+    schedule_every: str = "epoch"
     phases: tuple[Phase, ...] = ()
     choose: str = "last"
     checkpoint: Path | None = None
@@ -90,7 +99,9 @@ class TrainConfig:
         object.__setattr__(self, "seed", checked_seed(self.seed))
         checked_fields(self, learning_rate="")
         checked_fields(self, zero_allowed=True, weight_decay="")
-        checked_choice("schedule", self.schedule, SCHEDULES)
+        if not callable(self.schedule):
+            checked_choice("schedule", self.schedule, SCHEDULES)
+        checked_choice("schedule_every", self.schedule_every, ("epoch", "step"))
         checked_choice("choose", self.choose, ("last", "best"))
         for name, path in (("checkpoint", self.checkpoint), ("metrics", self.metrics)):
             if path is not None:

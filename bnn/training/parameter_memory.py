@@ -2,7 +2,7 @@
 
 One iteration of a training, as the patent application has it [1]: parameters are read from the memory, a batch goes
 forward and backward, the processor updates the parameters and writes them back. A failed cell keeps its old bit, and a
-word that is found wrong reads as zero. The cells are those of `bridge.memory`; here tensors become its words.
+word that is found wrong reads as zero. The cells are those of `bridge/memory`; here tensors become its words.
 
 References
 ----------

@@ -30,7 +30,7 @@ from bnn.layers.inputs import labelled_tensors
 from bnn.layers.latent import clip_latent_
 from bnn.streams import torch_generator
 from bnn.training.checkpoint import load_checkpoint, locked, save_checkpoint
-from bnn.training.config import SCHEDULES, TrainConfig
+from bnn.training.config import TrainConfig
 from bnn.training.finite import diagnosis
 from bnn.training.identity import Parts, digest_of, identity_of
 from bnn.training.metrics import write_metrics
@@ -48,6 +48,7 @@ from bnn.training.processes import (
     world,
 )
 from bnn.training.result import Epoch, Result, Step
+from bnn.training.schedule import Schedule
 from bnn.training.state import State
 from bnn.training.tensor_words import running_statistics
 from bridge.ledger import SCOPES, Ledger
@@ -101,6 +102,7 @@ class Run:
         self.phases = self.config.phases or (Phase(memory=None),)
         self.first_steps = first_steps(self.phases, self.last_step)
         self.optimizers = _optimizers(model, config, optimizer or _adam)
+        self.schedule = Schedule(config, self.optimizers, self.steps)
         check_model(self.model, self.optimizers, self.phases)
         self.own = slots_of(self.model)
         self.path = own_file(self.config.checkpoint) if self.config.checkpoint else None
@@ -218,9 +220,9 @@ class Run:
             optimizer.zero_grad()
         loss.backward()
         average_gradients(self.model)
+        self.schedule.set_rates(self.step)
         with self.memories.update(self.step):
             for optimizer in self.optimizers:
-                _set_learning_rate(optimizer, self.config, self.step / self.last_step)
                 optimizer.step()
             clip_latent_(self.model)
         self.state.step += 1
@@ -322,6 +324,7 @@ class Run:
             memory.load_state_dict(state)
         for optimizer, state in zip(self.optimizers, saved["optimizers"], strict=True):
             optimizer.load_state_dict(state)
+        self.schedule.restore(saved["schedulers"])
         self.memories.restore(saved["memories"], self.optimizers)
         self._write_metrics()
 
@@ -336,6 +339,7 @@ class Run:
             "own": [memory.state_dict() for memory in self._own_elsewhere()],
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "memories": self.memories.state(),
+            "schedulers": self.schedule.state(),
         }
         save_checkpoint(self.path, self.identity, content)
 
@@ -388,24 +392,13 @@ class Run:
 
 
 def _optimizers(model: nn.Module, config: TrainConfig, make: MakeOptimizers) -> list[torch.optim.Optimizer]:
-    """Return the optimizers; the peak of each group's learning rate is kept in the group."""
+    """Return the optimizers."""
     made = make(model, config)
-    optimizers = [made] if isinstance(made, torch.optim.Optimizer) else list(made)
-    for optimizer in optimizers:
-        for group in optimizer.param_groups:
-            if "lr" in group:  # Bop has none
-                group.setdefault("peak", group["lr"])
-    return optimizers
+    return [made] if isinstance(made, torch.optim.Optimizer) else list(made)
 
 
 def _adam(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
     return torch.optim.Adam(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
-
-
-def _set_learning_rate(optimizer: torch.optim.Optimizer, config: TrainConfig, done: float) -> None:
-    for group in optimizer.param_groups:
-        if "peak" in group:
-            group["lr"] = group["peak"] * SCHEDULES[config.schedule](done)
 
 
 def _joules(ledger: Ledger) -> dict[str, float]:

@@ -1,6 +1,7 @@
 import copy
 import pickle
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
@@ -500,3 +501,60 @@ def test_the_front_door_is_the_function():
 
     assert bnn.binarize is binarize
     assert isinstance(bnn.binarize(mlp())[2], bnn.BinaryLinear)
+
+
+class Threshold(nn.Module):
+    """A sign with a learned threshold, as ReActNet's RSign."""
+
+    def __init__(self, features=8):
+        super().__init__()
+        self.threshold = nn.Parameter(torch.zeros(features))
+
+    def forward(self, x):
+        return ste_sign(x + self.threshold)
+
+
+class Holds:
+    """A callable with a Module in it, and no Module itself."""
+
+    def __init__(self):
+        self.inner = Threshold()
+
+    def __call__(self, x):
+        return self.inner(x)
+
+
+def thresholds(config):
+    """The quantizers of two models of three binary layers, made from one config."""
+    model = nn.Sequential(*(nn.Linear(8, 8) for _ in range(5)))
+    return [[layer.input_quantizer for layer in binarize(model, config)[1:4]] for _ in range(2)]
+
+
+@pytest.mark.parametrize("make", [Threshold, Holds, lambda: partial(Threshold().forward)])
+def test_every_layer_has_a_quantizer_of_its_own(make):
+    config = BinarizeConfig(input_quantizer=make())
+    first, second = thresholds(config)
+    assert len({id(quantizer) for quantizer in (*first, *second, config.input_quantizer)}) == 7
+    with torch.no_grad():
+        before = second[0](torch.zeros(1, 8)), config.input_quantizer(torch.zeros(1, 8))
+        for quantizer in first:
+            inner = getattr(quantizer, "inner", quantizer)
+            (inner if isinstance(inner, nn.Module) else inner.func.__self__).threshold.sub_(1.0)
+        assert all((quantizer(torch.zeros(1, 8)) == -1).all() for quantizer in first)
+        assert torch.equal(second[0](torch.zeros(1, 8)), before[0])
+        assert torch.equal(config.input_quantizer(torch.zeros(1, 8)), before[1])
+
+
+def test_quantizers_are_shared_in_a_model_if_asked():
+    first, second = thresholds(BinarizeConfig(input_quantizer=Threshold(), shared_quantizers=True))
+    assert len(set(map(id, first))) == len(set(map(id, second))) == 1
+    assert first[0] is not second[0]
+    plain, _ = thresholds(BinarizeConfig())
+    assert all(quantizer is ste_sign for quantizer in plain)
+
+
+def test_the_parameters_of_a_quantizer_have_the_type_of_the_model_and_are_trained():
+    model = nn.Sequential(*(nn.Linear(8, 8) for _ in range(3))).double()
+    copied = binarize(model, BinarizeConfig(input_quantizer=Threshold()))
+    assert copied[1].input_quantizer.threshold.dtype == torch.float64
+    assert len(list(copied.parameters())) == len(list(model.parameters())) + 1

@@ -142,3 +142,79 @@ def test_a_shape_that_does_not_fit_is_said_and_the_model_is_as_it_was():
     assert model.training
     assert not model[0]._forward_hooks
     assert summary(model, input_shape=4) == summary(model, input_shape=(4,))
+
+
+def binarized_linears(**config):
+    model = nn.Sequential(nn.Linear(9, 9), nn.Linear(9, 9), nn.Linear(9, 9))
+    return bnn.binarize(model, bnn.BinarizeConfig(**config))
+
+
+class RPReLU(nn.Module):
+    """ReActNet's activation: parameters of its own, and a layer with more."""
+
+    def __init__(self):
+        super().__init__()
+        self.shift, self.gain = nn.Parameter(torch.zeros(1, 8, 1, 1)), nn.Parameter(torch.zeros(1, 8, 1, 1))
+        self.prelu = nn.PReLU(8)
+
+    def forward(self, x):
+        return self.prelu(x - self.shift) + self.gain
+
+
+class Attention(nn.Module):
+    """Products of matrices outside of layers, a fused layer, a layer that is not called, a parameter of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.q, self.unused, self.own = nn.Linear(16, 16), nn.Linear(3, 4), nn.Parameter(torch.zeros(7))
+        self.heads = nn.MultiheadAttention(16, 4, batch_first=True)
+
+    def forward(self, x):
+        q = self.q(x)
+        return torch.softmax(q @ q.transpose(1, 2), -1) @ q + self.heads(q, q, q)[0]
+
+
+@pytest.mark.parametrize(
+    ("model", "shape"),
+    [
+        (bnn.binarize(nn.Sequential(nn.Conv2d(1, 8, 3), RPReLU(), nn.Conv2d(8, 8, 3), nn.Conv2d(8, 8, 1))), (1, 8, 8)),
+        (binarized_linears(input_quantizer=nn.PReLU(9)), 9),
+        (Attention(), (4, 16)),
+        (nn.LSTM(4, 4), (3, 4)),
+        (nn.Sequential(RPReLU()), (8, 2, 2)),
+    ],
+    ids=["activation", "quantizer", "attention", "recurrent", "alone"],
+)
+def test_every_parameter_is_in_the_totals(model, shape):
+    totals = summary(model, input_shape=shape).totals
+    assert totals.weight_bits + totals.floats == sum(parameter.numel() for parameter in model.parameters())
+
+
+def test_convolutions_of_every_kind_are_counted():
+    """Of a transposed convolution each input, of the others each output is multiplied by one filter."""
+    model = nn.Sequential(nn.Conv2d(1, 8, 3), nn.Conv2d(8, 8, 3), nn.ConvTranspose2d(8, 8, 2))
+    assert rows_of(summary(model, input_shape=(1, 8, 8)))["2"].float_macs == 8 * 8 * 4 * 16
+    model = nn.Sequential(nn.Conv1d(2, 4, 3, groups=2, stride=2), nn.ConvTranspose1d(4, 6, 3, stride=2, groups=2))
+    rows = rows_of(summary(model, input_shape=(2, 16)))
+    assert (rows["0"].float_macs, rows["1"].float_macs) == (4 * 7 * 3, 4 * 7 * 3 * 3)
+    rows = rows_of(summary(nn.Sequential(nn.Conv3d(2, 4, 3), nn.ConvTranspose3d(4, 2, 2)), input_shape=(2, 6, 6, 6)))
+    assert (rows["0"].float_macs, rows["1"].float_macs) == (4 * 64 * 2 * 27, 4 * 64 * 2 * 8)
+
+
+def test_operations_outside_of_layers_are_named_below_the_table():
+    table = summary(Attention(), input_shape=(4, 16))
+    inside, projections, products = 4 * 16 * 16, 4 * 4 * 16 * 16, 2 * 2 * 4 * 4 * 16
+    assert (table.totals.float_macs, table.other_macs) == (inside, projections + products)
+    last = f"Not in the table: {table.other_macs} float MACs of other matrix products (attention, recurrent layers)."
+    assert str(table).splitlines()[-1] == last
+    assert summary(nn.LSTM(4, 4), input_shape=(3, 4)).other_macs == 3 * 2 * 4 * 16
+    assert torch.backends.mha.get_fastpath_enabled()
+    assert torch.backends.mkldnn.enabled
+
+
+def test_cells_of_memories_are_no_parameters():
+    """`OverwriteErrors` keeps the cells of a written layer in a buffer."""
+    model = binarized_linears(weight_write=(0.1, 0.1), activation_write=(0.1, 0.1), mode="overwrite")
+    before = summary(model, input_shape=9)
+    model(torch.ones(2, 9))
+    assert summary(model, input_shape=9) == before

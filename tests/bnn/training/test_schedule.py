@@ -1,0 +1,137 @@
+"""Learning rates: named schedules, functions, torch schedulers, and rates that a callback changes."""
+
+from functools import partial
+
+import pytest
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import LambdaLR, MultiStepLR, OneCycleLR, ReduceLROnPlateau, StepLR
+
+from bnn.optimizers.bop import Bop, split_parameters
+from bnn.training.config import TrainConfig
+from bnn.training.loop import Trainer
+from networks import Interruption, binary_mlp, blobs, interrupt_at, same_state
+
+TRAIN = blobs(60, seed=1)  # 3 batches of 20
+
+
+def fit(schedule, *, epochs=3, checkpoint=None, optimizer=None, model=None, callbacks=None, **settings):
+    """The learning rates of each step, and the model."""
+    made, rates = [], []
+
+    def sgd(model, config):
+        made.append(torch.optim.SGD(model.parameters(), lr=config.learning_rate))
+        return made[0]
+
+    def note(step):
+        rates.append(round(made[0].param_groups[0]["lr"], 12))
+        (callbacks or {}).get("on_step", lambda step: None)(step)
+
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(16, 10)) if model is None else model
+    config = TrainConfig(
+        epochs=epochs, batch_size=20, learning_rate=0.5, seed=0, schedule=schedule, checkpoint=checkpoint, **settings
+    )
+    others = {name: call for name, call in (callbacks or {}).items() if name != "on_step"}
+    Trainer(model, config, optimizer or sgd).fit(TRAIN, on_step=note, **others)
+    return rates, model
+
+
+def test_a_function_gives_the_factor_of_the_peak():
+    rates, _ = fit(lambda done: 1.0 - done)
+    assert rates == [round(0.5 * (1 - step / 9), 12) for step in range(9)]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "every", "factors"),
+    [
+        (lambda optimizer: MultiStepLR(optimizer, [1, 2], gamma=0.1), "epoch", [1] * 3 + [0.1] * 3 + [0.01] * 3),
+        (partial(StepLR, step_size=2, gamma=0.5), "step", [1, 1, 0.5, 0.5, 0.25, 0.25, 0.125, 0.125, 0.0625]),
+        (lambda optimizer: LambdaLR(optimizer, lambda n: 1 / (1 + n)), "epoch", [1] * 3 + [1 / 2] * 3 + [1 / 3] * 3),
+    ],
+)
+def test_a_torch_scheduler_is_stepped(schedule, every, factors):
+    rates, _ = fit(schedule, schedule_every=every)
+    assert rates == [round(0.5 * factor, 12) for factor in factors]
+
+
+def test_a_one_cycle_of_torch_ends_with_the_training():
+    rates, _ = fit(lambda optimizer: OneCycleLR(optimizer, 0.5, total_steps=9), schedule_every="step")
+    plain = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.5)
+    scheduler, expected = OneCycleLR(plain, 0.5, total_steps=9), []
+    for _ in range(9):
+        expected.append(round(plain.param_groups[0]["lr"], 12))
+        plain.step()
+        scheduler.step()
+    assert rates == expected
+
+
+def test_what_a_callback_sets_is_used_by_a_constant_schedule_and_refused_by_another():
+    box = {}
+
+    def make(model, config):
+        box["optimizer"] = torch.optim.SGD(model.parameters(), lr=config.learning_rate)
+        box["scheduler"] = MultiStepLR(box["optimizer"], [1], gamma=1e-6)
+        return box["optimizer"]
+
+    def run(schedule):
+        rates = []
+        torch.manual_seed(0)
+        config = TrainConfig(epochs=3, batch_size=20, learning_rate=0.02, seed=0, schedule=schedule)
+        Trainer(nn.Sequential(nn.Flatten(), nn.Linear(16, 10)), config, make).fit(
+            TRAIN,
+            on_epoch=lambda epoch: box["scheduler"].step(),
+            on_step=lambda step: rates.append(box["optimizer"].param_groups[0]["lr"]),
+        )
+        return rates
+
+    assert run("constant") == [0.02] * 3 + [0.02 * 1e-6] * 6
+    for schedule in ("one_cycle", lambda done: 1.0):
+        with pytest.raises(
+            ValueError, match=r'schedule must be "constant" where learning rates are changed.* was set to'
+        ):
+            run(schedule)
+
+
+def test_a_resumed_training_has_the_rates_and_the_bits_of_an_uninterrupted_one(tmp_path):
+    def schedule(optimizer):
+        return MultiStepLR(optimizer, [1, 2], gamma=0.1)
+
+    whole, expected = fit(schedule, epochs=4)
+    path = tmp_path / "run.pt"
+    for epoch in (0, 2):  # before and after the first step of the scheduler
+        with pytest.raises(Interruption):
+            fit(schedule, epochs=4, checkpoint=path, callbacks={"on_epoch": interrupt_at(epoch=epoch)})
+    rates, model = fit(schedule, epochs=4, checkpoint=path)
+    assert rates == whole[9:]
+    assert same_state(model, expected)
+
+
+def test_of_two_optimizers_each_has_its_scheduler_and_bop_none():
+    def make(model, config):
+        binary, rest = split_parameters(model)
+        made.extend([Bop(binary, threshold=1e-8, gamma=1e-4), torch.optim.Adam(rest, lr=config.learning_rate)])
+        return made
+
+    made, model = [], binary_mlp(inputs=16)
+    config = TrainConfig(epochs=2, batch_size=20, learning_rate=0.5, seed=0, schedule=partial(StepLR, step_size=1))
+    Trainer(model, config, make).fit(TRAIN)
+    assert [group["lr"] for group in made[1].param_groups] == pytest.approx([0.05])
+
+
+@pytest.mark.parametrize(
+    ("schedule", "message"),
+    [
+        ("linear", "schedule must be one of 'constant', 'cosine', 'one_cycle', got 'linear'"),
+        (lambda done: float("nan"), "a finite factor >= 0 for a share of the training.*returned nan"),
+        (lambda done: -done, "a finite factor >= 0 .*returned -0.5"),
+        (lambda done: None, "a finite factor >= 0 .*returned None"),
+        (lambda optimizer, epochs: None, "must be a name, a function of .* called with either, it raised"),
+        (lambda optimizer: optimizer.param_groups, "or return a torch LRScheduler for an optimizer, got"),
+        (ReduceLROnPlateau, 'must not need a metric, got a ReduceLROnPlateau. Use schedule="constant"'),
+        (lambda optimizer: OneCycleLR(optimizer, 0.5, total_steps=9), "total_steps=3 with schedule_every='epoch', got"),
+    ],
+)
+def test_what_is_no_schedule_is_refused_before_the_training(schedule, message):
+    with pytest.raises(ValueError, match=message):
+        fit(schedule)
