@@ -71,13 +71,21 @@ def load_checkpoint(path: Path, same: Sequence[Parts], device: torch.device) -> 
         If the file is damaged, of an earlier version, or of another training, with the first difference; if a process
         has none of the steps that the others have.
     """
-    found = [_loaded(file, same, device) for file in (path, _following(path)) if file.exists()]
-    mine = {content["state"]["step"]: content for content in found}
+    mine, problem = {}, None
+    try:
+        for file in (path, _following(path)):
+            if file.exists():
+                content = _loaded(file, same, device)
+                mine[content["state"]["step"]] = content
+    except ArgumentError as error:
+        problem = error
+    if not all_passed(problem is None):
+        raise problem or ArgumentError("checkpoint", "of another process cannot be continued, see its message.")
     others = gathered(sorted(mine))
     common = set.intersection(*map(set, others))
     if not common and any(others):
-        problem = f"must have a step that all {world()} processes have, got {others}. Delete those of all processes."
-        raise ArgumentError("checkpoint", problem)
+        rule = f"must have a step that all {world()} processes have, got {others}. Delete those of all processes."
+        raise ArgumentError("checkpoint", rule)
     return mine[max(common)] if common else None
 
 
