@@ -16,9 +16,10 @@ from bnn.errors.keys import addressed_root
 from bnn.errors.rates import HasRates, checked_error_rate
 from bnn.evaluation.accuracy import Accuracy
 from bnn.packed.bit_errors import write_words
-from bnn.packed.files import load_steps, save_steps
+from bnn.packed.files import digest_of, load_steps, save_steps
 from bnn.packed.products import BinaryProduct, SignedProduct
 from bnn.packed.steps import FLOAT, Bits, Step, packed_signs, run_float, unpacked
+from bnn.packed.structure import check_steps
 from mtjsim.checks import ArgumentError, checked_whole
 from mtjsim.rng import checked_seed, child_seed
 
@@ -35,6 +36,11 @@ class PackedModel:
     steps : sequence of Step
         In the order in which they are done; the last one gives the logits.
 
+    Raises
+    ------
+    ValueError
+        For steps, arrays or options that do not fit each other: all is checked, see `bnn/packed/structure.py`.
+
     Notes
     -----
     Safe to use from several threads: nothing in it changes.
@@ -42,6 +48,7 @@ class PackedModel:
 
     def __init__(self, steps: Sequence[Step]) -> None:
         self.steps = tuple(steps)
+        check_steps(self.steps)
         self._products = {
             i: PRODUCTS[step.op](step, step.arrays["weight"])
             for i, step in enumerate(self.steps)
@@ -64,6 +71,11 @@ class PackedModel:
     def bytes(self) -> int:
         """Size of weights, thresholds and float parameters."""
         return sum(array.nbytes for step in self.steps for array in step.arrays.values())
+
+    @property
+    def identity(self) -> str:
+        """SHA-256 (hex) of all steps: equal for models that compute the same in the same way."""
+        return digest_of(self.steps)
 
     def _layers(self, *ops: str) -> list[str]:
         named = {step.options["slot"]: step.options["layer"] for step in self.steps if step.op in ops}
@@ -252,9 +264,14 @@ def load_packed(path: str | os.PathLike[str]) -> PackedModel:
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is damaged, or not a packed model.
+        If it is damaged, was changed, or is not a packed model.
     """
-    return PackedModel(load_steps(path))
+    try:
+        return PackedModel(load_steps(path))
+    except ArgumentError as error:
+        if error.argument == "path":
+            raise
+        raise ArgumentError("path", f"must be a packed model; got {str(path)!r} ({error}).") from None
 
 
 def _unwritten(step: Step, bits: Bits, samples: NDArray[np.int64]) -> Bits:
