@@ -166,8 +166,10 @@ def _binary(options: Options, arrays: Arrays) -> None:
         _array(arrays, name, np.bool_, (outputs,))
     _flags(options, "flatten")
     if options["pool"] is not None:
-        _need(conv and isinstance(options["pool"], (list, tuple)) and len(options["pool"]) == 3, "has a wrong pool")
-        _pooling(*options["pool"])
+        pool = options["pool"]
+        _need(conv and isinstance(pool, (list, tuple)) and len(pool) == 3, "has a wrong pool")
+        _need(all(isinstance(each, (list, tuple)) for each in pool), "needs three pairs for pool")
+        _pooling(*pool)
 
 
 def _pooling(kernel: Any, stride: Any, padding: Any) -> None:
