@@ -14,6 +14,7 @@ from mtjsim.checks import ArgumentError
 
 TENSOR, BITS = "a tensor", "bits"
 LARGEST = 1 << 16  # of a kernel, stride, padding ...
+FARTHEST = 1 << 40  # of a threshold, with which the kernels compute in 64 bits
 Options, Arrays = Mapping[str, Any], Mapping[str, np.ndarray]
 
 
@@ -134,15 +135,15 @@ def _write(options: Options, arrays: Arrays) -> None:
     _whole("call", options.get("call", 0))
 
 
-def _rows(options: Options, arrays: Arrays) -> tuple[int, int]:
-    """Check packed weights; return the number of outputs, and of cells of each."""
+def _rows(options: Options, arrays: Arrays) -> int:
+    """Check packed weights; return the number of outputs."""
     shape = options["shape"]
     right = isinstance(shape, (list, tuple)) and len(shape) in (2, 4) and all(type(n) is int and n > 0 for n in shape)
     _need(right, f"needs the shape of a weight, got {shape!r}")
     outputs, cells = shape[0], math.prod(shape[1:])
     rows = _array(arrays, "weight", np.uint64, (outputs, -(-cells // 64)))
     _need(cells % 64 == 0 or not (rows[:, -1] >> np.uint64(cells % 64)).any(), "has weights after its last cell")
-    return outputs, cells
+    return outputs
 
 
 def _binary(options: Options, arrays: Arrays) -> None:
@@ -151,7 +152,7 @@ def _binary(options: Options, arrays: Arrays) -> None:
     _names(options, ("layer", "slot", "shape", *["window"] * conv, *["pool", "flatten"] * folded))
     _names(arrays, ("weight", *["threshold", "invert", "every"] * folded))
     _layer(options)
-    outputs, cells = _rows(options, arrays)
+    outputs = _rows(options, arrays)
     if conv:
         _need(isinstance(options["window"], Mapping), "needs a window")
         _names(options["window"], ("stride", "padding"))
@@ -161,7 +162,7 @@ def _binary(options: Options, arrays: Arrays) -> None:
     if not folded:
         return
     limits = _array(arrays, "threshold", np.int64, (outputs,))
-    _need(-cells <= limits.min() and limits.max() <= cells + 1, "has a threshold that no product reaches")
+    _need(limits.min() >= -FARTHEST and limits.max() <= FARTHEST, "has a threshold far beyond every product")
     for name in ("invert", "every"):
         _array(arrays, name, np.bool_, (outputs,))
     _flags(options, "flatten")

@@ -19,7 +19,7 @@ from mtjsim.files import write_whole
 
 FORMAT = "mtj-bnn checkpoint 2"
 REMEDY = {
-    "threads": " Call torch.set_num_threads({was}), or give --threads {was} to mtj-bnn run, to go on as it began."
+    "threads": " Call torch.set_num_threads({was}), or type --threads {was} for `mtj-bnn run`, to go on as it began."
 }
 
 

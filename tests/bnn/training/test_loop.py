@@ -191,6 +191,18 @@ def test_a_gradient_that_overflows_is_named_where_the_backward_pass_met_it_first
         Trainer(model, CONFIG).fit(TRAIN)
 
 
+def test_out_of_memory_says_what_was_computed():
+    class Large(nn.Module):
+        def forward(self, x):
+            return x.new_empty(1 << 50) if len(x) > 31 else x
+
+    model = network()
+    model.insert(2, Large())
+    rule = r"^For step \d of the training, a batch of 32 images of \(1, 4, 4\): .*allocate \d+ bytes.* smaller"
+    with pytest.raises(MemoryError, match=rule):
+        Trainer(model, CONFIG).fit(TRAIN)
+
+
 def test_images_are_checked():
     bad = blobs(50, 1)
     bad.pixels[7, 0, 1, 1] = math.nan
