@@ -140,11 +140,8 @@ def test_threads_are_one_for_a_small_network_chosen_by_hand_and_recorded(small, 
 
 
 def test_a_large_network_has_the_threads_of_torch():
-    assert [threads.threads_for(products) for products in (0, threads.SMALL - 1, threads.SMALL)] == [
-        1,
-        1,
-        torch.get_num_threads(),
-    ]
+    found = [threads.threads_for(products) for products in (0, threads.SMALL - 1, threads.SMALL)]
+    assert found == [1, 1, torch.get_num_threads()]
     assert torch.get_num_threads() == 1
     torch.set_num_threads(2)
     try:
