@@ -90,8 +90,8 @@ class Trainer:
         *In several processes*, with `torch.distributed` initialised: each takes its part of every batch, and gradients
         are averaged. Errors are keyed by the image, so they are those of one process; parameters in words fail alike in
         all processes. BatchNorm uses its process's part of a batch, and running statistics are averaged each epoch; the
-        cells of overwritten activations belong to their process. Each process has its own checkpoint (`run.rank1.pt`), and
-        keeps the former one (`run.pt`) until all have written the next (`run.next.pt`).
+        cells of overwritten activations belong to their process. Each process has its own checkpoint
+        (`run.rank1.pt`), and keeps the former one until all have written the next (`run.next.pt`).
 
         *An interrupted model* goes on from its checkpoint in the same process, unless it was changed since. In another
         process build it again as it was at the start.
