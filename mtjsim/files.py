@@ -1,6 +1,7 @@
 """Atomic writes, so that readers never see half a file; text files read with clear errors."""
 
 import os
+import re
 import secrets
 import stat
 import tempfile
@@ -34,7 +35,7 @@ def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
             target.write_bytes(content)
             return
         mode = stat.S_IMODE(found.st_mode)
-    partial = target.with_name(f".{secrets.token_hex(8)}.partial")
+    partial = target.with_name(f".{_short(target.name)}.{secrets.token_hex(8)}.partial")
     try:
         with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as file:
             if mode is not None:
@@ -46,6 +47,18 @@ def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def partial_files(path: str | os.PathLike[str]) -> list[Path]:
+    """Return the temporary files of `path`: of writes that go on now, or were killed."""
+    target = Path(os.path.realpath(path))
+    pattern = re.compile(rf"\.{re.escape(_short(target.name))}\.[0-9a-f]{{16}}\.partial")
+    return [file for file in target.parent.iterdir() if pattern.fullmatch(file.name)]
+
+
+def _short(name: str) -> str:
+    """Return a name, cut so that more of it fits into the name of a file."""
+    return os.fsdecode(os.fsencode(name)[:200])
 
 
 def read_text(path: str | os.PathLike[str], *, kind: str, remedy: str = "") -> str:

@@ -15,7 +15,7 @@ import torch
 from bnn.training.identity import Parts
 from bnn.training.processes import all_passed, gathered, world
 from mtjsim.checks import ArgumentError
-from mtjsim.files import write_whole
+from mtjsim.files import partial_files, write_whole
 
 FORMAT = "mtj-bnn checkpoint 2"
 REMEDY = {
@@ -46,6 +46,8 @@ def locked(path: Path) -> Iterator[None]:
         if not all_passed(free):
             problem = f"{path} is in use by another training, which runs now. Wait for its end, or name another file."
             raise ArgumentError("checkpoint", problem)
+        for stale in (*partial_files(path), *partial_files(_following(path))):  # of a process that was killed
+            stale.unlink(missing_ok=True)
         yield
     finally:
         if free:

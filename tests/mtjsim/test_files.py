@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from mtjsim.files import write_whole
+from mtjsim.files import partial_files, write_whole
 
 
 def test_the_file_is_always_whole(tmp_path):
@@ -47,3 +47,15 @@ def test_nothing_is_left_where_a_file_cannot_be_written(tmp_path):
         with pytest.raises(OSError, match=r"."):
             write_whole(path, b"content")
     assert os.listdir(tmp_path) == ["loop"]
+
+
+def test_temporary_files_are_those_of_one_file(tmp_path, monkeypatch):
+    """A write that is killed leaves one; here its removal fails instead."""
+    monkeypatch.setattr("mtjsim.files.os.fsync", lambda number: 1 / 0)
+    monkeypatch.setattr("mtjsim.files.Path.unlink", lambda *_, **__: None)
+    for name in ("a", "a.b", "[a]*", "ä" * 127):  # the last one is as long as a name may be
+        with pytest.raises(ZeroDivisionError):
+            write_whole(tmp_path / name, b"content")
+    found = {name: partial_files(tmp_path / name) for name in ("a", "a.b", "[a]*", "ä" * 127, "b")}
+    assert [len(files) for files in found.values()] == [1, 1, 1, 1, 0]
+    assert len({file for files in found.values() for file in files}) == 4

@@ -60,6 +60,15 @@ def test_a_lock_ends_with_an_exception_and_with_a_killed_process(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_what_a_killed_write_left_is_removed_by_the_next_training_and_other_files_stay(tmp_path):
+    litter = [".run.pt.0123456789abcdef.partial", ".run.next.pt.0123456789abcdef.partial"]
+    others = [".other.pt.0123456789abcdef.partial", ".run.pt.partial", "run.pt.0123456789abcdef.partial"]
+    for name in (*litter, *others):
+        (tmp_path / name).write_bytes(b"half")
+    Trainer(network(), replace(CONFIG, checkpoint=tmp_path / "run.pt")).fit(TRAIN)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["run.pt", *others])
+
+
 # ---- several processes -----------------------------------------------------------------------------------------------
 
 

@@ -88,6 +88,11 @@ def hooked():
     return model
 
 
+def convolution(order):
+    torch.manual_seed(0)
+    return nn.Conv2d(3, 3, 3).to(memory_format=order)
+
+
 def tied(same):
     model = Net()
     model.more = nn.Linear(8, 10)
@@ -108,6 +113,7 @@ DIFFERENT = {  # two models whose printed texts are equal, or whose difference i
     "code of a class": (Doubled(), Shadow()),
     "frozen parameter": (Net(), frozen()),
     "hook": (Net(), hooked()),
+    "order in memory": (convolution(torch.contiguous_format), convolution(torch.channels_last)),
     "shared parameter": (tied(False), tied(True)),
     "array in an attribute": (Net(functools.partial(np.add, np.full(5000, k))) for k in (0.0, 1e-9)),
     "type of a number": (Net(functools.partial(scaled_sign, k=k)) for k in (1, True)),
