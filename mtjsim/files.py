@@ -1,6 +1,5 @@
 """Atomic writes, so that readers never see half a file; text files read with clear errors."""
 
-import fcntl
 import os
 import re
 import secrets
@@ -8,6 +7,11 @@ import stat
 import tempfile
 from contextlib import suppress
 from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows: temporary files of killed writers stay
+    fcntl = None  # type: ignore[assignment]
 
 TEMPORARY = re.compile(r"\.mtj-bnn-[0-9a-f]{16}\.partial")
 
@@ -58,6 +62,8 @@ def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
 def remove_abandoned(folder: Path) -> None:
     """Remove the temporary files of writers that were killed: those that no process has locked."""
     found: list[Path] = []
+    if fcntl is None:
+        return
     with suppress(OSError), os.scandir(folder) as entries:  # a folder may be written and not listed
         found = [Path(entry.path) for entry in entries if TEMPORARY.fullmatch(entry.name)]
     for path in found:
@@ -74,7 +80,9 @@ def _opened_temporary(folder: Path) -> tuple[Path, int]:
     """Create a file with a random name, locked as long as it is open; its path and descriptor."""
     while True:
         path = folder / f".mtj-bnn-{secrets.token_hex(8)}.partial"
-        number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+        if fcntl is None:
+            return path, number
         try:
             fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.fstat(number).st_nlink:

@@ -46,7 +46,8 @@ class BinarizeConfig:
         Through a write; "flipped" is a choice of "independent", "masked" of "overwrite".
     seed : int, >= 0
         Of the errors. Each memory has its own stream, keyed by seed, role, place of its layer in the model, and the
-        model's parameters: parts that are binarized separately with one config err independently.
+        model's parameters: parts that are binarized separately with one config err independently, unless their
+        parameters are equal, as those of copies; give each copy its own seed.
 
     Raises
     ------

@@ -31,6 +31,7 @@ from mtjsim.checks import checked_whole
 from mtjsim.rng import checked_seed
 
 if TYPE_CHECKING:
+    from bridge.dies.faults import Process
     from bridge.write import OperatingPoint
 
 Z95 = 1.959963984540054  # two-sided 95 % of the normal distribution
@@ -47,8 +48,8 @@ class Accuracy:
     correct_per_image : int array, shape (images,)
         Draws in which each image was answered correctly.
     shared_draws : bool
-        True if all images of a draw have the same errors (weights, written once a draw); False if each image has its
-        own (activations).
+        True if the images of a draw share errors (weights, written once a draw; cells of a die); False if each image
+        has its own (activations).
 
     Notes
     -----
@@ -141,6 +142,7 @@ def evaluate(
     *,
     errors: Union["OperatingPoint", WriteErrors, str, None] = None,
     weight_errors: Union["OperatingPoint", WriteErrors, str, None] = None,
+    process: Union["Process", None] = None,
     draws: int = 36,
     seed: int = 0,
     batch_size: int = 1024,
@@ -163,6 +165,9 @@ def evaluate(
     weight_errors : operating point, WriteErrors, "as_trained" or None
         The same for the binary weights. They are written once a draw and are the same for all its images: a draw is one
         programming of one die.
+    process : Process, optional
+        `bridge.Process` of the cells in which `errors` and `weight_errors` are: each draw has other dies, one a memory,
+        with its faults (shorts, stuck cells ...) and its spread. The images of a draw share them.
     draws : int, >= 1
         Times that each image, and the weights, are written. Without any memory, one draw is made. With weight errors
         there is an interval from two draws on.
@@ -205,7 +210,7 @@ def evaluate(
     checked_whole("batch_size", batch_size, least=1)
     images, labels = labelled_tensors(model, "data", data)
     right = []
-    with error_draws(model, errors, weight_errors, seed=seed) as written:
+    with error_draws(model, errors, weight_errors, seed=seed, process=process) as written:
         for draw in range(draws if written.any else 1):
             written.begin(draw)
             answers: list[Tensor] = []

@@ -7,7 +7,8 @@ it was, bit for bit: mode, memories and their streams.
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol, runtime_checkable
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -16,9 +17,13 @@ from bnn.errors.bits import BLOCK, BitMemory
 from bnn.errors.overwrite import OverwriteErrors
 from bnn.errors.rates import HasRates
 from bnn.errors.write_errors import WriteErrors
+from bnn.evaluation.dies import Dies, check_process
 from bnn.layers.slots import activation_memories, memories, weight_memories
 from mtjsim.checks import ArgumentError
 from mtjsim.rng import Role, child_seed
+
+if TYPE_CHECKING:
+    from bridge.dies.faults import Process
 
 
 @runtime_checkable
@@ -91,6 +96,40 @@ class ProgrammedMemory(EvaluatedMemory):
         return self.held
 
 
+class OnDie(EvaluatedMemory):
+    """A memory on another die in each draw; its cells are those of the first sample that is written."""
+
+    def __init__(self, memory: nn.Module, seed: int, process: "Process") -> None:
+        super().__init__(memory, seed)
+        self.dies = Dies(process, memory, seed)  # type: ignore[arg-type]
+
+    def begin(self, draw: int) -> None:
+        """Begin a draw: the next forward pass takes a die."""
+        super().begin(draw)
+        self.drawn = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Write x to the cells of the die."""
+        if not self.drawn:
+            self.memory, self.drawn = self.dies.memory(tuple(x.shape[1:]), self.draw), True
+        return super().forward(x)
+
+
+class ProgrammedOnDie(ProgrammedMemory):
+    """A weight memory on another die in each draw."""
+
+    def __init__(self, memory: nn.Module, seed: int, process: "Process") -> None:
+        super().__init__(memory, seed)
+        self.dies = Dies(process, memory, seed)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Write x, once a draw, and return what the cells of the die hold."""
+        if self.held is None:
+            self.memory = self.dies.memory(tuple(x.shape), self.draw)
+            self.memory.address(step=self.draw, samples=None)
+        return super().forward(x)
+
+
 def _bit_memories(memory: nn.Module) -> list[BitMemory]:
     return [part for part in memory.modules() if isinstance(part, BitMemory)]
 
@@ -98,10 +137,21 @@ def _bit_memories(memory: nn.Module) -> list[BitMemory]:
 class Draws:
     """The memories of an evaluation, one for each slot of a model."""
 
-    def __init__(self, model: nn.Module, errors: Any, weight_errors: Any, seed: int) -> None:
+    def __init__(
+        self, model: nn.Module, errors: Any, weight_errors: Any, seed: int, process: "Process | None" = None
+    ) -> None:
+        self.on_dies = process is not None
+        on_die: Any = EvaluatedMemory if process is None else partial(OnDie, process=process)
+        programmed: Any = ProgrammedMemory if process is None else partial(ProgrammedOnDie, process=process)
         kinds: tuple[tuple[str, Any, str, Role, Callable[..., EvaluatedMemory]], ...] = (
-            ("errors", errors, "activation_memory", "evaluated_activations", EvaluatedMemory),
-            ("weight_errors", weight_errors, "weight_memory", "evaluated_weights", ProgrammedMemory),
+            ("errors", errors, "activation_memory", "evaluated_activations", on_die),
+            (
+                "weight_errors",
+                weight_errors,
+                "weight_memory",
+                "evaluated_weights",
+                programmed if process else ProgrammedMemory,
+            ),
         )
         self.activations, self.weights = (
             [
@@ -114,7 +164,7 @@ class Draws:
     @property
     def shared(self) -> bool:
         """Whether there are errors that all images of a draw share."""
-        return any(memory is not None for memory in self.weights)
+        return self.on_dies or any(memory is not None for memory in self.weights)
 
     @property
     def any(self) -> bool:
@@ -148,7 +198,9 @@ class Draws:
 
 
 @contextmanager
-def error_draws(model: nn.Module, errors: Any, weight_errors: Any, *, seed: int) -> Iterator[Draws]:
+def error_draws(
+    model: nn.Module, errors: Any, weight_errors: Any, *, seed: int, process: "Process | None" = None
+) -> Iterator[Draws]:
     """Put `model` into evaluation mode, without gradients, with the memories of an evaluation.
 
     Parameters
@@ -158,13 +210,16 @@ def error_draws(model: nn.Module, errors: Any, weight_errors: Any, *, seed: int)
     errors, weight_errors : operating point, WriteErrors, "as_trained" or None
         As for `bnn.evaluate`.
     seed : int, >= 0
+    process : Process, optional
+        Of the dies: one for each draw and memory.
 
     Raises
     ------
     ValueError
         For unknown errors, or errors that would touch nothing.
     """
-    draws = Draws(model, errors, weight_errors, seed)
+    check_process(process, errors=errors, weight_errors=weight_errors)
+    draws = Draws(model, errors, weight_errors, seed, process)
     modes = [(module, module.training) for module in model.modules()]
     try:
         with (

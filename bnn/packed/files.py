@@ -1,5 +1,6 @@
 """Files of packed models: a NumPy .npz archive of the steps' arrays and one JSON text. No pickle."""
 
+import hashlib
 import io
 import json
 import os
@@ -13,20 +14,34 @@ from bnn.packed.steps import FLOAT, Step
 from mtjsim.checks import ArgumentError
 from mtjsim.files import write_whole
 
-FORMAT = "mtj-bnn packed model 1"
+FORMAT = "mtj-bnn packed model 2"
+FORMER = "mtj-bnn packed model 1"  # without a digest
 OPS = ("sign", "write", "unpack", "binary", "signed")
 
 
 def save_steps(steps: Sequence[Step], path: str | os.PathLike[str]) -> None:
     """Write the steps of a model to `path`, whole or not at all."""
-    described = [{"op": step.op, "inputs": step.inputs, "options": step.options} for step in steps]
-    header = json.dumps({"format": FORMAT, "steps": described}).encode()
+    header = json.dumps({"format": FORMAT, "sha256": digest_of(steps), "steps": _described(steps)}).encode()
     arrays: dict[str, Any] = {
         f"{i}.{name}": array for i, step in enumerate(steps) for name, array in step.arrays.items()
     }
     content = io.BytesIO()
     np.savez_compressed(content, header=np.frombuffer(header, np.uint8), **arrays)
     write_whole(Path(path), content.getvalue())
+
+
+def digest_of(steps: Sequence[Step]) -> str:
+    """Return the SHA-256 (hex) of operations, inputs, options and arrays."""
+    digest = hashlib.sha256(json.dumps(_described(steps), sort_keys=True).encode())
+    for i, step in enumerate(steps):
+        for name, array in sorted(step.arrays.items()):
+            digest.update(f"{i}.{name} {array.dtype.str} {array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def _described(steps: Sequence[Step]) -> list[dict[str, Any]]:
+    return [{"op": step.op, "inputs": list(step.inputs), "options": dict(step.options)} for step in steps]
 
 
 def load_steps(path: str | os.PathLike[str]) -> list[Step]:
@@ -36,23 +51,28 @@ def load_steps(path: str | os.PathLike[str]) -> list[Step]:
         if not isinstance(arrays, dict) or "header" not in arrays:
             raise ValueError("it has no header")
         header = json.loads(arrays.pop("header").tobytes())
-        if header["format"] != FORMAT:
+        if header["format"] not in (FORMAT, FORMER):
             raise ValueError(f"its format is {header['format']!r}, not {FORMAT!r}")
         if unknown := {step["op"] for step in header["steps"]} - {*OPS, *FLOAT}:
             raise ValueError(f"it has steps of another version, {sorted(unknown)}")
         own: list[dict[str, np.ndarray]] = [{} for _ in header["steps"]]
         for key, array in arrays.items():
             i, _, name = key.partition(".")
+            if not i.isdecimal():
+                raise ValueError(f"it has an array {key!r}")
             own[int(i)][name] = array
-        return [
+        steps = [
             Step(step["op"], tuple(step["inputs"]), step["options"], arrays)
             for step, arrays in zip(header["steps"], own, strict=True)
         ]
+        if header["format"] == FORMAT and header["sha256"] != digest_of(steps):
+            raise ValueError("it was changed, or damaged")
+        return steps
     except FileNotFoundError:
         raise FileNotFoundError(
             f"path {str(path)!r} does not exist: make it with bnn.pack(model).save(path)."
         ) from None
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as e:
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as e:
         rule = "must be a packed model, whole, as bnn.pack(model).save(path) writes it"
         raise ArgumentError("path", f"{rule}; got {str(path)!r} ({e}).") from None
 

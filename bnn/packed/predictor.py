@@ -1,9 +1,11 @@
 """The packed model: predictions, accuracy of dies with write errors, and its file."""
 
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,13 +17,18 @@ from bnn.errors.kernels import sample_keys
 from bnn.errors.keys import addressed_root
 from bnn.errors.rates import HasRates, checked_error_rate
 from bnn.evaluation.accuracy import Accuracy
+from bnn.evaluation.dies import Dies, check_process
 from bnn.evaluation.logits import checked_logits
 from bnn.packed.bit_errors import write_words
-from bnn.packed.files import load_steps, save_steps
+from bnn.packed.files import digest_of, load_steps, save_steps
 from bnn.packed.products import BinaryProduct, SignedProduct
 from bnn.packed.steps import FLOAT, Bits, Step, packed_signs, run_float, unpacked
+from bnn.packed.structure import check_steps
 from mtjsim.checks import ArgumentError, checked_whole
 from mtjsim.rng import checked_seed, child_seed
+
+if TYPE_CHECKING:
+    from bridge.dies.faults import Process
 
 PRODUCTS = {"binary": BinaryProduct, "signed": SignedProduct}
 Errors = HasRates | Mapping[str, HasRates] | None  # of all layers, or by the layer's name
@@ -36,6 +43,11 @@ class PackedModel:
     steps : sequence of Step
         In the order in which they are done; the last one gives the logits.
 
+    Raises
+    ------
+    ValueError
+        For steps, arrays or options that do not fit each other: all is checked, see `bnn/packed/structure.py`.
+
     Notes
     -----
     Safe to use from several threads: nothing in it changes.
@@ -43,6 +55,7 @@ class PackedModel:
 
     def __init__(self, steps: Sequence[Step]) -> None:
         self.steps = tuple(steps)
+        check_steps(self.steps)
         self._products = {
             i: PRODUCTS[step.op](step, step.arrays["weight"])
             for i, step in enumerate(self.steps)
@@ -65,6 +78,11 @@ class PackedModel:
     def bytes(self) -> int:
         """Size of weights, thresholds and float parameters."""
         return sum(array.nbytes for step in self.steps for array in step.arrays.values())
+
+    @property
+    def identity(self) -> str:
+        """SHA-256 (hex) of all steps: equal for models that compute the same in the same way."""
+        return digest_of(self.steps)
 
     def _layers(self, *ops: str) -> list[str]:
         named = {step.options["slot"]: step.options["layer"] for step in self.steps if step.op in ops}
@@ -107,6 +125,7 @@ class PackedModel:
         *,
         errors: Errors = None,
         weight_errors: Errors = None,
+        process: "Process | None" = None,
         dies: int = 36,
         seed: int = 0,
         batch_size: int = 1024,
@@ -121,6 +140,10 @@ class PackedModel:
             Errors of activations and weights, independent: anything with `error_rate_0` and `error_rate_1`, numbers or
             one for each cell of a sample or filter. A dict, name of the layer -> such, for some layers only. None: no
             errors.
+        process : Process, optional
+            `bridge.Process` of the cells in which the errors are: die k is drawn from it, one array a memory, with its
+            faults (shorts, stuck cells ...) and its spread. None: every cell has the given rates, and dies differ in
+            the draws of the errors alone.
         dies : int, >= 1
             Without any errors, one die is made.
         seed : int, >= 0
@@ -147,6 +170,10 @@ class PackedModel:
         checked_seed(seed)
         checked_whole("dies", dies, least=1)
         checked_whole("workers", workers, least=1)
+        for name, given in (("errors", errors), ("weight_errors", weight_errors)):
+            for own in given.values() if isinstance(given, Mapping) else ():
+                check_process(process, **{name: own})
+        check_process(process, errors=errors, weight_errors=weight_errors)
         written = _rates("errors", errors, self.activation_layers)
         weights = _rates("weight_errors", weight_errors, self.weight_layers)
         checked = labelled("data", data)
@@ -155,8 +182,8 @@ class PackedModel:
         starts = self._clean_starts(batches, written, weights)
 
         def right(die: int) -> NDArray[np.bool_]:
-            products = self._products | self._written_weights(weights, seed, die)
-            write = _writing(written, seed, die)
+            products = self._products | self._written_weights(weights, seed, die, process)
+            write = _writing(written, seed, die, process)
             answers, first = [], 0
             for batch, start in zip(batches, starts, strict=True):
                 logits = self._run(batch, write, products, first=first, start=start)
@@ -168,7 +195,7 @@ class PackedModel:
             dies = 1
         with ThreadPoolExecutor(workers) as threads:
             counts = np.stack(list(threads.map(right, range(dies)) if workers > 1 else map(right, range(dies))))
-        return Accuracy(counts.sum(axis=1), counts.sum(axis=0), shared_draws=bool(weights))
+        return Accuracy(counts.sum(axis=1), counts.sum(axis=0), shared_draws=bool(weights) or process is not None)
 
     def _run(
         self,
@@ -229,16 +256,20 @@ class PackedModel:
             return [{} for _ in batches]
         return [{stop: self._run(batch, _unwritten, self._products, stop=stop)} for batch in batches]
 
-    def _written_weights(self, rates: Mapping[str, Any], seed: int, die: int) -> dict[int, Any]:
+    def _written_weights(
+        self, rates: Mapping[str, Any], seed: int, die: int, process: "Process | None"
+    ) -> dict[int, Any]:
         """Products of the layers whose weights err, with the weights of this die."""
         products = {}
         for i, step in enumerate(self.steps):
             if step.op in PRODUCTS and step.options["layer"] in rates:
                 rows = step.arrays["weight"]
-                root = addressed_root(child_seed(seed, "evaluated_weights", step.options["slot"]))
-                keys = sample_keys(np.uint64(root), 0, die, np.arange(len(rows)))
-                cells = int(np.prod(step.options["shape"][1:]))
+                shape, own = tuple(step.options["shape"]), child_seed(seed, "evaluated_weights", step.options["slot"])
+                keys = sample_keys(np.uint64(addressed_root(own)), 0, die, np.arange(len(rows)))
+                cells = math.prod(shape[1:])
                 p10, p01 = _fitting("weight_errors", step, rates, cells)
+                if process is not None:
+                    p10, p01 = _on_die(process, p10, p01, own, shape, die, rows=len(rows))
                 products[i] = PRODUCTS[step.op](step, write_words(rows[:, np.newaxis], cells, keys, p01, p10)[:, 0])
         return products
 
@@ -255,23 +286,48 @@ def load_packed(path: str | os.PathLike[str]) -> PackedModel:
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is damaged, or not a packed model.
+        If it is damaged, was changed, or is not a packed model.
     """
-    return PackedModel(load_steps(path))
+    try:
+        return PackedModel(load_steps(path))
+    except ArgumentError as error:
+        if error.argument == "path":
+            raise
+        raise ArgumentError("path", f"must be a packed model; got {str(path)!r} ({error}).") from None
 
 
 def _unwritten(step: Step, bits: Bits, samples: NDArray[np.int64]) -> Bits:
     return bits
 
 
-def _writing(rates: Mapping[str, Any], seed: int, die: int) -> Write:
+def _on_die(
+    process: "Process", p10: float, p01: float, seed: int, shape: tuple[int, ...], die: int, *, rows: int
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return error_rate_0 and error_rate_1 of the cells of a die, (rows, cells of a row)."""
+    point = SimpleNamespace(error_rate_0=p10, error_rate_1=p01)
+    rates = Dies(process, point, seed).rates(shape, die)
+    return rates[0].reshape(rows, -1), rates[1].reshape(rows, -1)
+
+
+def _writing(rates: Mapping[str, Any], seed: int, die: int, process: "Process | None") -> Write:
     """Return the function that writes activations on a die."""
+    cells: dict[int, tuple[tuple[int, ...], Any]] = {}  # of the die, by slot: the same for all batches and calls
 
     def write(step: Step, bits: Bits, samples: NDArray[np.int64]) -> Bits:
         if step.options["layer"] not in rates:
             return bits
         p10, p01 = _fitting("errors", step, rates, bits.words.shape[1] * bits.channels)
         own = child_seed(seed, "evaluated_activations", step.options["slot"])
+        if process is not None:
+            slot = step.options["slot"]
+            if slot not in cells:
+                cells[slot] = bits.shape, _on_die(process, p10, p01, own, bits.shape, die, rows=1)
+            shape, (p10, p01) = cells[slot]
+            if shape != bits.shape:
+                rule = (
+                    f"must have samples of one shape in layer {step.options['layer']!r}, got {shape} and {bits.shape}"
+                )
+                raise ArgumentError("images", f"{rule}: it is one memory.")
         root = addressed_root(own, call=step.options.get("call", 0))
         keys = sample_keys(np.uint64(root), 0, die, samples)
         return Bits(write_words(bits.words, bits.channels, keys, p01, p10), bits.channels, bits.shape)

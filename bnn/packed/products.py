@@ -70,6 +70,8 @@ class BinaryProduct:
         if len(bits.shape) != 1 or bits.shape[0] != self.cells:
             raise ValueError(f"a layer of {self.cells} inputs cannot take samples of shape {bits.shape}.")
         starts = np.full((1, self.outputs), self.cells, np.int64)
+        if bits.channels * pixels != self.cells or words != -(-bits.channels // LANES):
+            raise ValueError(f"{bits.channels} channels of {pixels} pixels are not the {self.cells} inputs of a layer.")
         product = self._product(bits.words.reshape(n, pixels * words), pixels, starts, np.zeros(1, np.int64))
         if "threshold" not in self.step.arrays:
             return torch.from_numpy(product)

@@ -194,9 +194,10 @@ def _prepared(folder: Path, recipe: Recipe) -> Path:
     require_writable(folder, option="out", make=True)
     config = folder / "config.json"
     text = json.dumps(recipe.model_dump(mode="json", exclude={"expected"}), indent=1) + "\n"
-    if config.exists() and config.read_text("utf-8") != text:
+    if not config.exists():
+        write_whole(config, text.encode())
+    elif config.read_text("utf-8") != text:
         raise ArgumentError("out", f"{str(folder)!r} holds another run, see its config.json. Name another folder.")
-    write_whole(config, text.encode())
     return folder
 
 

@@ -15,11 +15,11 @@ import torch
 from bnn.training.identity import Parts
 from bnn.training.processes import all_passed, gathered, world
 from mtjsim.checks import ArgumentError
-from mtjsim.files import write_whole
+from mtjsim.files import remove_abandoned, write_whole
 
 FORMAT = "mtj-bnn checkpoint 2"
 REMEDY = {
-    "threads": " Call torch.set_num_threads({was}), or give --threads {was} to mtj-bnn run, to go on as it began."
+    "threads": " Call torch.set_num_threads({was}), or type --threads {was} for `mtj-bnn run`, to go on as it began."
 }
 
 
@@ -46,6 +46,7 @@ def locked(path: Path) -> Iterator[None]:
         if not all_passed(free):
             problem = f"{path} is in use by another training, which runs now. Wait for its end, or name another file."
             raise ArgumentError("checkpoint", problem)
+        remove_abandoned(path.parent)
         yield
     finally:
         if free:
@@ -71,13 +72,21 @@ def load_checkpoint(path: Path, same: Sequence[Parts], device: torch.device) -> 
         If the file is damaged, of an earlier version, or of another training, with the first difference; if a process
         has none of the steps that the others have.
     """
-    found = [_loaded(file, same, device) for file in (path, _following(path)) if file.exists()]
-    mine = {content["state"]["step"]: content for content in found}
+    mine, problem = {}, None
+    try:
+        for file in (path, _following(path)):
+            if file.exists():
+                content = _loaded(file, same, device)
+                mine[content["state"]["step"]] = content
+    except ArgumentError as error:
+        problem = error
+    if not all_passed(problem is None):
+        raise problem or ArgumentError("checkpoint", "of another process cannot be continued, see its message.")
     others = gathered(sorted(mine))
     common = set.intersection(*map(set, others))
     if not common and any(others):
-        problem = f"must have a step that all {world()} processes have, got {others}. Delete those of all processes."
-        raise ArgumentError("checkpoint", problem)
+        rule = f"must have a step that all {world()} processes have, got {others}. Delete those of all processes."
+        raise ArgumentError("checkpoint", rule)
     return mine[max(common)] if common else None
 
 

@@ -53,7 +53,9 @@ class TrainConfig:
         Which epoch is the result: the last one, or the one with the best validation accuracy in the last phase (the
         first of equals).
     checkpoint : Path, optional
-        File to resume from if it exists, and to write to.
+        File to resume from if it exists, and to write to, for one training at a time. Another training is refused, with
+        what differs: structure and initial state of the model, code of its functions and classes, optimizer, images,
+        this configuration, number of threads.
     checkpoint_every : int, >= 1
         Epochs from one checkpoint to the next; the last epoch is always written.
     checkpoint_steps : int, >= 1, optional

@@ -99,6 +99,8 @@ def state_of(model: nn.Module) -> str:
         same = first.setdefault(id(value), name)
         notes = [f"the same as {same}"] * (same != name)
         notes += ["frozen"] * (isinstance(value, nn.Parameter) and not value.requires_grad)
+        if isinstance(value, Tensor) and not value.is_contiguous():  # torch sums in the order of the memory
+            notes += [f"strides {value.stride()}"]
         lines.append(f"{name} = {', '.join([described(value), *notes])}")
     return "\n".join(lines)
 

@@ -77,10 +77,12 @@ class Trainer:
         ------
         ValueError
             Before any work: for images or labels that are none or do not fit the model, of all three sets, and a model
-            that does not return logits of shape (n, classes). For a checkpoint that is damaged or of another training,
+            that does not return logits of shape (n, classes). For a checkpoint that is damaged, in use or of another training,
             a choice without validation images, phases without a step, or phases that do not fit the model.
         TypeError
             For images of another kind.
+        MemoryError
+            If a step needs more memory than there is; with its number and the size of its batch.
         FloatingPointError
             When the loss or a weight becomes non-finite; with the layer where it began, the epoch and the step.
 
@@ -93,7 +95,11 @@ class Trainer:
         *In several processes*, with `torch.distributed` initialised: each takes its part of every batch, and gradients
         are averaged. Errors are keyed by the image, so they are those of one process; parameters in words fail alike in
         all processes. BatchNorm uses its process's part of a batch, and running statistics are averaged each epoch; the
-        cells of overwritten activations belong to their process. Each process has its own checkpoint (`run.rank1.pt`).
+        cells of overwritten activations belong to their process. Each process has its own checkpoint
+        (`run.rank1.pt`), and keeps the former one until all have written the next (`run.next.pt`).
+
+        *An interrupted model* goes on from its checkpoint in the same process, unless it was changed since. In another
+        process build it again as it was at the start.
         """
         run = Run(self.model, self.config, self.optimizer, train, validation, test)
         with run.prepared(), run.progress_bar() as bar:

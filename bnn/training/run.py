@@ -72,6 +72,7 @@ def _of_model(identity: Parts) -> Parts:
     return {name: identity[name] for name in ("model", "initial state")}
 
 
+OUT_OF_MEMORY = ("can't allocate memory", "out of memory")  # of torch, on the CPU and on a GPU
 MakeOptimizers = Callable[[nn.Module, TrainConfig], torch.optim.Optimizer | Sequence[torch.optim.Optimizer]]
 
 
@@ -208,6 +209,11 @@ class Run:
         """Forward, backward, update; what is in memories is written there and read back."""
         epoch, step = divmod(self.step, self.steps)
         batch = self._batch(epoch, step)
+        what = f"step {self.step} of the training, a batch of {len(batch)} images of {tuple(self.images.shape[1:])}"
+        with _memory_for(what):
+            return self._step(epoch, step, batch)
+
+    def _step(self, epoch: int, step: int, batch: Tensor) -> Step:
         part = part_of(batch)
         x, y = self.images[part], self.labels[part]
         address(self.model, step=self.step, samples=part.cpu())
@@ -399,6 +405,18 @@ def _optimizers(model: nn.Module, config: TrainConfig, make: MakeOptimizers) -> 
 
 def _adam(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
     return torch.optim.Adam(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
+
+
+@contextmanager
+def _memory_for(what: str) -> Iterator[None]:
+    """Raise MemoryError, with what was computed, where torch raises a RuntimeError."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not any(text in str(error) for text in OUT_OF_MEMORY):
+            raise
+        asked = str(error).splitlines()[0].rpartition("] ")[2]
+        raise MemoryError(f"For {what}: {asked} Take a smaller batch_size, or a smaller model.") from error
 
 
 def _joules(ledger: Ledger) -> dict[str, float]:

@@ -1,12 +1,16 @@
 """The command `mtj-bnn` before a verb does its work: help, wrong words, memory, interrupts, closed streams."""
 
+import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
+import time
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -169,6 +173,7 @@ def test_a_missing_data_set_leaves_no_folder(capsys, tmp_path):
             2,
             "mtj-bnn wer: error: out of memory. can't allocate memory: you tried to allocate 9 bytes\n",
         ),
+        (RuntimeError("CUDA out of memory"), 2, "mtj-bnn wer: error: out of memory. CUDA out of memory\n"),
         (KeyboardInterrupt(), 130, "mtj-bnn wer: interrupted\n"),
         (
             ImportError("libtorch.so: failed to map"),
@@ -185,6 +190,34 @@ def test_an_end_is_one_line_in_an_import_too(capsys, monkeypatch, place, error, 
 
     monkeypatch.setattr(place, stop)
     assert run(capsys, *WER) == (code, "", message)
+
+
+def test_a_signal_to_terminate_is_one_line_and_the_second_one_ends_the_process(capsys, monkeypatch):
+    before, seen = signal.getsignal(signal.SIGTERM), []
+
+    def terminated(*_, **__):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(60)
+        finally:
+            seen.append(signal.getsignal(signal.SIGTERM))
+
+    monkeypatch.setattr("bnn.cli.wer_verb.write_error_rate", terminated)
+    assert run(capsys, *WER) == (143, "", "mtj-bnn wer: terminated\n")
+    assert seen == [signal.SIG_DFL]
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_an_interrupt_of_the_first_import_is_one_line(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "bnn.cli.command", Interrupting("bnn.cli.command"))
+    assert run(capsys, *WER) == (130, "", "mtj-bnn: interrupted\n")
+
+
+class Interrupting(ModuleType):
+    """A module in whose import the user typed Ctrl-C."""
+
+    def __getattr__(self, name):
+        raise KeyboardInterrupt
 
 
 def test_a_mistake_of_ours_is_a_traceback(monkeypatch):

@@ -7,6 +7,7 @@ import bnn
 from bnn.cli import main
 from bnn.errors.write_errors import WriteErrors
 from bnn.layers.slots import activation_memories, weight_memories
+from bnn.studies import threads
 from bnn.studies.recipe import Recipe, list_recipes, load_recipe
 from bnn.studies.recipe_run import built, run_recipe
 
@@ -98,6 +99,57 @@ def test_a_run_that_was_ended_is_continued_to_the_same_bits(small, tmp_path):
     assert all(torch.equal(a, b) for a, b in zip(result.model.parameters(), plain.model.parameters(), strict=True))
 
 
+def test_a_finished_run_trains_nothing_and_leaves_its_record(small, tmp_path):
+    first = run_recipe(small, out=tmp_path / "run", progress=False)
+    files = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in (tmp_path / "run").iterdir()}
+    again = run_recipe(small, out=tmp_path / "run", progress=False)
+    assert (first.already_finished, again.already_finished) == (False, True)
+    assert (again.core_seconds, again.history, counts(again)) == (first.core_seconds, first.history, counts(first))
+    assert again.files == ()
+    assert files == {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in (tmp_path / "run").iterdir()}
+
+
+def test_a_run_that_ended_between_its_training_and_its_record_gets_one(small, tmp_path):
+    first = run_recipe(small, out=tmp_path / "run", progress=False)
+    (tmp_path / "run" / "result.json").unlink()
+    again = run_recipe(small, out=tmp_path / "run", progress=False)
+    assert again.already_finished
+    saved = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert saved["core_seconds"] == pytest.approx(first.core_seconds, abs=0.11)  # rounded; the last save is not in it
+    assert saved["test"]["error_free"]["correct"] == first.error_free.correct.tolist()
+
+
+def test_threads_are_one_for_a_small_network_chosen_by_hand_and_recorded(small, tmp_path):
+    seen = []
+    torch.set_num_threads(2)
+    try:
+        result = run_recipe(
+            small, out=tmp_path / "run", progress=False, on_epoch=lambda e: seen.append(torch.get_num_threads())
+        )
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
+    saved = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert (seen, result.threads, saved["threads"]) == ([1, 1, 1], 1, 1)
+    assert len(saved["training_identity"]) == 64
+    with pytest.raises(ValueError, match=r"threads was 1, is 2\. .* type --threads 1 for `mtj-bnn run`"):
+        run_recipe(small, out=tmp_path / "run", threads=2, progress=False)
+    for wrong in (0, 1.5, 10**6):
+        with pytest.raises(ValueError, match="threads must be"):
+            run_recipe(small, threads=wrong, progress=False)
+
+
+def test_a_large_network_has_the_threads_of_torch():
+    found = [threads.threads_for(products) for products in (0, threads.SMALL - 1, threads.SMALL)]
+    assert found == [1, 1, torch.get_num_threads()]
+    assert torch.get_num_threads() == 1
+    torch.set_num_threads(2)
+    try:
+        assert (threads.threads_for(threads.SMALL - 1), threads.threads_for(threads.SMALL)) == (1, 2)
+    finally:
+        torch.set_num_threads(1)
+
+
 def test_a_folder_with_another_run_is_refused(small, tmp_path):
     run_recipe(small, out=tmp_path / "run", progress=False)
     with pytest.raises(ValueError, match="holds another run"):
@@ -153,6 +205,15 @@ def test_verb_runs_a_recipe(capsys, small, tmp_path):
     assert "599 test images, 2 draws" in out
     assert "epoch 3: loss" in err
     assert f"written: {tmp_path / 'out' / 'result.json'}" in err
+
+
+def test_verb_says_that_nothing_was_trained(capsys, small, tmp_path):
+    words = ["run", str(small), "--out", str(tmp_path / "out")]
+    assert main([*words, "--threads", "1"]) == 0
+    first, _ = capsys.readouterr()
+    assert "core-seconds, 1 thread\n" in first
+    assert main(words) == 0
+    assert capsys.readouterr() == (first, "already finished, nothing trained\n")
 
 
 def test_verb_gives_json(capsys, small):
