@@ -11,6 +11,8 @@ system       and the periphery: sensing, the logic of codes, moving data between
 arithmetic, leakage, clocks and refresh. A constant that was not given is 0.
 """
 
+from __future__ import annotations
+
 import csv
 import io
 import math
@@ -99,12 +101,12 @@ class Ledger:
             merged[kind] = replace(entry, count=sum_.count + entry.count, variance=sum_.variance + entry.variance)
         object.__setattr__(self, "entries", tuple(merged.values()))
 
-    def __add__(self, other: "Ledger") -> "Ledger":
+    def __add__(self, other: Ledger) -> Ledger:
         if not isinstance(other, Ledger):
             return NotImplemented
         return Ledger([*self, *other])
 
-    def __radd__(self, other: int) -> "Ledger":
+    def __radd__(self, other: int) -> Ledger:
         return self if other == 0 else NotImplemented  # sum() starts from 0
 
     def __iter__(self) -> Iterator[Entry]:

@@ -4,6 +4,8 @@ Legend: V volume, B_k net perpendicular anisotropy field, Delta thermal stabilit
 characteristic time; definitions and their sources are in the docstring of each method.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 import math
@@ -12,7 +14,7 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import ConfigDict, Field, ValidationError, field_validator
 from scipy.constants import elementary_charge, hbar, k, mu_0, physical_constants
 from scipy.special import ellipe, ellipk
 
@@ -25,6 +27,7 @@ from mtjsim.checks import (
     checked_number,
     checked_positive,
 )
+from mtjsim.declaration import Declaration
 
 NOT_BISTABLE = "The junction is not bistable, so it stores no bit."
 GYROMAGNETIC_RATIO = float(physical_constants["electron gyromag. ratio"][0])  # gamma = g mu_B / hbar [rad/(s T)]
@@ -38,7 +41,7 @@ def _optional(unit: str, text: str, default: Any = None, **rule: Any) -> Any:
     return Field(default, description=text, json_schema_extra={"unit": unit}, **rule)
 
 
-class MTJ(BaseModel):
+class MTJ(Declaration):
     """A magnetic tunnel junction with one free layer, treated as a macrospin. Keyword-only, SI units, frozen.
 
     P means m_z > 0, parallel to a reference layer along +z. The fields hold at `reference_temperature`.

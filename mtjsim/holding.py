@@ -4,6 +4,8 @@ Every rate is the probability to be on the other side of m_z = 0 at the end of `
 broadcast here; `reduced.py` converts them to reduced units, `axial_hold.py` chooses the solver.
 """
 
+from __future__ import annotations
+
 import numpy as np
 from numpy.typing import ArrayLike
 

@@ -1,5 +1,7 @@
 """The packed model: predictions, accuracy of dies with write errors, and its file."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor

@@ -5,6 +5,8 @@ its errors. Every network k has the same initial weights and the same order of i
 paired. Training runs in one-thread processes; the numbers do not depend on their number.
 """
 
+from __future__ import annotations
+
 import os
 import warnings
 from collections.abc import Sequence
@@ -21,6 +23,7 @@ from bnn.conversion.config import BinarizeConfig
 from bnn.data.images import DataSet
 from bnn.evaluation.accuracy import Accuracy, evaluate
 from bnn.studies.curve_networks import MakeModel, check_model_function, model_maker, network
+from bnn.studies.processes import in_processes
 from bnn.training.config import TrainConfig
 from bnn.training.loop import Trainer
 from bridge.write import OperatingPoint
@@ -42,7 +45,7 @@ class Interval:
     low: float
     high: float
 
-    def within(self, lowest: float, highest: float) -> "Interval":
+    def within(self, lowest: float, highest: float) -> Interval:
         """Cut the interval of a quantity that cannot leave [lowest, highest]."""
         return Interval(self.mean, max(self.low, lowest), min(self.high, highest))
 
@@ -308,11 +311,7 @@ def _run_all(jobs: Sequence[_Job], data: DataSet, workers: int | None, progress:
             return list(bar(_run(job, data) for job in jobs))
         finally:
             torch.set_num_threads(threads)
-    from joblib import Parallel, delayed  # here: it takes 0.3 s
-
-    # Its processes take functions of notebooks and lambdas, and do not run the main script again.
-    pool = Parallel(workers, backend="loky", return_as="generator", mmap_mode="c")
-    return list(bar(pool(delayed(_run)(job, data) for job in jobs)))
+    return list(bar(in_processes(partial(_run, data=data), jobs, workers=workers)))
 
 
 def _disable(progress: bool | None) -> bool | None:

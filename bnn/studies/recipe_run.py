@@ -1,5 +1,7 @@
 """Run a recipe: train its network to the last epoch, evaluate once on the test images, write the record."""
 
+from __future__ import annotations
+
 import json
 import os
 from collections.abc import Callable
@@ -42,10 +44,10 @@ class RecipeResult:
     """
 
     recipe: Recipe
-    model: "nn.Module"
-    history: "tuple[Epoch, ...]"
-    error_free: "Accuracy"
-    with_errors: "Accuracy | None"
+    model: nn.Module
+    history: tuple[Epoch, ...]
+    error_free: Accuracy
+    with_errors: Accuracy | None
     seconds: float
     core_seconds: float
     files: tuple[Path, ...]
@@ -58,7 +60,7 @@ def run_recipe(
     out: str | os.PathLike[str] | None = None,
     seed: int | None = None,
     progress: bool | None = None,
-    on_epoch: "Callable[[Epoch], None] | None" = None,
+    on_epoch: Callable[[Epoch], None] | None = None,
 ) -> RecipeResult:
     """Train a recipe to its last epoch, then evaluate on the test images, once.
 
@@ -131,7 +133,7 @@ def run_recipe(
     return result if folder is None else _kept(result, folder, data)
 
 
-def built(recipe: Recipe) -> "nn.Module":
+def built(recipe: Recipe) -> nn.Module:
     """Return the untrained network of a recipe, with memories in its slots.
 
     Raises
@@ -195,7 +197,7 @@ def _kept(result: RecipeResult, folder: Path, data: DataSet) -> RecipeResult:
     return replace(result, files=tuple(folder / name for name in ("config.json", "checkpoint.pt", "result.json")))
 
 
-def counted(accuracy: "Accuracy") -> dict[str, Any]:
+def counted(accuracy: Accuracy) -> dict[str, Any]:
     """Return an accuracy as counts, with its interval; an end that is NaN becomes None."""
     ends = [None if end != end else end for end in (accuracy.low, accuracy.high)]
     return {

@@ -14,6 +14,8 @@ T. Sakurai, A. R. Newton, IEEE Trans. Electron Devices 38, 887 (1991), with thei
 the temperature of the transistor.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass, replace
 from typing import Self
 

@@ -5,6 +5,8 @@ out: clustered defects (rows, columns, edges of a wafer) and differences between
 `Die` from indices with `Die.of` and join it with `|`.
 """
 
+from __future__ import annotations
+
 import json
 import math
 from collections.abc import Iterator

@@ -1,5 +1,7 @@
 """Dies as files: NetCDF with an identity; a wrong or damaged file is refused, and the difference named."""
 
+from __future__ import annotations
+
 import json
 import os
 from collections.abc import Iterator, Mapping

@@ -5,6 +5,8 @@ gives the mean error rate (`mean_error_rates`), the distribution of cell rates (
 (`cells`), all through one fitted surface of ln WER (rate_surface.py), whose error against direct solves is measured.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 from collections.abc import Callable, Mapping

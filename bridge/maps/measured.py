@@ -1,5 +1,7 @@
 """Measured counts as a map: the same labels as a solved one, with counts and exact binomial intervals."""
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,8 +17,8 @@ if TYPE_CHECKING:
 
 
 def measured_map(
-    counts: "WriteCounts", *, confidence: float = 0.95, directions: tuple[str, ...] = DIRECTIONS
-) -> "xr.Dataset":
+    counts: WriteCounts, *, confidence: float = 0.95, directions: tuple[str, ...] = DIRECTIONS
+) -> xr.Dataset:
     """Arrange measured counts as a map.
 
     Parameters

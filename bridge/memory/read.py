@@ -4,6 +4,8 @@ A read puts a small voltage on the junction and compares the current with a refe
 states. It is wrong where noise and spread exceed half their distance, and it may turn the layer.
 """
 
+from __future__ import annotations
+
 import math
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any

@@ -14,6 +14,8 @@ A unit is either in the heading, `current [uA]` or `current_uA`, or in each cell
 that start with # are comments, for the source of the counts; all other lines are read.
 """
 
+from __future__ import annotations
+
 import csv
 import hashlib
 import io

@@ -23,6 +23,8 @@ Comput. Phys. Commun. 147, 64 (2002), "go with the winners"; T. Hesterberg, Tech
 mixtures.
 """
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -212,7 +214,7 @@ class _Run:
         precision: str,
         trajectories: int,
         time_step: float | None,
-    ) -> "_Run":
+    ) -> _Run:
         common = Run.checked(device, pulse, seed, direction, temperature, precision)
         chunks = -(-checked_whole("trajectories", trajectories, least=1) // CHUNK)
         table = step_table(device, pulse, direction=direction, temperature=temperature, time_step=time_step)
