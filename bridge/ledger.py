@@ -13,6 +13,8 @@ alone, without a `bridge.Cell`, the joules with driver and of the system are low
 `print` writes a dash and "≥", and the table has not-a-number.
 """
 
+from __future__ import annotations
+
 import csv
 import io
 import math
@@ -124,12 +126,12 @@ class Ledger:
             merged[kind] = replace(entry, count=sum_.count + entry.count, variance=sum_.variance + entry.variance)
         object.__setattr__(self, "entries", tuple(merged.values()))
 
-    def __add__(self, other: "Ledger") -> "Ledger":
+    def __add__(self, other: Ledger) -> Ledger:
         if not isinstance(other, Ledger):
             return NotImplemented
         return Ledger([*self, *other])
 
-    def __radd__(self, other: int) -> "Ledger":
+    def __radd__(self, other: int) -> Ledger:
         return self if other == 0 else NotImplemented  # sum() starts from 0
 
     def __iter__(self) -> Iterator[Entry]:

@@ -3,7 +3,10 @@
 Bit 1 is AP (high resistance), bit 0 is P. Writing a 1 drives P->AP, writing a 0 drives AP->P.
 """
 
+from __future__ import annotations
+
 import hashlib
+import html
 import json
 import math
 from collections.abc import Callable, Mapping
@@ -37,7 +40,7 @@ M_Z_OF_BIT = {0: 1.0, 1: -1.0}
 PARTS = ("junction", "transistor", "driver")  # that dissipate the energy of a write
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, init=False)
 class WriteSetting:
     """What the write driver receives: an amplitude for each bit value, two currents or two voltages, and one pulse.
 
@@ -54,11 +57,20 @@ class WriteSetting:
         Of each linear ramp [s], at most the pulse width.
     relax_time : float
         Time at zero current before the bit is judged [s].
+    current, voltage : float, optional
+        One amplitude for both bits, in place of the pair.
 
     Raises
     ------
     ValueError
         If a value is not finite or out of its range, or the amplitudes are not exactly one pair.
+
+    Examples
+    --------
+    >>> WriteSetting(current=60e-6, pulse_width=10e-9).amplitudes
+    (6e-05, 6e-05)
+    >>> WriteSetting(voltage_0=0.4, voltage_1=0.6, pulse_width=10e-9).drive
+    'voltage'
     """
 
     # `| Any` in place of `| None`: code for one drive need not prove to the type checker that its pair is there
@@ -70,11 +82,39 @@ class WriteSetting:
     voltage_0: float | Any = None
     voltage_1: float | Any = None
 
-    def __post_init__(self) -> None:
+    def __init__(
+        self,
+        *,
+        pulse_width: float,
+        current_0: float | None = None,
+        current_1: float | None = None,
+        voltage_0: float | None = None,
+        voltage_1: float | None = None,
+        rise_time: float = 0.0,
+        relax_time: float = 0.0,
+        current: float | None = None,
+        voltage: float | None = None,
+    ) -> None:
+        pairs = {"current": [current_0, current_1], "voltage": [voltage_0, voltage_1]}
+        for drive, both in (("current", current), ("voltage", voltage)):
+            if both is not None and pairs[drive] != [None, None]:
+                raise ArgumentError(drive, f"is for both bits: leave {drive}_0 and {drive}_1 out, or give these two.")
+            pairs[drive] = pairs[drive] if both is None else [both, both]
+        for drive, pair in pairs.items():
+            for bit in (0, 1):
+                object.__setattr__(self, f"{drive}_{bit}", pair[bit])
+        for name, value in (("pulse_width", pulse_width), ("rise_time", rise_time), ("relax_time", relax_time)):
+            object.__setattr__(self, name, value)
+        self._check()
+
+    def _check(self) -> None:
         amplitudes = ("current_0", "current_1", "voltage_0", "voltage_1")
         given = tuple(name for name in amplitudes if getattr(self, name) is not None)
         if given not in (amplitudes[:2], amplitudes[2:]):
-            pair = "exactly one pair of amplitudes, current_0 and current_1 [A] or voltage_0 and voltage_1 [V]"
+            pair = (
+                "exactly one pair of amplitudes, current_0 and current_1 [A] or voltage_0 and voltage_1 [V], or one "
+                "for both bits, current or voltage"
+            )
             raise ValueError(f"give {pair}; got {' and '.join(given) or 'none'}.")
         checked_fields(self, zero_allowed=True, **{name: UNITS[name[:-2]] for name in given})
         checked_fields(self, pulse_width="s")
@@ -236,6 +276,24 @@ class OperatingPoint(NanEqual):
             energies=energies or {},
         )
 
+    def __repr__(self) -> str:
+        rates = f"error_rate_0={self.error_rate_0:.3g}, error_rate_1={self.error_rate_1:.3g}"
+        priced = self.energy_0 or self.energy_1
+        energies = f"{self.energy_0 * 1e15:.4g} and {self.energy_1 * 1e15:.4g} fJ, {self.latency * 1e9:.4g} ns"
+        origin = self.device_identity if self.setting is None else _amplitudes_as_text(self.setting)
+        return f"OperatingPoint({rates}{', ' + energies if priced else ''}, {origin}, {self.temperature:g} K)"
+
+    def _repr_html_(self) -> str:
+        """Return a table for notebooks: a row for each bit."""
+        rows = "".join(
+            f"<tr><td>{bit}</td><td>{rate:.3g}</td><td>{energy * 1e15:.4g}</td></tr>"
+            for bit, rate, energy in ((0, self.error_rate_0, self.energy_0), (1, self.error_rate_1, self.energy_1))
+        )
+        origin = self.device_identity if self.setting is None else _amplitudes_as_text(self.setting)
+        caption = f"OperatingPoint: {html.escape(origin)}, {self.temperature:g} K, latency {self.latency * 1e9:.4g} ns"
+        head = "<tr><th>bit</th><th>error rate</th><th>energy in the junction (fJ)</th></tr>"
+        return f"<table><caption>{caption}</caption>{head}{rows}</table>"
+
     @property
     def mean_error_rate(self) -> float:
         """Of a write whose bit is 0 or 1 with equal chance, and differs from the bit that the cell held."""
@@ -319,6 +377,12 @@ def _with(tree: Any, change: Callable[[Any], Any]) -> Any:
     if isinstance(tree, (list, tuple)):
         return [_with(part, change) for part in tree]
     return change(tree) if tree is None or isinstance(tree, float) else tree
+
+
+def _amplitudes_as_text(setting: WriteSetting) -> str:
+    scale, unit = (1e6, "µA") if setting.drive == "current" else (1.0, "V")
+    zero, one = (f"{scale * amplitude:.4g} {unit}" for amplitude in setting.amplitudes)
+    return f"{zero if zero == one else f'{zero} (0) and {one} (1)'} for {setting.pulse_width * 1e9:.4g} ns"
 
 
 def _as_lists(energies: Mapping[str, Array]) -> dict[str, list[list[float]]]:

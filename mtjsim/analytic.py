@@ -13,6 +13,8 @@ Legend
     tau    duration over the characteristic time tau_D
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Mapping
 

@@ -1,5 +1,7 @@
 """Counted errors and the exact binomial interval of their rate."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import Any
 

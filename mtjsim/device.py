@@ -4,6 +4,8 @@ Legend: V volume, B_k net perpendicular anisotropy field, Delta thermal stabilit
 characteristic time; definitions and their sources are in the docstring of each method.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 import math
@@ -13,7 +15,7 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import ConfigDict, Field, ValidationError, field_validator
 from scipy.constants import elementary_charge, hbar, k, mu_0, physical_constants
 from scipy.special import ellipe, ellipk
 
@@ -26,6 +28,7 @@ from mtjsim.checks import (
     checked_number,
     checked_positive,
 )
+from mtjsim.declaration import Declaration
 from mtjsim.plausibility import USUAL, doubt
 from mtjsim.spin_torque import ROUNDING, current_sense
 from mtjsim.spin_torque import spin_hall_efficiency as spin_hall_efficiency
@@ -42,7 +45,7 @@ def _optional(unit: str, text: str, default: Any = None, **rule: Any) -> Any:
     return Field(default, description=text, json_schema_extra={"unit": unit}, **rule)
 
 
-class MTJ(BaseModel):
+class MTJ(Declaration):
     """A magnetic tunnel junction with one free layer, treated as a macrospin. Keyword-only, SI units, frozen.
 
     P means m_z > 0, parallel to a reference layer along +z. The fields hold at `reference_temperature`.

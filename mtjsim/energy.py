@@ -3,6 +3,8 @@
 Device only: no transistor, driver or line.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 
 import numpy as np

@@ -5,6 +5,8 @@ m_z = -B_z/B_k, the barrier without current. Arguments are checked and broadcast
 reduced units, `axial_hold.py` chooses the solver.
 """
 
+from __future__ import annotations
+
 import numpy as np
 from numpy.typing import ArrayLike
 

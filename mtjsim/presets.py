@@ -10,11 +10,13 @@ with quantities as numbers in SI or as text with a unit ("40nm", "0.27 T"). Pres
 `not_modelled` and a table `[provenance]`: for every number where it was read, or that it is derived or assumed.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any
@@ -37,6 +39,7 @@ STAND_IN_UNITS = {
     "channel_width": "m",
     "channel_thickness": "m",
 }
+SHOWN_IN = {"m": ("nm", 1e-9), "ohm m^2": ("ohm um^2", 1e-12), "A/m": ("kA/m", 1e3), "J/(V m)": ("fJ/(V m)", 1e-15)}
 FILE_KINDS: dict[str, tuple[type, str]] = {
     "device": (dict, "a table, [device]"),
     "effective": (dict, "a table, [effective]"),
@@ -211,14 +214,22 @@ def save_device(
     write_whole(path, device_toml(device, title=title, provenance=provenance).encode())
 
 
-def device_toml(device: MTJ, *, title: str = "", provenance: Mapping[str, str] | None = None) -> str:
+def device_toml(
+    device: MTJ,
+    *,
+    title: str = "",
+    reference: str = "",
+    not_modelled: Sequence[str] = (),
+    provenance: Mapping[str, str] | None = None,
+) -> str:
     """Return the text of a device file that gives the same junction back, to the bit."""
-    lines = [f"title = {_toml_string(title)}"] if title else []
+    lines = [f"{key} = {_toml_string(text)}" for key, text in (("title", title), ("reference", reference)) if text]
+    if not_modelled:
+        lines += ["not_modelled = [", *(f"    {_toml_string(text)}," for text in not_modelled), "]"]
     lines += ["", "[device]"] if lines else ["[device]"]
     for name, value in device.model_dump(exclude_none=True).items():
-        shown = f"[{', '.join(map(repr, value))}]" if isinstance(value, tuple) else repr(value)
-        unit = _unit_of(name)
-        lines.append(f"{name} = {shown}" + (f"  # {unit}" if unit else ""))
+        shown, unit = _toml_value(value, _unit_of(name)), _unit_of(name)
+        lines.append(f"{name} = {shown}" + (f"  # {unit}" if unit and '"' not in shown else ""))
     if provenance:
         lines += [
             "",
@@ -326,6 +337,17 @@ def _unit_of(name: str) -> str:
     entry = MTJ.model_fields.get(name)
     extra = entry.json_schema_extra if entry else None
     return str(extra["unit"]) if isinstance(extra, dict) else ""
+
+
+def _toml_value(value: float | tuple[float, ...], unit: str) -> str:
+    """Return numbers as TOML: with the unit that the field uses, or in SI where that would change the last bit."""
+    if isinstance(value, tuple):
+        return f"[{', '.join(_toml_value(part, unit) for part in value)}]"
+    shown, scale = SHOWN_IN.get(unit, (unit, 1.0))
+    text = f"{value / scale:.15g}"
+    if unit and value and float(f"{float(text) * scale:.15g}") == value:
+        return f'"{text} {shown}"'
+    return repr(value)
 
 
 def _toml_string(text: str) -> str:

@@ -4,6 +4,8 @@ A pulse is piecewise linear: breakpoints in time and the level at each, a jump b
 are amplitudes *in the direction of the write*: > 0 drives it, < 0 drives back.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal, Self
@@ -142,7 +144,7 @@ class Pulse:
         doubt(drive, levels)
         return pulse
 
-    def followed_by(self, other: "Pulse | None" = None, *, relax_time: float = 0.0) -> "Pulse":
+    def followed_by(self, other: Pulse | None = None, *, relax_time: float = 0.0) -> Pulse:
         """Return this pulse, then nothing for `relax_time` [s], then the `other` pulse."""
         relax_time = checked_number("relax_time", relax_time, "s", zero_allowed=True)
         doubt("relax_time", relax_time)

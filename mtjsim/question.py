@@ -78,7 +78,10 @@ class Question:
         relax_time: ArrayLike = 0.0,
     ) -> "Question":
         """Check every argument; ValueError with the argument, the rule, the value, the remedy."""
-        ways = checked_names("direction", direction, DIRECTIONS)
+        both = isinstance(direction, str) and direction == "both"
+        ways = checked_names("direction", DIRECTIONS if both else direction, (*DIRECTIONS, "both"))
+        if (ways == "both").any():
+            raise ArgumentError("direction", "must be 'both' alone, not in an array.")
         level: ArrayLike
         shape: Pulse | None = None
         polarity: Direction | None = None
@@ -105,6 +108,8 @@ class Question:
             checked_array("rise_time", rise_time, "s", zero_allowed=True),
             checked_array("relax_time", relax_time, "s", zero_allowed=True),
         ]
+        if both:  # a first axis for the directions, before those of the other arguments
+            arrays[0] = ways.reshape(-1, *(1 for _ in np.broadcast_shapes(*(array.shape for array in arrays[1:]))))
         way, level, pulse_width, temperature, rise_time, relax_time = np.broadcast_arrays(*arrays)
         question = cls(way, level, pulse_width, temperature, rise_time, relax_time, imposed, polarity, shape)
         checked_ramps(question.rise_time, question.pulse_width)

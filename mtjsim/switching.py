@@ -5,6 +5,8 @@ Arguments are checked and broadcast in `question.py`, and equal writes share one
 not axisymmetric.
 """
 
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np
@@ -54,8 +56,8 @@ def write_error_rate(
         Amplitude >= 0 that drives the named direction [A].
     pulse_width : float or array
         Full width at half maximum [s], > 0.
-    direction : {"p_to_ap", "ap_to_p"} or array of these
-        Of the write.
+    direction : {"p_to_ap", "ap_to_p", "both"} or array of the first two
+        Of the write. "both": the result has a first axis of these two, in this order.
     temperature : float or array
         [K]; enters the barrier, the start, the noise and the declared laws.
     rise_time : float or array
@@ -105,6 +107,7 @@ def write_error_rate(
     >>> rate = write_error_rate(device, current=75e-6, pulse_width=[7.45e-9, 16.64e-9])
     >>> print(*(f"{r:.2e}" for r in rate))
     9.97e-04 1.00e-09
+    >>> p_to_ap, ap_to_p = write_error_rate(device, current=75e-6, pulse_width=5e-9, direction="both")
     """
     return _tail(
         "stayed",
@@ -146,8 +149,8 @@ def switching_probability(
         Amplitude >= 0 that drives the named direction [A] or [V]; one of the two, with `pulse_width`.
     pulse_width : float or array
         Full width at half maximum [s], > 0.
-    direction : {"p_to_ap", "ap_to_p"} or array of these
-        Of the write.
+    direction : {"p_to_ap", "ap_to_p", "both"} or array of the first two
+        As in `write_error_rate`.
     temperature : float or array
         [K].
     rise_time, relax_time : float or array

@@ -12,6 +12,8 @@ A three-terminal device (`channel_resistance`) is written by a current in its ch
 the channel's, and neither depends on the magnetisation.
 """
 
+from __future__ import annotations
+
 import numpy as np
 
 from mtjsim.checks import ArgumentError, Array, checked_number, checked_numbers, checked_signed

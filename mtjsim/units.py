@@ -1,5 +1,7 @@
 """Typed quantities: `40nm`, `60uA`, `5 ns` on the command line and in TOML, converted to SI floats."""
 
+from __future__ import annotations
+
 import math
 import re
 from functools import lru_cache

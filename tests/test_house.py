@@ -254,6 +254,41 @@ def test_the_front_door_is_described_whole(name):
     assert not set(arguments) - {word for line in listed for word in line.split(", ")}
 
 
+def public_callables():
+    """Public functions and classes, and the public methods of the classes."""
+    for package in FORBIDDEN:
+        module = __import__(package)
+        for name in module.__all__:
+            public = getattr(module, name)
+            methods = vars(public).items() if inspect.isclass(public) else ()
+            for label, one in [(name, public), *((f"{name}.{m}", f) for m, f in methods if not m.startswith("_"))]:
+                if callable(one):
+                    yield f"{package}.{label}", one
+
+
+def test_signatures_can_be_read():
+    """Annotations by their names: 45 characters a parameter are enough, and no name of a type's inside is shown."""
+    texts = {}
+    for name, one in public_callables():
+        try:
+            texts[name] = str(inspect.signature(one)), len(inspect.signature(one).parameters)
+        except (TypeError, ValueError):  # a value that is called through a C function
+            continue
+    assert len(texts) > 150
+    assert not {name: text for name, (text, count) in texts.items() if len(text) > 60 + 45 * count}
+    assert not {name for name, (text, _) in texts.items() if "_typing" in text or "Annotated" in text}
+
+
+def test_completion_and_help_of_a_junction_leave_out_pydantic():
+    device = mtjsim.load_preset("arm_2021")
+    for shown in (dir(device), dir(mtjsim.MTJ)):
+        assert not {name for name in shown if name.startswith("model_")}
+        assert not {"dict", "copy", "json", "construct", "parse_raw", "from_orm"} & set(shown)
+        assert {"thermal_stability", "critical_current", "replace", "identity"} <= set(shown)
+    assert set(mtjsim.MTJ.model_fields) <= set(dir(device))
+    assert device.model_copy() == device  # it works, unseen
+
+
 MACHINE = re.compile(r"(?<![\w./~-])/(?:work|root|home)(?:/|\b)|\.\./shared")
 ALLOWED = {".ci/run", "tests/test_house.py"}
 TEXT = {".py", ".md", ".toml", ".txt", ".json", ".csv", ".ipynb", ".yml", ".yaml", ".cfg", ".sh", ""}

@@ -78,17 +78,11 @@ def _derived(d: MTJ) -> dict[str, Any]:
 
 
 def _print_device(chosen: DeviceFile, derived: dict[str, Any]) -> None:
-    for line in (chosen.title, chosen.reference):
-        if line:
-            print(line)
-    print(device_toml(chosen.device).rstrip())
-    print("\n[derived]")
-    note = f"  # {derived.pop('critical_current_is')}" if "critical_current_is" in derived else ""
+    """Print a device file, which the verbs take; what follows from it is in comments."""
+    described: dict[str, Any] = {key: getattr(chosen, key) for key in ("title", "reference", "not_modelled")}
+    print(device_toml(chosen.device, **described, provenance=chosen.provenance))
+    print("# derived from these numbers:")
+    note = f"  ({derived.pop('critical_current_is')})" if "critical_current_is" in derived else ""
     for name, value in derived.items():
-        text = f"{name} = {value:.6g}" if isinstance(value, float) else f"{name} = {value}"
+        text = f"# {name} = {value:.6g}" if isinstance(value, float) else f"# {name} = {value}"
         print(text + note if name.startswith("critical_current") else text)
-    if chosen.provenance:
-        print("\n[provenance]")
-        print("\n".join(f"{name}: {text}" for name, text in chosen.provenance.items()))
-    for text in chosen.not_modelled:
-        print(f"not modelled: {text}")

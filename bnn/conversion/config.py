@@ -1,5 +1,7 @@
 """Declaration of a binary layer: quantizers, scale, and the memories of its weights and activations."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Union
 

@@ -1,5 +1,7 @@
 """A binarized copy of any torch model, each binary layer with its own quantizers, memories and write settings."""
 
+from __future__ import annotations
+
 import copy
 import hashlib
 import warnings

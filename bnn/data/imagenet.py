@@ -3,6 +3,8 @@
 NumPy and Pillow only: nothing here imports torch.
 """
 
+from __future__ import annotations
+
 import difflib
 import hashlib
 import os

@@ -62,6 +62,13 @@ class ImageSet:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def __repr__(self) -> str:
+        size = "x".join(map(str, self.images.shape[1:]))
+        classes = len(np.unique(self.labels))
+        return (
+            f"ImageSet({self.name!r}, {len(self)} images of {size}, {classes} classes, levels 0 to {self.full_scale})"
+        )
+
     @cached_property
     def identity(self) -> str:
         """SHA-256 (hex) over pixels, labels and full scale; the name does not enter."""
@@ -264,6 +271,11 @@ class DataSet:
             raise ValueError(f"train and test must have equal image shapes and full scales, got {shapes}.")
         if (largest := max(int(half.labels.max()) for half in (self.train, self.test))) >= len(self.class_names):
             raise ValueError(f"labels must be below the {len(self.class_names)} class names, got {largest}.")
+
+    def __repr__(self) -> str:
+        size = "x".join(map(str, self.train.images.shape[1:]))
+        count = f"{len(self.train)} to train and {len(self.test)} to test"
+        return f"DataSet({self.name!r}, images of {size}, {count}, {len(self.class_names)} classes)"
 
     @cached_property
     def identity(self) -> str:

@@ -3,6 +3,8 @@
 A key is (seed, layer, step, sample, call). Writes are numbered automatically, or by an address that a training sets.
 """
 
+from __future__ import annotations
+
 import itertools
 import weakref
 from collections import Counter, deque

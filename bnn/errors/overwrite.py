@@ -6,6 +6,8 @@ repeat the past: of an activation memory, the image before; of a weight memory, 
 nearly always the same.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -212,11 +214,11 @@ class OverwriteErrors(BitMemory):
     def ledger(
         self,
         *,
-        policy: "WritePolicy | None" = None,
-        reading: "ReadPoint | None" = None,
+        policy: WritePolicy | None = None,
+        reading: ReadPoint | None = None,
         point: HasEnergies | None = None,
         name: str = "bits",
-    ) -> "Ledger":
+    ) -> Ledger:
         """Return what was written so far and what it cost.
 
         Parameters

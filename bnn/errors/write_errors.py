@@ -9,6 +9,8 @@ References
 .. [1] Tzoufras, Gajek, Walker, "Magnetoresistive RAM for error resilient XNOR-Nets", arXiv:1905.10927 (2019).
 """
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -115,7 +117,7 @@ class WriteErrors(BitMemory):
         ones = int((x > 0).sum())
         self.counts = self.counts + np.array([x.numel() - ones, ones])
 
-    def ledger(self, *, point: HasEnergies | None = None, name: str = "bits") -> "Ledger":
+    def ledger(self, *, point: HasEnergies | None = None, name: str = "bits") -> Ledger:
         """Return what was written so far and what it cost, if it is `counted`.
 
         Parameters

@@ -13,9 +13,11 @@ References
    variances are not equal", Sankhya 22, 357 (1960).
 """
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -140,9 +142,9 @@ def evaluate(
     model: nn.Module,
     data: Labelled,
     *,
-    errors: Union["OperatingPoint", WriteErrors, str, None] = None,
-    weight_errors: Union["OperatingPoint", WriteErrors, str, None] = None,
-    process: Union["Process", None] = None,
+    errors: OperatingPoint | WriteErrors | str | None = None,
+    weight_errors: OperatingPoint | WriteErrors | str | None = None,
+    process: Process | None = None,
     draws: int = 36,
     seed: int = 0,
     batch_size: int = 1024,

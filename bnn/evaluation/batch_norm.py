@@ -11,11 +11,13 @@ that mean and is wrong at another rate. `rescale_batch_norm` corrects it in clos
 data.
 """
 
+from __future__ import annotations
+
 import copy
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -229,10 +231,10 @@ def _reader(model: nn.Module, node: fx.Node, calls: Counter[str], outputs: int) 
 
 def reestimate_batch_norm(
     model: nn.Module,
-    data: "Labelled | Tensor | np.ndarray",
+    data: Labelled | Tensor | np.ndarray,
     *,
-    errors: Union["OperatingPoint", WriteErrors, str, None] = "as_trained",
-    weight_errors: Union["OperatingPoint", WriteErrors, str, None] = "as_trained",
+    errors: OperatingPoint | WriteErrors | str | None = "as_trained",
+    weight_errors: OperatingPoint | WriteErrors | str | None = "as_trained",
     draws: int = 1,
     seed: int = 0,
     batch_size: int = 1024,

@@ -4,6 +4,8 @@ A layer quantizes its input and its weights, writes the bits of each to the memo
 multiplies what the two memories return. `bnn.memories` exchanges the memories of a whole model.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 
 import torch
@@ -29,6 +31,7 @@ class BinaryLayer(nn.Module):
     activation_memory: nn.Module | None
     weight_memory: nn.Module | None
     dropout: nn.Module | None
+    seed: int
 
     def __init__(
         self,
@@ -57,6 +60,7 @@ class BinaryLayer(nn.Module):
         self.register_module("weight_memory", weight_memory)
         self.dropout = dropout
         self._check_slots()
+        self.seed = seed
         self.weight = nn.Parameter(torch.empty(shape))
         self.register_parameter("bias", nn.Parameter(torch.empty(shape[0])) if bias else None)
         self.reset_parameters(seed=seed)

@@ -1,5 +1,7 @@
 """Seeded dropout: resumed bit for bit, and the same for any split of a batch."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import Any
 

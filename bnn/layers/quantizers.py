@@ -9,6 +9,8 @@ References
 .. [2] Rastegari, Ordonez, Redmon, Farhadi, "XNOR-Net", arXiv:1603.05279 (2016).
 """
 
+from __future__ import annotations
+
 from typing import Any
 
 import torch

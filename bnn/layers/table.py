@@ -1,5 +1,7 @@
 """A table of a network: bits, operations and bytes of each layer."""
 
+from __future__ import annotations
+
 import csv
 import io
 from collections.abc import Callable, Iterator, Sequence

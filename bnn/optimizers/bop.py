@@ -6,6 +6,8 @@ References
    network optimization", arXiv:1906.02107 (2019), algorithm 1.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable
 from typing import Any
 

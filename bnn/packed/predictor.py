@@ -1,5 +1,7 @@
 """The packed model: predictions, accuracy of dies with write errors, and its file."""
 
+from __future__ import annotations
+
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -125,7 +127,7 @@ class PackedModel:
         *,
         errors: Errors = None,
         weight_errors: Errors = None,
-        process: "Process | None" = None,
+        process: Process | None = None,
         dies: int = 36,
         seed: int = 0,
         batch_size: int = 1024,
@@ -257,7 +259,7 @@ class PackedModel:
         return [{stop: self._run(batch, _unwritten, self._products, stop=stop)} for batch in batches]
 
     def _written_weights(
-        self, rates: Mapping[str, Any], seed: int, die: int, process: "Process | None"
+        self, rates: Mapping[str, Any], seed: int, die: int, process: Process | None
     ) -> dict[int, Any]:
         """Products of the layers whose weights err, with the weights of this die."""
         products = {}
@@ -301,7 +303,7 @@ def _unwritten(step: Step, bits: Bits, samples: NDArray[np.int64]) -> Bits:
 
 
 def _on_die(
-    process: "Process", p10: float, p01: float, seed: int, shape: tuple[int, ...], die: int, *, rows: int
+    process: Process, p10: float, p01: float, seed: int, shape: tuple[int, ...], die: int, *, rows: int
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return error_rate_0 and error_rate_1 of the cells of a die, (rows, cells of a row)."""
     point = SimpleNamespace(error_rate_0=p10, error_rate_1=p01)
@@ -309,7 +311,7 @@ def _on_die(
     return rates[0].reshape(rows, -1), rates[1].reshape(rows, -1)
 
 
-def _writing(rates: Mapping[str, Any], seed: int, die: int, process: "Process | None") -> Write:
+def _writing(rates: Mapping[str, Any], seed: int, die: int, process: Process | None) -> Write:
     """Return the function that writes activations on a die."""
     cells: dict[int, tuple[tuple[int, ...], Any]] = {}  # of the die, by slot: the same for all batches and calls
 

@@ -1,5 +1,7 @@
 """From a torch model to a packed one: its graph becomes a list of steps, which are folded where that is exact."""
 
+from __future__ import annotations
+
 import copy
 import operator
 from collections import Counter

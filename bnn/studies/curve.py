@@ -5,6 +5,8 @@ its errors. Every network k has the same initial weights and the same order of i
 paired. Training runs in one-thread processes; the numbers do not depend on their number.
 """
 
+from __future__ import annotations
+
 import os
 import warnings
 from collections.abc import Sequence
@@ -43,7 +45,7 @@ class Interval:
     low: float
     high: float
 
-    def within(self, lowest: float, highest: float) -> "Interval":
+    def within(self, lowest: float, highest: float) -> Interval:
         """Cut the interval of a quantity that cannot leave [lowest, highest]."""
         return Interval(self.mean, max(self.low, lowest), min(self.high, highest))
 

@@ -4,21 +4,24 @@ A recipe is a TOML file: network, data, errors, training, and the results that w
 `bnn.run_recipe` trains it to the last epoch and evaluates on the test images once, at the end.
 """
 
+from __future__ import annotations
+
 import os
 import tomllib
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, ValidationError
 
 from bnn.data.origins import ORIGINS
 from mtjsim.checks import ArgumentError, checked_choice
+from mtjsim.declaration import Declaration
 
 SHARE = Field(ge=0.0, le=1.0)
 
 
-class _Declared(BaseModel):
+class _Declared(Declaration):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
@@ -107,7 +110,7 @@ class Recipe(_Declared):
     source: str
     data: Annotated[str, AfterValidator(lambda name: checked_choice("data", name, ORIGINS))]
     model: str
-    arguments: dict[str, Any] = {}
+    arguments: dict[str, Any] = Field(default_factory=dict)
     activation_errors: ErrorRates | None = None
     weight_errors: ErrorRates | None = None
     training: RecipeTraining

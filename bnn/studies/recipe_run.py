@@ -1,5 +1,7 @@
 """Run a recipe: train its network to the last epoch, evaluate once on the test images, write the record."""
 
+from __future__ import annotations
+
 import json
 import os
 from collections.abc import Callable
@@ -46,10 +48,10 @@ class RecipeResult:
     """
 
     recipe: Recipe
-    model: "nn.Module"
-    history: "tuple[Epoch, ...]"
-    error_free: "Accuracy"
-    with_errors: "Accuracy | None"
+    model: nn.Module
+    history: tuple[Epoch, ...]
+    error_free: Accuracy
+    with_errors: Accuracy | None
     seconds: float
     core_seconds: float
     threads: int
@@ -65,7 +67,7 @@ def run_recipe(
     seed: int | None = None,
     threads: int | None = None,
     progress: bool | None = None,
-    on_epoch: "Callable[[Epoch], None] | None" = None,
+    on_epoch: Callable[[Epoch], None] | None = None,
 ) -> RecipeResult:
     """Train a recipe to its last epoch, then evaluate on the test images, once.
 
@@ -155,7 +157,7 @@ def run_recipe(
     return result if folder is None else _kept(result, folder, data, trained.identity)
 
 
-def built(recipe: Recipe) -> "nn.Module":
+def built(recipe: Recipe) -> nn.Module:
     """Return the untrained network of a recipe, with memories in its slots.
 
     Raises
@@ -224,7 +226,7 @@ def _kept(result: RecipeResult, folder: Path, data: DataSet, identity: str | Non
     return replace(result, files=tuple(folder / name for name in ("config.json", "checkpoint.pt", "result.json")))
 
 
-def counted(accuracy: "Accuracy") -> dict[str, Any]:
+def counted(accuracy: Accuracy) -> dict[str, Any]:
     """Return an accuracy as counts, with its interval; an end that is NaN becomes None."""
     ends = [None if end != end else end for end in (accuracy.low, accuracy.high)]
     return {

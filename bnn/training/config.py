@@ -1,5 +1,7 @@
 """Configuration of a training: sizes, rates, phases, and the files it writes."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,5 +1,7 @@
 """Numbers that are non-finite: a guard that names layer and step at once, and a diagnosis afterwards."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
@@ -10,7 +12,7 @@ from torch import Tensor, nn
 from bnn.evaluation.logits import first_non_finite_layer
 
 
-def guard_finite(model: nn.Module) -> "FiniteGuard":
+def guard_finite(model: nn.Module) -> FiniteGuard:
     """Watch every output, gradient and parameter of `model`, until the first that is not finite.
 
     Parameters

@@ -4,6 +4,8 @@ The result is the last epoch, or the best on a *validation* split if the config 
 once, after everything has been decided.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
 

@@ -9,6 +9,8 @@ References
 .. [1] Gajek, Tzoufras, US 2020/0193282. Number format and code are not in its claims; both are chosen here.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -181,6 +183,11 @@ class ParameterMemory:
             self._make(bank, initial_write=initial_write)
 
     # ---- what it does ------------------------------------------------------------------------------------------------
+
+    def __repr__(self) -> str:
+        held, declared = ", ".join(self.holds), self.declaration
+        rates = f"error rates {declared.point.error_rate_0:.3g} and {declared.point.error_rate_1:.3g}"
+        return f"ParameterMemory({self.words} words {declared.format} of {held}, {rates}, {declared.errors})"
 
     @contextmanager
     def update(self, *, step: int | None = None) -> Iterator[None]:

@@ -9,6 +9,8 @@ References
 .. [2] Gajek, Tzoufras, US 11,586,906: one MRAM, two write settings, the higher error rate first.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -112,7 +114,7 @@ class MRAM:
         """Error rates, energies and latency of a write."""
         return self.words.point
 
-    def same_but_for_point(self, other: "MRAM") -> bool:
+    def same_but_for_point(self, other: MRAM) -> bool:
         """Whether the two are one memory with two settings."""
         return replace(self, words=replace(self.words, point=other.point)) == other
 

@@ -20,10 +20,12 @@ Area: 3 (W/F + 1) F^2 a transistor, as NVSim takes it (X. Dong et al., IEEE Tran
 from memory: assumed); a three-terminal cell is the sum of its two transistors (assumed). The junction is above them.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import KW_ONLY, asdict, dataclass, fields, replace
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -41,7 +43,7 @@ CONNECTIONS: tuple[Connection, ...] = ("reference_at_drain", "free_at_drain")
 DRIVER_RESISTANCE = 300.0  # of driver and line [ohm]; assumed
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Cell:
     """One bit of an array: a junction (or a differential pair), its access transistor, its driver.
 
@@ -75,12 +77,13 @@ class Cell:
     Examples
     --------
     >>> from mtjsim import load_preset
-    >>> cell = Cell(device=load_preset("arm_2021"), transistor=Transistor(width=270e-9), supply_voltage=1.2)
+    >>> cell = Cell(load_preset("arm_2021"), transistor=Transistor(width=270e-9), supply_voltage=1.2)
     >>> print(*(f"{cell.current(bit, voltage=1.2) * 1e6:.0f} uA" for bit in (0, 1)), f"{cell.area_f2:.0f} F^2")
     54 uA 34 uA 21 F^2
     """
 
     device: MTJ
+    _: KW_ONLY
     transistor: Transistor
     supply_voltage: float
     word_line_voltage: float = None  # type: ignore[assignment]
@@ -249,7 +252,7 @@ def narrowest_transistor(cell: Cell, setting: WriteSetting, *, temperature: floa
     Examples
     --------
     >>> from mtjsim import load_preset
-    >>> cell = Cell(device=load_preset("arm_2021"), transistor=Transistor(width=270e-9), supply_voltage=1.2)
+    >>> cell = Cell(load_preset("arm_2021"), transistor=Transistor(width=270e-9), supply_voltage=1.2)
     >>> setting = WriteSetting(current_0=35e-6, current_1=35e-6, pulse_width=20e-9)
     >>> print(f"{narrowest_transistor(cell, setting).width * 1e9:.0f} nm")
     365 nm

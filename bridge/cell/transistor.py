@@ -22,6 +22,8 @@ assumed. K: -0.11 V over 300 K, read as KT1 in the model cards of the Predictive
 V_T(T) = V_T + KT1 (T/T_nom - 1)). V_S0, lambda, n, gamma and 2 phi_F do not change.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self

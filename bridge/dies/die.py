@@ -14,6 +14,8 @@ is the first in this order: through a shorted barrier the free layer is not seen
 drawn from a `Process` (faults.py), or made by hand (`Die.of`).
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 import math
@@ -99,6 +101,12 @@ class Die:
                 raise ArgumentError(name, f"must be {rule}, got {column[~good][0]:g}.")
         if self.cells is not None and (found := self.cells.error_rates.shape) != (2, self.size):
             raise ArgumentError("cells", f"must be {self.size}, as shape {self.shape}, got {found[1]}.")
+
+    def __repr__(self) -> str:
+        faults = ", ".join(f"{count} {kind}" for kind, count in self.counts.items() if count) or "no faults"
+        cells = "with rates of every cell" if self.cells is not None else "without rates of cells"
+        seed = "" if self.seed is None else f", seed={self.seed}"
+        return f"Die({'x'.join(map(str, self.shape))} cells, {faults}, {cells}{seed})"
 
     @classmethod
     def of(
@@ -271,7 +279,7 @@ class Die:
 
     # ---- joining -------------------------------------------------------------------------------------------------
 
-    def __or__(self, other: "Die") -> "Die":
+    def __or__(self, other: Die) -> Die:
         """Join the faults of two dies of one shape. Where both have one in a cell, the first of `FAULTS` wins.
 
         Two shorts of one cell: the larger conductance. A cell weak in both: the larger error factor, the lower barrier.

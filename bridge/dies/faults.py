@@ -6,6 +6,8 @@ columns, edges of a wafer) and differences between whole dies; make such a `Die`
 with `|`.
 """
 
+from __future__ import annotations
+
 import json
 import math
 from collections.abc import Iterator, Mapping

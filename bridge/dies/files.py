@@ -1,5 +1,7 @@
 """Dies as files: NetCDF with an identity; a wrong or damaged file is refused, and the difference named."""
 
+from __future__ import annotations
+
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -102,7 +104,7 @@ def load_die(
     return die
 
 
-def _die_of(data: "xr.Dataset") -> Die:
+def _die_of(data: xr.Dataset) -> Die:
     """Return the die of a dataset; ValueError if its parts are not those that were saved."""
     if str(form := data.attrs.get("format")) != FORMAT:
         raise ValueError(f"this is not a die: its format is {form!r}, not {FORMAT!r}.")

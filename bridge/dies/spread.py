@@ -4,6 +4,8 @@ Suffix `_d2d`: from device to device, drawn once and frozen for a cell's life. S
 by nature at every write and therefore averaged over inside each cell's rate. All are relative standard deviations.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Self

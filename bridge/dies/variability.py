@@ -6,6 +6,8 @@ cells of a die (`cells`), all through one fitted surface of ln WER (rate_surface
 is measured.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 from collections.abc import Callable, Mapping

@@ -4,6 +4,8 @@ One solve gives all pulse widths of one level, direction and temperature: a slic
 number of workers gives the same bits.
 """
 
+from __future__ import annotations
+
 import os
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -43,7 +45,7 @@ def write_error_map(
     energy: bool = False,
     cache: str | os.PathLike[str] | None = None,
     workers: int = WORKERS,
-) -> "xr.Dataset":
+) -> xr.Dataset:
     """Solve a junction on a grid.
 
     Parameters
@@ -114,7 +116,7 @@ def write_error_map(
     return dataset
 
 
-def _dataset(question: MapQuestion, values: Array) -> "xr.Dataset":
+def _dataset(question: MapQuestion, values: Array) -> xr.Dataset:
     energies = {}
     if question.energy:
         energies["energy"] = (values[1], {"units": "J", "scope": "junction only, mean over all writes"})

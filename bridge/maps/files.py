@@ -5,6 +5,8 @@ widths) are appended to a second file in the same folder, NAME.IDENTITY.partial,
 run that was killed resumes from it.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 import os
@@ -90,7 +92,7 @@ def _digest(parts: Mapping[str, Any], device_identity: str) -> str:
     return hashlib.sha256(json.dumps([device_identity, rest], sort_keys=True).encode()).hexdigest()
 
 
-def _parts_of(dataset: "xr.Dataset") -> dict[str, Any]:
+def _parts_of(dataset: xr.Dataset) -> dict[str, Any]:
     drive = checked_dataset(dataset)
     fields = json.loads(str(dataset.attrs["device"]))
     return {
@@ -103,7 +105,7 @@ def _parts_of(dataset: "xr.Dataset") -> dict[str, Any]:
     }
 
 
-def map_identity(dataset: "xr.Dataset") -> str:
+def map_identity(dataset: xr.Dataset) -> str:
     """SHA-256 over junction, axes, ramps, what was solved and how, recomputed: a part of a map has its own.
 
     Raises
@@ -121,7 +123,7 @@ def map_identity(dataset: "xr.Dataset") -> str:
     return _digest(_parts_of(dataset), identity)
 
 
-def _content(dataset: "xr.Dataset") -> str:
+def _content(dataset: xr.Dataset) -> str:
     """SHA-256 over the numbers of a map, axes included."""
     found = hashlib.sha256()
     for name in sorted(str(name) for name in dataset.variables):
@@ -153,7 +155,7 @@ def map_differences(have: Mapping[str, Any], want: Mapping[str, Any]) -> list[st
     return found
 
 
-def save_map(dataset: "xr.Dataset", path: str | os.PathLike[str]) -> None:
+def save_map(dataset: xr.Dataset, path: str | os.PathLike[str]) -> None:
     """Write a map as NetCDF; the file is the old one or the new one, whole.
 
     Parameters
@@ -178,7 +180,7 @@ def save_map(dataset: "xr.Dataset", path: str | os.PathLike[str]) -> None:
     write_netcdf(dataset, path)
 
 
-def load_map(path: str | os.PathLike[str], *, expect: MTJ | Mapping[str, Any] | None = None) -> "xr.Dataset":
+def load_map(path: str | os.PathLike[str], *, expect: MTJ | Mapping[str, Any] | None = None) -> xr.Dataset:
     """Read a map, and refuse it if it is damaged or not the expected one.
 
     Parameters
@@ -216,7 +218,7 @@ def load_map(path: str | os.PathLike[str], *, expect: MTJ | Mapping[str, Any] | 
     return dataset
 
 
-def cached_map(path: Path, question: MapQuestion) -> "xr.Dataset | None":
+def cached_map(path: Path, question: MapQuestion) -> xr.Dataset | None:
     """Return the map in the file if it is that of the question; None without a file; ValueError otherwise."""
     if not path.exists():
         return None
@@ -232,7 +234,7 @@ def _refuse_other(path: Path, have: Mapping[str, Any], want: Mapping[str, Any]) 
         raise ValueError(f"{path}: another map. {'; '.join(differences)}. Name another file, or delete it.")
 
 
-def _read(path: Path) -> "xr.Dataset":
+def _read(path: Path) -> xr.Dataset:
     """Read a map and check what it says of itself; every error is a ValueError that names the file."""
     dataset = read_netcdf(path)
     try:

@@ -1,5 +1,7 @@
 """Interpolation in a map: error rates, energies and operating points between its nodes, with a bound on the error."""
 
+from __future__ import annotations
+
 import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -88,7 +90,7 @@ class ErrorMap:
     1.074e-04
     """
 
-    def __init__(self, dataset: "xr.Dataset") -> None:
+    def __init__(self, dataset: xr.Dataset) -> None:
         self.drive = checked_dataset(dataset)
         self.dataset = dataset
         self.measured = dataset.attrs.get("kind") == "measured"
@@ -109,6 +111,18 @@ class ErrorMap:
             warnings.warn(
                 f"the map is good to {self.error_bound:.2g} only. {self.advice}", CoarseMapWarning, stacklevel=2
             )
+
+    def __repr__(self) -> str:
+        drive = (1e6, "µA") if self.drive == "current" else (1.0, "V")
+        axes = zip(self._axes, (drive, (1e9, "ns"), (1.0, "K")), strict=True)
+        spans = ", ".join(
+            f"{len(x)} from {x.min() * scale:.4g} to {x.max() * scale:.4g} {unit}"
+            if len(x) > 1
+            else f"{x[0] * scale:.4g} {unit}"
+            for x, (scale, unit) in axes
+        )
+        known = "measured" if self.measured else f"solved, error {self.error_bound:.2g}"
+        return f"ErrorMap({known}: {spans}; {' and '.join(self._directions)})"
 
     # ---- look-ups ----------------------------------------------------------------------------------------------------
 

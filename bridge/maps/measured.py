@@ -1,5 +1,7 @@
 """Measured counts as a map: the labels of a solved one, with exact binomial intervals; or rates without counts."""
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,8 +20,8 @@ NO_INTERVALS = "none: rates without counts"
 
 
 def measured_map(
-    counts: "WriteCounts | WriteRates", *, confidence: float = 0.95, directions: tuple[str, ...] = DIRECTIONS
-) -> "xr.Dataset":
+    counts: WriteCounts | WriteRates, *, confidence: float = 0.95, directions: tuple[str, ...] = DIRECTIONS
+) -> xr.Dataset:
     """Arrange measured counts as a map.
 
     Parameters

@@ -8,6 +8,8 @@ is taken to have held the other bit. Either way a failed cell ends as the opposi
 differ in the cells that may fail, one line in `CellArray._pulse`.
 """
 
+from __future__ import annotations
+
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field

@@ -1,5 +1,7 @@
 """The declaration of a memory of words: its format, its writes and reads, its protection, its accounts."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Self

@@ -3,6 +3,8 @@
 Bit k of a word, counted from the least significant, is cell k of the word. A set bit is a cell in AP.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple

@@ -6,6 +6,8 @@ cells that fail if they must turn) and the few old words are noted; after it, th
 back. Streams, bits and counts are those of `Memory`, one by one.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial

@@ -4,6 +4,8 @@ The path of a number: `formats.py` makes it a word of bits, `protection.py` adds
 cells (a failed write *leaves the old bit*), reads and time disturb them, and `Memory.read` decodes them.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -81,7 +83,7 @@ class Memory:
         shape: int | Sequence[int],
         declaration: WordMemory | None = None,
         *,
-        die: "Die | None" = None,
+        die: Die | None = None,
         initial: ArrayLike | None = None,
         seed: int = 0,
         name: str = "MRAM",
@@ -119,6 +121,13 @@ class Memory:
             )
             for kind in self.placement.kinds
         ]
+
+    def __repr__(self) -> str:
+        declared, protection = self.declaration, self.protection.name
+        point = f"error rates {declared.point.error_rate_0:.3g} and {declared.point.error_rate_1:.3g}"
+        extra = "" if protection == "none" else f", {protection}"
+        kind = f"{type(self).__name__}({self.shape}, {self.format.name}{extra}"
+        return f"{kind}, {point}, {declared.errors}, name={self.name!r}, seed={self.seed})"
 
     @property
     def cells_shape(self) -> tuple[int, ...]:

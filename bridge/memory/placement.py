@@ -1,7 +1,7 @@
 """The cells of a memory: which of them hold a word and which its check bits, and their rates on a die."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 

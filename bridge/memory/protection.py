@@ -8,6 +8,8 @@ References
 .. [1] Gajek, Tzoufras, US 2020/0193282, claims. The code and the format of numbers are this project's choices.
 """
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass, field
 

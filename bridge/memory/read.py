@@ -5,6 +5,8 @@ halfway between those of the two states of the nominal cell; a differential pair
 where noise and spread exceed the margin (sensing.py), and it may turn the layer.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any

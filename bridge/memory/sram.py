@@ -1,5 +1,7 @@
 """Error-free memory: an energy for every access, contents lost without power."""
 
+from __future__ import annotations
+
 from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
 from typing import Any

@@ -3,6 +3,8 @@
 How an amplitude is bounded and found is in `reach.py`; trade-off curves are in `frontier.py`.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from dataclasses import replace

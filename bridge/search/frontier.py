@@ -1,5 +1,7 @@
 """Trade-offs: energy and latency over the target error rate, and the Pareto front of operating points."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 

@@ -4,6 +4,8 @@ Sequence: measurement.py the counts, parameters.py the free parameters, likeliho
 its maximum and profiles, identifiability.py the combinations that the counts do not determine, report.py the result.
 """
 
+from __future__ import annotations
+
 import warnings
 from collections.abc import Callable, Sequence
 

@@ -1,5 +1,7 @@
 """Measured write counts: pulses and failures at each setting; and their table as a CSV file (`read_counts`)."""
 
+from __future__ import annotations
+
 import csv
 import hashlib
 import io

@@ -1,5 +1,7 @@
 """Result of a fit to write counts: the junction, its parameters with intervals, the goodness of fit."""
 
+from __future__ import annotations
+
 import math
 import os
 from dataclasses import dataclass

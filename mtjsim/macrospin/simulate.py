@@ -3,6 +3,8 @@
 The second method besides the Fokker-Planck solvers, and the only one where temperature follows each trajectory.
 """
 
+from __future__ import annotations
+
 import math
 import os
 from collections.abc import Callable
@@ -194,7 +196,7 @@ def trajectories(
     --------
     >>> device = MTJ.from_effective(thermal_stability=60, critical_current=30e-6, characteristic_time=2e-9)
     >>> pulse = Pulse.rectangular(current=90e-6, pulse_width=8e-9)
-    >>> seen = trajectories(device, pulse, trials=3, seed=1, samples=50)
+    >>> seen = trajectories(device, pulse=pulse, trials=3, seed=1, samples=50)
     >>> seen.m.shape, bool((seen.m[:, 0, 2] > 0.8).all()), bool((seen.m[:, -1, 2] < -0.8).all())
     ((3, 51, 3), True, True)
     """
@@ -239,7 +241,7 @@ class Run:
         temperature: float,
         precision: str,
         start: str = "side",
-    ) -> "Run":
+    ) -> Run:
         """Check the arguments common to all simulations; ValueError as in `simulate_writes`."""
         require_junction(device)
         checked_choice("precision", precision, PRECISIONS)

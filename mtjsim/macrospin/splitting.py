@@ -23,6 +23,8 @@ Comput. Phys. Commun. 147, 64 (2002), "go with the winners"; T. Hesterberg, Tech
 mixtures.
 """
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -216,7 +218,7 @@ class _Run:
         trajectories: int,
         time_step: float | None,
         start: str,
-    ) -> "_Run":
+    ) -> _Run:
         common = Run.checked(device, pulse, seed, direction, temperature, precision, start)
         chunks = -(-checked_whole("trajectories", trajectories, least=1) // CHUNK)
         table = step_table(device, pulse, direction=direction, temperature=temperature, time_step=time_step)

@@ -31,6 +31,7 @@ from mtjsim import (
     write_error_rate,
 )
 from mtjsim.device import axial_demagnetising_factor
+from mtjsim.presets import device_toml, parse_device
 from mtjsim.torques import rotation, torque_of
 from physics import approx
 
@@ -717,3 +718,25 @@ def test_any_text_survives_a_device_file(tmp_path):
     assert read.device == device()
     assert read.title == 'bell\x07, "quoted", back\\slash, \x7f'
     assert read.provenance == {"a b": "said \n twice"}
+
+
+def test_a_device_file_in_usual_units_gives_every_bit_back():
+    """300 junctions of random numbers, with 15 digits and with all: each is read back equal."""
+    random = np.random.default_rng(1)
+    for digits in (3, 15, 17):
+        for _ in range(100):
+            scaled = [float(f"{x:.{digits}g}") for x in random.uniform(0.5, 2.0, 9)]
+            a, b, c, d, e, f, g, h, i = scaled
+            device = MTJ(
+                diameter=a * 4e-8,
+                thickness=b * 1e-9,
+                saturation_magnetization=c * 1e6,
+                anisotropy_field=d * 0.3,
+                damping=e * 0.01,
+                spin_torque_efficiency=0.3 * f,
+                resistance_area_product=g * 1e-11,
+                tunnel_magnetoresistance=h,
+                vcma_coefficient=i * 6e-14,
+                stray_field=(a * 0.01, 0.0, -b * 0.01),
+            )
+            assert parse_device(device_toml(device), where="text").device == device

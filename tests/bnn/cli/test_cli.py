@@ -12,7 +12,7 @@ from bnn.cli import main
 from bnn.data.images import DataSet
 from bnn.data.loading import load
 from bridge.write import WriteSetting, operating_point
-from mtjsim import MTJ, load_preset, save_device, write_error_rate
+from mtjsim import MTJ, list_presets, load_device, load_preset, preset_file, save_device, write_error_rate
 from mtjsim.checks import ArgumentError
 from physics import approx
 
@@ -204,6 +204,20 @@ def test_device_file_with_a_wrong_unit_names_file_field_and_rule(capsys, tmp_pat
     assert code == 2
     assert "mine.toml" in err
     assert "characteristic_time must be a quantity in s, got '2 nm'" in err
+
+
+@pytest.mark.parametrize("name", list_presets())
+def test_what_device_prints_is_a_device_file_of_the_same_junction(capsys, tmp_path, name):
+    assert main(["device", name]) == 0
+    text = capsys.readouterr().out
+    path = tmp_path / "mine.toml"
+    path.write_text(text, "utf-8")
+    file, preset = load_device(path), preset_file(name)
+    assert file == preset  # device to the bit; title, reference, not_modelled, provenance
+    assert f'diameter = "{preset.device.diameter * 1e9:.15g} nm"' in text
+    assert f"# identity = {preset.device.identity}" in text
+    assert main(["device", str(path)]) == 0
+    assert capsys.readouterr().out == text
 
 
 def test_json_of_every_verb(capsys):
