@@ -613,6 +613,19 @@ def test_the_verb_says_what_a_slow_device_costs(tmp_path, capsys, monkeypatch):
         assert [("2 solves" in line) for line in said[:-1]] == [True] * noted  # two currents; widths share a solve
 
 
+def test_the_verb_says_what_a_long_table_costs(tmp_path, capsys, monkeypatch):
+    def stop(*_, **__):
+        raise ArgumentError("free", "must be stopped here.")
+
+    monkeypatch.setattr("mtjsim.calibration.fit.calibrate", stop)
+    for currents, noted in ((20, False), (200, True)):
+        rows = "".join(f"{40 + 0.1 * k:.1f},8,p_to_ap,100,5\n" for k in range(currents))
+        (tmp_path / "a.csv").write_text(HEAD + rows)
+        assert main(["fit", str(tmp_path / "a.csv")]) == 2
+        said = capsys.readouterr().err.splitlines()[:-1]
+        assert said == ["note: 200 different amplitudes, directions and temperatures take about 60 s."] * noted
+
+
 def test_progress_names_the_stage_and_every_computation():
     counts = simulate_counts(TRUE, **settings(), trials=1000, seed=11)
     said = []
