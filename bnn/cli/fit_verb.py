@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from bnn.cli.shared_options import DEVICE, add_plot
 from bnn.cli.typed import announce, checked_file, counts_of, figure_file, name_of, named_device, print_json, save_figure
 from mtjsim.calibration.parameters import PARAMETERS
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from mtjsim.calibration.report import Calibration
 
 EXAMPLE = "mtj-bnn fit counts.csv --out junction.toml"
+SECONDS_A_SETTING = 0.3  # of a fit, for all pulse widths at one amplitude
+RAMPED = 10.0  # as many times as long with ramps, whose propagators are built for each junction
+WORTH_SAYING = 20.0  # [s]
 USUAL = "thermal_stability,critical_current,characteristic_time"
 
 
@@ -56,8 +61,9 @@ def fit(options: argparse.Namespace) -> None:
             "is missing: a table by voltage needs a junction with its resistances to start from. Name a preset or a "
             "TOML file.",
         )
-    if start is not None and not is_axisymmetric(start):
-        print(_cost_of_a_fit(options.device, counts.pulses), file=sys.stderr)
+    cost = _cost_of_a_fit(options.device, start is None or is_axisymmetric(start), counts.pulses)
+    if cost:
+        print(cost, file=sys.stderr)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CalibrationWarning)  # they are in the summary and in the JSON
         result = calibrate(
@@ -92,14 +98,20 @@ def _figure(result: "Calibration", table: str) -> "Figure":
     return figure
 
 
-def _cost_of_a_fit(device: str, pulses: Mapping[str, Any]) -> str:
+def _cost_of_a_fit(device: str | None, axisymmetric: bool, pulses: Mapping[str, Any]) -> str:
+    """Return what the fit will cost, in words; empty if that is not worth a line."""
     columns = [values.tolist() for name, values in pulses.items() if name != "pulse_width"]
     solves = len(set(zip(*columns, strict=True)))
-    return (
-        f"note: {name_of(device)} is not axisymmetric, so each computation of the table takes {solves} solves on the "
-        "full sphere, each seconds to minutes, and a fit takes some hundred computations. In Python, "
-        'calibrate(..., scan=False, intervals="wald") takes the fewest.'
-    )
+    if not axisymmetric:
+        return (
+            f"note: {name_of(str(device))} is not axisymmetric, so each computation of the table takes {solves} solves "
+            "on the full sphere, each seconds to minutes, and a fit takes some hundred computations. In Python, "
+            'calibrate(..., scan=False, intervals="wald") takes the fewest.'
+        )
+    seconds = solves * SECONDS_A_SETTING * (RAMPED if np.any(pulses["rise_time"]) else 1.0)
+    if seconds < WORTH_SAYING:
+        return ""
+    return f"note: {solves} different amplitudes, directions and temperatures take about {seconds:.0f} s."
 
 
 def _progress(text: str) -> None:

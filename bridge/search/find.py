@@ -161,9 +161,9 @@ def _reach_of_one(
     require_named(pulse, ("temperature", "rise_time", "relax_time"))
     pulse = dict(pulse)
     temperature = checked_number("temperature", pulse.pop("temperature", 300.0), "K", zero_allowed=False)
-    return Reach(device=device, drive=drive, temperatures=(temperature,), **pulse, **limits), BIT_OF_DIRECTION[
-        direction
-    ]
+    names = ("strongest", "strongest")
+    reach = Reach(device=device, drive=drive, temperatures=(temperature,), limit_names=names, **pulse, **limits)
+    return reach, BIT_OF_DIRECTION[direction]
 
 
 def find_setting(

@@ -87,7 +87,7 @@ class Inquiry:
             temperatures=tuple(dict.fromkeys(checked_ends("temperature", temperature, "K"))),
             rise_time=rise_time,
             relax_time=relax_time,
-            **limits,
+            **limits,  # type: ignore[arg-type]
         )
         low, high, reason = _width_range(reach, pulse_width, max_latency)
         return cls(reach=reach, targets=targets, low=low, high=high, reason=reason, max_area=max_area)

@@ -54,6 +54,8 @@ class Reach:
         Largest voltage [V]: of the supply of a cell; else across junction (in the AP state) or channel.
     breakdown_voltage : float, optional
         Across the junction [V]; the lower one, if the cell has its own.
+    limit_names : (str, str)
+        What the caller calls `max_current` and `max_voltage`, for messages.
     """
 
     device: MTJ | Cell
@@ -64,6 +66,7 @@ class Reach:
     max_current: float | None = None
     max_voltage: float | None = None
     breakdown_voltage: float | None = None
+    limit_names: tuple[str, str] = ("max_current", "max_voltage")
 
     def __post_init__(self) -> None:
         require_junction(self.junction)
@@ -136,9 +139,13 @@ class Reach:
         strongest = min(STRONGEST_DRIVE * I_c, self._strongest_solved())
         found = [self._below(bit, self._current, strongest, f"{strongest / I_c:.3g} critical currents", False)]
         if self.max_current is not None:
-            found.append(self._below(bit, self._current, self.max_current, f"max_current = {self.max_current:g} A"))
+            found.append(
+                self._below(bit, self._current, self.max_current, f"{self.limit_names[0]} = {self.max_current:g} A")
+            )
         if self.max_voltage is not None:
-            found.append(self._below(bit, self._voltage, self.max_voltage, f"max_voltage = {self.max_voltage:g} V"))
+            found.append(
+                self._below(bit, self._voltage, self.max_voltage, f"{self.limit_names[1]} = {self.max_voltage:g} V")
+            )
         own = self.device.breakdown_voltage if isinstance(self.device, Cell) else None
         weakest = min((V for V in (self.breakdown_voltage, own) if V is not None), default=None)
         if weakest is not None and self.junction.channel_resistance is None:

@@ -146,6 +146,7 @@ def calibrate(
         coordinates=coordinates,
         theta=theta,
         covariance=spread,
+        information=root.T @ root,
         guessed_start=start is None,
     )
 

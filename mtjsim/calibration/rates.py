@@ -73,6 +73,7 @@ def log_rates(
         for write, members in shared.items():
             numbers = np.concatenate([np.full(rows.size, number) for number, rows, _ in members])
             rows, plateaus = (np.concatenate([member[k] for member in members]) for k in (1, 2))
+            tails: Logs | ValueError
             try:
                 tails = _tails(write, plateaus, wanted[rows])
             except ValueError as error:
@@ -93,7 +94,9 @@ def reduced_rows(device: MTJ, pulses: Pulses) -> list[tuple[AxialWrite, NDArray[
     found = []
     for one, rows, plateaus in Question.checked(**{"direction": "p_to_ap", "temperature": 300.0, **pulses}).writes():  # type: ignore[arg-type]
         write, tau = reduced_write(device, **vars(one))
-        same = {name: _rounded(value) for name, value in vars(write).items() if isinstance(value, float)}
+        same: dict[str, Any] = {
+            name: _rounded(value) for name, value in vars(write).items() if isinstance(value, float)
+        }
         law = write.conduction
         if law is not None:
             law = replace(law, bias=_rounded(law.bias), softening=_rounded(law.softening))

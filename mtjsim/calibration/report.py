@@ -12,7 +12,7 @@ import numpy as np
 from scipy.special import chdtri, expit, ndtri
 
 from mtjsim.calibration.curves import FittedCurves, fitted_curves
-from mtjsim.calibration.identifiability import FlatDirection
+from mtjsim.calibration.identifiability import WEAKEST, FlatDirection
 from mtjsim.calibration.likelihood import Likelihood
 from mtjsim.calibration.measurement import WriteCounts
 from mtjsim.calibration.parameters import PARAMETERS, Coordinates, values_of
@@ -129,8 +129,8 @@ class Calibration:
         SHA-256 of the counts.
     rows, evaluations : int
         Rows of the table; how often all of them were computed.
-    coordinates, theta, covariance
-        Free parameters, the optimum (d,) and its covariance (d, d), for `predict`.
+    coordinates, theta, covariance, information
+        Free parameters, the optimum (d,), its covariance and the Fisher information (d, d), for `predict`.
     guessed_start : bool
         Whether no junction was given to start from: parameters that are not fitted are then nominal, that is assumed.
     """
@@ -150,6 +150,7 @@ class Calibration:
     coordinates: Coordinates
     theta: Array
     covariance: Array
+    information: Array
     guessed_start: bool = False
 
     @cached_property
@@ -187,7 +188,9 @@ class Calibration:
         log_p, log_q = model.log_rates(self.theta, exact=exact)
         root = model.information_root(self.theta, exact=exact)  # sqrt(p q) d log-odds, for one trial
         slopes = root / np.exp((log_p + log_q) / 2)[:, None]
-        reach = -ndtri((1 - self.confidence) / 2) * np.sqrt(np.einsum("ni,ij,nj->n", slopes, self.covariance, slopes))
+        weights, axes = np.linalg.eigh(self.information)  # not the covariance, whose small eigenvalues are rounded away
+        variance = ((slopes @ axes) ** 2 / np.maximum(weights, WEAKEST)).sum(axis=1)
+        reach = -ndtri((1 - self.confidence) / 2) * np.sqrt(variance)
         low, high = (expit(log_p - log_q - reach), expit(log_p - log_q + reach))
         return Prediction(*(value.reshape(shape) for value in (np.exp(log_p), low, high)))
 

@@ -332,6 +332,12 @@ def test_voltage_and_width_are_inverse():
     assert pulse_width_for(cell(), error_rate=1e-5, voltage=inside) == approx(8e-9, rel=1e-5)
 
 
+@pytest.mark.parametrize(("search", "limit", "unit"), [(current_for, 50e-6, "A"), (voltage_for, 0.1, "V")])
+def test_a_limit_is_named_as_the_caller_names_it(search, limit, unit):
+    with pytest.raises(ValueError, match=rf"The amplitude is limited by strongest = {limit:g} {unit}"):
+        search(junction(), error_rate=1e-6, pulse_width=5e-9, strongest=limit)
+
+
 def test_a_three_terminal_junction_is_searched_in_its_channel():
     device = junction(channel_resistance=800.0)
     current = find_setting(device, 1e-3, pulse_width=6e-9).setting

@@ -3,9 +3,11 @@
 import json
 import math
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from scipy.stats import binom
 
 from bnn.cli import main
@@ -15,16 +17,20 @@ from mtjsim import (
     WriteCounts,
     calibrate,
     load_device,
+    plot_calibration,
     read_counts,
     simulate_counts,
     switching_probability,
     write_counts,
     write_error_rate,
 )
+from mtjsim.calibration import rates
 from mtjsim.calibration.likelihood import Likelihood, deviance_terms
 from mtjsim.calibration.parameters import PARAMETERS, Coordinates, values_of
+from mtjsim.calibration.rates import log_rates
 from mtjsim.calibration.report import Goodness
 from mtjsim.checks import ArgumentError
+from mtjsim.fokker_planck.axial import tail_probability
 from physics import approx, junction
 
 FREE = ("thermal_stability", "critical_current", "characteristic_time")
@@ -135,6 +141,84 @@ def test_another_temperature_gives_the_law():
     e = result.estimates["anisotropy_exponent"]
     assert abs(e.value - 2.5) < 3 * (e.high - e.low)  # 5.9 standard errors each way: fails with 4e-9
     assert e.high / e.low < 1.5
+
+
+# ---- cost, and where a search may go ---------------------------------------------------------------------------------
+
+
+def drawn(device, plan, trials):
+    """Counts of any pulses, also those that write_error_rate leaves to its slow solver."""
+    planned = WriteCounts(**plan, trials=trials, errors=0)
+    rate = np.exp(log_rates([device], planned.pulses)[0][0])
+    return WriteCounts(**plan, trials=trials, errors=np.random.default_rng(1).binomial(trials, np.minimum(rate, 1.0)))
+
+
+@pytest.mark.parametrize(
+    ("currents", "widths"),
+    [
+        (np.linspace(20e-6, 70e-6, 8), (5e-9, 20e-9, 100e-9)),  # through the threshold
+        (np.linspace(10e-6, 20e-6, 5), (1e-6, 1e-4, 1e-2)),  # thermally activated
+    ],
+)
+def test_a_usual_table_takes_few_computations(currents, widths):
+    """The first guess is so near that the rest is a descent, one set of derivatives and the ends of the intervals.
+
+    Three intervals of 5.5 standard deviations hold the truth: one misses by chance with 1.2e-7.
+    """
+    counts = drawn(TRUE, settings(currents, widths), 10_000)
+    result = calibrate(counts, confidence=1 - 4e-8, intervals="wald")
+    assert result.evaluations <= 40  # 151 for half as many rows before; no answer in five minutes for these
+    for name, true in values_of(TRUE, FREE).items():
+        e = result.estimates[name]
+        assert e.low < true < e.high
+
+
+def test_rates_of_a_table_are_those_of_the_solver_and_share_their_solves(monkeypatch):
+    """Two directions of a symmetric junction, five widths and two characteristic times: one solve a current."""
+    solves = []
+    monkeypatch.setattr(rates, "tail_probability", lambda *a, **k: solves.append(a) or tail_probability(*a, **k))
+    slower = MTJ.from_effective(thermal_stability=60, critical_current=30e-6, characteristic_time=2.2e-9)
+    plan = WriteCounts(
+        **settings((22e-6, 45e-6), (3e-9, 8e-9, 20e-9), ("p_to_ap", "ap_to_p")), trials=1, errors=0
+    ).pulses
+    found = log_rates([TRUE, slower], plan)
+    assert len(solves) == 2
+    for device, (log_p, log_q) in zip((TRUE, slower), found, strict=True):
+        assert np.exp(log_p) == approx(write_error_rate(device, **plan), rel=1e-6)
+        assert np.exp(log_p) + np.exp(log_q) == approx(1.0, abs=2e-8)  # q is at least 1e-8
+
+
+def test_steady_escape_has_the_rates_of_the_solver():
+    """A plateau on each side of the switch between the methods, and far beyond it; 1e-5 is the error of the escape."""
+    plan = settings((15e-6, 21e-6), (40e-9, 150e-9, 2e-6, 18e-6))
+    ((log_p, log_q),) = log_rates([TRUE], WriteCounts(**plan, trials=1, errors=0).pulses)
+    p = write_error_rate(TRUE, **plan)
+    assert log_p == approx(np.log(p), rel=1e-4)
+    assert np.exp(log_q) == approx(1 - p, rel=1e-4)
+
+
+def test_the_search_stays_with_possible_junctions_and_says_where_it_ended():
+    """One width of activated writes leaves a valley towards any Delta; the search ends in it, and says so."""
+    counts = WriteCounts(current=[20e-6, 26e-6], pulse_width=5e-9, direction="p_to_ap", trials=30, errors=[29, 27])
+    with pytest.warns(CalibrationWarning):
+        result = calibrate(counts)
+    assert 5.0 <= result.estimates["thermal_stability"].value <= 300.0
+    assert 1e-11 <= result.estimates["characteristic_time"].value <= 1e-6
+    assert "not determined by these counts\n" in result.summary()  # no unit after it
+
+
+def test_open_intervals_are_worded(fitted):
+    _, result = fitted
+    for low, high, words in (
+        (0.0, 3e-5, "below 3e-05 A"),
+        (2e-5, math.inf, "above 2e-05 A"),
+        (0.0, math.inf, "no end within reach of the search"),
+        (2e-5, 3e-5, "2e-05 to 3e-05 A"),
+    ):
+        estimate = replace(result.estimates["critical_current"], low=low, high=high)
+        changed = replace(result, estimates={**result.estimates, "critical_current": estimate})
+        assert f"  {words}\n" in changed.summary()
+        assert changed.provenance()["critical_current"].endswith(words)
 
 
 # ---- what the data cannot say ----------------------------------------------------------------------------------------
@@ -298,6 +382,52 @@ def test_parameters_and_devices_are_one_to_one():
     assert back == approx(values, rel=1e-12)
 
 
+# ---- the figure ------------------------------------------------------------------------------------------------------
+
+
+def test_a_figure_has_every_count_over_its_curve(fitted, tmp_path, capsys):
+    counts, result = fitted
+    ax = Figure().add_subplot()
+    artists = plot_calibration(result, ax)
+    assert len(result.curves.curves) == 3  # twelve rows of four widths at three currents: curves against the width
+    assert result.curves.axis == "pulse_width"
+    for curve in result.curves.curves:
+        rate = np.exp(
+            np.interp(np.log(np.asarray(counts.pulse_width)[curve.rows]), np.log(curve.x), np.log(curve.rate))
+        )
+        predicted = result.predict(**{n: v[curve.rows] for n, v in counts.pulses.items()})
+        assert rate == approx(predicted.rate, rel=5e-3)
+        assert (curve.low < curve.rate).all()
+        assert (curve.rate < curve.high).all()
+    triangles = [line for line in ax.lines if line.get_marker() == "v"]
+    assert len(triangles) == (counts.errors == 0).sum() > 0
+    assert len(ax.containers) == (counts.errors > 0).sum()  # error bars
+    texts = [text.get_text() for text in artists[-1].get_texts()]
+    assert texts[0] == "P→AP, 45 µA"
+    assert "no errors: upper bound" in texts
+    assert artists[-1].get_bbox_to_anchor().x0 > ax.bbox.x1  # outside the data
+    write_counts(counts, tmp_path / "data.csv")
+    words = ["fit", str(tmp_path / "data.csv"), "--free", "critical_current", "--plot", str(tmp_path / "fit.png")]
+    assert main(words) == 0
+    assert capsys.readouterr().err == f"written: {tmp_path / 'fit.png'}\n"
+    assert (tmp_path / "fit.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(ValueError, match="calibration must be of type Calibration"):
+        plot_calibration(counts, ax)
+
+
+def test_a_table_with_more_currents_than_widths_is_drawn_against_the_current():
+    counts = drawn(TRUE, settings((30e-6, 45e-6, 60e-6, 75e-6), (5e-9, 10e-9), ("p_to_ap", "ap_to_p")), 500)
+    result = calibrate(counts, start=TRUE, free=["critical_current"], scan=False, intervals="wald")
+    found = result.curves
+    assert (found.axis, found.varied) == ("current", ("pulse_width",))
+    assert [c.settings["direction"] for c in found.curves] == ["p_to_ap", "ap_to_p"] * 2
+    for curve in found.curves:  # interpolated between nodes, to the width of a line
+        there = {n: v for n, v in curve.settings.items()}
+        exact = result.predict(current=curve.x[::9], **{n: np.full(curve.x[::9].shape, v) for n, v in there.items()})
+        some = exact.rate < 1 - 1e-6
+        assert np.log(curve.rate[::9][some]) == approx(np.log(exact.rate[some]), abs=0.02, rel=0.01)
+
+
 # ---- files and verbs -------------------------------------------------------------------------------------------------
 
 HEAD = "current [uA],pulse_width_ns,direction,trials,errors\n"
@@ -324,8 +454,33 @@ def test_units_in_headings_or_cells_are_the_same(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("heading", "row"),
+    [
+        ("current (uA),pulse_width (ns),direction,trials,errors", "60,5,p_to_ap,1000,3"),
+        ("current(µA),pulse_width [ns],direction,trials,errors", "60,5,P->AP,1000,3"),
+        ("current_uA,pulse_width_ns,direction,trials,switched", "60,5,p → ap,1000,997"),
+    ],
+)
+def test_usual_headings_and_arrows_are_read(tmp_path, heading, row):
+    (tmp_path / "t.csv").write_text(f"{heading}\n{row}\n", encoding="utf-8")
+    found = read_counts(tmp_path / "t.csv")
+    same = WriteCounts(current=60e-6, pulse_width=5e-9, direction="p_to_ap", trials=1000, errors=3)
+    assert found.identity == same.identity
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
+        (HEAD.replace("[uA]", "(ns)") + "60,5,p_to_ap,10,1\n", "line 1: column 'current (ns)': its unit must be"),
+        (HEAD.replace("[uA]", "uA") + "1,1,1,1,1\n", "column 'current uA' must have its unit in brackets"),
+        (HEAD.replace("[uA]", "()") + "1,1,1,1,1\n", "column 'current ()' must have its unit in brackets"),
+        ("current (uA)," + HEAD + "1,1,1,1,1,1\n", "column current is given twice"),
+        (HEAD + "60,5,1,10,1\n", "got '1'. p_to_ap (P->AP) writes a 1 and ap_to_p (AP->P) a 0, if bit 1 is the AP"),
+        (
+            HEAD.replace("errors", "error_rate (%)") + "1,1,1,1,1\n",
+            "column 'error_rate (%)' is not a count. Give whole",
+        ),
+        (HEAD.replace("errors", "errors (%)") + "1,1,1,1,1\n", "column errors has no unit, got 'errors (%)'. Give"),
         (HEAD + "60,5,ptoap,10,3\n", "line 2: direction must be one of 'p_to_ap', 'ap_to_p', got 'ptoap'"),
         (HEAD + "60,5,p_to_ap,10,3\n-6,5,p_to_ap,10,3\n", "line 3: current must be finite and >= 0 A, got -6e-06"),
         (HEAD + "60,5,p_to_ap,10,11\n", "line 2: errors must be <= trials, got 11 of 10"),
@@ -456,6 +611,19 @@ def test_the_verb_says_what_a_slow_device_costs(tmp_path, capsys, monkeypatch):
         said = capsys.readouterr().err.splitlines()
         assert said[-1] == "mtj-bnn fit: error: --free must be stopped here."
         assert [("2 solves" in line) for line in said[:-1]] == [True] * noted  # two currents; widths share a solve
+
+
+def test_the_verb_says_what_a_long_table_costs(tmp_path, capsys, monkeypatch):
+    def stop(*_, **__):
+        raise ArgumentError("free", "must be stopped here.")
+
+    monkeypatch.setattr("mtjsim.calibration.fit.calibrate", stop)
+    for currents, noted in ((20, False), (200, True)):
+        rows = "".join(f"{40 + 0.1 * k:.1f},8,p_to_ap,100,5\n" for k in range(currents))
+        (tmp_path / "a.csv").write_text(HEAD + rows)
+        assert main(["fit", str(tmp_path / "a.csv")]) == 2
+        said = capsys.readouterr().err.splitlines()[:-1]
+        assert said == ["note: 200 different amplitudes, directions and temperatures take about 60 s."] * noted
 
 
 def test_progress_names_the_stage_and_every_computation():
