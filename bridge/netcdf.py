@@ -4,9 +4,9 @@ The checksum is in a line after the end of the HDF5 file, where NetCDF readers d
 
     mtj-bnn SHA-256 <64 hexadecimal digits of all bytes before this line>
 
-An attribute of the file, `mtj_bnn_checksum`, has the text `MARK`. A file with the mark and without a fitting line was changed,
-by HDF5 tools too, or damaged. A file without either was not written by this module, or by version 0.5.0 or earlier: it
-is read, and its content is checked by whoever reads it.
+An attribute of the file, `mtj_bnn_checksum`, has the text `MARK`. A file with the mark and without a fitting line was
+changed, by HDF5 tools too, or damaged. A file without either is of version 0.5.0 or earlier, or of another program: it
+is read, and maps and dies check its contents.
 """
 
 import hashlib
