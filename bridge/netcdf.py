@@ -4,9 +4,9 @@ The checksum is in a line after the end of the HDF5 file, where NetCDF readers d
 
     mtj-bnn SHA-256 <64 hexadecimal digits of all bytes before this line>
 
-An attribute of the file, `checksum`, has the text `MARK`. A file with the mark and without a fitting line was changed,
-by HDF5 tools too, or damaged. A file without either was not written by this module, or by version 0.5.0 or earlier: it
-is read, and its content is checked by whoever reads it.
+An attribute of the file, `mtj_bnn_checksum`, has the text `MARK`. A file with the mark and without a fitting line was
+changed, by HDF5 tools too, or damaged. A file without either is of version 0.5.0 or earlier, or of another program: it
+is read, and maps and dies check its contents.
 """
 
 import hashlib
@@ -48,7 +48,7 @@ def write_netcdf(dataset: "xr.Dataset", path: str | os.PathLike[str]) -> None:
         survive a failed write.
     """
     path = checked_netcdf_path("path", path)
-    content = bytes(dataset.assign_attrs(checksum=MARK).to_netcdf(engine="h5netcdf"))
+    content = bytes(dataset.assign_attrs(mtj_bnn_checksum=MARK).to_netcdf(engine="h5netcdf"))
     write_whole(path, content + _line(content))
 
 
@@ -80,7 +80,7 @@ def read_netcdf(path: str | os.PathLike[str]) -> "xr.Dataset":
     except Exception as error:  # the reader raises many types for a file of another format
         reason = " ".join(str(error).split())
         raise ValueError(f"{path}: cannot be read as NetCDF ({type(error).__name__}: {reason}).") from None
-    dataset.attrs.pop("checksum", None)
+    dataset.attrs.pop("mtj_bnn_checksum", None)
     return dataset
 
 

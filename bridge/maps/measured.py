@@ -80,11 +80,11 @@ def measured_map(
         bound = np.zeros(shape, bool), {"meaning": "no error was counted: not known of rates"}
         dataset = labelled(rate, *common, low=(unknown, none), high=(unknown, none), upper_bound=bound)
         return dataset.assign_attrs(kind="measured", intervals=NO_INTERVALS, **single)
-    table: Any = counts
+    counted: Any = counts
     trials = np.zeros(shape, dtype=np.int64)
     errors = np.zeros_like(trials)
-    np.add.at(trials, place, np.asarray(table.trials))
-    np.add.at(errors, place, np.asarray(table.errors))
+    np.add.at(trials, place, np.asarray(counted.trials))
+    np.add.at(errors, place, np.asarray(counted.errors))
     measured = trials > 0
     rate = np.divide(errors, trials, out=np.full(trials.shape, np.nan), where=measured)
     low, high = clopper_pearson(errors, trials, confidence=confidence)

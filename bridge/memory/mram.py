@@ -203,7 +203,7 @@ class Memory:
         >>> memory.write(np.ones(6400))
         >>> before, lost = int((memory.stored != 1).sum()), memory.scrub()
         >>> print(before, int((memory.stored != 1).sum()), int(lost.sum()))
-        59 35 960
+        76 44 1088
         """
         decoded = self._sensed(None)
         if decoded.corrected:

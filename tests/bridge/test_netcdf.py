@@ -143,11 +143,11 @@ def test_other_readers_read_the_file(solved, tmp_path):
     save_map(solved, path)
     with xr.open_dataset(path) as found:
         assert found.write_error_rate.identical(solved.write_error_rate)
-        assert found.attrs["checksum"] == MARK
+        assert found.attrs["mtj_bnn_checksum"] == MARK
     with h5py.File(path) as file:
         assert file["write_error_rate"].shape == solved.write_error_rate.shape
     assert path.read_bytes()[-LENGTH:].startswith(b"\nmtj-bnn SHA-256 ")
-    assert "checksum" not in load_map(path).attrs
+    assert "mtj_bnn_checksum" not in load_map(path).attrs
 
 
 # ---- files of 0.5.0: no checksum of the bytes ----------------------------------------------------------------------
