@@ -271,6 +271,10 @@ class MTJ(BaseModel):
         """Return the junction with some fields changed, validated as a new one (`model_copy` would not)."""
         return type(self)._of({**self.model_dump(), **changes}, doubted=changes)
 
+    def with_computed(self, **changes: Any) -> Self:
+        """Return the same with values that were computed and not typed, as of a fit or a spread: not doubted."""
+        return type(self)._of({**self.model_dump(), **changes}, doubted=())
+
     # ---- derived figures ----------------------------------------------------------------------------------------
 
     @property

@@ -229,12 +229,8 @@ class Retention:
         nodes, place = np.unique(np.asarray(stability, dtype=float), return_inverse=True)
         solved = nodes if nodes.size <= NODES else np.linspace(nodes[0], nodes[-1], NODES)
         Ms = self.device.saturation_magnetization
-        rates = np.array(
-            [
-                replace(self, device=self.device.replace(saturation_magnetization=Ms * f), _known={}).rates(duration)
-                for f in solved
-            ]
-        ).reshape(-1, 2)
+        cells = [self.device.with_computed(saturation_magnetization=Ms * f) for f in solved]
+        rates = np.array([replace(self, device=cell, _known={}).rates(duration) for cell in cells]).reshape(-1, 2)
         if nodes.size > NODES:
             rates = np.exp(PchipInterpolator(solved, np.log(np.maximum(rates, 1e-300)))(nodes))
         return np.minimum(rates, 1.0).T[:, place]
