@@ -356,10 +356,10 @@ class MTJ(BaseModel):
         >>> round(half.thermal_stability(), 6), round(opposed.thermal_stability(state="p"), 6)
         (30.0, 48.6)
         """
-        doubt("temperature", checked_number("temperature", temperature, "K", zero_allowed=False))
         if state is not None:
             checked_choice("state", state, ("p", "ap"))
         moment = self.magnetization_at(temperature) * self.volume
+        doubt("temperature", temperature)
         B_k = self.anisotropy_field_at(temperature)
         upright = float(moment * B_k / (2 * k * temperature))
         if state is None and self._is_upright(B_k):
