@@ -274,6 +274,10 @@ class MTJ(Declaration):
         """Return the junction with some fields changed, validated as a new one (`model_copy` would not)."""
         return type(self)._of({**self.model_dump(), **changes}, doubted=changes)
 
+    def with_computed(self, **changes: Any) -> Self:
+        """Return the same with values that were computed and not typed, as of a fit or a spread: not doubted."""
+        return type(self)._of({**self.model_dump(), **changes}, doubted=())
+
     # ---- derived figures ----------------------------------------------------------------------------------------
 
     @property
@@ -355,10 +359,10 @@ class MTJ(Declaration):
         >>> round(half.thermal_stability(), 6), round(opposed.thermal_stability(state="p"), 6)
         (30.0, 48.6)
         """
-        doubt("temperature", checked_number("temperature", temperature, "K", zero_allowed=False))
         if state is not None:
             checked_choice("state", state, ("p", "ap"))
         moment = self.magnetization_at(temperature) * self.volume
+        doubt("temperature", temperature)
         B_k = self.anisotropy_field_at(temperature)
         upright = float(moment * B_k / (2 * k * temperature))
         if state is None and self._is_upright(B_k):

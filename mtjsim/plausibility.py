@@ -50,7 +50,7 @@ FIELDS = (("mT", 1e-3), ("Oe", 1e-4), ("A/m", 4e-7 * np.pi))
 AMPERES = (("uA", 1e-6), ("mA", 1e-3))
 VOLTS = (("mV", 1e-3),)
 
-PULSE = Usual(1e-12, 0.1, "s", TIMES)
+PULSE = Usual(0.0, 0.1, "s", TIMES)
 VOLTAGE = Usual(0.0, 20.0, "V", VOLTS)
 CURRENT = Usual(0.0, 0.1, "A", AMPERES)
 FIELD = Usual(0.0, 10.0, "T", FIELDS, impossible=1e6)
@@ -75,9 +75,9 @@ USUAL: dict[str, Usual] = {
     "current": CURRENT,
     "voltage": VOLTAGE,
     "pulse_width": PULSE,
-    "rise_time": Usual(0.0, 0.1, "s", TIMES),
-    "relax_time": Usual(0.0, 0.1, "s", TIMES),
-    "read_duration": Usual(1e-12, 0.1, "s", TIMES),
+    "rise_time": PULSE,
+    "relax_time": PULSE,
+    "read_duration": PULSE,
     "transistor_width": Usual(5e-9, 1e-3, "m", LENGTHS),
     "feature_size": Usual(1e-9, 1e-5, "m", LENGTHS),
 }

@@ -5,27 +5,34 @@ ratio; the torque itself is in `torques.py`.
 """
 
 import math
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from mtjsim.checks import ArgumentError, checked_number, checked_positive
-
-if TYPE_CHECKING:
-    from mtjsim.device import MTJ
 
 ROUNDING = 1e-9  # of a component against the whole: what a sine of pi or a rotation leaves where 0 is meant
 ACROSS = 0.5  # |p_z| below which the torque is called across the easy axis
 STRONGEST_WRITE = 4.0  # in thresholds a = B_k/2 across the easy axis: up to there the field has to decide
 
 
+class Declared(Protocol):
+    """What decides the direction of a write; an `MTJ` has it."""
+
+    polarizer: tuple[float, float, float]
+    stray_field: tuple[float, float, float]
+    anisotropy_field: float
+    damping: float
+    field_like_ratio: float
+
+
 # ---- sense of the current -------------------------------------------------------------------------------------------
 
 
-def is_across(device: "MTJ") -> bool:
+def is_across(device: Declared) -> bool:
     """Whether the torque acts across the easy axis, as of spin-orbit torque, and not mainly along it."""
     return abs(device.polarizer[2]) < ACROSS
 
 
-def current_sense(device: "MTJ") -> float:
+def current_sense(device: Declared) -> float:
     """Return +1 if a current I > 0, the one of a write AP->P, pulls m toward the declared p; -1 if toward -p.
 
     Along the easy axis it is the sign of p_z, so that I > 0 favours P whatever the polarizer. Across it I > 0 pulls
@@ -69,7 +76,7 @@ def current_sense(device: "MTJ") -> float:
     raise ArgumentError("polarizer", f"{problem}: the direction that a current writes is not clear. {remedy}")
 
 
-def write_sense(device: "MTJ") -> float:
+def write_sense(device: Declared) -> float:
     """Return the state that a strong write drives: +1 the named one, -1 the other one, 0 either.
 
     +1 for every torque along the easy axis. Across it the sign of m_z in the notes of `current_sense` at a = B_k/2: it
@@ -101,7 +108,7 @@ def write_sense(device: "MTJ") -> float:
     return math.copysign(1.0, m_z) if abs(m_z) > ROUNDING else 0.0
 
 
-def _tilt_by_field(device: "MTJ") -> float:
+def _tilt_by_field(device: Declared) -> float:
     """Part of m_z that the static field causes at a = B_k/2."""
     (B_x, B_y, _), (p_x, p_y, _) = device.stray_field, device.polarizer
     return 2 * (B_x * p_y - B_y * p_x) / device.anisotropy_field / (1 + device.field_like_ratio**2)

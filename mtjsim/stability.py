@@ -24,7 +24,7 @@ import numpy as np
 from scipy.optimize import brentq
 
 from mtjsim.checks import Array
-from mtjsim.torques import rotation
+from mtjsim.rotation import rotation
 
 NOTHING = 1e-9  # components of b and k_2 below this are rounding
 LONGEST_FOLLOWED = 50.0  # largest a followed, in B_k
@@ -120,7 +120,8 @@ def tangents(m: Array) -> Array:
     """Two unit vectors across m, (2, 3)."""
     first = np.cross(m, np.eye(3)[np.abs(m).argmin()])
     first /= np.linalg.norm(first)
-    return np.stack([first, np.cross(m, first)])
+    axes: Array = np.stack([first, np.cross(m, first)])
+    return axes
 
 
 def _connects(m: Array, b: Array, K: Array) -> bool:

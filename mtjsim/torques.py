@@ -22,38 +22,13 @@ W. F. Brown, Phys. Rev. 130, 1677 (1963), for the thermal field; J. C. Slonczews
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
-from numba import njit
 from scipy.constants import elementary_charge, hbar, k
 
 from mtjsim.device import GYROMAGNETIC_RATIO, MTJ
+from mtjsim.rotation import axial_rotation as axial_rotation
+from mtjsim.rotation import rotation as rotation
 from mtjsim.spin_torque import current_sense
-
-
-@njit(inline="always")
-def rotation(
-    x: Any, y: Any, z: Any, Bx: Any, By: Any, Bz: Any, a: Any, px: Any, py: Any, pz: Any, alpha: Any, beta: Any
-) -> Any:
-    """Return (W_x, W_y, W_z) of the module's docstring [T]; m = (x, y, z), B and a [T] are those at m."""
-    along = (beta - alpha) * a
-    across = a + alpha * beta * a
-    ex = alpha * Bx + across * px
-    ey = alpha * By + across * py
-    ez = alpha * Bz + across * pz
-    Wx = Bx + along * px + (y * ez - z * ey)
-    Wy = By + along * py + (z * ex - x * ez)
-    Wz = Bz + along * pz + (x * ey - y * ex)
-    return Wx, Wy, Wz
-
-
-@njit(inline="always")
-def axial_rotation(x: Any, y: Any, Bz: Any, a: Any, pz: Any, alpha: Any, beta: Any) -> Any:
-    """Return the same as `rotation` [T], for a field and a polarizer along z."""
-    along = (beta - alpha) * a
-    across = a + alpha * beta * a
-    turns = alpha * Bz + across * pz
-    return turns * y, -turns * x, Bz + along * pz
 
 
 @dataclass(frozen=True)

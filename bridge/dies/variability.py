@@ -250,7 +250,7 @@ class Population:
         B = float(self._anisotropy(drawn)[0])
         f = {name: float(value[0]) for name, value in drawn.items()}
         device, Ms = self.junction, self.junction.saturation_magnetization
-        junction = device.replace(
+        junction = device.with_computed(
             diameter=device.diameter * f["diameter"],
             thickness=device.thickness * f["thickness"],
             saturation_magnetization=Ms * f["thermal_stability"] * f["characteristic_time"],

@@ -378,5 +378,5 @@ class Retention:
         return np.minimum(rates, 1.0).T[:, place]
 
     def _in_place(self, Ms: float) -> MTJ | Cell:
-        junction = self.junction.replace(saturation_magnetization=Ms)
+        junction = self.junction.with_computed(saturation_magnetization=Ms)
         return self.device.replace(device=junction) if isinstance(self.device, Cell) else junction

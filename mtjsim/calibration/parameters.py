@@ -137,7 +137,7 @@ def device_with(start: MTJ, values: Mapping[str, float]) -> MTJ:
     if "resistance_p" in values:
         changes["resistance_area_product"] = values["resistance_p"] * start.area
     taken = (*EFFECTIVE, "relative_stray_field", "resistance_p")
-    return start.replace(**changes, **{n: v for n, v in values.items() if n not in taken})
+    return start.with_computed(**changes, **{n: v for n, v in values.items() if n not in taken})
 
 
 @dataclass(frozen=True)
