@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bnn.cli.cell_options import add_cell, in_a_cell
 from bnn.cli.shared_options import add_device, add_plot, add_pulse_conditions
 from bnn.cli.typed import (
     UNITS_SHOWN,
@@ -54,7 +55,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_device(parser)
     parser.add_argument("--shape", required=True, metavar="SHAPE", help="shape of the array of cells, as in 1024x1024")
     for name, example in (("current", "50uA"), ("voltage", "0.5V")):
-        text = f"write {name} of both bits, as in {example}"
+        text = f"write {name} of both bits, as in {example}" + (
+            "; of a cell, its supply's" if name == "voltage" else ""
+        )
         parser.add_argument(f"--{name}", metavar=name.upper(), help=text)
         for bit in (0, 1):
             parser.add_argument(
@@ -67,6 +70,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--out", required=True, metavar="FILE", help="file to write, .nc; reused if it has this die, refused otherwise"
     )
     add_plot(parser, "cells, faults and error rates")
+    add_cell(parser)
     _add_spread(parser.add_argument_group("spread, relative standard deviations: 0.02 is 2 %"))
     _add_faults(parser.add_argument_group("faults, each with a probability as in 1e-5"))
 
@@ -165,7 +169,8 @@ def _population(options: argparse.Namespace) -> "Population":
     pulse = given(options, pulse_width="s", rise_time="s", relax_time="s")
     temperature = given(options, temperature="K")["temperature"]
     setting = WriteSetting.of_drive(drive, (levels[0], levels[1]), **pulse)
-    return Population(named_device(options.device).device, _spread(options), setting, temperature)
+    device = in_a_cell(options, named_device(options.device).device)
+    return Population(device, _spread(options), setting, temperature)
 
 
 def _spread(options: argparse.Namespace) -> Spread:

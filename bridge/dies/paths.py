@@ -6,7 +6,7 @@ allows there. (While the layer is elsewhere more may flow: the error rate is an 
 has its own load line: its currents at three magnetisations are found here, for a million cells at once.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -121,12 +121,15 @@ class WritePath:
         z = WIDER * quasi_normals(p, SAMPLE, child(0, "rate_quadrature", SURFACE))
         f = dict.fromkeys(OF_CELL, np.ones(SAMPLE)) | self.spread.factors(z)
 
-        def v(nodes: Iterable[float], part: float) -> Array:
-            return np.log(np.array([self._load_currents(f, m_z, part * self.level) for m_z in nodes]))
-
         parts = (1.0, 0.5) if self.ramped else (1.0, 1.0)
-        fitted, at_nodes = (tuple(v(nodes, part) for part in parts) for nodes in (FITTED, NODES))
-        return LineShapes.of(*fitted, nodes=at_nodes)  # type: ignore[arg-type]
+        currents = [
+            np.array([self._load_currents(f, m_z, part * self.level) for m_z in nodes])
+            for nodes in (FITTED, NODES)
+            for part in parts
+        ]
+        conducts = np.all([(table > 0).all(axis=0) for table in currents], axis=0)  # the others are refused when drawn
+        full, half, full_at_nodes, half_at_nodes = (np.log(table[:, conducts]) for table in currents)
+        return LineShapes.of(full, half, nodes=(full_at_nodes, half_at_nodes))
 
     def _load_currents(self, f: Mapping[str, Array], m_z: float, supply: float) -> Array:
         """Return the current of each cell at a magnetisation and a supply [V], over the nominal one."""
