@@ -55,9 +55,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_device(parser)
     parser.add_argument("--shape", required=True, metavar="SHAPE", help="shape of the array of cells, as in 1024x1024")
     for name, example in (("current", "50uA"), ("voltage", "0.5V")):
-        text = f"write {name} of both bits, as in {example}" + (
-            "; of a cell, its supply's" if name == "voltage" else ""
-        )
+        text = f"write {name} of both bits, as in {example}"
         parser.add_argument(f"--{name}", metavar=name.upper(), help=text)
         for bit in (0, 1):
             parser.add_argument(
