@@ -25,7 +25,8 @@ from bridge.memory.read import ReadPoint
 from bridge.write import OperatingPoint, WriteSetting, operating_point
 from mtjsim import load_preset
 from networks import rates
-from physics import approx, cell, within_binomial
+from physics import approx, within_binomial
+from physics import cell as cell_of
 
 POINT = OperatingPoint.of_rates(
     error_rate_0=0.3,
@@ -340,7 +341,7 @@ def test_a_die_is_one_argument():
 @pytest.mark.parametrize("kind", [WriteErrors, OverwriteErrors])
 def test_a_die_of_bare_junctions_is_refused_for_a_point_of_cells(kind):
     setting = WriteSetting(current_0=40e-6, current_1=40e-6, pulse_width=1e-8)
-    cells = cell(load_preset("arm_2021"), width=360e-9, supply_voltage=1.5, word_line_voltage=1.8)
+    cells = cell_of(load_preset("arm_2021"), width=360e-9, supply_voltage=1.5, word_line_voltage=1.8)
     drawn = Process(population=Population(cells.device, Spread(damping_d2d=0.05), setting)).die((6,), seed=1)
     kind.from_operating_point(operating_point(cells.device, setting), die=drawn, seed=1)
     with pytest.raises(ValueError, match=r"those of a bare junction, .* for a Cell 1T-1MTJ"):
