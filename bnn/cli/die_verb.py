@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bnn.cli.cell_options import add_cell, in_a_cell
 from bnn.cli.shared_options import add_device, add_plot, add_pulse_conditions
 from bnn.cli.typed import (
     UNITS_SHOWN,
@@ -67,6 +68,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--out", required=True, metavar="FILE", help="file to write, .nc; reused if it has this die, refused otherwise"
     )
     add_plot(parser, "cells, faults and error rates")
+    add_cell(parser)
     _add_spread(parser.add_argument_group("spread, relative standard deviations: 0.02 is 2 %"))
     _add_faults(parser.add_argument_group("faults, each with a probability as in 1e-5"))
 
@@ -165,7 +167,8 @@ def _population(options: argparse.Namespace) -> "Population":
     pulse = given(options, pulse_width="s", rise_time="s", relax_time="s")
     temperature = given(options, temperature="K")["temperature"]
     setting = WriteSetting.of_drive(drive, (levels[0], levels[1]), **pulse)
-    return Population(named_device(options.device).device, _spread(options), setting, temperature)
+    device = in_a_cell(options, named_device(options.device).device)
+    return Population(device, _spread(options), setting, temperature)
 
 
 def _spread(options: argparse.Namespace) -> Spread:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bnn.cli.cell_options import OF_A_CELL, add_cell, in_a_cell
 from bnn.cli.shared_options import add_device, add_plot, add_ramps
 from bnn.cli.typed import (
     figure_file,
@@ -19,19 +20,15 @@ from bnn.cli.typed import (
     quantity_or_ends,
     save_figure,
 )
-from bridge.cell.cell import CONNECTIONS
-from bridge.cell.transistor import NODES
+from bridge.cell.cell import Cell
 from mtjsim.checks import ArgumentError
 from mtjsim.device import MTJ
 from mtjsim.fokker_planck.reduced import is_axisymmetric
 
 if TYPE_CHECKING:
-    from bridge.cell.cell import Cell
     from bridge.write import OperatingPoint
 
 EXAMPLE = "mtj-bnn setting arm_2021 --error-rate 1e-6 --max-latency 20ns"
-CELL_OPTIONS = ("supply_voltage", "word_line_voltage", "node", "connection", "differential", "max_area")
-USUAL_NODE = "45nm_lop"
 DECADES_AROUND = (2, 0, -3, -6)  # error rates of the trade-off's picture, in decades from the target
 WIDTHS_AROUND = np.geomspace(1 / 3, 3, 9)  # its pulse widths, relative to the chosen one
 
@@ -70,7 +67,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_ramps(parser)
     add_plot(parser, "energy against latency for several error rates")
     _add_limits(parser.add_argument_group("limits, none by default"))
-    _add_cell(parser.add_argument_group("a cell around the junction; all need --transistor-width"))
+    add_cell(parser)
 
 
 def _add_limits(group: argparse._ArgumentGroup) -> None:
@@ -84,23 +81,6 @@ def _add_limits(group: argparse._ArgumentGroup) -> None:
         group.add_argument(name, metavar=metavar, help=text)
 
 
-def _add_cell(group: argparse._ArgumentGroup) -> None:
-    for name, metavar, text in (
-        ("--transistor-width", "LENGTH", "width of the access transistor, as in 270nm"),
-        ("--supply-voltage", "VOLTAGE", "supply of the write driver, as in 1.2V"),
-        ("--word-line-voltage", "VOLTAGE", "gate voltage of the transistor; default: the supply voltage"),
-        ("--node", "NODE", f"technology node of the transistor: {', '.join(NODES)}; default {USUAL_NODE}"),
-        ("--connection", "NAME", f"layer on the transistor: {', '.join(CONNECTIONS)}; default {CONNECTIONS[0]}"),
-    ):
-        group.add_argument(name, metavar=metavar, help=text)
-    group.add_argument(
-        "--differential",
-        action="store_true",
-        default=None,
-        help="store each bit in two junctions, one written each way",
-    )
-
-
 def setting(options: argparse.Namespace) -> None:
     """Find the cheapest write setting that reaches target error rates under limits."""
     from bridge.search.find import find_setting, smallest_cell
@@ -109,7 +89,11 @@ def setting(options: argparse.Namespace) -> None:
     plot = figure_file(options)
     targets = _targets(options)
     limits = _limits(options)
-    device = _in_a_cell(options, chosen.device, limits)
+    if options.transistor_width is None and options.minimize in ("area", "energy_with_driver"):
+        raise ArgumentError(f"--minimize {options.minimize}", OF_A_CELL)
+    device = in_a_cell(options, chosen.device)
+    if isinstance(device, Cell) and options.drive == "current" and "max_voltage" in limits:
+        raise ArgumentError("--max-voltage", "limits --drive voltage; regulated currents come from --supply-voltage.")
     if plot is not None and not is_axisymmetric(chosen.device):
         print("note: not axisymmetric, and --plot repeats the search some thirty times: slow.", file=sys.stderr)
     question: dict[str, Any] = {"drive": options.drive, **limits}
@@ -149,37 +133,6 @@ def _limits(options: argparse.Namespace) -> dict[str, Any]:
         relax_time="s",
     )
     return {**limits, "temperature": quantity_or_ends(options.temperature, "K", "--temperature")}
-
-
-def _in_a_cell(options: argparse.Namespace, device: MTJ, limits: dict[str, Any]) -> "MTJ | Cell":
-    """Put the junction behind the transistor that was typed, if any; ValueError if a part of the cell is missing."""
-    if options.transistor_width is None:
-        typed = [option_of(name) for name in CELL_OPTIONS if getattr(options, name) is not None]
-        if options.minimize in ("area", "energy_with_driver"):
-            typed.append(f"--minimize {options.minimize}")
-        if typed:
-            raise ArgumentError(typed[0], "is of a cell: give --transistor-width 270nm and --supply-voltage 1.2V.")
-        return device
-    if options.supply_voltage is None:
-        raise ArgumentError("--supply-voltage", "is missing: a cell has a driver, as in --supply-voltage 1.2V.")
-    if options.drive == "current" and "max_voltage" in limits:
-        raise ArgumentError("--max-voltage", "limits --drive voltage; regulated currents come from --supply-voltage.")
-    from bridge.cell.cell import Cell
-    from bridge.cell.transistor import Transistor
-
-    node = options.node or USUAL_NODE
-    volts = given(options, supply_voltage="V", word_line_voltage="V")
-    width = given(options, transistor_width="m")["transistor_width"]
-    if node in NODES and not width >= NODES[node][0]:
-        narrowest = f"{NODES[node][0] * 1e9:g} nm, F of {node}"
-        raise ArgumentError("--transistor-width", f"must be >= {narrowest}, got {width:g} m.")
-    return Cell(
-        device=device,
-        transistor=Transistor.of_node(node, width=width),
-        differential=bool(options.differential),
-        **volts,
-        **({} if options.connection is None else {"connection": options.connection}),
-    )
 
 
 def _narrowed(device: "MTJ | Cell", max_area: float | None) -> "MTJ | Cell":

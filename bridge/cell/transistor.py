@@ -166,7 +166,7 @@ class Transistor:
         """
         checked_choice("node", node, NODES)
         F, V_0, V_T0, I_0 = NODES[node]
-        given = {
+        given: dict[str, Any] = {
             "feature_size": F,
             "reference_voltage": V_0,
             "threshold_voltage": V_T0,

@@ -6,7 +6,7 @@ allows there. (While the layer is elsewhere more may flow: the error rate is an 
 has its own load line: its currents at three magnetisations are found here, for a million cells at once.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -15,7 +15,7 @@ import numpy as np
 from bridge.cell.cell import Cell
 from bridge.cell.circuit import Circuit
 from bridge.dies.rate_distribution import SURFACE, quasi_normals
-from bridge.dies.spread import OF_TRANSISTOR, PROPERTIES, Spread
+from bridge.dies.spread import OF_CELL, OF_TRANSISTOR, Spread
 from bridge.dies.spread_line import FITTED, NODES, LineShapes
 from bridge.write import M_Z_OF_BIT, WriteSetting
 from mtjsim.checks import ArgumentError, Array
@@ -119,14 +119,17 @@ class WritePath:
         """How the load lines of the cells differ from the nominal one."""
         p = len(self.spread.properties)
         z = WIDER * quasi_normals(p, SAMPLE, child(0, "rate_quadrature", SURFACE))
-        f = dict.fromkeys(PROPERTIES, np.ones(SAMPLE)) | self.spread.factors(z)
-
-        def v(nodes: Iterable[float], part: float) -> Array:
-            return np.log(np.array([self._load_currents(f, m_z, part * self.level) for m_z in nodes]))
+        f = dict.fromkeys(OF_CELL, np.ones(SAMPLE)) | self.spread.factors(z)
 
         parts = (1.0, 0.5) if self.ramped else (1.0, 1.0)
-        fitted, at_nodes = (tuple(v(nodes, part) for part in parts) for nodes in (FITTED, NODES))
-        return LineShapes.of(*fitted, nodes=at_nodes)  # type: ignore[arg-type]
+        currents = [
+            np.array([self._load_currents(f, m_z, part * self.level) for m_z in nodes])
+            for nodes in (FITTED, NODES)
+            for part in parts
+        ]
+        conducts = np.all([(table > 0).all(axis=0) for table in currents], axis=0)  # the others are refused when drawn
+        full, half, full_at_nodes, half_at_nodes = (np.log(table[:, conducts]) for table in currents)
+        return LineShapes.of(full, half, nodes=(full_at_nodes, half_at_nodes))
 
     def _load_currents(self, f: Mapping[str, Array], m_z: float, supply: float) -> Array:
         """Return the current of each cell at a magnetisation and a supply [V], over the nominal one."""
@@ -166,7 +169,7 @@ class WritePath:
     def _slopes(self, m_z: float, supply: float) -> tuple[float, ...]:
         """Nominal voltage of the load [V], its current [A], and d ln voltage / d ln factor of `LINE_FACTORS`."""
         if (m_z, supply) not in self._known:
-            stepped = dict.fromkeys(PROPERTIES, np.ones(len(LINE_FACTORS) + 1))
+            stepped = dict.fromkeys(OF_CELL, np.ones(len(LINE_FACTORS) + 1))
             for k, name in enumerate(LINE_FACTORS):
                 stepped[name] = np.exp(STEP * (np.arange(len(LINE_FACTORS) + 1) == k + 1))
             I, load, _ = self.circuits(stepped).driven_by_voltage(m_z, supply)

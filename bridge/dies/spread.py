@@ -26,10 +26,9 @@ PROPERTIES = (
     "thermal_stability",
     "critical_current",
     "characteristic_time",
-    "drive_per_width",
-    "threshold_voltage",
 )
-OF_TRANSISTOR = PROPERTIES[-2:]
+OF_TRANSISTOR = ("drive_per_width", "threshold_voltage")
+OF_CELL = (*PROPERTIES, *OF_TRANSISTOR)
 ANISOTROPIES = ("net", "interface")
 WIDEST = {"d2d": 0.3, "c2c": 0.2}  # relative standard deviations: beyond, a normal goes negative too often
 LARGEST_DEPARTURE = 0.9  # of a property from its nominal value, relative
@@ -126,14 +125,14 @@ class Spread:
             if not (isinstance(pair, tuple) and len(pair) == 2 and pair[0] != pair[1]):
                 raise ArgumentError("correlations", f"must be of pairs of two different properties, got {pair!r}.")
             for name in pair:
-                if getattr(self, f"{checked_choice('correlations of', name, PROPERTIES)}_d2d") == 0:
+                if getattr(self, f"{checked_choice('correlations of', name, OF_CELL)}_d2d") == 0:
                     raise ArgumentError("correlations", f"are of {name}, which does not spread: give {name}_d2d > 0.")
-            first, second = sorted(pair, key=PROPERTIES.index)
+            first, second = sorted(pair, key=OF_CELL.index)
             rho = checked_between(f"correlation of {pair[0]} and {pair[1]}", value, -1, 1)
             if (known := pairs.setdefault((first, second), rho)) != rho:
                 raise ArgumentError("correlations", f"of {first} and {second} are given twice: {known:g}, {rho:g}.")
         object.__setattr__(self, "correlations", dict(sorted(pairs.items())))
-        lowest = float(np.linalg.eigvalsh(self._correlation_matrix(PROPERTIES)).min())
+        lowest = float(np.linalg.eigvalsh(self._correlation_matrix(OF_CELL)).min())
         if lowest < -1e-9:
             rule = f"must make a positive semidefinite matrix, got an eigenvalue of {lowest:.3g}"
             raise ArgumentError("correlations", f"{rule}. Make the largest of them smaller.")
@@ -141,7 +140,7 @@ class Spread:
     @property
     def properties(self) -> tuple[str, ...]:
         """Properties that spread from device to device."""
-        return tuple(name for name in PROPERTIES if getattr(self, f"{name}_d2d") > 0)
+        return tuple(name for name in OF_CELL if getattr(self, f"{name}_d2d") > 0)
 
     def as_dict(self) -> dict[str, Any]:
         """All numbers, ready for JSON; correlations by "first, second"; of transistors only if they spread."""

@@ -32,7 +32,7 @@ from bridge.dies.rate_distribution import (
     quasi_normals,
 )
 from bridge.dies.rate_surface import RateSurface
-from bridge.dies.spread import OF_TRANSISTOR, PROPERTIES, Spread
+from bridge.dies.spread import OF_CELL, OF_TRANSISTOR, Spread
 from bridge.dies.spread_write import CellWrite
 from bridge.write import DIRECTION_OF_BIT, WriteSetting
 from mtjsim.checks import ArgumentError, Array, checked_kind, checked_number, checked_whole
@@ -194,7 +194,7 @@ class Population:
 
     def _factors(self, z: Array) -> dict[str, Array]:
         """Value over nominal of every property, (n,) each."""
-        return dict.fromkeys(PROPERTIES, np.ones(len(z))) | self.spread.factors(z)
+        return dict.fromkeys(OF_CELL, np.ones(len(z))) | self.spread.factors(z)
 
     def _coordinates(self, f: Mapping[str, Array], bit: int, current_ratio: Array | None = None) -> Array:
         one = np.ones(len(f["diameter"]))

@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 
 from bridge import Cell, Memory, Population, Process, Spread, Transistor, WriteSetting, find_setting
-from bridge.dies.die import FAULTS, Die
+from bridge.dies.die import Die
 from bridge.dies.faults import CHUNK as DEFECT_CHUNK
 from bridge.dies.pairs import AP, LEVEL, P, faulty_pair_rates
-from bridge.dies.spread import OF_TRANSISTOR
 from bridge.dies.variability import CHUNK
 from mtjsim import load_preset
 from mtjsim.rng import generator
@@ -72,7 +71,8 @@ def test_a_higher_resistance_and_a_weaker_transistor_make_a_write_fail_more_ofte
 
 def test_the_hot_transistor_is_in_the_rates_of_a_hot_population():
     hot = Population(cell(), Spread(drive_per_width_d2d=0.05), VOLTS, 390.0)
-    held = cell(transistor=Transistor(width=180e-9, drive_temperatures=[(300, 1.0), (400, 1.0)], threshold_slope=0.0))
+    flat = Transistor(width=180e-9, drive_temperatures=[(300, 1.0), (400, 1.0)], threshold_slope=0.0)
+    held = cell().replace(transistor=flat)
     z = np.zeros((1, 1))
     own = hot.cell_device(z[0]).operating_point(VOLTS, temperature=390.0)
     assert np.exp(hot.direct_log_rates(1, z)) == approx(own.error_rate_1, rel=1e-3)
@@ -89,7 +89,7 @@ def test_the_hot_transistor_is_in_the_rates_of_a_hot_population():
     ids=["a million cells, rectangular", "ramps, and cycles that differ"],
 )
 def test_a_supply_driven_array_with_six_spreads_against_direct_solves(spread, setting, cells):
-    """Forty cells, those of the highest and the lowest rates among them; with cycles, direct solves of the coordinates."""
+    """Forty cells, with the highest and the lowest rates of a chunk; with cycles, direct solves of the coordinates."""
     population = Population(CELL, spread, setting)
     drawn = population.cells(cells, seed=5)
     first = drawn.error_rates[1, : min(CHUNK, cells)]
@@ -170,27 +170,22 @@ def test_a_channel_under_a_supply_gets_the_current_of_its_own_transistor():
 
 
 def test_what_a_population_of_cells_refuses():
-    with pytest.raises(ValueError, match="drive_per_width_d2d, of a transistor, .*bare junction. Give its Cell"):
+    with pytest.raises(ValueError, match=r"drive_per_width_d2d, of a transistor, .*bare junction\. Give its Cell"):
         Population(ARM, Spread(drive_per_width_d2d=0.05), AMPERES)
-    with pytest.raises(ValueError, match="current_1 .*cannot be driven"):
+    with pytest.raises(ValueError, match=r"current_1 .*cannot be driven"):
         Population(CELL.with_width(90e-9), WIDE, AMPERES)
     fragile = CELL.replace(breakdown_voltage=1.0)
-    with pytest.raises(ValueError, match="current_1 .*breakdown_voltage"):
-        Population(fragile, Spread(), replace(AMPERES, current_1=60e-6))
+    with pytest.raises(ValueError, match=r"current_0 .*breakdown_voltage"):
+        Population(CELL.replace(breakdown_voltage=0.6), Spread(), AMPERES)
     population = Population(fragile, Spread(resistance_area_product_d2d=0.1), replace(AMPERES, current_1=45e-6))
-    with pytest.raises(
-        ValueError, match=r"breakdown_voltage of 1 V is exceeded in \d+ of \d+ cells, by up to 1\.\d+ V"
-    ):
+    with pytest.raises(ValueError, match=r"breakdown_voltage of 1 V is exceeded in \d+ of \d+ cells, by up to 1"):
         population.cells(1000, seed=1)
     cold = CELL.replace(word_line_voltage=0.4)
-    silent = Population(
-        cold, Spread(threshold_voltage_d2d=0.2), WriteSetting(voltage_0=1, voltage_1=1, pulse_width=1e-8)
-    )
-    with pytest.raises(ValueError, match="transistor that does not conduct.*Boost word_line_voltage"):
+    silent = Population(cold, Spread(threshold_voltage_d2d=0.2), replace(VOLTS, voltage_1=1.0))
+    with pytest.raises(ValueError, match=r"transistor that does not conduct.*Boost word_line_voltage"):
         silent.cells(10, seed=1)
     with pytest.raises(ValueError, match="temperature must be from 200 to 400 K"):
         Population(CELL, WIDE, AMPERES, 450.0)
-    assert set(OF_TRANSISTOR) == {"drive_per_width", "threshold_voltage"}
 
 
 # ---- differential pairs ----------------------------------------------------------------------------------------------
@@ -250,17 +245,18 @@ def test_one_broken_junction_of_a_pair():
     e_0, e_1 = (np.exp(population.log_rates(bit, np.zeros((1, 1))))[0] for bit in (0, 1))
     n, rate = 4 * DEFECT_CHUNK // 8, 0.01
     die = Process(population=population, stuck_p_rate=rate).die((n,), seed=3)
-    assert die.counts["stuck_p"] + die.counts["stuck_ap"] <= 60  # both of a pair: 13 or so of 131,072
-    assert within_binomial(die.counts["weak"], n, 2 * rate * (1 - rate))
-    found = die.error_rates[:, die.where("weak")]
-    first_stuck, second_stuck = [e_1 / 2, (1 + e_0) / 2], [(1 + e_0) / 2, e_1 / 2]
-    for column in found.T:
-        assert any(column == approx(expected, rel=2e-3) for expected in (first_stuck, second_stuck))
+    assert die.counts["stuck_p"] == die.counts["stuck_ap"] == 0
+    found = die.error_rates[:, die.where("weak")].T
+    ways = {"first": [e_1 / 2, (1 + e_0) / 2], "second": [(1 + e_0) / 2, e_1 / 2], "both": [0.5, 0.5]}
+    counts = {way: np.isclose(found, rates, rtol=5e-3).all(axis=1).sum() for way, rates in ways.items()}
+    assert sum(counts.values()) == len(found)
+    assert within_binomial(int(counts["first"]), n, rate * (1 - rate), 4)
+    assert within_binomial(int(counts["second"]), n, rate * (1 - rate), 4)
+    assert within_binomial(int(counts["both"]), n, rate**2, 4)
     shorts = Process(population=population, short_rate=rate, short_conductance=1e-3).die((n,), seed=3)
     fixed = shorts.counts["stuck_p"] + shorts.counts["stuck_ap"]
-    assert within_binomial(fixed, n, 2 * rate * (1 - rate))
-    bits = np.array([0, 1])[[0, 1]]
-    assert set(np.unique(shorts.fixed_cells[1])) == set(bits)
+    assert within_binomial(fixed, n, 2 * rate * (1 - rate), 4)
+    assert set(shorts.fixed_cells[1].tolist()) == {0, 1}
 
 
 def test_a_weak_junction_of_a_pair_counts_half():
@@ -272,10 +268,10 @@ def test_a_weak_junction_of_a_pair_counts_half():
     assert len(weak) > 0
     healthy = np.setdiff1d(np.arange(4000), weak)[0]
     e_0, e_1 = (np.exp(population.log_rates(bit, np.zeros((1, 1))))[0] for bit in (0, 1))
-    first = die.error_rates[1, weak] > (e_1 * 4 + e_0) / 2 * 0.99
-    expected = np.where(first, (4 * e_1 + e_0) / 2, (e_1 + 4 * e_0) / 2)
-    assert die.error_rates[1, weak] == approx(expected, rel=2e-3)
-    assert die.error_rates[1, healthy] == approx((e_1 + e_0) / 2, rel=2e-3)
+    ways = np.array([[(4 * e_1 + e_0) / 2], [(e_1 + 4 * e_0) / 2]])
+    assert np.isclose(die.error_rates[1, weak], ways, rtol=5e-3).any(axis=1).all()
+    assert np.isclose(die.error_rates[1, weak], ways, rtol=5e-3).any(axis=0).all()
+    assert die.error_rates[1, healthy] == approx((e_1 + e_0) / 2, rel=5e-3)
     assert (np.sort(die.thermal_stability[:, weak], axis=0)[0] < 0.6 * die.thermal_stability[0, healthy]).all()
 
 
@@ -286,4 +282,3 @@ def test_faults_of_pairs_without_a_population_are_refused():
     with pytest.raises(ValueError, match="die must be of the pairs of the point"):
         Memory(8, format="binary", point=point, die=drawn)
     Memory(8, format="binary", point=point, die=Die.of((8,), stuck_p=[1]))
-    assert len(FAULTS) == 5

@@ -1,4 +1,4 @@
-"""Reads: the tail of the cells' own law, by closed forms, quadrature and a million cells; the path through a transistor.
+"""Reads: the tail of the cells' own law, by closed forms, quadrature and drawn cells; the path through a transistor.
 
 Counts of 2^17 cells see 15 % of a rate of 1e-2 at a false alarm of 1e-6.
 """
@@ -167,9 +167,9 @@ def test_a_pair_compares_its_junctions():
 
 
 def test_what_a_read_refuses():
-    with pytest.raises(ValueError, match="drive_per_width_d2d is of a transistor.*Give its Cell"):
+    with pytest.raises(ValueError, match=r"drive_per_width_d2d is of a transistor.*Give its Cell"):
         read_point(ARM, replace(NOISY, drive_per_width_d2d=0.1))
-    with pytest.raises(ValueError, match="resistance_d2d must be <= 0.3, got 5.*percent"):
+    with pytest.raises(ValueError, match=r"resistance_d2d must be <= 0\.3, got 5.*percent"):
         ReadSetting(voltage=0.1, duration=2e-7, resistance_d2d=5)
     with pytest.raises(ValueError, match="temperature must be from 200 to 400 K"):
         read_point(THIN, NOISY, temperature=500.0)

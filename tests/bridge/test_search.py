@@ -11,9 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge import (
+    Cell,
+    Transistor,
     WriteSetting,
     current_for,
     find_setting,
+    narrowest_transistor,
     operating_point,
     pulse_width_for,
     smallest_cell,
@@ -21,7 +24,8 @@ from bridge import (
 )
 from bridge.cell.cell import within_area
 from bridge.cell.cell_write import circuit_error_rate
-from mtjsim import dissipated_energy, write_error_rate
+from bridge.search.reach import Reach
+from mtjsim import MTJ, dissipated_energy, write_error_rate
 from physics import I_C, TAU, approx, cell, junction
 
 LOPSIDED = junction(50.0, spin_torque_asymmetry=0.25)
@@ -382,3 +386,46 @@ def test_a_three_terminal_junction_is_searched_in_its_channel():
 def test_questions_that_contradict_themselves(device, question, message):
     with pytest.raises(ValueError, match=message):
         find_setting(device, **question)
+
+
+# ---- the transistor's temperature -----------------------------------------------------------------------------------
+
+
+def thirsty_cell(**changes):
+    """60 uA of critical current at 1500 ohm: the transistor limits the write."""
+    device = MTJ.from_effective(
+        thermal_stability=60, critical_current=60e-6, characteristic_time=2e-9, resistance_p=1500
+    )
+    transistor = Transistor.of_node("45nm_lop", width=360e-9, **changes)
+    return Cell(device=device, transistor=transistor, supply_voltage=1.1, word_line_voltage=1.1)
+
+
+def test_the_hot_transistor_decides_over_a_range_of_temperatures():
+    """Junction alone: the cold is worst. With the transistor the hot end is, and the rates hold at both and between."""
+    cell = thirsty_cell()
+    point = find_setting(cell, 1e-6, drive="voltage", pulse_width=10e-9, temperature=(233.15, 398.15))
+    assert point.temperature == 398.15
+    for T in (233.15, 270.0, 350.0, 398.15):
+        assert cell.operating_point(point.setting, temperature=T).worst_error_rate < 1.002e-6
+    flat = thirsty_cell(drive_temperatures=[(200, 1.0), (300, 1.0), (400, 1.0)], threshold_slope=0.0)
+    without = find_setting(flat, 1e-6, drive="voltage", pulse_width=10e-9, temperature=(233.15, 398.15))
+    assert without.temperature == 233.15
+    assert cell.operating_point(without.setting, temperature=398.15).worst_error_rate > 2e-6
+
+
+def test_what_the_transistor_passes_is_that_of_the_hottest():
+    cell = thirsty_cell()
+    reach = Reach(device=cell, drive="current", temperatures=(233.15, 398.15))
+    assert reach.ceiling(1).amplitude == cell.current(1, temperature=398.15) < cell.current(1)
+    assert "398.15 K" in reach.ceiling(1).reason
+    setting = WriteSetting(current_0=70e-6, current_1=70e-6, pulse_width=1e-8)
+    cold, hot = (narrowest_transistor(cell, setting, temperature=T) for T in (233.15, 398.15))
+    assert cold.width < hot.width
+
+
+def test_a_transistor_without_a_law_is_refused_over_temperatures():
+    cell = thirsty_cell(drive_temperatures=None)
+    with pytest.raises(ValueError, match=r"temperature must be 300 K, got 398\.15: the transistor has no"):
+        find_setting(cell, 1e-3, pulse_width=1e-8, temperature=(300.0, 398.15))
+    with pytest.raises(ValueError, match="temperature must be from 200 to 400 K"):
+        find_setting(thirsty_cell(), 1e-3, pulse_width=1e-8, temperature=423.0)

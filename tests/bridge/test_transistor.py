@@ -1,11 +1,13 @@
 """The transistor: its reference point, its two regions and their seam, its limits; input that is refused."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.cell.transistor import NODES, Transistor
+from bridge.cell.transistor import DRIVE, NODES, TABLE_K, Transistor
 from physics import approx
 
 ONE = Transistor(width=180e-9)
@@ -82,3 +84,76 @@ def test_bad_transistor(changes, message):
 def test_unknown_node():
     with pytest.raises(ValueError, match=r"node must be one of '45nm_hp'.*got '45nm-lop'. Did you mean '45nm_lop'"):
         Transistor.of_node("45nm-lop", width=1e-7)
+
+
+# ---- temperature -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("node", NODES)
+def test_the_drive_at_a_temperature_is_that_of_the_table(node):
+    """At V_GS = V_DS = V_0, at a column and halfway between two; the threshold falls by 0.11 V over 300 K."""
+    F, V_0, V_T0, _ = NODES[node]
+    transistor = Transistor.of_node(node, width=4 * F)
+    for T, expected in ((400.0, DRIVE[node][10]), (345.0, (DRIVE[node][4] + DRIVE[node][5]) / 2)):
+        hot = transistor.at(T)
+        assert float(hot.current(gate_source=V_0, drain_source=V_0)) == approx(4 * F * expected, rel=1e-12)
+        assert hot.threshold_voltage == approx(V_T0 - 0.11 * (T - 300) / 300, rel=1e-12)
+    assert transistor.at(300.0) is transistor
+    assert TABLE_K[10] == 400.0
+
+
+def test_heat_costs_more_where_the_gate_is_boosted_and_little_near_the_threshold():
+    """At 400 K, 80 % at the reference gate of 0.7 V; the lower threshold helps near it, the mobility decides above."""
+    ratio = [
+        float(ONE.at(400.0).current(gate_source=V, drain_source=1.0) / ONE.current(gate_source=V, drain_source=1.0))
+        for V in (0.4, 0.7, 1.5)
+    ]
+    assert ratio[0] > 1 > ratio[1] > ratio[2] > 0.7
+    assert ratio[1] == approx(542.7 / 682.1, rel=1e-9)
+
+
+def test_the_cold_continues_the_slope_of_the_table():
+    """(T/300)^(ln(632.8/682.1)/ln(350/300)): 1.131 at 233.15 K."""
+    cold = ONE.at(233.15)
+    exponent = np.log(632.8 / 682.1) / np.log(350 / 300)
+    assert cold.drive_per_width / ONE.drive_per_width == approx((233.15 / 300) ** exponent, rel=1e-12)
+    assert cold.drive_per_width / ONE.drive_per_width == approx(1.1306, rel=1e-3)
+    just = ONE.at(300 - 1e-9).drive_per_width
+    assert just == approx(ONE.drive_per_width, rel=1e-9)
+
+
+def test_a_changed_drive_keeps_the_relative_table():
+    other = Transistor.of_node("32nm_hp", width=64e-9, drive_per_width=1000.0)
+    assert other.at(400.0).drive_per_width == approx(1000 * 1645.0 / 1785.8, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("change", "temperature", "message"),
+    [
+        ({}, 401.0, r"temperature must be from 200 to 400 K for this transistor, got 401"),
+        ({}, 199.0, r"temperature must be from 200 to 400 K"),
+        ({}, -40.0, "temperature must be finite and > 0 K, got -40"),
+        ({"drive_temperatures": None}, 310.0, "temperature must be 300 K, got 310: the transistor has no drive_temp"),
+        ({"drive_temperatures": [(250, 1.1), (300, 1.0)]}, 249.0, "temperature must be from 250 to 300 K"),
+        ({"threshold_slope": -0.01}, 400.0, r"temperature of 400 K gives a threshold of -0\.711 V"),
+    ],
+)
+def test_temperatures_without_a_law_are_refused(change, temperature, message):
+    with pytest.raises(ValueError, match=message):
+        replace(ONE, **change).at(temperature)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"drive_temperatures": [(300, 1.0)]}, "drive_temperatures must be pairs .*at least two"),
+        ({"drive_temperatures": [(310, 1.0), (300, 1.0)]}, "drive_temperatures must be pairs .*T ascending"),
+        ({"drive_temperatures": [(300, 0.9), (400, 0.8)]}, r"drive_temperatures .*\(300, 1\) among them"),
+        ({"drive_temperatures": [300, 400]}, "drive_temperatures must be pairs"),
+        ({"drive_temperatures": [(300, 1.0), (400, -0.8)]}, "drive_temperatures must be finite and > 0"),
+        ({"threshold_slope": 1e-3}, "threshold_slope must be <= 0 V/K"),
+    ],
+)
+def test_bad_laws_are_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        replace(ONE, **change)

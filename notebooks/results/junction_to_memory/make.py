@@ -42,7 +42,7 @@ SOURCES = {
     "transistor": "n-th power law, 45 nm LOP of NVSim's table; its shape assumed (bridge/cell/transistor.py)",
     "driver": "regulated current from the supply, 300 ohm of driver and line: assumed",
     "area": "3 (W/F + 1) F^2 a cell: assumed (bridge/cell/cell.py); no sense amplifiers, no decoder, no code logic",
-    "read": "0.1 V for 5 ns, noise of 0.5 uA, 10 fJ a bit in the sense amplifier: assumed",
+    "read": "0.1 V on the bit line for 5 ns, noise of 0.5 uA, 10 fJ a bit in the sense amplifier: assumed",
     "code": "1 pJ to encode and 1 pJ to decode a word of 64 bits: assumed; no time",
 }
 
@@ -131,7 +131,7 @@ def spread_row(label: str, way: str, attempts: int, rate: float) -> dict[str, ob
     width = nominal
     for _ in range(8):  # secant, ln loss against the width
         setting = replace(point.setting, pulse_width=width)
-        moments = moments_of(bridge.Population(cell.device, SPREAD, setting, TEMPERATURE), attempts)
+        moments = moments_of(bridge.Population(cell, SPREAD, setting, TEMPERATURE), attempts)
         steps.append((width, np.log(loss_of(way, attempts, moments) / target)))
         if abs(steps[-1][1]) < 0.01:
             break
@@ -169,7 +169,7 @@ def cost(
     `moments` are the means of p, p^2, ... over cells that differ; left out, powers of the point's own p.
     """
     p, cells = point.mean_error_rate, BLOCK / WORD if secded else 1.0
-    reading = bridge.read_point(cell.device, READ, temperature=TEMPERATURE)
+    reading = bridge.read_point(cell, READ, temperature=TEMPERATURE)
     # shares of the cells, and of the words, that need the k-th retry
     again = [(p**k if moments is None else moments[k - 1]) / 2 for k in range(1, attempts)]
     words = [-np.expm1(word * np.log1p(-q)) for q in again]
@@ -177,9 +177,10 @@ def cost(
     # a pulse costs the mean of its successes and failures, as in the ledger
     parts = {part: cells * (table.mean() + sum(again) * table[:, 0].mean()) for part, table in point.energies.items()}
     sensed = (reading.energy_0 + reading.energy_1) / 2
+    path = sum(getattr(reading, f"{part}_energy_{bit}") for part in ("transistor", "driver") for bit in (0, 1)) / 2
     code = CODE_ENERGY / WORD if secded else 0.0
     device = parts["junction"] + reads * sensed
-    with_driver = sum(parts.values()) + reads * sensed
+    with_driver = sum(parts.values()) + reads * (sensed + path)
     highest = max(
         abs(I) * float(mtjsim.junction_resistance(cell.device, m_z=-1.0, current=abs(I)))
         for I in point.setting.amplitudes
@@ -189,7 +190,7 @@ def cost(
         "junction_J": float(device),
         "with_driver_J": float(with_driver),
         "system_J": float(with_driver + reads * reading.sense_energy + code),
-        "system_read_J": float(cells * (sensed + reading.sense_energy) + code),
+        "system_read_J": float(cells * (sensed + path + reading.sense_energy) + code),
         "latency_mean_s": float(pulse * (1 + sum(words)) + read * reads),
         "latency_worst_s": float(pulse * attempts + read * (attempts - 1)),
         "area_F2": cells * cell.area_f2,
@@ -273,7 +274,7 @@ def contents() -> dict[str, object]:
         "word_line_V": cell.word_line_voltage,
         "driver_ohm": cell.driver_resistance,
         "pulse_width_s": PULSE_WIDTH,
-        "read": bridge.read_point(cell.device, READ, temperature=TEMPERATURE).as_dict(),
+        "read": bridge.read_point(cell, READ, temperature=TEMPERATURE).as_dict(),
         "code_energy_J": CODE_ENERGY,
         "sources": SOURCES,
         "spread": SPREAD.as_dict(),

@@ -11,7 +11,7 @@ from bnn.cli import main
 from bnn.cli.command import parser_of
 from bnn.cli.typed import quantities, quantity_or_ends
 from bridge.dies.files import load_die
-from bridge.dies.spread import PROPERTIES
+from bridge.dies.spread import OF_CELL
 from bridge.maps.files import load_map
 from bridge.search.find import find_setting
 from mtjsim import load_preset, write_error_rate
@@ -49,7 +49,7 @@ def test_ranges_are_even_or_in_equal_ratios_and_include_their_ends():
 
 def test_die_spreads_what_a_spread_has():
     known = [option for action in parser_of("die")._actions for option in action.option_strings]
-    expected = [f"--{name.replace('_', '-')}-d2d" for name in PROPERTIES] + ["--drive-c2c", "--pulse-width-c2c"]
+    expected = [f"--{name.replace('_', '-')}-d2d" for name in OF_CELL] + ["--drive-c2c", "--pulse-width-c2c"]
     assert [option for option in known if option.endswith(("-d2d", "-c2c"))] == expected
 
 
@@ -346,3 +346,19 @@ def test_memory_verbs_start_without_torch(tmp_path):
     words = [sys.executable, "-c", program, str(tmp_path)]
     result = subprocess.run(words, capture_output=True, text=True, check=True)
     assert result.stdout.splitlines()[-1] == "False"
+
+
+def test_a_die_of_cells_has_the_spread_of_their_transistors(tmp_path, capsys):
+    out = tmp_path / "die.nc"
+    cell = ("--transistor-width", "360nm", "--supply-voltage", "1.5V", "--word-line-voltage", "1.8V")
+    typed = ("die", "arm_2021", "--shape", "8x8", "--current", "40uA", "--pulse-width", "12ns", "--out", str(out))
+    spread = ("--drive-per-width-d2d", "0.05", "--stuck-p-rate", "0.05")
+    code, text, _ = run(capsys, *typed, *spread, *cell, "--differential", "--json")
+    assert code == 0
+    population = json.loads(text)["process"]["population"]
+    assert population["layout"] == "2T-2MTJ"
+    assert population["spread"]["drive_per_width_d2d"] == 0.05
+    code, _, error = run(capsys, *typed, *spread)
+    assert code == 2
+    assert "drive_per_width_d2d" in error
+    assert "bare junction" in error

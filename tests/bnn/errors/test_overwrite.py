@@ -16,13 +16,17 @@ from hypothesis import strategies as st
 from bnn.errors.overwrite import OverwriteErrors
 from bnn.errors.write_errors import WriteErrors
 from bridge.dies.die import Die
-from bridge.dies.variability import Cells
+from bridge.dies.faults import Process
+from bridge.dies.spread import Spread
+from bridge.dies.variability import Cells, Population
 from bridge.memory.cells import PLAIN, READ_BEFORE_WRITE, WRITE_VERIFY_RETRY
 from bridge.memory.mram import Memory
 from bridge.memory.read import ReadPoint
-from bridge.write import OperatingPoint
+from bridge.write import OperatingPoint, WriteSetting, operating_point
+from mtjsim import load_preset
 from networks import rates
 from physics import approx, within_binomial
+from physics import cell as cell_of
 
 POINT = OperatingPoint.of_rates(
     error_rate_0=0.3,
@@ -332,6 +336,16 @@ def test_a_die_is_one_argument():
     memory = WriteErrors.from_operating_point(POINT, die=faults, seed=1)
     assert np.allclose(memory.error_rate_1, [0, 0.4, 0.4, 0.4, 0.4, 0.6])
     assert np.allclose(memory.error_rate_0, [1, 0.3, 0.3, 0.3, 0.3, 0.45])
+
+
+@pytest.mark.parametrize("kind", [WriteErrors, OverwriteErrors])
+def test_a_die_of_bare_junctions_is_refused_for_a_point_of_cells(kind):
+    setting = WriteSetting(current_0=40e-6, current_1=40e-6, pulse_width=1e-8)
+    cells = cell_of(load_preset("arm_2021"), width=360e-9, supply_voltage=1.5, word_line_voltage=1.8)
+    drawn = Process(population=Population(cells.device, Spread(damping_d2d=0.05), setting)).die((6,), seed=1)
+    kind.from_operating_point(operating_point(cells.device, setting), die=drawn, seed=1)
+    with pytest.raises(ValueError, match=r"those of a bare junction, .* for a Cell 1T-1MTJ"):
+        kind.from_operating_point(operating_point(cells, setting), die=drawn, seed=1)
 
 
 def test_a_point_that_is_no_point_of_bridge_will_do():
