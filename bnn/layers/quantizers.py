@@ -1,7 +1,8 @@
 """Quantizers: signs +-1 in the forward pass, with a chosen gradient in the backward pass.
 
 Bit 1 is +1, bit 0 is -1, and ``sign(0) = sign(-0.0) = +1`` everywhere in this package, so that a bit always has one of
-two values. NaN stays NaN, so that a diverged training is visible in the loss.
+two values. NaN stays NaN, so that a diverged training is visible in the loss. In an exported model (`torch.export`,
+ONNX, `torch.jit.trace`) a sign is ``where(x >= 0, 1, -1)``: without a gradient, and -1 for NaN.
 
 References
 ----------
@@ -34,7 +35,8 @@ def ste_sign(x: Tensor) -> Tensor:
     >>> ste_sign(torch.tensor([-2.0, -0.0, 0.5, float("nan")]))
     tensor([-1.,  1.,  1., nan])
     """
-    return _SteSign.apply(x)
+    exported = _exported(x)
+    return _SteSign.apply(x) if exported is None else exported
 
 
 def approx_sign(x: Tensor) -> Tensor:
@@ -55,7 +57,8 @@ def approx_sign(x: Tensor) -> Tensor:
     >>> x.grad.tolist()
     [0.0, 1.0, 2.0, 0.5]
     """
-    return _ApproxSign.apply(x)
+    exported = _exported(x)
+    return _ApproxSign.apply(x) if exported is None else exported
 
 
 def swish_sign(x: Tensor) -> Tensor:
@@ -78,7 +81,8 @@ def swish_sign(x: Tensor) -> Tensor:
     >>> [f"{slope:.3f}" for slope in x.grad.tolist()]
     ['5.000', '-0.195']
     """
-    return _SwishSign.apply(x)
+    exported = _exported(x)
+    return _SwishSign.apply(x) if exported is None else exported
 
 
 def xnor_scale(weight: Tensor) -> Tensor:
@@ -113,39 +117,94 @@ def _sign(x: Tensor) -> Tensor:
     return torch.clamp(x, out, out, out=out)  # the identity on numbers; NaN where x is NaN
 
 
+def _exported(x: Tensor) -> Tensor | None:
+    """Return the sign in operators that other formats have, while a model is exported or traced; otherwise None."""
+    if not (torch.compiler.is_exporting() or torch.jit.is_tracing()):
+        return None
+    one = torch.ones((), dtype=x.dtype, device=x.device)
+    return torch.where(x >= 0, one, -one)
+
+
 class _SteSign(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        ctx.save_for_backward(x)
+    def forward(x: Tensor) -> Tensor:
         return _sign(x)
 
     @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        _save(ctx, *inputs)
+
+    @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        (x,) = ctx.saved_tensors
-        edge = 1.0 + torch.finfo(x.dtype).eps  # the fused kernel's window is open: |x| < next(1) is |x| <= 1
-        return torch.ops.aten.hardtanh_backward(gradient, x, -edge, edge)
+        return _ste_gradient(ctx.saved_tensors[0], gradient)
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor) -> Tensor:
+        return _ste_gradient(ctx.saved_for_forward[0], tangent)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int | None], x: Tensor) -> tuple[Tensor, int | None]:
+        return ste_sign(x), in_dims[0]
 
 
 class _ApproxSign(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        ctx.save_for_backward(x)
+    def forward(x: Tensor) -> Tensor:
         return _sign(x)
 
     @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        _save(ctx, *inputs)
+
+    @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        (x,) = ctx.saved_tensors
-        return gradient * (2.0 - 2.0 * x.abs()).clamp_min_(0.0)
+        return _approx_gradient(ctx.saved_tensors[0], gradient)
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor) -> Tensor:
+        return _approx_gradient(ctx.saved_for_forward[0], tangent)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int | None], x: Tensor) -> tuple[Tensor, int | None]:
+        return approx_sign(x), in_dims[0]
 
 
 class _SwishSign(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        ctx.save_for_backward(x)
+    def forward(x: Tensor) -> Tensor:
         return _sign(x)
 
     @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        _save(ctx, *inputs)
+
+    @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        (x,) = ctx.saved_tensors
-        z = (SWISH_BETA * x).clamp_(-80.0, 80.0)
-        return gradient * SWISH_BETA * (2.0 - z * torch.tanh(0.5 * z)) / (1.0 + torch.cosh(z))
+        return _swish_gradient(ctx.saved_tensors[0], gradient)
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor) -> Tensor:
+        return _swish_gradient(ctx.saved_for_forward[0], tangent)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int | None], x: Tensor) -> tuple[Tensor, int | None]:
+        return swish_sign(x), in_dims[0]
+
+
+def _save(ctx: Any, x: Tensor) -> None:
+    ctx.save_for_backward(x)
+    ctx.save_for_forward(x)
+
+
+def _ste_gradient(x: Tensor, gradient: Tensor) -> Tensor:
+    edge = 1.0 + torch.finfo(x.dtype).eps  # the fused kernel's window is open: |x| < next(1) is |x| <= 1
+    return torch.ops.aten.hardtanh_backward(gradient, x, -edge, edge)
+
+
+def _approx_gradient(x: Tensor, gradient: Tensor) -> Tensor:
+    return gradient * (2.0 - 2.0 * x.abs()).clamp(min=0.0)
+
+
+def _swish_gradient(x: Tensor, gradient: Tensor) -> Tensor:
+    z = (SWISH_BETA * x).clamp(-80.0, 80.0)
+    return gradient * SWISH_BETA * (2.0 - z * torch.tanh(0.5 * z)) / (1.0 + torch.cosh(z))
