@@ -32,7 +32,7 @@ def drawn(forward: Forward) -> Forward:
             raise RuntimeError(f"{name} cannot be exported or traced: it would repeat one draw. {_without(module)}.")
         if torch.compiler.is_compiling():
             return _in_eager(forward, module, x)
-        if torch._C._functorch.is_functorch_wrapped_tensor(x):
+        if torch._C._are_functorch_transforms_active():
             rule = f"{name} cannot be used in transforms of torch.func (grad, vmap, jvp): its draws are numbered"
             raise RuntimeError(f"{rule}. Use backward() or torch.autograd.grad, or an error-free model.")
         if getattr(module, "_is_replica", False):

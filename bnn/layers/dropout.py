@@ -55,12 +55,12 @@ class SeededDropout(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x with some values dropped, same shape; dimension 0 counts samples."""
-        if not self.training or self.rate == 0.0 or x.numel() == 0:
-            return x
-        return self._dropped(x)
+        return x if not self.training or self.rate == 0.0 else self._dropped(x)
 
     @drawn
     def _dropped(self, x: Tensor) -> Tensor:
+        if x.numel() == 0:
+            return x
         from bnn.errors.kernels import write_samples  # here: numba takes half a second
 
         key, _ = self.keys.next(x, weights=False)

@@ -10,6 +10,7 @@ References
 .. [2] Rastegari, Ordonez, Redmon, Farhadi, "XNOR-Net", arXiv:1603.05279 (2016).
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -35,8 +36,8 @@ def ste_sign(x: Tensor) -> Tensor:
     >>> ste_sign(torch.tensor([-2.0, -0.0, 0.5, float("nan")]))
     tensor([-1.,  1.,  1., nan])
     """
-    exported = _exported(x)
-    return _SteSign.apply(x) if exported is None else exported
+    transformed = _transformed(x, _ste_gradient)
+    return _SteSign.apply(x) if transformed is None else transformed
 
 
 def approx_sign(x: Tensor) -> Tensor:
@@ -57,8 +58,8 @@ def approx_sign(x: Tensor) -> Tensor:
     >>> x.grad.tolist()
     [0.0, 1.0, 2.0, 0.5]
     """
-    exported = _exported(x)
-    return _ApproxSign.apply(x) if exported is None else exported
+    transformed = _transformed(x, _approx_gradient)
+    return _ApproxSign.apply(x) if transformed is None else transformed
 
 
 def swish_sign(x: Tensor) -> Tensor:
@@ -81,8 +82,8 @@ def swish_sign(x: Tensor) -> Tensor:
     >>> [f"{slope:.3f}" for slope in x.grad.tolist()]
     ['5.000', '-0.195']
     """
-    exported = _exported(x)
-    return _SwishSign.apply(x) if exported is None else exported
+    transformed = _transformed(x, _swish_gradient)
+    return _SwishSign.apply(x) if transformed is None else transformed
 
 
 def xnor_scale(weight: Tensor) -> Tensor:
@@ -117,83 +118,51 @@ def _sign(x: Tensor) -> Tensor:
     return torch.clamp(x, out, out, out=out)  # the identity on numbers; NaN where x is NaN
 
 
-def _exported(x: Tensor) -> Tensor | None:
-    """Return the sign in operators that other formats have, while a model is exported or traced; otherwise None."""
-    if not (torch.compiler.is_exporting() or torch.jit.is_tracing()):
+def _transformed(x: Tensor, gradient: Callable[[Tensor, Tensor], Tensor]) -> Tensor | None:
+    """Return the sign in operators that exports and `torch.func` have; None where an autograd function does."""
+    exported = torch.compiler.is_exporting() or torch.jit.is_tracing()
+    if not exported and not torch._C._are_functorch_transforms_active():
         return None
     one = torch.ones((), dtype=x.dtype, device=x.device)
-    return torch.where(x >= 0, one, -one)
+    sign = torch.where(x >= 0, one, -one)
+    if exported:
+        return sign
+    finite = x.clamp(torch.finfo(x.dtype).min, torch.finfo(x.dtype).max)
+    slope = gradient(x.detach(), torch.ones_like(x))
+    return torch.where(x == x, sign, x).detach() + slope * (finite - finite.detach())  # the last is 0, with a gradient
 
 
 class _SteSign(torch.autograd.Function):
     @staticmethod
-    def forward(x: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
         return _sign(x)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
-        _save(ctx, *inputs)
-
-    @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        return _ste_gradient(ctx.saved_tensors[0], gradient)
-
-    @staticmethod
-    def jvp(ctx: Any, tangent: Tensor) -> Tensor:
-        return _ste_gradient(ctx.saved_for_forward[0], tangent)
-
-    @staticmethod
-    def vmap(info: Any, in_dims: tuple[int | None], x: Tensor) -> tuple[Tensor, int | None]:
-        return ste_sign(x), in_dims[0]
+        return _ste_gradient(*ctx.saved_tensors, gradient)
 
 
 class _ApproxSign(torch.autograd.Function):
     @staticmethod
-    def forward(x: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
         return _sign(x)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
-        _save(ctx, *inputs)
-
-    @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        return _approx_gradient(ctx.saved_tensors[0], gradient)
-
-    @staticmethod
-    def jvp(ctx: Any, tangent: Tensor) -> Tensor:
-        return _approx_gradient(ctx.saved_for_forward[0], tangent)
-
-    @staticmethod
-    def vmap(info: Any, in_dims: tuple[int | None], x: Tensor) -> tuple[Tensor, int | None]:
-        return approx_sign(x), in_dims[0]
+        return _approx_gradient(*ctx.saved_tensors, gradient)
 
 
 class _SwishSign(torch.autograd.Function):
     @staticmethod
-    def forward(x: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
         return _sign(x)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
-        _save(ctx, *inputs)
-
-    @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        return _swish_gradient(ctx.saved_tensors[0], gradient)
-
-    @staticmethod
-    def jvp(ctx: Any, tangent: Tensor) -> Tensor:
-        return _swish_gradient(ctx.saved_for_forward[0], tangent)
-
-    @staticmethod
-    def vmap(info: Any, in_dims: tuple[int | None], x: Tensor) -> tuple[Tensor, int | None]:
-        return swish_sign(x), in_dims[0]
-
-
-def _save(ctx: Any, x: Tensor) -> None:
-    ctx.save_for_backward(x)
-    ctx.save_for_forward(x)
+        return _swish_gradient(*ctx.saved_tensors, gradient)
 
 
 def _ste_gradient(x: Tensor, gradient: Tensor) -> Tensor:
@@ -202,7 +171,7 @@ def _ste_gradient(x: Tensor, gradient: Tensor) -> Tensor:
 
 
 def _approx_gradient(x: Tensor, gradient: Tensor) -> Tensor:
-    return gradient * (2.0 - 2.0 * x.abs()).clamp(min=0.0)
+    return gradient * (2.0 - 2.0 * x.abs()).clamp_min(0.0)
 
 
 def _swish_gradient(x: Tensor, gradient: Tensor) -> Tensor:
