@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from bnn.errors.keys import PastWrite, WriteKey, WriteKeys, load_without_count
 from bnn.errors.rates import HasEnergies, HasRates, checked_error_rate, fitted, rates_of_die, shown_rate
+from bnn.errors.transforms import drawn, refuse_script
 from bnn.streams import torch_generator
 from mtjsim.checks import ArgumentError, checked_choice
 
@@ -112,6 +113,9 @@ class BitMemory(nn.Module, ABC):
         """Return to automatic numbers: a write's step is the number of writes before it, its samples are 0, 1 ..."""
         self.keys.forget_address()
 
+    __prepare_scriptable__ = refuse_script
+
+    @drawn
     def forward(self, x: Tensor) -> Tensor:
         """Write `x` and return the contents of the cells.
 

@@ -20,6 +20,7 @@ from torch import Tensor
 from bnn.errors.bits import BitMemory, as_rows, check_bits, select
 from bnn.errors.keys import PastWrite, WriteKey
 from bnn.errors.rates import HasEnergies, as_arrays, rates_from
+from bnn.errors.transforms import drawn
 
 if TYPE_CHECKING:
     from bridge.ledger import Ledger
@@ -108,6 +109,11 @@ class WriteErrors(BitMemory):
         """Write `x` and return the contents of the cells; see `BitMemory.forward`."""
         if not self._never:
             return super().forward(x)
+        return self._unchanged(x) if self.counted or not torch.compiler.is_exporting() else x
+
+    @drawn
+    def _unchanged(self, x: Tensor) -> Tensor:
+        """Check and count the bits of a write that cannot fail."""
         check_bits(x)
         if self.counted and torch._C._current_graph_task_id() == -1:
             self._count(x)

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bnn.errors.bits import BitMemory
+from bnn.errors.transforms import refuse_script
 from bnn.layers.quantizers import center_latent_, ste_sign, xnor_scale
 from bnn.streams import torch_generator
 from mtjsim.checks import ArgumentError, checked_choice, checked_whole
@@ -26,6 +27,7 @@ SCALES = ("none", "xnor")
 class BinaryLayer(nn.Module):
     """Base class of the two layers: slots, latent weights, and the steps before and after the product."""
 
+    __prepare_scriptable__ = refuse_script
     weight: nn.Parameter
     bias: Tensor | None
     activation_memory: nn.Module | None

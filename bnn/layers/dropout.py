@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bnn.errors.keys import WriteKeys, load_without_count
+from bnn.errors.transforms import drawn, refuse_script
 from mtjsim.checks import ArgumentError
 from mtjsim.rng import checked_seed, child_seed
 
@@ -52,9 +53,15 @@ class SeededDropout(nn.Module):
         self.rate = float(rate)
         self.seed, self.keys = checked_seed(seed), WriteKeys(child_seed(seed, "dropout"), layer)
 
+    __prepare_scriptable__ = refuse_script
+
     def forward(self, x: Tensor) -> Tensor:
         """Return x with some values dropped, same shape; dimension 0 counts samples."""
-        if not self.training or self.rate == 0.0 or x.numel() == 0:
+        return x if not self.training or self.rate == 0.0 else self._dropped(x)
+
+    @drawn
+    def _dropped(self, x: Tensor) -> Tensor:
+        if x.numel() == 0:
             return x
         from bnn.errors.kernels import write_samples  # here: numba takes half a second
 

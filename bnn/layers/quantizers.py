@@ -1,7 +1,8 @@
 """Quantizers: signs +-1 in the forward pass, with a chosen gradient in the backward pass.
 
 Bit 1 is +1, bit 0 is -1, and ``sign(0) = sign(-0.0) = +1`` everywhere in this package, so that a bit always has one of
-two values. NaN stays NaN, so that a diverged training is visible in the loss.
+two values. NaN stays NaN, so that a diverged training is visible in the loss. In an exported model (`torch.export`,
+ONNX, `torch.jit.trace`) a sign is ``where(x >= 0, 1, -1)``: without a gradient, and -1 for NaN.
 
 References
 ----------
@@ -11,6 +12,7 @@ References
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -36,7 +38,8 @@ def ste_sign(x: Tensor) -> Tensor:
     >>> ste_sign(torch.tensor([-2.0, -0.0, 0.5, float("nan")]))
     tensor([-1.,  1.,  1., nan])
     """
-    return _SteSign.apply(x)
+    transformed = _transformed(x, _ste_gradient)
+    return _SteSign.apply(x) if transformed is None else transformed
 
 
 def approx_sign(x: Tensor) -> Tensor:
@@ -57,7 +60,8 @@ def approx_sign(x: Tensor) -> Tensor:
     >>> x.grad.tolist()
     [0.0, 1.0, 2.0, 0.5]
     """
-    return _ApproxSign.apply(x)
+    transformed = _transformed(x, _approx_gradient)
+    return _ApproxSign.apply(x) if transformed is None else transformed
 
 
 def swish_sign(x: Tensor) -> Tensor:
@@ -80,7 +84,8 @@ def swish_sign(x: Tensor) -> Tensor:
     >>> [f"{slope:.3f}" for slope in x.grad.tolist()]
     ['5.000', '-0.195']
     """
-    return _SwishSign.apply(x)
+    transformed = _transformed(x, _swish_gradient)
+    return _SwishSign.apply(x) if transformed is None else transformed
 
 
 def xnor_scale(weight: Tensor) -> Tensor:
@@ -115,6 +120,20 @@ def _sign(x: Tensor) -> Tensor:
     return torch.clamp(x, out, out, out=out)  # the identity on numbers; NaN where x is NaN
 
 
+def _transformed(x: Tensor, gradient: Callable[[Tensor, Tensor], Tensor]) -> Tensor | None:
+    """Return the sign in operators that exports and `torch.func` have; None where an autograd function does."""
+    exported = torch.compiler.is_exporting() or torch.jit.is_tracing()
+    if not exported and not torch._C._are_functorch_transforms_active():
+        return None
+    one = torch.ones((), dtype=x.dtype, device=x.device)
+    sign = torch.where(x >= 0, one, -one)
+    if exported:
+        return sign
+    finite = x.clamp(torch.finfo(x.dtype).min, torch.finfo(x.dtype).max)
+    slope = gradient(x.detach(), torch.ones_like(x))
+    return torch.where(x == x, sign, x).detach() + slope * (finite - finite.detach())  # the last is 0, with a gradient
+
+
 class _SteSign(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -123,9 +142,7 @@ class _SteSign(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        (x,) = ctx.saved_tensors
-        edge = 1.0 + torch.finfo(x.dtype).eps  # the fused kernel's window is open: |x| < next(1) is |x| <= 1
-        return torch.ops.aten.hardtanh_backward(gradient, x, -edge, edge)
+        return _ste_gradient(*ctx.saved_tensors, gradient)
 
 
 class _ApproxSign(torch.autograd.Function):
@@ -136,8 +153,7 @@ class _ApproxSign(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        (x,) = ctx.saved_tensors
-        return gradient * (2.0 - 2.0 * x.abs()).clamp_min_(0.0)
+        return _approx_gradient(*ctx.saved_tensors, gradient)
 
 
 class _SwishSign(torch.autograd.Function):
@@ -148,6 +164,18 @@ class _SwishSign(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        (x,) = ctx.saved_tensors
-        z = (SWISH_BETA * x).clamp_(-80.0, 80.0)
-        return gradient * SWISH_BETA * (2.0 - z * torch.tanh(0.5 * z)) / (1.0 + torch.cosh(z))
+        return _swish_gradient(*ctx.saved_tensors, gradient)
+
+
+def _ste_gradient(x: Tensor, gradient: Tensor) -> Tensor:
+    edge = 1.0 + torch.finfo(x.dtype).eps  # the fused kernel's window is open: |x| < next(1) is |x| <= 1
+    return torch.ops.aten.hardtanh_backward(gradient, x, -edge, edge)
+
+
+def _approx_gradient(x: Tensor, gradient: Tensor) -> Tensor:
+    return gradient * (2.0 - 2.0 * x.abs()).clamp_min(0.0)
+
+
+def _swish_gradient(x: Tensor, gradient: Tensor) -> Tensor:
+    z = (SWISH_BETA * x).clamp(-80.0, 80.0)
+    return gradient * SWISH_BETA * (2.0 - z * torch.tanh(0.5 * z)) / (1.0 + torch.cosh(z))

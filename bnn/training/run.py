@@ -90,6 +90,11 @@ class Run:
     ) -> None:
         self.model, self.config = model, config
         self.started = time.perf_counter(), time.process_time()
+        if isinstance(model, nn.DataParallel):
+            remedy = "Use torch.distributed, a process for each device, with the model itself."
+            raise ArgumentError(
+                "model", f"must not be an nn.DataParallel, whose replicas forget what they write. {remedy}"
+            )
         if config.choose == "best" and validation is None:
             raise ArgumentError("validation", 'must be given where choose is "best": other images choose no epoch.')
         self.device = next(self.model.parameters()).device
