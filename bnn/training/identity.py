@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from bnn.errors.keys import WriteKeys
+from mtjsim.checks import ArgumentError
 
 OURS = ("mtjsim", "bridge", "bnn")
 LONGEST = 300  # characters of a description; what is longer is cut, and its digest added
@@ -57,6 +58,11 @@ def identity_of(
         Functions and classes of Python's and of installed packages are identified by their names, those of anyone else
         by the code that Python runs: it differs between two minor versions of Python. Of the global variables that such
         code reads, numbers, texts and functions count, not containers.
+
+    Raises
+    ------
+    ValueError
+        For something callable in the model without a state that could be compared.
 
     Examples
     --------
@@ -148,6 +154,9 @@ class _Describer:
         return self.done[id(value)][1]
 
     def _of(self, value: Any) -> str:
+        inner = None if isinstance(value, (type, nn.Module)) else _inside(value)
+        if inner is not None:
+            return f"{_named(type(value))} of {self(inner)}"
         for kinds, describe in (
             ((list, tuple), lambda v: f"({', '.join(map(self, v))})"),
             ((set, frozenset), lambda v: f"{{{', '.join(sorted(map(self, v)))}}}"),
@@ -176,7 +185,8 @@ class _Describer:
         ours = _is_ours(type(module))
         self.within.append(id(module))
         lines = [f"{name or 'the model'}: {self(type(module))}"]
-        for key, value in vars(module).items():
+        compiled = type(module).__module__.startswith("torch._dynamo")  # its child is what computes
+        for key, value in () if compiled else vars(module).items():
             if key not in OF_TORCH and not (ours and (key.startswith("_") or key == "counts")):  # results, not causes
                 lines.append(f"{name}.{key} = {self(value)}".lstrip("."))
         for kind in HOOKS:
@@ -195,6 +205,9 @@ class _Describer:
         try:
             made = value.__reduce_ex__(4)
         except Exception:  # a lock, a file, a generator: no state that could be compared
+            if callable(value):
+                rule = f"cannot be kept of a training with {value!r}: what that computes cannot be compared"
+                raise ArgumentError("checkpoint", f"{rule}. Use a function, or a class that can be copied.") from None
             return name
         if isinstance(made, str):
             return made
@@ -286,6 +299,18 @@ def _unwrapped(value: Any) -> Any:
     if isinstance(value, (types.GetSetDescriptorType, types.MemberDescriptorType)):
         return None
     return getattr(value, "func", getattr(value, "__func__", value))  # of a cached property; of a static method
+
+
+def _inside(value: Any) -> Any:
+    """Return the function that is compiled or cached in what an installed package made of it, or None."""
+    if hasattr(value, "py_func"):  # numba
+        return value.py_func
+    wrapped = getattr(value, "__wrapped__", None)  # functools.lru_cache, torch.compile
+    return wrapped if not isinstance(value, types.FunctionType) or _installed_code(value) else None
+
+
+def _installed_code(function: types.FunctionType) -> bool:
+    return function.__code__.co_filename.startswith(INSTALLED)
 
 
 def _named(value: Any) -> str:
