@@ -5,6 +5,7 @@ configuration, images. Nothing here is the printed text of an object: no memory 
 printed is left out.
 """
 
+import copyreg
 import dis
 import functools
 import hashlib
@@ -203,7 +204,8 @@ class _Describer:
         if _is_ours(type(value)) and isinstance(getattr(value, "identity", None), str):
             return f"{name} {value.identity}"
         try:
-            made = value.__reduce_ex__(4)
+            reduce = copyreg.dispatch_table.get(type(value))  # NumPy's functions are there
+            made = value.__reduce_ex__(4) if reduce is None else reduce(value)
         except Exception:  # a lock, a file, a generator: no state that could be compared
             if callable(value):
                 rule = f"cannot be kept of a training with {value!r}: what that computes cannot be compared"
