@@ -12,7 +12,7 @@ import hashlib
 import sys
 import sysconfig
 import types
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from enum import Enum
 from pathlib import PurePath
@@ -99,7 +99,8 @@ def state_of(model: nn.Module) -> str:
     """
     tensors: dict[str, Any] = {**dict(model.state_dict(keep_vars=True)), **dict(model.named_buffers())}
     counters = {f"{name}._extra_state".lstrip(".") for name, module in model.named_modules() if _is_ours(type(module))}
-    lines, first = [], {}
+    lines: list[str] = []
+    first: dict[int, str] = {}
     for name, value in tensors.items():
         if name in counters:
             continue
@@ -158,7 +159,7 @@ class _Describer:
         inner = None if isinstance(value, (type, nn.Module)) else _inside(value)
         if inner is not None:
             return f"{_named(type(value))} of {self(inner)}"
-        for kinds, describe in (
+        rules: tuple[tuple[Any, Callable[[Any], str]], ...] = (
             ((list, tuple), lambda v: f"({', '.join(map(self, v))})"),
             ((set, frozenset), lambda v: f"{{{', '.join(sorted(map(self, v)))}}}"),
             ((dict, types.MappingProxyType), self._mapping),
@@ -173,9 +174,10 @@ class _Describer:
             (nn.Module, lambda v: f"{self.structure(v)} {state_of(v)}"),
             (torch.Generator, lambda v: f"a generator in state {_array(v.get_state())}"),
             (WriteKeys, lambda v: f"stream {v.stream}"),
-        ):
-            if isinstance(value, kinds):  # type: ignore[arg-type]
-                return describe(value)  # type: ignore[operator]
+        )
+        for kinds, describe in rules:
+            if isinstance(value, kinds):
+                return describe(value)
         return self._object(value)
 
     def structure(self, model: nn.Module) -> str:
