@@ -3,6 +3,7 @@
 import argparse
 import csv
 import io
+import math
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -78,8 +79,8 @@ def predict(options: argparse.Namespace) -> None:
             "dies": counted.draws,
             "correct": counted.correct.tolist(),
             "accuracy": counted.mean,
-            "low": counted.low,
-            "high": counted.high,
+            "low": None if math.isnan(counted.low) else counted.low,  # of one die with weight errors
+            "high": None if math.isnan(counted.high) else counted.high,
         }
     if out is not None:
         write_whole(out, _table(predicted, data.labels))
@@ -172,4 +173,6 @@ def _print(facts: dict[str, Any], predicted: np.ndarray) -> None:
             if rates
         ]
         print(f"independent errors, {'; '.join(which)}:")
-        print(f"  {e['accuracy']:.4f}, 95 % {e['low']:.4f} to {e['high']:.4f}, {e['dies']} dies, seed {e['seed']}")
+        interval = "no interval" if e["low"] is None else f"95 % {e['low']:.4f} to {e['high']:.4f}"
+        dies = f"{e['dies']} {'die' if e['dies'] == 1 else 'dies'}"
+        print(f"  {e['accuracy']:.4f}, {interval}, {dies}, seed {e['seed']}")

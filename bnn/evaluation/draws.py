@@ -101,7 +101,7 @@ class OnDie(EvaluatedMemory):
 
     def __init__(self, memory: nn.Module, seed: int, process: "Process") -> None:
         super().__init__(memory, seed)
-        self.dies = Dies(process, memory, seed)  # type: ignore[arg-type]
+        self.dies = Dies(process, memory, seed)
 
     def begin(self, draw: int) -> None:
         """Begin a draw: the next forward pass takes a die."""
@@ -120,7 +120,7 @@ class ProgrammedOnDie(ProgrammedMemory):
 
     def __init__(self, memory: nn.Module, seed: int, process: "Process") -> None:
         super().__init__(memory, seed)
-        self.dies = Dies(process, memory, seed)  # type: ignore[arg-type]
+        self.dies = Dies(process, memory, seed)
 
     def forward(self, x: Tensor) -> Tensor:
         """Write x, once a draw, and return what the cells of the die hold."""

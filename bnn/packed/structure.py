@@ -15,7 +15,8 @@ from mtjsim.checks import ArgumentError
 TENSOR, BITS = "a tensor", "bits"
 LARGEST = 1 << 16  # of a kernel, stride, padding ...
 FARTHEST = 1 << 40  # of a threshold, with which the kernels compute in 64 bits
-Options, Arrays = Mapping[str, Any], Mapping[str, np.ndarray]
+Options = Mapping[str, Any]
+Arrays = Mapping[str, np.ndarray]
 
 
 def check_steps(steps: Sequence[Step]) -> None:

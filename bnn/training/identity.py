@@ -5,13 +5,14 @@ configuration, images. Nothing here is the printed text of an object: no memory 
 printed is left out.
 """
 
+import copyreg
 import dis
 import functools
 import hashlib
 import sys
 import sysconfig
 import types
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from enum import Enum
 from pathlib import PurePath
@@ -22,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from bnn.errors.keys import WriteKeys
+from mtjsim.checks import ArgumentError
 
 OURS = ("mtjsim", "bridge", "bnn")
 LONGEST = 300  # characters of a description; what is longer is cut, and its digest added
@@ -58,6 +60,11 @@ def identity_of(
         by the code that Python runs: it differs between two minor versions of Python. Of the global variables that such
         code reads, numbers, texts and functions count, not containers.
 
+    Raises
+    ------
+    ValueError
+        For something callable in the model without a state that could be compared.
+
     Examples
     --------
     >>> torch.manual_seed(0) and None
@@ -92,7 +99,8 @@ def state_of(model: nn.Module) -> str:
     """
     tensors: dict[str, Any] = {**dict(model.state_dict(keep_vars=True)), **dict(model.named_buffers())}
     counters = {f"{name}._extra_state".lstrip(".") for name, module in model.named_modules() if _is_ours(type(module))}
-    lines, first = [], {}
+    lines: list[str] = []
+    first: dict[int, str] = {}
     for name, value in tensors.items():
         if name in counters:
             continue
@@ -148,7 +156,10 @@ class _Describer:
         return self.done[id(value)][1]
 
     def _of(self, value: Any) -> str:
-        for kinds, describe in (
+        inner = None if isinstance(value, (type, nn.Module)) else _inside(value)
+        if inner is not None:
+            return f"{_named(type(value))} of {self(inner)}"
+        rules: tuple[tuple[Any, Callable[[Any], str]], ...] = (
             ((list, tuple), lambda v: f"({', '.join(map(self, v))})"),
             ((set, frozenset), lambda v: f"{{{', '.join(sorted(map(self, v)))}}}"),
             ((dict, types.MappingProxyType), self._mapping),
@@ -163,9 +174,10 @@ class _Describer:
             (nn.Module, lambda v: f"{self.structure(v)} {state_of(v)}"),
             (torch.Generator, lambda v: f"a generator in state {_array(v.get_state())}"),
             (WriteKeys, lambda v: f"stream {v.stream}"),
-        ):
-            if isinstance(value, kinds):  # type: ignore[arg-type]
-                return describe(value)  # type: ignore[operator]
+        )
+        for kinds, describe in rules:
+            if isinstance(value, kinds):
+                return describe(value)
         return self._object(value)
 
     def structure(self, model: nn.Module) -> str:
@@ -176,7 +188,8 @@ class _Describer:
         ours = _is_ours(type(module))
         self.within.append(id(module))
         lines = [f"{name or 'the model'}: {self(type(module))}"]
-        for key, value in vars(module).items():
+        compiled = type(module).__module__.startswith("torch._dynamo")  # its child is what computes
+        for key, value in () if compiled else vars(module).items():
             if key not in OF_TORCH and not (ours and (key.startswith("_") or key == "counts")):  # results, not causes
                 lines.append(f"{name}.{key} = {self(value)}".lstrip("."))
         for kind in HOOKS:
@@ -193,8 +206,12 @@ class _Describer:
         if _is_ours(type(value)) and isinstance(getattr(value, "identity", None), str):
             return f"{name} {value.identity}"
         try:
-            made = value.__reduce_ex__(4)
+            reduce = copyreg.dispatch_table.get(type(value))  # NumPy's functions are there
+            made = value.__reduce_ex__(4) if reduce is None else reduce(value)
         except Exception:  # a lock, a file, a generator: no state that could be compared
+            if callable(value):
+                rule = f"cannot be kept of a training with {value!r}: what that computes cannot be compared"
+                raise ArgumentError("checkpoint", f"{rule}. Use a function, or a class that can be copied.") from None
             return name
         if isinstance(made, str):
             return made
@@ -286,6 +303,18 @@ def _unwrapped(value: Any) -> Any:
     if isinstance(value, (types.GetSetDescriptorType, types.MemberDescriptorType)):
         return None
     return getattr(value, "func", getattr(value, "__func__", value))  # of a cached property; of a static method
+
+
+def _inside(value: Any) -> Any:
+    """Return the function that is compiled or cached in what an installed package made of it, or None."""
+    if hasattr(value, "py_func"):  # numba
+        return value.py_func
+    wrapped = getattr(value, "__wrapped__", None)  # functools.lru_cache, torch.compile
+    return wrapped if not isinstance(value, types.FunctionType) or _installed_code(value) else None
+
+
+def _installed_code(function: types.FunctionType) -> bool:
+    return function.__code__.co_filename.startswith(INSTALLED)
 
 
 def _named(value: Any) -> str:

@@ -40,6 +40,15 @@ def test_a_data_set_is_scored_on_its_test_half(capsys, model, tmp_path):
     assert [int(row["image"]) for row in rows] == list(range(599))
 
 
+def test_one_die_has_no_interval(capsys, model):
+    words = ("predict", model, "digits", "--weight-errors", "1e-2", "--dies", "1")
+    assert main(words) == 0
+    assert ", no interval, 1 die, seed 0" in capsys.readouterr().out
+    assert main((*words, "--json")) == 0
+    found = json.loads(capsys.readouterr().out, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert (found["with_errors"]["low"], found["with_errors"]["high"]) == (None, None)
+
+
 def test_errors_are_those_of_evaluate_dies(capsys, model):
     words = ("--errors", "1e-2,5e-2", "--weight-errors", "1e-3", "--dies", "4", "--seed", "3")
     code, out, _ = run(capsys, model, "digits", *words, "--json")

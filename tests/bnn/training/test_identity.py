@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import numba as nb
 import numpy as np
 import pytest
 import torch
@@ -131,6 +132,48 @@ def test_a_global_that_a_function_reads_counts(monkeypatch):
     assert described(sign_of_a_global) == before
     monkeypatch.setattr(sys.modules[__name__], "FACTOR", 3.0)
     assert described(sign_of_a_global) != before
+
+
+@nb.njit
+def compiled_once(x):
+    return x + 1
+
+
+@nb.njit
+def compiled_twice(x):
+    return x + 2
+
+
+def test_what_is_compiled_or_cached_counts_by_its_function():
+    """Numba's objects have another number in each process, a cache has a content; both have the function."""
+    assert described(compiled_once) != described(compiled_twice)
+    assert "uuid" not in described(compiled_once)
+    cached = functools.lru_cache(sharp_of)
+    before = described(cached)
+    cached(3.0)
+    assert described(cached) == before != described(functools.lru_cache(closure))
+    first, second, other = (
+        structure_of(torch.compile(net, backend="eager")) for net in (Net(), Net(), Net(closure(2)))
+    )
+    assert first == second != other
+
+
+def sharp_of(k):
+    return Sharp(k)
+
+
+class Opaque:
+    def __call__(self, x):
+        return x
+
+    def __reduce_ex__(self, protocol):
+        raise TypeError
+
+
+def test_what_cannot_be_compared_has_no_checkpoint(tmp_path):
+    with pytest.raises(ValueError, match=r"checkpoint cannot be kept of a training with .*Opaque"):
+        Trainer(Net(Opaque()), config(tmp_path)).fit(TRAIN)
+    assert Trainer(Net(Opaque()), replace(config(tmp_path), checkpoint=None)).fit(TRAIN).steps == 8
 
 
 def test_a_circle_and_what_has_no_state_are_described():
