@@ -76,15 +76,15 @@ def sideways(ax: "Axes", points: float) -> Any:
     return ax.transData + ScaledTranslation(points / 72.0, 0.0, ax.figure.dpi_scale_trans)
 
 
-def rate_text(rate: float) -> str:
-    """Return a rate as text: a power of ten, or a plain number between.
+def rate_text(rate: float, *, digits: int = 2) -> str:
+    """Return a rate as text, rounded to a number of digits: a power of ten, or a plain number between.
 
     Examples
     --------
     >>> rate_text(1e-6), rate_text(0.5), rate_text(1.0)
     ('$10^{-6}$', '0.5', '1')
     """
-    rounded = float(f"{rate:.2g}" if rate >= 0.1 else f"{rate:.1g}")
+    rounded = float(f"{rate:.{digits}g}")
     exponent = int(np.floor(np.log10(rounded) + 1e-9))
     factor = round(rounded / 10.0**exponent, 1)
     if exponent == 0 or (factor != 1 and rounded >= 0.01):

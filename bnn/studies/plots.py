@@ -142,7 +142,8 @@ def _energy_axis(ax: Axes, curve: Curve) -> list[Any]:
     ax.set_xlabel("write energy per bit in the junction (fJ)")
     top = ax.secondary_xaxis("top")
     shown = _far_apart(energies, least=0.07 * np.log(right / left))
-    top.set_xticks(shown, [", ".join(rate_text(rate) for rate in sorted(rates[x])) for x in shown], fontsize=SMALL)
+    texts = [", ".join(rate_text(p, digits=2 if p >= 0.1 else 1) for p in sorted(rates[x])) for x in shown]
+    top.set_xticks(shown, texts, fontsize=SMALL)
     top.minorticks_off()
     top.set_xlabel("write error rate of the worse direction", fontsize=SMALL)
     return artists
