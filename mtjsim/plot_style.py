@@ -32,6 +32,7 @@ DRIVE_LABEL = {"current": (1e6, "write current (µA)"), "voltage": (1.0, "write 
 DISCRETE = 24  # a curve of fewer points shows them
 SMALL = 8  # font size of legends, and of notes in a figure
 TITLE = 10
+BELOW = 34.0  # points from the axes to a legend below them, past the labels of the x axis
 ORDERED = "cividis"  # rises evenly in lightness, for colour-blind readers and in grey
 
 
@@ -74,6 +75,12 @@ def sideways(ax: "Axes", points: float) -> Any:
     from matplotlib.transforms import ScaledTranslation
 
     return ax.transData + ScaledTranslation(points / 72.0, 0.0, ax.figure.dpi_scale_trans)
+
+
+def include(ax: "Axes", x: ArrayLike, y: ArrayLike) -> None:
+    """Let the limits of the axes include data that were drawn by `sideways`, which matplotlib leaves out."""
+    ax.update_datalim(np.stack(np.broadcast_arrays(x, y), axis=-1).reshape(-1, 2))
+    ax.autoscale_view()
 
 
 def rate_text(rate: float, *, digits: int = 2) -> str:
@@ -148,7 +155,10 @@ def log_rate_axis(ax: "Axes", floor: float) -> None:
 
 def legend_below(ax: "Axes", *, ncols: int, title: str | None = None) -> Any:
     """Put the legend below the axes, away from the lines."""
-    where: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.13)}
+    from matplotlib.transforms import ScaledTranslation
+
+    below = ax.transAxes + ScaledTranslation(0.0, -BELOW / 72.0, ax.figure.dpi_scale_trans)
+    where: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, 0.0), "bbox_transform": below}
     return ax.legend(frameon=False, fontsize=SMALL, ncols=ncols, title=title, title_fontsize=SMALL, **where)
 
 

@@ -25,6 +25,7 @@ from mtjsim.plot_style import (
     RED,
     SMALL,
     direction_line,
+    include,
     log_rate_axis,
     rate_bar,
     rate_text,
@@ -141,6 +142,7 @@ def plot_error_counts(
         bars = np.stack([rate - low, high - rate])[:, some]
         style: dict[str, Any] = {"fmt": "o", "mfc": "none", "ms": 5, "capsize": 2, "lw": 1, "color": color}
         artists.append(ax.errorbar(x[some], rate[some], bars, label=label, transform=place, **style))
+    include(ax, x, np.where(some, rate, high))
     if not some.all():
         bound = None if label is None else f"{label}, no error: upper bound"
         marks: dict[str, Any] = {"mfc": "none", "ms": 6, "color": color, "transform": place}

@@ -199,7 +199,7 @@ def device_portrait(device: MTJ, *, title: str) -> "Figure":
     forth, back = (device.critical_current(direction) * 1e6 for direction in DIRECTIONS)
     critical = f"I_c0 {forth:.3g} µA (P→AP) and {back:.3g} µA (AP→P)"
     if _is_across(device):
-        critical = f"threshold of the torque across the axis {scale * 1e6:.3g} µA"
+        critical = f"threshold of the torque across the axis {scale * 1e6:.4g} µA"
     facts = f"Δ {device.thermal_stability():.3g} at 300 K, {critical}, characteristic time {tau * 1e9:.3g} ns"
     figure.suptitle(f"{title}\n{facts}", fontsize=TITLE)
     return figure
@@ -244,7 +244,7 @@ def _draw_counted(
     from mtjsim.plots import plot_switching_probability, plot_write_error_rate
 
     currents = np.linspace(0.0, 3 * scale, 13)[1:]
-    strong, widths = float(f"{(1.1 if relax_time else 2) * scale:.2g}"), np.linspace(0.1, 1.0, 8) * pulse_width
+    strong, widths = float(f"{(1.1 if relax_time else 2) * scale:.2g}"), np.linspace(0.05, 0.4, 8) * pulse_width
     writes = [(I, pulse_width) for I in currents] + [(strong, width) for width in widths]
     bar = tqdm([(d, *w) for d in DIRECTIONS for w in writes], desc="counted writes", disable=None, leave=False)
     counts: dict[str, list[Any]] = {d: [] for d in DIRECTIONS}

@@ -20,6 +20,7 @@ from mtjsim.plot_style import (
     SMALL,
     TITLE,
     direction_line,
+    include,
     log_rate_axis,
     rate_bar,
     rate_text,
@@ -347,6 +348,7 @@ def _counted(ax: "Axes", x: Array, row: dict[str, Array], colour: str, label: st
         bars = np.stack([rate - row["low"], row["high"] - rate])[:, ~bound]
         style: dict[str, Any] = {"fmt": "o", "mfc": "white", "ms": 5, "capsize": 2, "lw": 1, "color": colour}
         artists.append(ax.errorbar(x[~bound], rate[~bound], bars, label=label, transform=place, **style))
+    include(ax, x, np.where(bound, row["high"], rate))
     if bound.any():
         marks: dict[str, Any] = {"mfc": "white", "ms": 6, "color": colour, "transform": place}
         artists += ax.plot(x[bound], row["high"][bound], "v", label=f"{label}, no error: upper bound", **marks)

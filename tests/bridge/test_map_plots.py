@@ -73,6 +73,8 @@ def test_cut(ax, measured, along, at):
     artists = plot_map_cut(ax, measured=measured, along=along, at=at)
     assert ax.get_xlabel() == {"pulse_width": "pulse width (ns)", "current": "write current (µA)"}[along]
     assert len(artists) == {"pulse_width": 3, "current": 2}[along]  # bars of both, a triangle of one
+    low, high = ax.get_xlim()
+    assert low < (5 if along == "pulse_width" else 60) < high  # what is moved on paper is inside the axes
 
 
 def test_cut_of_a_solved_map(ax, solved, measured):
