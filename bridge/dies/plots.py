@@ -68,7 +68,7 @@ def plot_die(ax: "Axes", die: Die, *, bit: int = 1, colorbar: bool = True) -> li
         )
         artists.append(image)
         if colorbar:
-            ends = (shades < limits[0]).any(), (shades > limits[1]).any()
+            ends = bool((shades < limits[0]).any()), bool((shades > limits[1]).any())
             extend: Any = {(True, True): "both", (True, False): "min", (False, True): "max"}.get(ends, "neither")
             ax.figure.colorbar(image, ax=ax, label=f"write error rate of a {bit}", extend=extend)
     for name in FAULTS:
@@ -95,8 +95,8 @@ def plot_die(ax: "Axes", die: Die, *, bit: int = 1, colorbar: bool = True) -> li
     ax.set_ylabel("row" if len(die.shape) > 1 else f"row (folded every {columns} cells)")
     if any(die.counts.values()):
         title = "faults; the marks are larger than a cell" if max(rows, columns) > CELLS_AS_MARKS else "faults"
-        where: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.13), "ncols": 3}
-        ax.legend(frameon=False, fontsize="small", title=title, title_fontsize="small", **where)
+        place: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.13), "ncols": 3}
+        ax.legend(frameon=False, fontsize="small", title=title, title_fontsize="small", **place)
     return artists
 
 
