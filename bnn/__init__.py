@@ -37,6 +37,8 @@ if _TYPE_CHECKING:
     from bnn.packed.predictor import PackedModel, load_packed
     from bnn.packed.trace import pack
     from bnn.studies.curve import energy_accuracy_curve
+    from bnn.studies.curve_point import CurvePoint
+    from bnn.studies.curve_result import EnergyAccuracyCurve
     from bnn.studies.recipe import Recipe, list_recipes, load_recipe
     from bnn.studies.recipe_run import run_recipe
     from bnn.training.config import TrainConfig
@@ -68,6 +70,8 @@ _HOME = {
         "packed.predictor": ("PackedModel", "load_packed"),
         "packed.trace": ("pack",),
         "studies.curve": ("energy_accuracy_curve",),
+        "studies.curve_point": ("CurvePoint",),
+        "studies.curve_result": ("EnergyAccuracyCurve",),
         "studies.recipe": ("Recipe", "list_recipes", "load_recipe"),
         "studies.recipe_run": ("run_recipe",),
         "training.config": ("TrainConfig",),

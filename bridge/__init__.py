@@ -7,6 +7,8 @@ a memory        `memory/` declared by a `WordMemory`, numbers in and out; a fail
                 `ledger.py` events and their energy
 shared          `checks.py` of arguments · `log_log.py` a transform of error rates · `netcdf.py` files
 
+figures         `plots.py` of maps, trade-offs, cells and dies
+
 Names that are slow to import are imported on first use.
 """
 
@@ -122,6 +124,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in _ON_FIRST_USE:
         return getattr(_import_module(f"bridge.{_ON_FIRST_USE[name]}"), name)
+    if name == "plots":
+        return _import_module("bridge.plots")
     if name == "__version__":
         from importlib.metadata import version
 
@@ -132,4 +136,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted([*__all__, "plots"])

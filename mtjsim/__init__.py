@@ -59,6 +59,8 @@ _ON_FIRST_USE = {
     "write_counts": "calibration.measurement",
 }
 
+_FIGURES = ("motion_plots", "plots")
+
 __all__ = [
     "MTJ",
     "Calibration",
@@ -106,8 +108,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in _ON_FIRST_USE:
         return getattr(_import_module(f"mtjsim.{_ON_FIRST_USE[name]}"), name)
-    if name == "plots":
-        return _import_module("mtjsim.plots")
+    if name in _FIGURES:
+        return _import_module(f"mtjsim.{name}")
     if name == "__version__":
         from importlib.metadata import version
 
@@ -119,4 +121,4 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     """Public names only, for tab completion."""
-    return sorted(__all__)
+    return sorted([*__all__, *_FIGURES])

@@ -66,5 +66,6 @@ class Declaration(BaseModel, metaclass=_ShortHelp):
 def _default(kind: type[BaseModel], name: str | None) -> Any:
     """Return the default of a field, and nothing equal to a value where it has none."""
     field = kind.model_fields.get(name or "")
-    required = field is None or field.is_required()
-    return object() if required else field.get_default(call_default_factory=True)
+    if field is None or field.is_required():
+        return object()
+    return field.get_default(call_default_factory=True)

@@ -1,8 +1,7 @@
 """Figures of a junction: functions that take axes and data, return the artists, and never simulate.
 
-matplotlib is imported by the caller, who makes the axes. Two conventions hold throughout: a *dashed* line is an
-extrapolation and nothing else, and a triangle that points down is an upper bound from counting no errors. The
-magnetisation in time is drawn by `motion_plots.py`.
+matplotlib is imported by the caller, who makes the axes. The rules are in `plot_style.py`. The magnetisation in time is
+drawn by `motion_plots.py`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,15 +12,34 @@ from numpy.typing import ArrayLike
 
 from mtjsim.checks import ArgumentError
 from mtjsim.counts import ErrorCount
+from mtjsim.plot_style import (
+    BLACK,
+    BLUE,
+    DIRECTION_STYLE,
+    DISCRETE,
+    DRIVE_LABEL,
+    GREEN,
+    ORANGE,
+    ORDERED,
+    PURPLE,
+    RED,
+    SMALL,
+    direction_line,
+    include,
+    log_rate_axis,
+    rate_bar,
+    rate_text,
+    sideways,
+    smooth,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Okabe and Ito's colours, which colour-blind readers can distinguish
-BLUE, ORANGE, GREEN, RED, PURPLE, BLACK = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#000000"
-DIRECTION_STYLE = {"p_to_ap": (BLUE, "-", "write 1 (P→AP)"), "ap_to_p": (ORANGE, "-.", "write 0 (AP→P)")}
-DRIVE_LABEL = {"current": (1e6, "write current (µA)"), "voltage": (1.0, "write voltage (V)")}
-DISCRETE = 24  # a curve of fewer points shows them
+__all__ = [  # with the names of `plot_style` that other modules take from here
+    *("BLACK", "BLUE", "DIRECTION_STYLE", "DISCRETE", "DRIVE_LABEL", "GREEN", "ORANGE", "PURPLE", "RED"),
+    *("plot_error_counts", "plot_error_map", "plot_holding", "plot_switching_probability", "plot_write_error_rate"),
+]
 
 
 # ---- error rates -----------------------------------------------------------------------------------------------------
@@ -65,15 +83,17 @@ def plot_write_error_rate(
     artists: list[Any] = []
     dots = {"marker": "o", "ms": 3} if x.size < DISCRETE else {}
     for direction, rate in rates.items():
-        colour, dash, label = DIRECTION_STYLE[direction]
-        artists += ax.plot(x, np.asarray(rate), dash, color=colour, label=label, **dots)  # type: ignore[arg-type]
+        style: dict[str, Any] = {**direction_line(direction), **dots}
+        artists += ax.plot(x, np.asarray(rate), **style)
     for direction, (where, rate) in (extrapolated or {}).items():
         colour, _, label = DIRECTION_STYLE[direction]
         artists += ax.plot(np.asarray(where), np.asarray(rate), "--", color=colour, label=f"{label}, extrapolated")
+    together = len(counted or {}) > 1
     for direction, (where, counts) in (counted or {}).items():
         colour, _, label = DIRECTION_STYLE[direction]
-        artists += plot_error_counts(ax, where, counts, color=colour, label=f"{label}, counted")
-    _log_rate_axis(ax, floor)
+        shift = 2.5 * _side(direction) if together else 0.0
+        artists += plot_error_counts(ax, where, counts, color=colour, label=f"{label}, counted", shift=shift)
+    log_rate_axis(ax, floor)
     ax.set_xlabel(x_label)
     ax.set_ylabel("write error rate")
     ax.legend(frameon=False)
@@ -81,7 +101,13 @@ def plot_write_error_rate(
 
 
 def plot_error_counts(
-    ax: "Axes", x: ArrayLike, counts: Sequence[ErrorCount], *, color: str = BLACK, label: str | None = None
+    ax: "Axes",
+    x: ArrayLike,
+    counts: Sequence[ErrorCount],
+    *,
+    color: str = BLACK,
+    label: str | None = None,
+    shift: float = 0.0,
 ) -> list[Any]:
     """Draw counted rates with their exact binomial intervals; no errors at all as an upper bound, a triangle down.
 
@@ -97,6 +123,8 @@ def plot_error_counts(
         Of all of it.
     label : str, optional
         For the legend.
+    shift : float
+        Points to the right on paper, so that the marks of two series at one place are seen.
 
     Returns
     -------
@@ -109,13 +137,16 @@ def plot_error_counts(
     some = np.array([count.errors > 0 for count in counts], dtype=bool)
     rate, low, high = (np.array([getattr(count, name) for count in counts]) for name in ("rate", "low", "high"))
     artists: list[Any] = []
+    place = sideways(ax, shift)
     if some.any():
         bars = np.stack([rate - low, high - rate])[:, some]
         style: dict[str, Any] = {"fmt": "o", "mfc": "none", "ms": 5, "capsize": 2, "lw": 1, "color": color}
-        artists.append(ax.errorbar(x[some], rate[some], bars, label=label, **style))
+        artists.append(ax.errorbar(x[some], rate[some], bars, label=label, transform=place, **style))
+    include(ax, x, np.where(some, rate, high))
     if not some.all():
-        bound = None if label is None else f"{label}: none, upper bound"
-        artists += ax.plot(x[~some], high[~some], "v", mfc="none", ms=6, color=color, label=bound)
+        bound = None if label is None else f"{label}, no error: upper bound"
+        marks: dict[str, Any] = {"mfc": "none", "ms": 6, "color": color, "transform": place}
+        artists += ax.plot(x[~some], high[~some], "v", label=bound, **marks)
     return artists
 
 
@@ -127,6 +158,7 @@ def plot_error_map(
     *,
     levels: Sequence[float] = (1e-9, 1e-6, 1e-3, 1e-2, 1e-1, 0.5),
     drive: str = "current",
+    colorbar: bool = True,
 ) -> list[Any]:
     """Draw a write error rate over current and pulse width, with labelled contours.
 
@@ -144,28 +176,31 @@ def plot_error_map(
         Contours, rising; those that the map does not reach are left out.
     drive : {"current", "voltage"}
         Quantity of the first axis.
+    colorbar : bool
+        Whether to add one; without it, for several maps, `plot_style.rate_bar` does.
 
     Returns
     -------
     list
-        The mesh, the contours and the colour bar.
+        The mesh, the contours (left out where the map reaches none) and the colour bar.
     """
     scale, label = DRIVE_LABEL[drive]
     I, t = np.asarray(currents) * scale, np.asarray(pulse_widths) * 1e9
     low = np.log10(levels[0]) - 1
-    depth = np.clip(np.log10(np.maximum(np.asarray(rates), 1e-300)), low, 0.0).T
-    mesh = ax.pcolormesh(I, t, depth, cmap="cividis", shading="gouraud", vmin=low, vmax=0.0)
+    depth = np.log10(np.maximum(np.asarray(rates), 1e-300)).T
+    mesh = ax.pcolormesh(I, t, depth, cmap=ORDERED, shading="gouraud", vmin=low, vmax=0.0)
     reached = [level for level in levels if depth.min() < np.log10(level) < depth.max()]
     artists: list[Any] = [mesh]
     if reached:  # no contour at all would be a warning
         inks = ["white" if level < 1e-4 else BLACK for level in reached]  # on dark ground and on bright
         where = np.log10(reached)
-        contours = ax.contour(I, t, depth, levels=where, colors=inks, linewidths=0.8, linestyles="solid")
-        ax.clabel(contours, fmt=lambda value: _power(10**value) if value < -2 else f"{10**value:.2g}")
+        fine = smooth(I, t, depth)
+        contours = ax.contour(*fine, levels=where, colors=inks, linewidths=0.8, linestyles="solid")
+        ax.clabel(contours, fmt=lambda value: rate_text(10**value), fontsize=SMALL)
         artists.append(contours)
     ax.set_xlabel(label)
     ax.set_ylabel("pulse width (ns)")
-    return [*artists, ax.figure.colorbar(mesh, ax=ax, label="log10 write error rate")]
+    return [*artists, rate_bar(ax, mesh, lowest=float(depth.min()))] if colorbar else artists
 
 
 def plot_switching_probability(
@@ -202,9 +237,9 @@ def plot_switching_probability(
     x = np.asarray(x, dtype=float)
     artists: list[Any] = []
     for direction, probability in probabilities.items():
-        colour, dash, name = DIRECTION_STYLE[direction]
-        text = f"{name} {label}".strip()
-        artists += ax.plot(_side(direction) * x, np.asarray(probability), dash, color=colour, label=text)
+        line = direction_line(direction)
+        line |= {"label": f"{line['label']} {label}".strip(), "lw": 1.5, "alpha": 1.0}  # each has its side
+        artists += ax.plot(_side(direction) * x, np.asarray(probability), **line)
     for direction, (where, counts) in (counted or {}).items():
         switched = [ErrorCount(c.trials - c.errors, c.trials, confidence=c.confidence) for c in counts]
         rate, low, high = (np.array([getattr(c, name) for c in switched]) for name in ("rate", "low", "high"))
@@ -230,6 +265,8 @@ def plot_holding(
     floor: float = 1e-30,
     log_x: bool = True,
     marks: Mapping[str, float] | None = None,
+    colours: Mapping[str, Any] | None = None,
+    dashes: Mapping[str, str] | None = None,
 ) -> list[Any]:
     """Draw how often a held bit is lost: retention against time, read disturb against time or current.
 
@@ -249,6 +286,8 @@ def plot_holding(
         For times yes, for currents no.
     marks : dict of float, optional
         Places on the x axis to mark, by name, such as ten years.
+    colours, dashes : dict, optional
+        By the text of the legend; those that are left out are told apart by colour and dash.
 
     Returns
     -------
@@ -258,14 +297,16 @@ def plot_holding(
     artists: list[Any] = []
     styles = zip((BLUE, ORANGE, GREEN, RED, PURPLE, BLACK), ("-", "-.", ":", "-", "-.", ":"), strict=True)
     for (label, failure), (colour, dash) in zip(failures.items(), styles, strict=False):
-        artists += ax.plot(np.asarray(x), np.asarray(failure), dash, color=colour, label=label)
+        style = {"color": (colours or {}).get(label, colour), "ls": (dashes or {}).get(label, dash)}
+        artists += ax.plot(np.asarray(x), np.asarray(failure), label=label, **style)
     for name, place in (marks or {}).items():
         artists.append(ax.axvline(place, color=BLACK, lw=0.8, ls=":"))
-        where: dict[str, Any] = {"transform": ax.get_xaxis_transform(), "rotation": 90, "va": "bottom", "ha": "right"}
-        ax.text(place, 0.02, name, fontsize=8, **where)
+        where: dict[str, Any] = {"xycoords": ax.get_xaxis_transform(), "textcoords": "offset points"}
+        beside: dict[str, Any] = {"rotation": 90, "va": "bottom", "ha": "right", "fontsize": SMALL}
+        ax.annotate(name, (place, 0.02), xytext=(-3, 0), **where, **beside)
     if log_x:
         ax.set_xscale("log")
-    _log_rate_axis(ax, floor)
+    log_rate_axis(ax, floor)
     ax.set_xlabel(x_label)
     ax.set_ylabel("probability that the bit has flipped")
     ax.legend(frameon=False)
@@ -275,16 +316,6 @@ def plot_holding(
 # ---- parts -----------------------------------------------------------------------------------------------------------
 
 
-def _log_rate_axis(ax: "Axes", floor: float) -> None:
-    ax.set_yscale("log")
-    ax.set_ylim(floor, 2.0)
-    ax.grid(alpha=0.3)
-
-
 def _side(direction: str) -> float:
     """Sign of the current that drives a direction."""
     return 1.0 if direction == "ap_to_p" else -1.0
-
-
-def _power(value: float) -> str:
-    return f"{value:.0e}".replace("e-0", "e-")

@@ -7,7 +7,7 @@ import numpy as np
 
 from bnn.cli.typed import UNITS_SHOWN
 from mtjsim.checks import DIRECTIONS
-from mtjsim.plots import BLACK, DIRECTION_STYLE, RED
+from mtjsim.plot_style import BLACK, DIRECTION_STYLE, RED, SMALL, TITLE, alike, legend_below, rate_bar
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -53,21 +53,29 @@ def setting_figure(
 
     from bridge.search.plots import plot_trade_off
 
-    figure = _figure(6.6, 4.8, title)
+    figure = _figure(7.2, 4.6, title)
     ax = figure.subplots()
     plot_trade_off(ax, points, y=energy, front=False)
     joule = chosen.mean_energy if energy == "energy" else chosen.mean_energy_with_driver
     zero, one = f"{chosen.error_rate_0:.1e}", f"{chosen.error_rate_1:.1e}"
     rates = zero if zero == one else f"{zero} (0), {one} (1)"
-    label = f"chosen: {rates}, {chosen.latency * 1e9:.3g} ns, {joule * 1e15:.3g} fJ"
-    ax.plot(chosen.latency * 1e9, joule * 1e15, "*", ms=15, color=RED, mec="white", zorder=4, label=label)
+    label = f"chosen: error rate {rates}, {chosen.latency * 1e9:.3g} ns, {joule * 1e15:.3g} fJ"
+    if (whole := chosen.mean_energy_with_driver) > joule:
+        label += f" (with transistor and driver {whole * 1e15:.4g} fJ)"
+    star: dict[str, Any] = {"ms": 15, "color": RED, "mec": "white", "zorder": 4}
+    (mark,) = ax.plot(chosen.latency * 1e9, joule * 1e15, "*", label=label, **star)
+    limit: Any = None
     if max_latency is not None:
-        ax.axvline(max_latency * 1e9, color=BLACK, lw=1, ls=":", label="largest latency allowed")
+        limit = ax.axvline(max_latency * 1e9, color=BLACK, lw=1, ls=":", label="largest latency allowed")
     for axis, (low, high) in ((ax.xaxis, ax.get_xlim()), (ax.yaxis, ax.get_ylim())):
         if high < NARROW * low:
             axis.set_major_locator(LogLocator(subs=range(1, 10)))
     ax.grid(alpha=0.3)
-    _legend_below(ax, title="write error rate of both bits", ncols=3)
+    lines = [line for line in ax.lines if line not in (mark, limit)]
+    where: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0), "frameon": False, "fontsize": SMALL}
+    ax.legend(handles=lines, title="write error rate\nof both bits", title_fontsize=SMALL, **where)
+    marked = [mark] if limit is None else [mark, limit]
+    figure.legend(handles=marked, loc="outside lower center", fontsize=SMALL, frameon=False)
     return figure
 
 
@@ -92,15 +100,21 @@ def map_figure(dataset: "xr.Dataset", *, title: str) -> "Figure":
         return _map_cuts(dataset, drive, title)
     temperatures = _some(dataset["temperature"].values, MOST_ROWS)
     rows = len(temperatures) + ("energy" in dataset)
-    figure = _figure(10.2, 0.5 + 3.9 * rows, title)
-    grid = figure.subplots(rows, 2, squeeze=False)
+    rates = dataset["write_error_rate"]
+    same = "energy" not in dataset and alike(*(rates.sel(direction=name).values for name in DIRECTIONS))
+    columns = 1 if same else 2
+    figure = _figure(0.6 + 4.8 * columns, 0.5 + 3.9 * rows, title)
+    grid = figure.subplots(rows, columns, squeeze=False)
     for row, T in zip(grid, temperatures, strict=False):
-        for ax, direction in zip(row, DIRECTIONS, strict=True):
-            plot_map(ax, dataset, direction=direction, temperature=T)
+        for ax, direction in zip(row, DIRECTIONS, strict=False):
+            mesh = plot_map(ax, dataset, direction=direction, temperature=T, colorbar=False)[0]
+            if same:
+                ax.set_title(f"write 1 and write 0: equal, {T:g} K", fontsize=TITLE)
+        rate_bar(list(row), mesh, lowest=float(np.log10(max(float(rates.min()), 1e-300))))
     for ax, direction in zip(grid[-1] if "energy" in dataset else (), DIRECTIONS, strict=False):
         T = temperatures[len(temperatures) // 2]  # the energy hardly depends on it
         plot_energy_contours(ax, dataset, direction=direction, temperature=T, color=BLACK)
-        ax.set_title(f"{DIRECTION_STYLE[direction][2]}, {T:g} K: mean energy in the junction")
+        ax.set_title(f"{DIRECTION_STYLE[direction][2]}, {T:g} K: mean energy in the junction", fontsize=TITLE)
     for name, axis in ((drive, "x"), ("pulse_width", "y")):
         if _is_geometric(dataset[name].values):
             for ax in grid.ravel():
@@ -124,17 +138,18 @@ def _map_cuts(dataset: "xr.Dataset", drive: str, title: str) -> "Figure":
     known = dataset["write_error_rate"].values
     lowest = float(np.nanmin(known[known > 0], initial=1.0))
     if measured:
-        lowest = min(lowest, float(np.nanmin(dataset["high"].values, initial=1.0)))
+        ends = np.concatenate([dataset[name].values.ravel() for name in ("low", "high")])
+        lowest = min(lowest, float(np.nanmin(ends[ends > 0], initial=1.0)))
     floor = 10.0 ** np.floor(np.log10(max(lowest, 1e-40) / 2))
     handles: dict[str, Any] = {}
     for ax, value in zip(figure.subplots(1, len(values), squeeze=False)[0], values, strict=True):
         plot_map_cut(ax, **drawn, along=along, at=value, directions=directions, temperature=T, floor=floor)
         scale, unit = UNITS_SHOWN[other]
-        ax.set_title(f"{value * scale:g} {unit}", fontsize=10)
+        ax.set_title(f"{value * scale:g} {unit}", fontsize=TITLE)
         ax.get_legend().remove()
         handles |= {label: handle for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
     where: dict[str, Any] = {"loc": "outside lower center", "ncols": 2 * min(len(values), 2)}
-    figure.legend(handles.values(), handles.keys(), frameon=False, fontsize=8, **where)
+    figure.legend(handles.values(), handles.keys(), frameon=False, fontsize=SMALL, **where)
     return figure
 
 
@@ -158,18 +173,23 @@ def die_figure(die: "Die", means: "tuple[MeanRate, MeanRate]", *, title: str) ->
     from bridge.dies.rate_distribution import RateDistribution
 
     rates: Any = die.error_rates
-    alike = bool(np.array_equal(rates[0], rates[1]))
-    panels = 2 if alike else 3
+    same = bool(np.array_equal(rates[0], rates[1]))
+    panels = 2 if same else 3
     figure = _figure(1.0 + 4.8 * panels, 4.8, title)
     axes = figure.subplots(1, panels)
     plot_die(axes[0], die)
-    axes[0].set_title("cells", fontsize=10)
+    axes[0].set_title("cells", fontsize=TITLE)
+    sound = np.ones(die.size, bool)
+    sound[die.faulty] = False
+    sound = sound.reshape(die.shape) if rates.shape[1:] == die.shape else sound
     for ax, bit in zip(axes[1:], (1, 0), strict=False):
-        distribution = RateDistribution.of(np.log(np.maximum(rates[bit], 1e-300)))
+        distribution = RateDistribution.of(np.log(np.maximum(rates[bit][sound], 1e-300)))
         plot_rate_distribution(ax, distribution, mean=means[bit])
         direction = DIRECTION_STYLE[DIRECTIONS[1 - bit]][2]
-        ax.set_title("both bits alike" if alike else direction, fontsize=10)
-        _legend_below(ax, ncols=2)
+        cells = "cells without faults" if len(die.faulty) else "cells"
+        name = "write 1 and write 0: equal" if same else direction
+        ax.set_title(f"{name}, {cells}", fontsize=TITLE)
+        legend_below(ax, ncols=1)
     return figure
 
 
@@ -177,14 +197,8 @@ def _figure(width: float, height: float, title: str) -> "Figure":
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained", dpi=140)
-    figure.suptitle(title, fontsize=10)
+    figure.suptitle(title, fontsize=TITLE)
     return figure
-
-
-def _legend_below(ax: Any, *, ncols: int, title: str | None = None) -> None:
-    """Put the legend below the axes, away from the lines."""
-    where: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.13)}
-    ax.legend(frameon=False, fontsize=8, ncols=ncols, title=title, title_fontsize=8, **where)
 
 
 def _some(values: Any, most: int) -> list[float]:

@@ -14,6 +14,23 @@ from mtjsim.checks import DIRECTIONS, ArgumentError, Array
 from mtjsim.device import MTJ
 from mtjsim.fokker_planck.reduced import at_rest, departures, is_axisymmetric
 from mtjsim.holding import YEAR, read_disturb_rate, retention_failure_rate, strongest_read
+from mtjsim.plot_style import (
+    BLACK,
+    DIRECTION_STYLE,
+    DISCRETE,
+    DRIVE_LABEL,
+    SMALL,
+    STATE_DASH,
+    TITLE,
+    alike,
+    direction_line,
+    legend_below,
+    legend_beside,
+    log_rate_axis,
+    ordered_colours,
+    rate_bar,
+    temperature_colours,
+)
 from mtjsim.pulse import Drive
 from mtjsim.spin_torque import is_across
 from mtjsim.switching import write_error_rate
@@ -23,10 +40,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+BOTH = "write 1 and write 0: equal"
 FEWEST_FOR_A_MAP = 4  # values on each axis; with fewer on one, each of them has a curve
 READING = 1e-6  # [s] of the read disturb in a portrait: fifty reads of 20 ns
 COUNTED = 500  # writes for each point of a portrait that is counted
-LOWEST = 1e-40  # probability shown; leaves room for a legend
+LOWEST = 1e-40  # probability shown
 HOT = (300.0, 358.15, 398.15)  # K: 27, 85 and 125 degrees Celsius
 
 
@@ -65,33 +83,62 @@ def error_rate_figure(
     -------
     Figure
     """
-    from mtjsim.plots import DIRECTION_STYLE, DRIVE_LABEL, plot_error_map, plot_write_error_rate
-
     order, across = np.argsort(levels), np.argsort(pulse_widths)
     I, t = np.asarray(levels)[order], np.asarray(pulse_widths)[across]
     grids = {name: np.asarray(rate)[order][:, across] for name, rate in rates.items()}
     if min(I.size, t.size) >= FEWEST_FOR_A_MAP:
-        figure, axes = _canvas(len(grids), title)
-        for ax, (name, grid) in zip(axes, grids.items(), strict=True):
-            plot_error_map(ax, I, t, grid, drive=drive)
-            ax.set_title(DIRECTION_STYLE[name][2], fontsize=10)
-        return figure
+        return _error_maps(I, t, grids, title=title, drive=drive)
     scale, label = DRIVE_LABEL[drive]
-    unit = label[label.index("(") + 1 : -1]
-    lowest = max(min(float(grid.min()) for grid in grids.values()), 1e-40)
-    floor = 10.0 ** np.floor(np.log10(lowest / 2))
+    of_level = [f"{level * scale:g} {label[label.index('(') + 1 : -1]}" for level in I]
+    of_width = [f"{width * 1e9:g} ns" for width in t]
     if t.size >= I.size:
-        figure, axes = _canvas(I.size, title)
-        for k, ax in enumerate(axes):
-            curves = {name: grid[k] for name, grid in grids.items()}
-            plot_write_error_rate(ax, t * 1e9, curves, x_label="pulse width (ns)", floor=floor)
-            ax.set_title(f"{I[k] * scale:g} {unit}", fontsize=10)
-        return figure
-    figure, axes = _canvas(t.size, title)
-    for k, ax in enumerate(axes):
-        curves = {name: grid[:, k] for name, grid in grids.items()}
-        plot_write_error_rate(ax, I * scale, curves, x_label=label, floor=floor)
-        ax.set_title(f"{t[k] * 1e9:g} ns", fontsize=10)
+        curves = {name: list(grid) for name, grid in grids.items()}
+        return _error_curves(t * 1e9, "pulse width (ns)", of_level, curves, title)
+    curves = {name: list(grid.T) for name, grid in grids.items()}
+    return _error_curves(I * scale, label, of_width, curves, title)
+
+
+def _error_maps(I: Array, t: Array, grids: Mapping[str, Array], *, title: str, drive: Drive) -> "Figure":
+    """Draw a map for each direction, or one where both are alike, with one scale for all."""
+    from mtjsim.plots import plot_error_map
+
+    named = {DIRECTION_STYLE[name][2]: grid for name, grid in grids.items()}
+    if len(grids) == 2 and alike(*grids.values()):
+        named = {BOTH: next(iter(grids.values()))}
+    figure, axes = _canvas(len(named), "" if len(named) == 1 else title)
+    for ax, (name, grid) in zip(axes, named.items(), strict=True):
+        mesh = plot_error_map(ax, I, t, grid, drive=drive, colorbar=False)[0]
+        ax.set_title(name if len(named) > 1 else f"{title}, {name}", fontsize=TITLE)
+    rate_bar(axes, mesh, lowest=float(np.log10(min(grid.min() for grid in grids.values()))))
+    return figure
+
+
+def _error_curves(
+    x: Array, x_label: str, names: Sequence[str], curves: Mapping[str, Sequence[Array]], title: str
+) -> "Figure":
+    """Draw all curves on one axis: several `names` by colour, the directions by the width of the line."""
+    from matplotlib.lines import Line2D
+
+    figure, (ax,) = _canvas(1, "")
+    same = len(curves) == 2 and all(alike(*pair) for pair in zip(*curves.values(), strict=True))
+    drawn: dict[str, Sequence[Array]] = {"ap_to_p": next(iter(curves.values()))} if same else dict(curves)
+    few = dict(zip(names, ordered_colours(len(names)), strict=True)) if len(names) > 1 else {}
+    dots = {"marker": "o", "ms": 3} if x.size < DISCRETE else {}
+    for direction, several in drawn.items():
+        for name, curve in zip(names, several, strict=True):
+            style: dict[str, Any] = {**direction_line(direction), **dots}
+            style |= {"color": few[name]} if few else {"color": BLACK} if same else {}
+            ax.plot(x, curve, **style | {"label": f"{style['label']}, {name}"})
+    lowest = max(min(float(curve.min()) for several in curves.values() for curve in several), LOWEST)
+    log_rate_axis(ax, 10.0 ** np.floor(np.log10(lowest / 2)))
+    ax.set_xlabel(x_label)
+    ax.set_ylabel("write error rate")
+    ax.set_title(title if few else f"{title}, {names[0]}", fontsize=TITLE)
+    handles = [Line2D([], [], color=colour, lw=2, label=name) for name, colour in few.items()]
+    for direction in drawn:
+        style = direction_line(direction) | ({"color": BLACK} if few or same else {})
+        handles.append(Line2D([], [], **style | ({"label": BOTH} if same else {})))
+    legend_beside(ax, handles)
     return figure
 
 
@@ -128,8 +175,10 @@ def device_portrait(device: MTJ, *, title: str) -> "Figure":
 
     tau = device.characteristic_time()
     width = float(f"{5 * tau:.0e}")
-    figure = Figure(figsize=(10, 7.6), layout="constrained", dpi=140)
-    (s_curves, errors), (disturb, retention) = figure.subplots(2, 2)
+    empty = left_out(device)
+    rows = 1 if len(empty) == 2 else 2
+    figure = Figure(figsize=(11, 3.9 * rows + 0.3), layout="constrained", dpi=140)
+    (s_curves, errors), *below = figure.subplots(rows, 2, squeeze=False)
     scale = writing_current(device)
     if is_axisymmetric(device) and not is_heated(device):
         _draw_s_curves(s_curves, device, np.linspace(0.0, 4 * scale, 60), width)
@@ -137,20 +186,23 @@ def device_portrait(device: MTJ, *, title: str) -> "Figure":
     else:
         rest = float(f"{5 * tau:.0e}") if is_across(device) else 0.0
         _draw_counted(s_curves, errors, device, scale, width, rest)
-    empty = left_out(device)
-    for name, ax in (("read disturb", disturb), ("retention", retention)):
-        if name in empty:
-            _write_reason(ax, f"no {name}:", empty[name])
-    if "read disturb" not in empty:
-        _draw_disturb(disturb, device, strongest_read(device, temperature=HOT[-1]))
-    if "retention" not in empty:
-        _draw_retention(retention, device)
+    if below:
+        for name, ax in zip(("read disturb", "retention"), below[0], strict=True):
+            if name in empty:
+                _write_reason(ax, f"no {name}:", empty[name])
+        if "read disturb" not in empty:
+            _draw_disturb(below[0][0], device, strongest_read(device, temperature=HOT[-1]))
+        if "retention" not in empty:
+            _draw_retention(below[0][1], device)
+    else:
+        reasons = "\n".join(f"No {name}: {reason}." for name, reason in empty.items())
+        figure.supxlabel(textwrap.fill(reasons, 170), fontsize=SMALL)
     forth, back = (device.critical_current(direction) * 1e6 for direction in DIRECTIONS)
     facts = (
         f"Δ {device.thermal_stability():.3g} at 300 K, I_c0 {forth:.3g} µA (P→AP) and {back:.3g} µA (AP→P), "
         f"characteristic time {tau * 1e9:.3g} ns"
     )
-    figure.suptitle(f"{title}\n{facts}", fontsize=10)
+    figure.suptitle(f"{title}\n{facts}", fontsize=TITLE)
     return figure
 
 
@@ -180,10 +232,10 @@ def _draw_counted(
 ) -> None:
     """Draw both panels of writes, from trajectories."""
     from mtjsim.macrospin.simulate import simulate_writes  # here: numba takes half a second
-    from mtjsim.plots import DIRECTION_STYLE, plot_switching_probability, plot_write_error_rate
+    from mtjsim.plots import plot_switching_probability, plot_write_error_rate
 
     currents = np.linspace(0.0, 3 * scale, 13)[1:]
-    strong, widths = float(f"{(1.1 if relax_time else 2) * scale:.2g}"), np.linspace(0.1, 2.0, 8) * pulse_width
+    strong, widths = float(f"{(1.1 if relax_time else 2) * scale:.2g}"), np.linspace(0.05, 0.4, 8) * pulse_width
     writes = [(I, pulse_width) for I in currents] + [(strong, width) for width in widths]
     bar = tqdm([(d, *w) for d in DIRECTIONS for w in writes], desc="counted writes", disable=None, leave=False)
     counts: dict[str, list[Any]] = {d: [] for d in DIRECTIONS}
@@ -197,11 +249,11 @@ def _draw_counted(
     counted = f"{COUNTED} writes a point counted"
     plot_switching_probability(s_curves, [], nothing, x_label="write current (µA)", counted=switched)
     labels = [DIRECTION_STYLE[d][2] for d in DIRECTIONS]
-    s_curves.legend(s_curves.containers, labels, frameon=False, fontsize=8, loc="lower left")
-    s_curves.set_title(f"one pulse of {pulse_width * 1e9:g} ns{then}, 300 K, {counted}", fontsize=8)
+    s_curves.legend(s_curves.containers, labels, frameon=False, fontsize=SMALL, loc="lower left")
+    s_curves.set_title(f"one pulse of {pulse_width * 1e9:g} ns{then}, 300 K\n{counted}", fontsize=TITLE)
     plot_write_error_rate(errors, [], {}, x_label="pulse width (ns)", counted=failed, floor=0.1 / COUNTED)
-    errors.legend(frameon=False, fontsize=8, loc="lower left")
-    errors.set_title(f"write errors at {strong * 1e6:g} µA{then}, 300 K, {counted}", fontsize=8)
+    legend_below(errors, ncols=2)
+    errors.set_title(f"write errors at {strong * 1e6:g} µA{then}, 300 K\n{counted}", fontsize=TITLE)
 
 
 def _write_reason(ax: "Axes", what: str, reason: str) -> None:
@@ -218,8 +270,8 @@ def _draw_s_curves(ax: "Axes", device: MTJ, currents: Array, width: float) -> No
         d: 1 - write_error_rate(device, current=currents, pulse_width=width, direction=d) for d in DIRECTIONS
     }
     plot_switching_probability(ax, currents * 1e6, switched, x_label="write current (µA)")
-    ax.legend(frameon=False, fontsize=8, loc="lower left")  # where no curve is
-    ax.set_title(f"switching in one pulse of {width * 1e9:g} ns, 300 K", fontsize=10)
+    ax.legend(frameon=False, fontsize=SMALL, loc="lower left")  # where no curve is
+    ax.set_title(f"switching in one pulse of {width * 1e9:g} ns, 300 K", fontsize=TITLE)
 
 
 def _draw_errors(ax: "Axes", device: MTJ, current: float, widths: Array) -> None:
@@ -229,58 +281,61 @@ def _draw_errors(ax: "Axes", device: MTJ, current: float, widths: Array) -> None
         d: write_error_rate(device, current=current, pulse_width=widths, direction=d) for d in DIRECTIONS
     }
     plot_write_error_rate(ax, widths * 1e9, rates, x_label="pulse width (ns)")
-    ax.set_title(f"write errors at {current * 1e6:g} µA, 300 K", fontsize=10)
+    ax.legend(frameon=False, fontsize=SMALL)
+    ax.set_title(f"write errors at {current * 1e6:g} µA, 300 K", fontsize=TITLE)
 
 
 def _draw_disturb(ax: "Axes", device: MTJ, strongest: float) -> None:
     from mtjsim.plots import plot_holding
 
     currents = np.linspace(0.0, strongest, 25)
-    failures = _by_state(
-        {
-            (name, T): read_disturb_rate(device, current=currents, duration=READING, state=name, temperature=T)
-            for T in (HOT[0], HOT[-1])
-            for name in ("p", "ap")
-        }
-    )
-    plot_holding(
-        ax, currents * 1e6, failures, x_label="read current against the stored bit (µA)", floor=LOWEST, log_x=False
-    )
-    ax.legend(frameon=False, fontsize=8, loc="lower center")
-    ax.set_title(f"read disturb after {READING * 1e6:g} µs of reading", fontsize=10)
+    failures = {
+        (name, T): read_disturb_rate(device, current=currents, duration=READING, state=name, temperature=T)
+        for T in (HOT[0], HOT[-1])
+        for name in ("p", "ap")
+    }
+    look: dict[str, Any] = {**_by_state(failures), "log_x": False}
+    plot_holding(ax, currents * 1e6, x_label="read current against the stored bit (µA)", **look)
+    legend_beside(ax)
+    ax.set_title(f"read disturb after {READING * 1e6:g} µs of reading", fontsize=TITLE)
 
 
 def _draw_retention(ax: "Axes", device: MTJ) -> None:
     from mtjsim.plots import plot_holding
 
     seconds = np.geomspace(1e-3, 100 * YEAR, 80)
-    failures = _by_state(
-        {
-            (name, T): retention_failure_rate(device, duration=seconds, state=name, temperature=T)
-            for T in HOT
-            for name in ("p", "ap")
-        }
-    )
-    plot_holding(ax, seconds, failures, x_label="time (s)", floor=LOWEST, marks={"10 years": 10 * YEAR})
-    ax.legend(frameon=False, fontsize=8, loc="lower center")
-    ax.set_title("retention, nothing applied", fontsize=10)
+    failures = {
+        (name, T): retention_failure_rate(device, duration=seconds, state=name, temperature=T)
+        for T in HOT
+        for name in ("p", "ap")
+    }
+    plot_holding(ax, seconds, x_label="time (s)", marks={"10 years": 10 * YEAR}, **_by_state(failures))
+    legend_beside(ax)
+    ax.set_title("retention, nothing applied", fontsize=TITLE)
 
 
 def _by_state(failures: dict[tuple[str, float], Any]) -> dict[str, Any]:
-    """Label failures by (state, temperature); one line where both states are alike."""
-    labelled: dict[str, Any] = {}
-    for T in dict.fromkeys(T for _, T in failures):
+    """Return curves with labels, colours by temperature and dashes by state; one line where both states are alike."""
+    temperatures = list(dict.fromkeys(T for _, T in failures))
+    of_temperature = temperature_colours(temperatures)
+    curves: dict[str, Any] = {}
+    colours: dict[str, Any] = {}
+    dashes: dict[str, str] = {}
+    for T in temperatures:
         p, ap = failures["p", T], failures["ap", T]
-        if np.allclose(p, ap, rtol=1e-3, atol=0.0):
-            labelled[f"either state, {T:.0f} K"] = p
-        else:
-            labelled |= {f"stored P, {T:.0f} K": p, f"stored AP, {T:.0f} K": ap}
-    return labelled
+        both = alike(p, ap)
+        named = {f"{T:.0f} K": (p, "p")} if both else {f"P, {T:.0f} K": (p, "p"), f"AP, {T:.0f} K": (ap, "ap")}
+        for label, (curve, state) in named.items():
+            curves[label], colours[label], dashes[label] = curve, of_temperature[T], STATE_DASH[state]
+    lowest = min(float(np.min(curve[curve > 0], initial=1.0)) for curve in curves.values())
+    floor = 10.0 ** np.floor(np.log10(max(lowest, LOWEST) / 2))
+    return {"failures": curves, "colours": colours, "dashes": dashes, "floor": floor}
 
 
 def _canvas(panels: int, title: str) -> "tuple[Figure, list[Axes]]":
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(1.0 + 4.6 * panels, 4.0), layout="constrained", dpi=140)
-    figure.suptitle(title, fontsize=10)
+    figure = Figure(figsize=(1.6 + 4.6 * panels, 4.0), layout="constrained", dpi=140)
+    if title:
+        figure.suptitle(title, fontsize=TITLE)
     return figure, list(figure.subplots(1, panels, squeeze=False)[0])

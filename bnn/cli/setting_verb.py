@@ -172,7 +172,11 @@ def _draw_setting(
     energy = "energy_with_driver" if options.minimize == "energy_with_driver" else "energy"
     T = limits["temperature"]
     heat = f"{T:g} K" if isinstance(T, float) else f"{T[0]:g} to {T[1]:g} K"
-    look: dict[str, Any] = {"title": f"{name_of(options.device)}, {heat}", "energy": energy}
+    title = f"{name_of(options.device)}, {heat}"
+    if not isinstance(device, MTJ):
+        W, V = device.transistor.width * 1e9, device.supply_voltage
+        title += f"; {device.layout}, transistor of {W:.0f} nm, supply of {V:g} V"
+    look: dict[str, Any] = {"title": title, "energy": energy}
     save_figure(setting_figure(drawn, point, max_latency=limits.get("max_latency"), **look), plot)
 
 

@@ -1,5 +1,7 @@
 """The slots of a whole model: which layers have one, and an exchange of the memories in them."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 

@@ -23,6 +23,8 @@ from bnn.conversion.config import BinarizeConfig
 from bnn.data.images import DataSet
 from bnn.evaluation.accuracy import Accuracy, evaluate
 from bnn.studies.curve_networks import MakeModel, check_model_function, model_maker, network
+from bnn.studies.curve_point import CLEAN, WITH_ERRORS, CurvePoint, Interval
+from bnn.studies.curve_result import EnergyAccuracyCurve
 from bnn.studies.workers import worker_processes
 from bnn.training.config import TrainConfig
 from bnn.training.loop import Trainer
@@ -30,71 +32,10 @@ from bridge.write import OperatingPoint
 from mtjsim.checks import ArgumentError, checked_kind, checked_whole
 from mtjsim.rng import checked_seed, child_seed
 
-CLEAN, WITH_ERRORS = "clean", "with errors"
 SAME_WEIGHTS = (
     "make_model gives the same initial weights for every seed: the intervals contain the spread of the order of the "
     "images and of the errors, but not that of the weights. Draw the weights from the seed, or give the torch model."
 )
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A mean and its 95 % interval."""
-
-    mean: float
-    low: float
-    high: float
-
-    def within(self, lowest: float, highest: float) -> Interval:
-        """Cut the interval of a quantity that cannot leave [lowest, highest]."""
-        return Interval(self.mean, max(self.low, lowest), min(self.high, highest))
-
-
-@dataclass(frozen=True)
-class CurvePoint:
-    """One operating point, and the accuracy of networks of one training on it.
-
-    Attributes
-    ----------
-    point : OperatingPoint
-        Error rates and energies of both bits.
-    training : {"clean", "with errors"}
-        Whether they were trained with the point's errors; all are evaluated with them.
-    accuracy : Interval
-        Over trained networks, images and error draws.
-    loss : Interval
-        Accuracy lost against the same networks trained and evaluated without errors, paired by network and image.
-    networks, draws : int
-        Number of trained networks, and of writes of each image.
-    correct : tuple of tuples of int
-        Correct answers of each network in each draw.
-    """
-
-    point: OperatingPoint
-    training: str
-    accuracy: Interval
-    loss: Interval
-    networks: int
-    draws: int
-    correct: tuple[tuple[int, ...], ...]
-
-
-@dataclass(frozen=True)
-class EnergyAccuracyCurve:
-    """Result of `energy_accuracy_curve`: the error-free accuracy, and two rows for each operating point."""
-
-    error_free: Interval
-    points: tuple[CurvePoint, ...]
-
-    def cheapest(self, largest_loss: float) -> CurvePoint | None:
-        """Return the point of least energy a bit whose paired 95 % interval of the loss ends below `largest_loss`.
-
-        None if there is no such point. The intervals hold for each point by itself, and the choice is made on the test
-        images. Points that invert are left out: with independent errors most of their cells hold the *inverse* of what
-        was written, from which a network may learn, but which is not what a memory does.
-        """
-        fit = [p for p in self.points if p.loss.high < largest_loss and not p.point.inverts]
-        return min(fit, key=lambda p: p.point.mean_energy) if fit else None
 
 
 def energy_accuracy_curve(

@@ -6,25 +6,31 @@
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bnn.data.images import DataSet
 from bnn.models import mlp
-from bnn.studies.curve import CLEAN, WITH_ERRORS, CurvePoint, EnergyAccuracyCurve, energy_accuracy_curve
+from bnn.studies.curve import energy_accuracy_curve
+from bnn.studies.curve_point import CLEAN, WITH_ERRORS, CurvePoint
+from bnn.studies.curve_result import EnergyAccuracyCurve, curve_rows
 from bnn.studies.record import Clock, Record
 from bnn.training.config import TrainConfig
 from bridge.search.find import current_for
 from bridge.write import DIRECTION_OF_BIT, WriteSetting, operating_point
-from mtjsim.checks import ArgumentError
+from mtjsim.checks import DIRECTIONS, ArgumentError
 from mtjsim.device import MTJ
 from mtjsim.files import require_writable, write_whole
 from mtjsim.switching import write_error_rate
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 # Error rates of the worse direction at which the demo puts its write currents, from far too weak to comfortable.
 TARGETS = (0.9, 0.6, 0.4, 0.25, 0.15, 0.08, 0.04, 0.02, 0.01, 3e-3, 1e-3, 1e-4, 1e-6, 1e-9)
 FEWEST_POINTS = 10
+FEW_NETWORKS = 6  # with fewer, the width of an interval varies much from point to point
 LARGEST_LOSS = 0.01  # of accuracy: one percentage point
 EPOCHS = {"digits": 30}  # others: 3
 HIDDEN = (128, 128)
@@ -127,7 +133,7 @@ def run_demo(
             "threads": 1,  # of torch, in every process
             **_facts(curve, cheapest),
         },
-        tables={"curve.csv": curve_rows(curve)},
+        tables={"curve.csv": curve_rows(curve.points)},
         **clock.spent(),
     )
     figure = draw(curve, cheapest, device, device_name, data.name, pulse_width, temperature)
@@ -178,33 +184,6 @@ def spanning_currents(device: MTJ, *, pulse_width: float, temperature: float) ->
             break  # the deepest rates are out of reach: the curve ends there
         currents.append(float(f"{max(needed):.3g}"))
     return sorted(set(currents))
-
-
-def curve_rows(curve: EnergyAccuracyCurve) -> list[dict[str, Any]]:
-    """Return the curve as rows, one for each operating point and training; SI units, rates and shares 0 to 1."""
-    rows = []
-    for row in curve.points:
-        p = row.point
-        numbers = {
-            "current_A": p.setting.current_1,
-            "error_rate_0": p.error_rate_0,
-            "error_rate_1": p.error_rate_1,
-            "energy_0_J": p.energy_0,
-            "energy_1_J": p.energy_1,
-            "energy_per_bit_J": p.mean_energy,
-            "latency_s": p.latency,
-        }
-        intervals = [
-            (name + end, value)
-            for name, interval in (("accuracy", row.accuracy), ("loss", row.loss))
-            for end, value in zip(("", "_low", "_high"), (interval.mean, interval.low, interval.high), strict=True)
-        ]
-        rows.append(
-            {name: f"{number:.9g}" for name, number in numbers.items()}
-            | {"training": row.training, "networks": row.networks, "draws": row.draws}
-            | {name: f"{share:.6f}" for name, share in intervals}
-        )
-    return rows
 
 
 def curve_table(curve: EnergyAccuracyCurve, cheapest: CurvePoint | None) -> str:
@@ -271,31 +250,52 @@ def draw(
     from matplotlib.figure import Figure
 
     from bnn.studies.plots import plot_energy_accuracy, png_of
-    from mtjsim.plots import DIRECTION_STYLE, RED, plot_write_error_rate
+    from mtjsim.plot_style import TITLE
 
-    figure = Figure(figsize=(11, 4.4), layout="constrained", dpi=140)
+    figure = Figure(figsize=(11, 5.2), layout="constrained", dpi=140)
     left, right = figure.subplots(1, 2)
+    _draw_rates(left, curve, cheapest, device, pulse_width=pulse_width, temperature=temperature)
+    plot_energy_accuracy(right, curve, marked=cheapest, largest_loss=LARGEST_LOSS)
+    first = curve.points[0]
+    junction = f"junction {Path(device_name).stem or 'of your own'}, {pulse_width * 1e9:g} ns, {temperature:g} K"
+    trained = f"{data_name}, {first.networks} networks × {first.draws} error draws a point, 95 % intervals"
+    few = f" (of {first.networks} networks: their widths vary)" if first.networks < FEW_NETWORKS else ""
+    figure.suptitle(f"{junction};   {trained}{few}", fontsize=TITLE)
+    return png_of(figure)
+
+
+def _draw_rates(
+    ax: "Axes",
+    curve: EnergyAccuracyCurve,
+    cheapest: CurvePoint | None,
+    device: MTJ,
+    *,
+    pulse_width: float,
+    temperature: float,
+) -> None:
+    """Draw the error rates against the current, with the operating points of the curve."""
+    from mtjsim.plot_style import BLACK, DIRECTION_STYLE, RED, alike, legend_below
+    from mtjsim.plots import plot_write_error_rate
+
     points = [p.point for p in curve.points if p.training == CLEAN]
     currents = np.array([p.setting.current_1 for p in points])
     fine = np.linspace(0.85 * currents[0], 1.03 * currents[-1], 120)
-    rates: Any = {
-        direction: write_error_rate(
-            device, current=fine, pulse_width=pulse_width, direction=direction, temperature=temperature
-        )
-        for direction in DIRECTION_STYLE
-    }
-    plot_write_error_rate(left, fine * 1e6, rates, x_label="write current (µA)", floor=1e-10)
-    dots: dict[str, Any] = {"ms": 4, "color": DIRECTION_STYLE["p_to_ap"][0], "label": "operating points: ones"}
-    left.plot(currents * 1e6, [p.error_rate_1 for p in points], "o", **dots)
-    open_square: dict[str, Any] = {"ms": 8, "mfc": "none", "color": DIRECTION_STYLE["ap_to_p"][0], "label": "and zeros"}
-    left.plot(currents * 1e6, [p.error_rate_0 for p in points], "s", **open_square)
-    left.legend(frameon=False)
+    pulse: dict[str, Any] = {"pulse_width": pulse_width, "temperature": temperature}
+    both = write_error_rate(device, current=fine, direction="both", **pulse)
+    rates: Any = dict(zip(DIRECTIONS, np.asarray(both), strict=True))
+    same = alike(*rates.values())
+    drawn = {"ap_to_p": rates["ap_to_p"]} if same else rates
+    lines = plot_write_error_rate(ax, fine * 1e6, drawn, x_label="write current (µA)", floor=1e-10)
+    if same:
+        lines[0].set(color=BLACK, label="write 1 and write 0: equal")
+    for bit, marker, size in ((1, "o", 4),) if same else ((1, "o", 4), (0, "s", 7)):
+        where = [(p.error_rate_0, p.error_rate_1)[bit] for p in points]
+        colour = BLACK if same else DIRECTION_STYLE[DIRECTION_OF_BIT[bit]][0]
+        style: dict[str, Any] = {"color": colour, "mfc": colour if bit else "none", "ls": "none", "ms": size}
+        label = "operating points" if same else f"operating points, write {bit}"
+        ax.plot(currents * 1e6, where, marker=marker, label=label, **style)
     if cheapest is not None:
-        left.axvline(cheapest.point.setting.current_1 * 1e6, color=RED, lw=1, ls=":")
-    left.set_title(f"{Path(device_name).stem or 'junction'}, {pulse_width * 1e9:g} ns, {temperature:g} K", fontsize=10)
-    plot_energy_accuracy(right, curve, marked=cheapest, largest_loss=LARGEST_LOSS)
-    first = curve.points[0]
-    right.set_title(
-        f"{data_name}: {first.networks} networks × {first.draws} error draws a point, 95 % intervals", fontsize=10
-    )
-    return png_of(figure)
+        ring: dict[str, Any] = {"ms": 13, "mfc": "none", "mec": RED, "mew": 1.6, "zorder": 5}
+        at = cheapest.point.setting.current_1 * 1e6, cheapest.point.worst_error_rate
+        ax.plot(*at, "o", label="cheapest point", **ring)
+    legend_below(ax, ncols=2)

@@ -1,24 +1,46 @@
-"""Figures of networks on error-prone memories: functions that take axes and data, and never simulate."""
+"""Figures of networks on error-prone memories: functions that take axes and data, and never simulate.
+
+The rules are in `mtjsim/plot_style.py`.
+"""
+
+from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from bnn.studies.curve import CLEAN, WITH_ERRORS, CurvePoint, EnergyAccuracyCurve
-from mtjsim.plots import BLACK, GREEN, PURPLE, RED
+from bnn.studies.curve_point import CLEAN, WITH_ERRORS, CurvePoint, Interval
+from mtjsim.plot_style import BLACK, GREEN, PURPLE, RED, SMALL, legend_below, rate_text, sideways
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-HIGHEST = 0.998  # end of the accuracy axis, which has a logit scale
-ACCURACY_TICKS = (0.1, 0.2, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995)
+ACCURACY_TICKS = (
+    *(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 0.8, 0.9),
+    *(0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995, 0.9999),
+)
+FEWEST_TICKS = 4
+APART = 3.0  # points on paper between the two trainings of one operating point
 TRAINING_STYLE = {WITH_ERRORS: (GREEN, "o", "trained with the errors"), CLEAN: (PURPLE, "s", "trained without")}
 
 
+class Curve(Protocol):
+    """A curve: `bnn.EnergyAccuracyCurve`."""
+
+    @property
+    def error_free(self) -> Interval:
+        """Accuracy without errors."""
+
+    @property
+    def points(self) -> tuple[CurvePoint, ...]:
+        """Two for each operating point."""
+
+
 def plot_energy_accuracy(
-    ax: "Axes", curve: EnergyAccuracyCurve, *, marked: CurvePoint | None = None, largest_loss: float | None = None
+    ax: Axes, curve: Curve, *, marked: CurvePoint | None = None, largest_loss: float | None = None
 ) -> list[Any]:
     """Draw accuracy against write energy a bit, both trainings with their intervals, the error-free accuracy as a line.
 
@@ -37,71 +59,139 @@ def plot_energy_accuracy(
     -------
     list
         The artists.
+
+    Notes
+    -----
+    The axis of the accuracy reaches from the lowest to the highest value shown. An interval that is longer, since it
+    ends at 0 or at 1, which a logit axis does not have, is cut there, with an arrow at the cut.
     """
+    limits = accuracy_limits(curve)
     artists: list[Any] = []
     for training, (colour, marker, label) in TRAINING_STYLE.items():
+        place = sideways(ax, -APART / 2 if training == WITH_ERRORS else APART / 2)
         for faded in (False, True):
             rows = [p for p in curve.points if p.training == training and p.point.inverts == faded]
-            artists.append(_draw_rows(ax, rows, marker, colour, label, faded=faded))
+            style = {"color": colour, "alpha": 0.35 if faded else 1.0, "transform": place}
+            line: dict[str, Any] = {"marker": marker, "ls": "none" if faded else "-", "label": None if faded else label}
+            artists += _draw_rows(ax, rows, limits, style, line)
     free = curve.error_free
-    artists.append(ax.axhline(free.mean, color=BLACK, lw=0.8, ls=":", label="no errors at all"))
-    artists.append(ax.axhspan(free.low, min(free.high, HIGHEST), color=BLACK, alpha=0.08, lw=0))
+    artists.append(
+        ax.axhline(float(np.clip(free.mean, *limits)), color=BLACK, lw=0.8, ls=":", label="no errors at all")
+    )
+    band: Any = np.clip([free.low, free.high], *limits)
+    artists.append(ax.axhspan(*band, color=BLACK, alpha=0.08, lw=0, label="its 95 % interval"))
     if marked is not None:
-        name = "cheapest point" if largest_loss is None else f"cheapest, loss < {100 * largest_loss:g} point"
+        loss = "" if largest_loss is None else f", loss < {100 * largest_loss:g} point{'s' * (largest_loss != 0.01)}"
         ring: dict[str, Any] = {"ms": 13, "mfc": "none", "mec": RED, "mew": 1.6, "zorder": 5}
-        artists += ax.plot([marked.point.mean_energy * 1e15], [marked.accuracy.mean], "o", label=name, **ring)
-    energies = {p.point.mean_energy * 1e15: p.point.worst_error_rate for p in curve.points}
-    inverted = [p.point.mean_energy * 1e15 for p in curve.points if p.point.inverts]
+        at = marked.point.mean_energy * 1e15, float(np.clip(marked.accuracy.mean, *limits))
+        artists += ax.plot(*at, "o", label=f"cheapest point{loss}", **ring)
     ax.set_xscale("log")
-    left, right = 0.85 * min(energies), 1.1 * max(energies)
-    ax.set_xlim(left, right)
-    if 0 < len(inverted) < len(energies):
-        edge = (max(inverted) * min(set(energies) - set(inverted))) ** 0.5
-        artists.append(ax.axvspan(left, edge, color=BLACK, alpha=0.06, lw=0))
-        where: dict[str, Any] = {"transform": ax.get_xaxis_transform(), "ha": "center", "va": "center", "fontsize": 8}
-        artists.append(ax.text((left * edge) ** 0.5, 0.35, "most\nwrites fail:\nbits\ninverted", **where))
+    artists += _energy_axis(ax, curve)
     ax.set_yscale("logit")
-    ax.set_ylim(0.08, HIGHEST)
-    ax.set_yticks(ACCURACY_TICKS, [f"{100 * tick:g}" for tick in ACCURACY_TICKS])
-    ticks = _round_ticks(left, right)
-    ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    ax.set_ylim(*limits)
+    ticks = accuracy_ticks(*limits)
+    ax.set_yticks(ticks, [f"{100 * tick:.4g}" for tick in ticks])
     ax.minorticks_off()
-    top = ax.secondary_xaxis("top")
-    some = sorted(energies)[::2]
-    top.set_xticks(some, [_rate_label(energies[energy]) for energy in some], fontsize=8)
-    top.minorticks_off()
-    top.set_xlabel("write error rate of the worse direction", fontsize=8)
-    ax.set_xlabel("write energy per bit in the junction (fJ)")
     ax.set_ylabel("test accuracy (%), logit scale")
     ax.grid(alpha=0.3)
-    ax.legend(frameon=False, loc="lower right")
+    legend_below(ax, ncols=2)
     return artists
 
 
-def _draw_rows(ax: "Axes", rows: list[CurvePoint], marker: str, colour: str, label: str, *, faded: bool) -> Any:
-    """Draw one training's points with their intervals; those whose bits are inverted are faded and not connected."""
+def accuracy_limits(curve: Curve) -> tuple[float, float]:
+    """Return the ends of the accuracy axis: half a unit of log odds beyond the lowest and the highest value shown.
+
+    Values of 0 and 1, which a logit axis does not have, do not count.
+    """
+    intervals = [curve.error_free, *(point.accuracy for point in curve.points)]
+    values = np.array([value for i in intervals for value in (i.low, i.mean, i.high)])
+    inside = values[(values > 0.0) & (values < 1.0)]
+    odds = np.log(inside / (1.0 - inside)) if inside.size else np.zeros(1)
+    low, high = 1.0 / (1.0 + np.exp(0.5 - odds.min())), 1.0 / (1.0 + np.exp(-0.5 - odds.max()))
+    return float(low), float(high)
+
+
+def accuracy_ticks(low: float, high: float) -> list[float]:
+    """Return the places of labels between two accuracies: usual ones, or evenly spaced ones if those are too few."""
+    usual = [tick for tick in ACCURACY_TICKS if low < tick < high]
+    if len(usual) >= FEWEST_TICKS:
+        return usual
+    from matplotlib.ticker import MaxNLocator  # here: it takes half a second
+
+    return [float(tick) for tick in MaxNLocator(6).tick_values(low, high) if low < tick < high]
+
+
+def _energy_axis(ax: Axes, curve: Curve) -> list[Any]:
+    """Label the energies below, the error rates above; grey where most writes fail."""
+    rates: dict[float, set[float]] = {}
+    for p in curve.points:
+        rates.setdefault(p.point.mean_energy * 1e15, set()).add(p.point.worst_error_rate)
+    energies = sorted(rates)
+    left, right = 0.85 * energies[0], 1.15 * energies[-1]
+    ax.set_xlim(left, right)
+    artists: list[Any] = []
+    inverted = {p.point.mean_energy * 1e15 for p in curve.points if p.point.inverts}
+    if inverted and (rest := set(energies) - inverted):
+        edge = (max(inverted) * min(rest)) ** 0.5
+        artists.append(ax.axvspan(left, edge, color=BLACK, alpha=0.06, lw=0))
+        where: dict[str, Any] = {"transform": ax.get_xaxis_transform(), "ha": "center", "va": "center"}
+        text = "most\nwrites fail:\nbits\ninverted"
+        artists.append(ax.text((left * edge) ** 0.5, 0.58, text, fontsize=SMALL, **where))
+    ticks = _round_ticks(left, right)
+    ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    ax.set_xlabel("write energy per bit in the junction (fJ)")
+    top = ax.secondary_xaxis("top")
+    shown = _far_apart(energies, least=0.07 * np.log(right / left))
+    texts = [", ".join(rate_text(p, digits=2 if p >= 0.1 else 1) for p in sorted(rates[x])) for x in shown]
+    top.set_xticks(shown, texts, fontsize=SMALL)
+    top.minorticks_off()
+    top.set_xlabel("write error rate of the worse direction", fontsize=SMALL)
+    return artists
+
+
+def _draw_rows(
+    ax: Axes,
+    rows: Sequence[CurvePoint],
+    limits: tuple[float, float],
+    style: dict[str, Any],
+    line: dict[str, Any],
+) -> list[Any]:
+    """Draw points of one training with their intervals; one that is cut at a limit of the axis ends in an arrow."""
     energy = np.array([p.point.mean_energy for p in rows]) * 1e15
-    mean = np.array([p.accuracy.mean for p in rows])
-    low = np.array([p.accuracy.low for p in rows])
-    high = np.array([p.accuracy.high for p in rows])
-    bars = np.clip(np.stack([mean - low, np.minimum(high, HIGHEST) - mean]), 0, None)
-    line = "none" if faded else "-"
-    style: dict[str, Any] = {"color": colour, "capsize": 2, "ms": 4, "lw": 1.2, "alpha": 0.35 if faded else 1.0}
-    return ax.errorbar(energy, mean, bars, marker=marker, ls=line, label=None if faded else label, **style)
+    mean, low, high = (
+        np.array([getattr(p.accuracy, name) for p in rows], dtype=float) for name in ("mean", "low", "high")
+    )
+    shown, bottom, top = (np.clip(value, *limits) for value in (mean, low, high))
+    bars = np.stack([shown - bottom, top - shown])
+    artists: list[Any] = [ax.errorbar(energy, shown, bars, capsize=2, ms=4, lw=1.2, **line, **style)]
+    for cut, end, arrow in ((low < limits[0], limits[0], "v"), (high > limits[1], limits[1], "^")):
+        if cut.any():
+            tips: dict[str, Any] = {**style, "ls": "none", "ms": 5, "clip_on": False, "label": f"_cut at {end:g}"}
+            artists += ax.plot(energy[cut], np.full(int(cut.sum()), end), marker=arrow, **tips)
+    return artists
 
 
-def _rate_label(rate: float) -> str:
-    """Return a rate as text: in per cent, or as a power of ten if it is small."""
-    return f"{100 * rate:.0f} %" if rate > 0.005 else f"{rate:.0e}".replace("e-0", "e-")
+def _far_apart(values: Sequence[float], *, least: float) -> list[float]:
+    """Choose values whose logarithms differ by `least` or more, so that their labels do not touch."""
+    chosen: list[float] = []
+    for value in values:
+        if not chosen or np.log(value / chosen[-1]) >= least:
+            chosen.append(value)
+    return chosen
 
 
 def _round_ticks(low: float, high: float) -> list[float]:
-    """Return 1, 2, 3, 5 times powers of ten between two limits."""
+    """Return multiples of powers of ten between two limits, five or more of them where the limits are far apart."""
     decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
-    return [m * 10.0**d for d in decades for m in (1, 2, 3, 5) if low <= m * 10.0**d <= high]
+    ticks: list[float] = []
+    for factors in ((1, 2, 5), (1, 2, 3, 5), (1, 1.5, 2, 3, 4, 5, 6, 8)):
+        ticks = [m * 10.0**d for d in decades for m in factors if low <= m * 10.0**d <= high]
+        if len(ticks) >= 5:
+            break
+    return ticks
 
 
-def png_of(figure: "Figure", *, dpi: float | None = None) -> bytes:
+def png_of(figure: Figure, *, dpi: float | None = None) -> bytes:
     """Return a figure as the content of a PNG file; `dpi` other than the figure's own if given."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi="figure" if dpi is None else dpi)

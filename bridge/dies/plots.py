@@ -1,6 +1,6 @@
 """Figures of dies and populations: functions that take axes and data, return the artists, and never draw cells.
 
-matplotlib is imported by the caller, who makes the axes; colours as in `mtjsim.plots`.
+matplotlib is imported by the caller, who makes the axes; the rules are in `mtjsim/plot_style.py`.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,7 @@ from scipy.special import ndtr
 
 from bridge.dies.die import FAULTS, Die
 from bridge.dies.rate_distribution import MeanRate, RateDistribution
-from mtjsim.plots import BLACK, BLUE, GREEN, ORANGE, PURPLE, RED
+from mtjsim.plot_style import BLACK, BLUE, GREEN, ORANGE, ORDERED, PURPLE, RED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,6 +22,9 @@ FAULT_STYLE = {  # marker and colour, each enough without the other
     "stuck_ap": ("^", GREEN, "stuck at 1 (AP)"),
     "weak": ("o", ORANGE, "weak"),
 }
+SHADED = (1.0, 99.0)  # percentiles of the rates at the ends of the shades; beyond them there is an arrow
+MARK = 6.0  # size of a mark [points]
+CELLS_AS_MARKS = 40  # rows or columns of cells that are about as large as a mark
 MOST_MARKS = 2000  # faults of one kind that are still marked one by one
 
 
@@ -54,17 +57,20 @@ def plot_die(ax: "Axes", die: Die, *, bit: int = 1, colorbar: bool = True) -> li
         shades = np.full(rows * columns, np.nan)
         shades[: die.size] = die.error_rates[bit]
         positive = shades[shades > 0]
-        limits = (positive.min(), max(positive.max(), 1.001 * positive.min())) if positive.size else (1e-12, 1.0)
+        low, high = np.percentile(positive, SHADED) if positive.size else (1e-12, 1.0)
+        limits = low, max(high, 1.001 * low)
         image = ax.imshow(
             shades.reshape(rows, columns),
-            cmap="cividis",
+            cmap=ORDERED,
             norm=LogNorm(*limits),
             interpolation="nearest",
             aspect="auto",
         )
         artists.append(image)
         if colorbar:
-            ax.figure.colorbar(image, ax=ax, label=f"write error rate of a {bit}")
+            ends = bool((shades < limits[0]).any()), bool((shades > limits[1]).any())
+            extend: Any = {(True, True): "both", (True, False): "min", (False, True): "max"}.get(ends, "neither")
+            ax.figure.colorbar(image, ax=ax, label=f"write error rate of a {bit}", extend=extend)
     for name in FAULTS:
         where = die.where(name)
         if not len(where):
@@ -77,7 +83,7 @@ def plot_die(ax: "Axes", die: Die, *, bit: int = 1, colorbar: bool = True) -> li
             shown // columns,
             marker,
             ls="",
-            ms=6,
+            ms=MARK,
             color=colour,
             mec="white",
             mew=0.5,
@@ -88,7 +94,9 @@ def plot_die(ax: "Axes", die: Die, *, bit: int = 1, colorbar: bool = True) -> li
     ax.set_xlabel("column")
     ax.set_ylabel("row" if len(die.shape) > 1 else f"row (folded every {columns} cells)")
     if any(die.counts.values()):
-        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=3, frameon=False, fontsize="small")
+        title = "faults; the marks are larger than a cell" if max(rows, columns) > CELLS_AS_MARKS else "faults"
+        place: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.13), "ncols": 3}
+        ax.legend(frameon=False, fontsize="small", title=title, title_fontsize="small", **place)
     return artists
 
 
@@ -125,7 +133,7 @@ def plot_rate_distribution(
             middle,
             np.diff(cumulative) / np.diff(fine) * np.log(10),
             color=BLACK,
-            label=f"log-normal (distance {distribution.distance:.2g}, skewness {distribution.skewness:.2g})",
+            label="log-normal of the same mean and spread of the logarithm",
         )
     if mean is not None:
         artists.append(ax.axvline(mean.rate, color=RED, ls="-.", label=f"mean rate {mean.rate:.3g}"))

@@ -1,7 +1,7 @@
 """Figures of maps: functions that take axes and data, return the artists, and never simulate.
 
-matplotlib is imported by the caller, who makes the axes. The conventions are those of `mtjsim/plots.py`: a triangle
-that points down is an upper bound where no error was counted; everything drawn is in the map.
+matplotlib is imported by the caller, who makes the axes. The rules are in `mtjsim/plot_style.py`; everything drawn is
+in the map, contours by cubics between its nodes.
 """
 
 from collections.abc import Sequence
@@ -11,14 +11,28 @@ import numpy as np
 
 from bridge.maps.axes import checked_dataset, measured_places
 from mtjsim.checks import DIRECTIONS, ArgumentError, Array, checked_choice
-from mtjsim.plots import BLACK, DIRECTION_STYLE, DISCRETE, DRIVE_LABEL
+from mtjsim.plot_style import (
+    BLACK,
+    DIRECTION_STYLE,
+    DISCRETE,
+    DRIVE_LABEL,
+    ORDERED,
+    SMALL,
+    TITLE,
+    direction_line,
+    include,
+    log_rate_axis,
+    rate_bar,
+    rate_text,
+    sideways,
+    smooth,
+)
 
 if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.axes import Axes
 
 LEVELS = (1e-12, 1e-9, 1e-6, 1e-3, 1e-1, 0.5)
-COLOURS = "cividis"  # rises evenly in lightness, for colour-blind readers and in grey
 
 
 def plot_map(
@@ -28,6 +42,7 @@ def plot_map(
     direction: str = "p_to_ap",
     temperature: float = 300.0,
     levels: Sequence[float] = LEVELS,
+    colorbar: bool = True,
 ) -> list[Any]:
     """Draw log10 of the write error rate over current (or voltage) and pulse width, with labelled contours.
 
@@ -43,6 +58,8 @@ def plot_map(
         A node of the map [K].
     levels : sequence of float
         Contours, rising; shown down to a decade below the lowest.
+    colorbar : bool
+        Whether to add one; without it, for several maps, `mtjsim.plot_style.rate_bar` does.
 
     Returns
     -------
@@ -56,14 +73,14 @@ def plot_map(
     """
     I, t, rate = _plane(dataset, "write_error_rate", direction, temperature)
     low = np.log10(levels[0]) - 1
-    depth = np.log10(np.clip(rate, 10.0**low, 1.0)).T
-    mesh = ax.pcolormesh(I, t, depth, cmap=COLOURS, shading="gouraud", vmin=low, vmax=0.0)
+    depth = np.log10(np.maximum(rate, 1e-300)).T
+    mesh = ax.pcolormesh(I, t, depth, cmap=ORDERED, shading="gouraud", vmin=low, vmax=0.0)
     bright = (low + 0.0) / 2  # contours are white on the dark half of the colours and black on the other
     inks = ["white" if np.log10(level) < bright else BLACK for level in levels]
-    artists = [mesh, *_labelled_contours(ax, I, t, depth, np.log10(levels), inks, _power_of_ten)]
+    artists = [mesh, *_labelled_contours(ax, I, t, depth, np.log10(levels), inks, _rate_of_depth)]
     _map_axes(ax, dataset)
-    ax.set_title(f"{DIRECTION_STYLE[direction][2]}, {temperature:g} K")
-    return [*artists, ax.figure.colorbar(mesh, ax=ax, label="log10 write error rate")]
+    ax.set_title(f"{DIRECTION_STYLE[direction][2]}, {temperature:g} K", fontsize=TITLE)
+    return [*artists, rate_bar(ax, mesh, lowest=float(depth.min()))] if colorbar else artists
 
 
 def plot_iso_error(
@@ -74,7 +91,7 @@ def plot_iso_error(
     directions: Sequence[str] = DIRECTIONS,
     temperature: float = 300.0,
 ) -> list[Any]:
-    """Draw lines of equal write error rate of both directions in one figure, by colour and dashes.
+    """Draw lines of equal write error rate of both directions in one figure, by colour and width.
 
     Parameters
     ----------
@@ -97,12 +114,13 @@ def plot_iso_error(
     artists: list[Any] = []
     handles = []
     for direction in directions:
-        colour, dash, label = DIRECTION_STYLE[direction]
+        style = direction_line(direction)
         I, t, rate = _plane(dataset, "write_error_rate", direction, temperature)
         depth = np.log10(np.maximum(rate, 1e-300)).T
         where = np.sort(np.log10(rates))
-        artists += _labelled_contours(ax, I, t, depth, where, [colour] * len(where), _power_of_ten, dash)
-        handles += ax.plot([], [], dash, color=colour, label=label)
+        inks = [style["color"]] * len(where)
+        artists += _labelled_contours(ax, I, t, depth, where, inks, _rate_of_depth, width=style["lw"])
+        handles += ax.plot([], [], **{**style, "alpha": 1.0})
     _map_axes(ax, dataset)
     return [*artists, ax.legend(handles=handles, frameon=False, title=f"write error rate, {temperature:g} K")]
 
@@ -264,17 +282,17 @@ def plot_map_cut(
         raise ValueError("give a solved map, a measured map or both.")
     artists: list[Any] = []
     for direction in directions:
-        colour, dash, label = DIRECTION_STYLE[direction]
+        colour, _, label = DIRECTION_STYLE[direction]
         if dataset is not None:
             x, row = _row(dataset, along, at, direction, temperature)
             dots = {"marker": "o", "ms": 3} if x.size < DISCRETE else {}
-            artists += ax.plot(x, row["write_error_rate"], dash, color=colour, label=label, **dots)  # type: ignore[arg-type]
+            style: dict[str, Any] = {**direction_line(direction), **dots}
+            artists += ax.plot(x, row["write_error_rate"], **style)
         if measured is not None and direction in measured["direction"].values:
             x, row = _row(measured, along, at, direction, temperature)
-            artists += _counted(ax, x, row, colour, f"{label}, measured")
-    ax.set_yscale("log")
-    ax.set_ylim(floor, 2.0)
-    ax.grid(alpha=0.3)
+            shift = 0.0 if len(directions) == 1 else -2.5 if direction == "p_to_ap" else 2.5
+            artists += _counted(ax, x, row, colour, f"{label}, measured", shift)
+    log_rate_axis(ax, floor)
     ax.set_xlabel("pulse width (ns)" if along == "pulse_width" else DRIVE_LABEL[along][1])
     ax.set_ylabel("write error rate")
     ax.legend(frameon=False)
@@ -322,28 +340,40 @@ def _row(
     return here[along].values[there] * scale, {str(name): here[name].values[there] for name in here.data_vars}
 
 
-def _counted(ax: "Axes", x: Array, row: dict[str, Array], colour: str, label: str) -> list[Any]:
+def _counted(ax: "Axes", x: Array, row: dict[str, Array], colour: str, label: str, shift: float) -> list[Any]:
+    """Draw counts with their intervals, both directions beside each other: `shift` points to the right on paper."""
+    place = sideways(ax, shift)
     bound, rate = row["upper_bound"].astype(bool), row["write_error_rate"]
     artists: list[Any] = []
     if not bound.all():
         bars = np.stack([rate - row["low"], row["high"] - rate])[:, ~bound]
         style: dict[str, Any] = {"fmt": "o", "mfc": "white", "ms": 5, "capsize": 2, "lw": 1, "color": colour}
-        artists.append(ax.errorbar(x[~bound], rate[~bound], bars, label=label, **style))
+        artists.append(ax.errorbar(x[~bound], rate[~bound], bars, label=label, transform=place, **style))
+    include(ax, x, np.where(bound, row["high"], rate))
     if bound.any():
-        text = f"{label}: none, upper bound"
-        artists += ax.plot(x[bound], row["high"][bound], "v", mfc="white", ms=6, color=colour, label=text)
+        marks: dict[str, Any] = {"mfc": "white", "ms": 6, "color": colour, "transform": place}
+        artists += ax.plot(x[bound], row["high"][bound], "v", label=f"{label}, no error: upper bound", **marks)
     return artists
 
 
 def _labelled_contours(
-    ax: "Axes", x: Array, y: Array, z: Array, levels: Any, inks: list[str], text: Any, dash: str = "-"
+    ax: "Axes",
+    x: Array,
+    y: Array,
+    z: Array,
+    levels: Any,
+    inks: list[str],
+    text: Any,
+    dash: str = "-",
+    width: float = 1.0,
 ) -> list[Any]:
     reached = [(level, ink) for level, ink in zip(levels, inks, strict=True) if z.min() < level < z.max()]
     if not reached:  # no contour at all would be a warning
         return []
     where, colours = zip(*reached, strict=True)
-    lines = ax.contour(x, y, z, levels=where, colors=colours, linewidths=1.0, linestyles=dash)
-    return [lines, *ax.clabel(lines, fmt=text, fontsize=8)]
+    fine = smooth(x, y, z) if np.isfinite(z).all() else (x, y, z)
+    lines = ax.contour(*fine, levels=where, colors=colours, linewidths=width, linestyles=dash)
+    return [lines, *ax.clabel(lines, fmt=text, fontsize=SMALL)]
 
 
 def _halo() -> Any:
@@ -352,8 +382,8 @@ def _halo() -> Any:
     return withStroke(linewidth=3, foreground="white", alpha=0.7)
 
 
-def _power_of_ten(depth: float) -> str:
-    return f"1e{depth:.0f}" if abs(depth - round(depth)) < 1e-9 and depth < -1.5 else f"{10**depth:.2g}"
+def _rate_of_depth(depth: float) -> str:
+    return rate_text(10.0**depth)
 
 
 def _map_axes(ax: "Axes", dataset: "xr.Dataset") -> None:

@@ -105,8 +105,14 @@ def current_for(
 
     Parameters
     ----------
-    device, error_rate, direction, **pulse
-        As in `pulse_width_for`.
+    device : MTJ or Cell
+        The junction, or a cell around it.
+    error_rate : float
+        Largest write error rate, in (0, 1).
+    direction : {"p_to_ap", "ap_to_p"}
+        Of the write.
+    **pulse
+        `temperature` [K], and `rise_time` and `relax_time` [s], as in `mtjsim.write_error_rate`.
     pulse_width : float
         [s].
     strongest : float, optional

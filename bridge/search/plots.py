@@ -1,6 +1,6 @@
 """Figures of cells and of trade-offs: functions that take axes and data, return the artists, and never solve.
 
-The conventions are those of `mtjsim.plots`: a dashed line would be an extrapolation, and there is none here.
+The rules are in `mtjsim/plot_style.py`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,16 @@ from numpy.typing import ArrayLike
 
 from bridge.search.frontier import FIGURES, pareto
 from bridge.write import DIRECTION_OF_BIT, OperatingPoint
-from mtjsim.plots import BLACK, BLUE, DIRECTION_STYLE, GREEN, ORANGE
+from mtjsim.plot_style import (
+    BLACK,
+    DIRECTION_STYLE,
+    GREEN,
+    PURPLE,
+    STATE_DASH,
+    direction_line,
+    ordered_colours,
+    rate_text,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,8 +31,7 @@ AXES = {
     "latency": (1e9, "latency (ns)"),
     "error_rate": (1.0, "write error rate, worse direction"),
 }
-PART_STYLE = {"junction": (BLUE, ""), "transistor": (ORANGE, "//"), "driver": (GREEN, "..")}
-STATE_DASH = {"p": "-", "ap": "-."}
+PART_STYLE = {"junction": (GREEN, ""), "transistor": (PURPLE, "//"), "driver": ("#999999", "..")}
 
 
 def plot_trade_off(
@@ -56,10 +64,10 @@ def plot_trade_off(
     targets: dict[str, list[OperatingPoint]] = {}
     for point in sorted(points, key=lambda point: (-point.worst_error_rate, FIGURES[x](point))):
         targets.setdefault(f"{point.worst_error_rate:.1e}", []).append(point)
-    colours = _colours(len(targets))
+    colours = ordered_colours(len(targets))
     artists: list[Any] = []
     for (rate, some), colour in zip(targets.items(), colours, strict=True):
-        artists += ax.plot(*place(some), "-o", ms=3, color=colour, label=_power(float(rate)))
+        artists += ax.plot(*place(some), "-o", ms=3, color=colour, label=rate_text(float(rate)))
     if front:
         best = pareto(points, tuple(dict.fromkeys((x, y, "error_rate"))))
         artists += ax.plot(*place(best), "o", ms=7, mfc="none", mec=BLACK, mew=0.7, label="Pareto front")
@@ -97,9 +105,10 @@ def plot_cell_currents(
     """
     artists: list[Any] = []
     for (bit, state), current in currents.items():
-        colour, _, label = DIRECTION_STYLE[DIRECTION_OF_BIT[bit]]
+        label = DIRECTION_STYLE[DIRECTION_OF_BIT[bit]][2]
         text = f"{label}, layer in {state.upper()}"
-        artists += ax.plot(voltages, np.asarray(current) * 1e6, STATE_DASH[state], color=colour, label=text)
+        style = {**direction_line(DIRECTION_OF_BIT[bit]), "ls": STATE_DASH[state], "label": text, "alpha": 1.0}
+        artists += ax.plot(voltages, np.asarray(current) * 1e6, **style)
     same = len({round(I * 1e9) for I in critical.values()}) == 1
     for bit, I in critical.items():
         if same and bit != min(critical):
@@ -116,7 +125,9 @@ def plot_cell_currents(
 def plot_area(ax: "Axes", error_rates: ArrayLike, areas: Mapping[str, ArrayLike]) -> list[Any]:
     """Draw the area of the smallest cell [F^2] against its target error rate, one line for each label; the lines."""
     artists: list[Any] = []
-    for (label, area), colour, mark in zip(areas.items(), _colours(len(areas)), "os^vDP" * len(areas), strict=False):
+    for (label, area), colour, mark in zip(
+        areas.items(), ordered_colours(len(areas)), "os^vDP" * len(areas), strict=False
+    ):
         artists += ax.plot(error_rates, np.asarray(area), f"-{mark}", ms=4, color=colour, label=label)
     ax.set_xscale("log")
     ax.set_xlabel("write error rate")
@@ -146,14 +157,3 @@ def plain_ticks(axis: Any) -> None:
     axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
-
-
-def _colours(n: int) -> list[Any]:
-    from matplotlib import colormaps  # here: it takes half a second
-
-    return [colormaps["cividis"](k / max(n - 1, 1) * 0.9) for k in range(n)]
-
-
-def _power(rate: float) -> str:
-    exponent = np.log10(rate)
-    return f"$10^{{{round(exponent)}}}$" if abs(exponent - round(exponent)) < 0.02 else f"{rate:.1e}"

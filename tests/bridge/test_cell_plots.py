@@ -44,7 +44,7 @@ def test_trade_off(ax):
 
 def test_trade_off_against_error_rates_without_a_front(ax):
     lines = plot_trade_off(ax, [*POINTS, of(1e-13, 1e-9, 2.5e-2)], x="error_rate", y="energy_with_driver", front=False)
-    assert lines[0].get_label() == "2.5e-02"
+    assert lines[0].get_label() == "0.025"
     assert len(lines) == 3
 
 

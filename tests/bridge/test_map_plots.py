@@ -46,7 +46,7 @@ def test_map_with_energies_and_measured_places(ax, solved, measured):
     mesh, contours, *_, bar = plot_map(ax, solved)
     assert ax.get_xlabel() == "write current (µA)"
     assert ax.get_ylabel() == "pulse width (ns)"
-    assert bar.ax.get_ylabel() == "log10 write error rate"
+    assert bar.ax.get_ylabel() == "write error rate"
     assert np.isin(np.round(contours.levels, 6), np.round(np.log10([1e-12, 1e-9, 1e-6, 1e-3, 0.1, 0.5]), 6)).all()
     lines, *labels = plot_energy_contours(ax, solved, energies=[100e-15, 300e-15])
     assert lines.levels.tolist() == approx([100, 300])
@@ -73,6 +73,8 @@ def test_cut(ax, measured, along, at):
     artists = plot_map_cut(ax, measured=measured, along=along, at=at)
     assert ax.get_xlabel() == {"pulse_width": "pulse width (ns)", "current": "write current (µA)"}[along]
     assert len(artists) == {"pulse_width": 3, "current": 2}[along]  # bars of both, a triangle of one
+    low, high = ax.get_xlim()
+    assert low < (5 if along == "pulse_width" else 60) < high  # what is moved on paper is inside the axes
 
 
 def test_cut_of_a_solved_map(ax, solved, measured):

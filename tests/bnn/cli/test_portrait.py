@@ -43,11 +43,28 @@ def test_curve_against_what_there_are_several_of():
     assert figure(5, 1, drive="voltage")[0].axes[0].get_xlabel() == "write voltage (V)"
 
 
-def test_a_curve_each_where_there_are_few_of_one():
+def test_one_axis_for_a_few_values_each_with_its_colour():
     drawn, rates = figure(2, 6)
-    assert [ax.get_title() for ax in drawn.axes] == ["10 µA", "20 µA"]
-    assert list(drawn.axes[1].lines[0].get_ydata()) == list(rates["p_to_ap"][1])
-    assert [ax.get_title() for ax in figure(6, 3)[0].axes] == ["1 ns", "2 ns", "3 ns"]
+    (ax,) = drawn.axes
+    assert ax.get_xlabel() == "pulse width (ns)"
+    assert [list(line.get_ydata()) for line in ax.lines] == [list(rates[d][k]) for d in rates for k in (0, 1)]
+    assert ax.lines[0].get_color() == ax.lines[2].get_color() != ax.lines[1].get_color()
+    assert ax.lines[0].get_linewidth() > ax.lines[2].get_linewidth() + 2  # a 1 and a 0 of one current
+    names = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert names == ["10 µA", "20 µA", "write 1 (P→AP)", "write 0 (AP→P)"]
+    drawn, _ = figure(6, 3)
+    assert [text.get_text() for text in drawn.axes[0].get_legend().get_texts()][:3] == ["1 ns", "2 ns", "3 ns"]
+
+
+def test_directions_that_are_equal_are_drawn_once():
+    rates = dict.fromkeys(("p_to_ap", "ap_to_p"), 10.0 ** -np.arange(1.0, 7.0)[:, None] * np.ones(5))
+    (ax,) = error_rate_figure(np.arange(1, 7) * 1e-5, [5e-9], {d: r[:, :1] for d, r in rates.items()}, title="t").axes
+    assert len(ax.lines) == 1
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["write 1 and write 0: equal"]
+    drawn = error_rate_figure(np.arange(1, 7) * 1e-5, np.arange(1, 6) * 1e-9, rates, title="t")
+    assert [ax.get_title() for ax in drawn.axes if ax.get_ylabel() == "pulse width (ns)"] == [
+        "t, write 1 and write 0: equal"
+    ]
 
 
 def test_map_where_there_are_many_of_both():
@@ -75,10 +92,10 @@ def test_portrait_draws_the_solvers_numbers():
     width = errors.lines[1].get_xdata()[60] * 1e-9
     rate = write_error_rate(device, current=current, pulse_width=width, direction="ap_to_p")
     assert errors.lines[1].get_ydata()[60] == approx(rate, rel=1e-5)
-    assert disturb.lines[0].get_label() == "stored P, 300 K"
+    assert disturb.lines[0].get_label() == "P, 300 K"
     current, drawn = (line[12] for line in disturb.lines[0].get_data())
     assert drawn == approx(read_disturb_rate(device, current=current * 1e-6, duration=READING), rel=1e-4)
-    assert [line.get_label() for line in retention.lines[:3]] == [f"either state, {T} K" for T in (300, 358, 398)]
+    assert [line.get_label() for line in retention.lines[:3]] == [f"{T} K" for T in (300, 358, 398)]
     seconds, drawn = (line[-1] for line in retention.lines[2].get_data())
     assert seconds == approx(100 * YEAR)
     assert drawn == approx(retention_failure_rate(device, duration=seconds, temperature=398.15), rel=1e-4)
@@ -100,15 +117,16 @@ def test_portrait_counts_what_is_not_axisymmetric_and_says_what_is_left_out(monk
     monkeypatch.setattr("mtjsim.macrospin.simulate.simulate_writes", counted)
     device = load_preset("umn_sot_2017")  # in a field along x, read through another path
     page = device_portrait(device, title="t")
-    s_curves, errors, disturb, retention = page.axes
+    s_curves, errors = page.axes  # no empty panels: the reasons are a note
     assert f"{COUNTED} writes a point counted" in s_curves.get_title()
     assert {write["direction"] for write in asked} == {"p_to_ap", "ap_to_p"}
     assert max(write["current"] for write in asked) == approx(3 * writing_current(device))
     assert all(write["relax_time"] > 0 for write in asked)
     assert errors.containers[0].lines[0].get_ydata() == approx(0.25)
     assert s_curves.containers[0].lines[0].get_ydata() == approx(0.75)
-    assert "read through another path" in disturb.texts[0].get_text().replace("\n", " ")
-    assert "has an in-plane part" in retention.texts[0].get_text().replace("\n", " ")
+    note = page.get_supxlabel().replace("\n", " ")
+    assert "No read disturb: it is read through another path" in note
+    assert "has an in-plane part" in note
     assert list(left_out(device)) == ["read disturb", "retention"]
 
 

@@ -1,0 +1,109 @@
+"""Rules that all figures share, by properties of the artists."""
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from mtjsim import ErrorCount
+from mtjsim.plot_style import (
+    DIRECTION_STYLE,
+    alike,
+    direction_line,
+    legend_below,
+    legend_beside,
+    ordered_colours,
+    rate_text,
+    sideways,
+    smooth,
+    temperature_colours,
+)
+from mtjsim.plots import plot_error_map, plot_write_error_rate
+from physics import approx
+
+
+@pytest.fixture
+def ax():
+    return Figure(layout="constrained").subplots()
+
+
+def lightness(colour):
+    return np.dot(mpl.colors.to_rgb(colour), (0.299, 0.587, 0.114))
+
+
+def test_curves_that_coincide_are_both_seen(ax):
+    """The lower one is at least two points wider than the one over it, and each has the colour of its direction."""
+    rate = [1e-1, 1e-3, 1e-5]
+    one, zero = plot_write_error_rate(ax, [1, 2, 3], {"p_to_ap": rate, "ap_to_p": rate}, x_label="x")
+    assert one.get_zorder() < zero.get_zorder()
+    assert one.get_linewidth() >= zero.get_linewidth() + 2
+    assert (one.get_color(), zero.get_color()) == tuple(DIRECTION_STYLE[d][0] for d in ("p_to_ap", "ap_to_p"))
+    assert {one.get_linestyle(), zero.get_linestyle()} == {"-"}  # dashes are extrapolations
+    assert alike(rate, np.array(rate) * 1.001)
+    assert not alike(rate, np.array(rate) * 1.1)
+
+
+def test_counts_at_one_place_are_moved_apart_on_paper_and_not_in_the_data(ax):
+    counted = {d: ([1.0, 2.0], [ErrorCount(10, 100), ErrorCount(0, 100)]) for d in DIRECTION_STYLE}
+    artists = plot_write_error_rate(ax, [], {}, x_label="x", counted=counted)
+    ax.figure.canvas.draw()
+    assert ax.get_xlim()[0] < 1.0 < 2.0 < ax.get_xlim()[1]
+    marks = [artist.lines[0] if hasattr(artist, "lines") else artist for artist in artists]
+    assert [list(mark.get_xdata()) for mark in marks] == [[1.0], [2.0], [1.0], [2.0]]
+    places = [mark.get_transform().transform(mark.get_xydata())[0, 0] for mark in marks]
+    points = 72 / ax.figure.dpi
+    assert (places[2] - places[0]) * points == approx(5.0)
+    assert (places[3] - places[1]) * points == approx(5.0)
+    assert sideways(ax, 0.0).transform((1.0, 0.1)) == approx(ax.transData.transform((1.0, 0.1)))
+
+
+def test_a_scale_that_ends_above_the_smallest_rate_ends_in_an_arrow(ax):
+    I, t = np.linspace(1e-5, 1e-4, 6), np.linspace(1e-9, 1e-8, 5)
+    depth = np.linspace(0, 5, 6)[:, None] + np.linspace(0, 0.5, 5)
+    assert plot_error_map(ax, I, t, 10.0**-depth)[-1].extend == "neither"
+    bar = plot_error_map(ax, I, t, 10.0 ** -(4 * depth))[-1]
+    assert bar.extend == "min"
+    assert bar.ax.get_ylabel() == "write error rate"
+    labels = [text.get_text() for text in bar.ax.get_yticklabels()]
+    assert labels[-1] == "1"
+    assert all(label.startswith("$10^{-") for label in labels[:-1])
+
+
+@pytest.mark.parametrize(
+    ("rate", "text"),
+    [
+        *((1e-9, "$10^{-9}$"), (0.01, "$10^{-2}$"), (0.1, "$10^{-1}$"), (0.5, "0.5"), (1, "1"), (0.0807, "0.081")),
+        *((9.99e-4, "$10^{-3}$"), (3e-3, r"$3\times10^{-3}$"), (0.25, "0.25"), (0.999, "1")),
+    ],
+)
+def test_one_notation_of_rates(rate, text):
+    assert rate_text(rate) == text
+
+
+def test_contours_pass_through_the_nodes_and_never_overshoot():
+    x, y = np.array([0.0, 1.0, 3.0, 4.0]), np.array([0.0, 2.0, 5.0])
+    z = np.array([[0.0, -1, -9, -9], [0, -2, -10, -12], [0, -3, -20, -20]])
+    fine_x, fine_y, fine = smooth(x, y, z, parts=4)
+    assert fine[::4, ::4] == approx(z)
+    assert (fine_x[::4], fine_y[::4]) == (approx(x), approx(y))
+    assert fine.min() >= z.min()
+    assert fine.max() <= z.max()
+
+
+def test_ordered_colours_rise_in_lightness_and_are_seen_on_white():
+    colours = [lightness(colour) for colour in ordered_colours(5)]
+    assert (np.diff(colours) > 0.05).all()
+    assert colours[-1] < 0.85
+    of = temperature_colours([398.0, 300.0, 358.0])
+    assert lightness(of[300.0]) < lightness(of[358.0]) < lightness(of[398.0])
+    assert len({*of.values(), *(style[0] for style in DIRECTION_STYLE.values())}) == 5
+
+
+@pytest.mark.parametrize("put", [lambda ax: legend_below(ax, ncols=2), legend_beside])
+def test_legends_outside_do_not_touch_the_axes(ax, put):
+    for direction in DIRECTION_STYLE:
+        ax.plot([0, 1], [0, 1], **direction_line(direction))
+    legend = put(ax)
+    ax.figure.canvas.draw()
+    inside, box = ax.get_window_extent(), legend.get_window_extent()
+    assert box.y1 <= inside.y0 or box.x0 >= inside.x1
