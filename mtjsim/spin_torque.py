@@ -17,11 +17,20 @@ STRONGEST_WRITE = 4.0  # in thresholds a = B_k/2 across the easy axis: up to the
 class Declared(Protocol):
     """What decides the direction of a write; an `MTJ` has it."""
 
-    polarizer: tuple[float, float, float]
-    stray_field: tuple[float, float, float]
-    anisotropy_field: float
-    damping: float
-    field_like_ratio: float
+    @property
+    def polarizer(self) -> tuple[float, float, float]: ...  # noqa: D102
+
+    @property
+    def stray_field(self) -> tuple[float, float, float]: ...  # noqa: D102
+
+    @property
+    def anisotropy_field(self) -> float: ...  # noqa: D102
+
+    @property
+    def damping(self) -> float: ...  # noqa: D102
+
+    @property
+    def field_like_ratio(self) -> float: ...  # noqa: D102
 
 
 # ---- sense of the current -------------------------------------------------------------------------------------------

@@ -113,7 +113,7 @@ def _curvatures(m: Array, b: Array, K: Array) -> Array:
     """Both second derivatives of the energy at a stationary point, rising."""
     axes = tangents(m)
     mu = m @ (K * m) + b @ m
-    return np.linalg.eigvalsh(mu * np.eye(2) - axes @ (K[:, None] * axes.T))
+    return np.asarray(np.linalg.eigvalsh(mu * np.eye(2) - axes @ (K[:, None] * axes.T)), dtype=np.float64)
 
 
 def tangents(m: Array) -> Array:
