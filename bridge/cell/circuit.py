@@ -47,10 +47,10 @@ class Circuit:
     word_line_voltage: float
     driver_resistance: float
     degenerated: bool
-    resistance: ArrayLike = 1.0
-    tunnel_magnetoresistance: ArrayLike = 1.0
-    drive: ArrayLike = 1.0
-    threshold_shift: ArrayLike = 0.0
+    resistance: float | Array = 1.0
+    tunnel_magnetoresistance: float | Array = 1.0
+    drive: float | Array = 1.0
+    threshold_shift: float | Array = 0.0
 
     def load_current(self, m_z: Array, voltage: ArrayLike) -> Array:
         """Return the current [A] of the load at a voltage [V] across it; rises with it."""
@@ -80,8 +80,11 @@ class Circuit:
     def transistor_current(self, load: ArrayLike, across: ArrayLike) -> Array:
         """Return the current [A] that the transistor carries with voltages [V] of the load and across itself."""
         source = np.asarray(load, dtype=float) if self.degenerated else np.zeros_like(load, dtype=float)
-        V_DS, gate = np.maximum(np.asarray(across, dtype=float), 0.0), self.word_line_voltage - self.threshold_shift
-        return self.drive * self.transistor.current(gate_source=gate - source, drain_source=V_DS, source=source)
+        V_DS = np.maximum(np.asarray(across, dtype=float), 0.0)
+        gate = self.word_line_voltage - np.asarray(self.threshold_shift)
+        return np.asarray(self.drive) * self.transistor.current(
+            gate_source=gate - source, drain_source=V_DS, source=source
+        )
 
     def driven_by_voltage(self, m_z: ArrayLike, supply: float) -> tuple[Array, Array, Array]:
         """Return current [A], voltage of the load and of the transistor [V] at a supply [V]; shape of `m_z`."""
@@ -97,7 +100,7 @@ class Circuit:
         return I, load, np.maximum(supply - I * self.driver_resistance - load, 0.0)
 
     @property
-    def _of_cells(self) -> tuple[ArrayLike, ...]:
+    def _of_cells(self) -> tuple[float | Array, ...]:
         return self.resistance, self.tunnel_magnetoresistance, self.drive, self.threshold_shift
 
     def driven_by_current(self, m_z: ArrayLike, current: float, supply: float) -> tuple[Array, Array]:

@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bridge.checks import checked_between, checked_shape
-from bridge.dies.variability import Cells
+from bridge.dies.cells import Cells
 from mtjsim.checks import ArgumentError, Array, checked_choice, checked_number, checked_signed
 
 FAULTS = ("short", "open", "stuck_p", "stuck_ap", "weak")  # `kind` is the place in it; the first wins

@@ -142,8 +142,8 @@ class Process:
                 kind[(rates[bit] == 0) & (rates[1 - bit] == 1)] = FAULTS.index(name)
             return Die(shape, pairs, kind, *fault_columns(kind, None, None, None), cells, seed, self.as_dict())
         where, kind = self._drawn(size, seed)
-        cells = None if population is None else population.cells(size, seed=seed)
-        return Die(shape, where, kind, *fault_columns(kind, *law), cells, seed, self.as_dict())
+        working = None if population is None else population.cells(size, seed=seed)
+        return Die(shape, where, kind, *fault_columns(kind, *law), working, seed, self.as_dict())
 
     def _drawn(self, junctions: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
         """Numbers and kinds of the junctions with a fault."""

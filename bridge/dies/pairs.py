@@ -8,16 +8,14 @@ the pair reads as. A junction that is stuck agrees with the other one for one of
 half of the time. A transistor that never conducts makes its junction an open.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bridge.dies.cells import Cells
 from bridge.dies.rate_distribution import MeanRate
 from mtjsim.checks import Array
-
-if TYPE_CHECKING:
-    from bridge.dies.variability import Cells
 
 P, AP = 1, 2  # levels of conduction, from the best
 LEVEL = {"short": 0, "open": 3, "stuck_p": P, "stuck_ap": AP}
@@ -27,6 +25,15 @@ def pair_error_rates(rates: Array) -> Array:
     """Error rates of pairs, (2, n) by bit, from those of junctions that follow in turn, (2, 2 n)."""
     first, second = rates[:, ::2], rates[:, 1::2]
     return (first + second[::-1]) / 2
+
+
+def pair_cells(junctions: Cells) -> Cells:
+    """Return differential pairs of junctions that were drawn in turn."""
+    R_p, R_ap, stability = (
+        of_each.reshape(-1, 2).T.copy()
+        for of_each in (junctions.resistance_p, junctions.resistance_ap, junctions.thermal_stability)
+    )
+    return Cells(pair_error_rates(junctions.error_rates), R_p, R_ap, stability)
 
 
 def mean_of_pairs(zero: MeanRate, one: MeanRate) -> tuple[MeanRate, MeanRate]:
@@ -53,8 +60,8 @@ def faulty_pair_rates(rates: Array, levels: NDArray[Any]) -> Array:
     """
     k = len(levels)
     chances = np.zeros((2, k, 2, 4))  # by written bit of the junction, pair, junction, level
-    for bit, right, wrong in ((0, P, AP), (1, AP, P)):
-        chances[bit, :, :, right], chances[bit, :, :, wrong] = 1 - rates[bit], rates[bit]
+    for bit, written, old in ((0, P, AP), (1, AP, P)):
+        chances[bit, :, :, written], chances[bit, :, :, old] = 1 - rates[bit], rates[bit]
     fixed = levels >= 0
     chances[:, fixed] = 0.0
     where = np.argwhere(fixed)
@@ -69,8 +76,8 @@ def faulty_pair_rates(rates: Array, levels: NDArray[Any]) -> Array:
 
 
 def with_faults(
-    junctions: "Cells", faulty: NDArray[np.int64], levels: NDArray[Any], factors: tuple[Array, Array]
-) -> tuple["Cells", NDArray[np.int64], Array]:
+    junctions: Cells, faulty: NDArray[np.int64], levels: NDArray[Any], factors: tuple[Array, Array]
+) -> tuple[Cells, NDArray[np.int64], Array]:
     """Return pairs with the faults of their junctions in their rates, which pairs they are, and their rates.
 
     Parameters
@@ -92,8 +99,6 @@ def with_faults(
     rates : (2, m) array
         Theirs.
     """
-    from bridge.dies.variability import Cells, pair_cells
-
     rates, stability = junctions.error_rates.copy(), junctions.thermal_stability.copy()
     rates[:, faulty] = np.minimum(rates[:, faulty] * factors[0], 1.0)
     stability[faulty] *= factors[1]

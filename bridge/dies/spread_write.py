@@ -97,6 +97,7 @@ class CellWrite:
         ratio = dict(zip(self.names, np.exp(x).tolist(), strict=False))
         law: Any = self.nominal.conduction
         if isinstance(law, LoadLine):
+            assert self.shapes is not None, "a load line has shapes"
             law = SpreadLine.of(law, self.shapes, dict(zip(self.names, x.tolist(), strict=False)), level)
             drive = self.nominal.drive * law.current_of_p
         else:

@@ -21,7 +21,8 @@ import numpy as np
 from bridge.cell.cell import Cell
 from bridge.cell.cell_write import axial_write, require_deliverable
 from bridge.checks import checked_bit
-from bridge.dies.pairs import mean_of_pairs, pair_error_rates
+from bridge.dies.cells import Cells
+from bridge.dies.pairs import mean_of_pairs, pair_cells
 from bridge.dies.paths import WritePath
 from bridge.dies.rate_distribution import (
     DISTRIBUTION,
@@ -43,27 +44,6 @@ from mtjsim.rng import checked_seed, child, generator
 
 CHUNK = 1 << 16  # cells that share one stream of random numbers
 SAMPLE = 1 << 13  # quasi-random cells that fix the axes of a surface
-
-
-@dataclass(frozen=True, eq=False)
-class Cells:
-    """Properties of the cells of a die, from one draw.
-
-    Attributes
-    ----------
-    error_rates : (2, n) array
-        By bit and cell, as `OperatingPoint.error_rate_0` and `error_rate_1`.
-    resistance_p, resistance_ap : (n,) arrays
-        Of the junction at low bias [ohm]. Of differential pairs (2, n), as the next: the junction that holds the bit,
-        and the one that holds the other.
-    thermal_stability : (n,) or (2, n) array
-        Delta at the population's temperature, for retention and read disturb.
-    """
-
-    error_rates: Array
-    resistance_p: Array
-    resistance_ap: Array
-    thermal_stability: Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -408,15 +388,6 @@ class Population:
 
         _in_threads(fill, -(-count // CHUNK), workers)
         return Cells(rates, R_p, R_ap, stability)
-
-
-def pair_cells(junctions: Cells) -> Cells:
-    """Return differential pairs of junctions that were drawn in turn."""
-    R_p, R_ap, stability = (
-        of_each.reshape(-1, 2).T.copy()
-        for of_each in (junctions.resistance_p, junctions.resistance_ap, junctions.thermal_stability)
-    )
-    return Cells(pair_error_rates(junctions.error_rates), R_p, R_ap, stability)
 
 
 def _in_threads(work: Callable[[int], None], chunks: int, workers: int) -> None:

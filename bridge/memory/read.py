@@ -240,7 +240,7 @@ def _bare_read(device: MTJ, setting: ReadSetting, temperature: float) -> tuple[C
         ratio = conductance_ratio(np.array(M_Z_OF_BIT[bit]), tmr, V / half)
         return V * ratio / (device.resistance_p * f["resistance_area_product"])
 
-    limits = {"duration": setting.duration, "state": setting.disturbs, "temperature": temperature}
+    limits: dict[str, Any] = {"duration": setting.duration, "state": setting.disturbs, "temperature": temperature}
     disturb = float(read_disturb_rate(device, voltage=V, **limits))
     return current, disturb, [[V * float(current(bit, _NOMINAL)[0]), 0.0, 0.0] for bit in (0, 1)]
 
