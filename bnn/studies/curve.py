@@ -20,6 +20,7 @@ from torch import nn
 from tqdm import tqdm
 
 from bnn.data.images import DataSet
+from bnn.data.labelled import check_halves
 from bnn.errors.write_errors import WriteErrors
 from bnn.evaluation.accuracy import Accuracy, evaluate
 from bnn.training.config import TrainConfig
@@ -155,6 +156,7 @@ def energy_accuracy_curve(
     """
     if checked_whole("networks", networks, least=1) < 2:
         raise ArgumentError("networks", "must be >= 2, got 1: one network has no spread, and no interval.")
+    check_halves("data", data)
     if not points:
         raise ArgumentError("points", "must be one operating point or more, got none.")
     for name, count in (("draws", draws), ("workers", 1 if workers is None else workers)):
