@@ -219,7 +219,7 @@ def _own_quantizer(config: BinarizeConfig, key: str, layer: nn.Module, made: dic
     if config.shared_quantizers and id(quantizer) in made:
         return made[id(quantizer)]
     copied = copy.deepcopy(quantizer)
-    made[id(quantizer)] = copied.to(layer.weight) if isinstance(copied, nn.Module) else copied
+    made[id(quantizer)] = copied.to(next(layer.parameters())) if isinstance(copied, nn.Module) else copied
     return copied
 
 

@@ -102,6 +102,18 @@ def unlabelled(argument: str, data: Any) -> NDArray[Any]:
     return _images(argument, data if _is_array(data) else _parts(argument, data)[0])
 
 
+def check_halves(argument: str, data: Any) -> None:
+    """Raise TypeError unless `data` has images to train on and images to test on; ValueError unless both are right."""
+    if isinstance(data, DataSet):
+        return
+    if not (hasattr(data, "train") and hasattr(data, "test")):
+        remedy = "types.SimpleNamespace(train=(images, labels), test=(images, labels)) makes one of arrays"
+        rule = 'must be a data set with train and test, such as bnn.load("digits")'
+        raise TypeError(f"{argument} {rule}, got {_shown(data)}. {remedy}.")
+    for half in ("train", "test"):
+        labelled(f"{argument}.{half}", getattr(data, half))
+
+
 def _parts(argument: str, data: Any) -> tuple[Any, Any]:
     """Return images and labels, as they are; None for labels that are not there."""
     if isinstance(data, DataSet):

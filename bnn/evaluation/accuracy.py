@@ -211,7 +211,7 @@ def evaluate(
     checked_whole("draws", draws, least=1)
     checked_whole("batch_size", batch_size, least=1)
     images, labels = labelled_tensors(model, "data", data)
-    right = []
+    right: list[Tensor] = []
     with error_draws(model, errors, weight_errors, seed=seed, process=process) as written:
         for draw in range(draws if written.any else 1):
             written.begin(draw)

@@ -142,7 +142,8 @@ class _SteSign(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        return _ste_gradient(*ctx.saved_tensors, gradient)
+        (x,) = ctx.saved_tensors
+        return _ste_gradient(x, gradient)
 
 
 class _ApproxSign(torch.autograd.Function):
@@ -153,7 +154,8 @@ class _ApproxSign(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        return _approx_gradient(*ctx.saved_tensors, gradient)
+        (x,) = ctx.saved_tensors
+        return _approx_gradient(x, gradient)
 
 
 class _SwishSign(torch.autograd.Function):
@@ -164,7 +166,8 @@ class _SwishSign(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        return _swish_gradient(*ctx.saved_tensors, gradient)
+        (x,) = ctx.saved_tensors
+        return _swish_gradient(x, gradient)
 
 
 def _ste_gradient(x: Tensor, gradient: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from bnn.conversion.config import BinarizeConfig
 from bnn.data.images import DataSet
+from bnn.data.labelled import check_halves
 from bnn.evaluation.accuracy import Accuracy, evaluate
 from bnn.studies.curve_networks import MakeModel, check_model_function, model_maker, network
 from bnn.studies.curve_point import CLEAN, WITH_ERRORS, CurvePoint, Interval
@@ -120,6 +121,7 @@ def energy_accuracy_curve(
     """
     if checked_whole("networks", networks, least=1) < 2:
         raise ArgumentError("networks", "must be >= 2, got 1: one network has no spread, and no interval.")
+    check_halves("data", data)
     if not points:
         raise ArgumentError("points", "must be one operating point or more, got none.")
     for name, count in (("draws", draws), ("workers", 1 if workers is None else workers)):

@@ -6,7 +6,7 @@ import time
 import warnings
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -25,7 +25,7 @@ from bnn.errors.keys import address, forget_address
 from bnn.evaluation.accuracy import evaluate
 from bnn.evaluation.batch_norm import reestimate_batch_norm
 from bnn.evaluation.logits import check_fits, checked_logits
-from bnn.layers.constant_bits import constant_layers, watched_bits
+from bnn.layers.constant_bits import InputBits, constant_layers, watched_bits
 from bnn.layers.inputs import labelled_tensors
 from bnn.layers.latent import clip_latent_
 from bnn.streams import torch_generator
@@ -123,17 +123,20 @@ class Run:
         """Return images of an evaluation, checked before any work; those that can be read again are not kept."""
         if data is None:
             return None
-        own = isinstance(data, (ImageSet, ImageFiles))  # they check themselves
-        first = kept = data.subset([0]) if own else labelled(argument, data)
+        own = data if isinstance(data, (ImageSet, ImageFiles)) else None  # they check themselves
+        first: Any = labelled(argument, data) if own is None else own.subset([0])
         image, _ = labelled_tensors(self.model, argument, (first.scaled()[:1], first.labels[:1]))
         if image.shape[1:] != self.images.shape[1:]:
             check_fits(self.model, argument, image)
-        return data if own or hasattr(data, "scaled") else kept
+        return data if hasattr(data, "scaled") else first
 
     def _first_logits(self, x: Tensor) -> Tensor:
         """Return the logits of the first batch; images, labels and signs are checked with them, before any update."""
-        compiled = hasattr(self.model, "_orig_mod")  # torch.compile would keep the hooks
-        with nullcontext({}) if compiled else watched_bits(self.model) as found:
+        compiled = any(hasattr(part, "_orig_mod") for part in self.model.modules())  # it would keep the hooks
+        watched: AbstractContextManager[dict[str, InputBits]] = (
+            nullcontext({}) if compiled else watched_bits(self.model)
+        )
+        with watched as found:
             try:
                 logits = checked_logits(self.model(x), x)
             except RuntimeError:

@@ -1,12 +1,14 @@
 """The images and labels that a training and an evaluation take: one door for all of them."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset, WeightedRandomSampler
 
 from bnn.data.images import ImageSet
-from bnn.data.labelled import LabelledArrays, labelled, unlabelled
+from bnn.data.labelled import LabelledArrays, check_halves, labelled, unlabelled
 from bnn.data.loading import load
 from networks import Images, normal
 
@@ -138,3 +140,12 @@ def test_images_and_labels_that_are_wrong_are_refused(data, message):
     torch.manual_seed(0)
     with pytest.raises(ValueError, match=message):
         labelled("train", data)
+
+
+def test_a_data_set_has_two_halves():
+    check_halves("data", load("digits"))
+    check_halves("data", SimpleNamespace(train=(X, Y), test=SET))
+    with pytest.raises(TypeError, match=r"data must be a data set with train and .*got DataLoader.*SimpleNamespace"):
+        check_halves("data", DataLoader(SET, 16))
+    with pytest.raises(ValueError, match=r"data.test must have labels >= 0, got -1"):
+        check_halves("data", SimpleNamespace(train=(X, Y), test=(X, Y - 1)))
