@@ -248,7 +248,7 @@ def test_the_front_door_is_described_whole(name):
     function = getattr(mtjsim, name)
     text, arguments = function.__doc__, inspect.signature(function).parameters
     sections = ["Examples"] + ["Parameters", "Raises"] * bool(arguments)
-    sections += ["Returns"] * (inspect.signature(function).return_annotation is not None)
+    sections += ["Returns"] * (inspect.signature(function).return_annotation not in (None, "None"))
     assert not [title for title in sections if f"    {title}\n    {'-' * len(title)}\n" not in text]
     listed = re.findall(r"^    ([\w, ]+) : ", text, re.M)
     assert not set(arguments) - {word for line in listed for word in line.split(", ")}

@@ -343,7 +343,7 @@ def test_effective_refusals():
         ({"rise_time": -1e-9}, "rise_time must be .*>= 0 s, got -1e-09"),
         ({"relax_time": -1e-9}, "relax_time must be .*>= 0 s, got -1e-09"),
         ({"rise_time": 6e-9}, "rise_time must be <= pulse_width, got 6e-09 s for a pulse of 5e-09 s.*plateau"),
-        ({"direction": "up"}, "direction must be one of 'p_to_ap', 'ap_to_p', got 'up'"),
+        ({"direction": "up"}, "direction must be one of 'p_to_ap', 'ap_to_p', 'both', got 'up'"),
         ({"direction": "p_to_pa"}, "got 'p_to_pa'.*Did you mean 'p_to_ap'"),
         ({"method": "spectrl"}, "method must be one of 'auto', 'spectral', 'finite_volume'.*Did you mean 'spectral'"),
         ({"current": [1e-6, 2e-6], "pulse_width": [1e-9, 2e-9, 3e-9]}, "broadcast"),
