@@ -79,8 +79,8 @@ class Trainer:
         ------
         ValueError
             Before any work: for images or labels that are none or do not fit the model, of all three sets, and a model
-            that does not return logits of shape (n, classes). For a checkpoint that is damaged, in use or of another training,
-            a choice without validation images, phases without a step, or phases that do not fit the model.
+            that does not return logits of shape (n, classes). For a checkpoint that is damaged, in use or of another
+            training, a choice without validation images, phases without a step, or phases that do not fit the model.
         TypeError
             For images of another kind.
         MemoryError
