@@ -319,7 +319,10 @@ def test_portrait_that_leaves_out_says_what_and_why(capsys, tmp_path):
 def test_critical_current_of_a_torque_across_the_axis_is_labelled(capsys):
     _, out, _ = run(capsys, "device", "w_sot_80nm")
     labelled = [line for line in out.splitlines() if "into the plane, and leaves it to the state that a write" in line]
-    assert [line.split()[0] for line in labelled] == ["critical_current_p_to_ap_A", "critical_current_ap_to_p_A"]
+    assert [line.removeprefix("# ").split()[0] for line in labelled] == [
+        "critical_current_p_to_ap_A",
+        "critical_current_ap_to_p_A",
+    ]
     _, out, _ = run(capsys, "device", "w_sot_80nm", "--json")
     assert json.loads(out)["derived"]["critical_current_is"].startswith("the layer turns into the plane")
     for words in (("device", "arm_2021"), ("device", "arm_2021", "--json")):
