@@ -64,6 +64,10 @@ def first_non_finite_layer(model: nn.Module, images: Tensor) -> str | None:
     return found[0] if found else None
 
 
+class MisfitError(ArgumentError, RuntimeError):
+    """Images that do not fit the model; also a RuntimeError, which is what torch raises."""
+
+
 @torch.no_grad()
 def check_fits(model: nn.Module, argument: str, images: Tensor) -> None:
     """Run the first image through the model in evaluation mode, without memories, and check its logits.
@@ -87,5 +91,5 @@ def check_fits(model: nn.Module, argument: str, images: Tensor) -> None:
             logits = model(images[:1])
         except RuntimeError as error:
             found = f"shape {tuple(images.shape[1:])}, {images.dtype}: {str(error).splitlines()[0]}"
-            raise ArgumentError(argument, f"must have images that fit the model, got {found}") from error
+            raise MisfitError(argument, f"must have images that fit the model, got {found}") from error
         checked_logits(logits, images[:1])
