@@ -92,6 +92,8 @@ class AxialWrite:
         Time at zero current before the state is judged, in units of tau_D.
     shape : tuple of (duration, level, level)
         Linear pieces of a pulse of any other shape; in place of the ramps, and before a plateau of length 0.
+    start_above, judged_at : float
+        The start is the Boltzmann law of y > `start_above`, and what ends at y < `judged_at` has switched.
     conduction : Conduction, optional
         Where i or the anisotropy follow y; then `drive` is that of the P state at the plateau.
     """
@@ -104,10 +106,15 @@ class AxialWrite:
     relax_time: float = 0.0
     shape: tuple[Piece, ...] = ()
     conduction: Conduction | None = None
+    start_above: float = 0.0
+    judged_at: float = 0.0
 
     @property
     def before(self) -> tuple[Piece, ...]:
-        """Pieces of the pulse before its plateau."""
+        """Pieces of the pulse before its plateau; without a drive they are level."""
+        if self.drive == 0:
+            duration = sum(piece[0] for piece in self.shape) if self.shape else self.rise_time
+            return ((duration, 0.0, 0.0),) if duration > 0 else ()
         if self.shape:
             return self.shape
         return ((self.rise_time, 0.0, 1.0),) if self.rise_time > 0 else ()
@@ -115,7 +122,8 @@ class AxialWrite:
     @property
     def after(self) -> tuple[Piece, ...]:
         """Pieces after the plateau, the last one at zero current."""
-        fall = ((self.rise_time, 1.0, 0.0),) if self.rise_time > 0 and not self.shape else ()
+        high = 1.0 if self.drive else 0.0
+        fall = ((self.rise_time, high, 0.0),) if self.rise_time > 0 and not self.shape else ()
         return fall + (((self.relax_time, 0.0, 0.0),) if self.relax_time > 0 else ())
 
     def level(self, drive: float) -> float:
@@ -153,8 +161,8 @@ class AxialWrite:
         return float(ratio * np.exp(top - bottom))
 
     def starting_density(self, y: Array) -> Array:
-        """Boltzmann density of the starting well, current off, unnormalised (1 at y = 1); `y` in (0, 1]."""
-        return np.exp(self.log_equilibrium(y) - self.log_equilibrium(np.ones(1)))
+        """Boltzmann density of the start, current off, unnormalised (at most 1); `y` > `start_above`."""
+        return np.exp(self.log_equilibrium(y) - self.log_equilibrium(np.array([self.start_above, 1.0])).max())
 
 
 @lru_cache(maxsize=256)

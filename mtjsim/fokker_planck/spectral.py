@@ -45,6 +45,8 @@ STEPS_PER_OCTAVE = 20  # time nodes between tau and 2 tau; the interpolation err
 RAMP_STEPS = 8  # Magnus steps in a ramp of length tau_D / i; the error falls with their fourth power
 GAUSS = (0.5 - math.sqrt(3) / 6, 0.5 + math.sqrt(3) / 6)  # nodes of a ramp's step
 NEARER = 0.5 + math.sqrt(3) / 3  # weight of the nearer one in a half step
+PROBES = 3  # vectors that carry rounding errors along
+ROUNDING = 1e-15  # of the largest coefficient, in each operation
 RAMP_STEPS_ENERGY = 5  # the same for the dissipated energy, which needs 1e-4
 
 
@@ -115,16 +117,21 @@ def build_basis(size: int, wall: float, rational: bool = False) -> Basis:
     )
 
 
+POLE_DIGITS = 13  # of the series of 1/(1 + L y)
 RELATIVE, ABSOLUTE = 8.0, 12.0  # polynomials a resolved length: behind a wall; for 1e-11 of the mass on the full sphere
 
 
 def basis_size(write: AxialWrite, wall: float, resolution: float) -> int:
     """Polynomials that resolve the narrowest structure, 1/sqrt(Delta max|G|) long, `resolution` times; multiple of 16.
 
-    The factors and the margin are set by convergence over the parameter space (tests: against 48 polynomials more).
+    At least as many as the pole of 1/(1 + L y) needs, whose series falls as rho^-n (Bernstein's ellipse). The factors and the margin are set by convergence over the parameter space (tests: against 48 polynomials more).
     """
     largest_force = np.abs(write.force(np.linspace(wall, 1.0, 65), write.drive)).max() + 2.0
     needed = resolution * (1 - wall) / 2 * np.sqrt(write.thermal_stability * largest_force) + 16
+    if write.asymmetry != 0:
+        sign, distance = np.sign(write.asymmetry), 1 / max(abs(write.asymmetry), 1e-6)  # y = -1/L
+        pole = (2 * distance + sign * (1 + wall)) / (1 - wall)
+        needed = max(needed, POLE_DIGITS * np.log(10) / np.arccosh(pole))
     return 16 * int(np.ceil(needed / 16))
 
 
@@ -140,24 +147,40 @@ class Evolution:
         Nodes, in units of tau_D, from 0.
     value, slope, curvature : (k,) arrays
         The functional f (or log f) at the nodes, and its derivatives.
+    node_error : (k,) array
+        Estimated relative error of f by rounding and by the end of the basis, at the nodes.
     """
 
     time: Array
     value: Array
     slope: Array
     curvature: Array
+    node_error: Array
+
+    def error(self, time: Array) -> Array:
+        """Estimated relative error of f (of log f: absolute): of the two nodes around, and of the interpolation.
+
+        Across two intervals the interpolation error is 64 times as large, or less where f is not smooth.
+        """
+        k = np.clip(np.searchsorted(self.time, time, side="right") - 1, 0, len(self.time) - 2)
+        even = np.minimum(k - k % 2, len(self.time) - 3)
+        across = np.abs(self._between(time, k, k + 1) - self._between(time, even, even + 2)) / 16
+        return np.maximum(self.node_error[k], self.node_error[k + 1]) + across
 
     def __call__(self, time: Array) -> Array:
         """Interpolate; `time` any shape within the nodes' range."""
         k = np.clip(np.searchsorted(self.time, time, side="right") - 1, 0, len(self.time) - 2)
-        h = self.time[k + 1] - self.time[k]
+        return self._between(time, k, k + 1)
+
+    def _between(self, time: Array, k: Any, after: Any) -> Array:
+        h = self.time[after] - self.time[k]
         u = (time - self.time[k]) / h
         v = 1 - u
         with np.errstate(invalid="ignore"):  # NaN at nodes without surviving mass
             left = self.value[k] * (1 + 3 * u + 6 * u**2) + h * self.slope[k] * u * (1 + 3 * u)
             left += h**2 * self.curvature[k] * u**2 / 2
-            right = self.value[k + 1] * (1 + 3 * v + 6 * v**2) - h * self.slope[k + 1] * v * (1 + 3 * v)
-            right += h**2 * self.curvature[k + 1] * v**2 / 2
+            right = self.value[after] * (1 + 3 * v + 6 * v**2) - h * self.slope[after] * v * (1 + 3 * v)
+            right += h**2 * self.curvature[after] * v**2 / 2
             return v**3 * left + u**3 * right
 
     def integral(self, time: Array) -> Array:
@@ -257,17 +280,23 @@ class SpectralSolver:
         density = self.write.starting_density(self.basis.y)
         return self.basis.project @ (density / (density @ self.basis.weights))
 
+    def _probed(self, c: Array) -> Array:
+        """State (n, 1 + PROBES): the coefficients, and what a rounding error of each so far has become."""
+        state = np.zeros((len(c), 1 + PROBES))
+        state[:, 0] = c
+        return _disturbed(state)
+
     def _after_rise(self) -> Array:
-        c = self.start()
+        state = self._probed(self.start())
         for step in self._before:
-            c = step.propagator @ c
-        return c
+            state = _disturbed(step.propagator @ state)
+        return state
 
     def _survival_functional(self) -> Array:
-        """Row (n,): mass on y > 0 after fall and relaxation from the coefficients at the plateau's end."""
-        row = self.basis.survive
+        """Row, and its probes, (n, 1 + PROBES): mass on y > 0 after fall and relaxation, at the plateau's end."""
+        row = self._probed(self.basis.survive)
         for step in reversed(self._after):
-            row = row @ step.propagator
+            row = _disturbed(step.propagator.T @ row)
         return row
 
     def log_survival(self, longest_plateau: float) -> Evolution:
@@ -303,8 +332,10 @@ class SpectralSolver:
             c = step.propagator @ c
         for step in reversed(self._after):
             fall = fall @ step.propagator + self._over(step, row(step.levels))
-        plateau = self._evolve(row(((1.0, 1.0),)), c, longest_plateau, logarithm=False)
-        end = self._evolve(fall, c, longest_plateau, logarithm=False) if self._after else None
+        plateau = self._evolve(self._probed(row(((1.0, 1.0),))), self._probed(c), longest_plateau, logarithm=False)
+        end = None
+        if self._after:
+            end = self._evolve(self._probed(fall), self._probed(c), longest_plateau, logarithm=False)
         return lambda time: rise + plateau.integral(time) + (end(time) if end else 0.0)
 
     def _over(self, step: "_Step", row: Array) -> Array:
@@ -317,35 +348,59 @@ class SpectralSolver:
         larger[1:, 1:] = step.generator
         return expm(larger * step.duration)[0, 1:]
 
-    def _evolve(self, row: Array, c: Array, longest: float, *, logarithm: bool) -> Evolution:
-        """Follow row @ c(tau) on nodes whose spacing doubles every octave; c rescaled, its logarithm carried."""
+    def _evolve(self, row: Array, state: Array, longest: float, *, logarithm: bool) -> Evolution:
+        """Follow row @ c(tau) on nodes whose spacing doubles every octave; c rescaled, its logarithm carried.
+
+        Column 0 of `row` and `state`, (n, 1 + PROBES), is the functional and the coefficients; the others are probes.
+        """
         A = self.generator(self.write.drive)
-        rows = np.stack([row, row @ A, row @ A @ A])
+        exact, noisy = row[:, 0], row[:, 1:]
+        rows = np.stack([exact, exact @ A, exact @ A @ A])
         step, octaves = first_step(self.write, longest)
-        E, log_E = expm(A * step), 0.0
-        time, values, scale = [0.0], [rows @ c], [0.0]
+        E, log_E, growth = expm(A * step), 0.0, 0.0
+        time, values, noise, scale = [0.0], [rows @ state[:, 0]], [_noise(exact, noisy, state)], [0.0]
         log_scale = 0.0
         for _ in range(octaves):
+            growth = max(growth, float(np.abs(E).max()))
             for _ in range(STEPS_PER_OCTAVE):
-                c = E @ c
+                state = _disturbed(E @ state, growth * float(np.abs(state[:, 0]).max()))
                 log_scale += log_E
-                norm = float(np.abs(c).max())
+                norm = float(np.abs(state[:, 0]).max())
                 if logarithm and norm < 1e-8:
-                    c = c / norm
+                    state = state / norm
                     log_scale += np.log(norm)
                 time.append(time[-1] + step)
-                values.append(rows @ c)
+                values.append(rows @ state[:, 0])
+                noise.append(_noise(exact, noisy, state))
                 scale.append(log_scale)
+            growth = float(np.abs(E).max()) ** 2
             step, E, log_E = 2 * step, E @ E, 2 * log_E
             largest = float(np.abs(E).max())
             if logarithm and largest < 1e-8:
-                E, log_E = E / largest, log_E + np.log(largest)
+                E, log_E, growth = E / largest, log_E + np.log(largest), growth / largest
         f, df, ddf = np.array(values).T
         t = np.array(time)
-        if not logarithm:
-            return Evolution(t, f, df, ddf)
         with np.errstate(invalid="ignore", divide="ignore"):
-            return Evolution(t, np.log(f) + np.array(scale), df / f, ddf / f - (df / f) ** 2)
+            error = np.array(noise) / np.abs(f)
+            if not logarithm:
+                return Evolution(t, f, df, ddf, error)
+            return Evolution(t, np.log(f) + np.array(scale), df / f, ddf / f - (df / f) ** 2, error)
+
+
+def _disturbed(state: Array, at_least: float = 0.0) -> Array:
+    """The state after one more operation: its probes move by a rounding error of the largest coefficient."""
+    size = ROUNDING * max(float(np.abs(state[:, 0]).max()), at_least)
+    k = np.arange(state.shape[0] * PROBES).reshape(state.shape[0], PROBES)
+    state[:, 1:] += size * np.sqrt(2) * np.cos((k + 1.0) ** 1.5)  # no seed, the same each time
+    return state
+
+
+def _noise(exact: Array, noisy: Array, state: Array) -> float:
+    """Error of exact @ state[:, 0]: by rounding, from the probes of both, and by the end of the basis."""
+    parts = (exact @ state[:, 1:], state[:, 0] @ noisy)
+    last = 3 * len(exact) // 4
+    beyond = float(np.abs(exact[last:] * state[last:, 0]).sum())
+    return float(sum(np.sqrt(np.mean(part**2)) for part in parts)) + beyond
 
 
 def first_step(write: AxialWrite, longest: float) -> tuple[float, int]:
