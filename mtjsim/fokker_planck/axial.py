@@ -20,6 +20,7 @@ from mtjsim.fokker_planck.spectral import (
     Evolution,
     SpectralSolver,
     basis_size,
+    ramp_steps,
     returning_mass,
 )
 
@@ -29,6 +30,7 @@ ACCURATE = 3e-7  # estimated relative error up to which a spectral result is ret
 SUBTRACTION = 1e-13  # absolute error of one minus a probability near one
 LARGEST_BASIS = 800  # polynomials: beyond, a solve takes seconds
 QUICK_BASIS = 320  # polynomials: beyond, the finite volume is faster
+QUICK_RAMPS = 60  # steps of slow ramps: beyond, the finite volume is faster
 LARGEST_ERROR = 1e-4  # estimated relative error above which the finite volume refuses
 LONGEST_SPECTRAL = 1e4  # in tau_D, of any phase: beyond, the repeated squaring of the propagator has lost ten digits
 
@@ -42,6 +44,8 @@ def tail_probability(write: AxialWrite, plateaus: Array, *, method: str = "auto"
         if method == "spectral":
             problem = f"'spectral' is limited to {LONGEST_SPECTRAL:g} tau_D, got {longest:.3g}. Use 'auto'."
             raise ArgumentError("method", problem)
+        return _finite_volume(write, plateaus, tail)
+    if method == "auto" and ramp_steps(write) > QUICK_RAMPS:
         return _finite_volume(write, plateaus, tail)
     largest = LARGEST_BASIS if method == "spectral" else QUICK_BASIS
     value, error = (_stayed if tail == "stayed" else _switched)(write, plateaus, largest)

@@ -32,12 +32,14 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.polynomial.chebyshev import chebpts1, chebvander
 from scipy.linalg import expm
 from scipy.special import eval_jacobi, roots_legendre
 from threadpoolctl import ThreadpoolController
 
 from mtjsim.checks import Array
 from mtjsim.fokker_planck.reduced import AxialWrite, Piece
+from mtjsim.fokker_planck.waveform import Waveform, ride
 
 FULL_SPHERE = -1.0
 WALLS = (-0.15, -0.3, -0.45, -0.6, -0.75, -0.9)  # possible positions of an absorbing wall, nearest first
@@ -45,6 +47,9 @@ STEPS_PER_OCTAVE = 20  # time nodes between tau and 2 tau; the interpolation err
 RAMP_STEPS = 8  # Magnus steps in a ramp of length tau_D / i; the error falls with their fourth power
 GAUSS = (0.5 - math.sqrt(3) / 6, 0.5 + math.sqrt(3) / 6)  # nodes of a ramp's step
 NEARER = 0.5 + math.sqrt(3) / 3  # weight of the nearer one in a half step
+FEWEST_PIECES = 8  # sloped pieces from which a pulse is a waveform
+LONGEST_WAVE = 300.0  # duration of a waveform in tau_D / (1 + i)
+LEVEL_NODES = 20  # Chebyshev nodes of the table of propagators
 PROBES = 3  # vectors that carry rounding errors along
 ROUNDING = 1e-15  # of the largest coefficient, in each operation
 RAMP_STEPS_ENERGY = 5  # the same for the dissipated energy, which needs 1e-4
@@ -244,7 +249,9 @@ class SpectralSolver:
         still = self.basis.diffusion / (2 * write.thermal_stability) + self.basis.linear
         self._still = still + write.field * self.basis.uniform
         self._density = RAMP_STEPS if ramp_steps is None else ramp_steps
-        self._before = [factor for piece in write.before for factor in self._factors(piece)]
+        self._wave = Waveform(write.before) if is_waveform(write) else None
+        pieces = () if self._wave else write.before
+        self._before = [factor for piece in pieces for factor in self._factors(piece)]
         if write.rise_time > 0 and not write.shape:  # the fall mirrors the rise
             rest = [factor for piece in write.after[1:] for factor in self._factors(piece)]
             self._after = [*reversed(self._before), *rest]
@@ -264,7 +271,7 @@ class SpectralSolver:
         if a == b:
             A = self.generator(a * self.write.drive)
             return [_Step(((1.0, a),), duration, A, expm(A * duration))]
-        steps = max(4, int(np.ceil(self._density * (abs((b - a) * self.write.drive) * duration) ** 0.6)))
+        steps = _steps_of(self._density, duration, (b - a) * self.write.drive)
         half = duration / steps / 2
         out = []
         for k in range(steps):
@@ -290,7 +297,36 @@ class SpectralSolver:
         state = self._probed(self.start())
         for step in self._before:
             state = _disturbed(step.propagator @ state)
-        return state
+        return ride(self._wave, state, *self._table) if self._wave else state
+
+    @property
+    def _table(self) -> tuple[Callable[[Array, float, int], Array], int, Array]:
+        """Propagator over the waveform's duration / 2^n at any level, from a table; the smallest n; what to compare.
+
+        Moments that vanish at the wall: the layer there follows the level at once, and has no memory.
+        """
+        wave, tables = self._wave, {}
+        assert wave is not None
+        lowest, highest = wave.range
+        reach = max(abs(lowest), abs(highest)) * abs(self.write.drive)
+        coarsest = max(0, int(np.ceil(np.log2(wave.duration * (1 + reach)))))
+        nodes = (lowest + highest + (highest - lowest) * chebpts1(LEVEL_NODES)) / 2
+        to_series = np.linalg.inv(chebvander(chebpts1(LEVEL_NODES), LEVEL_NODES - 1))
+
+        def apply(state: Array, level: float, n: int) -> Array:
+            if not lowest <= level <= highest:
+                E = expm(self.generator(level * self.write.drive) * wave.duration / 2**n)
+            else:
+                if n not in tables:
+                    h = wave.duration / 2**n
+                    tables[n] = np.array([expm(self.generator(a * self.write.drive) * h) for a in nodes])
+                at = 2 * (level - lowest) / (highest - lowest) - 1
+                E = np.tensordot(np.ravel(chebvander(at, LEVEL_NODES - 1) @ to_series), tables[n], 1)
+            return _disturbed(E @ state)
+
+        y = 2 * (self.basis.y_all - self.basis.y_all[0]) / (1 - self.basis.y_all[0]) - 1
+        moments = chebvander(y, 5).T * (self.basis.weights_all * (1 + y) ** 4 / 16)
+        return apply, coarsest, moments @ self.basis.trial.T
 
     def _survival_functional(self) -> Array:
         """Row, and its probes, (n, 1 + PROBES): mass on y > 0 after fall and relaxation, at the plateau's end."""
@@ -327,6 +363,8 @@ class SpectralSolver:
 
         rise, c = 0.0, self.start()
         fall = np.zeros_like(c)
+        if self._wave:
+            rise, c = self._dissipation_of_wave(c, resistance)
         for step in self._before:
             rise += float(self._over(step, row(step.levels)) @ c)
             c = step.propagator @ c
@@ -337,6 +375,25 @@ class SpectralSolver:
         if self._after:
             end = self._evolve(self._probed(fall), self._probed(c), longest_plateau, logarithm=False)
         return lambda time: rise + plateau.integral(time) + (end(time) if end else 0.0)
+
+    def _dissipation_of_wave(self, c: Array, resistance: Callable[[Array, float], Array]) -> tuple[float, Array]:
+        """Integral of a^2 <R> over the waveform, and the coefficients at its end.
+
+        The density is a parabola through the start, the middle and the end of each step; a^2 R is integrated against
+        it in every piece.
+        """
+        wave, total, basis = self._wave, [], self.basis
+        assert wave is not None
+
+        def visit(start: float, end: float, *states: Array) -> None:
+            time, weight, level = wave.samples(start, end)
+            u = (2 * time - start - end) / (end - start)
+            power = np.array([w * a * a * resistance(basis.y_all, a) for w, a in zip(weight, level, strict=True)])
+            for parabola, state in zip((u * (u - 1) / 2, 1 - u * u, u * (u + 1) / 2), states, strict=True):
+                total.append(float((basis.trial @ (basis.weights_all * (parabola @ power))) @ state[:, 0]))
+
+        state = ride(wave, self._probed(c), *self._table, visit=visit)
+        return sum(total), state[:, 0]
 
     def _over(self, step: "_Step", row: Array) -> Array:
         """Row of the time integral of `row` over a step: the corner of one exponential, (n,)."""
@@ -390,9 +447,15 @@ class SpectralSolver:
 def _disturbed(state: Array, at_least: float = 0.0) -> Array:
     """The state after one more operation: its probes move by a rounding error of the largest coefficient."""
     size = ROUNDING * max(float(np.abs(state[:, 0]).max()), at_least)
-    k = np.arange(state.shape[0] * PROBES).reshape(state.shape[0], PROBES)
-    state[:, 1:] += size * np.sqrt(2) * np.cos((k + 1.0) ** 1.5)  # no seed, the same each time
+    state[:, 1:] += size * _directions(*state.shape)
     return state
+
+
+@lru_cache(maxsize=64)
+def _directions(size: int, columns: int) -> Array:
+    """Random signs and sizes of mean square 1, (size, columns - 1): no seed, the same each time."""
+    k = np.arange(size * (columns - 1)).reshape(size, columns - 1)
+    return np.sqrt(2) * np.cos((k + 1.0) ** 1.5)
 
 
 def _noise(exact: Array, noisy: Array, state: Array) -> float:
@@ -401,6 +464,25 @@ def _noise(exact: Array, noisy: Array, state: Array) -> float:
     last = 3 * len(exact) // 4
     beyond = float(np.abs(exact[last:] * state[last:, 0]).sum())
     return float(sum(np.sqrt(np.mean(part**2)) for part in parts)) + beyond
+
+
+def is_waveform(write: AxialWrite) -> bool:
+    """Whether the pulse has many pieces, and is short enough for a table of propagators."""
+    sloped = sum(a != b for _, a, b in write.before)
+    duration = sum(piece[0] for piece in write.before)
+    return sloped >= FEWEST_PIECES and duration * (1 + abs(write.drive)) <= LONGEST_WAVE
+
+
+def ramp_steps(write: AxialWrite) -> int:
+    """Magnus steps of the ramps of a write."""
+    if is_waveform(write):
+        return 0
+    ramps = [(duration, b - a) for duration, a, b in {*write.before, *write.after} if a != b]
+    return sum(_steps_of(RAMP_STEPS, duration, change * write.drive) for duration, change in ramps)
+
+
+def _steps_of(density: float, duration: float, change: float) -> int:
+    return max(4, int(np.ceil(density * (abs(change) * duration) ** 0.6)))
 
 
 def first_step(write: AxialWrite, longest: float) -> tuple[float, int]:

@@ -17,9 +17,8 @@ from mtjsim.checks import Array
 
 Piece = tuple[float, float, float]
 
-TOLERANCE = 1e-8  # change of the density, in one step, by halving it; the halves are sixteen times better
-FIRST = 1 / 16  # of the duration: the longest step
-SMALLEST = 2.0**-40  # of the duration
+TOLERANCE = 1e-6  # change of what is measured, in one step, by halving it; what is kept is extrapolated from both
+DEEPEST = 40  # halvings of the duration, at most
 
 
 class Waveform:
@@ -30,6 +29,12 @@ class Waveform:
         self.edges = np.concatenate([[0.0], np.cumsum(table[:, 0])])
         self.first, self.last = table[:, 1], table[:, 2]
         self.duration = float(self.edges[-1])
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """Lowest and highest level, and a tenth more on both sides for the effective ones."""
+        lowest, highest = min(self.first.min(), self.last.min()), max(self.first.max(), self.last.max())
+        return lowest - 0.1 * (highest - lowest), highest + 0.1 * (highest - lowest)
 
     def effective_levels(self, start: float, end: float) -> tuple[float, float]:
         """M_0 - 4 M_1 and M_0 + 4 M_1 of the level between two times."""
@@ -56,8 +61,9 @@ def ride(
     wave: Waveform,
     state: Array,
     apply: Callable[[Array, float, int], Array],
+    coarsest: int,
+    measure: Array,
     *,
-    back: bool = False,
     visit: Callable[[float, float, Array, Array, Array], None] | None = None,
 ) -> Array:
     """Follow a state over a waveform, in steps of duration / 2^n chosen by comparing each with its two halves.
@@ -70,8 +76,10 @@ def ride(
         Column 0 is what the steps follow.
     apply : function of (state, level, n)
         Moves a state at a constant level for duration / 2^n.
-    back : bool
-        From the end to the start, as a functional.
+    coarsest : int
+        The longest step is duration / 2^coarsest.
+    measure : (r, n) array
+        Functionals in which a step and its halves are compared, relative to the first.
     visit : function of (start, end, state at start, in the middle, at end), optional
         Called for every step.
 
@@ -80,35 +88,31 @@ def ride(
     (n, ...) array
     """
 
+
     def step(state: Array, start: float, end: float, n: int) -> Array:
-        early, late = wave.effective_levels(start, end)
-        for level in (late, early) if back else (early, late):
+        for level in wave.effective_levels(start, end):
             state = apply(state, level, n + 1)
         return state
 
-    n = int(round(-np.log2(FIRST)))
-    at, deepest = 0, int(round(-np.log2(SMALLEST)))
-    units = 2**deepest  # time in units of the smallest step
+    n, at, units = coarsest, 0, 2**DEEPEST  # time in units of the smallest step
     while at < units:
         width = units >> n
         if at % width:
             n += 1
             continue
-        a, b = at / units * wave.duration, (at + width) / units * wave.duration
-        if back:
-            a, b = wave.duration - b, wave.duration - a
-        middle = (a + b) / 2
-        halves = ((middle, b), (a, middle)) if back else ((a, middle), (middle, b))
-        whole = step(state[:, :1], a, b, n)
-        half = step(state, *halves[0], n + 1)
-        both = step(half, *halves[1], n + 1)
-        error = np.abs(whole[:, 0] - both[:, 0]).max() / np.abs(both[:, 0]).max()
-        if error > TOLERANCE and n < deepest:
+        start, end = at / units * wave.duration, (at + width) / units * wave.duration
+        middle = (start + end) / 2
+        whole = step(state[:, :1].copy(), start, end, n)
+        half = step(state, start, middle, n + 1)
+        both = step(half, middle, end, n + 1)
+        error = np.abs(measure @ (whole[:, 0] - both[:, 0])).max() / abs(measure[0] @ both[:, 0])
+        if error > TOLERANCE and n < DEEPEST:
             n += 1
             continue
         if visit:
-            visit(a, b, state, half, both)
+            visit(start, end, state, half, both)
+        both[:, 0] += (both[:, 0] - whole[:, 0]) / 15
         state, at = both, at + width
-        if error < TOLERANCE / 64 and n > 4:
+        if error < TOLERANCE / 50 and n > coarsest:
             n -= 1
     return state
