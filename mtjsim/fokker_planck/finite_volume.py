@@ -1,13 +1,14 @@
 """Axisymmetric Fokker-Planck as a birth-death chain: an independent method without subtractions.
 
-[-1, 1] is cut into cells of equal width; the equation of `reduced.py` becomes a chain that hops between neighbours
-with exponentially fitted rates (Scharfetter & Gummel 1969), so the Boltzmann law is its exact stationary state.
-Implicit Euler steps solve (1 + dt L) x = b with tridiagonal factors built from off-diagonals and column sums only (the
-idea of Grassmann, Taksar & Heyman 1985): all terms are positive, hence *both* tails, the bits that failed to switch
-and the bits that switched too early, keep their relative accuracy at any depth.
+[-1, 1] is cut into cells of equal width (to a thousandth, where a judgement off y = 0 is an edge); the equation of
+`reduced.py` becomes a chain that hops between neighbours with exponentially fitted rates (Scharfetter & Gummel 1969),
+so the Boltzmann law is its exact stationary state. Implicit Euler steps (chain.py) only add positive terms, hence *both*
+tails, the bits that failed to switch and the bits that switched too early, keep their relative accuracy at any depth.
 
-The errors of mesh and step remain, both smooth: the logarithms are extrapolated (Richardson) in the number of steps and
-in the number of cells, and the last difference is the error estimate.
+Time is cut into strides, chosen on a coarse mesh such that the logarithm of the wanted probability changes little
+between one step and two: short while the density moves, long while it rests. The errors of step and mesh are both
+smooth: the logarithms are extrapolated (Neville) over nine cuts of every stride and over three meshes, and the last
+corrections are the error estimate. Above `TARGET` strides or mesh are refined.
 
 References
 ----------
@@ -41,6 +42,7 @@ REFINEMENTS = 3
 MOST_WORK = 1e8  # cells of the three meshes times strides: beyond, a solve takes ten seconds
 RAMP_WORK = 10  # a stride of a ramp over one at a constant level
 UNDERFLOW = -760.0  # log of a probability below which it is 0
+
 
 @dataclass(frozen=True)
 class Tails:
@@ -214,7 +216,9 @@ class Schedule:
             duration, a, b = piece
             if duration <= 0:
                 return Strides(*np.zeros((3, 0)))
-            count, stride = choose_strides(m, *mesh.rates, mesh.flat, mesh.lower, duration, a, b, stride, change, tails, buffer)
+            count, stride = choose_strides(
+                m, *mesh.rates, mesh.flat, mesh.lower, duration, a, b, stride, change, tails, buffer
+            )
             if count < 0:
                 raise unresolved(write, f"a phase of {duration:.3g} characteristic times takes too many steps")
             time = buffer[:count].copy()

@@ -15,8 +15,8 @@ from mtjsim.device import MTJ
 from mtjsim.fokker_planck import axial_hold, escape, finite_volume
 from mtjsim.fokker_planck.axial import tail_probability
 from mtjsim.fokker_planck.axial_hold import FASTEST_ESCAPE, SETTLED, log_switched
-from mtjsim.fokker_planck.escape import barrier_position, make_panels, solve_escape
 from mtjsim.fokker_planck.chain import CUTS, extrapolate
+from mtjsim.fokker_planck.escape import barrier_position, make_panels, solve_escape
 from mtjsim.fokker_planck.finite_volume import Schedule, Strides, solve_switched, solve_tails
 from mtjsim.fokker_planck.reduced import AxialWrite
 from mtjsim.holding import (
