@@ -79,9 +79,9 @@ def write_error_rate(
     Returns
     -------
     float or array
-        Of the broadcast shape of all arguments. Relative accuracy at any depth: 1e-6 (2e-6 was seen at abs(lambda) near
-        0.6). Where "auto" uses the finite volume (`axial.py`): about 1e-4; a result whose estimated error is above 1e-2
-        is refused. For a device that is not axisymmetric: 1e-4, down to 1e-10.
+        Of the broadcast shape of all arguments. Relative accuracy at any depth: 1e-6. Where "auto" uses the finite
+        volume (`axial.py`): about 1e-6 too, and a result whose estimated error is above 1e-4 is refused. Below 1e-320
+        the result is 0. For a device that is not axisymmetric: 1e-4, down to 1e-10.
 
     Raises
     ------
@@ -166,8 +166,7 @@ def switching_probability(
     -------
     float or array
         Of the broadcast shape of all arguments. Where it is the smaller of the two probabilities it is not computed as
-        a difference, and keeps its own relative accuracy: 1e-6 down to 1e-5 and 1e-4 below. For a device that is not
-        axisymmetric: 1e-4, down to 1e-10.
+        a difference, and keeps its own relative accuracy. For a device that is not axisymmetric: 1e-4, down to 1e-10.
 
     Raises
     ------

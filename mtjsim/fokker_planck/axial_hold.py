@@ -1,8 +1,8 @@
 """Choice between the two methods for a held bit at constant current, and their inversion.
 
 `quadrature` (escape.py) is for durations of at least 25 relaxation times behind a barrier: good to 1e-5 at any depth,
-in milliseconds. `finite_volume` (finite_volume.py) is for any duration, barrier or not: good to about 1e-5, at worst
-1e-4, in half a second. "auto" takes the first for those durations where it applies.
+in milliseconds. `finite_volume` (finite_volume.py) is for any duration, barrier or not: good to about 1e-6, at worst
+1e-4, in a tenth of a second. "auto" takes the first for those durations where it applies.
 """
 
 import itertools
@@ -71,6 +71,7 @@ def _by_finite_volume(write: AxialWrite, durations: Array) -> Array:
     from mtjsim.fokker_planck.finite_volume import solve_switched  # here: numba is slow to import
 
     logs, error = solve_switched(write, durations)
+    error = np.where(np.isfinite(logs), error, np.inf)  # nothing has arrived that a double can be
     if not (error < LARGEST_ERROR).all():
         after = f"after {durations.min():.3g} to {durations.max():.3g} characteristic times"
         remedy = "Use a longer duration, a smaller current or a lower barrier: nothing below 1e-300 is resolved."

@@ -2,13 +2,20 @@
 
 [-1, 1] is cut into cells of equal width (to a thousandth, where a judgement off y = 0 is an edge); the equation of
 `reduced.py` becomes a chain that hops between neighbours with exponentially fitted rates (Scharfetter & Gummel 1969),
+<<<<<<< HEAD
 so the Boltzmann law is its exact stationary state.
 Implicit Euler steps solve (1 + dt L) x = b with tridiagonal factors built from off-diagonals and column sums only (the
 idea of Grassmann, Taksar & Heyman 1985): all terms are positive, hence *both* tails, the bits that failed to switch
 and the bits that switched too early, keep their relative accuracy at any depth.
+=======
+so the Boltzmann law is its exact stationary state. Implicit Euler steps (chain.py) only add positive terms, hence *both*
+tails, the bits that failed to switch and the bits that switched too early, keep their relative accuracy at any depth.
+>>>>>>> part-solver
 
-The errors of mesh and step remain, both smooth: the logarithms are extrapolated (Richardson) in the number of steps and
-in the number of cells, and the last difference is the error estimate.
+Time is cut into strides, chosen on a coarse mesh such that the logarithm of the wanted probability changes little
+between one step and two: short while the density moves, long while it rests. The errors of step and mesh are both
+smooth: the logarithms are extrapolated (Neville) over nine cuts of every stride and over three meshes, and the last
+corrections are the error estimate. Above `TARGET` strides or mesh are refined.
 
 References
 ----------
@@ -16,26 +23,32 @@ D. L. Scharfetter, H. K. Gummel, IEEE Trans. Electron Devices 16, 64 (1969).
 W. K. Grassmann, M. I. Taksar, D. P. Heyman, Oper. Res. 33, 1107 (1985).
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
+from numpy.polynomial.chebyshev import chebpts1, chebvander
 from scipy.special import exprel, roots_legendre
 
 from mtjsim.checks import Array
-from mtjsim.fokker_planck.reduced import AxialWrite, Piece
+from mtjsim.fokker_planck.chain import CUTS, LARGEST_RISE, advance, choose_strides, extrapolate
+from mtjsim.fokker_planck.reduced import AxialWrite, Piece, unresolved
 
-CELLS = (1600, 12800)  # fewest and most of the coarser mesh; the finer has twice as many
-CELL_PECLET = 0.5  # 2 Delta |G| h, change of log density across a cell of the coarser mesh
-RATE_STEPS = 0.75  # steps of the coarsest grid in the time in which the drift e-folds
-MOST_STEPS = 1000
-LEAST_SHARE = 16  # steps of the coarsest grid between two widths
-STEPS = 96  # fewest of the coarsest time grid; each of the finer ones has twice as many as the one before
-LEVELS = 6  # time grids
-FIRST_BLOCK = 0.25  # of steps that double, over 1 + i, in tau_D
-BLOCK_STEPS = (8, 16, 32, 64)  # steps of the coarsest grid in a block, between tau and 2 tau; more until
-BLOCK_ERROR = 5e-5  # the last correction is below this, which leaves about a quarter of it
-BLOCK_LEVELS = 5  # time grids of the doubling steps
+CELL_PECLET = 0.5  # 2 Delta |G| h, change of log density across a cell of the coarsest mesh
+MESHES = (2, 3, 4)  # parts into which the cells are cut
+CELLS = (200, 60_000)  # fewest and most of the coarsest mesh
+CHANGE = 0.1  # by which one step and two differ at most in a stride
+MOST_STRIDES = 4000
+PILOT_CELLS = 400  # most cells of the mesh that chooses the strides
+LEVEL_TERMS = 17  # Chebyshev polynomials of the level, where the force is not linear in it
+SCALE = 2.0**150  # of all masses: 1e-300 of them is far above the smallest doubles
+TARGET = 3e-5  # estimated relative error above which mesh or strides are refined; the true one is a twentieth, about
+REFINEMENTS = 3
+MOST_WORK = 1e8  # cells of the three meshes times strides: beyond, a solve takes ten seconds
+RAMP_WORK = 10  # a stride of a ramp over one at a constant level
+UNDERFLOW = -760.0  # log of a probability below which it is 0
 
 
 @dataclass(frozen=True)
@@ -56,21 +69,19 @@ class Tails:
     error_switched: Array
 
 
-def mesh_size(write: AxialWrite) -> int:
-    """Cells of the coarser mesh: enough that the log density changes by at most CELL_PECLET in one; even."""
-    largest_force = np.abs(write.force(np.linspace(-1.0, 1.0, 65), write.drive)).max()
-    needed = int(np.ceil(2 * write.thermal_stability * largest_force / CELL_PECLET)) * 2
+def mesh_size(write: AxialWrite, peclet: float = CELL_PECLET) -> int:
+    """Cells of the coarsest mesh: enough that the log density changes by at most `peclet` in one; a multiple of 4."""
+    levels = [a for piece in (*write.before, *write.after) for a in piece[1:]] + ([] if write.shape else [1.0])
+    y = np.linspace(-1.0, 1.0, 65)
+    largest_force = max(np.abs(write.force(y, a * write.drive)).max() for a in {0.0, min(levels), max(levels)})
+    needed = 4 * int(np.ceil(write.thermal_stability * largest_force / peclet))
     return min(max(needed, CELLS[0]), CELLS[1])
 
 
-def time_steps(write: AxialWrite, longest: float) -> int:
-    """Return the steps of the coarsest time grid: enough to follow the drift at the poles, where tails originate."""
-    fastest = 2 * np.abs(write.force(np.array([-1.0, 1.0]), write.drive)).max()
-    return int(np.clip(np.ceil(RATE_STEPS * fastest * longest), STEPS, MOST_STEPS))
-
-
-def solve_tails(write: AxialWrite, plateaus: Array, *, cells: int | None = None, steps: int | None = None) -> Tails:
-    """Stay and switch probabilities for sorted plateau lengths, extrapolated in step and mesh.
+def solve_tails(
+    write: AxialWrite, plateaus: Array, *, tail: str = "both", peclet: float = CELL_PECLET, change: float = CHANGE
+) -> Tails:
+    """Stay and switch probabilities for plateau lengths in any order, extrapolated in step and mesh.
 
     Parameters
     ----------
@@ -78,71 +89,128 @@ def solve_tails(write: AxialWrite, plateaus: Array, *, cells: int | None = None,
         The write in reduced units.
     plateaus : (k,) array
         Plateau lengths in units of tau_D, >= 0.
-    cells, steps : int
-        Cells of the coarser mesh (even; default: `mesh_size`), steps of the plateau's coarsest grid (`time_steps`).
+    tail : {"both", "stayed", "switched"}
+        What the strides of time follow; the other has a larger error.
+    peclet, change : float
+        In place of `CELL_PECLET` and `CHANGE`.
 
     Returns
     -------
     Tails
     """
-    plateaus = np.asarray(plateaus, dtype=float)
-    by_mesh = []
-    cells = mesh_size(write) if cells is None else cells
-    steps = time_steps(write, float(plateaus.max())) if steps is None else steps
-    for m in (cells, 2 * cells):
-        logs = np.array([solve_grid(write, plateaus, m, steps, 2**level) for level in range(LEVELS)])
-        by_mesh.append(_richardson_in_step(logs))
-    (coarse, _), (fine, step_error) = by_mesh
-    best = fine + (fine - coarse) / 3  # the scheme is of second order in the width of a cell
-    error = np.abs(best - fine) / 4 + step_error
-    # the two add up to one, so the larger has the absolute error of the smaller
-    of_larger = error * np.exp(np.minimum(best - best[::-1], 0.0))
-    error = np.where(best < best[::-1], error, of_larger[::-1])
-    return Tails(best[0], best[1], error[0], error[1])
+    ends, place = np.unique(np.asarray(plateaus, dtype=float), return_inverse=True)
+    wanted = {"stayed": [0], "switched": [1], "both": [0, 1]}[tail]
+    for _ in range(1 + REFINEMENTS):
+        logs, of_mesh, of_step, work = _extrapolated(write, ends, tail, peclet, change)
+        of_mesh, of_step = (_of_larger(logs, error) for error in (of_mesh, of_step))
+        coarse_mesh = not of_mesh[wanted].max() < TARGET and mesh_size(write, peclet) < CELLS[1]
+        coarse_steps = not of_step[wanted].max() < TARGET
+        work *= (1 + coarse_mesh) * (1 + coarse_steps)
+        if not (coarse_mesh or coarse_steps) or work > MOST_WORK:
+            break
+        peclet, change = peclet / (1 + coarse_mesh), change / (1 + coarse_steps) ** 2  # strides are as its root
+    logs, error = logs[:, place], (of_mesh + of_step)[:, place]
+    return Tails(logs[0], logs[1], error[0], error[1])
 
 
-def solve_switched(write: AxialWrite, durations: Array, *, cells: int | None = None) -> tuple[Array, Array]:
-    """Switch probability at constant drive for durations of any length, steps growing with the time passed.
+def _extrapolated(
+    write: AxialWrite, ends: Array, tail: str, peclet: float, change: float
+) -> tuple[Array, Array, Array, float]:
+    """Log of (stayed, switched), the last corrections for the mesh and for the step; (2, k) each; and the work."""
+    cells = mesh_size(write, peclet) // MESHES[0]
+    schedule = Schedule.of(write, ends, tail, change)
+    work = cells * sum(MESHES) * schedule.work
+    if work > MOST_WORK:
+        raise unresolved(write, f"it takes {schedule.work} steps on {cells * MESHES[-1]} cells")
+    solved = [schedule.solve(cells, refined) for refined in MESHES]
+    by_mesh = [extrapolate(logs, 1 / np.array(CUTS), 1) for logs in solved]
+    logs, of_mesh = extrapolate([value for value, _ in by_mesh], 1 / np.array(MESHES), 2)
+    lost = solved[-1][0] < UNDERFLOW  # by the finest steps, which leave more than there is
+    return np.where(lost, -np.inf, logs), np.where(lost, 0.0, of_mesh), np.where(lost, 0.0, by_mesh[-1][1]), work
 
-    Blocks of equal steps end at tau, 2 tau, 4 tau ... and at each duration, so that 1e17 tau_D take 60 blocks. Inside
-    a block the error of a step has the expansion that the Romberg table assumes, and blocks of all grids end together.
+
+def _of_larger(logs: Array, error: Array) -> Array:
+    """Relative errors (2, k): the two probabilities add up to one, so the larger has the smaller's absolute error."""
+    with np.errstate(invalid="ignore"):
+        shared = error[::-1] * np.exp(np.minimum(logs[::-1] - logs, 0.0))
+    return np.where(logs < logs[::-1], error, np.fmin(error, shared))
+
+
+def solve_switched(write: AxialWrite, durations: Array) -> tuple[Array, Array]:
+    """Log of the switch probability at constant drive for durations of any length, and its relative error; (k,) each.
+
+    Ramps and relaxation of the write are left out; `durations` are in units of tau_D, in any order.
+    """
+    constant = replace(write, rise_time=0.0, relax_time=0.0, shape=())
+    tails = solve_tails(constant, durations, tail="switched")
+    return tails.log_switched, tails.error_switched
+
+
+class Strides(NamedTuple):
+    """Consecutive pieces of time, each cut into equal steps by every entry of `CUTS`.
+
+    Attributes
+    ----------
+    time, first, last : (s,) arrays
+        Duration in tau_D, level at the beginning and at the end.
+    """
+
+    time: Array
+    first: Array
+    last: Array
+
+
+class Mesh:
+    """Rates on a mesh at every level of a write.
 
     Parameters
     ----------
     write : AxialWrite
-        The write in reduced units; its ramps and relaxation are left out.
-    durations : (k,) array
-        In units of tau_D, > 0, in any order.
-    cells : int
-        Of the coarser mesh (even; default: `mesh_size`).
-
-    Returns
-    -------
-    log_switched, error : (k,) arrays
-        Log of the probability to be on the other side, and its estimated relative error.
+        The write.
+    cells, refined : int
+        Cells of a mesh with `judged_at` as an edge, and the number of parts into which each is cut.
     """
-    cells = mesh_size(write) if cells is None else cells
-    first = FIRST_BLOCK / (1.0 + write.drive)
-    octaves = max(0, int(np.ceil(np.log2(durations.max() / first))))
-    ends = np.union1d(first * 2.0 ** np.arange(octaves), durations)
-    wanted = np.searchsorted(ends, durations)
-    with np.errstate(invalid="ignore"):  # where less than 1e-308 has arrived the error is NaN
-        for steps in BLOCK_STEPS:
-            coarse, _ = _extrapolated_blocks(write, ends, cells, steps)
-            fine, step_error = _extrapolated_blocks(write, ends, 2 * cells, steps)
-            if not (step_error[wanted] > BLOCK_ERROR).any():
-                break
-        best = fine + (fine - coarse) / 3
-        return best[wanted], (np.abs(best - fine) / 4 + step_error)[wanted]
+
+    def __init__(self, write: AxialWrite, cells: int, refined: int) -> None:
+        pieces = (*write.before, *write.after)
+        levels = [a for piece in pieces for a in piece[1:]] + ([] if write.shape else [1.0])
+        self.lowest, self.highest = min(levels), max(levels)
+        self.cells, self.lower = refined * cells, refined * lower_cells(write.judged_at, cells)
+        edges = mesh_edges(write, self.cells, self.lower)
+        width, centres = np.diff(edges), (edges[1:] + edges[:-1]) / 2
+        hop = (1 - edges[1:-1] ** 2) / (2 * write.thermal_stability * np.diff(centres))
+        self.hops = np.stack([hop / width[:-1], hop / width[1:]])
+        terms = 1 if self.lowest == self.highest else 2 if write.conduction is None else LEVEL_TERMS
+        nodes = (self.lowest + self.highest + (self.highest - self.lowest) * chebpts1(terms)) / 2
+        rises = np.array([np.diff(write.log_equilibrium(centres, a * write.drive)) for a in nodes])
+        self.series = np.linalg.solve(chebvander(chebpts1(terms), terms - 1), rises)
+        self.flat = bool(np.abs(self.series).sum(axis=0).max() <= LARGEST_RISE)
+        self.start = masses_between(write, edges) * SCALE
+
+    @property
+    def rates(self) -> tuple[Array, float, float, Array]:
+        """What the kernels of `chain.py` take: series, lowest and highest level, hops."""
+        return self.series, self.lowest, self.highest, self.hops
 
 
+<<<<<<< HEAD
 def _extrapolated_blocks(write: AxialWrite, ends: Array, cells: int, steps: int) -> tuple[Array, Array]:
     """Log of the switched mass at the end of every block, and the last correction; shapes of `ends`."""
     return _richardson_in_step(
         np.array([march_blocks(write, ends, cells, steps * 2**level) for level in range(BLOCK_LEVELS)])
     )
+=======
+@dataclass(frozen=True)
+class Schedule:
+    """A write cut into strides: before the plateau, between its lengths (`None` if two are equal), and after it."""
+>>>>>>> part-solver
 
+    write: AxialWrite
+    before: Strides
+    between: tuple[Strides, ...]
+    after: Strides
 
+<<<<<<< HEAD
 def march_blocks(write: AxialWrite, ends: Array, cells: int, steps: int) -> Array:
     """Log of the switched mass at the end of every block of `steps` equal steps; shape of `ends`."""
     mass = starting_masses(write, cells)
@@ -153,19 +221,43 @@ def march_blocks(write: AxialWrite, ends: Array, cells: int, steps: int) -> Arra
         switched[k] = mass[:lower].sum()
     with np.errstate(divide="ignore"):
         return np.log(switched)
+=======
+    @property
+    def work(self) -> int:
+        """Number of strides, those of ramps with their weight."""
+        every = (self.before, *self.between, self.after)
+        return sum(int(np.where(s.first == s.last, 1, RAMP_WORK).sum()) for s in every)
+>>>>>>> part-solver
 
+    @classmethod
+    def of(cls, write: AxialWrite, ends: Array, tail: str, change: float) -> "Schedule":
+        """Choose the strides on a coarse mesh; `ends` are the plateau's lengths in rising order."""
+        mesh = Mesh(write, min(PILOT_CELLS, mesh_size(write)), 1)
+        m = np.zeros((mesh.start.size, 4))
+        m[:, 0] = mesh.start
+        tails = np.array([tail != "switched", tail != "stayed"])
+        buffer = np.empty(MOST_STRIDES)
+        stride = 0.25 / np.abs(write.force(np.array([-1.0, 1.0]), write.drive)).max()
 
-def _richardson_in_step(logs: Array) -> tuple[Array, Array]:
-    """Romberg table over axis 0, error series in powers 1, 2, 3 of the step; returns value and last correction."""
-    table = logs
-    for order in range(1, len(logs)):
-        previous = table[-1]
-        with np.errstate(invalid="ignore"):  # -inf - -inf where all mass is lost: NaN, which the caller refuses
-            table = table[1:] + (table[1:] - table[:-1]) / (2.0**order - 1)
-    with np.errstate(invalid="ignore"):
-        return table[0], np.abs(table[0] - previous)
+        def cut(piece: Piece) -> Strides:
+            nonlocal stride
+            duration, a, b = piece
+            if duration <= 0:
+                return Strides(*np.zeros((3, 0)))
+            count, stride = choose_strides(
+                m, *mesh.rates, mesh.flat, mesh.lower, duration, a, b, stride, change, tails, buffer
+            )
+            if count < 0:
+                raise unresolved(write, f"a phase of {duration:.3g} characteristic times takes too many steps")
+            time = buffer[:count].copy()
+            at = a + (b - a) * np.minimum(np.cumsum(time) / duration, 1.0)
+            return Strides(time, np.concatenate([[a], at[:-1]]), at)
 
+        def joined(pieces: Iterable[Piece]) -> Strides:
+            parts = [cut(piece) for piece in pieces]
+            return Strides(*np.concatenate(parts, axis=1)) if parts else cut((0.0, 0.0, 0.0))
 
+<<<<<<< HEAD
 def solve_grid(write: AxialWrite, plateaus: Array, cells: int, coarsest: int, refined: int) -> Array:
     """Log of (stayed, switched), (2, k), on one mesh, with `refined` times the steps of the coarsest grid."""
     mass = starting_masses(write, cells)
@@ -187,18 +279,39 @@ def solve_grid(write: AxialWrite, plateaus: Array, cells: int, coarsest: int, re
         with np.errstate(divide="ignore"):
             out[:, k] = np.log(final[lower:].sum()), np.log(final[:lower].sum())
     return out
+=======
+        before = joined(write.before)
+        between = tuple(cut((span, 1.0, 1.0)) for span in np.diff(ends, prepend=0.0))
+        return cls(write, before, between, joined(write.after))
+
+    def solve(self, cells: int, refined: int) -> Array:
+        """Log of (stayed, switched) on one mesh, for each of the `CUTS` and lengths of the plateau: (cuts, 2, k)."""
+        mesh = Mesh(self.write, cells, refined)
+        m = np.repeat(mesh.start[:, None], len(CUTS), axis=1)
+        rows = np.zeros((2, mesh.cells, len(CUTS)))
+        rows[0, mesh.lower :] = rows[1, : mesh.lower] = 1.0
+        for row in rows:
+            advance(row, *mesh.rates, *self.after, mesh.flat, True)
+        advance(m, *mesh.rates, *self.before, mesh.flat, False)
+        out = np.empty((len(CUTS), 2, len(self.between)))
+        for k, strides in enumerate(self.between):
+            advance(m, *mesh.rates, *strides, mesh.flat, False)
+            out[:, :, k] = np.einsum("tcn,cn->nt", rows, m)
+        with np.errstate(divide="ignore"):
+            return np.log(out) - np.log(SCALE)
+>>>>>>> part-solver
 
 
-def _march_piece(mass: Array, write: AxialWrite, piece: Piece, cells: int, refined: int) -> None:
-    """Advance `mass` in place over one linear piece of the pulse; implicit: the level at the end of each step."""
-    duration, a, b = piece
-    steps = refined * time_steps(write, duration)
-    if a == b:
-        march(mass, *hopping_rates(write, a * write.drive, cells), duration / steps, steps)
-        return
-    for k in range(steps):
-        level = a + (b - a) * ((k + 1) / steps)
-        march(mass, *hopping_rates(write, level * write.drive, cells), duration / steps, 1)
+def lower_cells(y: float, cells: int) -> int:
+    """Cells below y, which is an edge."""
+    return min(max(round(cells * (1 + y) / 2), 1), cells - 1)
+
+
+def mesh_edges(write: AxialWrite, cells: int, lower: int | None = None) -> Array:
+    """Edges of the cells, (cells + 1,): `lower` of equal width below `judged_at`, and equal ones above."""
+    divide = write.judged_at
+    lower = lower_cells(divide, cells) if lower is None else lower
+    return np.append(np.linspace(-1.0, divide, lower + 1), np.linspace(divide, 1.0, cells - lower + 1)[1:])
 
 
 def lower_cells(y: float, cells: int) -> int:
@@ -213,9 +326,20 @@ def mesh_edges(write: AxialWrite, cells: int) -> Array:
 
 
 def starting_masses(write: AxialWrite, cells: int) -> Array:
+<<<<<<< HEAD
     """Boltzmann mass of every cell on y > `start_above` (Gauss-Legendre inside each), normalised; nothing below."""
     x, w = roots_legendre(8)
     edges = np.maximum(mesh_edges(write, cells), write.start_above)
+=======
+    """Boltzmann mass of every cell on y > `start_above`, normalised; nothing below."""
+    return masses_between(write, mesh_edges(write, cells))
+
+
+def masses_between(write: AxialWrite, edges: Array) -> Array:
+    """Boltzmann mass of the start between edges (Gauss-Legendre inside each cell), normalised."""
+    x, w = roots_legendre(8)
+    edges = np.maximum(edges, write.start_above)
+>>>>>>> part-solver
     width = np.diff(edges)
     y = edges[:-1, None] + width[:, None] * (1 + x) / 2
     mass = width * (write.starting_density(y) @ w)

@@ -111,6 +111,7 @@ class AxialWrite:
     conduction: Conduction | None = None
     start_above: float = 0.0
     judged_at: float = 0.0
+<<<<<<< HEAD
 
     def started_in_well(self) -> "AxialWrite":
         """Return the write with its start inside the well: above the barrier without current, y = -H."""
@@ -119,10 +120,15 @@ class AxialWrite:
     def held(self) -> "AxialWrite":
         """Return the write as what a stored bit meets: it starts in the well, and is lost beyond the barrier."""
         return replace(self, start_above=-self.field, judged_at=-self.field)
+=======
+>>>>>>> part-solver
 
     @property
     def before(self) -> tuple[Piece, ...]:
-        """Pieces of the pulse before its plateau."""
+        """Pieces of the pulse before its plateau; without a drive they are level."""
+        if self.drive == 0:
+            duration = sum(piece[0] for piece in self.shape) if self.shape else self.rise_time
+            return ((duration, 0.0, 0.0),) if duration > 0 else ()
         if self.shape:
             return self.shape
         return ((self.rise_time, 0.0, 1.0),) if self.rise_time > 0 else ()
@@ -130,7 +136,8 @@ class AxialWrite:
     @property
     def after(self) -> tuple[Piece, ...]:
         """Pieces after the plateau, the last one at zero current."""
-        fall = ((self.rise_time, 1.0, 0.0),) if self.rise_time > 0 and not self.shape else ()
+        high = 1.0 if self.drive else 0.0
+        fall = ((self.rise_time, high, 0.0),) if self.rise_time > 0 and not self.shape else ()
         return fall + (((self.relax_time, 0.0, 0.0),) if self.relax_time > 0 else ())
 
     def level(self, drive: float) -> float:
@@ -170,8 +177,13 @@ class AxialWrite:
         return float(ratio * np.exp(top - bottom))
 
     def starting_density(self, y: Array) -> Array:
+<<<<<<< HEAD
         """Boltzmann density of the start, current off, unnormalised (1 at y = 1); `y` > `start_above`."""
         return np.exp(self.log_equilibrium(y) - self.log_equilibrium(np.ones(1)))
+=======
+        """Boltzmann density of the start, current off, unnormalised (at most 1); `y` > `start_above`."""
+        return np.exp(self.log_equilibrium(y) - self.log_equilibrium(np.array([self.start_above, 1.0])).max())
+>>>>>>> part-solver
 
 
 @lru_cache(maxsize=256)

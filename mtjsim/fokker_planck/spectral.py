@@ -32,12 +32,14 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.polynomial.chebyshev import chebpts1, chebvander
 from scipy.linalg import expm
 from scipy.special import eval_jacobi, roots_legendre
 from threadpoolctl import ThreadpoolController
 
 from mtjsim.checks import Array
 from mtjsim.fokker_planck.reduced import AxialWrite, Piece
+from mtjsim.fokker_planck.waveform import Waveform, ride
 
 FULL_SPHERE = -1.0
 WALLS = (-0.15, -0.3, -0.45, -0.6, -0.75, -0.9)  # possible positions of an absorbing wall, nearest first
@@ -45,6 +47,12 @@ STEPS_PER_OCTAVE = 20  # time nodes between tau and 2 tau; the interpolation err
 RAMP_STEPS = 8  # Magnus steps in a ramp of length tau_D / i; the error falls with their fourth power
 GAUSS = (0.5 - math.sqrt(3) / 6, 0.5 + math.sqrt(3) / 6)  # nodes of a ramp's step
 NEARER = 0.5 + math.sqrt(3) / 3  # weight of the nearer one in a half step
+FEWEST_PIECES = 8  # sloped pieces from which a pulse is a waveform
+LONGEST_WAVE = 300.0  # duration of a waveform in tau_D / (1 + i)
+LEVEL_NODES = 20  # Chebyshev nodes of the table of propagators
+PROBES = 3  # vectors that carry rounding errors along
+ROUNDING = 1e-14  # of the largest coefficient, in each operation; three times what was seen
+ROUNDING_BEHIND_WALL = 1e-12  # the same of trial functions that are not orthogonal
 RAMP_STEPS_ENERGY = 5  # the same for the dissipated energy, which needs 1e-4
 
 
@@ -121,16 +129,21 @@ def build_basis(size: int, wall: float, rational: bool = False) -> Basis:
     )
 
 
+POLE_DIGITS = 13  # of the series of 1/(1 + L y)
 RELATIVE, ABSOLUTE = 8.0, 12.0  # polynomials a resolved length: behind a wall; for 1e-11 of the mass on the full sphere
 
 
 def basis_size(write: AxialWrite, wall: float, resolution: float) -> int:
     """Polynomials that resolve the narrowest structure, 1/sqrt(Delta max|G|) long, `resolution` times; multiple of 16.
 
-    The factors and the margin are set by convergence over the parameter space (tests: against 48 polynomials more).
+    At least as many as the pole of 1/(1 + L y) needs, whose series falls as rho^-n (Bernstein's ellipse). The factors and the margin are set by convergence over the parameter space (tests: against 48 polynomials more).
     """
     largest_force = np.abs(write.force(np.linspace(wall, 1.0, 65), write.drive)).max() + 2.0
     needed = resolution * (1 - wall) / 2 * np.sqrt(write.thermal_stability * largest_force) + 16
+    if write.asymmetry != 0:
+        sign, distance = np.sign(write.asymmetry), 1 / max(abs(write.asymmetry), 1e-6)  # y = -1/L
+        pole = (2 * distance + sign * (1 + wall)) / (1 - wall)
+        needed = max(needed, POLE_DIGITS * np.log(10) / np.arccosh(pole))
     return 16 * int(np.ceil(needed / 16))
 
 
@@ -146,24 +159,40 @@ class Evolution:
         Nodes, in units of tau_D, from 0.
     value, slope, curvature : (k,) arrays
         The functional f (or log f) at the nodes, and its derivatives.
+    node_error : (k,) array
+        Estimated relative error of f by rounding and by the end of the basis, at the nodes.
     """
 
     time: Array
     value: Array
     slope: Array
     curvature: Array
+    node_error: Array
+
+    def error(self, time: Array) -> Array:
+        """Estimated relative error of f (of log f: absolute): of the two nodes around, and of the interpolation.
+
+        Across two intervals the interpolation error is 64 times as large, or less where f is not smooth.
+        """
+        k = np.clip(np.searchsorted(self.time, time, side="right") - 1, 0, len(self.time) - 2)
+        even = np.minimum(k - k % 2, len(self.time) - 3)
+        across = np.abs(self._between(time, k, k + 1) - self._between(time, even, even + 2)) / 16
+        return np.maximum(self.node_error[k], self.node_error[k + 1]) + across
 
     def __call__(self, time: Array) -> Array:
         """Interpolate; `time` any shape within the nodes' range."""
         k = np.clip(np.searchsorted(self.time, time, side="right") - 1, 0, len(self.time) - 2)
-        h = self.time[k + 1] - self.time[k]
+        return self._between(time, k, k + 1)
+
+    def _between(self, time: Array, k: Any, after: Any) -> Array:
+        h = self.time[after] - self.time[k]
         u = (time - self.time[k]) / h
         v = 1 - u
         with np.errstate(invalid="ignore"):  # NaN at nodes without surviving mass
             left = self.value[k] * (1 + 3 * u + 6 * u**2) + h * self.slope[k] * u * (1 + 3 * u)
             left += h**2 * self.curvature[k] * u**2 / 2
-            right = self.value[k + 1] * (1 + 3 * v + 6 * v**2) - h * self.slope[k + 1] * v * (1 + 3 * v)
-            right += h**2 * self.curvature[k + 1] * v**2 / 2
+            right = self.value[after] * (1 + 3 * v + 6 * v**2) - h * self.slope[after] * v * (1 + 3 * v)
+            right += h**2 * self.curvature[after] * v**2 / 2
             return v**3 * left + u**3 * right
 
     def integral(self, time: Array) -> Array:
@@ -219,7 +248,12 @@ class SpectralSolver:
     def __init__(
         self, write: AxialWrite, wall: float, resolution: float = RELATIVE, ramp_steps: float | None = None
     ) -> None:
+<<<<<<< HEAD
         self.write, self.wall = write, wall
+=======
+        self.write = write
+        self._rounding = ROUNDING if wall == FULL_SPHERE else ROUNDING_BEHIND_WALL
+>>>>>>> part-solver
         size = basis_size(write, wall, resolution)
         # 1/(1 + L y) and a drive that follows the resistance are not polynomials
         self.basis = build_basis(size, wall, write.asymmetry != 0.0 or write.conduction is not None)
@@ -227,7 +261,9 @@ class SpectralSolver:
         still = self.basis.diffusion / (2 * write.thermal_stability) + self.basis.linear
         self._still = still + write.field * self.basis.uniform
         self._density = RAMP_STEPS if ramp_steps is None else ramp_steps
-        self._before = [factor for piece in write.before for factor in self._factors(piece)]
+        self._wave = Waveform(write.before) if is_waveform(write) else None
+        pieces = () if self._wave else write.before
+        self._before = [factor for piece in pieces for factor in self._factors(piece)]
         if write.rise_time > 0 and not write.shape:  # the fall mirrors the rise
             rest = [factor for piece in write.after[1:] for factor in self._factors(piece)]
             self._after = [*reversed(self._before), *rest]
@@ -247,7 +283,7 @@ class SpectralSolver:
         if a == b:
             A = self.generator(a * self.write.drive)
             return [_Step(((1.0, a),), duration, A, expm(A * duration))]
-        steps = max(4, int(np.ceil(self._density * (abs((b - a) * self.write.drive) * duration) ** 0.6)))
+        steps = _steps_of(self._density, duration, (b - a) * self.write.drive)
         half = duration / steps / 2
         out = []
         for k in range(steps):
@@ -271,17 +307,52 @@ class SpectralSolver:
         test = _test_functions(size, int(self.wall > FULL_SPHERE), (y - self.wall) / half - 1)
         return test @ (mass / mass.sum()) / half
 
+    def _probed(self, c: Array) -> Array:
+        """State (n, 1 + PROBES): the coefficients, and what a rounding error of each so far has become."""
+        state = np.zeros((len(c), 1 + PROBES))
+        state[:, 0] = c
+        return _disturbed(state, self._rounding)
+
     def _after_rise(self) -> Array:
-        c = self.start()
+        state = self._probed(self.start())
         for step in self._before:
-            c = step.propagator @ c
-        return c
+            state = _disturbed(step.propagator @ state, self._rounding)
+        return ride(self._wave, state, *self._table) if self._wave else state
+
+    @property
+    def _table(self) -> tuple[Callable[[Array, float, int], Array], int, Array]:
+        """Propagator over the waveform's duration / 2^n at any level, from a table; the smallest n; what to compare.
+
+        Moments that vanish at the wall: the layer there follows the level at once, and has no memory.
+        """
+        wave, tables = self._wave, {}
+        assert wave is not None
+        lowest, highest = wave.range
+        reach = max(abs(lowest), abs(highest)) * abs(self.write.drive)
+        coarsest = max(0, int(np.ceil(np.log2(wave.duration * (1 + reach)))))
+        nodes = (lowest + highest + (highest - lowest) * chebpts1(LEVEL_NODES)) / 2
+        to_series = np.linalg.inv(chebvander(chebpts1(LEVEL_NODES), LEVEL_NODES - 1))
+
+        def apply(state: Array, level: float, n: int) -> Array:
+            if not lowest <= level <= highest:
+                E = expm(self.generator(level * self.write.drive) * wave.duration / 2**n)
+            else:
+                if n not in tables:
+                    h = wave.duration / 2**n
+                    tables[n] = np.array([expm(self.generator(a * self.write.drive) * h) for a in nodes])
+                at = 2 * (level - lowest) / (highest - lowest) - 1
+                E = np.tensordot(np.ravel(chebvander(at, LEVEL_NODES - 1) @ to_series), tables[n], 1)
+            return _disturbed(E @ state, self._rounding)
+
+        y = 2 * (self.basis.y_all - self.basis.y_all[0]) / (1 - self.basis.y_all[0]) - 1
+        moments = chebvander(y, 5).T * (self.basis.weights_all * (1 + y) ** 4 / 16)
+        return apply, coarsest, moments @ self.basis.trial.T
 
     def _survival_functional(self) -> Array:
-        """Row (n,): mass on y > 0 after fall and relaxation from the coefficients at the plateau's end."""
-        row = self.basis.survive
+        """Row, and its probes, (n, 1 + PROBES): mass on y > 0 after fall and relaxation, at the plateau's end."""
+        row = self._probed(self.basis.survive)
         for step in reversed(self._after):
-            row = row @ step.propagator
+            row = _disturbed(step.propagator.T @ row, self._rounding)
         return row
 
     def log_survival(self, longest_plateau: float) -> Evolution:
@@ -312,14 +383,37 @@ class SpectralSolver:
 
         rise, c = 0.0, self.start()
         fall = np.zeros_like(c)
+        if self._wave:
+            rise, c = self._dissipation_of_wave(c, resistance)
         for step in self._before:
             rise += float(self._over(step, row(step.levels)) @ c)
             c = step.propagator @ c
         for step in reversed(self._after):
             fall = fall @ step.propagator + self._over(step, row(step.levels))
-        plateau = self._evolve(row(((1.0, 1.0),)), c, longest_plateau, logarithm=False)
-        end = self._evolve(fall, c, longest_plateau, logarithm=False) if self._after else None
+        plateau = self._evolve(self._probed(row(((1.0, 1.0),))), self._probed(c), longest_plateau, logarithm=False)
+        end = None
+        if self._after:
+            end = self._evolve(self._probed(fall), self._probed(c), longest_plateau, logarithm=False)
         return lambda time: rise + plateau.integral(time) + (end(time) if end else 0.0)
+
+    def _dissipation_of_wave(self, c: Array, resistance: Callable[[Array, float], Array]) -> tuple[float, Array]:
+        """Integral of a^2 <R> over the waveform, and the coefficients at its end.
+
+        The density is a parabola through the start, the middle and the end of each step; a^2 R is integrated against
+        it in every piece.
+        """
+        wave, total, basis = self._wave, [], self.basis
+        assert wave is not None
+
+        def visit(start: float, end: float, *states: Array) -> None:
+            time, weight, level = wave.samples(start, end)
+            u = (2 * time - start - end) / (end - start)
+            power = np.array([w * a * a * resistance(basis.y_all, a) for w, a in zip(weight, level, strict=True)])
+            for parabola, state in zip((u * (u - 1) / 2, 1 - u * u, u * (u + 1) / 2), states, strict=True):
+                total.append(float((basis.trial @ (basis.weights_all * (parabola @ power))) @ state[:, 0]))
+
+        state = ride(wave, self._probed(c), *self._table, visit=visit)
+        return sum(total), state[:, 0]
 
     def _over(self, step: "_Step", row: Array) -> Array:
         """Row of the time integral of `row` over a step: the corner of one exponential, (n,)."""
@@ -331,35 +425,84 @@ class SpectralSolver:
         larger[1:, 1:] = step.generator
         return expm(larger * step.duration)[0, 1:]
 
-    def _evolve(self, row: Array, c: Array, longest: float, *, logarithm: bool) -> Evolution:
-        """Follow row @ c(tau) on nodes whose spacing doubles every octave; c rescaled, its logarithm carried."""
+    def _evolve(self, row: Array, state: Array, longest: float, *, logarithm: bool) -> Evolution:
+        """Follow row @ c(tau) on nodes whose spacing doubles every octave; c rescaled, its logarithm carried.
+
+        Column 0 of `row` and `state`, (n, 1 + PROBES), is the functional and the coefficients; the others are probes.
+        """
         A = self.generator(self.write.drive)
-        rows = np.stack([row, row @ A, row @ A @ A])
+        exact, noisy = row[:, 0], row[:, 1:]
+        rows = np.stack([exact, exact @ A, exact @ A @ A])
         step, octaves = first_step(self.write, longest)
-        E, log_E = expm(A * step), 0.0
-        time, values, scale = [0.0], [rows @ c], [0.0]
+        E, log_E, growth = expm(A * step), 0.0, 0.0
+        time, values, noise, scale = [0.0], [rows @ state[:, 0]], [_noise(exact, noisy, state)], [0.0]
         log_scale = 0.0
         for _ in range(octaves):
+            growth = max(growth, float(np.abs(E).max()))
             for _ in range(STEPS_PER_OCTAVE):
-                c = E @ c
+                state = _disturbed(E @ state, self._rounding, growth * float(np.abs(state[:, 0]).max()))
                 log_scale += log_E
-                norm = float(np.abs(c).max())
+                norm = float(np.abs(state[:, 0]).max())
                 if logarithm and norm < 1e-8:
-                    c = c / norm
+                    state = state / norm
                     log_scale += np.log(norm)
                 time.append(time[-1] + step)
-                values.append(rows @ c)
+                values.append(rows @ state[:, 0])
+                noise.append(_noise(exact, noisy, state))
                 scale.append(log_scale)
+            growth = float(np.abs(E).max()) ** 2
             step, E, log_E = 2 * step, E @ E, 2 * log_E
             largest = float(np.abs(E).max())
             if logarithm and largest < 1e-8:
-                E, log_E = E / largest, log_E + np.log(largest)
+                E, log_E, growth = E / largest, log_E + np.log(largest), growth / largest
         f, df, ddf = np.array(values).T
         t = np.array(time)
-        if not logarithm:
-            return Evolution(t, f, df, ddf)
         with np.errstate(invalid="ignore", divide="ignore"):
-            return Evolution(t, np.log(f) + np.array(scale), df / f, ddf / f - (df / f) ** 2)
+            error = np.array(noise) / np.abs(f)
+            if not logarithm:
+                return Evolution(t, f, df, ddf, error)
+            return Evolution(t, np.log(f) + np.array(scale), df / f, ddf / f - (df / f) ** 2, error)
+
+
+def _disturbed(state: Array, rounding: float, at_least: float = 0.0) -> Array:
+    """The state after one more operation: its probes move by a rounding error of the largest coefficient."""
+    size = rounding * max(float(np.abs(state[:, 0]).max()), at_least)
+    state[:, 1:] += size * _directions(*state.shape)
+    return state
+
+
+@lru_cache(maxsize=64)
+def _directions(size: int, columns: int) -> Array:
+    """Random signs and sizes of mean square 1, (size, columns - 1): no seed, the same each time."""
+    k = np.arange(size * (columns - 1)).reshape(size, columns - 1)
+    return np.sqrt(2) * np.cos((k + 1.0) ** 1.5)
+
+
+def _noise(exact: Array, noisy: Array, state: Array) -> float:
+    """Error of exact @ state[:, 0]: by rounding, from the probes of both, and by the end of the basis."""
+    parts = (exact @ state[:, 1:], state[:, 0] @ noisy)
+    last = 3 * len(exact) // 4
+    beyond = float(np.abs(exact[last:] * state[last:, 0]).sum())
+    return float(sum(np.sqrt(np.mean(part**2)) for part in parts)) + beyond
+
+
+def is_waveform(write: AxialWrite) -> bool:
+    """Whether the pulse has many pieces, and is short enough for a table of propagators."""
+    sloped = sum(a != b for _, a, b in write.before)
+    duration = sum(piece[0] for piece in write.before)
+    return sloped >= FEWEST_PIECES and duration * (1 + abs(write.drive)) <= LONGEST_WAVE
+
+
+def ramp_steps(write: AxialWrite) -> int:
+    """Magnus steps of the ramps of a write."""
+    if is_waveform(write):
+        return 0
+    ramps = [(duration, b - a) for duration, a, b in {*write.before, *write.after} if a != b]
+    return sum(_steps_of(RAMP_STEPS, duration, change * write.drive) for duration, change in ramps)
+
+
+def _steps_of(density: float, duration: float, change: float) -> int:
+    return max(4, int(np.ceil(density * (abs(change) * duration) ** 0.6)))
 
 
 def first_step(write: AxialWrite, longest: float) -> tuple[float, int]:

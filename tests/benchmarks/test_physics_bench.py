@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bridge import write_error_map
-from mtjsim import write_error_rate
+from mtjsim import Pulse, write_error_rate
 from physics import approx, junction
 
 DEVICE = junction()
@@ -76,3 +76,32 @@ def test_move_of_the_explorer(benchmark, sized, widths, least_seconds):
     benchmark(moves)
     benchmark.extra_info["move_over_full_draw"] = moved / len(places) / full
     assert len(explorer.png()) > 1000
+
+
+def test_trace_of_an_oscilloscope(benchmark, sized, least_seconds):
+    """1,000 noisy samples over the trapezoid that they are samples of: their number costs nothing by itself."""
+    t = np.linspace(0, 10e-9, sized(1000, 12))
+    noise = 0.5e-6 * np.random.default_rng(0).standard_normal(t.size)
+    trace = Pulse.sampled(t, current=60e-6 * np.clip(np.minimum(t, 10e-9 - t) / 1e-9, 0, 1) + noise)
+    plain = {"current": 60e-6, "pulse_width": 9e-9, "rise_time": 1e-9}
+    sampled = partial(write_error_rate, DEVICE, pulse=trace)
+    one, other = least_seconds([sampled], 3, peers=[partial(write_error_rate, DEVICE, **plain)])
+    benchmark.extra_info["trace_over_trapezoid"] = one / other
+    assert 0 < benchmark.pedantic(sampled, rounds=1) < 1
+
+
+def test_slow_ramp(benchmark, sized, least_seconds):
+    """A current ramped over 5,000 tau_D, as critical currents are measured, over one point of a write."""
+    ramp = Pulse.sampled([0, sized(10e-6, 20e-9)], current=[0, 35e-6])
+    slow = partial(write_error_rate, DEVICE, pulse=ramp)
+    one, other = least_seconds([slow], 2, peers=[partial(point, "spectral")])
+    benchmark.extra_info["slow_ramp_over_point"] = one / other
+    assert 0 < benchmark.pedantic(slow, rounds=1) < 1
+
+
+def test_thermally_activated_write(benchmark, least_seconds):
+    """10 ms below the critical current over one point of a write."""
+    hold = partial(write_error_rate, DEVICE, current=15e-6, pulse_width=10e-3)
+    one, other = least_seconds([hold], 3, peers=[partial(point, "spectral")])
+    benchmark.extra_info["milliseconds_over_point"] = one / other
+    assert 0 < benchmark.pedantic(hold, rounds=1) < 1

@@ -16,8 +16,9 @@ from mtjsim.device import MTJ
 from mtjsim.fokker_planck import axial_hold, escape, finite_volume
 from mtjsim.fokker_planck.axial import tail_probability
 from mtjsim.fokker_planck.axial_hold import FASTEST_ESCAPE, SETTLED, log_switched
+from mtjsim.fokker_planck.chain import CUTS, extrapolate
 from mtjsim.fokker_planck.escape import barrier_position, make_panels, solve_escape
-from mtjsim.fokker_planck.finite_volume import solve_switched
+from mtjsim.fokker_planck.finite_volume import Schedule, Strides, solve_switched, solve_tails
 from mtjsim.fokker_planck.reduced import AxialWrite
 from mtjsim.holding import (
     read_disturb_rate,
@@ -99,7 +100,7 @@ def test_chain_at_short_durations(Delta, share):
     shallow = spectral > 1e-5
     assert np.exp(chain[shallow]) == approx(spectral[shallow], rel=TWO_ROADS)
     deep = ~shallow & (chain > math.log(1e-23))
-    finer, _ = solve_switched(write, durations, cells=2 * finite_volume.mesh_size(write))
+    finer = solve_tails(write, durations, tail="switched", peclet=0.25, change=0.025).log_switched
     assert chain[deep] == approx(finer[deep], abs=TWO_ROADS)
 
 
@@ -435,12 +436,16 @@ def test_too_early_would_be_seen(monkeypatch):
 
 
 def test_steps_that_do_not_follow_the_time_would_be_seen():
-    """The uniform chain of the write, stretched to 1e6 tau_D: its step has lost the start, and says so."""
+    """Four equal strides to 1e6 tau_D lose the start; those that grow with the time do not, in less than 150."""
     write, duration = held(30, 0.3), np.array([1e6])
-    doubling, error = solve_switched(write, duration)
-    assert error[0] < 1e-4
-    coarse = finite_volume.march_blocks(write, duration, finite_volume.mesh_size(write), 64)[-1]
-    assert abs(coarse - doubling[0]) > 1e-3
+    schedule = Schedule.of(write, duration, "switched", 0.1)
+    assert schedule.work < 150
+    level = np.ones(4)
+    equal = Schedule(write, schedule.before, (Strides(np.full(4, 2.5e5), level, level),), schedule.after)
+    cells = finite_volume.mesh_size(write) // 2
+    coarse, grown = (extrapolate(s.solve(cells, 2), 1 / np.array(CUTS), 1)[0][1, 0] for s in (equal, schedule))
+    assert grown == approx(solve_switched(write, duration)[0][0], abs=1e-4)
+    assert abs(coarse - grown) > 1e-3
 
 
 @pytest.mark.parametrize("wrong", [None, {}, "file.toml"])

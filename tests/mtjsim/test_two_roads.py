@@ -18,13 +18,14 @@ from scipy.linalg import expm
 from mtjsim.device import MTJ
 from mtjsim.fokker_planck import axial, finite_volume, spectral
 from mtjsim.fokker_planck.axial import tail_probability
-from mtjsim.fokker_planck.finite_volume import hopping_rates, solve_tails
+from mtjsim.fokker_planck.chain import CUTS, advance
+from mtjsim.fokker_planck.finite_volume import SCALE, Mesh, Schedule, hopping_rates, solve_tails
 from mtjsim.fokker_planck.reduced import AxialWrite, reduced_write
 from mtjsim.fokker_planck.spectral import FULL_SPHERE, SpectralSolver, build_basis, returning_mass
 from mtjsim.switching import switching_probability, write_error_rate
 from physics import TAU, approx, junction
 
-TWO_ROADS = 1e-4  # what the finite volume promises
+TWO_ROADS = 1e-5  # what the finite volume promises
 
 
 def write_of(i, tau, *, rise=0.0, relax=0.0, **more):
@@ -79,7 +80,7 @@ def test_numerical_diffusion_would_be_seen():
     write = AxialWrite(thermal_stability=60, drive=2.5)
     plateaus = np.array([2.95653, 24.0])
     right = np.log(tail_probability(write, plateaus))
-    coarse = finite_volume.solve_grid(write, plateaus, 400, 96, 1)[0]
+    coarse = Schedule.of(write, plateaus, "stayed", 0.1).solve(400, 1)[-1, 0]
     error = np.abs(np.expm1(coarse - right))
     assert error[1] > 0.5
     assert error[1] > 5 * error[0]
@@ -315,7 +316,7 @@ def test_small_switched_probability(Delta, h, i, tau):
     device, write = junction(Delta, h), write_of(i, tau)
     answer = switching_probability(device, **write)
     reduced, _ = reduced_write(device, "p_to_ap", write["current"], 300.0, 0.0, 0.0)
-    finer = math.exp(solve_tails(reduced, np.array([tau]), cells=4800, steps=192).log_switched[0])
+    finer = math.exp(solve_tails(reduced, np.array([tau]), peclet=0.25, change=0.025).log_switched[0])
     assert answer == approx(finer, rel=TWO_ROADS)
     assert 1e-25 < answer < 1e-7
 
@@ -534,44 +535,73 @@ def test_a_staircase_would_be_seen():
 
 
 def test_finite_volume_converges_with_order_two():
-    """In the width of a cell, time grid fixed: each halving divides the error of the logarithm by four."""
+    """In the width of a cell, steps fixed: each halving divides the error of the logarithm by four."""
     write = AxialWrite(thermal_stability=40, drive=2.0, field=0.1, asymmetry=0.2)
-    plateaus = np.array([6.0])
-    stayed = [finite_volume.solve_grid(write, plateaus, cells, 96, 1)[:, 0] for cells in (400, 800, 1600, 3200, 6400)]
-    steps = np.abs(np.diff(stayed, axis=0))
+    schedule = Schedule.of(write, np.array([6.0]), "both", 0.1)
+    logs = [schedule.solve(cells, 1)[0, :, 0] for cells in (400, 800, 1600, 3200, 6400)]
+    steps = np.abs(np.diff(logs, axis=0))
     assert orders(steps[:, 0]) == approx(2, abs=0.1)
     assert orders(steps[:, 1]) == approx(2, abs=0.1)
 
 
 def test_implicit_euler_converges_with_order_one():
+    """In the parts of a stride: 1, 2, 4 and 8 of them."""
     write = AxialWrite(thermal_stability=40, drive=2.0)
-    logs = [finite_volume.solve_grid(write, np.array([6.0]), 800, 96, 2**n)[0, 0] for n in range(6)]
-    assert orders(np.abs(np.diff(logs)))[1:] == approx(1, abs=0.15)
+    logs = Schedule.of(write, np.array([6.0]), "stayed", 0.02).solve(800, 1)[:, 0, 0]
+    steps = np.abs(np.diff([logs[CUTS.index(k)] for k in (1, 2, 4, 8)]))
+    assert orders(steps) == approx(1, abs=0.15)
 
 
-@pytest.mark.parametrize("steps", [96, 192])
-def test_extrapolation_gains_what_it_promises(steps):
-    """Six time grids by Romberg: below 1e-5 where the finest grid alone is off by 1e-3."""
+@pytest.mark.parametrize("change", [0.1, 0.05])
+def test_extrapolation_gains_what_it_promises(change):
+    """Nine step sizes and three meshes: below 2e-6 where the finest of them alone is off by 1e-2."""
     write = AxialWrite(thermal_stability=60, drive=2.5)
     right = np.log(tail_probability(write, np.array([8.0])))
-    tails = solve_tails(write, np.array([8.0]), steps=steps)
-    assert abs(tails.log_stayed - right)[0] < 1e-5
+    tails = solve_tails(write, np.array([8.0]), tail="stayed", change=change)
+    assert abs(tails.log_stayed - right)[0] < 2e-6
     assert abs(tails.log_stayed - right)[0] < tails.error_stayed[0]
-    assert abs(finite_volume.solve_grid(write, np.array([8.0]), 3200, steps, 32)[0] - right)[0] > 1e-4
-
-
-@pytest.mark.parametrize("steps", [48, 200])
-def test_extrapolation_with_any_number_of_steps(steps):
-    write = AxialWrite(thermal_stability=60, drive=2.5)
-    right = np.log(tail_probability(write, np.array([8.0])))
-    assert abs(solve_tails(write, np.array([8.0]), steps=steps).log_stayed - right)[0] < 1e-4
+    cells = finite_volume.mesh_size(write)
+    finest = Schedule.of(write, np.array([8.0]), "stayed", change).solve(cells, 2)[0, 0]
+    assert abs(finest - right)[0] > 1e-3
 
 
 def test_extrapolation_with_several_widths():
-    """The first of four widths is 1.6e-3 off where it is 9e-6 alone; the front door promises 1e-4."""
     write, tau = AxialWrite(thermal_stability=12, drive=4.0), np.array([14.926, 16.419, 22.39, 29.85])
     right = math.log(tail_probability(write, tau[:1])[0])
     assert solve_tails(write, tau).log_stayed[0] == approx(right, abs=TWO_ROADS)
+
+
+@pytest.mark.parametrize("flat", [True, False])
+@pytest.mark.parametrize("back", [True, False])
+def test_lanes_take_the_steps_of_one_chain(flat, back):
+    """Nine cuts in four lanes, forwards and as functionals, against the elimination of one chain."""
+    write = AxialWrite(thermal_stability=20, drive=1.5, field=0.1, asymmetry=0.2)
+    mesh = Mesh(write, 60, 1)
+    up, down = hopping_rates(write, 1.5, 60)
+    L = np.diag(up + down) - np.diag(up[:-1], -1) - np.diag(down[1:], 1)
+    start = np.random.default_rng(5).uniform(0, 1, 60)
+    m = np.repeat(start[:, None], len(CUTS), axis=1)
+    time, one = np.array([0.2, 0.2, 0.05]), np.ones(3)
+    advance(m, *mesh.rates, time, one, one, flat, back)
+    for column, cuts in zip(m.T, CUTS, strict=True):
+        expected = start
+        for stride in time[::-1] if back else time:
+            matrix = np.linalg.inv(np.eye(60) + stride / cuts * (L.T if back else L))
+            expected = np.linalg.matrix_power(matrix, cuts) @ expected
+        assert column == approx(expected, rel=1e-9)
+
+
+def test_functionals_are_the_transposed_masses():
+    """A ramp forwards on the masses, or backwards on the judge: the same probability."""
+    write = AxialWrite(thermal_stability=20, drive=2.0, rise_time=1.0)
+    mesh = Mesh(write, 100, 1)
+    ramp = np.full(4, 0.25), np.array([1.0, 0.75, 0.5, 0.25]), np.array([0.75, 0.5, 0.25, 0.0])
+    m, row = (np.repeat(v[:, None], len(CUTS), axis=1) for v in (mesh.start / SCALE, np.arange(100) >= mesh.lower))
+    row = row.astype(float)
+    ahead, judged = m.copy(), row.copy()
+    advance(ahead, *mesh.rates, *ramp, mesh.flat, False)
+    advance(judged, *mesh.rates, *ramp, mesh.flat, True)
+    assert (row * ahead).sum(axis=0) == approx((judged * m).sum(axis=0), rel=1e-12)
 
 
 @pytest.mark.parametrize(

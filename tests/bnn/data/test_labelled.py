@@ -56,7 +56,6 @@ def flipped_at_random(i):
         DataLoader(SET, 16),
         DataLoader(SET, 8, shuffle=True, drop_last=True),  # 40 images: nothing is left out
     ],
-    ids=str,
 )
 def test_every_form_of_the_same_images_is_the_same_data(data):
     found = labelled("data", data)
