@@ -2,15 +2,8 @@
 
 [-1, 1] is cut into cells of equal width (to a thousandth, where a judgement off y = 0 is an edge); the equation of
 `reduced.py` becomes a chain that hops between neighbours with exponentially fitted rates (Scharfetter & Gummel 1969),
-<<<<<<< HEAD
-so the Boltzmann law is its exact stationary state.
-Implicit Euler steps solve (1 + dt L) x = b with tridiagonal factors built from off-diagonals and column sums only (the
-idea of Grassmann, Taksar & Heyman 1985): all terms are positive, hence *both* tails, the bits that failed to switch
-and the bits that switched too early, keep their relative accuracy at any depth.
-=======
 so the Boltzmann law is its exact stationary state. Implicit Euler steps (chain.py) only add positive terms, hence *both*
 tails, the bits that failed to switch and the bits that switched too early, keep their relative accuracy at any depth.
->>>>>>> part-solver
 
 Time is cut into strides, chosen on a coarse mesh such that the logarithm of the wanted probability changes little
 between one step and two: short while the density moves, long while it rests. The errors of step and mesh are both
@@ -193,41 +186,20 @@ class Mesh:
         return self.series, self.lowest, self.highest, self.hops
 
 
-<<<<<<< HEAD
-def _extrapolated_blocks(write: AxialWrite, ends: Array, cells: int, steps: int) -> tuple[Array, Array]:
-    """Log of the switched mass at the end of every block, and the last correction; shapes of `ends`."""
-    return _richardson_in_step(
-        np.array([march_blocks(write, ends, cells, steps * 2**level) for level in range(BLOCK_LEVELS)])
-    )
-=======
 @dataclass(frozen=True)
 class Schedule:
     """A write cut into strides: before the plateau, between its lengths (`None` if two are equal), and after it."""
->>>>>>> part-solver
 
     write: AxialWrite
     before: Strides
     between: tuple[Strides, ...]
     after: Strides
 
-<<<<<<< HEAD
-def march_blocks(write: AxialWrite, ends: Array, cells: int, steps: int) -> Array:
-    """Log of the switched mass at the end of every block of `steps` equal steps; shape of `ends`."""
-    mass = starting_masses(write, cells)
-    up, down = hopping_rates(write, write.drive, cells)
-    switched, lower = np.empty(ends.size), lower_cells(write.judged_at, cells)
-    for k, span in enumerate(np.diff(ends, prepend=0.0)):
-        march(mass, up, down, span / steps, steps)
-        switched[k] = mass[:lower].sum()
-    with np.errstate(divide="ignore"):
-        return np.log(switched)
-=======
     @property
     def work(self) -> int:
         """Number of strides, those of ramps with their weight."""
         every = (self.before, *self.between, self.after)
         return sum(int(np.where(s.first == s.last, 1, RAMP_WORK).sum()) for s in every)
->>>>>>> part-solver
 
     @classmethod
     def of(cls, write: AxialWrite, ends: Array, tail: str, change: float) -> "Schedule":
@@ -257,29 +229,6 @@ def march_blocks(write: AxialWrite, ends: Array, cells: int, steps: int) -> Arra
             parts = [cut(piece) for piece in pieces]
             return Strides(*np.concatenate(parts, axis=1)) if parts else cut((0.0, 0.0, 0.0))
 
-<<<<<<< HEAD
-def solve_grid(write: AxialWrite, plateaus: Array, cells: int, coarsest: int, refined: int) -> Array:
-    """Log of (stayed, switched), (2, k), on one mesh, with `refined` times the steps of the coarsest grid."""
-    mass = starting_masses(write, cells)
-    for piece in write.before:
-        _march_piece(mass, write, piece, cells, refined)
-    out = np.empty((2, len(plateaus)))
-    up, down = hopping_rates(write, write.drive, cells)
-    before = 0.0
-    for k in np.argsort(plateaus):  # every width ends a segment with its share of the steps
-        span = plateaus[k] - before
-        if span > 0:
-            share = refined * max(LEAST_SHARE, int(np.ceil(coarsest * span / plateaus.max())))
-            march(mass, up, down, span / share, share)
-            before = plateaus[k]
-        final = mass.copy() if write.after else mass
-        for piece in write.after:
-            _march_piece(final, write, piece, cells, refined)
-        lower = lower_cells(write.judged_at, cells)
-        with np.errstate(divide="ignore"):
-            out[:, k] = np.log(final[lower:].sum()), np.log(final[:lower].sum())
-    return out
-=======
         before = joined(write.before)
         between = tuple(cut((span, 1.0, 1.0)) for span in np.diff(ends, prepend=0.0))
         return cls(write, before, between, joined(write.after))
@@ -299,7 +248,6 @@ def solve_grid(write: AxialWrite, plateaus: Array, cells: int, coarsest: int, re
             out[:, :, k] = np.einsum("tcn,cn->nt", rows, m)
         with np.errstate(divide="ignore"):
             return np.log(out) - np.log(SCALE)
->>>>>>> part-solver
 
 
 def lower_cells(y: float, cells: int) -> int:
@@ -314,23 +262,7 @@ def mesh_edges(write: AxialWrite, cells: int, lower: int | None = None) -> Array
     return np.append(np.linspace(-1.0, divide, lower + 1), np.linspace(divide, 1.0, cells - lower + 1)[1:])
 
 
-def lower_cells(y: float, cells: int) -> int:
-    """Cells below y, which is an edge."""
-    return min(max(round(cells * (1 + y) / 2), 1), cells - 1)
-
-
-def mesh_edges(write: AxialWrite, cells: int) -> Array:
-    """Edges of the cells, (cells + 1,): equal widths below `judged_at`, and equal ones above."""
-    divide, lower = write.judged_at, lower_cells(write.judged_at, cells)
-    return np.append(np.linspace(-1.0, divide, lower + 1), np.linspace(divide, 1.0, cells - lower + 1)[1:])
-
-
 def starting_masses(write: AxialWrite, cells: int) -> Array:
-<<<<<<< HEAD
-    """Boltzmann mass of every cell on y > `start_above` (Gauss-Legendre inside each), normalised; nothing below."""
-    x, w = roots_legendre(8)
-    edges = np.maximum(mesh_edges(write, cells), write.start_above)
-=======
     """Boltzmann mass of every cell on y > `start_above`, normalised; nothing below."""
     return masses_between(write, mesh_edges(write, cells))
 
@@ -339,7 +271,6 @@ def masses_between(write: AxialWrite, edges: Array) -> Array:
     """Boltzmann mass of the start between edges (Gauss-Legendre inside each cell), normalised."""
     x, w = roots_legendre(8)
     edges = np.maximum(edges, write.start_above)
->>>>>>> part-solver
     width = np.diff(edges)
     y = edges[:-1, None] + width[:, None] * (1 + x) / 2
     mass = width * (write.starting_density(y) @ w)

@@ -111,7 +111,6 @@ class AxialWrite:
     conduction: Conduction | None = None
     start_above: float = 0.0
     judged_at: float = 0.0
-<<<<<<< HEAD
 
     def started_in_well(self) -> "AxialWrite":
         """Return the write with its start inside the well: above the barrier without current, y = -H."""
@@ -120,8 +119,6 @@ class AxialWrite:
     def held(self) -> "AxialWrite":
         """Return the write as what a stored bit meets: it starts in the well, and is lost beyond the barrier."""
         return replace(self, start_above=-self.field, judged_at=-self.field)
-=======
->>>>>>> part-solver
 
     @property
     def before(self) -> tuple[Piece, ...]:
@@ -177,13 +174,8 @@ class AxialWrite:
         return float(ratio * np.exp(top - bottom))
 
     def starting_density(self, y: Array) -> Array:
-<<<<<<< HEAD
-        """Boltzmann density of the start, current off, unnormalised (1 at y = 1); `y` > `start_above`."""
-        return np.exp(self.log_equilibrium(y) - self.log_equilibrium(np.ones(1)))
-=======
         """Boltzmann density of the start, current off, unnormalised (at most 1); `y` > `start_above`."""
         return np.exp(self.log_equilibrium(y) - self.log_equilibrium(np.array([self.start_above, 1.0])).max())
->>>>>>> part-solver
 
 
 @lru_cache(maxsize=256)

@@ -248,12 +248,8 @@ class SpectralSolver:
     def __init__(
         self, write: AxialWrite, wall: float, resolution: float = RELATIVE, ramp_steps: float | None = None
     ) -> None:
-<<<<<<< HEAD
         self.write, self.wall = write, wall
-=======
-        self.write = write
         self._rounding = ROUNDING if wall == FULL_SPHERE else ROUNDING_BEHIND_WALL
->>>>>>> part-solver
         size = basis_size(write, wall, resolution)
         # 1/(1 + L y) and a drive that follows the resistance are not polynomials
         self.basis = build_basis(size, wall, write.asymmetry != 0.0 or write.conduction is not None)
