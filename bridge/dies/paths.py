@@ -16,7 +16,7 @@ from bridge.cell.cell import Cell
 from bridge.cell.circuit import Circuit
 from bridge.dies.rate_distribution import SURFACE, quasi_normals
 from bridge.dies.spread import OF_CELL, OF_TRANSISTOR, Spread
-from bridge.dies.spread_line import FITTED, NODES, LineShapes
+from bridge.dies.spread_line import FITTED, LOWER, NODES, LineShapes
 from bridge.write import M_Z_OF_BIT, WriteSetting
 from mtjsim.checks import ArgumentError, Array
 from mtjsim.rng import child
@@ -101,7 +101,7 @@ class WritePath:
     def current_ratios(self, f: Mapping[str, Array]) -> Array:
         """Return the currents of each cell under its voltage over the nominal one, at `spread_line.NODES`; (6, n).
 
-        The last three are those under half of the voltage, if there are ramps; else they are 1.
+        The last three are those under `LOWER` of the voltage, if there are ramps; else they are 1.
 
         Raises
         ------
@@ -109,7 +109,7 @@ class WritePath:
             If a cell gets no current at all.
         """
         ratios = np.ones((2 * len(NODES), len(f["diameter"])))
-        for k, part in enumerate((1.0, 0.5) if self.ramped else (1.0,)):
+        for k, part in enumerate((1.0, LOWER) if self.ramped else (1.0,)):
             for j, m_z in enumerate(NODES):
                 ratios[len(NODES) * k + j] = self._conducting(self._load_currents(f, m_z, part * self.level))
         return ratios
@@ -121,15 +121,15 @@ class WritePath:
         z = WIDER * quasi_normals(p, SAMPLE, child(0, "rate_quadrature", SURFACE))
         f = dict.fromkeys(OF_CELL, np.ones(SAMPLE)) | self.spread.factors(z)
 
-        parts = (1.0, 0.5) if self.ramped else (1.0, 1.0)
+        parts = (1.0, LOWER) if self.ramped else (1.0, 1.0)
         currents = [
             np.array([self._load_currents(f, m_z, part * self.level) for m_z in nodes])
             for nodes in (FITTED, NODES)
             for part in parts
         ]
         conducts = np.all([(table > 0).all(axis=0) for table in currents], axis=0)  # the others are refused when drawn
-        full, half, full_at_nodes, half_at_nodes = (np.log(table[:, conducts]) for table in currents)
-        return LineShapes.of(full, half, nodes=(full_at_nodes, half_at_nodes))
+        full, lower, full_at_nodes, lower_at_nodes = (np.log(table[:, conducts]) for table in currents)
+        return LineShapes.of(full, lower, nodes=(full_at_nodes, lower_at_nodes))
 
     def _load_currents(self, f: Mapping[str, Array], m_z: float, supply: float) -> Array:
         """Return the current of each cell at a magnetisation and a supply [V], over the nominal one."""

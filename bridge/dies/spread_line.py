@@ -3,7 +3,7 @@
 A load line I(m_z) of a million cells depends on resistance, TMR and both parameters of the transistor, and yet differs
 from the nominal one in little more than two numbers. The logarithm v(m_z) of its ratio to the nominal current follows
 from the three values at `NODES` by a linear regression over a sample of the population; between the levels a of a ramp
-it is linear in a, through v at the full voltage and at half of it. So a few coordinates serve for all that spreads in a
+it is linear in a, through v at the full voltage and at a lower one. So a few coordinates serve for what spreads in a
 circuit. How far a rate is off, against the cell's own circuit: tests/bridge/test_cell_dies.py.
 """
 
@@ -20,6 +20,7 @@ from mtjsim.checks import Array
 from mtjsim.transport import resistance_ratio
 
 NODES = (1.0, 0.0, -1.0)  # m_z; more add less than 1e-4 of a current
+LOWER = 0.6  # part of the full voltage: a ramp of 2 ns is 1 % off at 0.5, and as much the other way at 0.7
 FITTED = np.linspace(-1.0, 1.0, 41)  # m_z at which the regression is made
 M_Z = np.linspace(-1.0, 1.0, TABLE)
 
@@ -30,17 +31,17 @@ class LineShapes:
 
     Attributes
     ----------
-    full, half : (TABLE, 3) arrays
-        Weights of the node values at each of `M_Z`, under the full voltage and under half of it.
+    full, lower : (TABLE, 3) arrays
+        Weights of the node values at each of `M_Z`, under the full voltage and under the lower one.
     """
 
     full: Array
-    half: Array
+    lower: Array
 
     @classmethod
-    def of(cls, full: Array, half: Array, *, nodes: tuple[Array, Array]) -> Self:
+    def of(cls, full: Array, lower: Array, *, nodes: tuple[Array, Array]) -> Self:
         """Fit to v of a sample of cells at `FITTED`, (41, n) each; `nodes` are v at `NODES`, (3, n)."""
-        return cls(_weights(full, nodes[0]), _weights(half, nodes[1]))
+        return cls(_weights(full, nodes[0]), _weights(lower, nodes[1]))
 
 
 def _weights(v: Array, at_nodes: Array) -> Array:
@@ -59,8 +60,8 @@ class SpreadLine:
     level : float
         Of the plateau, over the nominal amplitude.
     shapes : LineShapes
-    full, half : tuple of float
-        Ln of the drive over the nominal cell's at `NODES`, under the full voltage and under half of it.
+    full, lower : tuple of float
+        Ln of the drive over the nominal cell's at `NODES`, under the full voltage and under the lower one.
     tmr, resistance, softening : float
         Over the nominal ones: of the junction, times the unit of the drives, and of a volt's part of B_k (VCMA).
     """
@@ -69,7 +70,7 @@ class SpreadLine:
     level: float
     shapes: LineShapes
     full: tuple[float, ...]
-    half: tuple[float, ...]
+    lower: tuple[float, ...]
     tmr: float
     resistance: float
     softening: float
@@ -77,9 +78,9 @@ class SpreadLine:
     @classmethod
     def of(cls, line: LoadLine, shapes: LineShapes, x: Mapping[str, float], level: float) -> Self:
         """Return the line of a cell from its coordinates by name, logarithms."""
-        full, half = (tuple(x[f"{name}_{k}"] for k in range(len(NODES))) for name in ("full", "half"))
+        full, lower = (tuple(x[f"{name}_{k}"] for k in range(len(NODES))) for name in ("full", "lower"))
         tmr, resistance, softening = (float(np.exp(x[name])) for name in ("tmr", "resistance", "softening"))
-        return cls(line, level, shapes, full, half, tmr, resistance, softening)
+        return cls(line, level, shapes, full, lower, tmr, resistance, softening)
 
     @cached_property
     def current_of_p(self) -> float:
@@ -111,7 +112,7 @@ class SpreadLine:
         """Drive over that of the nominal P state at the full voltage, at `M_Z`."""
         v = self.shapes.full @ self.full
         if a != 1:
-            v = v + 2 * (a - 1) * (v - self.shapes.half @ self.half)
+            v = v + (a - 1) / (1 - LOWER) * (v - self.shapes.lower @ self.lower)
         return _nominal_currents(self.line.circuit, a * self.line.supply) / self.line.reference * np.exp(v)
 
 

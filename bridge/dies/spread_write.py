@@ -23,7 +23,7 @@ COORDINATES = ("stability", "drive", "field", "tmr", "bias", "softening", "time"
 LOAD_LINE_COORDINATES = (
     "stability",
     *(f"full_{k}" for k in range(len(NODES))),  # drive at NODES under the full voltage
-    *(f"half_{k}" for k in range(len(NODES))),  # under half of it
+    *(f"lower_{k}" for k in range(len(NODES))),  # under LOWER of it
     "field",
     "tmr",
     "resistance",  # times the unit in which the drives are taken
@@ -124,8 +124,8 @@ class CellWrite:
         law: Any = self.nominal.conduction
         of_bias = law is None or law.softening == 0
         if isinstance(law, LoadLine):
-            half = self.plain == self
-            silent = {name: half for name in self.names if name.startswith("half")}
+            one_level = self.plain == self
+            silent = {name: one_level for name in self.names if name.startswith("lower")}
             silent |= {name: of_bias for name in ("tmr", "resistance", "softening")}
         else:
             silent = {

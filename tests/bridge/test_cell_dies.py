@@ -110,7 +110,7 @@ def test_a_supply_driven_array_with_six_spreads_against_direct_solves(spread, se
 def test_ramps_of_a_load_line_against_the_solve_of_the_cells_own_circuit():
     spread = Spread(resistance_area_product_d2d=0.05, threshold_voltage_d2d=0.08)
     population = Population(CELL, spread, replace(VOLTS, rise_time=2e-9))
-    z = np.array([[2.0, 2.0], [-2.0, 1.0]])
+    z = np.array([[2.0, 2.0], [-1.5, -2.0]])
     for bit in (0, 1):
         direct = np.exp(population.direct_log_rates(bit, z))
         own = [population.cell_device(one).operating_point(population.setting) for one in z]
