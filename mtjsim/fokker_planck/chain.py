@@ -17,6 +17,7 @@ side; `LANES` deals the cuts out such that each lane takes twelve steps a stride
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from numba import njit
@@ -191,7 +192,8 @@ def choose_strides(m, series, lowest, highest, hops, flat, lower, duration, a, b
     """Cut a linear piece of the pulse into strides, by one step against two on a coarse mesh; advances `m` (n, 4).
 
     A stride is accepted if the logarithms of the masses on both sides (those marked in `tails`) differ by at most
-    `change`, and the density by a third of it. `strides` is filled; returns the count, or -1 if it is full, and the stride to begin with next.
+    `change`, and the density by a third of it. `strides` is filled; returns the count, or -1 if it is full, and the
+    stride to begin with next.
     """
     n = m.shape[0]
     f, r, q = np.zeros((n, 4)), np.zeros((n, 4)), np.empty((n, 4))
@@ -240,19 +242,18 @@ def choose_strides(m, series, lowest, highest, hops, flat, lower, duration, a, b
     return count, grown
 
 
-def extrapolate(values: Sequence[Array], sizes: Sequence[float], power: int) -> tuple[Array, Array]:
+def extrapolate(values: Sequence[Array] | Array, sizes: Array, power: int) -> tuple[Array, Array]:
     """Value at size 0 of a series in powers of size^power (Neville), and the change by the last of the `values`.
 
     The change is against the extrapolation that leaves out the value of the largest size.
     """
-    x = np.array(sizes, dtype=float) ** power
+    x = sizes**power
     order = np.argsort(-x)
     x, table = x[order], [np.asarray(values[k], dtype=float) for k in order]
     with np.errstate(invalid="ignore"):  # -inf - -inf, where all mass is lost
         for reach in range(1, len(x)):
             before = table[-1]
             table = [
-                new + (new - old) * x[k + reach] / (x[k] - x[k + reach])
-                for k, (old, new) in enumerate(zip(table[:-1], table[1:], strict=True))
+                new + (new - old) * x[k + reach] / (x[k] - x[k + reach]) for k, (old, new) in enumerate(pairwise(table))
             ]
         return table[0], np.abs(table[0] - before)

@@ -1,8 +1,8 @@
 """Axisymmetric Fokker-Planck as a birth-death chain: an independent method without subtractions.
 
-[-1, 1] is cut into cells of equal width (to a thousandth, where a judgement off y = 0 is an edge); the equation of
+[-1, 1] is cut into cells of equal width (to a thousandth, where a judgement off y = 0 is an edge). The equation of
 `reduced.py` becomes a chain that hops between neighbours with exponentially fitted rates (Scharfetter & Gummel 1969),
-so the Boltzmann law is its exact stationary state. Implicit Euler steps (chain.py) only add positive terms, hence *both*
+so the Boltzmann law is its exact stationary state. Implicit Euler steps (chain.py) only add positive terms; hence both
 tails, the bits that failed to switch and the bits that switched too early, keep their relative accuracy at any depth.
 
 Time is cut into strides, chosen on a coarse mesh such that the logarithm of the wanted probability changes little

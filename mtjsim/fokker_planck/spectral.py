@@ -136,7 +136,8 @@ RELATIVE, ABSOLUTE = 8.0, 12.0  # polynomials a resolved length: behind a wall; 
 def basis_size(write: AxialWrite, wall: float, resolution: float) -> int:
     """Polynomials that resolve the narrowest structure, 1/sqrt(Delta max|G|) long, `resolution` times; multiple of 16.
 
-    At least as many as the pole of 1/(1 + L y) needs, whose series falls as rho^-n (Bernstein's ellipse). The factors and the margin are set by convergence over the parameter space (tests: against 48 polynomials more).
+    At least as many as the pole of 1/(1 + L y) needs, whose series falls as rho^-n (Bernstein's ellipse). The factors
+    and the margin are set by convergence over the parameter space (tests: against 48 polynomials more).
     """
     largest_force = np.abs(write.force(np.linspace(wall, 1.0, 65), write.drive)).max() + 2.0
     needed = resolution * (1 - wall) / 2 * np.sqrt(write.thermal_stability * largest_force) + 16
@@ -461,7 +462,7 @@ class SpectralSolver:
 
 
 def _disturbed(state: Array, rounding: float, at_least: float = 0.0) -> Array:
-    """The state after one more operation: its probes move by a rounding error of the largest coefficient."""
+    """Return the state after one more operation: its probes move by a rounding error of the largest coefficient."""
     size = rounding * max(float(np.abs(state[:, 0]).max()), at_least)
     state[:, 1:] += size * _directions(*state.shape)
     return state

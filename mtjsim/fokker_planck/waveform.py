@@ -1,11 +1,11 @@
 """A pulse of many linear pieces, cut into steps that do not depend on the number of pieces.
 
-The generator is A(a), the level a a function of time. Over a step of duration h the commutator-free Magnus integrator of
-order four needs two moments of A only (Blanes & Moan 2006, Appl. Numer. Math. 56, 1519):
+The generator is A(a), the level a function of time. Over a step h the commutator-free Magnus integrator of order four
+needs two moments of A only (Blanes & Moan 2006, Appl. Numer. Math. 56, 1519):
 
     U = exp{ h/2 (M_0 + 4 M_1) } exp{ h/2 (M_0 - 4 M_1) },   M_0 = mean of A,   M_1 = mean of (t - t_mid) A / h .
 
-Where A is linear in the level these are A at two effective levels. The moments of a piecewise linear level are exact, so
+Where A is linear in the level these are A at two effective levels. The moments of a piecewise linear level are exact:
 an oscilloscope's noise costs no steps: what matters is how much the level moves while the density does.
 """
 

@@ -35,7 +35,7 @@ def test_a_field_that_leaves_no_barrier(Delta, h, i, right):
     pulse = {"current": i * 30e-6, "pulse_width": 6e-9}
     rate = write_error_rate(junction(Delta, h), **pulse)
     assert rate == approx(right, rel=0.01)
-    with pytest.raises(ValueError, match="does not reach 1e-6.*Use 'auto'"):
+    with pytest.raises(ValueError, match=r"does not reach 1e-6.*Use 'auto'"):
         write_error_rate(junction(Delta, h), method="spectral", **pulse)
 
 

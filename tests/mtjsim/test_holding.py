@@ -444,7 +444,7 @@ def test_steps_that_do_not_follow_the_time_would_be_seen():
     equal = Schedule(write, schedule.before, (Strides(np.full(4, 2.5e5), level, level),), schedule.after)
     cells = finite_volume.mesh_size(write) // 2
     coarse, grown = (extrapolate(s.solve(cells, 2), 1 / np.array(CUTS), 1)[0][1, 0] for s in (equal, schedule))
-    assert grown == approx(solve_switched(write, duration)[0][0], abs=1e-4)
+    assert grown == approx(solve_switched(write, duration)[0][0], abs=5e-3)  # of one mesh
     assert abs(coarse - grown) > 1e-3
 
 

@@ -401,9 +401,11 @@ def test_simulated_writes_take_one_rise_time_and_none_beside_a_pulse():
 
 @pytest.mark.parametrize("question", [write_error_rate, switching_probability])
 def test_a_refusal_of_a_reversed_pulse_names_a_magnitude(question):
-    """Nothing arrives above 1e-308, whatever the width: a short pulse takes the chain the fewest steps."""
-    device = junction()
-    reversed_pulse = Pulse.rectangular(current=60 * device.critical_current(), pulse_width=1e-10, polarity="ap_to_p")
+    """Back and forth at 60 critical currents and Delta 9,000: no mesh of the chain is fine enough."""
+    device = junction(9000)
+    pulse = Pulse.rectangular(current=60 * device.critical_current(), pulse_width=1e-8, polarity="ap_to_p")
+    forth = Pulse.rectangular(current=20 * device.critical_current(), pulse_width=1e-8, polarity="ap_to_p")
+    reversed_pulse = pulse.followed_by(forth)
     with pytest.raises(ValueError, match=r"cannot be resolved at .* and \d+\.?\d* critical currents"):
         question(device, pulse=reversed_pulse, direction="p_to_ap")
 
