@@ -18,7 +18,7 @@ Temperature. I_0(T) is the node's table of the drive at V_GS = V_DS = V_0, linea
 
 so that the current falls more than the table's where the gate is above V_0 (less mobility), and less where it is below
 (a lower threshold). From 200 K to 300 K the table is continued by the power law of its part from 300 K to 350 K:
-assumed. K: -0.11 V over 300 K, read as KT1 in public model cards for BSIM4, whose law it is (BSIM4:
+assumed. K: -0.11 V over 300 K, read as KT1 in public model cards of BSIM4 (its law is
 V_T(T) = V_T + KT1 (T/T_nom - 1)). V_S0, lambda, n, gamma and 2 phi_F do not change.
 """
 
