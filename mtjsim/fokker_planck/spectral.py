@@ -542,6 +542,6 @@ def returning_mass(write: AxialWrite, wall: float, plateau: float) -> Returning:
     excursion = activation = 0.0
     for drive, duration in phases:
         log_p = write.log_equilibrium(y, drive)
-        excursion += np.exp(log_p[y >= wall].min() - np.interp(wall, y, log_p))
+        excursion += np.exp(min(log_p[y >= wall].min() - np.interp(wall, y, log_p), 0.0))
         activation += 4 * np.sqrt(write.thermal_stability) * duration * np.exp(log_p.min() - log_p[0])
     return Returning(float(excursion), float(activation))

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from mtjsim import Pulse, dissipated_energy, rare_write_errors, read_disturb_rate, simulate_writes
 from mtjsim.fokker_planck import spectral
 from mtjsim.fokker_planck.finite_volume import solve_tails
-from mtjsim.fokker_planck.reduced import AxialWrite, Conduction, reduced_write
+from mtjsim.fokker_planck.reduced import AxialWrite, Conduction, reduced_write, unresolved
 from mtjsim.switching import switching_probability, write_error_rate
 from mtjsim.transport import conductance_terms, junction_conductance, junction_resistance, vcma_slope
 from physics import approx
@@ -399,15 +399,11 @@ def test_simulated_writes_take_one_rise_time_and_none_beside_a_pulse():
             simulate_writes(junction(), pulse=pulse, rise_time=rise_time, trials=1, seed=0)
 
 
-@pytest.mark.parametrize("question", [write_error_rate, switching_probability])
-def test_a_refusal_of_a_reversed_pulse_names_a_magnitude(question):
-    """Back and forth at 60 critical currents and Delta 9,000: no mesh of the chain is fine enough."""
-    device = junction(9000)
-    pulse = Pulse.rectangular(current=60 * device.critical_current(), pulse_width=1e-8, polarity="ap_to_p")
-    forth = Pulse.rectangular(current=20 * device.critical_current(), pulse_width=1e-8, polarity="ap_to_p")
-    reversed_pulse = pulse.followed_by(forth)
-    with pytest.raises(ValueError, match=r"cannot be resolved at .* and \d+\.?\d* critical currents"):
-        question(device, pulse=reversed_pulse, direction="p_to_ap")
+def test_a_reversed_pulse_holds_and_its_refusal_names_a_magnitude():
+    device = junction()
+    reversed_pulse = Pulse.rectangular(current=60 * device.critical_current(), pulse_width=1e-10, polarity="ap_to_p")
+    assert write_error_rate(device, pulse=reversed_pulse, direction="p_to_ap") == 1
+    assert "at a thermal stability of 60 and 60 critical currents" in str(unresolved(AxialWrite(60, -60.0), "no mesh"))
 
 
 def test_broadcasting_of_a_pulse():
