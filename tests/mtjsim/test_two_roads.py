@@ -380,6 +380,7 @@ def test_the_floor_under_a_long_pulse(Delta, i, tau):
     assert (np.diff(rates) <= 0).all()
 
 
+@pytest.mark.filterwarnings("ignore::mtjsim.ImplausibleValue")  # seconds, on purpose
 @pytest.mark.parametrize("seconds", [1e-3, 1.0])
 def test_relaxation_of_seconds(seconds):
     """At Delta 60 nothing happens within a second that did not happen within a microsecond."""
