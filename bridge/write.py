@@ -213,6 +213,7 @@ class OperatingPoint(NanEqual):
             )
         checked_kind("device_identity", self.device_identity, str)
         junction = np.array([[self.energy_0] * 2, [self.energy_1] * 2], dtype=float)
+        checked_kind("energies", self.energies, Mapping, remedy="A part and its (2, 2) array [bit, kept] are an item.")
         given = {"junction": junction} | dict(self.energies)
         if set(given) - set(PARTS):
             raise ArgumentError("energies", f"must be of {', '.join(PARTS)}, got {', '.join(given)}.")
@@ -363,7 +364,8 @@ class OperatingPoint(NanEqual):
         rest = {name: value for name, value in values.items() if name != "identity"}
         parts = checked_declaration(cls, rest)
         unknown = {name: math.nan for name in ("energy_0", "energy_1") if parts[name] is None}
-        energies = _with(dict(parts.get("energies") or {}), lambda x: math.nan if x is None else x)
+        checked_kind("energies", parts.get("energies", {}), Mapping)
+        energies = _with(dict(parts.get("energies", {})), lambda x: math.nan if x is None else x)
         setting = None if parts["setting"] is None else WriteSetting.from_dict(parts["setting"])
         point = cls(**{**parts, **unknown, "energies": energies, "setting": setting})
         checked_identity(point.identity, values.get("identity"))
