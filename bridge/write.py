@@ -37,6 +37,7 @@ from mtjsim.transport import conductance_terms, junction_resistance
 
 DIRECTION_OF_BIT: dict[int, Direction] = {0: "ap_to_p", 1: "p_to_ap"}
 M_Z_OF_BIT = {0: 1.0, 1: -1.0}
+MEASURED = "measured "  # begins the identity of a point of a measured map
 PARTS = ("junction", "transistor", "driver")  # that dissipate the energy of a write
 
 
@@ -327,6 +328,11 @@ class OperatingPoint(NanEqual):
     def differential(self) -> bool:
         """Whether a cell is a pair of junctions, written one each way."""
         return "-2MTJ" in self.layout
+
+    @property
+    def solved(self) -> bool:
+        """Whether the rates are those of a junction or a cell, and not given or measured."""
+        return self.setting is not None and not self.device_identity.startswith(MEASURED)
 
     @property
     def identity(self) -> str:
