@@ -37,6 +37,7 @@ from mtjsim.transport import conductance_terms, junction_resistance
 
 DIRECTION_OF_BIT: dict[int, Direction] = {0: "ap_to_p", 1: "p_to_ap"}
 M_Z_OF_BIT = {0: 1.0, 1: -1.0}
+MEASURED = "measured "  # begins the identity of a point of a measured map
 PARTS = ("junction", "transistor", "driver")  # that dissipate the energy of a write
 
 
@@ -213,6 +214,7 @@ class OperatingPoint(NanEqual):
             )
         checked_kind("device_identity", self.device_identity, str)
         junction = np.array([[self.energy_0] * 2, [self.energy_1] * 2], dtype=float)
+        checked_kind("energies", self.energies, Mapping, remedy="A part and its (2, 2) array [bit, kept] are an item.")
         given = {"junction": junction} | dict(self.energies)
         if set(given) - set(PARTS):
             raise ArgumentError("energies", f"must be of {', '.join(PARTS)}, got {', '.join(given)}.")
@@ -328,6 +330,11 @@ class OperatingPoint(NanEqual):
         return "-2MTJ" in self.layout
 
     @property
+    def solved(self) -> bool:
+        """Whether the rates are those of a junction or a cell, and not given or measured."""
+        return self.setting is not None and not self.device_identity.startswith(MEASURED)
+
+    @property
     def identity(self) -> str:
         """SHA-256 over device, setting and temperature: equal identities, equal operating points."""
         parts: list[Any] = [self.device_identity, self.temperature]
@@ -363,7 +370,8 @@ class OperatingPoint(NanEqual):
         rest = {name: value for name, value in values.items() if name != "identity"}
         parts = checked_declaration(cls, rest)
         unknown = {name: math.nan for name in ("energy_0", "energy_1") if parts[name] is None}
-        energies = _with(dict(parts.get("energies") or {}), lambda x: math.nan if x is None else x)
+        checked_kind("energies", parts.get("energies", {}), Mapping)
+        energies = _with(dict(parts.get("energies", {})), lambda x: math.nan if x is None else x)
         setting = None if parts["setting"] is None else WriteSetting.from_dict(parts["setting"])
         point = cls(**{**parts, **unknown, "energies": energies, "setting": setting})
         checked_identity(point.identity, values.get("identity"))

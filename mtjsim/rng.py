@@ -41,6 +41,7 @@ Role = Literal[
     "training",  # of one network of a study
     "evaluation",
     "dies",  # bridge: seeds of the dies of a wafer
+    "agreeing_pairs",  # bridge: what a pair of a die reads as while its junctions agree
 ]
 ROLES: tuple[Role, ...] = get_args(Role)  # append only: the order fixes the streams
 

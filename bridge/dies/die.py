@@ -8,7 +8,7 @@ stuck_ap  a junction that never leaves AP                           1
 weak      it works, with a write error rate multiplied by a factor, or a barrier reduced by one (it loses bits earlier)
 
 Behind a transistor that never conducts a cell is an open. A differential pair with one junction that is stuck or weak
-is weak, with its own rates in `cells`; only one that always reads the same is stuck (pairs.py). A cell with two faults
+is weak, with its own rates in `cells`; one that always reads the same is stuck (pairs.py). A cell with two faults
 is the first in this order: through a shorted barrier the free layer is not seen. A die keeps the faulty cells only
 (sorted flat indices in C order, kinds, parameters), so that one in a million of 8e8 cells takes little memory. Dies are
 drawn from a `Process` (faults.py), or made by hand (`Die.of`).
@@ -20,7 +20,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Self
 
@@ -62,7 +62,7 @@ class Die:
     seed : int, optional
         Of the draw.
     process : dict
-        The origin, as `Process.as_dict`; empty for a die made by hand.
+        The origin, as `Process.as_dict`. Empty for a die made by hand, but for the population of its drawn cells.
 
     Raises
     ------
@@ -101,6 +101,8 @@ class Die:
                 raise ArgumentError(name, f"must be {rule}, got {column[~good][0]:g}.")
         if self.cells is not None and (found := self.cells.error_rates.shape) != (2, self.size):
             raise ArgumentError("cells", f"must be {self.size}, as shape {self.shape}, got {found[1]}.")
+        if self.cells is not None and self.cells.origin and not self.process:
+            object.__setattr__(self, "process", {"population": dict(self.cells.origin)})
 
     def __repr__(self) -> str:
         faults = ", ".join(f"{count} {kind}" for kind, count in self.counts.items() if count) or "no faults"
@@ -325,7 +327,7 @@ class Die:
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """All arrays by name, those of the drawn cells included."""
-        drawn = {} if self.cells is None else {f.name: getattr(self.cells, f.name) for f in fields(Cells)}
+        drawn = {} if self.cells is None else self.cells.arrays()
         return {name: getattr(self, name) for name in FAULT_COLUMNS} | drawn
 
     @cached_property

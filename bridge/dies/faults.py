@@ -136,7 +136,10 @@ class Process:
             _, error_factor, stability_factor = fault_columns(kind, *law)
             levels = np.array([LEVEL.get(name, -1) for name in FAULTS])[kind]
             junctions = population.junctions(2 * size, seed=seed)
-            cells, pairs, rates = with_faults(junctions, where, levels, (error_factor, stability_factor))
+            chunks = range(-(-size // CHUNK))
+            offsets = np.concatenate([generator(seed, "agreeing_pairs", c).integers(2, size=CHUNK) for c in chunks])
+            factors = error_factor, stability_factor
+            cells, pairs, rates = with_faults(junctions, where, levels, factors, offsets)
             kind = np.full(len(pairs), FAULTS.index("weak"), dtype=np.uint8)
             for bit, name in enumerate(("stuck_p", "stuck_ap")):
                 kind[(rates[bit] == 0) & (rates[1 - bit] == 1)] = FAULTS.index(name)

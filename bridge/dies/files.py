@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bridge.dies.cells import COLUMNS, Cells
 from bridge.dies.die import FAULT_COLUMNS, Die
 from bridge.dies.faults import Process
-from bridge.dies.variability import Cells
 from bridge.netcdf import checked_netcdf_path, named_error, read_netcdf, write_netcdf
 
 if TYPE_CHECKING:
@@ -109,7 +108,6 @@ def _die_of(data: xr.Dataset) -> Die:
     if str(form := data.attrs.get("format")) != FORMAT:
         raise ValueError(f"this is not a die: its format is {form!r}, not {FORMAT!r}.")
     arrays = {str(name): variable.values for name, variable in data.data_vars.items()}
-    names = [f.name for f in fields(Cells)]
     if missing := [name for name in FAULT_COLUMNS if name not in arrays]:
         raise ValueError(f"this is not a whole die: it lacks {', '.join(missing)}.")
     if missing := [name for name in ("shape", "seed", "process", "digests", "identity") if name not in data.attrs]:
@@ -117,7 +115,7 @@ def _die_of(data: xr.Dataset) -> Die:
     die = Die(
         shape=tuple(json.loads(data.attrs["shape"])),
         **{name: arrays[name] for name in FAULT_COLUMNS},
-        cells=Cells(**{name: arrays[name] for name in names}) if names[0] in arrays else None,
+        cells=Cells(**{name: arrays[name] for name in COLUMNS}) if COLUMNS[0] in arrays else None,
         seed=json.loads(data.attrs["seed"]),
         process=json.loads(data.attrs["process"]),
     )

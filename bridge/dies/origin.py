@@ -12,9 +12,14 @@ if TYPE_CHECKING:
 
 def populations(process: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Return what the cells of a die were drawn from, as `Population.as_dict`, however often it was joined."""
+    return [part["population"] for part in _parts(process) if part.get("population")]
+
+
+def _parts(process: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the draws that were joined in a die; none of a die made by hand."""
     if "joined" in process:
-        return [population for part in process["joined"] for population in populations(part)]
-    return [process["population"]] if process.get("population") else []
+        return [part for joined in process["joined"] for part in _parts(joined)]
+    return [process] if process else []
 
 
 def junction_of(drawn: Mapping[str, Any]) -> str:
@@ -30,14 +35,18 @@ def named(layout: str, identity: str) -> str:
 def require_one_write(die: "Die", point: "OperatingPoint") -> None:
     """Raise ArgumentError if the cells of a die were drawn for other cells or another write than the point's.
 
-    Points whose rates were given (no setting) fit any die of single junctions.
+    Points whose rates were given (no setting) fit any die of single junctions. With measured rates drawn cells are
+    refused: they have rates of their own.
     """
     drawn_from = populations(die.process)
-    if point.differential and die.process and not drawn_from:
+    if point.differential and any(not populations(part) for part in _parts(die.process)):
         reason = "a fault is of one junction of a pair, and a Process without a population draws faults of cells"
         raise ArgumentError("die", f"must be of the pairs of the point: {reason}. Give it a Population of the Cell.")
     if die.cells is None or point.setting is None:
         return
+    if drawn_from and not point.solved:
+        reason = "drawn cells have rates of their own, and the measured ones would not be used"
+        raise ArgumentError("die", f"must be of faults alone for rates that were measured: {reason}.")
     ours = {"setting": point.setting.as_dict(), "temperature": point.temperature}
     for drawn in drawn_from:
         if drawn["device_identity"] != point.device_identity or drawn.get("layout", "") != point.layout:

@@ -4,8 +4,10 @@ The first junction of a pair is written to the bit, the second to the other. A r
 the first conducts better, a 1 where the second does, and either with equal chance where they agree.
 
 A fault is one of a junction. A short conducts better than P and an open worse than AP, so that one of them decides what
-the pair reads as. A junction that is stuck agrees with the other one for one of the two bits, which then reads right
-half of the time. A transistor that never conducts makes its junction an open.
+the pair reads as. A junction that is stuck agrees with the other one for one of the two bits. What such a pair reads as
+then is decided by the offset of its sense amplifier, which is drawn with the die and stays: half of these pairs always
+read as one bit, the others work with the error rates of the other junction. (Drawn again at each write, a pair would
+come right in the end when it is written again and again.) A transistor that never conducts makes its junction an open.
 """
 
 from typing import Any
@@ -44,7 +46,7 @@ def mean_of_pairs(zero: MeanRate, one: MeanRate) -> tuple[MeanRate, MeanRate]:
     return both, both
 
 
-def faulty_pair_rates(rates: Array, levels: NDArray[Any]) -> Array:
+def faulty_pair_rates(rates: Array, levels: NDArray[Any], offsets: NDArray[Any]) -> Array:
     """Error rates of pairs with faults.
 
     Parameters
@@ -53,6 +55,9 @@ def faulty_pair_rates(rates: Array, levels: NDArray[Any]) -> Array:
         Error rates by written bit, pair and junction.
     levels : (k, 2) array of int
         `LEVEL` of a junction that never changes, -1 of one that is written.
+    offsets : (k,) array of 0 and 1
+        What each pair reads as where its junctions agree, if one of them never changes; of other pairs it is either
+        bit with equal chance.
 
     Returns
     -------
@@ -69,14 +74,19 @@ def faulty_pair_rates(rates: Array, levels: NDArray[Any]) -> Array:
         chances[bit, where[:, 0], where[:, 1], levels[fixed]] = 1.0
     first, second = chances[:, :, 0], chances[::-1, :, 1]  # by bit of the pair
     agree = (first * second).sum(axis=-1)
-    below = np.cumsum(second, axis=-1) - second  # chance that the second conducts better than a level
-    second_better = (first * below).sum(axis=-1)
-    wrong = np.stack([second_better[0], 1 - agree[1] - second_better[1]])
-    return np.clip(wrong + agree / 2, 0.0, 1.0)
+    below = [np.cumsum(of_each, axis=-1) - of_each for of_each in (first, second)]  # chance of a level that is better
+    second_better, first_better = (first * below[1]).sum(axis=-1), (second * below[0]).sum(axis=-1)
+    unlike = np.stack([offsets, 1 - offsets])  # by bit: whether the offset reads as the other one
+    wrong = np.stack([second_better[0], first_better[1]]) + agree * np.where(fixed.any(axis=1), unlike, 0.5)
+    return np.where(wrong > 1 - 1e-12, 1.0, wrong)  # a sum of outcomes: 1 but for rounding
 
 
 def with_faults(
-    junctions: Cells, faulty: NDArray[np.int64], levels: NDArray[Any], factors: tuple[Array, Array]
+    junctions: Cells,
+    faulty: NDArray[np.int64],
+    levels: NDArray[Any],
+    factors: tuple[Array, Array],
+    offsets: NDArray[Any],
 ) -> tuple[Cells, NDArray[np.int64], Array]:
     """Return pairs with the faults of their junctions in their rates, which pairs they are, and their rates.
 
@@ -90,6 +100,8 @@ def with_faults(
         `LEVEL` of each, -1 for a weak one.
     factors : two (k,) arrays
         On the error rates and on the thermal stability of a weak one; 1 elsewhere.
+    offsets : (n,) array of 0 and 1
+        What each pair reads as where its junctions agree, see `faulty_pair_rates`.
 
     Returns
     -------
@@ -107,5 +119,5 @@ def with_faults(
     of_all = np.full(rates.shape[1], -1)
     of_all[faulty] = levels
     both = pairs[:, None] * 2 + np.arange(2)
-    cells.error_rates[:, pairs] = found = faulty_pair_rates(rates[:, both], of_all[both])
+    cells.error_rates[:, pairs] = found = faulty_pair_rates(rates[:, both], of_all[both], offsets[pairs])
     return cells, pairs, found

@@ -353,7 +353,7 @@ class Population:
         count = checked_whole("count", count, least=1)
         seed, workers = checked_seed(seed), checked_whole("workers", workers, least=1)
         drawn = self.junctions(2 * count if self.pairs else count, seed=seed, workers=workers)
-        return pair_cells(drawn) if self.pairs else drawn
+        return replace(pair_cells(drawn) if self.pairs else drawn, origin=self.as_dict())
 
     def junctions(self, count: int, *, seed: int, workers: int = 2) -> Cells:
         """Draw junctions with their paths: the cells, or of pairs their junctions, two in turn for each pair."""

@@ -13,8 +13,9 @@ from bridge.log_log import log_log, log_rate, log_switched
 from bridge.maps.axes import checked_dataset, measured_places
 from bridge.maps.bound import TARGET, describe, relative_error
 from bridge.maps.interpolation import LEAST_SWITCHED, interpolate, uncertainty
-from bridge.write import DIRECTION_OF_BIT, OperatingPoint, WriteSetting
+from bridge.write import DIRECTION_OF_BIT, MEASURED, OperatingPoint, WriteSetting, resting_energy
 from mtjsim.checks import DIRECTIONS, ArgumentError, Array, checked_array, checked_choice, checked_kind, checked_names
+from mtjsim.device import MTJ
 from mtjsim.pulse import UNITS, one_drive
 
 if TYPE_CHECKING:
@@ -276,7 +277,7 @@ class ErrorMap:
                 raise ArgumentError(name, f"of the setting must be that of the map, {ours:g} s, got {theirs:g} s.")
         if setting.drive != self.drive:
             raise ArgumentError("setting", f"must be of {self.drive}s, as the map is, got one of {setting.drive}s.")
-        rates, energies = [], []
+        rates, energies, tables = [], [], {}
         for bit, level in enumerate(setting.amplitudes):
             write: Any = {
                 self.drive: level,
@@ -286,6 +287,10 @@ class ErrorMap:
             }
             rates.append(float(self.rate(**write)))
             energies.append(float(self.energy(**write)) if "energy" in self.dataset and not self.measured else np.nan)
+        if not np.isnan(energies).any():  # those of pulses on cells that hold the bit follow from the junction
+            device = MTJ.model_validate_json(str(attrs["device"]))
+            held = [resting_energy(device, setting, bit=bit) for bit in (0, 1)]
+            tables["junction"] = np.column_stack((energies, held))
         return OperatingPoint(
             error_rate_0=rates[0],
             error_rate_1=rates[1],
@@ -293,8 +298,9 @@ class ErrorMap:
             energy_1=energies[1],
             latency=setting.latency,
             setting=setting,
-            device_identity=f"measured {attrs['identity']}" if self.measured else str(attrs["device_identity"]),
+            device_identity=f"{MEASURED}{attrs['identity']}" if self.measured else str(attrs["device_identity"]),
             temperature=float(temperature),
+            energies=tables,
         )
 
     # ---- parts -------------------------------------------------------------------------------------------------------

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 def require_one_device(point: "OperatingPoint", reading: "ReadPoint | None", retention: "Retention | None") -> None:
     """Raise ArgumentError unless the parts of a memory are of one cell, or of one bare junction; names both.
 
-    Rates that were given fit anything. Writes and reads are at one temperature; cells may be left alone at another.
-    At rest a circuit does not matter, so that the retention of a bare junction serves for its cell, pairs excepted.
+    Rates that were given or measured fit anything. Writes and reads are at one temperature; cells may be left alone at
+    another. At rest a circuit does not matter: the retention of a bare junction serves for its cell, pairs excepted.
     """
-    if point.setting is None:
+    if not point.solved:
         return
     ours, junction = named(point.layout, point.device_identity), point.junction_identity or point.device_identity
     if reading is not None and reading.device_identity:

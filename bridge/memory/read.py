@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
 from bridge.cell.cell import Cell
 from bridge.cell.cell_write import driven_write
+from bridge.checks import checked_declaration
 from bridge.dies.spread import LARGEST_DEPARTURE, Spread
 from bridge.memory.sensing import wrong_sense_rate
 from bridge.write import M_Z_OF_BIT
@@ -123,7 +124,7 @@ class ReadPoint:
     Raises
     ------
     ValueError
-        If a rate is outside [0, 1], or an energy or the latency is negative.
+        If a rate is outside [0, 1], an energy or the latency is negative, or the temperature is not > 0 K.
     """
 
     error_rate_0: float = 0.0
@@ -148,10 +149,22 @@ class ReadPoint:
         checked_fields(self, zero_allowed=True, energy_0="J", energy_1="J", sense_energy="J", latency="s")
         checked_fields(self, zero_allowed=True, transistor_energy_0="J", transistor_energy_1="J")
         checked_fields(self, zero_allowed=True, driver_energy_0="J", driver_energy_1="J")
+        checked_fields(self, temperature="K")
+        checked_kind("device_identity", self.device_identity, str)
+        if self.setting is not None:
+            checked_kind("setting", self.setting, ReadSetting)
 
     def as_dict(self) -> dict[str, Any]:
         """All attributes, ready for JSON."""
         return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Return the read point of an `as_dict`, also after JSON; ValueError as in `ReadPoint`, or for another name."""
+        parts = checked_declaration(cls, values)
+        if parts.get("setting") is not None:
+            parts["setting"] = ReadSetting(**checked_declaration(ReadSetting, parts["setting"]))
+        return cls(**parts)
 
 
 def read_point(device: MTJ | Cell, setting: ReadSetting, *, temperature: float = 300.0) -> ReadPoint:
@@ -248,7 +261,7 @@ def _bare_read(device: MTJ, setting: ReadSetting, temperature: float) -> tuple[C
 def _cell_read(cell: Cell, setting: ReadSetting, temperature: float) -> tuple[Current, float, list[list[float]]]:
     """Return the same of a cell, through the circuit of its read path."""
     path, V = cell.read_circuit(temperature=temperature), setting.voltage
-    V_T = cell.transistor.threshold_voltage
+    V_T = (cell.read_transistor or cell.transistor).threshold_voltage
 
     def current(bit: int, f: Mapping[str, Array]) -> Array:
         cells = replace(

@@ -14,10 +14,13 @@ from bridge import (
     OperatingPoint,
     Population,
     Process,
+    ReadPoint,
+    ReadSetting,
     Spread,
     Transistor,
     WriteSetting,
     operating_point,
+    read_point,
 )
 from physics import junction
 
@@ -102,6 +105,8 @@ def test_an_operating_point_comes_back_from_its_dict(name):
         ({"setting": {**SETTING.as_dict(), "pulse": 1}}, r"a field of WriteSetting must be one of .*Did you mean"),
         ({"error_rate": 0.1}, r"a field of OperatingPoint must be one of .*Did you mean 'error_rate_1'"),
         ({"error_rate_0": 5.0}, "error_rate_0 must be <= 1"),
+        ({"energies": 3}, "energies must be of type Mapping, got 3"),
+        ({"energies": []}, "energies must be of type Mapping"),
         ({"energies": {"junction": [[1, 2]]}}, r"energies\['junction'\] must be a \(2, 2\) array"),
     ],
 )
@@ -120,6 +125,21 @@ def test_what_is_not_a_dict_or_lacks_a_number():
     del values["latency"]
     with pytest.raises(ValueError, match="values must have latency, as every OperatingPoint has"):
         OperatingPoint.from_dict(values)
+
+
+def test_a_read_point_checks_and_comes_back():
+    setting = ReadSetting(voltage=0.2, duration=5e-9, sense_noise=1e-6, resistance_d2d=0.05)
+    for point in (read_point(junction(), setting, temperature=330.0), ReadPoint(error_rate_0=1e-3)):
+        assert ReadPoint.from_dict(through_json(point.as_dict())) == point
+    for change, message in (
+        ({"temperature": -3}, "temperature must be finite and > 0 K, got -3"),
+        ({"setting": 3}, "values must be of type Mapping, got 3"),
+        ({"error": 0.1}, "a field of ReadPoint must be one of .*Did you mean"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            ReadPoint.from_dict(point.as_dict() | change)
+    with pytest.raises(ValueError, match="setting must be of type ReadSetting"):
+        ReadPoint(setting={"voltage": 0.1})
 
 
 def test_settings_spreads_populations_and_processes_come_back():

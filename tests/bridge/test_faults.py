@@ -268,7 +268,7 @@ def test_bad_dies():
         Die.of((2, 3), weak=[-1], weak_error_rate_factor=2)
     with pytest.raises(ValueError, match="open must be a one-dimensional array of flat indices, got bool"):
         Die.of((2, 3), open=[True, False])
-    with pytest.raises(ValueError, match="shape must be a whole number >= 1, got '6'"):
+    with pytest.raises(ValueError, match=r"shape must be a whole number >= 1, .* got '6'"):
         Die.of("6")
     with pytest.raises(ValueError, match="shape must be a whole number >= 1, got 0"):
         PROCESS.die((4, 0), seed=1)

@@ -228,6 +228,7 @@ def test_operating_point_is_that_of_the_solver(costed):
             rates = [getattr(point, f"error_rate_{bit}") for point in (found, solved)]
             assert abs(rates[0] / rates[1] - 1) <= bound + SOLVER < 0.01
             assert getattr(found, f"energy_{bit}") == approx(getattr(solved, f"energy_{bit}"), rel=1e-3)
+        assert found.energies["junction"] == approx(solved.energies["junction"], rel=1e-3)  # also where the bit is held
         assert found.identity == solved.identity
         assert found.latency == solved.latency
 

@@ -5,6 +5,7 @@ import pytest
 
 from bridge import (
     Cell,
+    ErrorMap,
     Memory,
     OperatingPoint,
     Population,
@@ -16,10 +17,11 @@ from bridge import (
     Transistor,
     WordMemory,
     WriteSetting,
+    measured_map,
     operating_point,
     read_point,
 )
-from mtjsim import load_preset
+from mtjsim import WriteCounts, load_preset
 from physics import junction
 
 ARM, OTHER = load_preset("arm_2021"), junction()
@@ -113,3 +115,16 @@ def test_pairs_of_a_die_are_held_by_both_junctions(points):
     of_all = np.array(Retention(PAIR, 398.0).rates_of(1e9, stability))
     assert of_all.shape == (2, 12)
     assert np.array_equal(np.array(rates.rates), of_all)
+
+
+def test_measured_rates_fit_any_read_and_retention_but_no_drawn_cells():
+    pulses = {"voltage": 0.5, "pulse_width": 1e-8, "direction": ["ap_to_p", "p_to_ap"]}
+    counts = WriteCounts(**pulses, trials=10**6, errors=[300, 1200])
+    setting = WriteSetting(voltage=0.5, pulse_width=1e-8)
+    point = ErrorMap(measured_map(counts)).operating_point(setting)
+    reading, retention = read_point(OTHER, READ, temperature=350.0), Retention(OTHER, 350.0)
+    faults = Process(stuck_p_rate=0.5).die((8,), seed=1)
+    Memory(8, format="binary", point=point, reading=reading, retention=retention, die=faults)
+    drawn = Process(population=Population(OTHER, Spread(), setting)).die((8,), seed=1)
+    with pytest.raises(ValueError, match="die must be of faults alone for rates that were measured"):
+        Memory(8, format="binary", point=point, die=drawn)

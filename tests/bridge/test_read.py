@@ -148,6 +148,18 @@ def test_a_hot_transistor_reads_with_less_current():
     assert hot.error_rate_0 > cold.error_rate_0
 
 
+def test_a_threshold_that_spreads_is_that_of_the_read_transistor():
+    """A channel cell is read through its second transistor: the write transistor does not matter."""
+    read = Transistor(width=90e-9, threshold_voltage=0.35)
+    channel = ARM.replace(channel_resistance=1000.0)
+    setting = replace(NOISY, threshold_voltage_d2d=0.1)
+    rates = [
+        read_point(replace(THIN, device=channel, transistor=write, read_transistor=read), setting).error_rate_0
+        for write in (read, Transistor(width=90e-9, threshold_voltage=0.1))
+    ]
+    assert rates[0] == approx(rates[1], rel=1e-9)
+
+
 def test_a_pair_compares_its_junctions():
     """Twice the margin against the noise of one amplifier; one junction of two is in the state that is disturbed."""
     pair = THIN.replace(differential=True)
