@@ -72,7 +72,7 @@ def is_compiled(model: nn.Module) -> bool:
 
 @contextmanager
 def bits_of_eager_copy(model: nn.Module, images: Tensor) -> Iterator[dict[str, InputBits]]:
-    """Yield what `watched_bits` finds in a forward pass of a copy that is not compiled: a graph would keep the watch."""
+    """Yield what `watched_bits` finds in a pass of a copy that is not compiled: a graph would keep the watch."""
     whole = nn.ModuleDict({"model": copy.deepcopy(model)})  # without what `compile` of a module made
     for parent in list(whole.modules()):
         for key, child in parent._modules.items():
