@@ -1,5 +1,6 @@
 """Layers whose input bits are all alike, found by a forward pass of images."""
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -33,24 +34,52 @@ class InputBits:
 
 @contextmanager
 def watched_bits(model: nn.Module) -> Iterator[dict[str, InputBits]]:
-    """Watch the input bits of every binary layer, by its name, in the forward passes of the block."""
+    """Watch the input bits of every binary layer, by its name, in the forward passes of the block.
+
+    Each quantizer is called as often as without: one with a state or a random stream has the same afterwards.
+    """
     found: dict[str, InputBits] = {}
-
-    def watch(name: str) -> Any:
-        def note(layer: Any, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
-            with torch.no_grad():
-                bits = layer.input_quantizer((*inputs, *named.values())[0])
-                found.setdefault(name, InputBits()).add(bits)
-
-        return note
-
-    layers = {name: m for name, m in model.named_modules() if isinstance(m, BinaryLayer) and m.input_quantizer}
-    hooks = [layer.register_forward_pre_hook(watch(name), with_kwargs=True) for name, layer in layers.items()]
+    layers = {name: m for name, m in model.named_modules() if isinstance(m, BinaryLayer)}
+    quantizers = {name: m.input_quantizer for name, m in layers.items() if m.input_quantizer is not None}
     try:
+        for name, quantizer in quantizers.items():
+            recorder = _Recorder(quantizer, found, name)
+            layers[name].input_quantizer = recorder if isinstance(quantizer, nn.Module) else recorder.forward
         yield found
     finally:
-        for hook in hooks:
-            hook.remove()
+        for name, quantizer in quantizers.items():
+            layers[name].input_quantizer = quantizer
+
+
+class _Recorder(nn.Module):
+    """A quantizer whose bits are recorded."""
+
+    def __init__(self, quantizer: Any, found: dict[str, InputBits], name: str) -> None:
+        super().__init__()
+        self.quantizer, self.found, self.name = quantizer, found, name
+
+    def forward(self, x: Tensor) -> Any:
+        """Quantize."""
+        bits = self.quantizer(x)
+        self.found.setdefault(self.name, InputBits()).add(bits.detach())
+        return bits
+
+
+def is_compiled(model: nn.Module) -> bool:
+    """Whether a module of the model was compiled, by `torch.compile` or its own `compile`."""
+    return any(hasattr(m, "_orig_mod") or getattr(m, "_compiled_call_impl", None) for m in model.modules())
+
+
+@contextmanager
+def bits_of_eager_copy(model: nn.Module, images: Tensor) -> Iterator[dict[str, InputBits]]:
+    """Yield what `watched_bits` finds in a pass of a copy that is not compiled: a graph would keep the watch."""
+    whole = nn.ModuleDict({"model": copy.deepcopy(model)})  # without what `compile` of a module made
+    for parent in list(whole.modules()):
+        for key, child in parent._modules.items():
+            parent._modules[key] = getattr(child, "_orig_mod", child)
+    with torch.no_grad(), torch.random.fork_rng(devices=[]), watched_bits(whole["model"]) as found:
+        whole["model"](images)
+    yield found
 
 
 def constant_layers(found: dict[str, InputBits]) -> dict[str, str]:

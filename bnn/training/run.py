@@ -6,7 +6,7 @@ import time
 import warnings
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -25,7 +25,7 @@ from bnn.errors.keys import address, forget_address
 from bnn.evaluation.accuracy import evaluate
 from bnn.evaluation.batch_norm import reestimate_batch_norm
 from bnn.evaluation.logits import check_fits, checked_logits
-from bnn.layers.constant_bits import InputBits, constant_layers, watched_bits
+from bnn.layers.constant_bits import bits_of_eager_copy, constant_layers, is_compiled, watched_bits
 from bnn.layers.inputs import labelled_tensors
 from bnn.layers.latent import clip_latent_
 from bnn.streams import torch_generator
@@ -132,16 +132,12 @@ class Run:
 
     def _first_logits(self, x: Tensor) -> Tensor:
         """Return the logits of the first batch; images, labels and signs are checked with them, before any update."""
-        compiled = any(hasattr(part, "_orig_mod") for part in self.model.modules())  # it would keep the hooks
-        watched: AbstractContextManager[dict[str, InputBits]] = (
-            nullcontext({}) if compiled else watched_bits(self.model)
-        )
-        with watched as found:
-            try:
+        try:
+            with bits_of_eager_copy(self.model, x) if is_compiled(self.model) else watched_bits(self.model) as found:
                 logits = checked_logits(self.model(x), x)
-            except RuntimeError:
-                check_fits(self.model, "train", x)
-                raise
+        except RuntimeError:
+            check_fits(self.model, "train", x)
+            raise
         sets = {"train": self.labels, "validation": self.validation, "test": self.test}
         for argument, data in sets.items():
             if data is not None:

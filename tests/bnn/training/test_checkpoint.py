@@ -61,8 +61,8 @@ def test_a_lock_ends_with_an_exception_and_with_a_killed_process(tmp_path):
 
 
 def test_what_a_killed_write_left_is_removed_by_the_next_training_and_other_files_stay(tmp_path):
-    litter = [".run.pt.0123456789abcdef.partial", ".run.next.pt.0123456789abcdef.partial"]
-    others = [".other.pt.0123456789abcdef.partial", ".run.pt.partial", "run.pt.0123456789abcdef.partial"]
+    litter = [".mtj-bnn-0123456789abcdef.partial", ".mtj-bnn-fedcba9876543210.partial"]
+    others = [".mtj-bnn-0123.partial", ".run.pt.partial", "mtj-bnn-0123456789abcdef.partial"]
     for name in (*litter, *others):
         (tmp_path / name).write_bytes(b"half")
     Trainer(network(), replace(CONFIG, checkpoint=tmp_path / "run.pt")).fit(TRAIN)
