@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(name, "standard output is closed: send it to a file or to /dev/null.")
     try:
         with _terminable(), warnings.catch_warnings():
-            warnings.showwarning = partial(_show_warning, name, warnings.showwarning)
+            warnings.showwarning = partial(_show_warning, name, set(), warnings.showwarning)
             code = _run(words)
             sys.stdout.flush()
     except BrokenPipeError:  # the reader has enough, as `| head` has
@@ -222,13 +222,14 @@ def _fail(name: str, message: str) -> int:
 
 
 def _show_warning(
-    name: str, otherwise: Callable[..., None], message: Warning | str, category: type, *place: Any
+    name: str, shown: set[str], otherwise: Callable[..., None], message: Warning | str, category: type, *place: Any
 ) -> None:
-    """Print a doubt about a value as one line, and any other warning as usual."""
+    """Print a doubt about a value as one line, once, and any other warning as usual."""
     if category.__name__ != "ImplausibleValue":
         otherwise(message, category, *place)
-        return
-    print(f"{name}: warning: {str(message).split(' If it is right,')[0]}", file=sys.stderr)
+    elif (text := str(message).split(" If it is right,")[0]) not in shown:
+        shown.add(text)
+        print(f"{name}: warning: {text}", file=sys.stderr)
 
 
 def _drain_output() -> None:

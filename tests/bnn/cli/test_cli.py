@@ -404,3 +404,12 @@ def test_device_verbs_start_without_torch():
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert result.stdout.splitlines()[-1] == "False"
+
+
+def test_a_doubt_about_a_value_is_one_line(capsys):
+    """Rate and energy are computed apart, and each doubts the temperature."""
+    code, _, err = run(
+        capsys, "setting", "arm_2021", "--error-rate", "1e-3", "--temperature", "85K", "--pulse-width", "20ns"
+    )
+    assert code == 0
+    assert err.count("If 85 degrees Celsius is meant") == err.count("warning") == 1
