@@ -406,6 +406,7 @@ def test_device_verbs_start_without_torch():
     assert result.stdout.splitlines()[-1] == "False"
 
 
+@pytest.mark.filterwarnings("default::mtjsim.ImplausibleValue")
 def test_a_doubt_about_a_value_is_one_line(capsys):
     """Rate and energy are computed apart, and each doubts the temperature."""
     code, _, err = run(
