@@ -115,7 +115,7 @@ def _die_of(data: xr.Dataset) -> Die:
     die = Die(
         shape=tuple(json.loads(data.attrs["shape"])),
         **{name: arrays[name] for name in FAULT_COLUMNS},
-        cells=Cells(**{name: arrays[name] for name in COLUMNS}) if COLUMNS[0] in arrays else None,
+        cells=Cells(*(arrays[name] for name in COLUMNS)) if COLUMNS[0] in arrays else None,
         seed=json.loads(data.attrs["seed"]),
         process=json.loads(data.attrs["process"]),
     )
