@@ -25,7 +25,7 @@ V_T(T) = V_T + KT1 (T/T_nom - 1)). V_S0, lambda, n, gamma and 2 phi_F do not cha
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
@@ -130,7 +130,11 @@ class Transistor:
     channel_length_modulation: float = 0.1
     body_effect: float = 0.2
     surface_potential: float = 0.85
-    drive_temperatures: Sequence[tuple[float, float]] | None = _relative_drive("45nm_lop")
+    drive_temperatures: Sequence[tuple[float, float]] | None = (
+        field(  # a factory: its numbers are no part of a signature
+            default_factory=lambda: _relative_drive("45nm_lop")
+        )
+    )
     threshold_slope: float = -0.11 / T_REFERENCE
 
     def __post_init__(self) -> None:

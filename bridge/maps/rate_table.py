@@ -5,6 +5,8 @@ The columns are those of a table of counts (`mtjsim.read_counts`), with `write_e
 `current_uA`, or in each cell, `60uA`; without one it is SI. Lines that start with # are comments.
 """
 
+from __future__ import annotations
+
 import csv
 import hashlib
 import os
