@@ -115,7 +115,7 @@ def _die_of(data: xr.Dataset) -> Die:
     die = Die(
         shape=tuple(json.loads(data.attrs["shape"])),
         **{name: arrays[name] for name in FAULT_COLUMNS},
-        cells=Cells(**{name: arrays[name] for name in COLUMNS}) if COLUMNS[0] in arrays else None,
+        cells=_cells(arrays) if COLUMNS[0] in arrays else None,
         seed=json.loads(data.attrs["seed"]),
         process=json.loads(data.attrs["process"]),
     )
@@ -125,6 +125,11 @@ def _die_of(data: xr.Dataset) -> Die:
         what = ", ".join(changed) or "its identity"
         raise ValueError(f"not what was saved: {what} changed since. Draw or save it again.")
     return die
+
+
+def _cells(arrays: Mapping[str, Any]) -> Cells:
+    rates, resistance_p, resistance_ap, stability = (arrays[name] for name in COLUMNS)
+    return Cells(rates, resistance_p, resistance_ap, stability)
 
 
 def _require(
