@@ -102,16 +102,16 @@ def unlabelled(argument: str, data: Any) -> NDArray[Any]:
     return _images(argument, data if _is_array(data) else _parts(argument, data)[0])
 
 
-def check_halves(argument: str, data: Any) -> None:
-    """Raise TypeError unless `data` has images to train on and images to test on; ValueError unless both are right."""
-    if isinstance(data, DataSet):
-        return
-    if not (hasattr(data, "train") and hasattr(data, "test")):
-        remedy = "types.SimpleNamespace(train=(images, labels), test=(images, labels)) makes one of arrays"
-        rule = 'must be a data set with train and test, such as bnn.load("digits")'
-        raise TypeError(f"{argument} {rule}, got {_shown(data)}. {remedy}.")
-    for half in ("train", "test"):
-        labelled(f"{argument}.{half}", getattr(data, half))
+def check_data_set(argument: str, data: Any) -> None:
+    """Raise TypeError unless `data` is a `bnn.DataSet`, of images to train on and images to test on."""
+    if not isinstance(data, DataSet):
+        rule = 'must be a bnn.DataSet, of images to train on and images to test on, such as bnn.load("digits")'
+        remedy = 'For your own images: bnn.DataSet("mine", train, test, class_names, source), two bnn.ImageSet'
+        raise DataSetError(argument, f"{rule}, got {_shown(data)}. {remedy}.")
+
+
+class DataSetError(ArgumentError, TypeError):
+    """Something else where a `DataSet` is needed; also an `ArgumentError`, as it was."""
 
 
 def _parts(argument: str, data: Any) -> tuple[Any, Any]:

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from bnn.conversion.config import BinarizeConfig
 from bnn.data.images import DataSet
-from bnn.data.labelled import check_halves
+from bnn.data.labelled import check_data_set
 from bnn.evaluation.accuracy import Accuracy, evaluate
 from bnn.studies.curve_networks import MakeModel, check_model_function, model_maker, network
 from bnn.studies.curve_point import CLEAN, WITH_ERRORS, CurvePoint, Interval
@@ -30,7 +30,7 @@ from bnn.studies.workers import worker_processes
 from bnn.training.config import TrainConfig
 from bnn.training.loop import Trainer
 from bridge.write import OperatingPoint
-from mtjsim.checks import ArgumentError, checked_kind, checked_whole
+from mtjsim.checks import ArgumentError, checked_whole
 from mtjsim.rng import checked_seed, child_seed
 
 SAME_WEIGHTS = (
@@ -121,13 +121,12 @@ def energy_accuracy_curve(
     """
     if checked_whole("networks", networks, least=1) < 2:
         raise ArgumentError("networks", "must be >= 2, got 1: one network has no spread, and no interval.")
-    check_halves("data", data)
     if not points:
         raise ArgumentError("points", "must be one operating point or more, got none.")
     for name, count in (("draws", draws), ("workers", 1 if workers is None else workers)):
         checked_whole(name, count, least=1)
     seed = checked_seed(seed)
-    checked_kind("data", data, DataSet, remedy="bnn.load(name) returns one; for your own images make a bnn.DataSet.")
+    check_data_set("data", data)
     if training.phases:
         problem = "must have no phases: each network is trained in the memory of its point."
         raise ArgumentError("training", problem)

@@ -74,7 +74,7 @@ def load_checkpoint(path: Path, same: Sequence[Parts], device: torch.device) -> 
     """
     mine, problem = {}, None
     try:
-        for file in (path, _following(path)):
+        for file in (path, _following(path)) if world() > 1 else (path,):  # of one process there is no following
             if file.exists():
                 content = _loaded(file, same, device)
                 mine[content["state"]["step"]] = content

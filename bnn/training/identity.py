@@ -30,6 +30,7 @@ LONGEST = 300  # characters of a description; what is longer is cut, and its dig
 PYTHON = f"Python {sys.version_info.major}.{sys.version_info.minor}"
 INSTALLED = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+RESULTS = ("counts", "of_weights")  # of forward passes, in modules of these packages: they are no causes
 OF_TORCH = frozenset(vars(nn.Module()))  # attributes that every module has
 
 Parts = dict[str, str]
@@ -190,7 +191,7 @@ class _Describer:
         lines = [f"{name or 'the model'}: {self(type(module))}"]
         compiled = type(module).__module__.startswith("torch._dynamo")  # its child is what computes
         for key, value in () if compiled else vars(module).items():
-            if key not in OF_TORCH and not (ours and (key.startswith("_") or key == "counts")):  # results, not causes
+            if key not in OF_TORCH and not (ours and (key.startswith("_") or key in RESULTS)):
                 lines.append(f"{name}.{key} = {self(value)}".lstrip("."))
         for kind in HOOKS:
             lines += [f"{name}: hook {self(hook)}" for hook in getattr(module, kind).values() if not _is_ours(hook)]

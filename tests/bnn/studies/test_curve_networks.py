@@ -180,7 +180,7 @@ def test_refuses_what_a_curve_would_not_use(small):
         curve(ignores, small, config=bnn.BinarizeConfig())
     with pytest.raises(ValueError, match="config must be None with a model that has binary layers"):
         curve(bnn.binarize(real()), small, config=bnn.BinarizeConfig())
-    with pytest.raises(ValueError, match="data must be of type DataSet"):
+    with pytest.raises(ValueError, match=r"data must be a bnn\.DataSet"):
         curve(real(), small.train)
     phases = TrainConfig(epochs=1, batch_size=50, learning_rate=0.1, seed=0, phases=(bnn.Phase(memory=None),))
     with pytest.raises(ValueError, match="training must have no phases"):

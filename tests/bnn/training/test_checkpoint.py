@@ -69,6 +69,12 @@ def test_what_a_killed_write_left_is_removed_by_the_next_training_and_other_file
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["run.pt", *others])
 
 
+def test_a_checkpoint_with_the_name_of_a_following_one_is_another_training_of_one_process(tmp_path):
+    for name, model, step in (("run.pt", "a", 1), ("run.next.pt", "b", 2)):
+        save_checkpoint(tmp_path / name, {"model": model}, {"state": {"step": step}})
+    assert load_checkpoint(tmp_path / "run.pt", [SAME], CPU) == {"state": {"step": 1}}
+
+
 # ---- several processes -----------------------------------------------------------------------------------------------
 
 

@@ -158,6 +158,14 @@ def test_what_is_compiled_or_cached_counts_by_its_function():
     assert first == second != other
 
 
+def test_a_forward_pass_before_the_training_does_not_count():
+    config = BinarizeConfig(activation_write=(0.1, 0.1), weight_write=(0.1, 0.1))
+    model = binarize(nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 2)), config)
+    before = structure_of(model), state_of(model)
+    model(torch.ones(3, 4))
+    assert (structure_of(model), state_of(model)) == before
+
+
 def sharp_of(k):
     return Sharp(k)
 
