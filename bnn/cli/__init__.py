@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb; see `bnn.cli.command.main`."""
+    """Run one verb; see `main` of command.py."""
     try:
         from bnn.cli.command import main as command  # here, so that an interrupt of the imports is one line too
     except KeyboardInterrupt:

@@ -5,6 +5,8 @@ The columns are those of a table of counts (`mtjsim.read_counts`), with `write_e
 `current_uA`, or in each cell, `60uA`; without one it is SI. Lines that start with # are comments.
 """
 
+from __future__ import annotations
+
 import csv
 import hashlib
 import os
@@ -59,6 +61,10 @@ class WriteRates:
     temperature: ArrayLike = 300.0
     rise_time: ArrayLike = 0.0
     relax_time: ArrayLike = 0.0
+
+    def __repr__(self) -> str:
+        rates = np.asarray(self.write_error_rate)
+        return f"WriteRates({rates.size} rows, rates {rates.min():.3g} to {rates.max():.3g})"
 
     def __post_init__(self) -> None:
         rates = checked_probabilities(RATE, self.write_error_rate)
