@@ -238,6 +238,7 @@ class MTJ(Declaration):
         """
         checked_positive("", thermal_stability=thermal_stability, damping=damping)
         checked_positive("A", critical_current=critical_current)
+        doubt("current", critical_current, name="critical_current")
         checked_positive("s", characteristic_time=characteristic_time)
         checked_positive("ohm", resistance_p=resistance_p)
         checked_positive("K", reference_temperature=reference_temperature)
@@ -414,13 +415,13 @@ class MTJ(Declaration):
             return float(symmetric * moment * B_k * asymmetry)
         from mtjsim.stability import threshold  # here: numba is slow to import
 
+        self.thermal_stability(300.0 if temperature is None else temperature)  # raises unless there are two states
         turn = current_sense(self)
         p = (turn * self.polarizer[0], turn * self.polarizer[1], turn * self.polarizer[2])
         field, second = self._fields_over(B_k, whole=False)
         lam, beta = turn * self.spin_torque_asymmetry, self.field_like_ratio
         a = threshold(field, second, sign, p, lam, self.damping, beta)
         if a is None:
-            self.thermal_stability(300.0 if temperature is None else temperature)  # raises unless there are two states
             problem = f"{self.polarizer} with a field-like ratio of {beta:g} leaves the {direction[: -len('_to_ap')]}"
             raise ArgumentError("polarizer", f"{problem} state stable at any current: there is no critical current.")
         return float(symmetric * moment * B_k * a / self.damping)

@@ -132,8 +132,13 @@ def _meant(usual: Usual, value: float) -> str:
 
 
 def _caller() -> int:
-    """Return the stack level, for `doubt`, of the nearest frame outside the packages."""
-    frame, level = sys._getframe(2), 2
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] in PACKAGES:
+    """Return the stack level, for `doubt`, of the frame that called the packages first.
+
+    A search calls them again from within a library, such as scipy: a line that the user has not written.
+    """
+    frame, level, found = sys._getframe(2), 2, 2
+    while frame.f_back is not None:
+        ours = frame.f_globals.get("__name__", "").split(".")[0] in PACKAGES
         frame, level = frame.f_back, level + 1
-    return level
+        found = level if ours else found
+    return found

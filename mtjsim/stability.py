@@ -65,11 +65,12 @@ def barrier_height(field: Vector, second: float, side: float) -> float | None:
     wells = {s: [m for m in points if m[2] * s > NOTHING and _curvatures(m, b, K)[0] > -NOTHING] for s in (1.0, -1.0)}
     if not (wells[1.0] and wells[-1.0]):
         return None
-    saddles = sorted((_energy(m, b, K), tuple(m)) for m in points if _curvatures(m, b, K)[0] < -NOTHING)
+    bent = [(m, _curvatures(m, b, K)) for m in points]
+    saddles = sorted((_energy(m, b, K), tuple(m)) for m, (least, most) in bent if least < -NOTHING < most)  # no summits
     for height, m in saddles:
         if _connects(np.array(m), b, K):
             return height - min(_energy(well, b, K) for well in wells[side])
-    return None
+    return None  # a circle of equal energy joins the wells
 
 
 def stationary_points(b: Array, K: Array) -> Iterator[Array]:

@@ -1,6 +1,8 @@
 """Names in docstrings, messages and the README can be followed as they are written, after `import` of the package."""
 
 import ast
+import importlib
+import inspect
 import json
 import re
 import subprocess
@@ -65,3 +67,11 @@ def test_names_in_texts_can_be_followed():
     assert len(found) > 50
     wrong = ["bnn.binarize.clip_latent_", "bnn.errors.adress"]  # they would be seen
     assert sorted(unresolved([*sorted(found), *wrong])) == sorted(wrong), {n: found.get(n) for n in found}
+
+
+def test_a_signature_is_short():
+    for package in map(importlib.import_module, PACKAGES):
+        for name in package.__all__:
+            value = getattr(package, name)
+            if callable(value) and not (isinstance(value, type) and issubclass(value, Warning)):
+                assert len(str(inspect.signature(value))) < 900, f"{package.__name__}.{name}"

@@ -9,6 +9,8 @@ import mtjsim
 
 DEVICE = mtjsim.load_preset("arm_2021")
 POINT = bridge.operating_point(DEVICE, bridge.WriteSetting(current=60e-6, pulse_width=10e-9))
+PULSE = mtjsim.Pulse.rectangular(current=1e-5, pulse_width=1e-9)
+COUNTS = mtjsim.WriteCounts(current=5e-5, pulse_width=[1e-8, 1.1e-8], direction="p_to_ap", trials=100, errors=[3, 5])
 GIVEN = bridge.OperatingPoint.of_rates(error_rate_0=0.1, error_rate_1=0.2)
 
 
@@ -24,6 +26,20 @@ GIVEN = bridge.OperatingPoint.of_rates(error_rate_0=0.1, error_rate_1=0.2)
         (lambda: bridge.Process(open_rate=0.5).die((8, 9), seed=3), ["8x9 cells", " open", "seed=3"]),
         (lambda: bridge.Die.of((2, 2)), ["no faults", "without rates"]),
         (lambda: bnn.ParameterMemory(bnn.models.mlp(64, (8,), seed=0), point=POINT), ["words fp32 of weights, biases"]),
+        (lambda: mtjsim.trajectories(DEVICE, PULSE, trials=2, seed=0), ["2 writes", "up to 1 ns"]),
+        (
+            lambda: mtjsim.rare_write_errors(DEVICE, pulse=PULSE, seed=0, trajectories=16, repeats=4),
+            ["rate=1", "4 repeats"],
+        ),
+        (lambda: COUNTS, ["2 rows", "8 errors in 200 trials"]),
+        (
+            lambda: mtjsim.calibrate(COUNTS, start=DEVICE, free=("critical_current",), intervals="wald"),
+            ["2 rows", " A"],
+        ),
+        (
+            lambda: bridge.WriteRates(current=5e-5, pulse_width=1e-8, direction="p_to_ap", write_error_rate=0.1),
+            ["1 rows"],
+        ),
         (lambda: DEVICE, ["MTJ(diameter=5e-08", "damping=0.01"]),
     ],
 )

@@ -62,6 +62,10 @@ class WriteRates:
     rise_time: ArrayLike = 0.0
     relax_time: ArrayLike = 0.0
 
+    def __repr__(self) -> str:
+        rates = np.asarray(self.write_error_rate)
+        return f"WriteRates({rates.size} rows, rates {rates.min():.3g} to {rates.max():.3g})"
+
     def __post_init__(self) -> None:
         rates = checked_probabilities(RATE, self.write_error_rate)
         if (rates == 0).any():

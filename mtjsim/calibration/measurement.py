@@ -84,6 +84,9 @@ class WriteCounts:
     rise_time: ArrayLike = 0.0
     relax_time: ArrayLike = 0.0
 
+    def __repr__(self) -> str:
+        return f"WriteCounts({self.rows} rows, {self.errors.sum()} errors in {self.trials.sum()} trials)"
+
     def __post_init__(self) -> None:
         one_drive(self.current, self.voltage)
         columns: dict[str, Any] = {}

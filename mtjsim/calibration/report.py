@@ -153,6 +153,10 @@ class Calibration:
     information: Array
     guessed_start: bool = False
 
+    def __repr__(self) -> str:
+        fitted = ", ".join(f"{n}={e.value:.4g} {e.unit}".rstrip() for n, e in self.estimates.items() if e.resolved)
+        return f"Calibration({fitted or 'nothing resolved'}; {self.rows} rows, {self.goodness})"
+
     @cached_property
     def curves(self) -> FittedCurves:
         """Fitted error rates between the measured settings, for `plot_calibration`; computed on first use."""

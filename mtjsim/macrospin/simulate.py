@@ -144,6 +144,9 @@ class Trajectories:
     temperature: Array
     energy: Array
 
+    def __repr__(self) -> str:
+        return f"Trajectories({len(self.m)} writes, {self.time.size} instants up to {self.time[-1] * 1e9:.4g} ns)"
+
 
 def trajectories(
     device: MTJ,

@@ -82,6 +82,10 @@ class RareRate:
     trajectories: int
     time_step: float
 
+    def __repr__(self) -> str:
+        found = f"rate={self.rate:.4g}, low={self.low:.4g}, high={self.high:.4g}"
+        return f"RareRate({found}, {self.repeats} repeats of {self.trajectories} trajectories)"
+
     @property
     def repeats(self) -> int:
         """Number of independent estimates."""

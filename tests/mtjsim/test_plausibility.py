@@ -134,3 +134,16 @@ def test_the_ends_of_a_range_are_usual(quantity):
         if value:
             with pytest.warns(ImplausibleValue, match=f"{quantity} of "):
                 doubt(quantity, value)
+
+
+def test_a_search_points_at_the_line_that_asked_for_it():
+    # the search calls the solver from within scipy, whose lines the user has not written
+    caught = doubts(lambda: bridge.find_setting(ARM, 0.1, pulse_width=1e-8, temperature=85.0))
+    assert caught
+    assert {c.filename for c in caught} == {__file__}
+
+
+def test_an_effective_critical_current_without_its_unit():
+    (caught,) = doubts(lambda: MTJ.from_effective(thermal_stability=60, critical_current=30, characteristic_time=2e-9))
+    assert "critical_current of 30 A" in str(caught.message)
+    assert "If 30 uA is meant, give 3e-05." in str(caught.message)

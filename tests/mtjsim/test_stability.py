@@ -91,6 +91,7 @@ def test_rounding_of_a_field_changes_no_figure():
     ("changes", "message"),
     [
         ({"in_plane_anisotropy_field": 0.36}, "in_plane_anisotropy_field of 0.36 T .* no two stable states"),
+        ({"in_plane_anisotropy_field": 0.35}, "in_plane_anisotropy_field of 0.35 T .* no two stable states"),
         ({"stray_field": (0.36, 0.0, 0.0)}, "stray_field .* no two stable states"),
     ],
 )
