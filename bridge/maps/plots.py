@@ -59,7 +59,7 @@ def plot_map(
     levels : sequence of float
         Contours, rising; shown down to a decade below the lowest.
     colorbar : bool
-        Whether to add one; without it, for several maps, `rate_bar` of mtjsim/plot_style.py does.
+        Whether to add one; without it, for several maps, `rate_bar` of `mtjsim/plot_style.py` does.
 
     Returns
     -------

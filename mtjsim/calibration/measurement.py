@@ -85,7 +85,7 @@ class WriteCounts:
     relax_time: ArrayLike = 0.0
 
     def __repr__(self) -> str:
-        return f"WriteCounts({self.rows} rows, {self.errors.sum()} errors in {self.trials.sum()} trials)"
+        return f"WriteCounts({self.rows} rows, {np.sum(self.errors)} errors in {np.sum(self.trials)} trials)"
 
     def __post_init__(self) -> None:
         one_drive(self.current, self.voltage)
