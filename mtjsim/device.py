@@ -16,6 +16,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 from pydantic import ConfigDict, Field, ValidationError, field_validator
+from pydantic_core import from_json
 from scipy.constants import elementary_charge, hbar, k, mu_0, physical_constants
 from scipy.special import ellipe, ellipk
 
@@ -274,6 +275,17 @@ class MTJ(Declaration):
     def replace(self, **changes: Any) -> Self:
         """Return the junction with some fields changed, validated as a new one (`model_copy` would not)."""
         return type(self)._of({**self.model_dump(), **changes}, doubted=changes)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Return the junction of ``model_dump_json()``: validated, and not doubted, as its numbers were not typed.
+
+        Raises
+        ------
+        ValueError
+            If the text is not JSON, or a field is missing, unknown or wrong.
+        """
+        return cls._of(from_json(text), doubted=())
 
     def with_computed(self, **changes: Any) -> Self:
         """Return the same with values that were computed and not typed, as of a fit or a spread: not doubted."""

@@ -58,7 +58,7 @@ TEMPERATURE = Usual(150.0, 700.0, "K", (("degrees Celsius", 1.0),), impossible=1
 USUAL: dict[str, Usual] = {
     "diameter": Usual(5e-9, 1e-6, "m", LENGTHS, impossible=1e-3),
     "thickness": Usual(0.2e-9, 100e-9, "m", LENGTHS, impossible=1e-3),
-    "saturation_magnetization": Usual(1e4, 3e6, "A/m", (("MA/m", 1e6), ("kA/m or emu/cm^3", 1e3)), impossible=1e9),
+    "saturation_magnetization": Usual(1e4, 4e6, "A/m", (("MA/m", 1e6), ("kA/m or emu/cm^3", 1e3)), impossible=1e9),
     "anisotropy_field": Usual(1e-5, 10.0, "T", FIELDS, impossible=1e6),
     "in_plane_anisotropy_field": FIELD,
     "stray_field": FIELD,

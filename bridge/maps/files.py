@@ -116,7 +116,7 @@ def map_identity(dataset: xr.Dataset) -> str:
     missing = {"device", "device_identity", "rise_time", "relax_time", "method"} - set(dataset.attrs)
     if missing:
         raise ValueError(f"this is not a solved map: it has no attributes {', '.join(sorted(missing))}.")
-    identity = MTJ.model_validate_json(str(dataset.attrs["device"])).identity
+    identity = MTJ.from_json(str(dataset.attrs["device"])).identity
     if identity != str(dataset.attrs["device_identity"]):
         reason = "the file was changed or damaged, or is of another version"
         raise ValueError(f"its device does not have its device_identity: {reason}. Make the map again.")

@@ -288,7 +288,7 @@ class ErrorMap:
             rates.append(float(self.rate(**write)))
             energies.append(float(self.energy(**write)) if "energy" in self.dataset and not self.measured else np.nan)
         if not np.isnan(energies).any():  # those of pulses on cells that hold the bit follow from the junction
-            device = MTJ.model_validate_json(str(attrs["device"]))
+            device = MTJ.from_json(str(attrs["device"]))
             held = [resting_energy(device, setting, bit=bit) for bit in (0, 1)]
             tables["junction"] = np.column_stack((energies, held))
         return OperatingPoint(

@@ -182,6 +182,7 @@ def test_what_is_no_map_is_not_saved_nor_asked(what, message, path):
         {"workers": 0},
     ],
 )
+@pytest.mark.filterwarnings("ignore::mtjsim.ImplausibleValue")  # 60 A, on purpose
 def test_bad_input_writes_nothing(change, path):
     with pytest.raises(ValueError, match=r"must be|missing|critical currents"):
         write_error_map(junction(), **(GRID | change), cache=path)
