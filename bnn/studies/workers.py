@@ -41,7 +41,7 @@ def worker_processes(
         yield pool
         finished = True
     finally:
-        pool.shutdown(wait=True, kill_workers=not finished)
+        pool.shutdown(wait=finished, kill_workers=not finished)
 
 
 def _begin(parent: int, initializer: Callable[..., None] | None, arguments: tuple[Any, ...]) -> None:
