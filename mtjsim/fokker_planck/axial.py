@@ -5,8 +5,8 @@ its error by rounding, by the end of the basis and by interpolation. `finite_vol
 nothing, keeps relative accuracy in both tails at any depth, and is good to about 1e-6; its estimate, from the last
 extrapolation, is larger. "auto" takes the first, and the second for those pulse widths where the first does not reach
 1e-6: where rounding errors of the start or of the other well are as large as what survived, as with a field of more
-than half B_k along the write, after a time in which the density has not become smooth yet, or at large drives. Where the
-second would take too many steps, the first is returned up to an estimated error of 1e-4, the limit of the second.
+than half B_k along the write, after a time in which the density has not become smooth yet, or at large drives. Where
+the second would take too many steps, the first is returned up to an estimated error of 1e-4, the limit of the second.
 """
 
 import numpy as np
