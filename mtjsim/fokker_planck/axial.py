@@ -5,8 +5,7 @@ its error by rounding, by the end of the basis and by interpolation. `finite_vol
 nothing, keeps relative accuracy in both tails at any depth, and is good to about 1e-6; its estimate, from the last
 extrapolation, is larger. "auto" takes the first, and the second for those pulse widths where the first does not reach
 1e-6: where rounding errors of the start or of the other well are as large as what survived, as with a field of more
-than half B_k along the write, after a time in which the density has not become smooth yet, or at large drives. Where
-the second would take too many steps, the first is returned up to an estimated error of 1e-4, the limit of the second.
+than half B_k along the write, after a time in which the density has not become smooth yet, or at large drives.
 """
 
 import numpy as np
@@ -59,13 +58,7 @@ def tail_probability(write: AxialWrite, plateaus: Array, *, method: str = "auto"
         found = f"the probability to have {tail} has an estimated relative error of {np.nanmax(error):.2g}"
         raise ArgumentError("method", f"'spectral' does not reach 1e-6: {found}. Use 'auto'.")
     if lost.any():
-        try:
-            value[lost] = _finite_volume(write, plateaus[lost], tail)
-        except ArgumentError:
-            raise
-        except ValueError:  # too many steps: the polynomials' own estimate has the finite volume's limit then
-            if not (error[lost] < LARGEST_ERROR).all():
-                raise
+        value[lost] = _finite_volume(write, plateaus[lost], tail)
     return value
 
 
@@ -79,13 +72,16 @@ def _stayed(write: AxialWrite, plateaus: Array, largest: int) -> tuple[Array, Ar
         stayed, error = _survival(SpectralSolver(write, wall).log_survival(longest), plateaus)
         if write.drives_everywhere() and not write.before and not write.after:
             # the returned mass is in equilibrium with the other well long before it is comparable with what stayed
-            stayed = stayed + (1 - stayed) * write.stationary_ratio()
+            survived, stayed = stayed, stayed + (1 - stayed) * write.stationary_ratio()
+            error = error * np.divide(survived, stayed, out=np.ones_like(stayed), where=stayed > 0)
         else:
             error = np.where(returning[wall].activation < FORGOTTEN * stayed, error, np.inf)
     lost = ~(error <= ACCURATE)
     if lost.any() and basis_size(write, FULL_SPHERE, ABSOLUTE) <= largest:
-        solver = SpectralSolver(write, FULL_SPHERE, ABSOLUTE)
-        stayed[lost], error[lost] = _survival(solver.log_survival(longest), plateaus[lost])
+        evolution = SpectralSolver(write, FULL_SPHERE, ABSOLUTE).log_survival(longest)
+        other, doubt = _survival(evolution, plateaus)
+        better = lost & (doubt < error)
+        stayed[better], error[better] = other[better], doubt[better]
     return stayed, error
 
 

@@ -204,8 +204,7 @@ def by_brute_force(device, targets, widths, amplitudes, *, drive="current", temp
 
 
 MANY = [
-    # slow: its grid reaches rates of e^-400, which take the finite volume thousands of strides each
-    pytest.param(LOPSIDED, (1e-3, 1e-3), {}, id="lopsided", marks=pytest.mark.slow),
+    pytest.param(LOPSIDED, (1e-3, 1e-3), {}, id="lopsided"),
     pytest.param(LOPSIDED, (1e-6, 1e-2), {"max_current": 75e-6}, id="unequal-targets-limited"),
     pytest.param(junction(80.0, tmr_half_voltage=0.5), (1e-8, 1e-8), {"max_latency": 9e-9}, id="stable-fast"),
     pytest.param(junction(40.0, resistance_p=2e3), (0.05, 0.05), {"breakdown_voltage": 0.19}, id="shallow-breakdown"),
