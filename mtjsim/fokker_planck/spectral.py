@@ -480,7 +480,7 @@ def _noise(exact: Array, noisy: Array, state: Array) -> float:
     parts = (exact @ state[:, 1:], state[:, 0] @ noisy)
     last = 3 * len(exact) // 4
     beyond = float(np.abs(exact[last:] * state[last:, 0]).sum())
-    return float(sum(np.sqrt(np.mean(part**2)) for part in parts)) + beyond
+    return sum(math.sqrt(part @ part / part.size) for part in parts) + beyond
 
 
 def is_waveform(write: AxialWrite) -> bool:
