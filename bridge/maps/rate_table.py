@@ -7,11 +7,8 @@ The columns are those of a table of counts (`mtjsim.read_counts`), with `write_e
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import os
-import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,14 +17,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from bridge.checks import checked_probabilities
 from mtjsim.calibration.measurement import WriteCounts
-from mtjsim.checks import DIRECTIONS, ArgumentError, checked_choice
+from mtjsim.calibration.table import Reader, read_columns
+from mtjsim.checks import ArgumentError
 from mtjsim.files import read_text
-from mtjsim.pulse import UNITS as DRIVES
 from mtjsim.units import to_si
 
 RATE = "write_error_rate"
-UNITS = {**DRIVES, "pulse_width": "s", "temperature": "K", "rise_time": "s", "relax_time": "s", RATE: ""}
-COLUMNS = (*UNITS, "direction")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -100,8 +95,9 @@ class WriteRates:
 
 def has_rates(path: str | os.PathLike[str]) -> bool:
     """Whether a CSV file has a column of rates in place of counts."""
-    headings = next(_rows(path), (0, []))[1]
-    return any(cell.strip().startswith(RATE) for cell in headings)
+    lines = read_text(path, kind="table of write error rates").splitlines()
+    headings = next((line for line in lines if line.strip() and not line.startswith("#")), "")
+    return any(cell.strip().strip('"').startswith(RATE) for cell in headings.split(","))
 
 
 def read_rates(path: str | os.PathLike[str]) -> WriteRates:
@@ -123,54 +119,15 @@ def read_rates(path: str | os.PathLike[str]) -> WriteRates:
     ValueError
         If a column is missing, unknown or given twice, or a cell breaks a rule: the first one is named by its line.
     """
-    rows = _rows(path)
-    number, cells = next(rows, (1, []))
-    columns: dict[str, list[Any]] = {}
-    try:
-        headings = [_heading(cell) for cell in cells]
-        for name, _ in headings:
-            if name in columns:
-                raise ValueError(f"column {name} is given twice.")
-            columns[name] = []
-        if missing := [name for name in ("pulse_width", "direction", RATE) if name not in columns]:
-            raise ValueError(f"needs the columns {', '.join(missing)}.")
-        for number, cells in rows:  # noqa: B007  named in the error
-            if len(cells) != len(headings):
-                raise ValueError(f"needs {len(headings)} cells, got {len(cells)}.")
-            for (name, unit), cell in zip(headings, cells, strict=True):
-                columns[name].append(_value(name, unit, cell.strip()))
-    except ValueError as error:
-        raise ValueError(f"{path}, line {number}: {error}") from None
-    if not columns[RATE]:
-        raise ValueError(f"{path}: needs at least one line of rates.")
+    columns = read_columns(path, kind="table of write error rates", own={RATE: _rate_reader}, needed=((RATE,),))
     try:
         return WriteRates(**columns)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 
 
-def _rows(path: str | os.PathLike[str]) -> Iterator[tuple[int, list[str]]]:
-    """Lines that are not comments, by number, and their cells."""
-    for number, line in enumerate(read_text(path, kind="table of write error rates").splitlines(), 1):
-        if line.strip() and not line.startswith("#"):
-            try:
-                yield number, next(csv.reader([line]))
-            except csv.Error as error:
-                raise ValueError(f"{path}, line {number}: not a CSV table: {error}.") from None
-
-
-def _heading(cell: str) -> tuple[str, str]:
-    """Name and unit of a column."""
-    found = re.fullmatch(rf"({'|'.join(COLUMNS)})(?:\s*\[(.*)\]|\s*\((.*)\)|_(\S+))?", cell.strip())
-    if not found:
-        name = re.split(r"[\s\[(]", cell.strip(), maxsplit=1)[0]
-        return checked_choice("a column", name, COLUMNS), ""
-    return found[1], found[2] or found[3] or found[4] or ""
-
-
-def _value(name: str, unit: str, cell: str) -> Any:
-    if name == "direction":
-        return checked_choice(name, cell, DIRECTIONS)
-    if name == RATE and unit.strip() in ("%", "percent"):
-        return to_si(cell, "", name=name) / 100
-    return to_si(f"{cell} {unit}".strip(), UNITS[name], name=name)
+def _rate_reader(unit: str, heading: str) -> Reader:
+    if unit not in ("", "%", "percent"):
+        raise ValueError(f"column {heading!r} must be a probability, or a percentage with the unit %.")
+    scale = 0.01 if unit else 1.0
+    return lambda cell: scale * to_si(cell, "", name=RATE)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from mtjsim.calibration.likelihood import STEP, Likelihood, information_root
-from mtjsim.calibration.measurement import UNITS
+from mtjsim.calibration.table import UNITS
 from mtjsim.checks import DIRECTIONS, Array
 
 UNRESOLVED = 0.5  # standard deviation in theta

@@ -7,37 +7,33 @@ import hashlib
 import io
 import os
 import re
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mtjsim.calibration.table import UNITS, Reader, Row, read_columns
 from mtjsim.checks import (
     DIRECTIONS,
     ArgumentError,
     Array,
     checked_array,
-    checked_choice,
     checked_names,
     checked_ramps,
 )
 from mtjsim.device import MTJ
-from mtjsim.files import read_text, write_whole
+from mtjsim.files import write_whole
 from mtjsim.pulse import one_drive
 from mtjsim.rng import generator
 from mtjsim.switching import write_error_rate
-from mtjsim.units import NUMBER, to_si
+from mtjsim.units import NUMBER
 
-UNITS = {"current": "A", "voltage": "V", "pulse_width": "s", "temperature": "K", "rise_time": "s", "relax_time": "s"}
 COUNTED = ("trials", "errors", "switched")
-COLUMNS = (*UNITS, "direction", *COUNTED)
-MOST_REPORTED = 8  # problems of one file that are named before the rest are only counted
 MOST_TRIALS = 2**53  # beyond, a count is no longer exact in double precision
 
 COUNTS_NEEDED = "Give whole numbers: trials, and how many of them are errors (or switched)."
-WRITES = "p_to_ap (P->AP) writes a 1 and ap_to_p (AP->P) a 0, if bit 1 is the AP state; write the one that was meant."
 
 Counts = NDArray[np.int64]
 
@@ -269,112 +265,42 @@ def read_counts(path: str | os.PathLike[str]) -> WriteCounts:
     >>> read_counts(path).error_rate.tolist()
     [0.812, 0.095]
     """
-    text = read_text(path, kind="file of write counts")
-    lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if not line.startswith("#")]
-    while lines and not lines[-1][1].strip():
-        lines.pop()
-    if len(lines) < 2:
-        raise ValueError(f"{path}: needs a line of headings ({', '.join(COLUMNS)}) and at least one line of counts.")
-    try:
-        readers = _headings(next(csv.reader([lines[0][1]])))
-    except ValueError as error:
-        raise ValueError(f"{path}, line {lines[0][0]}: {error}") from None
-    return _table(readers, lines[1:], str(path))
-
-
-def _headings(cells: list[str]) -> dict[str, Callable[[str], Any]]:
-    """By column, in the order of the file, the function that reads its cells."""
-    if len(cells) == 1 and ";" in cells[0]:
-        raise ValueError("columns are separated by commas and decimals by points, got semicolons.")
-    readers: dict[str, Callable[[str], Any]] = {}
-    for cell in cells:
-        name, unit = _heading(cell.strip())
-        if name in readers:
-            raise ValueError(f"column {name} is given twice.")
-        if unit:
-            to_si(f"1 {unit}", UNITS[name], name=f"column {cell.strip()!r}: its unit")
-        readers[name] = _cell_reader(name, unit)
-    for either in (("current", "voltage"), ("errors", "switched"), ("pulse_width",), ("direction",), ("trials",)):
-        if sum(name in readers for name in either) != 1:
-            raise ValueError(f"needs exactly one of the columns {' and '.join(either)}.")
-    return readers
-
-
-def _heading(cell: str) -> tuple[str, str]:
-    """Name of a column and its unit, "" without one."""
-    found = re.fullmatch(rf"({'|'.join(COLUMNS)})(?:\s*\[(.+)\]|\s*\((.+)\)|_(\S+))?", cell)
-    if not found:
-        if re.search("rate|prob|percent|%", cell.lower()):
-            raise ValueError(f"column {cell!r} is not a count. {COUNTS_NEEDED}")
-        name = checked_choice("a column", re.split(r"[\s\[(]", cell, maxsplit=1)[0], COLUMNS)
-        raise ValueError(f"column {cell!r} must have its unit in brackets, as in '{name} [{UNITS.get(name, '')}]'.")
-    name, unit = found[1], (found[2] or found[3] or found[4] or "").strip()
-    if unit and name not in UNITS:
-        remedy = COUNTS_NEEDED if name in COUNTED else "Leave it out."
-        raise ValueError(f"column {name} has no unit, got {cell!r}. {remedy}")
-    return name, unit
-
-
-def _cell_reader(name: str, unit: str) -> Callable[[str], Any]:
-    def direction(cell: str) -> str:
-        written = re.sub(r"\s*(?:->|→)\s*", "_to_", cell.lower())
-        if written in ("0", "1"):
-            raise ValueError(f"{name} must be named, got {cell!r}. {WRITES}")
-        if written not in DIRECTIONS:
-            checked_choice(name, cell, DIRECTIONS)
-        return written
-
-    def count(cell: str) -> int:
-        number = float(cell) if re.fullmatch(NUMBER, cell) else np.nan
-        least = 1 if name == "trials" else 0
-        if not (number == np.floor(number) and least <= number <= MOST_TRIALS):
-            raise ValueError(f"{name} must be a whole number >= {least}, got {cell!r}.")
-        return int(number)
-
-    def quantity(cell: str) -> float:
-        if unit and not re.fullmatch(NUMBER, cell):
-            raise ValueError(f"{name} must be a plain number, its unit is in the heading, got {cell!r}.")
-        value = to_si(f"{cell} {unit}" if unit else cell, UNITS[name], name=name)
-        may_be_zero = name not in ("pulse_width", "temperature")
-        return float(checked_array(name, value, UNITS[name], zero_allowed=may_be_zero))
-
-    return direction if name == "direction" else count if name in COUNTED else quantity
-
-
-def _table(readers: dict[str, Callable[[str], Any]], lines: list[tuple[int, str]], where: str) -> WriteCounts:
-    columns: dict[str, list[Any]] = {name: [] for name in readers}
-    problems: list[str] = []
-    for number, line in lines:
-        cells = [cell.strip() for cell in next(csv.reader([line]), [])]
-        if len(cells) != len(readers):
-            problems.append(f"line {number}: needs {len(readers)} cells, got {len(cells)}")
-            continue
-        row, wrong = _row(readers, cells)
-        problems += [f"line {number}: {text}" for text in wrong]
-        if not wrong:
-            for name, value in row.items():
-                columns[name].append(value)
-    if problems:
-        more = f"; and {len(problems) - MOST_REPORTED} more" if len(problems) > MOST_REPORTED else ""
-        raise ValueError(f"{where}: {'; '.join(p.rstrip('.') for p in problems[:MOST_REPORTED])}{more}.")
+    columns = read_columns(
+        path,
+        kind="file of write counts",
+        own={name: partial(_count_reader, name) for name in COUNTED},
+        needed=(("errors", "switched"), ("trials",)),
+        problems_of=_misfits,
+        unknown=_not_counts,
+    )
     if "switched" in columns:
         switched = columns.pop("switched")
         columns["errors"] = [n - s for n, s in zip(columns["trials"], switched, strict=True)]
     return WriteCounts(**columns)
 
 
-def _row(readers: dict[str, Callable[[str], Any]], cells: Iterable[str]) -> tuple[dict[str, Any], list[str]]:
-    """Values of one line, and its problems."""
-    row: dict[str, Any] = {}
-    wrong: list[str] = []
-    for (name, reader), cell in zip(readers.items(), cells, strict=True):
-        try:
-            row[name] = reader(cell)
-        except ValueError as error:
-            wrong.append(str(error) if str(error).startswith(name) else f"column {name}: {error}")
-    for name in ("errors", "switched"):
-        if name in row and "trials" in row and row[name] > row["trials"]:
-            wrong.append(f"{name} must be <= trials, got {row[name]} of {row['trials']}")
-    if {"rise_time", "pulse_width"} <= row.keys() and row["rise_time"] > row["pulse_width"]:
-        wrong.append(f"rise_time must be <= pulse_width, got {row['rise_time']:g} s > {row['pulse_width']:g} s")
-    return row, wrong
+def _not_counts(heading: str) -> str:
+    rate = re.search("rate|prob|percent|%", heading.lower())
+    return f"column {heading!r} is not a count. {COUNTS_NEEDED}" if rate else ""
+
+
+def _count_reader(name: str, unit: str, heading: str) -> Reader:
+    if unit:
+        raise ValueError(f"column {name} has no unit, got {heading!r}. {COUNTS_NEEDED}")
+    least = 1 if name == "trials" else 0
+
+    def count(cell: str) -> int:
+        number = float(cell) if re.fullmatch(NUMBER, cell) else np.nan
+        if not (number == np.floor(number) and least <= number <= MOST_TRIALS):
+            raise ValueError(f"{name} must be a whole number >= {least}, got {cell!r}.")
+        return int(number)
+
+    return count
+
+
+def _misfits(row: Row) -> list[str]:
+    return [
+        f"{name} must be <= trials, got {row[name]} of {row['trials']}"
+        for name in ("errors", "switched")
+        if name in row and "trials" in row and row[name] > row["trials"]
+    ]

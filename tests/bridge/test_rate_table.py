@@ -79,6 +79,18 @@ def test_counts_give_an_operating_point_at_measured_settings_only():
         measured.operating_point(setting, temperature=350.0)
 
 
+def test_a_table_of_rates_is_read_as_one_of_counts_is(path):
+    """Arrows, units in headings, percentages; before, only tables of counts took the arrows."""
+    path.write_text("current (uA),pulse_width_ns,direction,temperature,write_error_rate (%)\n60,5,P->AP,85C,1.5\n")
+    rates = read_rates(path)
+    assert rates.pulses["direction"].tolist() == ["p_to_ap"]
+    assert rates.pulses["temperature"].tolist() == [358.15]
+    assert np.asarray(rates.write_error_rate).tolist() == pytest.approx([0.015])
+    path.write_text("current;pulse_width;direction;write_error_rate\n")
+    with pytest.raises(ValueError, match="columns are separated by commas"):
+        read_rates(path)
+
+
 HEAD = "current,pulse_width,direction,write_error_rate\n"
 
 
@@ -97,10 +109,10 @@ HEAD = "current,pulse_width,direction,write_error_rate\n"
         ),
         (HEAD.replace("current", "pulse_width [ns]") + "5,5e-9,p_to_ap,0.1\n", "column pulse_width is given twice"),
         (HEAD.replace("current", "curent") + "5,5e-9,p_to_ap,0.1\n", "Did you mean 'current'"),
-        (HEAD.replace("current,", "") + "5e-9,p_to_ap,0.1\n", "give exactly one of current and voltage"),
-        (HEAD, "needs at least one line of rates"),
-        ("", "line 1: needs the columns pulse_width, direction, write_error_rate"),
-        ('"' + 140_000 * "x", "line 1: not a CSV table"),
+        (HEAD.replace("current,", "") + "5e-9,p_to_ap,0.1\n", "needs exactly one of the columns current and voltage"),
+        (HEAD, "at least one line of values"),
+        ("", "needs a line of headings"),
+        ('"' + 140_000 * "x", "line 1: not a line of a CSV table"),
     ],
 )
 def test_bad_tables_of_rates(text, message, path):

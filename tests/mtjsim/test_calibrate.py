@@ -496,7 +496,7 @@ def test_usual_headings_and_arrows_are_read(tmp_path, heading, row):
         (HEAD.replace("errors", "trials") + "1,1,1,1,1\n", "column trials is given twice"),
         (HEAD.replace("errors", "temperature") + "1,1,1,1,1\n", "exactly one of the columns errors and switched"),
         (HEAD.replace(",", ";") + "1;1;1;1;1\n", "columns are separated by commas"),
-        (HEAD, "at least one line of counts"),
+        (HEAD, "at least one line of values"),
         (
             "voltage,pulse_width,direction,trials,errors,rise_time\n1V,1ns,p_to_ap,9,1,2ns\n",
             "rise_time must be <= pulse_width, got 2e-09 s > 1e-09 s",
