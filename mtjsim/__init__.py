@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from mtjsim.analytic import closed_form_escape_rate, closed_form_write_error_rate, drift_time, tail_slope
 from mtjsim.counts import ErrorCount
-from mtjsim.device import MTJ, effective_anisotropy_field
+from mtjsim.cylinder import effective_anisotropy_field
+from mtjsim.device import MTJ
 from mtjsim.energy import dissipated_energy
 from mtjsim.holding import (
     read_disturb_rate,

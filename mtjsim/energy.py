@@ -13,15 +13,9 @@ from numpy.typing import ArrayLike
 from mtjsim.checks import ArgumentError, Array
 from mtjsim.device import MTJ, require_junction
 from mtjsim.fokker_planck.axial import LARGEST_BASIS
+from mtjsim.fokker_planck.basis import FULL_SPHERE, RELATIVE, basis_size
 from mtjsim.fokker_planck.reduced import AxialWrite, is_axisymmetric, reduced_write, require_unheated, unresolved
-from mtjsim.fokker_planck.spectral import (
-    FULL_SPHERE,
-    RAMP_STEPS_ENERGY,
-    RELATIVE,
-    SpectralSolver,
-    basis_size,
-    one_blas_thread,
-)
+from mtjsim.fokker_planck.spectral import RAMP_STEPS_ENERGY, SpectralSolver, one_blas_thread
 from mtjsim.pulse import Pulse
 from mtjsim.question import OneWrite, Question
 from mtjsim.transport import conductance_terms, junction_resistance

@@ -22,7 +22,8 @@ from importlib.resources import files
 from typing import Any
 
 from mtjsim.checks import ArgumentError, checked_choice
-from mtjsim.device import MTJ, effective_anisotropy_field, require_junction
+from mtjsim.cylinder import effective_anisotropy_field
+from mtjsim.device import MTJ, require_junction
 from mtjsim.files import read_text, write_whole
 from mtjsim.spin_torque import spin_hall_efficiency
 from mtjsim.units import to_si

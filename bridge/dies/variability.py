@@ -37,7 +37,8 @@ from bridge.dies.spread import OF_CELL, OF_TRANSISTOR, Spread
 from bridge.dies.spread_write import CellWrite
 from bridge.write import DIRECTION_OF_BIT, WriteSetting
 from mtjsim.checks import ArgumentError, Array, checked_kind, checked_number, checked_whole
-from mtjsim.device import MTJ, demagnetising_field, require_junction
+from mtjsim.cylinder import demagnetising_field
+from mtjsim.device import MTJ, require_junction
 from mtjsim.fokker_planck.reduced import reduced_write, require_axisymmetric, require_unheated
 from mtjsim.fokker_planck.spectral import one_blas_thread
 from mtjsim.rng import checked_seed, child, generator

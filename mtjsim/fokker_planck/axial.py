@@ -11,18 +11,9 @@ than half B_k along the write, after a time in which the density has not become 
 import numpy as np
 
 from mtjsim.checks import ArgumentError, Array
+from mtjsim.fokker_planck.basis import ABSOLUTE, FULL_SPHERE, RELATIVE, basis_size
 from mtjsim.fokker_planck.reduced import AxialWrite, unresolved
-from mtjsim.fokker_planck.spectral import (
-    ABSOLUTE,
-    FULL_SPHERE,
-    RELATIVE,
-    WALLS,
-    Evolution,
-    SpectralSolver,
-    basis_size,
-    ramp_steps,
-    returning_mass,
-)
+from mtjsim.fokker_planck.spectral import WALLS, Evolution, SpectralSolver, ramp_steps, returning_mass
 
 METHODS = ("auto", "spectral", "finite_volume")
 FORGOTTEN = 1e-9  # relative weight lost at an absorbing wall, above which it is not used

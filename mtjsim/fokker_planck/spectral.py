@@ -34,14 +34,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.polynomial.chebyshev import chebpts1, chebvander
 from scipy.linalg import expm
-from scipy.special import eval_jacobi, roots_legendre
+from scipy.special import roots_legendre
 from threadpoolctl import ThreadpoolController
 
 from mtjsim.checks import Array
+from mtjsim.fokker_planck.basis import FULL_SPHERE, RELATIVE, basis_size, build_basis, test_functions
 from mtjsim.fokker_planck.reduced import AxialWrite, Piece
 from mtjsim.fokker_planck.waveform import Waveform, ride
 
-FULL_SPHERE = -1.0
 WALLS = (-0.15, -0.3, -0.45, -0.6, -0.75, -0.9)  # possible positions of an absorbing wall, nearest first
 STEPS_PER_OCTAVE = 20  # time nodes between tau and 2 tau; the interpolation error falls with its sixth power
 RAMP_STEPS = 8  # Magnus steps in a ramp of length tau_D / i; the error falls with their fourth power
@@ -54,98 +54,6 @@ PROBES = 3  # vectors that carry rounding errors along
 ROUNDING = 1e-14  # of the largest coefficient, in each operation; three times what was seen
 ROUNDING_BEHIND_WALL = 1e-12  # the same of trial functions that are not orthogonal
 RAMP_STEPS_ENERGY = 5  # the same for the dissipated energy, which needs 1e-4
-
-
-@dataclass(frozen=True)
-class Basis:
-    """Matrices that depend on the number of polynomials and the wall only; the legend is the module's docstring.
-
-    `diffusion`, `uniform` and `linear` are (n, n): the parts of A with 1/(2 Delta), H and 1 in front.
-    `project` (n, q) turns a density sampled at the q nodes `y` of [0, 1] into coefficients; `weights` (q,) integrates
-    it. `trial` (n, k) are the trial functions at the k nodes `y_all` of the whole interval, with weights
-    `weights_all`. `flux` (n, k) tests a drift sampled at the k nodes.
-    """
-
-    flux: Array
-    diffusion: Array
-    uniform: Array
-    linear: Array
-    project: Array
-    survive: Array
-    y: Array
-    weights: Array
-    trial: Array
-    y_all: Array
-    weights_all: Array
-
-
-def _test_functions(size: int, b: int, x: Array) -> Array:
-    """Orthonormal Jacobi polynomials (0, b), (size, len(x))."""
-    k = np.arange(size)[:, None]
-    return np.sqrt((2 * k + b + 1) / 2.0 ** (b + 1)) * eval_jacobi(k, 0, b, x)
-
-
-@lru_cache(maxsize=64)
-def build_basis(size: int, wall: float, rational: bool = False) -> Basis:
-    """Assemble the matrices of `size` polynomials on [wall, 1]; `rational` if the drift is not a polynomial."""
-    b = int(wall > FULL_SPHERE)
-    half = (1.0 - wall) / 2
-
-    def polynomials(x: Array) -> tuple[Any, Any, Any, Any]:
-        """Test functions, their slopes, trial functions, their slopes (in x); each (size, len(x))."""
-        k = np.arange(size)[:, None]
-        norm = np.sqrt((2 * k + b + 1) / 2.0 ** (b + 1))
-        test = _test_functions(size, b, x)
-        slope = norm * np.where(k > 0, (k + b + 1) / 2 * eval_jacobi(np.maximum(k - 1, 0), 1, b + 1, x), 0.0)
-        if b == 0:
-            return test, slope, test, slope
-        return test, slope, (1 + x) * test, test + (1 + x) * slope
-
-    quadrature = 2 * size + 64 if rational else size + 8
-    x, w = roots_legendre(quadrature)
-    y_all = wall + (1 + x) * half
-    _, test_slope, trial, trial_slope = polynomials(x)
-    flux = test_slope * ((1 - y_all**2) * w) / half
-    diffusion = -flux @ trial_slope.T / half
-    if b:  # at the wall the density vanishes and its flux does not
-        test_w, _, _, trial_slope_w = polynomials(np.array([-1.0]))
-        diffusion -= (1 - wall**2) * test_w @ trial_slope_w.T / half**2
-
-    x_start, w_start = roots_legendre(max(256, size))
-    y, weights = (1 + x_start) / 2, w_start / 2
-    test_start, _, trial_start, _ = polynomials((y - wall) / half - 1)
-    return Basis(
-        flux=flux,
-        diffusion=diffusion,
-        uniform=flux @ trial.T,
-        linear=(flux * y_all) @ trial.T,
-        project=test_start * weights / half,
-        survive=trial_start @ weights,
-        y=y,
-        weights=weights,
-        trial=trial,
-        y_all=y_all,
-        weights_all=w * half,
-    )
-
-
-POLE_DIGITS = 13  # of the series of 1/(1 + L y)
-RELATIVE, ABSOLUTE = 8.0, 12.0  # polynomials a resolved length: behind a wall; for 1e-11 of the mass on the full sphere
-
-
-def basis_size(write: AxialWrite, wall: float, resolution: float) -> int:
-    """Polynomials that resolve the narrowest structure, 1/sqrt(Delta max|G|) long, `resolution` times; multiple of 16.
-
-    At least as many as the pole of 1/(1 + L y) needs, whose series falls as rho^-n (Bernstein's ellipse). The factors
-    and the margin are set by convergence over the parameter space (tests: against 48 polynomials more).
-    """
-    largest_force = np.abs(write.force(np.linspace(wall, 1.0, 65), write.drive)).max() + 2.0
-    needed = resolution * (1 - wall) / 2 * np.sqrt(write.thermal_stability * largest_force) + 16
-    if write.asymmetry != 0:
-        sign, distance = np.sign(write.asymmetry), 1 / max(abs(write.asymmetry), 1e-6)  # y = -1/L
-        pole = (2 * distance + sign * (1 + wall)) / (1 - wall)
-        needed = max(needed, POLE_DIGITS * np.log(10) / np.arccosh(pole))
-    return 16 * int(np.ceil(needed / 16))
 
 
 @dataclass(frozen=True)
@@ -301,7 +209,7 @@ class SpectralSolver:
         low = max(self.write.start_above, self.wall)
         y = low + (1 - low) * (1 + x) / 2
         mass = w * self.write.starting_density(y)
-        test = _test_functions(size, int(self.wall > FULL_SPHERE), (y - self.wall) / half - 1)
+        test = test_functions(size, int(self.wall > FULL_SPHERE), (y - self.wall) / half - 1)
         return test @ (mass / mass.sum()) / half
 
     def _probed(self, c: Array) -> Array:

@@ -30,7 +30,7 @@ from mtjsim import (
     to_si,
     write_error_rate,
 )
-from mtjsim.device import axial_demagnetising_factor
+from mtjsim.cylinder import axial_demagnetising_factor
 from mtjsim.presets import device_toml, parse_device
 from mtjsim.torques import rotation, torque_of
 from physics import approx
