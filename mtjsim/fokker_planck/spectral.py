@@ -340,39 +340,41 @@ class SpectralSolver:
         rows = np.stack([exact, exact @ A, exact @ A @ A])
         step, octaves = first_step(self.write, longest)
         E, log_E, growth = expm(A * step), 0.0, 0.0
-        time, values, noise, scale = [0.0], [rows @ state[:, 0]], [_noise(exact, noisy, state)], [0.0]
-        log_scale = 0.0
+        time, states, scale = [0.0], [state], [0.0]
+        log_scale, norm = 0.0, float(np.abs(state[:, 0]).max())
         for _ in range(octaves):
             growth = max(growth, float(np.abs(E).max()))
             for _ in range(STEPS_PER_OCTAVE):
-                state = _disturbed(E @ state, self._rounding, growth * float(np.abs(state[:, 0]).max()))
-                log_scale += log_E
+                before, state = norm, E @ state
                 norm = float(np.abs(state[:, 0]).max())
+                state[:, 1:] += self._rounding * max(norm, growth * before) * _directions(*state.shape)
+                log_scale += log_E
                 if logarithm and norm < 1e-8:
                     state = state / norm
                     log_scale += np.log(norm)
+                    norm = 1.0
                 time.append(time[-1] + step)
-                values.append(rows @ state[:, 0])
-                noise.append(_noise(exact, noisy, state))
+                states.append(state)
                 scale.append(log_scale)
             growth = float(np.abs(E).max()) ** 2
             step, E, log_E = 2 * step, E @ E, 2 * log_E
             largest = float(np.abs(E).max())
             if logarithm and largest < 1e-8:
                 E, log_E, growth = E / largest, log_E + np.log(largest), growth / largest
-        f, df, ddf = np.array(values).T
+        every = np.array(states)
+        noise = _noise(exact, noisy, every)
+        f, df, ddf = rows @ every[:, :, 0].T
         t = np.array(time)
         with np.errstate(invalid="ignore", divide="ignore"):
-            error = np.array(noise) / np.abs(f)
+            error = noise / np.abs(f)
             if not logarithm:
                 return Evolution(t, f, df, ddf, error)
             return Evolution(t, np.log(f) + np.array(scale), df / f, ddf / f - (df / f) ** 2, error)
 
 
-def _disturbed(state: Array, rounding: float, at_least: float = 0.0) -> Array:
+def _disturbed(state: Array, rounding: float) -> Array:
     """Return the state after one more operation: its probes move by a rounding error of the largest coefficient."""
-    size = rounding * max(float(np.abs(state[:, 0]).max()), at_least)
-    state[:, 1:] += size * _directions(*state.shape)
+    state[:, 1:] += rounding * float(np.abs(state[:, 0]).max()) * _directions(*state.shape)
     return state
 
 
@@ -383,12 +385,12 @@ def _directions(size: int, columns: int) -> Array:
     return np.sqrt(2) * np.cos((k + 1.0) ** 1.5)
 
 
-def _noise(exact: Array, noisy: Array, state: Array) -> float:
-    """Error of exact @ state[:, 0]: by rounding, from the probes of both, and by the end of the basis."""
-    parts = (exact @ state[:, 1:], state[:, 0] @ noisy)
+def _noise(exact: Array, noisy: Array, states: Array) -> Array:
+    """Error of exact @ states[k, :, 0]: by rounding, from the probes of both, and by the end of the basis; (k,)."""
+    parts = (np.einsum("i,kij->kj", exact, states[:, :, 1:]), states[:, :, 0] @ noisy)
     last = 3 * len(exact) // 4
-    beyond = float(np.abs(exact[last:] * state[last:, 0]).sum())
-    return sum(math.sqrt(part @ part / part.size) for part in parts) + beyond
+    beyond = np.abs(exact[last:] * states[:, last:, 0]).sum(axis=1)
+    return sum(np.sqrt((part**2).mean(axis=1)) for part in parts) + beyond
 
 
 def is_waveform(write: AxialWrite) -> bool:
