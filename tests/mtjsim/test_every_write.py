@@ -136,3 +136,13 @@ def test_no_difference_is_silent_in_many_writes(limited, seed):
     limited(EASY_WORK)
     _, _, faults = differences(seed, 100)
     assert not faults
+
+
+def test_a_survivor_below_the_returned_mass_needs_no_accuracy():
+    """After 50 tau_D e^-474 has stayed and e^-439 has come back: an error of the former is none of the sum.
+
+    At 46 tau_D, before they are equal, the log of the sum is -435.908515, of a refined finite volume -435.908514.
+    """
+    write = AxialWrite(thermal_stability=50.0, drive=4.357627118644069, asymmetry=-0.25)
+    late = axial.tail_probability(write, np.array([50.0]), method="spectral")
+    assert late == approx(write.stationary_ratio(), rel=1e-9)
