@@ -36,6 +36,12 @@ def test_rounding_of_the_polarizer_leaves_the_counts_alone():
     assert len(errors) == 1
 
 
+def test_rounding_of_the_polarizer_is_no_direction_without_a_field():
+    """Nothing else decides then: a p_z of 6e-17 would."""
+    free = SOT.replace(stray_field=(0.0, 0.0, 0.0))
+    assert {current_sense(tilted(free, p_z)) for p_z in NOISE} == {1.0}
+
+
 def test_a_small_tilt_of_the_polarizer_changes_a_count_a_little():
     """2,048 writes a point with one seed; a reversed current would differ by 0.15, thirteen standard errors."""
     down, flat, up = (
