@@ -72,8 +72,9 @@ def test_rounding_of_the_polarizer_leaves_the_full_sphere_alone():
 
 @pytest.mark.slow
 def test_rounding_of_the_polarizer_leaves_splitting_alone():
-    rates = {rare_write_errors(tilted(SOT, p_z), seed=1, trajectories=1024, repeats=4, **WRITE).rate for p_z in NOISE}
-    assert len(rates) == 1
+    """Up to rounding: a p_z of 6e-17 is a term of the torque."""
+    rates = [rare_write_errors(tilted(SOT, p_z), seed=1, trajectories=1024, repeats=4, **WRITE).rate for p_z in NOISE]
+    assert rates == approx([rates[0]] * 3, rel=1e-9)
 
 
 def test_a_polarizer_along_the_axis_has_the_sense_of_its_sign():
