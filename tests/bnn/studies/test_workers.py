@@ -12,12 +12,13 @@ import pytest
 from bnn.studies.workers import worker_processes
 
 PARENT = """
-import sys
+import signal, sys
 from pathlib import Path
 from worker_jobs import report_and_sleep
 from bnn.studies.workers import worker_processes
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background of a shell ignores it
     with worker_processes(2) as pool:
         list(pool.map(report_and_sleep, [sys.argv[1]] * 2))
 """
