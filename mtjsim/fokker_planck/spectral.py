@@ -85,7 +85,8 @@ class Evolution:
         """
         k = np.clip(np.searchsorted(self.time, time, side="right") - 1, 0, len(self.time) - 2)
         even = np.minimum(k - k % 2, len(self.time) - 3)
-        across = np.abs(self._between(time, k, k + 1) - self._between(time, even, even + 2)) / 16
+        with np.errstate(invalid="ignore"):  # NaN or -inf at nodes without surviving mass
+            across = np.abs(self._between(time, k, k + 1) - self._between(time, even, even + 2)) / 16
         return np.maximum(self.node_error[k], self.node_error[k + 1]) + across
 
     def __call__(self, time: Array) -> Array:
@@ -97,7 +98,7 @@ class Evolution:
         h = self.time[after] - self.time[k]
         u = (time - self.time[k]) / h
         v = 1 - u
-        with np.errstate(invalid="ignore"):  # NaN at nodes without surviving mass
+        with np.errstate(invalid="ignore"):  # NaN or -inf at nodes without surviving mass
             left = self.value[k] * (1 + 3 * u + 6 * u**2) + h * self.slope[k] * u * (1 + 3 * u)
             left += h**2 * self.curvature[k] * u**2 / 2
             right = self.value[after] * (1 + 3 * v + 6 * v**2) - h * self.slope[after] * v * (1 + 3 * v)
