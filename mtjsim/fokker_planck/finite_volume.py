@@ -93,33 +93,40 @@ def solve_tails(
     """
     ends, place = np.unique(np.asarray(plateaus, dtype=float), return_inverse=True)
     wanted = {"stayed": [0], "switched": [1], "both": [0, 1]}[tail]
-    for _ in range(1 + REFINEMENTS):
-        logs, of_mesh, of_step, work = _extrapolated(write, ends, tail, peclet, change)
-        of_mesh, of_step = (_of_larger(logs, error) for error in (of_mesh, of_step))
-        coarse_mesh = not of_mesh[wanted].max() < TARGET and mesh_size(write, peclet) < CELLS[1]
-        coarse_steps = not of_step[wanted].max() < TARGET
-        work *= (1 + coarse_mesh) * (1 + coarse_steps)
-        if not (coarse_mesh or coarse_steps) or work > MOST_WORK:
+    for remaining in range(REFINEMENTS, -1, -1):
+        cells = mesh_size(write, peclet) // MESHES[0]
+        schedule = Schedule.of(write, ends, tail, change)
+        work = cells * sum(MESHES) * schedule.work
+        if work > MOST_WORK:
+            raise unresolved(write, f"it takes {schedule.work} steps on {cells * MESHES[-1]} cells")
+        coarsest = schedule.solve(cells, MESHES[0])
+        of_step = _of_larger(*_without_steps(coarsest))
+        if remaining and 2 * work <= MOST_WORK and not of_step[wanted].max() < TARGET:
+            change /= 4  # twice as many strides
+            continue
+        solved = [coarsest, *(schedule.solve(cells, refined) for refined in MESHES[1:])]
+        logs, of_mesh, of_step = _extrapolated(solved)
+        if not remaining or 2 * work > MOST_WORK or of_mesh[wanted].max() < TARGET or cells * MESHES[0] >= CELLS[1]:
             break
-        peclet, change = peclet / (1 + coarse_mesh), change / (1 + coarse_steps) ** 2  # strides are as its root
+        peclet /= 2
     logs, error = logs[:, place], (of_mesh + of_step)[:, place]
     return Tails(logs[0], logs[1], error[0], error[1])
 
 
-def _extrapolated(
-    write: AxialWrite, ends: Array, tail: str, peclet: float, change: float
-) -> tuple[Array, Array, Array, float]:
-    """Log of (stayed, switched), the last corrections for the mesh and for the step; (2, k) each; and the work."""
-    cells = mesh_size(write, peclet) // MESHES[0]
-    schedule = Schedule.of(write, ends, tail, change)
-    work = cells * sum(MESHES) * schedule.work
-    if work > MOST_WORK:
-        raise unresolved(write, f"it takes {schedule.work} steps on {cells * MESHES[-1]} cells")
-    solved = [schedule.solve(cells, refined) for refined in MESHES]
-    by_mesh = [extrapolate(logs, 1 / np.array(CUTS), 1) for logs in solved]
+def _extrapolated(solved: list[Array]) -> tuple[Array, Array, Array]:
+    """Log of (stayed, switched), and the last corrections for the mesh and for the step; (2, k) each."""
+    by_mesh = [_without_steps(logs) for logs in solved]
     logs, of_mesh = extrapolate([value for value, _ in by_mesh], 1 / np.array(MESHES), 2)
-    lost = solved[-1][0] < UNDERFLOW  # by the finest steps, which leave more than there is
-    return np.where(lost, -np.inf, logs), np.where(lost, 0.0, of_mesh), np.where(lost, 0.0, by_mesh[-1][1]), work
+    lost = by_mesh[-1][0] == -np.inf
+    logs, of_mesh = np.where(lost, -np.inf, logs), np.where(lost, 0.0, of_mesh)
+    return logs, _of_larger(logs, of_mesh), _of_larger(logs, by_mesh[-1][1])
+
+
+def _without_steps(logs: Array) -> tuple[Array, Array]:
+    """Extrapolate the logs (cuts, 2, k) of one mesh to steps of length 0: (2, k), and the last correction."""
+    value, error = extrapolate(logs, 1 / np.array(CUTS), 1)
+    lost = logs[0] < UNDERFLOW  # by the finest steps, which leave more than there is
+    return np.where(lost, -np.inf, value), np.where(lost, 0.0, error)
 
 
 def _of_larger(logs: Array, error: Array) -> Array:
