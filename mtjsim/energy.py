@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mtjsim.checks import ArgumentError, Array
+from mtjsim.checks import Array
 from mtjsim.device import MTJ, require_junction
 from mtjsim.fokker_planck.axial import LARGEST_BASIS
 from mtjsim.fokker_planck.basis import FULL_SPHERE, RELATIVE, basis_size
@@ -19,8 +19,6 @@ from mtjsim.fokker_planck.spectral import RAMP_STEPS_ENERGY, SpectralSolver, one
 from mtjsim.pulse import Pulse
 from mtjsim.question import OneWrite, Question
 from mtjsim.transport import conductance_terms, junction_resistance
-
-LONGEST_ENERGY = 1e5  # in tau_D: the longest pulse whose dissipated energy is solved
 
 
 def dissipated_energy(
@@ -137,20 +135,16 @@ def axial_dissipation(
         If the write is too extreme to be resolved.
     """
     longest = float(plateaus.max()) / tau
-    _require_resolved(write, longest, tau)
+    _require_resolved(write)
     with one_blas_thread():
         solver = SpectralSolver(write, FULL_SPHERE, ramp_steps=RAMP_STEPS_ENERGY)
         return [tau * solver.dissipation(longest or 1e-9, load)(plateaus / tau) for load in loads]
 
 
-def _require_resolved(write: AxialWrite, longest: float, tau: float) -> None:
+def _require_resolved(write: AxialWrite) -> None:
     size = basis_size(write, FULL_SPHERE, RELATIVE)
     if size > LARGEST_BASIS:
         raise unresolved(write, f"its energy needs {size} polynomials, more than {LARGEST_BASIS}")
-    if longest > LONGEST_ENERGY:
-        limit = f"{LONGEST_ENERGY * tau:.3g} s ({LONGEST_ENERGY:g} characteristic times)"
-        remedy = "Add I^2 R t of the final state, which no longer changes."
-        raise ArgumentError("pulse_width", f"must be <= {limit}, got {longest * tau:g} s. {remedy}")
 
 
 def _oblique_energy(device: MTJ, one: OneWrite, plateaus: Array) -> Array:

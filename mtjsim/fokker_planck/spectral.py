@@ -25,20 +25,21 @@ M. Tzoufras, AIP Adv. 8 (2018), arXiv:1708.01671, for the plain Legendre expansi
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.polynomial.chebyshev import chebpts1, chebvander
 from scipy.linalg import expm
-from scipy.special import roots_legendre
+from scipy.special import exprel, roots_legendre
 from threadpoolctl import ThreadpoolController
 
 from mtjsim.checks import Array
 from mtjsim.fokker_planck.basis import FULL_SPHERE, RELATIVE, basis_size, build_basis, test_functions
+from mtjsim.fokker_planck.escape import solve_escape
 from mtjsim.fokker_planck.reduced import AxialWrite, Piece
 from mtjsim.fokker_planck.waveform import Waveform, ride
 
@@ -49,6 +50,7 @@ GAUSS = (0.5 - math.sqrt(3) / 6, 0.5 + math.sqrt(3) / 6)  # nodes of a ramp's st
 NEARER = 0.5 + math.sqrt(3) / 3  # weight of the nearer one in a half step
 FEWEST_PIECES = 8  # sloped pieces from which a pulse is a waveform
 LONGEST_WAVE = 300.0  # duration of a waveform in tau_D / (1 + i)
+LONGEST_ENERGY = 1e5  # in tau_D: the energy of a longer plateau is continued by the escape rate
 LEVEL_NODES = 20  # Chebyshev nodes of the table of propagators
 PROBES = 3  # vectors that carry rounding errors along
 ROUNDING = 1e-14  # of the largest coefficient, in each operation; three times what was seen
@@ -296,11 +298,39 @@ class SpectralSolver:
             c = step.propagator @ c
         for step in reversed(self._after):
             fall = fall @ step.propagator + self._over(step, row(step.levels))
-        plateau = self._evolve(self._probed(row(((1.0, 1.0),))), self._probed(c), longest_plateau, logarithm=False)
-        end = None
-        if self._after:
-            end = self._evolve(self._probed(fall), self._probed(c), longest_plateau, logarithm=False)
-        return lambda time: rise + plateau.integral(time) + (end(time) if end else 0.0)
+        power = row(((1.0, 1.0),))
+        followed = min(longest_plateau, LONGEST_ENERGY)
+        plateau = self._evolve(self._probed(power), self._probed(c), followed, logarithm=False)
+        end = self._evolve(self._probed(fall), self._probed(c), followed, logarithm=False) if self._after else None
+        late = self._late(plateau, power, end, fall) if longest_plateau > followed else None
+
+        def joules(time: Array) -> Array:
+            early = np.minimum(time, followed)
+            energy = rise + plateau.integral(early) + (end(early) if end else 0.0)
+            return energy + late(time - early) if late else energy
+
+        return joules
+
+    def _late(self, plateau: Evolution, power: Array, end: Evolution | None, fall: Array) -> Callable[[Array], Array]:
+        """Energy that a longer plateau adds: only the escape over the barrier, if there is one, is not over yet.
+
+        From the last node on f = f_eq + (f - f_eq) e^(-k t), with the rate k and the equilibrium by quadrature.
+        """
+        escape = solve_escape(replace(self.write, rise_time=0.0, relax_time=0.0, shape=()))
+        if escape is None:
+            return lambda time: plateau.value[-1] * time
+        b, rate = self.basis, math.exp(escape.log_rate)
+        log_p = self.write.log_equilibrium(b.y_all, self.write.drive)
+        equilibrium = b.weights_all * np.exp(log_p - log_p.max())
+        equilibrium = b.trial @ (equilibrium / equilibrium.sum())
+        final, rest = power @ equilibrium, fall @ equilibrium
+
+        def added(time: Array) -> Array:
+            settling = time * exprel(-rate * time)  # int e^(-k t) dt
+            energy = final * time + (plateau.value[-1] - final) * settling
+            return energy + (rest - end.value[-1]) * rate * settling if end else energy
+
+        return added
 
     def _dissipation_of_wave(self, c: Array, resistance: Callable[[Array, float], Array]) -> tuple[float, Array]:
         """Integral of a^2 <R> over the waveform, and the coefficients at its end.
@@ -451,8 +481,18 @@ def returning_mass(write: AxialWrite, wall: float, plateau: float) -> Returning:
         if a != b:  # most comes back where the current drives least or back, or where a bias lowers the barrier most
             phases += [(a * write.drive, 0.25 * duration), (b * write.drive, 0.25 * duration)]
     excursion = activation = 0.0
-    for drive, duration in phases:
-        log_p = write.log_equilibrium(y, drive)
+    for log_p, (_, duration) in zip(_log_equilibria(write, y, [drive for drive, _ in phases]), phases, strict=True):
         excursion += np.exp(min(log_p[y >= wall].min() - np.interp(wall, y, log_p), 0.0))
         activation += 4 * np.sqrt(write.thermal_stability) * duration * np.exp(log_p.min() - log_p[0])
     return Returning(float(excursion), float(activation))
+
+
+def _log_equilibria(write: AxialWrite, y: Array, drives: Sequence[float]) -> Array:
+    """`write.log_equilibrium` at many drives, (k, len(y)): of a sampled voltage a series in the drive."""
+    if write.conduction is None or len(drives) <= LEVEL_NODES:
+        return np.array([write.log_equilibrium(y, drive) for drive in drives])
+    lowest, highest = min(drives), max(drives)
+    nodes = (lowest + highest + (highest - lowest) * chebpts1(LEVEL_NODES)) / 2
+    at = 2 * (np.array(drives) - lowest) / max(highest - lowest, 1e-300) - 1
+    table = np.array([write.log_equilibrium(y, drive) for drive in nodes])
+    return chebvander(at, LEVEL_NODES - 1) @ np.linalg.solve(chebvander(chebpts1(LEVEL_NODES), LEVEL_NODES - 1), table)

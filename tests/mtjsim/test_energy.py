@@ -9,6 +9,7 @@ import pytest
 
 from bridge.search.find import pulse_width_for
 from mtjsim import dissipated_energy, junction_resistance
+from mtjsim.fokker_planck import spectral
 from mtjsim.fokker_planck.finite_volume import hopping_rates, march, starting_masses
 from mtjsim.fokker_planck.reduced import reduced_write
 from physics import I_C, TAU, approx, junction
@@ -88,6 +89,26 @@ def test_first_and_last_watt(direction, start, end):
     near = {R_P: 1 + tilt / 4, 2 * R_P: 1 - tilt / 2}
     assert first / (I**2 * 0.01 * TAU) == approx(start * near[start], rel=3e-4)
     assert np.diff(late)[0] / (I**2 * TAU) == approx(end, rel=5e-3)
+
+
+@pytest.mark.parametrize("i", [0.0, 0.55, 0.7, 1.5])
+@pytest.mark.parametrize("more", [{}, {"rise_time": 5e-9}, {"direction": "ap_to_p"}], ids=["plain", "ramps", "ap_to_p"])
+@pytest.mark.parametrize(
+    "device", [junction(), junction(40.0, 0.1, spin_torque_asymmetry=0.3)], ids=["plain", "lopsided"]
+)
+def test_a_long_pulse_is_continued_by_its_escape(monkeypatch, i, more, device):
+    """Escapes over a millionth, a third and all of the pulse: the same by following the density to the end."""
+    pulse = {"current": i * I_C, "pulse_width": np.array([1e4, 3e4]) * TAU, **more}
+    followed = dissipated_energy(device, **pulse)
+    monkeypatch.setattr(spectral, "LONGEST_ENERGY", 3e3)
+    assert dissipated_energy(device, **pulse) == approx(followed, rel=1e-7)
+
+
+def test_joules_of_a_second_are_the_watts_of_the_final_state():
+    """At 0.8 I_c all has switched after a millisecond: I^2 R_AP t, R_AP at a mean 1 - y of 1/(2 Delta 1.8)."""
+    energy = dissipated_energy(junction(), current=0.8 * I_C, pulse_width=[1e-3, 1.1e-3])
+    tilt = 1 / (2 * 60 * 1.8)
+    assert np.diff(energy)[0] == approx((0.8 * I_C) ** 2 * 2 * R_P * (1 - tilt / 2) * 1e-4, rel=1e-4)
 
 
 def test_the_wrong_way_costs_more():

@@ -311,6 +311,15 @@ def test_roads_agree_on_a_sampled_pulse():
         assert by_volumes == approx(rate, rel=1e-4)
 
 
+@pytest.mark.parametrize("imposed", ["current", "voltage"])
+def test_the_potentials_of_a_sampled_pulse_are_those_of_its_levels(imposed):
+    law = Conduction(side=-1.0, tunnel_magnetoresistance=1.2, bias=0.9, imposed=imposed, softening=-0.15)
+    write, y = AxialWrite(70, 1.8, field=-0.1, asymmetry=0.3, conduction=law), np.linspace(-1.0, 0.0, 11)
+    drives = 1.8 * np.random.default_rng(1).uniform(-0.1, 1.0, 40)
+    single = np.array([write.log_equilibrium(y, drive) for drive in drives])
+    assert spectral._log_equilibria(write, y, drives) == approx(single, abs=1e-6)
+
+
 def test_two_pulses_in_sequence_against_their_chain():
     """Far apart they are two attempts; what failed once and settled starts again from the Boltzmann law."""
     device = junction(**PLAIN, thermal_stability=30)
