@@ -45,22 +45,26 @@ BOX_MARGIN = 1.05  # on the estimated sides of the box
 
 @dataclass(frozen=True)
 class Flow:
-    """A_0 + level A_1, stored by diagonals of blocks.
+    """A_0 + level A_1, stored by diagonals of blocks, each as long as the block's rows (entries outside are 0).
 
     Attributes
     ----------
-    row, column, offset, length : (d,) arrays
-        Each diagonal: its first row and column, where its entries start, how many.
+    starts : (b + 1,) array
+        First row of each block, and n.
+    first : (b + 1,) array
+        First diagonal of each block, and d.
+    column, offset : (d,) arrays
+        Column of each diagonal in the block's first row, which may lie outside the matrix, and where its entries start.
     still, driven : arrays
         Entries of A_0 and of A_1.
     low, high, spin : (2,) arrays
         Sides of the box that contains the field of values of A_0, and of A_1: intervals of the real part, and b.
     """
 
-    row: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    first: NDArray[np.int64]
     column: NDArray[np.int64]
     offset: NDArray[np.int64]
-    length: NDArray[np.int64]
     still: Array
     driven: Array
     low: Array
@@ -69,31 +73,30 @@ class Flow:
 
     @property
     def geometry(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        """Row, column, offset, length."""
-        return self.row, self.column, self.offset, self.length
+        """Starts, first, column, offset."""
+        return self.starts, self.first, self.column, self.offset
 
 
 def flow_of(still: Any, driven: Any, starts: NDArray[np.int64], box: tuple[Array, Array, Array] | None = None) -> Flow:
     """Arrange two sparse (n, n) matrices by diagonals of blocks that begin at `starts`."""
-    pattern = abs(still) + abs(driven)
-    pattern.data[:] = 1.0
-    entries = pattern.tocoo()
-    i, j = entries.coords
-    block = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
-    shift = (j - starts[block[j]]) - (i - starts[block[i]])
-    order = np.lexsort((i, shift, block[j], block[i]))
-    i, j = i[order].astype(np.int64), j[order].astype(np.int64)
-    key = np.stack([block[i], block[j], shift[order]])
-    new = np.flatnonzero(np.concatenate([[True], (np.diff(key) != 0).any(axis=0)]))
-    last = np.concatenate([new[1:], [len(i)]]) - 1
-    length = i[last] - i[new] + 1
-    offset = np.concatenate([[0], np.cumsum(length)])
-    place = np.repeat(offset[:-1] - i[new], last - new + 1) + i
+    parts = [matrix.tocoo() for matrix in (still, driven)]
+    i, j = (np.concatenate([part.coords[axis] for part in parts]).astype(np.int64) for axis in (0, 1))
+    sizes = np.diff(starts)
+    block = np.repeat(np.arange(sizes.size), sizes)
+    column = starts[block[j]] + (j - starts[block[j]]) - (i - starts[block[i]])  # in the block's first row
+    reach = int(starts[-1]) + int(sizes.max())
+    key, diagonal = np.unique(block[i] * (3 * reach) + column + reach, return_inverse=True)
+    of_block = key // (3 * reach)
+    offset = np.concatenate([[0], np.cumsum(sizes[of_block])])
     values = np.zeros((2, offset[-1]))
-    for out, matrix in zip(values, (still, driven), strict=True):
-        out[place] = csr_array(matrix)[i, j]
+    place = offset[diagonal] + i - starts[block[i]]
+    count = parts[0].nnz
+    np.add.at(values[0], place[:count], parts[0].data)
+    np.add.at(values[1], place[count:], parts[1].data)
     low, high, spin = box or np.transpose([field_of_values(matrix) for matrix in (still, driven)])
-    return Flow(i[new], j[new], offset[:-1], length, values[0], values[1], low, high, spin)
+    first = np.searchsorted(of_block, np.arange(starts.size))
+    column = key % (3 * reach) - reach
+    return Flow(np.asarray(starts), first, column, offset[:-1], values[0], values[1], low, high, spin)
 
 
 def field_of_values(matrix: Any) -> tuple[float, float, float]:
@@ -182,28 +185,50 @@ def ellipse(flow: Flow, level: float) -> Ellipse:
 
 
 @njit(cache=True)
-def _terms(row, column, offset, length, values, centre, focus, kind, coefficients, c, rows, moments):
-    # sum_k coefficients[k] phi_k; moments[k] = rows . phi_k. Names as in Flow and in the module's docstring
-    n = c.size
-    before, here, ahead = np.zeros(n), c.copy(), np.empty(n)
+def _terms(starts, first, column, offset, values, centre, focus, kind, coefficients, c, rows, moments):
+    # sum_k coefficients[k] phi_k; moments[k] = rows . phi_k. Names as in Flow and in the module's docstring.
+    # The vectors have a margin, so that a diagonal may begin before them or end behind them, where its entries are 0.
+    n, longest = c.size, np.diff(starts).max()
+    margin = longest + 8
+    before, here, ahead = np.zeros(n + 2 * margin), np.zeros(n + 2 * margin), np.zeros(n + 2 * margin)
+    here[margin : margin + n] = c
     out = coefficients[0] * c
     for r in range(rows.shape[0]):
-        moments[0, r] = np.dot(rows[r], here)
-    factor = 1.0 / focus
+        moments[0, r] = np.dot(rows[r], c)
+    factor, y = 1.0 / focus, np.empty(longest)
     for k in range(1, coefficients.size):
-        for i in range(n):
-            ahead[i] = -centre * here[i]
-        for d in range(row.size):
-            y = ahead[row[d] : row[d] + length[d]]
-            x = here[column[d] : column[d] + length[d]]
-            v = values[offset[d] : offset[d] + length[d]]
-            for i in range(length[d]):
-                y[i] += v[i] * x[i]
-        for i in range(n):
-            ahead[i] = factor * ahead[i] - kind * before[i]
-            out[i] += coefficients[k] * ahead[i]
+        for b in range(starts.size - 1):
+            size, at = starts[b + 1] - starts[b], margin + starts[b]
+            x = here[at : at + size]
+            for i in range(size):
+                y[i] = -centre * x[i]
+            d = first[b]
+            while d + 3 < first[b + 1]:  # four diagonals at once, so that y is loaded and stored less often
+                x0 = here[margin + column[d] : margin + column[d] + size]
+                x1 = here[margin + column[d + 1] : margin + column[d + 1] + size]
+                x2 = here[margin + column[d + 2] : margin + column[d + 2] + size]
+                x3 = here[margin + column[d + 3] : margin + column[d + 3] + size]
+                v0 = values[offset[d] : offset[d] + size]
+                v1 = values[offset[d + 1] : offset[d + 1] + size]
+                v2 = values[offset[d + 2] : offset[d + 2] + size]
+                v3 = values[offset[d + 3] : offset[d + 3] + size]
+                for i in range(size):
+                    y[i] += v0[i] * x0[i] + v1[i] * x1[i] + v2[i] * x2[i] + v3[i] * x3[i]
+                d += 4
+            while d < first[b + 1]:
+                x0 = here[margin + column[d] : margin + column[d] + size]
+                v0 = values[offset[d] : offset[d] + size]
+                for i in range(size):
+                    y[i] += v0[i] * x0[i]
+                d += 1
+            old, new = before[at : at + size], ahead[at : at + size]
+            for i in range(size):
+                new[i] = factor * y[i] - kind * old[i]
+            term = out[starts[b] : starts[b + 1]]
+            for i in range(size):
+                term[i] += coefficients[k] * new[i]
         for r in range(rows.shape[0]):
-            moments[k, r] = np.dot(rows[r], ahead)
+            moments[k, r] = np.dot(rows[r], ahead[margin : margin + n])
         factor = 2.0 / focus
         before, here, ahead = here, ahead, before
     return out
@@ -238,7 +263,7 @@ def steps(
     values : (t, r) array
         The rows at the `times` with start <= t < end, in the last step with t = end too; (0, 0) where there are none.
     """
-    if time <= 0 or not flow.row.size:
+    if time <= 0 or not flow.column.size:
         return
     rows = np.zeros((0, c.size)) if rows is None else np.ascontiguousarray(rows)
     wanted = np.zeros(0) if times is None else np.asarray(times)
