@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 import numpy as np
+from tqdm import tqdm
 
 from mtjsim.checks import ArgumentError, Array, Direction
 from mtjsim.device import MTJ, NOT_BISTABLE, require_forward_torque
@@ -27,6 +28,9 @@ SCOUT = 1e-6  # share of the mass that the first basis may miss; its error is ab
 FINEST = 1e-14  # the same of the largest basis
 LARGEST_DEGREE = 300  # L: beyond, a solve takes minutes
 MOST_PRODUCTS = 1e12  # multiplications of one solve: about ten minutes
+PRODUCTS_PER_SECOND = 2e9  # on one core, about
+BAR = "{desc}: {percentage:.0f} %|{bar}| {elapsed}"
+LONG = 3.0  # seconds, from which a solve shows its progress
 
 
 def oblique_write(
@@ -134,7 +138,7 @@ def settle(write: Write, result: Callable[[SphericalSolver], Array], longest: fl
     most = int(1.2 * finest.degree)
     with one_blas_thread():
         _require_pair(write, resolution, most)
-        before = result(_solver(write, resolution, longest))
+        before = _solved(write, resolution, longest, result)
         while True:
             # a basis good enough as the coarser of two, unless the one before is already
             aim = write.resolution(min(SCOUT, max(FINEST, 30 * RELATIVE * float(before.min()))))
@@ -142,7 +146,7 @@ def settle(write: Write, result: Callable[[SphericalSolver], Array], longest: fl
             resolution = resolution.finer(aim, most)
             if before.min() < -ROUNDING / RELATIVE and not exhausted:  # no result agrees with that: two more are needed
                 _require_pair(write, resolution, most)
-            values = result(_solver(write, resolution, longest))
+            values = _solved(write, resolution, longest, result)
             change = np.abs(values - before)
             error = change + ROUNDING
             hopeless = (values + change < 0.5 * ROUNDING / RELATIVE).any()
@@ -164,7 +168,8 @@ def _refuse_degree(write: Write, degree: int) -> NoReturn:
     raise ValueError(f"a thermal stability of {write.stability:.3g} and this drive {needed}. {remedy}")
 
 
-def _solver(write: Write, resolution: Resolution, longest: float) -> SphericalSolver:
+def _solved(write: Write, resolution: Resolution, longest: float, result: Callable[[SphericalSolver], Array]) -> Array:
+    """Solve on one basis; if it takes more than a few seconds, a terminal shows beforehand how long, and a bar."""
     if resolution.degree > LARGEST_DEGREE:
         _refuse_degree(write, resolution.degree)
     solver = SphericalSolver(write, resolution)
@@ -177,7 +182,12 @@ def _solver(write: Write, resolution: Resolution, longest: float) -> SphericalSo
     if products > MOST_PRODUCTS:
         found = f"{longest:.3g} s of precession take {products:.2g} products, more than {MOST_PRODUCTS:g}"
         raise ArgumentError("pulse_width", f"is too long for the full sphere: {found}. Shorten it or relax_time.")
-    return solver
+    seconds = products / PRODUCTS_PER_SECOND
+    label = f"full sphere, degree {resolution.degree}, about {seconds:.0f} s at most"
+    duration = longest + sum(part for _, part in phases)
+    silent = None if seconds > LONG else True
+    with tqdm(total=duration, desc=label, bar_format=BAR, disable=silent, leave=False) as solver.bar:
+        return result(solver)
 
 
 # ---- refusals -------------------------------------------------------------------------------------------------------

@@ -495,4 +495,5 @@ def _log_equilibria(write: AxialWrite, y: Array, drives: Sequence[float]) -> Arr
     nodes = (lowest + highest + (highest - lowest) * chebpts1(LEVEL_NODES)) / 2
     at = 2 * (np.array(drives) - lowest) / max(highest - lowest, 1e-300) - 1
     table = np.array([write.log_equilibrium(y, drive) for drive in nodes])
-    return chebvander(at, LEVEL_NODES - 1) @ np.linalg.solve(chebvander(chebpts1(LEVEL_NODES), LEVEL_NODES - 1), table)
+    series = np.linalg.solve(chebvander(chebpts1(LEVEL_NODES), LEVEL_NODES - 1), table)
+    return np.asarray(chebvander(at, LEVEL_NODES - 1) @ series, dtype=float)

@@ -39,6 +39,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array
 from scipy.special import roots_legendre
+from tqdm import tqdm
 
 from mtjsim.checks import ArgumentError, Array
 from mtjsim.fokker_planck.chebyshev import Flow, flow_of, propagate, steps
@@ -46,6 +47,10 @@ from mtjsim.fokker_planck.harmonics import MARGIN, Harmonics, Operator
 from mtjsim.torques import Torque, rotation
 
 Pieces = tuple[tuple[float, float, float], ...]
+
+QUIET_STEPS = 3  # after which a density is taken to rest
+AT_REST = 1e-8  # change of a coefficient in a step, relative to the largest
+UNCHANGED = 1e-6  # of a value
 
 
 @dataclass(frozen=True)
@@ -154,10 +159,16 @@ class SphericalSolver:
         The write.
     resolution : Resolution
         The basis.
+
+    Attributes
+    ----------
+    bar : tqdm
+        Counts the products of the solve; silent until it is replaced.
     """
 
     def __init__(self, write: Write, resolution: Resolution) -> None:
         self.write, self.resolution = write, resolution
+        self.bar: tqdm = tqdm(disable=True)
         self.harmonics = Harmonics(resolution.degree, resolution.order)
         self.axes = frame_of(write.torque)
         self.generators = generators(write.torque, write.drive, self.harmonics, self.axes)
@@ -224,6 +235,7 @@ class SphericalSolver:
         """Follow a linear piece of the pulse."""
         for level, time in self.frozen(duration, at_start, at_end):
             c = propagate(flow, level, c, time)
+            self.bar.update(time)
         return c
 
     def frozen(self, duration: float, at_start: float, at_end: float) -> list[tuple[float, float]]:
@@ -247,18 +259,38 @@ class SphericalSolver:
             c = self.ride(self.forward, c, duration, at_start, at_end)
         return c
 
-    def follow(self, rows: Array, times: Array) -> Array:
-        """Values (t, r) of functionals (r, n) at sorted times of the plateau."""
-        c, later = self.risen(), times > 0
+    def follow(self, rows: Array, times: Array, *, complement: bool = False) -> Array:
+        """Values (t, r) of functionals (r, n) at sorted times of the plateau.
+
+        The density is followed until it rests: until in each of `QUIET_STEPS` it changed by less than `AT_REST`, and
+        every value by so little that all steps left could not add up to `UNCHANGED` of it (of 1 less the value too, if
+        `complement`).
+        """
+        c = self.risen()
         values = np.repeat((rows @ c)[None], times.size, axis=0)
-        if later.any():
-            on_the_way = steps(self.forward, self.write.level, c, float(times[-1]), rows, times[later])
-            values[later] = np.concatenate([value for _, _, _, value in on_the_way if value.size])
+        done, quiet = int(np.searchsorted(times, 0.0, side="right")), 0
+        if done == times.size:
+            return values
+        last, longest = values[0], float(times[-1])
+        for start, end, after, inside in steps(self.forward, self.write.level, c, longest, rows, times[done:]):
+            if inside.size:
+                values[done : done + len(inside)] = inside
+                done += len(inside)
+            value = rows @ after
+            scale = np.minimum(np.abs(value), np.abs(1 - value)) if complement else np.abs(value)
+            drift = np.abs(value - last) * (longest - end) / (end - start)
+            resting = np.abs(after - c).max() < AT_REST * np.abs(after).max() and (drift < UNCHANGED * scale).all()
+            quiet = quiet + 1 if resting else 0
+            last, c = value, after
+            self.bar.update(end - start)
+            if quiet == QUIET_STEPS:
+                values[done:] = value
+                break
         return values
 
     def stayed(self, plateaus: Array) -> Array:
         """Probability to be judged on the starting side, for each sorted length of the plateau [s]."""
-        return self.follow(self.judge()[None], plateaus)[:, 0]
+        return self.follow(self.judge()[None], plateaus, complement=True)[:, 0]
 
     def dissipation(self, resistance: Callable[[Array, float], Array], plateaus: Array) -> Array:
         """Time integral of level^2 <R> for each sorted length of the plateau, R a function of (m_z, level)."""
