@@ -186,7 +186,7 @@ def _solved(write: Write, resolution: Resolution, longest: float, result: Callab
     label = f"full sphere, degree {resolution.degree}, about {seconds:.0f} s at most"
     duration = longest + sum(part for _, part in phases)
     silent = None if seconds > LONG else True
-    with tqdm(total=duration, desc=label, bar_format=BAR, disable=silent, leave=False) as solver.bar:
+    with tqdm(total=duration * (1 + 1e-6), desc=label, bar_format=BAR, disable=silent, leave=False) as solver.bar:
         return result(solver)
 
 
