@@ -72,7 +72,8 @@ def _rates(series, levels, lowest, highest, hops, up, down, flat):
 
 
 @njit(cache=True)
-def _factors(up, down, step, f, b, q):
+def _factors(up, down, step, f, b, q, back):
+    # transposed, if `back`: f and b change places
     n = q.shape[0]
     s = np.ones(4)
     for j in range(n - 1):
@@ -80,8 +81,8 @@ def _factors(up, down, step, f, b, q):
             u, d = step[lane] * up[j, lane], step[lane] * down[j, lane]
             inverse = 1.0 / (u + s[lane])
             q[j, lane] = inverse
-            f[j + 1, lane] = u * inverse
-            b[j, lane] = d * inverse
+            f[j + 1, lane] = d * inverse if back else u * inverse
+            b[j, lane] = u * inverse if back else d * inverse
             s[lane] = 1.0 + d * s[lane] * inverse
     for lane in range(4):
         q[n - 1, lane] = 1.0 / s[lane]
@@ -109,25 +110,10 @@ def _steps(m, f, b, q, count):
 
 
 @njit(cache=True)
-def _steps_back(m, f, b, q, count):
-    # the transposed of _steps
-    n = m.shape[0]
-    for _ in range(count):
-        a0, a1, a2, a3 = m[0, 0], m[0, 1], m[0, 2], m[0, 3]
-        for j in range(1, n):
-            a0 = m[j, 0] + b[j - 1, 0] * a0
-            a1 = m[j, 1] + b[j - 1, 1] * a1
-            a2 = m[j, 2] + b[j - 1, 2] * a2
-            a3 = m[j, 3] + b[j - 1, 3] * a3
-            m[j, 0], m[j, 1], m[j, 2], m[j, 3] = a0, a1, a2, a3
-        a0, a1, a2, a3 = a0 * q[n - 1, 0], a1 * q[n - 1, 1], a2 * q[n - 1, 2], a3 * q[n - 1, 3]
-        m[n - 1, 0], m[n - 1, 1], m[n - 1, 2], m[n - 1, 3] = a0, a1, a2, a3
-        for j in range(n - 2, -1, -1):
-            a0 = m[j, 0] * q[j, 0] + f[j + 1, 0] * a0
-            a1 = m[j, 1] * q[j, 1] + f[j + 1, 1] * a1
-            a2 = m[j, 2] * q[j, 2] + f[j + 1, 2] * a2
-            a3 = m[j, 3] * q[j, 3] + f[j + 1, 3] * a3
-            m[j, 0], m[j, 1], m[j, 2], m[j, 3] = a0, a1, a2, a3
+def _copy(source, i, target, k):
+    # column i to column k, by a loop: a slice on the left costs seconds of compilation
+    for j in range(source.shape[0]):
+        target[j, k] = source[j, i]
 
 
 @njit(cache=True)
@@ -155,7 +141,7 @@ def advance(masses, series, lowest, highest, hops, strides, first, last, flat, b
         for lane in range(4):
             column[lane] = LANE_STARTS[lane]
             left[lane] = _CUTS[column[lane]] * count
-            m[:, lane] = masses[:, column[lane]]
+            _copy(masses, column[lane], m, lane)
         done, changed = 0, True
         while done < 12 * count:
             if changed or not level:
@@ -166,22 +152,19 @@ def advance(masses, series, lowest, highest, hops, strides, first, last, flat, b
                     levels[lane] = first[i] + (last[i] - first[i]) * k / cuts  # implicit
                 if not level:
                     _rates(series, levels, lowest, highest, hops, up, down, flat)
-                _factors(up, down, step, f, b, q)
-            many = left.min() if level else 1
-            if back:
-                _steps_back(m, f, b, q, many)
-            else:
-                _steps(m, f, b, q, many)
+                _factors(up, down, step, f, b, q, back)
+            many = min(left[0], left[1], left[2], left[3]) if level else 1
+            _steps(m, f, b, q, many)
             done += many
             changed = False
             for lane in range(4):
                 left[lane] -= many
                 if left[lane] == 0:
-                    masses[:, column[lane]] = m[:, lane]
+                    _copy(m, lane, masses, column[lane])
                     column[lane] += 1
                     if column[lane] < LANE_STARTS[lane + 1]:
                         left[lane] = _CUTS[column[lane]] * count
-                        m[:, lane] = masses[:, column[lane]]
+                        _copy(masses, column[lane], m, lane)
                         changed = True
                     else:
                         column[lane] -= 1
@@ -198,9 +181,11 @@ def choose_strides(m, series, lowest, highest, hops, flat, lower, duration, a, b
     n = m.shape[0]
     f, r, q = np.zeros((n, 4)), np.zeros((n, 4)), np.empty((n, 4))
     up, down, levels = np.empty((n, 4)), np.empty((n, 4)), np.empty(4)
-    trial, before, step = np.empty((n, 4)), np.empty(n), np.empty(4)
+    trial, before, once, step = np.empty((n, 4)), np.empty((n, 4)), np.empty(n), np.empty(4)
+    one, two = np.empty(2), np.empty(2)
     time, count, grown = 0.0, 0, stride
-    before[:] = m[:, 0]
+    back, single = count < 0, count + 1  # literals would be compiled again
+    _copy(m, 0, before, 0)
     while time < duration * (1 - 1e-12):
         if count == strides.size:
             return -1, stride
@@ -210,35 +195,38 @@ def choose_strides(m, series, lowest, highest, hops, flat, lower, duration, a, b
             stride = rest
         elif stride > 0.5 * rest:
             stride = 0.5 * rest
-        trial[:, 0], trial[:, 1], trial[:, 2], trial[:, 3] = before, before, 0.0, 0.0
+        for j in range(n):
+            trial[j, 0], trial[j, 1], trial[j, 2], trial[j, 3] = before[j, 0], before[j, 0], 0.0, 0.0
         step[0], step[1], step[2], step[3] = stride, stride / 2, 1.0, 1.0
         for part in range(2):
             if a != b or part == 0:
                 levels[:] = a + (b - a) * (time + stride * (0.5 + 0.5 * part)) / duration
                 levels[0] = a + (b - a) * (time + stride) / duration
                 _rates(series, levels, lowest, highest, hops, up, down, flat)
-                _factors(up, down, step, f, r, q)
-            once = trial[:, 0].copy()
-            _steps(trial, f, r, q, 1)
-            if part == 1:
-                trial[:, 0] = once
-        difference = 3.0 * np.abs(trial[:, 0] - trial[:, 1]).sum() / trial[:, 1].sum()
+                _factors(up, down, step, f, r, q, back)
+            _steps(trial, f, r, q, single)
+            if part == 0:
+                for j in range(n):
+                    once[j] = trial[j, 0]
+        moved, one[0], one[1], two[0], two[1] = 0.0, 0.0, 0.0, 0.0, 0.0
+        for j in range(n):
+            moved += abs(once[j] - trial[j, 1])
+            one[int(j < lower)] += once[j]
+            two[int(j < lower)] += trial[j, 1]
+        difference = 3.0 * moved / (two[0] + two[1])
         for tail in range(2):
-            if tails[tail]:
-                one = trial[lower:, 0].sum() if tail == 0 else trial[:lower, 0].sum()
-                two = trial[lower:, 1].sum() if tail == 0 else trial[:lower, 1].sum()
-                if one > 1e-290 and two > 1e-290:
-                    difference = max(difference, abs(math.log(one / two)))
+            if tails[tail] and one[tail] > 1e-290 and two[tail] > 1e-290:
+                difference = max(difference, abs(math.log(one[tail] / two[tail])))
         if difference > change and stride > 1e-9 * duration:
             grown = stride / 2
             continue
-        before[:] = trial[:, 1]
+        _copy(trial, 1, before, 0)
         time += stride
         strides[count] = stride
         count += 1
         if difference < 0.3 * change:
             grown = max(grown, 2 * stride)
-    m[:, 0] = before
+    _copy(before, 0, m, 0)
     return count, grown
 
 

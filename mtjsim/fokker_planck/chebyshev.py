@@ -188,11 +188,15 @@ def ellipse(flow: Flow, level: float) -> Ellipse:
 def _terms(starts, first, column, offset, values, centre, focus, kind, coefficients, c, rows, moments):
     # sum_k coefficients[k] phi_k; moments[k] = rows . phi_k. Names as in Flow and in the module's docstring.
     # The vectors have a margin, so that a diagonal may begin before them or end behind them, where its entries are 0.
-    n, longest = c.size, np.diff(starts).max()
+    # Loops in place of expressions of arrays: these take ten seconds to compile.
+    n, longest = c.size, 0
+    for b in range(starts.size - 1):
+        longest = max(longest, starts[b + 1] - starts[b])
     margin = longest + 8
     before, here, ahead = np.zeros(n + 2 * margin), np.zeros(n + 2 * margin), np.zeros(n + 2 * margin)
-    here[margin : margin + n] = c
-    out = coefficients[0] * c
+    out = np.empty(n)
+    for i in range(n):
+        here[margin + i], out[i] = c[i], coefficients[0] * c[i]
     for r in range(rows.shape[0]):
         moments[0, r] = np.dot(rows[r], c)
     factor, y = 1.0 / focus, np.empty(longest)
