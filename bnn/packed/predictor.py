@@ -349,10 +349,12 @@ def _fitting(argument: str, step: Step, rates: Mapping[str, Any], cells: int) ->
 
 def _batches(images: Any, batch_size: int) -> list[Tensor]:
     checked_whole("batch_size", batch_size, least=1)
-    x = torch.as_tensor(images if hasattr(images, "shape") else unlabelled("images", images))
+    array = images if hasattr(images, "shape") else unlabelled("images", images)
+    x = array if isinstance(array, Tensor) else torch.tensor(array)  # a copy, also of a read-only array
     if not x.is_floating_point() or x.dim() < 2 or len(x) == 0:
         found = f"{x.dtype} of {tuple(x.shape)}"
-        raise ArgumentError("images", f"must be floating point, (n, ...), at least one; got {found}.")
+        remedy = "Those of a data set are images.scaled()."
+        raise ArgumentError("images", f"must be floating point, (n, ...), at least one; got {found}. {remedy}")
     x = x.detach().to("cpu", torch.float32)
     if not bool(x.isfinite().all()):
         raise ArgumentError("images", "must be finite: NaN and infinity have no bit.")

@@ -515,6 +515,13 @@ def test_images_that_do_not_fit_are_refused(images, message):
         pack(trained_like(mlp(seed=1, first="binary"))).predict(images)
 
 
+def test_read_only_images_are_taken_without_a_warning():
+    packed, images = pack(trained_like(mlp(seed=1))), normal(5, 64).numpy()
+    expected = packed.predict(images.copy())
+    images.flags.writeable = False
+    np.testing.assert_array_equal(packed.predict(images), expected)
+
+
 def test_a_nan_inside_is_no_bit():
     model = nn.Sequential(nn.BatchNorm1d(3), BinaryLinear(3, 2, seed=1)).eval()
     model[0].running_var.fill_(-1.0)
