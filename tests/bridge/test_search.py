@@ -203,13 +203,14 @@ def by_brute_force(device, targets, widths, amplitudes, *, drive="current", temp
     return best.min()
 
 
+SLOW = {"marks": pytest.mark.slow}
 MANY = [
-    pytest.param(LOPSIDED, (1e-3, 1e-3), {}, id="lopsided"),
-    pytest.param(LOPSIDED, (1e-6, 1e-2), {"max_current": 75e-6}, id="unequal-targets-limited"),
-    pytest.param(junction(80.0, tmr_half_voltage=0.5), (1e-8, 1e-8), {"max_latency": 9e-9}, id="stable-fast"),
+    pytest.param(LOPSIDED, (1e-3, 1e-3), {}, id="lopsided", **SLOW),
+    pytest.param(LOPSIDED, (1e-6, 1e-2), {"max_current": 75e-6}, id="unequal-targets-limited", **SLOW),
+    pytest.param(junction(80.0, tmr_half_voltage=0.5), (1e-8, 1e-8), {"max_latency": 9e-9}, id="stable-fast", **SLOW),
     pytest.param(junction(40.0, resistance_p=2e3), (0.05, 0.05), {"breakdown_voltage": 0.19}, id="shallow-breakdown"),
-    pytest.param(LOPSIDED, (1e-3, 1e-3), {"drive": "voltage"}, id="voltage"),
-    pytest.param(junction(), (1e-5, 1e-5), {"drive": "voltage", "max_voltage": 0.55}, id="voltage-limited"),
+    pytest.param(LOPSIDED, (1e-3, 1e-3), {"drive": "voltage"}, id="voltage", **SLOW),
+    pytest.param(junction(), (1e-5, 1e-5), {"drive": "voltage", "max_voltage": 0.55}, id="voltage-limited", **SLOW),
 ]
 
 
@@ -259,6 +260,7 @@ def test_a_limit_is_kept_or_named(target, drive, most, latency):
     assert max(point.setting.amplitudes) <= next(iter(limit.values())) * (1 + 1e-12)
 
 
+@pytest.mark.slow
 def test_a_cell_under_voltages_against_a_grid():
     """With the driver's joules: 7 widths, 30 supplies for each bit."""
     best = np.inf
@@ -279,6 +281,7 @@ def test_a_cell_under_voltages_against_a_grid():
     assert found.worst_error_rate <= 1e-4
 
 
+@pytest.mark.slow
 def test_energy_with_the_driver_wants_a_shorter_pulse():
     """A regulated current draws the supply whatever the junction takes: the charge counts, not I^2."""
     junction_only, whole = (find_setting(cell(), 1e-4, minimize=m) for m in ("energy", "energy_with_driver"))
@@ -287,7 +290,7 @@ def test_energy_with_the_driver_wants_a_shorter_pulse():
     assert whole.mean_energy > junction_only.mean_energy
 
 
-@pytest.mark.parametrize("drive", ["current", "voltage"])
+@pytest.mark.parametrize("drive", ["current", pytest.param("voltage", marks=pytest.mark.slow)])
 def test_the_smallest_cell(drive):
     """A deeper target takes a wider transistor; 2 % less width no longer reaches it."""
     sizes = []

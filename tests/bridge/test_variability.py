@@ -239,7 +239,9 @@ SURFACES = {
 }
 
 
-@pytest.mark.parametrize("name", SURFACES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in ("voltage", "one axis") else pytest.mark.slow) for name in SURFACES]
+)
 def test_the_surface_is_within_a_percent_of_direct_solves(name):
     """Cells as drawn and as far as 4.5 sd: the promise is 1 %, the stored error a bound within a factor 2."""
     cells = Population(*SURFACES[name])

@@ -922,7 +922,9 @@ def channel_moments(images):
     return mean, np.sqrt(square - mean**2)
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name.endswith("mnist") else pytest.mark.slow) for name in PUBLISHED]
+)
 def test_real_files(name):
     folder = os.environ.get("MTJ_BNN_TEST_DATA")
     if not folder:
