@@ -138,8 +138,8 @@ def _arrays(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
 
     try:
         arrays = read_arrays(path)
-    except ValueError:
-        raise ValueError(f"DATA {str(path)!r} is not a whole .npy or .npz file of numbers.") from None
+    except ValueError as error:
+        raise ValueError(f"DATA {str(path)!r} is not a whole .npy or .npz file of numbers ({error}).") from None
     if isinstance(arrays, np.ndarray):
         return arrays, None
     if "images" not in arrays or not set(arrays) <= {"images", "labels"}:

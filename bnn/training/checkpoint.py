@@ -113,6 +113,8 @@ def _following(path: Path) -> Path:
 def _loaded(path: Path, same: Sequence[Parts], device: torch.device) -> dict[str, Any]:
     try:
         with zipfile.ZipFile(path) as archive:  # torch writes check sums, and does not compare them
+            if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+                raise EOFError("it is compressed, and torch's files are not")
             if damaged := archive.testzip():
                 raise EOFError(f"{damaged} is damaged")
         saved = torch.load(path, weights_only=True, map_location=device)

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import zipfile
 from dataclasses import replace
 
 import pytest
@@ -167,6 +168,15 @@ def test_a_checkpoint_of_an_earlier_version_is_refused_clearly(tmp_path):
     torch.save(former, tmp_path / "run.pt")
     with pytest.raises(ValueError, match=r"run\.pt is of another version of mtj-bnn.* name another file to start over"):
         Trainer(network(), replace(CONFIG, checkpoint=tmp_path / "run.pt")).fit(TRAIN)
+
+
+def test_a_compressed_checkpoint_is_refused_before_it_is_unpacked(tmp_path):
+    save_checkpoint(tmp_path / "own.pt", SAME, {"state": {"step": 3}})
+    with zipfile.ZipFile(tmp_path / "own.pt") as own, zipfile.ZipFile(tmp_path / "run.pt", "w", 8) as other:
+        for name in own.namelist():
+            other.writestr(name, own.read(name))
+    with pytest.raises(ValueError, match=r"run\.pt cannot be read, .*it is compressed, and torch's files are not"):
+        load_checkpoint(tmp_path / "run.pt", [SAME], CPU)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="limits of POSIX")
