@@ -17,6 +17,7 @@ import numpy as np
 from scipy.special import roots_legendre
 
 from bridge.checks import STATED, checked_declaration, checked_or_unknown, checked_stated, with_digest
+from mtjsim.calls import shows_its_call
 from mtjsim.checks import (
     ArgumentError,
     Array,
@@ -410,6 +411,7 @@ class SolvesWrites(Protocol):
         """Solve the two writes of a setting."""
 
 
+@shows_its_call
 def operating_point(device: MTJ | SolvesWrites, setting: WriteSetting, *, temperature: float = 300.0) -> OperatingPoint:
     """Solve the two writes of a setting.
 

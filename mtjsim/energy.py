@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
+from mtjsim.calls import shows_its_call
 from mtjsim.checks import ArgumentError, Array
 from mtjsim.device import MTJ, require_junction
 from mtjsim.fokker_planck.axial import LARGEST_BASIS
@@ -23,6 +24,7 @@ from mtjsim.transport import conductance_terms, junction_resistance
 LONGEST_ENERGY = 1e5  # in tau_D: the longest pulse whose dissipated energy is solved
 
 
+@shows_its_call
 def dissipated_energy(
     device: MTJ,
     *,

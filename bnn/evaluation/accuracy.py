@@ -29,6 +29,7 @@ from bnn.errors.write_errors import WriteErrors
 from bnn.evaluation.draws import error_draws
 from bnn.evaluation.logits import check_fits, checked_logits, first_non_finite
 from bnn.layers.inputs import labelled_tensors
+from mtjsim.calls import shows_its_call
 from mtjsim.checks import checked_whole
 from mtjsim.rng import checked_seed
 
@@ -138,6 +139,7 @@ class Accuracy:
         return f"Accuracy({self.mean:.4f}, {interval}, {self.images} images, {self.draws} draws)"
 
 
+@shows_its_call
 def evaluate(
     model: nn.Module,
     data: Labelled,

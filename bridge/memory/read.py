@@ -20,6 +20,7 @@ from bridge.checks import STATED, checked_declaration, checked_stated, with_dige
 from bridge.dies.spread import LARGEST_DEPARTURE, Spread
 from bridge.memory.sensing import wrong_sense_rate
 from bridge.write import M_Z_OF_BIT
+from mtjsim.calls import shows_its_call
 from mtjsim.checks import (
     ArgumentError,
     Array,
@@ -173,6 +174,7 @@ class ReadPoint:
         return point
 
 
+@shows_its_call
 def read_point(device: MTJ | Cell, setting: ReadSetting, *, temperature: float = 300.0) -> ReadPoint:
     """Derive the errors, disturbs and energy of a read of a junction, bare or in a cell.
 
