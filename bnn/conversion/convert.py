@@ -22,13 +22,11 @@ from bnn.layers.feature_norm import FeatureNorm
 from bnn.layers.graph import UntraceableError, call_order, traced
 from bnn.layers.inputs import image_tensor
 from bnn.layers.quantizers import center_latent_
-from mtjsim.calls import shows_its_call
 from mtjsim.checks import ArgumentError, checked_choice
 
 ENDS = ("real", "binary")
 
 
-@shows_its_call
 def binarize(
     model: nn.Module,
     config: BinarizeConfig | None = None,

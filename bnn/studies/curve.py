@@ -30,7 +30,6 @@ from bnn.studies.workers import worker_processes
 from bnn.training.config import TrainConfig
 from bnn.training.loop import Trainer
 from bridge.write import OperatingPoint
-from mtjsim.calls import shows_its_call
 from mtjsim.checks import ArgumentError, checked_whole
 from mtjsim.rng import checked_seed, child_seed
 
@@ -40,7 +39,6 @@ SAME_WEIGHTS = (
 )
 
 
-@shows_its_call
 def energy_accuracy_curve(
     make_model: nn.Module | MakeModel,
     data: DataSet,

@@ -28,6 +28,7 @@ from mtjsim.plausibility import doubt
 from mtjsim.pulse import Pulse, pulse_of
 from mtjsim.rng import checked_seed
 from mtjsim.torques import torque_of
+from mtjsim.wording import number_of
 
 
 @shows_its_call
@@ -147,7 +148,8 @@ class Trajectories:
     energy: Array
 
     def __repr__(self) -> str:
-        return f"Trajectories({len(self.m)} writes, {self.time.size} instants up to {self.time[-1] * 1e9:.4g} ns)"
+        writes, end = number_of(len(self.m), "write"), f"{self.time[-1] * 1e9:.4g} ns"
+        return f"Trajectories({writes}, {self.time.size} instants up to {end})"
 
 
 @shows_its_call
