@@ -148,6 +148,16 @@ def test_processes_that_are_killed_at_a_save_go_on_at_the_last_step_that_all_hav
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run.pt", "run.rank1.pt"]
 
 
+def test_processes_that_are_killed_at_their_first_save_start_over(tmp_path, monkeypatch):
+    """One has written its file, the other has none, and no step is lost that both have."""
+    ranks = Ranks(monkeypatch, tmp_path)
+    ranks.save(4, killed_at=(1, "not begun"))
+    assert [path.name for path in tmp_path.iterdir()] == ["run.next.pt"]
+    assert ranks.steps() == [None, None]
+    ranks.save(4)
+    assert ranks.steps() == [4, 4]
+
+
 def test_processes_without_a_common_step_are_refused(tmp_path, monkeypatch):
     ranks = Ranks(monkeypatch, tmp_path)
     ranks.save(80)
