@@ -1,6 +1,7 @@
 """Memories: numbers in and out through formats, protection, policies, faults; what they report; what they refuse."""
 
 import dataclasses
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -456,6 +457,14 @@ def test_a_state_that_is_none_is_refused_and_nothing_changed(state, message):
     after = memory.state()
     assert all(np.array_equal(one, other) for one, other in zip(before["words"], after["words"], strict=True))
     assert {**after, "words": 0} == {**before, "words": 0}
+
+
+def test_a_ledger_is_written_to_one_file_by_several_at_once(tmp_path):
+    ledger = Ledger(Entry(memory="m", event=f"e{i}", count=i) for i in range(20))
+    with ThreadPoolExecutor(4) as threads:
+        texts = set(threads.map(lambda _: ledger.to_csv(tmp_path / "ledger.csv"), range(200)))
+    assert texts == {(tmp_path / "ledger.csv").read_text()}
+    assert [path.name for path in tmp_path.iterdir()] == ["ledger.csv"]
 
 
 def test_a_ledger_is_of_entries():
