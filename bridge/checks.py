@@ -1,5 +1,7 @@
 """Checks that memories, dies, maps and searches share, next to those of `mtjsim.checks`."""
 
+import hashlib
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields
@@ -19,6 +21,8 @@ from mtjsim.checks import (
     checked_signed,
     checked_whole,
 )
+
+STATED = ("identity", "sha256")  # of a record, next to its values
 
 
 def checked_shape(shape: Any, *, least: int) -> tuple[int, ...]:
@@ -85,13 +89,20 @@ def checked_declaration(kind: type, values: Any) -> dict[str, Any]:
     return dict(values)
 
 
-def checked_identity(found: str, stated: Any) -> None:
-    """ArgumentError if a declaration that was read does not have the identity that was stated with it, if any."""
-    if stated is not None and stated != found:
-        reason = "the numbers were changed, or are of another version"
-        raise ArgumentError(
-            "identity", f"must be that of the other values, {found[:12]}, got {stated!s:.12}: {reason}."
-        )
+def with_digest(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record that is ready for JSON with the SHA-256 of all its values, as `sha256`."""
+    digest = hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+    return {**record, "sha256": digest}
+
+
+def checked_stated(found: Mapping[str, Any], stated: Mapping[str, Any]) -> None:
+    """ArgumentError unless a record that was read has the identity and the `sha256`, if any, that it states."""
+    names = [name for name in STATED if stated.get(name) is not None]
+    for name in names:
+        if stated[name] != found[name]:
+            reason = "the numbers were changed, or are of another version"
+            rule = f"must be that of the other values, {found[name]:.12}, got {stated[name]!s:.12}: {reason}."
+            raise ArgumentError(name, f"{rule} Without its {names[0]} a record is taken as it is.")
 
 
 def checked_bit(bit: int) -> int:

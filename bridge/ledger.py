@@ -27,7 +27,7 @@ from scipy.special import ndtri
 
 from bridge.checks import checked_or_unknown
 from bridge.write import PARTS
-from mtjsim.checks import ArgumentError, checked_choice, checked_confidence, checked_number
+from mtjsim.checks import ArgumentError, checked_choice, checked_confidence, checked_kind, checked_number
 from mtjsim.equality import NanEqual
 from mtjsim.files import write_whole
 
@@ -62,7 +62,7 @@ class Entry(NanEqual):
     Raises
     ------
     ValueError
-        If a number is negative or not finite; a price may be NaN.
+        If a number is negative or not finite; a price may be NaN. If memory, event or source is not a text.
     """
 
     memory: str
@@ -77,6 +77,8 @@ class Entry(NanEqual):
     source: str = ""
 
     def __post_init__(self) -> None:
+        for name in ("memory", "event", "source"):
+            checked_kind(name, getattr(self, name), str)
         for name in (*SCOPES["system"], "seconds"):
             checked_or_unknown(self, **{name: "s" if name == "seconds" else "J"})
         for name in ("count", "variance"):
@@ -108,6 +110,11 @@ class Ledger:
     entries : iterable of Entry
         Equal kinds (memory, event, constants, source) become one.
 
+    Raises
+    ------
+    ValueError
+        If they are not entries.
+
     Examples
     --------
     >>> write = Entry(memory="weights", event="write 1", count=8, junction=2e-13, source="operating point")
@@ -120,7 +127,9 @@ class Ledger:
 
     def __init__(self, entries: Iterable[Entry] = ()) -> None:
         merged: dict[Entry, Entry] = {}
+        checked_kind("entries", entries, Iterable, remedy="Ledger([entry]) has one.")
         for entry in entries:
+            checked_kind("entries", entry, Entry)
             kind = replace(entry, count=0, variance=0.0)
             sum_ = merged.get(kind, kind)
             merged[kind] = replace(entry, count=sum_.count + entry.count, variance=sum_.variance + entry.variance)

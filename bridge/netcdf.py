@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mtjsim.checks import ArgumentError
-from mtjsim.files import write_whole
+from mtjsim.files import check_unpacked, write_whole
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -25,7 +25,6 @@ SUFFIXES = (".nc", ".nc4", ".h5", ".hdf5", "")
 MARK = "mtj-bnn: SHA-256 of all bytes, in the last line of this file"
 LINE = b"\nmtj-bnn SHA-256 %s\n"
 LENGTH = len(LINE) - 2 + 64
-LARGEST_RATIO = 1100  # of numbers to their compressed bytes: deflate reaches 1032
 
 
 def checked_netcdf_path(name: str, path: str | os.PathLike[str]) -> Path:
@@ -60,7 +59,8 @@ def read_netcdf(path: str | os.PathLike[str]) -> "xr.Dataset":
     FileNotFoundError
         If the file does not exist.
     ValueError
-        If the file is not NetCDF, or was changed or damaged.
+        If the file is not NetCDF, was changed or damaged, or declares numbers of more than 1 GiB and more than its own
+        size (compressed by another program).
     """
     import xarray as xr  # here: it takes half a second
 
@@ -74,8 +74,7 @@ def read_netcdf(path: str | os.PathLike[str]) -> "xr.Dataset":
         _require_unchanged(path)
     try:
         with xr.open_dataset(path, engine="h5netcdf") as stored:
-            if stored.nbytes > LARGEST_RATIO * size:
-                raise ValueError(f"{size} bytes cannot contain the {stored.nbytes} bytes of numbers it declares")
+            check_unpacked(stored.nbytes, size)
             dataset = stored.load()
     except Exception as error:  # the reader raises many types for a file of another format
         reason = " ".join(str(error).split())

@@ -16,7 +16,8 @@ from typing import Any, Protocol, Self, runtime_checkable
 import numpy as np
 from scipy.special import roots_legendre
 
-from bridge.checks import checked_declaration, checked_identity, checked_or_unknown
+from bridge.checks import STATED, checked_declaration, checked_or_unknown, checked_stated, with_digest
+from mtjsim.calls import shows_its_call
 from mtjsim.checks import (
     ArgumentError,
     Array,
@@ -336,7 +337,10 @@ class OperatingPoint(NanEqual):
 
     @property
     def identity(self) -> str:
-        """SHA-256 over device, setting and temperature: equal identities, equal operating points."""
+        """SHA-256 over device, setting and temperature: equal identities, the same write of the same junction.
+
+        The rates follow from these, to the accuracy of the solver or the map. Given rates are part of it themselves.
+        """
         parts: list[Any] = [self.device_identity, self.temperature]
         if self.setting is not None:
             parts.insert(1, self.setting.as_dict())
@@ -345,10 +349,10 @@ class OperatingPoint(NanEqual):
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def as_dict(self) -> dict[str, Any]:
-        """All attributes and the identity, ready for JSON; an unknown energy is None."""
+        """All attributes, the identity, and `sha256` over all of them, ready for JSON; an unknown energy is None."""
         setting = None if self.setting is None else self.setting.as_dict()
         numbers = {**asdict(self), "setting": setting, "energies": _as_lists(self.energies), "identity": self.identity}
-        return _with(numbers, lambda x: None if x is None or math.isnan(x) else x)
+        return with_digest(_with(numbers, lambda x: None if x is None or math.isnan(x) else x))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -357,8 +361,9 @@ class OperatingPoint(NanEqual):
         Raises
         ------
         ValueError
-            As in `OperatingPoint`; for another name or a missing one; if an `identity` is given and is not that of the
-            other values.
+            As in `OperatingPoint`; for another name or a missing one; if an `identity` is given, and it or the `sha256`
+            next to it is not that of the other values. A record of before 0.6.0 has no `sha256`: its rates are taken
+            as they are. So are all values of a record without an `identity`.
 
         Examples
         --------
@@ -367,14 +372,15 @@ class OperatingPoint(NanEqual):
         True
         """
         checked_kind("values", values, Mapping, remedy="as_dict() of an OperatingPoint gives one.")
-        rest = {name: value for name, value in values.items() if name != "identity"}
+        rest = {name: value for name, value in values.items() if name not in STATED}
         parts = checked_declaration(cls, rest)
         unknown = {name: math.nan for name in ("energy_0", "energy_1") if parts[name] is None}
         checked_kind("energies", parts.get("energies", {}), Mapping)
         energies = _with(dict(parts.get("energies", {})), lambda x: math.nan if x is None else x)
         setting = None if parts["setting"] is None else WriteSetting.from_dict(parts["setting"])
         point = cls(**{**parts, **unknown, "energies": energies, "setting": setting})
-        checked_identity(point.identity, values.get("identity"))
+        if values.get("identity") is not None:
+            checked_stated(point.as_dict(), values)
         return point
 
 
@@ -405,6 +411,7 @@ class SolvesWrites(Protocol):
         """Solve the two writes of a setting."""
 
 
+@shows_its_call
 def operating_point(device: MTJ | SolvesWrites, setting: WriteSetting, *, temperature: float = 300.0) -> OperatingPoint:
     """Solve the two writes of a setting.
 

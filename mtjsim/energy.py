@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
+from mtjsim.calls import shows_its_call
 from mtjsim.checks import Array
 from mtjsim.device import MTJ, require_junction
 from mtjsim.fokker_planck.axial import LARGEST_BASIS
@@ -21,6 +22,7 @@ from mtjsim.question import OneWrite, Question
 from mtjsim.transport import conductance_terms, junction_resistance
 
 
+@shows_its_call
 def dissipated_energy(
     device: MTJ,
     *,

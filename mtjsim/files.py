@@ -13,6 +13,7 @@ try:
 except ImportError:  # Windows: temporary files of killed writers stay
     fcntl = None  # type: ignore[assignment]
 
+UNPACKED = 1 << 30  # bytes a compressed file may become in memory
 TEMPORARY = re.compile(r"\.mtj-bnn-[0-9a-f]{16}\.partial")
 
 
@@ -124,3 +125,10 @@ def require_writable(folder: Path, *, option: str, make: bool = False) -> None:
         else:
             reason, remedy = error.strerror or str(error), "Name another folder."
         raise OSError(f"{option} {str(folder)!r} cannot be written ({reason}). {remedy}") from None
+
+
+def check_unpacked(unpacked: int, size: int) -> None:
+    """ValueError if what a file of `size` bytes unpacks to is more than 1 GiB, and more than the file."""
+    if unpacked > max(UNPACKED, size):
+        rule = f"{size:,} bytes cannot contain {unpacked:,} bytes of numbers"
+        raise ValueError(f"{rule}: more than 1 GiB must be stored uncompressed")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
+from mtjsim.calls import shows_its_call
 from mtjsim.checks import (
     DIRECTIONS,
     NOT_PERCENT,
@@ -34,6 +35,7 @@ SHORTEST_DESIGN = 50.0  # in tau_D: the same for the choice of a barrier, with r
 MOST_OPPOSING = 0.5  # B_z/B_k: beyond, less than a quarter of the barrier is left
 
 
+@shows_its_call
 def read_disturb_rate(
     device: MTJ,
     *,
@@ -104,6 +106,7 @@ def read_disturb_rate(
     return _failure_rate(device, amplitude, duration, state, temperature, method, imposed)
 
 
+@shows_its_call
 def retention_failure_rate(
     device: MTJ,
     *,

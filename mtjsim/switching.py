@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from mtjsim.calls import shows_its_call
 from mtjsim.checks import Array, checked_choice
 from mtjsim.device import MTJ, require_junction
 from mtjsim.fokker_planck import axial
@@ -31,6 +32,7 @@ from mtjsim.question import OneWrite, Question
 METHODS = (*axial.METHODS, "spherical")
 
 
+@shows_its_call
 def write_error_rate(
     device: MTJ,
     *,
@@ -125,6 +127,7 @@ def write_error_rate(
     )
 
 
+@shows_its_call
 def switching_probability(
     device: MTJ,
     *,

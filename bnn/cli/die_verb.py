@@ -153,8 +153,12 @@ def _population(options: argparse.Namespace) -> "Population":
     from bridge.write import WriteSetting
 
     drives = [name for name in UNITS if any(getattr(options, f"{name}{end}") is not None for end in ("", "_0", "_1"))]
-    if len(drives) != 1:
-        raise ValueError("one of --current and --voltage is needed (or both of --current-0 and --current-1).")
+    if len(drives) == 2:
+        raise ValueError("--current and --voltage must not be given together: a die is written with one of them.")
+    if not drives:
+        needed = "one of --current and --voltage is needed (or both of --current-0 and --current-1)."
+        of_cell = "" if options.transistor_width is None else " Of a cell --voltage is the supply of its driver."
+        raise ValueError(needed + of_cell)
     drive: Any = drives[0]
     levels = []
     for argument in (f"{drive}_0", f"{drive}_1"):

@@ -26,6 +26,7 @@ from bnn.cli.typed import (
 )
 from mtjsim.checks import DIRECTIONS, ArgumentError, Array
 from mtjsim.pulse import UNITS, Drive
+from mtjsim.wording import number_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -175,10 +176,11 @@ def _print_map(name: str, dataset: "xr.Dataset", facts: dict[str, Any]) -> None:
         if ends is not None:
             print(f"{direction:14} write error rate {ends[0]:.3g} to {ends[1]:.3g}")
     if "intervals" in facts:
-        print(f"intervals      {facts['intervals']}, {facts['points']} points")
+        print(f"intervals      {facts['intervals']}, {number_of(facts['points'], 'point')}")
         return
     if facts["kind"] == "measured":
-        print(f"counted        {facts['errors']} errors in {facts['trials']} trials, {facts['points']} points")
+        errors, trials = number_of(facts["errors"], "error"), number_of(facts["trials"], "trial")
+        print(f"counted        {errors} in {trials}, {number_of(facts['points'], 'point')}")
         if facts["points_without_errors"]:
             bound = facts["highest_upper_bound"]
             print(f"no errors      at {facts['points_without_errors']} of them: rates below {bound:.3g}, and not 0")

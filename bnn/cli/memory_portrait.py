@@ -7,7 +7,18 @@ import numpy as np
 
 from bnn.cli.typed import UNITS_SHOWN
 from mtjsim.checks import DIRECTIONS
-from mtjsim.plot_style import BLACK, DIRECTION_STYLE, RED, SMALL, TITLE, alike, legend_below, rate_bar
+from mtjsim.plot_style import (
+    BLACK,
+    DIRECTION_STYLE,
+    RED,
+    SMALL,
+    TITLE,
+    alike,
+    legend_below,
+    legend_beside,
+    ordered_colours,
+    rate_bar,
+)
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -19,7 +30,8 @@ if TYPE_CHECKING:
 
 MOST_ROWS = 3  # temperatures of a map: the first, a middle one, the last
 NARROW = 5.0  # ratio of the ends of an axis: below, every 1, 2, 3 ... of a decade has a label
-MOST_CUTS = 3  # panels of a map that is drawn as curves
+MOST_CUTS = 8  # curves of a map on one axis
+BESIDE = 36.0  # points on paper over which the equal upper bounds of all curves are spread
 
 
 def setting_figure(
@@ -123,7 +135,7 @@ def map_figure(dataset: "xr.Dataset", *, title: str) -> "Figure":
 
 
 def _map_cuts(dataset: "xr.Dataset", drive: str, title: str) -> "Figure":
-    """Curves along the axis with more values, a panel for some values of the other."""
+    """Curves along the axis with more values, on one axis; values of the other by colour."""
     from bridge.maps.plots import plot_map_cut
 
     measured = dataset.attrs.get("kind") == "measured"
@@ -131,26 +143,50 @@ def _map_cuts(dataset: "xr.Dataset", drive: str, title: str) -> "Figure":
     if dataset.sizes[drive] > dataset.sizes["pulse_width"]:
         along, other = drive, "pulse_width"
     values = _some(dataset[other].values, MOST_CUTS)
-    T = float(_some(dataset["temperature"].values, MOST_ROWS)[0])
-    directions = [str(name) for name in dataset["direction"].values]
-    figure = _figure(1.0 + 4.6 * len(values), 4.2, f"{title}, {T:g} K")
-    drawn: dict[str, Any] = {"measured": dataset} if measured else {"dataset": dataset}
-    known = dataset["write_error_rate"].values
-    lowest = float(np.nanmin(known[known > 0], initial=1.0))
-    if measured:
-        ends = np.concatenate([dataset[name].values.ravel() for name in ("low", "high")])
-        lowest = min(lowest, float(np.nanmin(ends[ends > 0], initial=1.0)))
-    floor = 10.0 ** np.floor(np.log10(max(lowest, 1e-40) / 2))
-    handles: dict[str, Any] = {}
-    for ax, value in zip(figure.subplots(1, len(values), squeeze=False)[0], values, strict=True):
-        plot_map_cut(ax, **drawn, along=along, at=value, directions=directions, temperature=T, floor=floor)
-        scale, unit = UNITS_SHOWN[other]
-        ax.set_title(f"{value * scale:g} {unit}", fontsize=TITLE)
-        ax.get_legend().remove()
-        handles |= {label: handle for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
-    where: dict[str, Any] = {"loc": "outside lower center", "ncols": 2 * min(len(values), 2)}
-    figure.legend(handles.values(), handles.keys(), frameon=False, fontsize=SMALL, **where)
+    scale, unit = UNITS_SHOWN[other]
+    names = [f"{value * scale:g} {unit}" for value in values]
+    T = float(dataset["temperature"].values[0])
+    shown = names[0] if len(names) == 1 else ""
+    if len(names) < dataset.sizes[other]:
+        shown = f"{len(names)} of {dataset.sizes[other]} {other.replace('_', ' ')}s"
+    figure = _figure(8.0, 4.4, "")
+    ax = figure.subplots()
+    ax.set_title(", ".join(filter(None, (title, shown, f"{T:g} K"))), fontsize=TITLE)
+    colours = ordered_colours(len(names)) if len(names) > 1 else [None]
+    cut: dict[str, Any] = {"measured": dataset} if measured else {"dataset": dataset}
+    cut |= {"along": along, "temperature": T, "floor": _floor(dataset)}
+    cut["directions"] = [str(name) for name in dataset["direction"].values]
+    for number, (value, colour) in enumerate(zip(values, colours, strict=True)):
+        beside = BESIDE * ((number + 0.5) / len(values) - 0.5) if len(values) > 1 else 0.0
+        plot_map_cut(ax, **cut, at=value, color=colour, beside=beside)
+    legend_beside(ax, _cut_handles(ax, names, colours))
     return figure
+
+
+def _floor(dataset: "xr.Dataset") -> float:
+    """Return the lowest rate that is shown: a power of ten below all rates and intervals."""
+    known = [dataset[name].values.ravel() for name in ("write_error_rate", "low", "high") if name in dataset]
+    rates = np.concatenate(known)
+    return float(10.0 ** np.floor(np.log10(max(float(np.nanmin(rates[rates > 0], initial=1.0)), 1e-40) / 2)))
+
+
+def _cut_handles(ax: Any, names: Sequence[str], colours: Sequence[Any]) -> list[Any]:
+    """Return the handles of a legend: values by colour, then each kind of line or mark in black, triangles last."""
+    from matplotlib.lines import Line2D
+
+    drawn = {label: handle for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+    kinds = {label: handle[0] if isinstance(handle, tuple) else handle for label, handle in drawn.items()}
+    order = sorted(kinds, key=lambda label: kinds[label].get_marker() == "v")
+    if len(names) == 1:
+        return [drawn[label] for label in order]
+    handles = [Line2D([], [], color=colour, lw=2, label=name) for name, colour in zip(names, colours, strict=True)]
+    for label in order:
+        line = Line2D([], [])
+        line.update_from(kinds[label])
+        filled = line.get_markerfacecolor() != "white"
+        line.set(color=BLACK, mfc=BLACK if filled else "white", label=label)
+        handles.append(line)
+    return handles
 
 
 def die_figure(die: "Die", means: "tuple[MeanRate, MeanRate]", *, title: str) -> "Figure":
@@ -197,7 +233,8 @@ def _figure(width: float, height: float, title: str) -> "Figure":
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained", dpi=140)
-    figure.suptitle(title, fontsize=TITLE)
+    if title:
+        figure.suptitle(title, fontsize=TITLE)
     return figure
 
 

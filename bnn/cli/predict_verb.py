@@ -14,6 +14,7 @@ from bnn.cli.shared_options import add_data_dir
 from bnn.cli.typed import announce, checked_data_dir, checked_file, number, option_of, print_json, whole_numbers
 from mtjsim.checks import ArgumentError
 from mtjsim.files import write_whole
+from mtjsim.wording import number_of
 
 EXAMPLE = "mtj-bnn predict model.npz digits --errors 1e-3 --dies 100"
 FILES = (".npy", ".npz")
@@ -138,8 +139,8 @@ def _arrays(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
 
     try:
         arrays = read_arrays(path)
-    except ValueError:
-        raise ValueError(f"DATA {str(path)!r} is not a whole .npy or .npz file of numbers.") from None
+    except ValueError as error:
+        raise ValueError(f"DATA {str(path)!r} is not a whole .npy or .npz file of numbers ({error}).") from None
     if isinstance(arrays, np.ndarray):
         return arrays, None
     if "images" not in arrays or not set(arrays) <= {"images", "labels"}:
@@ -174,5 +175,5 @@ def _print(facts: dict[str, Any], predicted: np.ndarray) -> None:
         ]
         print(f"independent errors, {'; '.join(which)}:")
         interval = "no interval" if e["low"] is None else f"95 % {e['low']:.4f} to {e['high']:.4f}"
-        dies = f"{e['dies']} {'die' if e['dies'] == 1 else 'dies'}"
+        dies = number_of(e["dies"], "die")
         print(f"  {e['accuracy']:.4f}, {interval}, {dies}, seed {e['seed']}")

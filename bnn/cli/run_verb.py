@@ -11,6 +11,7 @@ from bnn.cli.typed import announce, checked_data_dir, print_json, whole_numbers
 from bnn.studies.recipe import Recipe, list_recipes, load_recipe
 from bnn.studies.recipe_run import counted, run_recipe
 from mtjsim.files import require_writable
+from mtjsim.wording import number_of
 
 if TYPE_CHECKING:
     from bnn.evaluation.accuracy import Accuracy
@@ -98,9 +99,9 @@ def _print_epoch(epoch: "Epoch") -> None:
 
 def _line(name: str, accuracy: "Accuracy", recipe: Recipe) -> str:
     interval = "" if accuracy.low != accuracy.low else f", 95 % {accuracy.low:.2%} to {accuracy.high:.2%}"
-    text = f"{name.replace('_', ' '):<13} {accuracy.mean:8.2%}{interval}, {accuracy.images} test images"
+    text = f"{name.replace('_', ' '):<13} {accuracy.mean:8.2%}{interval}, {number_of(accuracy.images, 'test image')}"
     text += f", {accuracy.draws} draws" if accuracy.draws > 1 else ""
     expected: Any = getattr(recipe.expected, name, ())
     if expected:
-        text += f"; expected {min(expected):.2%} to {max(expected):.2%} over {len(expected)} seeds"
+        text += f"; expected {min(expected):.2%} to {max(expected):.2%} over {number_of(len(expected), 'seed')}"
     return text

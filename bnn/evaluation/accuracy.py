@@ -29,8 +29,10 @@ from bnn.errors.write_errors import WriteErrors
 from bnn.evaluation.draws import error_draws
 from bnn.evaluation.logits import check_fits, checked_logits, first_non_finite
 from bnn.layers.inputs import labelled_tensors
+from mtjsim.calls import shows_its_call
 from mtjsim.checks import checked_whole
 from mtjsim.rng import checked_seed
+from mtjsim.wording import number_of
 
 if TYPE_CHECKING:
     from bridge.dies.faults import Process
@@ -135,9 +137,11 @@ class Accuracy:
 
     def __repr__(self) -> str:
         interval = "no interval" if math.isnan(self.low) else f"95 % {self.low:.4f} to {self.high:.4f}"
-        return f"Accuracy({self.mean:.4f}, {interval}, {self.images} images, {self.draws} draws)"
+        images, draws = number_of(self.images, "image"), number_of(self.draws, "draw")
+        return f"Accuracy({self.mean:.4f}, {interval}, {images}, {draws})"
 
 
+@shows_its_call
 def evaluate(
     model: nn.Module,
     data: Labelled,

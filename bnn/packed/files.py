@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,11 @@ import numpy as np
 
 from bnn.packed.steps import FLOAT, Step
 from mtjsim.checks import ArgumentError
-from mtjsim.files import write_whole
+from mtjsim.files import UNPACKED, check_unpacked, write_whole
 
 FORMAT = "mtj-bnn packed model 2"
 FORMER = "mtj-bnn packed model 1"  # without a digest
+LONGEST_HEADER = 1 << 22  # bytes: one step takes a few hundred
 OPS = ("sign", "write", "unpack", "binary", "signed")
 
 
@@ -26,7 +28,8 @@ def save_steps(steps: Sequence[Step], path: str | os.PathLike[str]) -> None:
         f"{i}.{name}": array for i, step in enumerate(steps) for name, array in step.arrays.items()
     }
     content = io.BytesIO()
-    np.savez_compressed(content, header=np.frombuffer(header, np.uint8), **arrays)
+    large = sum(array.nbytes for array in arrays.values()) > UNPACKED // 2
+    (np.savez if large else np.savez_compressed)(content, header=np.frombuffer(header, np.uint8), **arrays)
     write_whole(Path(path), content.getvalue())
 
 
@@ -50,7 +53,10 @@ def load_steps(path: str | os.PathLike[str]) -> list[Step]:
         arrays = read_arrays(Path(path))
         if not isinstance(arrays, dict) or "header" not in arrays:
             raise ValueError("it has no header")
-        header = json.loads(arrays.pop("header").tobytes())
+        text = arrays.pop("header").tobytes()
+        if len(text) > LONGEST_HEADER:
+            raise ValueError(f"its header has {len(text):,} bytes")
+        header = json.loads(text)
         if header["format"] not in (FORMAT, FORMER):
             raise ValueError(f"its format is {header['format']!r}, not {FORMAT!r}")
         if unknown := {step["op"] for step in header["steps"]} - {*OPS, *FLOAT}:
@@ -78,13 +84,33 @@ def load_steps(path: str | os.PathLike[str]) -> list[Step]:
 
 
 def read_arrays(path: Path) -> np.ndarray | dict[str, np.ndarray]:
-    """Return the array of a .npy file, or those of an .npz file by name; ValueError for a file that is not whole."""
+    """Return the array of a .npy file, or those of an .npz file by name.
+
+    ValueError for a file that is not whole, or that unpacks to more than 1 GiB and more than its own size.
+    """
     content = path.read_bytes()
+    if zipped := content.startswith(b"PK"):
+        _check_members(content)
     try:
         loaded = np.load(io.BytesIO(content), allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
+        if not zipped:
             return loaded
         with loaded:
             return {name: loaded[name] for name in loaded.files}
     except Exception as error:  # of a damaged file: SyntaxError, TokenError, zlib.error, MemoryError ...
-        raise ValueError(f"damaged, or not a file of numbers: {type(error).__name__}") from None
+        raise _damaged(error) from None
+
+
+def _check_members(content: bytes) -> None:
+    """ValueError for an archive that is damaged, of other compressions than NumPy's, or too large unpacked."""
+    try:
+        members = zipfile.ZipFile(io.BytesIO(content)).infolist()
+    except Exception as error:
+        raise _damaged(error) from None
+    if any(member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for member in members):
+        raise ValueError("its compression is not NumPy's")  # of these a member is cut after it was unpacked
+    check_unpacked(sum(member.file_size for member in members), len(content))
+
+
+def _damaged(error: Exception) -> ValueError:
+    return ValueError(f"it cannot be read: {type(error).__name__}")

@@ -288,7 +288,8 @@ def load_packed(path: str | os.PathLike[str]) -> PackedModel:
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is damaged, was changed, or is not a packed model.
+        If it is damaged, was changed, or is not a packed model; if it unpacks to more than 1 GiB and more than its own
+        size (larger models are saved uncompressed).
     """
     try:
         return PackedModel(load_steps(path))

@@ -14,6 +14,7 @@ from bnn.studies.curve_point import CurvePoint, Interval
 from bnn.studies.record import csv_of
 from mtjsim.checks import ArgumentError
 from mtjsim.files import write_whole
+from mtjsim.wording import number_of
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ class EnergyAccuracyCurve:
         free, networks = self.error_free, self.points[0].networks if self.points else 0
         count = len({point.point.identity for point in self.points})
         interval = f"{100 * free.mean:.1f} % [{100 * free.low:.1f}, {100 * free.high:.1f}] without errors"
-        return f"EnergyAccuracyCurve({count} operating points, {networks} networks each, {interval})"
+        points, each = number_of(count, "operating point"), number_of(networks, "network")
+        return f"EnergyAccuracyCurve({points}, {each} each, {interval})"
 
     def _repr_html_(self) -> str:
         """Return the table for notebooks."""

@@ -13,7 +13,7 @@ import numpy as np
 from bnn.data.images import DataSet
 from bnn.models import mlp
 from bnn.studies.curve import energy_accuracy_curve
-from bnn.studies.curve_point import CLEAN, WITH_ERRORS, CurvePoint
+from bnn.studies.curve_point import CLEAN, WITH_ERRORS, CurvePoint, Interval
 from bnn.studies.curve_result import EnergyAccuracyCurve, curve_rows
 from bnn.studies.record import Clock, Record
 from bnn.training.config import TrainConfig
@@ -23,6 +23,7 @@ from mtjsim.checks import DIRECTIONS, ArgumentError
 from mtjsim.device import MTJ
 from mtjsim.files import require_writable, write_whole
 from mtjsim.switching import write_error_rate
+from mtjsim.wording import number_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -214,22 +215,30 @@ def summary(curve: EnergyAccuracyCurve, cheapest: CurvePoint | None) -> str:
     if cheapest is None:
         text = "No operating point keeps the loss below one percentage point."
     else:
-        p, loss = cheapest.point, cheapest.loss
+        p = cheapest.point
         saved = 1 - p.mean_energy / reliable.mean_energy
         text = (
             f"Written at {p.setting.current_1 * 1e6:.1f} µA, {100 * p.error_rate_0:.2g} % of the zeros and "
             f"{100 * p.error_rate_1:.2g} % of the ones fail, and a bit needs {p.mean_energy * 1e15:.0f} fJ:\n"
             f"{100 * saved:.0f} % less than a pulse of the same width at {reliable.mean_error_rate:.0e} "
-            f"({reliable.mean_energy * 1e15:.0f} fJ). A network trained {cheapest.training} loses "
-            f"{100 * loss.mean:.2f} points [{100 * loss.low:.2f}, {100 * loss.high:.2f}] by it."
+            f"({reliable.mean_energy * 1e15:.0f} fJ). A network trained {cheapest.training} "
+            f"{_change(cheapest.loss)} by it."
         )
     if trained:
         most = max(trained, key=lambda p: p.accuracy.mean - clean[p.point.identity])
-        text += (
-            f"\nTraining with the errors helps most at {100 * most.point.mean_error_rate:.0f} % of them: "
-            f"{100 * most.accuracy.mean:.1f} % against {100 * clean[most.point.identity]:.1f} %."
-        )
+        both = f"{100 * most.accuracy.mean:.1f} % against {100 * clean[most.point.identity]:.1f} %"
+        helps = "helps most" if most.accuracy.mean > clean[most.point.identity] else "helps at no point; it is closest"
+        text += f"\nTraining with the errors {helps} at {100 * most.point.mean_error_rate:.2g} % of them: {both}."
     return text
+
+
+def _change(loss: Interval) -> str:
+    """Return a loss of accuracy in points, and a negative one as a gain."""
+    mean, low, high = (round(100 * value, 2) + 0.0 for value in (loss.mean, loss.low, loss.high))  # no -0
+    verb = "loses"
+    if mean < 0:
+        verb, mean, low, high = "gains", -mean, 0.0 - high, 0.0 - low
+    return f"{verb} {mean:.2f} points [{low:.2f}, {high:.2f}]"
 
 
 def _percent(row: CurvePoint) -> str:
@@ -258,8 +267,9 @@ def draw(
     plot_energy_accuracy(right, curve, marked=cheapest, largest_loss=LARGEST_LOSS)
     first = curve.points[0]
     junction = f"junction {Path(device_name).stem or 'of your own'}, {pulse_width * 1e9:g} ns, {temperature:g} K"
-    trained = f"{data_name}, {first.networks} networks × {first.draws} error draws a point, 95 % intervals"
-    few = f" (of {first.networks} networks: their widths vary)" if first.networks < FEW_NETWORKS else ""
+    networks = number_of(first.networks, "network")
+    trained = f"{data_name}, {networks} × {number_of(first.draws, 'error draw')} a point, 95 % intervals"
+    few = f" (of {networks}: their widths vary)" if first.networks < FEW_NETWORKS else ""
     figure.suptitle(f"{junction};   {trained}{few}", fontsize=TITLE)
     return png_of(figure)
 

@@ -70,7 +70,7 @@ def load_checkpoint(path: Path, same: Sequence[Parts], device: torch.device) -> 
     ------
     ValueError
         If the file is damaged, of an earlier version, or of another training, with the first difference; if a process
-        has none of the steps that the others have.
+        has none of the steps that the others have. Where the first save of all was interrupted there is none.
     """
     mine, problem = {}, None
     try:
@@ -84,7 +84,7 @@ def load_checkpoint(path: Path, same: Sequence[Parts], device: torch.device) -> 
         raise problem or ArgumentError("checkpoint", "of another process cannot be continued, see its message.")
     others = gathered(sorted(mine))
     common = set.intersection(*map(set, others))
-    if not common and any(others):
+    if not common and any(others) and not all_passed(not path.exists()):  # else the first save of all was interrupted
         rule = f"must have a step that all {world()} processes have, got {others}. Delete those of all processes."
         raise ArgumentError("checkpoint", rule)
     return mine[max(common)] if common else None
@@ -113,6 +113,8 @@ def _following(path: Path) -> Path:
 def _loaded(path: Path, same: Sequence[Parts], device: torch.device) -> dict[str, Any]:
     try:
         with zipfile.ZipFile(path) as archive:  # torch writes check sums, and does not compare them
+            if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+                raise EOFError("it is compressed, and torch's files are not")
             if damaged := archive.testzip():
                 raise EOFError(f"{damaged} is damaged")
         saved = torch.load(path, weights_only=True, map_location=device)

@@ -25,6 +25,7 @@ from bridge.memory.declaration import WordMemory
 from bridge.memory.in_place import InPlaceMemory, works_in_place
 from bridge.memory.mram import Memory
 from bridge.memory.sram import SRAM
+from bridge.memory.state import checked_parts
 from bridge.write import OperatingPoint
 from mtjsim.checks import ArgumentError, checked_choice, checked_kind
 from mtjsim.rng import checked_seed, child_seed
@@ -292,14 +293,15 @@ class ParameterMemory:
         ValueError
             If the state is one of another memory. What was restored before the error stays: restore another state.
         """
+        banks = checked_parts(checked_parts(state, "banks", "sram")["banks"])
         self._banks.pop("optimizer", None)
-        if "optimizer" in state["banks"] and self._optimizer is not None:
+        if "optimizer" in banks and self._optimizer is not None:
             self.bind(self._optimizer)
-        if set(state["banks"]) != set(self._banks):
-            rule = f"must be of a memory of {', '.join(self._banks)}, got one of {', '.join(state['banks'])}."
+        if set(banks) != set(self._banks):
+            rule = f"must be of a memory of {', '.join(self._banks)}, got one of {', '.join(banks)}."
             raise ArgumentError("state", f"{rule} An optimizer is bound and its state loaded before.")
         for name, bank in self._banks.items():
-            bank.restore(state["banks"][name])
+            bank.restore(banks[name])
         if self.sram is not None and state["sram"] is not None:
             self.sram.restore({**self.sram.state(), "accesses": state["sram"]})
 

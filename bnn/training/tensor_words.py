@@ -7,14 +7,17 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from bridge.memory.codes import range_fails
 from bridge.memory.in_place import InPlaceMemory
 from bridge.memory.mram import Memory
-from mtjsim.checks import ArgumentError
+from bridge.memory.state import checked_arrays, checked_parts
+from mtjsim.checks import ArgumentError, checked_kind
 
+ARRAYS = ("words", "pulses")  # of unsigned numbers, in the state of a memory
 HOLDS = ("weights", "biases", "batch_norm", "running_statistics", "optimizer")
 NORMS = (_NormBase, nn.GroupNorm, nn.LayerNorm)
 
@@ -147,18 +150,22 @@ class Bank:
 
     def state(self) -> dict[str, Any]:
         """Return the memory's state and, unless they follow from it, the numbers last read; arrays as tensors."""
-        state = self.memory.state()  # torch has few unsigned types: words are saved as signed ones
-        words = [torch.from_numpy(array.view(f"i{array.itemsize}")) for array in state["words"]]
+        state = self.memory.state()
+        arrays = {part: [array if array is None else _signed(array) for array in state[part]] for part in ARRAYS}
         values = None if isinstance(self.memory, InPlaceMemory) else self.values.clone()
-        return {"memory": {**state, "words": words}, "values": values}
+        return {"memory": {**state, **arrays}, "values": values}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Restore a `state()`."""
-        words = [tensor.cpu().numpy() for tensor in state["memory"]["words"]]
-        words = [array.view(f"u{array.itemsize}") for array in words]
-        self.memory.restore({**state["memory"], "words": words})
-        if not isinstance(self.memory, InPlaceMemory):
-            self.values.copy_(state["values"])
+        """Restore a `state()`; ValueError if it is one of another memory."""
+        parts = checked_parts(state, "memory", "values")
+        memory, values = checked_parts(parts["memory"], *ARRAYS), parts["values"]
+        arrays = {part: [array if array is None else _unsigned(array) for array in memory[part]] for part in ARRAYS}
+        numbers = None if isinstance(self.memory, InPlaceMemory) else _of_tensor(values)
+        if numbers is not None:
+            checked_arrays("values", [numbers], [self.array])
+        self.memory.restore({**memory, **arrays})
+        if numbers is not None:
+            self.array[...] = numbers
         self._scatter()
 
     def check_unchanged(self, when: str) -> None:
@@ -188,6 +195,21 @@ class Bank:
                 self._versions[name] = tensor._version
             else:
                 tensor.detach().copy_(view)
+
+
+def _signed(array: NDArray[Any]) -> Tensor:
+    """Return unsigned numbers as a tensor: torch has few unsigned types, they are saved as signed ones."""
+    return torch.from_numpy(array.view(f"i{array.itemsize}"))
+
+
+def _unsigned(tensor: Tensor) -> NDArray[Any]:
+    array = _of_tensor(tensor)
+    return array.view(f"u{array.itemsize}")
+
+
+def _of_tensor(tensor: Any) -> NDArray[Any]:
+    checked_kind("words, pulses and values of state", tensor, Tensor)
+    return tensor.cpu().numpy()
 
 
 def running_statistics(module: nn.Module) -> dict[str, Tensor]:

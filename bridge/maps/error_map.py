@@ -20,6 +20,7 @@ from bridge.maps.axes import labelled
 from bridge.maps.bound import described_bound
 from bridge.maps.files import METHOD, FinishedSlices, MapQuestion, cached_map, save_map
 from bridge.netcdf import checked_netcdf_path
+from mtjsim.calls import shows_its_call
 from mtjsim.checks import DIRECTIONS, ArgumentError, Array, checked_whole
 from mtjsim.device import MTJ
 from mtjsim.energy import dissipated_energy
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 WORKERS = 2  # threads: the solvers release the interpreter's lock, the rest does not, so that more do not help
 
 
+@shows_its_call
 def write_error_map(
     device: MTJ,
     currents: ArrayLike | None = None,

@@ -10,8 +10,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import zlib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -287,6 +289,7 @@ class FinishedSlices:
 
     def __init__(self, path: Path, identity: str, size: int) -> None:
         self.path = path.with_name(f"{path.name}.{identity[:16]}.partial")
+        self._alike = re.compile(rf"{re.escape(path.name)}\.[0-9a-f]{{16}}\.partial")
         self._record = 8 * (size + 1) + 4
 
     def read(self) -> dict[int, Array]:
@@ -319,5 +322,9 @@ class FinishedSlices:
             file.write(body + zlib.crc32(body).to_bytes(4, "little"))
 
     def discard(self) -> None:
-        """Remove the file."""
+        """Remove the file, and those of other maps that were begun under this name: the finished one has it now."""
         self.path.unlink(missing_ok=True)
+        with suppress(OSError):  # a folder may be written and not listed; a file may be another user's
+            for path in self.path.parent.iterdir():
+                if self._alike.fullmatch(path.name):
+                    path.unlink(missing_ok=True)

@@ -248,6 +248,8 @@ def plot_map_cut(
     directions: Sequence[str] = DIRECTIONS,
     temperature: float = 300.0,
     floor: float = 1e-12,
+    color: Any = None,
+    beside: float = 0.0,
 ) -> list[Any]:
     """Draw the rate along one axis of a map, with measured points and their exact intervals over it.
 
@@ -267,6 +269,10 @@ def plot_map_cut(
         A node [K].
     floor : float
         Lowest rate shown.
+    color : color, optional
+        Of both directions, where colours mean values of the other axis: a 1 then has filled marks, a 0 open ones.
+    beside : float
+        Distance on paper by which upper bounds are moved to the right [pt]: those of several cuts are often equal.
 
     Returns
     -------
@@ -282,16 +288,19 @@ def plot_map_cut(
         raise ValueError("give a solved map, a measured map or both.")
     artists: list[Any] = []
     for direction in directions:
-        colour, _, label = DIRECTION_STYLE[direction]
+        own, _, label = DIRECTION_STYLE[direction]
+        colour = own if color is None else color
+        fill = colour if color is not None and direction == "p_to_ap" else "white"
         if dataset is not None:
             x, row = _row(dataset, along, at, direction, temperature)
             dots = {"marker": "o", "ms": 3} if x.size < DISCRETE else {}
-            style: dict[str, Any] = {**direction_line(direction), **dots}
+            style: dict[str, Any] = {**direction_line(direction), **dots, "color": colour}
             artists += ax.plot(x, row["write_error_rate"], **style)
         if measured is not None and direction in measured["direction"].values:
             x, row = _row(measured, along, at, direction, temperature)
             shift = 0.0 if len(directions) == 1 else -2.5 if direction == "p_to_ap" else 2.5
-            artists += _counted(ax, x, row, colour, f"{label}, measured", shift)
+            style = {"color": colour, "mfc": fill}
+            artists += _counted(ax, x, row, style, f"{label}, measured", shift, beside)
     log_rate_axis(ax, floor)
     ax.set_xlabel("pulse width (ns)" if along == "pulse_width" else DRIVE_LABEL[along][1])
     ax.set_ylabel("write error rate")
@@ -340,19 +349,20 @@ def _row(
     return here[along].values[there] * scale, {str(name): here[name].values[there] for name in here.data_vars}
 
 
-def _counted(ax: "Axes", x: Array, row: dict[str, Array], colour: str, label: str, shift: float) -> list[Any]:
-    """Draw counts with their intervals, both directions beside each other: `shift` points to the right on paper."""
-    place = sideways(ax, shift)
+def _counted(
+    ax: "Axes", x: Array, row: dict[str, Array], style: dict[str, Any], label: str, shift: float, beside: float
+) -> list[Any]:
+    """Draw counts with their intervals, `shift` points to the right on paper; upper bounds `beside` points more."""
     bound, rate = row["upper_bound"].astype(bool), row["write_error_rate"]
     artists: list[Any] = []
     if not bound.all():
         bars = np.stack([rate - row["low"], row["high"] - rate])[:, ~bound]
-        style: dict[str, Any] = {"fmt": "o", "mfc": "white", "ms": 5, "capsize": 2, "lw": 1, "color": colour}
-        artists.append(ax.errorbar(x[~bound], rate[~bound], bars, label=label, transform=place, **style))
+        mark: dict[str, Any] = {"fmt": "o", "ms": 5, "capsize": 2, "lw": 1, "transform": sideways(ax, shift)}
+        artists.append(ax.errorbar(x[~bound], rate[~bound], bars, label=label, **mark, **style))
     include(ax, x, np.where(bound, row["high"], rate))
     if bound.any():
-        marks: dict[str, Any] = {"mfc": "white", "ms": 6, "color": colour, "transform": place}
-        artists += ax.plot(x[bound], row["high"][bound], "v", label=f"{label}, no error: upper bound", **marks)
+        mark = {"ms": 6, "transform": sideways(ax, shift + beside), **style}
+        artists += ax.plot(x[bound], row["high"][bound], "v", label=f"{label}, no error: upper bound", **mark)
     return artists
 
 

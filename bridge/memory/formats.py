@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mtjsim.checks import ArgumentError, checked_choice, checked_number
+from mtjsim.wording import number_of
 
 AT_ONCE = 1 << 15  # numbers that are converted at a time: they stay in the cache
 
@@ -195,7 +196,7 @@ class Format:
         """
         words = checked_words("words", words, self.word_dtype, for_what=self.name, remedy="encode() gives such words.")
         if self.bits < 8 and words.size and words.max() >> self.bits:
-            cells = f"a word has {self.bits} cell{'s' if self.bits > 1 else ''}"
+            cells = f"a word has {number_of(self.bits, 'cell')}"
             raise ArgumentError("words", f"must be < {1 << self.bits} for {self.name}, got {words.max()}: {cells}.")
         return np.asarray(_DECODERS[self.name](words, self), dtype=np.float32)
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bridge.checks import checked_shape
+from bridge.checks import checked_declaration, checked_shape
 from bridge.ledger import FREE_READS, Entry, Ledger
 from bridge.memory.cells import CellArray, Selected, Step, Tally
 from bridge.memory.codes import BLOCK_BITS, CORRECTED, range_fails
@@ -24,8 +24,9 @@ from bridge.memory.formats import AT_ONCE
 from bridge.memory.placement import CHECK, DATA, Placement
 from bridge.memory.protection import Decoded
 from bridge.memory.sampling import BitRates
+from bridge.memory.state import checked_arrays, checked_counts, checked_parts
 from bridge.write import PARTS, OperatingPoint
-from mtjsim.checks import ArgumentError, checked_kind, checked_number
+from mtjsim.checks import ArgumentError, checked_kind, checked_number, checked_whole
 from mtjsim.rng import checked_seed, generator
 
 if TYPE_CHECKING:
@@ -324,16 +325,23 @@ class Memory:
 
         Like this one: of its shape, format, protection and wear. Give it the same seed, rates and die, too.
         """
-        if state["kind"] != self._kind:
-            raise ArgumentError("state", f"must be of a memory like this one, {self._kind}, got {state['kind']}.")
-        if len(state["tallies"]) != len(self._tallies):
+        parts = checked_parts(state, "operations", "words", "pulses", "tallies", "past", kind=self._kind)
+        checked_kind("tallies of state", parts["tallies"], list)
+        if len(parts["tallies"]) != len(self._tallies):
             raise ArgumentError("state", "must be of this version: up to 0.5.0 words were counted and not accesses.")
-        for array, words, pulses in zip(self._arrays, state["words"], state["pulses"], strict=True):
+        for saved in parts["tallies"]:
+            for counts in checked_parts(saved, "counts", "variances").values():
+                checked_counts(counts)
+        checked_arrays("words", parts["words"], [array.words for array in self._arrays])
+        checked_arrays("pulses", parts["pulses"], [array.pulses for array in self._arrays])
+        checked_kind("past of state", parts["past"], list)
+        past = Ledger(Entry(**checked_declaration(Entry, entry)) for entry in parts["past"])
+        self._operations = checked_whole("operations of state", parts["operations"], least=0)
+        for array, words, pulses in zip(self._arrays, parts["words"], parts["pulses"], strict=True):
             array.words[...] = words
             array.pulses = None if pulses is None else pulses.copy()
-        self._operations = state["operations"]
-        self._past = Ledger(Entry(**entry) for entry in state["past"])
-        for tally, saved in zip(self._tallies, state["tallies"], strict=True):
+        self._past = past
+        for tally, saved in zip(self._tallies, parts["tallies"], strict=True):
             tally.restore(saved)
 
     @property

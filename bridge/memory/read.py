@@ -16,10 +16,11 @@ from scipy.interpolate import PchipInterpolator
 
 from bridge.cell.cell import Cell
 from bridge.cell.cell_write import driven_write
-from bridge.checks import checked_declaration
+from bridge.checks import STATED, checked_declaration, checked_stated, with_digest
 from bridge.dies.spread import LARGEST_DEPARTURE, Spread
 from bridge.memory.sensing import wrong_sense_rate
 from bridge.write import M_Z_OF_BIT
+from mtjsim.calls import shows_its_call
 from mtjsim.checks import (
     ArgumentError,
     Array,
@@ -145,7 +146,7 @@ class ReadPoint:
 
     def __post_init__(self) -> None:
         for name in ("error_rate_0", "error_rate_1", "disturb_rate_0", "disturb_rate_1"):
-            checked_probability(name, getattr(self, name))
+            object.__setattr__(self, name, checked_probability(name, getattr(self, name)))
         checked_fields(self, zero_allowed=True, energy_0="J", energy_1="J", sense_energy="J", latency="s")
         checked_fields(self, zero_allowed=True, transistor_energy_0="J", transistor_energy_1="J")
         checked_fields(self, zero_allowed=True, driver_energy_0="J", driver_energy_1="J")
@@ -155,18 +156,25 @@ class ReadPoint:
             checked_kind("setting", self.setting, ReadSetting)
 
     def as_dict(self) -> dict[str, Any]:
-        """All attributes, ready for JSON."""
-        return asdict(self)
+        """All attributes, and `sha256` over all of them, ready for JSON."""
+        return with_digest(asdict(self))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Return the read point of an `as_dict`, also after JSON; ValueError as in `ReadPoint`, or for another name."""
-        parts = checked_declaration(cls, values)
+        """Return the read point of an `as_dict`, also after JSON.
+
+        ValueError as in `ReadPoint`, for another name, or if a `sha256` is given and is not that of the other values.
+        """
+        checked_kind("values", values, Mapping, remedy="as_dict() of a ReadPoint gives one.")
+        parts = checked_declaration(cls, {name: value for name, value in values.items() if name not in STATED})
         if parts.get("setting") is not None:
             parts["setting"] = ReadSetting(**checked_declaration(ReadSetting, parts["setting"]))
-        return cls(**parts)
+        point = cls(**parts)
+        checked_stated(point.as_dict(), values)
+        return point
 
 
+@shows_its_call
 def read_point(device: MTJ | Cell, setting: ReadSetting, *, temperature: float = 300.0) -> ReadPoint:
     """Derive the errors, disturbs and energy of a read of a junction, bare or in a cell.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
 from typing import Any
@@ -12,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from bridge.checks import checked_shape
 from bridge.ledger import Entry, Ledger
 from bridge.memory.formats import Format, format_of
+from bridge.memory.state import checked_arrays, checked_parts
 from mtjsim.checks import ArgumentError, checked_choice, checked_fields, checked_kind, checked_number, checked_whole
 
 HOROWITZ = (
@@ -130,14 +132,18 @@ class SRAM:
         )
 
     def state(self) -> dict[str, Any]:
-        """Return all that changes."""
-        return {"words": self._words.copy(), "accesses": dict(self._accesses)}
+        """Return all that changes, and the kind of memory."""
+        return {"kind": self._kind, "words": self._words.copy(), "accesses": dict(self._accesses)}
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Restore a `state()` of a memory like this one."""
-        words = state["words"]
-        if words.shape != self.shape or words.dtype != self._words.dtype:
-            got = f"{words.shape} words of {words.dtype}"
-            raise ArgumentError("state", f"must be of a memory like this one, {self.shape} {self.format}, got {got}.")
-        self._words[...] = words
-        self._accesses.update(state["accesses"])
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Restore a `state()` of a memory like this one; ValueError for another, nothing changed then."""
+        parts = checked_parts(state, "words", "accesses", kind=self._kind)
+        checked_arrays("words", [parts["words"]], [self._words])
+        saved = checked_parts(parts["accesses"], *self._accesses)
+        accesses = {verb: checked_whole(f"{verb} of state", saved[verb], least=0) for verb in self._accesses}
+        self._words[...] = parts["words"]
+        self._accesses.update(accesses)
+
+    @property
+    def _kind(self) -> str:
+        return f"shape {self.shape}, {self.format}"

@@ -19,6 +19,7 @@ from bridge.cell.cell import Cell, narrowest_transistor
 from bridge.search.inquiry import LIMITS, NO_AREA, Inquiry, checked_rate, require_named
 from bridge.search.reach import ITERATION_TOLERANCE, Reach, shortest_width, weakest_amplitude
 from bridge.write import DIRECTION_OF_BIT, OperatingPoint
+from mtjsim.calls import shows_its_call
 from mtjsim.checks import ArgumentError, Direction, checked_choice, checked_number
 from mtjsim.device import MTJ
 from mtjsim.pulse import Drive, one_drive
@@ -172,6 +173,7 @@ def _reach_of_one(
     return reach, BIT_OF_DIRECTION[direction]
 
 
+@shows_its_call
 def find_setting(
     device: MTJ | Cell,
     error_rate: float | tuple[float, float] = 1e-3,

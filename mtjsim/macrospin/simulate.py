@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from mtjsim.calls import shows_its_call
 from mtjsim.checks import DIRECTIONS, Array, Direction, checked_choice, checked_kind, checked_number, checked_whole
 from mtjsim.counts import ErrorCount
 from mtjsim.device import MTJ, require_junction
@@ -27,8 +28,10 @@ from mtjsim.plausibility import doubt
 from mtjsim.pulse import Pulse, pulse_of
 from mtjsim.rng import checked_seed
 from mtjsim.torques import torque_of
+from mtjsim.wording import number_of
 
 
+@shows_its_call
 def simulate_writes(
     device: MTJ,
     *,
@@ -145,16 +148,22 @@ class Trajectories:
     energy: Array
 
     def __repr__(self) -> str:
-        return f"Trajectories({len(self.m)} writes, {self.time.size} instants up to {self.time[-1] * 1e9:.4g} ns)"
+        writes, end = number_of(len(self.m), "write"), f"{self.time[-1] * 1e9:.4g} ns"
+        return f"Trajectories({writes}, {self.time.size} instants up to {end})"
 
 
+@shows_its_call
 def trajectories(
     device: MTJ,
-    pulse: Pulse,
+    pulse: Pulse | None = None,
     *,
     trials: int,
     seed: int,
     direction: Direction = "p_to_ap",
+    current: float | None = None,
+    voltage: float | None = None,
+    pulse_width: float | None = None,
+    rise_time: float = 0.0,
     temperature: float = 300.0,
     time_step: float | None = None,
     samples: int = 400,
@@ -166,9 +175,10 @@ def trajectories(
     ----------
     device : MTJ
         Any junction; every effect it declares is simulated.
-    pulse : Pulse
-        A current or a voltage in time; `Pulse.rectangular` makes one, and `followed_by(relax_time=...)` adds time after
-        it.
+    pulse : Pulse, optional
+        A current or a voltage in time; `followed_by(relax_time=...)` adds time after it.
+    current, voltage, pulse_width, rise_time : float, optional
+        In its place, as in `simulate_writes`.
     trials : int
         Number of writes.
     seed : int
@@ -198,11 +208,11 @@ def trajectories(
     Examples
     --------
     >>> device = MTJ.from_effective(thermal_stability=60, critical_current=30e-6, characteristic_time=2e-9)
-    >>> pulse = Pulse.rectangular(current=90e-6, pulse_width=8e-9)
-    >>> seen = trajectories(device, pulse=pulse, trials=3, seed=1, samples=50)
+    >>> seen = trajectories(device, current=90e-6, pulse_width=8e-9, trials=3, seed=1, samples=50)
     >>> seen.m.shape, bool((seen.m[:, 0, 2] > 0.8).all()), bool((seen.m[:, -1, 2] < -0.8).all())
     ((3, 51, 3), True, True)
     """
+    pulse = pulse_of(current, voltage, pulse_width, pulse, rise_time)
     checked_whole("trials", trials, least=1)
     run = Run.checked(device, pulse, seed, direction, temperature, "double")
     table = step_table(device, pulse, direction=direction, temperature=temperature, time_step=time_step, energy=True)

@@ -33,6 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
+from mtjsim.calls import shows_its_call
 from mtjsim.checks import Array, Direction, checked_whole
 from mtjsim.device import MTJ
 from mtjsim.macrospin.importance import Importance, cells_across, copy_states, draw, learn
@@ -99,6 +100,7 @@ class RareRate:
         return float(np.std(self.estimates, ddof=1) / self.rate / math.sqrt(self.repeats))
 
 
+@shows_its_call
 def rare_write_errors(
     device: MTJ,
     *,

@@ -115,8 +115,35 @@ def test_a_dict_that_is_not_of_an_operating_point(change, message):
         OperatingPoint.from_dict(POINT.as_dict() | change)
 
 
+def test_a_record_whose_values_were_changed_is_refused():
+    rules = "must be that of the other values, .* Without its identity a record is taken as it is"
+    other = {"error_rate_1": 0.25, "latency": 1e-9, "junction_identity": "y", "layout": "1T-1MTJ"}
+    other["energies"] = {"junction": [[1e-13, 1e-13], [2e-13, 2e-15]]}
+    for point in (POINT, OperatingPoint.of_rates(error_rate_0=1e-3, error_rate_1=2e-3, energy_0=1e-13, energy_1=2e-13)):
+        record = through_json(point.as_dict())
+        for name, value in other.items():
+            with pytest.raises(ValueError, match=f"(identity|sha256) {rules}"):
+                OperatingPoint.from_dict(record | {name: value})
+        with pytest.raises(ValueError, match=f"sha256 {rules}"):
+            OperatingPoint.from_dict(record | {"sha256": "0"})
+    by_hand = {**record, **other, "identity": None}
+    assert OperatingPoint.from_dict(by_hand).error_rate_1 == 0.25
+
+
+def test_a_record_of_a_former_version_states_no_sha256_of_its_rates():
+    former = through_json(POINT.as_dict())
+    del former["sha256"]
+    assert OperatingPoint.from_dict(former) == POINT
+
+
+def test_a_read_point_whose_rate_was_changed_is_refused():
+    record = through_json(ReadPoint(error_rate_0=1e-3).as_dict())
+    with pytest.raises(ValueError, match="sha256 must be that of the other values"):
+        ReadPoint.from_dict(record | {"error_rate_0": 1e-4})
+
+
 def test_what_is_not_a_dict_or_lacks_a_number():
-    for kind in (OperatingPoint, WriteSetting, Spread, Process):
+    for kind in (OperatingPoint, ReadPoint, WriteSetting, Spread, Process):
         with pytest.raises(
             ValueError, match=rf"values must be of type Mapping, got 3\. as_dict\(\) of an? {kind.__name__}"
         ):

@@ -240,5 +240,7 @@ def test_slices_of_another_question_are_not_taken(path, counted, monkeypatch):
     assert len(list(path.parent.glob("*.partial"))) == 1
     monkeypatch.setattr(error_map, "write_error_rate", counting)
     before = len(counted)
+    (path.parent / "other.nc.0123456789abcdef.partial").touch()  # of another file
     write_error_map(junction(damping=0.02), **GRID, cache=path)
     assert len(counted) == before + 12
+    assert sorted(os.listdir(path.parent)) == ["map.nc", "other.nc.0123456789abcdef.partial"]

@@ -77,6 +77,16 @@ def test_cut(ax, measured, along, at):
     assert low < (5 if along == "pulse_width" else 60) < high  # what is moved on paper is inside the axes
 
 
+def test_a_cut_in_a_colour_of_its_own_fills_the_marks_of_a_1(ax, measured):
+    artists = plot_map_cut(ax, measured=measured, at=60e-6, color="green", beside=30.0)
+    marks = sorted((a if hasattr(a, "get_marker") else a[0] for a in artists), key=lambda mark: mark.get_marker())
+    assert [mark.get_marker() for mark in marks] == ["o", "o", "v"]
+    assert [mark.get_color() for mark in marks] == ["green"] * 3
+    assert {mark.get_markerfacecolor() for mark in marks} == {"green", "white"}
+    moved = [mark.get_transform().transform((5.0, 1e-3))[0] for mark in marks]
+    assert moved[2] - max(moved[:2]) > 20.0
+
+
 def test_cut_of_a_solved_map(ax, solved, measured):
     at = float(solved.current[0])
     (line, other) = plot_map_cut(ax, solved, at=at)

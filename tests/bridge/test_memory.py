@@ -1,6 +1,7 @@
 """Memories: numbers in and out through formats, protection, policies, faults; what they report; what they refuse."""
 
 import dataclasses
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -431,6 +432,49 @@ def test_a_state_of_another_memory_is_refused_and_nothing_changed(other):
     assert (mine.stored == 1).all()
 
 
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        (3, "state must be of type Mapping, got 3"),
+        ({}, "state must have operations, words, pulses, tallies, past, kind, as state"),
+        ({"words": 3}, r"with words uint16 \(8,\), uint8 \(8,\), got int"),
+        ({"words": [np.ones(1, np.uint16), np.ones(1, np.uint8)]}, r"got uint16 \(1,\), uint8 \(1,\)"),
+        ({"pulses": [None, np.ones(8, np.uint32)]}, "with pulses NoneType, NoneType, got NoneType, uint32"),
+        ({"operations": -1}, "operations of state must be a whole number >= 0"),
+        ({"tallies": 3}, "tallies of state must be of type list"),
+        ({"tallies": [3] * 4}, "state must be of type Mapping, got 3"),
+        ({"tallies": [{"counts": {"e": -1}, "variances": {}}] * 4}, "e of state must be finite and >= 0, got -1"),
+        ({"past": [3]}, "values must be of type Mapping, got 3"),
+        ({"past": [{"memory": "m"}]}, "values must have event, count, as every Entry has"),
+    ],
+)
+def test_a_state_that_is_none_is_refused_and_nothing_changed(state, message):
+    memory = Memory(8, format="fp16", point=point(0.3), protection="parity", seed=1)
+    memory.write(np.ones(8))
+    before = memory.state()
+    with pytest.raises(ValueError, match=message):
+        memory.restore({**before, **state} if isinstance(state, dict) and state else state)
+    after = memory.state()
+    assert all(np.array_equal(one, other) for one, other in zip(before["words"], after["words"], strict=True))
+    assert {**after, "words": 0} == {**before, "words": 0}
+
+
+def test_a_ledger_is_written_to_one_file_by_several_at_once(tmp_path):
+    ledger = Ledger(Entry(memory="m", event=f"e{i}", count=i) for i in range(20))
+    with ThreadPoolExecutor(4) as threads:
+        texts = set(threads.map(lambda _: ledger.to_csv(tmp_path / "ledger.csv"), range(200)))
+    assert texts == {(tmp_path / "ledger.csv").read_text()}
+    assert [path.name for path in tmp_path.iterdir()] == ["ledger.csv"]
+
+
+def test_a_ledger_is_of_entries():
+    for entries in (3, [3], "ab"):
+        with pytest.raises(ValueError, match=r"entries must be of type (Iterable|Entry), got"):
+            Ledger(entries)
+    with pytest.raises(ValueError, match="event must be of type str, got 3"):
+        Entry(memory="m", event=3, count=1)
+
+
 @pytest.mark.parametrize("policy", [WRITE_VERIFY_RETRY, READ_BEFORE_WRITE])
 def test_whether_cells_are_counted_or_estimated_changes_no_bit(policy):
     values = numbers("fp16", 40_000, 3)
@@ -615,6 +659,9 @@ def test_sram_rounds_as_its_format_and_never_errs():
     assert both.count("read access") == 100
     with pytest.raises(ValueError, match="state must be of a memory like this one"):
         SRAM(3, format="bf16").restore(cache.state())
+    for state, message in (({}, "must have words, accesses, kind"), (cache.state() | {"words": [1]}, "got list")):
+        with pytest.raises(ValueError, match=message):
+            cache.restore(state)
     with pytest.raises(ValueError, match="bits must be finite and >= 0"):
         transfer(-5, energy_per_bit=1e-12, source="assumed")
     with pytest.raises(ValueError, match="source of energy_per_bit must be given"):

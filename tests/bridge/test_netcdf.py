@@ -240,6 +240,17 @@ def test_declared_numbers_that_the_file_cannot_contain(tmp_path):
         load_map(path)
 
 
+def test_numbers_that_unpack_to_more_than_the_limit_are_not_read(tmp_path, monkeypatch):
+    """The limit is 1 GiB; here 1 MB, of which the file is a hundredth."""
+    monkeypatch.setattr("mtjsim.files.UNPACKED", 1_000_000)
+    path = tmp_path / "bomb.nc"
+    with h5netcdf.File(path, "w") as file:
+        file.dimensions = {"x": 125_001}
+        file.create_variable("write_error_rate", ("x",), "f8", data=np.zeros(125_001), compression="gzip")
+    with pytest.raises(ValueError, match=r"bomb\.nc: .* cannot contain 1,000,008 bytes of numbers"):
+        load_map(path)
+
+
 # ---- names ----------------------------------------------------------------------------------------------------------
 
 

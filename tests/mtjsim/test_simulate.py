@@ -351,7 +351,9 @@ def test_bad_arguments(change, message):
     [
         ({"samples": 0}, "samples must be a whole number >= 1, got 0"),
         ({"samples": 0.5}, "samples must be a whole number >= 1, got 0.5"),
-        ({"pulse": None}, "pulse must be of type Pulse, got None"),
+        ({"pulse": 3}, "pulse must be of type Pulse, got 3"),
+        ({"pulse": None}, "give pulse_width and one of current and voltage, or a pulse; got nothing"),
+        ({"current": 5e-5}, "pulse replaces current, voltage, pulse_width, rise_time; omit current"),
         ({"time_step": -1.0}, "time_step must be finite and > 0"),
     ],
 )
@@ -359,6 +361,13 @@ def test_bad_arguments_of_trajectories(change, message):
     arguments = {"pulse": Pulse.rectangular(**WRITE), "trials": 10, "seed": 1} | change
     with pytest.raises(ValueError, match=message):
         trajectories(junction(), **arguments)
+
+
+def test_trajectories_of_numbers_are_those_of_their_pulse():
+    numbers = {"voltage": 0.5, "pulse_width": 3e-9, "rise_time": 1e-9}
+    one = trajectories(junction(), **numbers, trials=2, seed=1, samples=5)
+    other = trajectories(junction(), Pulse.trapezoidal(**numbers), trials=2, seed=1, samples=5)
+    np.testing.assert_array_equal(one.m, other.m)
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,12 @@ def test_help_of_a_verb(capsys):
         assert capsys.readouterr().out.startswith("usage: mtj-bnn wer ")
 
 
+def test_both_modules_run_as_the_command(tmp_path):
+    done = [process(f"{sys.executable} -m {module} --version", tmp_path) for module in ("bnn", "bnn.cli")]
+    assert [(each.returncode, each.stderr) for each in done] == [(0, "")] * 2
+    assert done[0].stdout == done[1].stdout
+
+
 def test_version(capsys):
     code, out, err = run(capsys, "--version")
     assert (code, err) == (0, "")

@@ -13,8 +13,9 @@ from bnn.cli.typed import quantities, quantity_or_ends
 from bridge.dies.files import load_die
 from bridge.dies.spread import OF_CELL
 from bridge.maps.files import load_map
+from bridge.maps.measured import measured_map
 from bridge.search.find import find_setting
-from mtjsim import load_preset, write_error_rate
+from mtjsim import WriteCounts, load_preset, write_error_rate
 from physics import approx
 
 LEVEL = ("--current", "80uA", "--pulse-width", "10ns")
@@ -112,6 +113,11 @@ CELL = ("--transistor-width", "270nm")
         (("map", "--counts", "missing.csv", *OUT), "missing.csv"),
         (("map", "--counts", "a.csv", "--current", "5uA", *OUT), "leave --current out"),
         ((*DIE, "--pulse-width", "5ns", *OUT), "one of --current and --voltage is needed"),
+        (
+            (*DIE, "--pulse-width", "5ns", "--transistor-width", "270nm", "--supply-voltage", "1.2V", *OUT),
+            "--current-1). Of a cell --voltage is the supply of its driver.",
+        ),
+        ((*DIE, *LEVEL, "--voltage", "0.5V", *OUT), "--current and --voltage must not be given together"),
         ((*DIE, "--current-0", "50uA", "--pulse-width", "5ns", *OUT), "--current-1 is missing"),
         ((*DIE, "--current", "50", "--pulse-width", "5ns", *OUT), "--current must have a unit"),
         ((*DIE, "--current", "-1uA", "--pulse-width", "5ns", *OUT), "error: --current must be finite and >= 0 A"),
@@ -259,6 +265,32 @@ def test_map_of_counts(capsys, tmp_path):
     code, _, err = run(capsys, "map", "--counts", str(tmp_path / "a.csv"), "--out", str(tmp_path / "b.nc"))
     assert code == 2
     assert not (tmp_path / "b.nc").exists()
+
+
+@pytest.mark.parametrize("widths", [1, 3, 20])
+def test_counts_are_drawn_on_one_axis_with_a_colour_for_each_width(widths):
+    """Equal upper bounds are all seen: each at another place."""
+    from matplotlib.colors import to_hex
+
+    from bnn.cli.memory_portrait import MOST_CUTS, map_figure
+
+    drawn = min(widths, MOST_CUTS)
+    grid = np.meshgrid(np.linspace(50e-6, 80e-6, 21), 1e-9 * np.arange(1, widths + 1), ["p_to_ap", "ap_to_p"])
+    current, width, direction = (each.ravel() for each in grid)
+    errors = np.where(current < 51e-6, 100, 0)
+    counts = WriteCounts(current=current, pulse_width=width, direction=direction, trials=1000, errors=errors)
+    figure = map_figure(measured_map(counts), title="counts.csv")
+    (ax,) = figure.axes
+    bounds = [line for line in ax.lines if line.get_marker() == "v"]
+    assert len(bounds) == 2 * drawn
+    assert len({to_hex(line.get_color()) for line in bounds}) == max(drawn, 2)  # directions, if there is one width
+    places = {tuple(line.get_transform().transform((50.0, 1e-3)).round(6)) for line in bounds}
+    assert len(places) == 2 * drawn
+    labels = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert len(labels) == (0 if widths == 1 else drawn) + 4
+    assert ax.get_title() == {1: "counts.csv, 1 ns, 300 K", 3: "counts.csv, 300 K"}.get(
+        widths, f"counts.csv, {MOST_CUTS} of 20 pulse widths, 300 K"
+    )
 
 
 def test_damaged_map_is_refused(capsys, tmp_path):

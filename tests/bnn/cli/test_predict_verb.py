@@ -109,7 +109,7 @@ def test_wrong_input_gives_one_line(capsys, model, tmp_path):
         ((model, "digit"), "Did you mean 'digits'?"),
         ((model, "images.png"), "DATA must be a data set's name or a file ending in .npy, .npz"),
         ((model, tmp_path / "absent.npy"), "does not exist, or is not a file"),
-        ((model, tmp_path / "text.npy"), "is not a whole .npy or .npz file"),
+        ((model, tmp_path / "text.npy"), "is not a whole .npy or .npz file of numbers (it cannot be read: ValueError)"),
         ((model, tmp_path / "whole.npy"), "must be floating point, or uint8"),
         ((model, tmp_path / "other.npy"), "images must fit the model, got samples of shape (63,)"),
         ((model, tmp_path / "nan.npy"), "images must be finite"),

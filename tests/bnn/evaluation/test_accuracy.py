@@ -198,3 +198,8 @@ def test_paired_loss_refuses_other_images():
 
 def test_printed_accuracy_says_images_and_draws():
     assert "100 images, 3 draws" in repr(from_shares([3] * 90 + [0] * 10, 3))
+
+
+def test_a_call_that_does_not_fit_shows_the_call():
+    with pytest.raises(TypeError, match=r"'error' \(did you mean 'errors'\?\): call it as evaluate\(model, data, "):
+        evaluate(None, None, error=3)

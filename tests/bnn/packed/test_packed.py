@@ -1,6 +1,8 @@
 """The packed model against torch: the same logits to the last bit, the same errors bit for bit, the same file back."""
 
+import io
 import json
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -571,6 +573,45 @@ def test_damaged_files_are_refused(tmp_path):
     np.savez(path, header=np.frombuffer(header.encode(), np.uint8))
     with pytest.raises(ValueError, match=r"of another version, \['fft'\]"):
         load_packed(path)
+
+
+@pytest.mark.parametrize(
+    ("compression", "message"),
+    [
+        (zipfile.ZIP_DEFLATED, "cannot contain 8,0.* bytes of numbers"),
+        (zipfile.ZIP_LZMA, "its compression is not NumPy's"),
+    ],
+)
+def test_a_file_that_unpacks_to_more_than_the_limit_is_refused_before(tmp_path, monkeypatch, compression, message):
+    """The limit is 1 GiB; here 1 MiB, and a file of 10 kB."""
+    monkeypatch.setattr("mtjsim.files.UNPACKED", 1 << 20)
+    path = tmp_path / "bomb.npz"
+    pack(trained_like(mlp(seed=1))).save(path)
+    with zipfile.ZipFile(path, "a", compression) as archive:
+        content = io.BytesIO()
+        np.save(content, np.zeros(1_000_000))
+        archive.writestr("9.weight.npy", content.getvalue())
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=f"path must be a packed model.*{message}"):
+        load_packed(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1 << 20
+
+
+def test_a_model_beyond_the_limit_is_saved_uncompressed_and_loads(tmp_path, monkeypatch):
+    for module in ("mtjsim.files", "bnn.packed.files"):
+        monkeypatch.setattr(f"{module}.UNPACKED", 1000)
+    packed = pack(trained_like(mlp(seed=1)))
+    packed.save(tmp_path / "large.npz")
+    assert (tmp_path / "large.npz").stat().st_size > packed.bytes > 1000
+    assert load_packed(tmp_path / "large.npz").identity == packed.identity
+
+
+def test_a_header_of_megabytes_is_refused_before_it_is_parsed(tmp_path):
+    np.savez_compressed(tmp_path / "header.npz", header=np.frombuffer(b"[" * (1 << 22) + b"]", np.uint8))
+    with pytest.raises(ValueError, match="its header has 4,194,305 bytes"):
+        load_packed(tmp_path / "header.npz")
 
 
 def test_the_front_door():

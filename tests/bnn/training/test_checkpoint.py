@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import zipfile
 from dataclasses import replace
 
 import pytest
@@ -147,6 +148,16 @@ def test_processes_that_are_killed_at_a_save_go_on_at_the_last_step_that_all_hav
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run.pt", "run.rank1.pt"]
 
 
+def test_processes_that_are_killed_at_their_first_save_start_over(tmp_path, monkeypatch):
+    """One has written its file, the other has none, and no step is lost that both have."""
+    ranks = Ranks(monkeypatch, tmp_path)
+    ranks.save(4, killed_at=(1, "not begun"))
+    assert [path.name for path in tmp_path.iterdir()] == ["run.next.pt"]
+    assert ranks.steps() == [None, None]
+    ranks.save(4)
+    assert ranks.steps() == [4, 4]
+
+
 def test_processes_without_a_common_step_are_refused(tmp_path, monkeypatch):
     ranks = Ranks(monkeypatch, tmp_path)
     ranks.save(80)
@@ -167,6 +178,15 @@ def test_a_checkpoint_of_an_earlier_version_is_refused_clearly(tmp_path):
     torch.save(former, tmp_path / "run.pt")
     with pytest.raises(ValueError, match=r"run\.pt is of another version of mtj-bnn.* name another file to start over"):
         Trainer(network(), replace(CONFIG, checkpoint=tmp_path / "run.pt")).fit(TRAIN)
+
+
+def test_a_compressed_checkpoint_is_refused_before_it_is_unpacked(tmp_path):
+    save_checkpoint(tmp_path / "own.pt", SAME, {"state": {"step": 3}})
+    with zipfile.ZipFile(tmp_path / "own.pt") as own, zipfile.ZipFile(tmp_path / "run.pt", "w", 8) as other:
+        for name in own.namelist():
+            other.writestr(name, own.read(name))
+    with pytest.raises(ValueError, match=r"run\.pt cannot be read, .*it is compressed, and torch's files are not"):
+        load_checkpoint(tmp_path / "run.pt", [SAME], CPU)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="limits of POSIX")

@@ -190,7 +190,7 @@ def test_without_errors_training_is_what_it_is_without_a_memory(fused):
     same(model, other)
 
 
-@pytest.mark.parametrize("kind", ["fp32", "bf16", "reads err", "int8"])
+@pytest.mark.parametrize("kind", ["fp32", "bf16", "reads err", "wear", "int8"])
 @pytest.mark.parametrize("stop", [0, 1, 4])
 def test_resume_bit_for_bit(kind, stop):
     model, optimizer, memory = start(kind)
@@ -216,7 +216,7 @@ def test_resume_bit_for_bit(kind, stop):
 def start(kind, seed=0):
     model = network(seed)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
-    name = "fp32" if kind == "reads err" else kind
+    name = "fp32" if kind in ("reads err", "wear") else kind
     memory = ParameterMemory(
         model,
         format=name,
@@ -225,6 +225,7 @@ def start(kind, seed=0):
         point=point(1e-3),
         protection=Protection("range", limit=100.0),
         reading=ReadPoint(error_rate_0=1e-3, error_rate_1=1e-3) if kind == "reads err" else None,
+        wear=kind == "wear",
         sram=SRAM(1, format="fp32"),
         seed=9,
     )
@@ -387,6 +388,30 @@ def test_an_interrupted_update_is_noticed():
 def test_refusals(change, words):
     with pytest.raises(ValueError, match=words):
         ParameterMemory(network(), **{"point": point(0.1), **change})
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        (lambda state: 3, "state must be of type Mapping, got 3"),
+        (lambda state: {}, "state must have banks, sram, as state"),
+        (lambda state: {"banks": {"weights": {}}, "sram": None}, "state must have memory, values"),
+        (lambda state: with_parts(state, memory={}), "state must have words, pulses"),
+        (
+            lambda state: with_parts(state, memory={"words": [3], "pulses": [None]}),
+            "of state must be of type Tensor, got 3",
+        ),
+        (lambda state: with_parts(state, values=torch.zeros(1)), r"like this one, with values .*got float32 \(1,\)"),
+    ],
+)
+def test_a_state_that_is_none_is_refused(state, words):
+    memory = ParameterMemory(network(), point=point(0.1), holds=("weights",), format="bf16")
+    with pytest.raises(ValueError, match=words):
+        memory.restore(state(memory.state()))
+
+
+def with_parts(state, **parts):
+    return {**state, "banks": {name: bank | parts for name, bank in state["banks"].items()}}
 
 
 def test_parameters_of_another_type_and_states_of_another_memory():
