@@ -13,7 +13,6 @@ data.
 
 from __future__ import annotations
 
-import copy
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
@@ -30,8 +29,9 @@ from bnn.errors.write_errors import WriteErrors
 from bnn.evaluation.draws import Draws, error_draws
 from bnn.layers.binary import QUANTIZER_OF, BinaryConv2d, BinaryLayer
 from bnn.layers.feature_norm import FeatureNorm
-from bnn.layers.graph import IDENTITIES, UntraceableError, called_layers, traced
+from bnn.layers.graph import IDENTITIES, UntraceableError, called_layers, eager_copy, traced
 from bnn.layers.inputs import image_tensor
+from bnn.layers.whole_model import copied_model
 from mtjsim.checks import ArgumentError, checked_whole
 from mtjsim.rng import checked_seed
 
@@ -104,7 +104,7 @@ def rescale_batch_norm(model: nn.Module, *, trained_at: Rates = "as_trained", ru
     """
     for argument, errors in (("trained_at", trained_at), ("run_at", run_at)):
         _check_errors(argument, errors)
-    model = copy.deepcopy(model)
+    model = eager_copy(copied_model(model))
     readers: dict[str, tuple[str, nn.Module] | str] | None = None
     for name, layer in model.named_modules():
         if not isinstance(layer, BinaryLayer):
@@ -297,7 +297,7 @@ def reestimate_batch_norm(
     images = image_tensor(model, "data", data)
     if len(images) < 2:
         raise ArgumentError("data", f"must have at least two images, got {len(images)}: one has no variance.")
-    model = copy.deepcopy(model)
+    model = copied_model(model)
     with error_draws(model, errors, weight_errors, seed=seed) as written:
         for norm in _in_order(model, images[:1], written):
             passes = range(draws if written.any else 1)
