@@ -19,9 +19,10 @@ from bnn.conversion.example_bits import constant_bits
 from bnn.conversion.selection import Selection, ancestors, check_type, configs_of, excluded, names_of
 from bnn.layers.binary import QUANTIZER_OF, BinaryConv2d, BinaryLinear
 from bnn.layers.feature_norm import FeatureNorm
-from bnn.layers.graph import UntraceableError, call_order, traced
+from bnn.layers.graph import UntraceableError, call_order, eager_copy, traced
 from bnn.layers.inputs import image_tensor
 from bnn.layers.quantizers import center_latent_
+from bnn.layers.whole_model import copied_model
 from mtjsim.checks import ArgumentError, checked_choice
 
 ENDS = ("real", "binary")
@@ -70,7 +71,8 @@ def binarize(
     Returns
     -------
     Module
-        A binarized copy, on the same device, in the same mode, with modules shared where the model shares them.
+        A binarized copy, on the same device, in the same mode, with modules shared where the model shares them; not
+        compiled, if the model is.
 
     Raises
     ------
@@ -107,15 +109,14 @@ def binarize(
     checked_choice("last", last, ENDS)
     checked_choice("activation", activation, ("drop", "norm", "refuse", "keep"))
     config = BinarizeConfig() if config is None else config
-    check_type("model", model, nn.Module)
     check_type("config", config, BinarizeConfig)
     check_type("per_layer", per_layer or {}, Mapping)
-    copied = copy.deepcopy(model)
+    copied = eager_copy(copied_model(model))
     layers = {name: layer for name, layer in copied.named_modules() if type(layer) in (nn.Linear, nn.Conv2d)}
     if not layers:
         raise ArgumentError("model", "must have an nn.Linear or an nn.Conv2d: there is nothing to binarize.")
     names = names_of(copied, layers)
-    graph = traced(model)
+    graph = traced(copied)
     order = call_order(graph, list(layers))
     ends = [end for end, policy in ((order[0], first), (order[-1], last)) if policy == "real"]
     real = excluded(copied, layers, names, exclude) | set(
@@ -139,7 +140,7 @@ def binarize(
         activations, without_norm, warned = constant_signs(copied, graph, signed, activation)
         for text in warned if images is None else ():  # the images will show
             warnings.warn(text, stacklevel=2)
-    part, shared_modules = _part(model), dict[int, Any]()
+    part, shared_modules = _part(copied), dict[int, Any]()
     dropped = [copied.get_submodule(name) for name in activations]
     made: dict[nn.Module, nn.Module] = {former: _dropped(former) for former in dropped} | {
         layer: _binary_layer(layer, configs[name], index, part, shared_modules, norm=name in without_norm)
@@ -255,6 +256,8 @@ def _check_layer(model: nn.Module, name: str, layer: nn.Module) -> None:
         problem = f"padding_mode {layer.padding_mode!r}, and binary layers pad zeros: use padding_mode='zeros'"
     elif layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks:
         problem = "hooks (weight_norm makes one), which would be lost: remove them first"
+    elif "forward" in vars(layer):
+        problem = "a forward of its own, which would be lost: make a class of it, which stays real"
     elif not layer.weight.is_floating_point():  # type: ignore[operator]
         problem = f"weights of {layer.weight.dtype}, which have no sign: use a real model"
     elif any(isinstance(model.get_submodule(part), nn.TransformerEncoderLayer) for part in ancestors(name)[1:]):

@@ -148,10 +148,19 @@ def _array(value: Any) -> NDArray[Any]:
     return np.require(array, requirements=["C", "W"])
 
 
+def _dense(argument: str, value: Any) -> NDArray[Any]:
+    """Return an array or tensor as `_array`; ArgumentError for one in which values are missing."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise ArgumentError(argument, "must have arrays without a mask, got a masked one. Use array.filled(0).")
+    if str(getattr(value, "layout", "torch.strided")) != "torch.strided":
+        raise ArgumentError(argument, f"must have dense tensors, got {value.layout}. Use tensor.to_dense().")
+    return _array(value)
+
+
 def _images(argument: str, value: Any) -> NDArray[Any]:
     if not _is_array(value):
         raise TypeError(f"{argument} must have images as an array or a tensor, got {_shown(value)}.")
-    images = _array(value)
+    images = _dense(argument, value)
     if images.ndim and len(images) == 0:
         raise ArgumentError(argument, "must have at least one image, got none.")
     if images.ndim < 2 or images.size == 0:
@@ -160,8 +169,9 @@ def _images(argument: str, value: Any) -> NDArray[Any]:
     if images.dtype == np.uint8:
         remedy = "Scale them, as in images / 255, or pass bnn.ImageSet(images, labels, name)."
         raise ArgumentError(argument, f"must have floating-point images, got levels from 0 to 255 (uint8). {remedy}")
-    if images.dtype.kind not in "fi":
-        raise ArgumentError(argument, f"must have floating-point images, got {images.dtype}.")
+    if images.dtype.kind not in "fi" or images.dtype.itemsize > 8:
+        rule = f"must have floating-point images of at most 64 bits, got {images.dtype}"
+        raise ArgumentError(argument, f"{rule}. Use images.astype('float32').")
     if images.dtype.kind == "f" and not np.isfinite([images.min(), images.max()]).all():
         first = int(np.flatnonzero(~np.isfinite(images).reshape(len(images), -1).all(axis=1))[0])
         raise ArgumentError(argument, f"must have finite values, got NaN or infinity in image {first}.")
@@ -169,7 +179,9 @@ def _images(argument: str, value: Any) -> NDArray[Any]:
 
 
 def _labels(argument: str, value: Any, count: int) -> Labels:
-    labels = _array(value)
+    labels = _dense(argument, value)
+    if labels.ndim == 0:
+        raise ArgumentError(argument, f"must have labels of shape (n,), one class an image, got {value!r}.")
     if labels.ndim != 1:
         remedy = "Use labels.ravel()." if labels.size == len(labels) else "Of one-hot labels use labels.argmax(1)."
         rule = f"must have labels of shape (n,), one class an image, got {labels.shape}"
@@ -181,6 +193,8 @@ def _labels(argument: str, value: Any, count: int) -> Labels:
         raise ArgumentError(argument, f"{rule}. Use labels.astype('int64').")
     if (smallest := int(labels.min())) < 0:
         raise ArgumentError(argument, f"must have labels >= 0, got {smallest} for image {int(labels.argmin())}.")
+    if (largest := int(labels.max())) > np.iinfo(np.int64).max:
+        raise ArgumentError(argument, f"must have labels of 63 bits, got {largest} for image {int(labels.argmax())}.")
     return labels.astype(np.int64)
 
 
@@ -191,7 +205,9 @@ def _loaded(argument: str, loader: Any, torch_data: Any) -> Any:
     n = len(loader.dataset)
     sampler, plain = loader.sampler, (torch_data.SequentialSampler, torch_data.RandomSampler)
     problem = None
-    if type(loader.batch_sampler) is not torch_data.BatchSampler or type(sampler) not in plain:
+    if loader.batch_size is None and loader.batch_sampler is None:
+        problem = "batch_size=None, which cuts none"
+    elif type(loader.batch_sampler) is not torch_data.BatchSampler or type(sampler) not in plain:
         problem = "a sampler of its own"
     elif isinstance(sampler, torch_data.RandomSampler) and (sampler.replacement or sampler.num_samples != n):
         problem = "a sampler that does not draw each image once"
@@ -236,6 +252,8 @@ def _item(argument: str, data: Any, i: int) -> tuple[NDArray[Any], Any]:
     if not pair or not hasattr(item[0], "shape"):
         found = f"({', '.join(type(part).__name__ for part in item)})" if pair else _shown(item)
         remedy = "An image that is not a tensor needs a transform, such as torchvision's ToTensor."
+        if not pair:
+            remedy = "Pass (images, labels), or a Dataset that returns these two."
         raise TypeError(f"{argument} must be a Dataset of pairs (tensor, label), got {found} for image {i}. {remedy}")
     label = _array(item[1]) if hasattr(item[1], "shape") else np.asarray(item[1])
     return _array(item[0]), label

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from bnn.errors.keys import PastWrite, WriteKey, WriteKeys, load_without_count
 from bnn.errors.rates import HasEnergies, HasRates, checked_error_rate, fitted, rates_of_die, shown_rate
-from bnn.errors.transforms import drawn, refuse_script
+from bnn.errors.transforms import drawn, one_node, refuse_script
 from bnn.streams import torch_generator
 from mtjsim.checks import ArgumentError, checked_choice
 
@@ -115,6 +115,7 @@ class BitMemory(nn.Module, ABC):
 
     __prepare_scriptable__ = refuse_script
 
+    @one_node
     @drawn
     def forward(self, x: Tensor) -> Tensor:
         """Write `x` and return the contents of the cells.

@@ -1,6 +1,8 @@
-"""Memories under torch's transforms of a model: outside of compiled graphs, refused in exports and in `torch.func`.
+"""Layers and memories under torch's transforms of a model.
 
-A write is numbered, drawn and counted in Python. A graph that is traced once would repeat one draw for ever.
+In a graph of `torch.fx` each is one node. Memories are outside of compiled graphs, refused in exports and in
+`torch.func`: a write is numbered, drawn and counted in Python, and a graph that is traced once would repeat one draw
+for ever.
 """
 
 from collections.abc import Callable
@@ -8,14 +10,36 @@ from functools import wraps
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, fx
 
 Forward = Callable[[Any, Tensor], Tensor]
+
+
+def exported() -> bool:
+    """Whether a graph is made to run elsewhere: by `torch.export`, an ONNX exporter or `torch.jit.trace`."""
+    return torch.compiler.is_exporting() or torch.jit.is_tracing()
 
 
 @torch._disable_dynamo  # as torch.compiler.disable, but without an import of seconds
 def _in_eager(forward: Forward, module: Any, x: Tensor) -> Tensor:
     return forward(module, x)
+
+
+def one_node(forward: Forward) -> Forward:
+    """Decorate a forward that is one call in a graph of `torch.fx`, like those of torch's own layers.
+
+    Its gradient, its draws and its mode are then those of the layer whenever the graph runs. A subclass with a forward
+    of its own is followed into.
+    """
+
+    @wraps(forward)
+    def recorded(module: Any, x: Tensor) -> Tensor:
+        if isinstance(x, fx.Proxy) and type(module).forward is recorded:
+            tracer: Any = x.tracer
+            return tracer.create_proxy("call_module", tracer.path_of_module(module), (x,), {})
+        return forward(module, x)
+
+    return recorded
 
 
 def drawn(forward: Forward) -> Forward:
@@ -28,7 +52,7 @@ def drawn(forward: Forward) -> Forward:
     @wraps(forward)
     def guarded(module: Any, x: Tensor) -> Tensor:
         name = f"A {type(module).__name__}"
-        if torch.compiler.is_exporting() or torch.jit.is_tracing():
+        if exported():
             raise RuntimeError(f"{name} cannot be exported or traced: it would repeat one draw. {_without(module)}.")
         if torch.compiler.is_compiling():
             return _in_eager(forward, module, x)

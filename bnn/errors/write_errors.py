@@ -20,7 +20,7 @@ from torch import Tensor
 from bnn.errors.bits import BitMemory, as_rows, check_bits, select
 from bnn.errors.keys import PastWrite, WriteKey
 from bnn.errors.rates import HasEnergies, as_arrays, rates_from
-from bnn.errors.transforms import drawn
+from bnn.errors.transforms import drawn, exported, one_node
 
 if TYPE_CHECKING:
     from bridge.ledger import Ledger
@@ -105,11 +105,12 @@ class WriteErrors(BitMemory):
         self.counted, self.counts = counted, np.zeros(2, np.int64)
         self._never = not (np.any(np.asarray(self.error_rate_0)) or np.any(np.asarray(self.error_rate_1)))
 
+    @one_node
     def forward(self, x: Tensor) -> Tensor:
         """Write `x` and return the contents of the cells; see `BitMemory.forward`."""
         if not self._never:
             return super().forward(x)
-        return self._unchanged(x) if self.counted or not torch.compiler.is_exporting() else x
+        return self._unchanged(x) if self.counted or not exported() else x
 
     @drawn
     def _unchanged(self, x: Tensor) -> Tensor:

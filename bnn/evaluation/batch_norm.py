@@ -13,7 +13,6 @@ data.
 
 from __future__ import annotations
 
-import copy
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
@@ -28,10 +27,12 @@ from bnn.errors.bits import BLOCK
 from bnn.errors.rates import HasRates
 from bnn.errors.write_errors import WriteErrors
 from bnn.evaluation.draws import Draws, error_draws
+from bnn.evaluation.logits import check_fits
 from bnn.layers.binary import QUANTIZER_OF, BinaryConv2d, BinaryLayer
 from bnn.layers.feature_norm import FeatureNorm
-from bnn.layers.graph import IDENTITIES, UntraceableError, called_layers, traced
+from bnn.layers.graph import IDENTITIES, UntraceableError, called_layers, eager_copy, traced
 from bnn.layers.inputs import image_tensor
+from bnn.layers.whole_model import copied_model
 from mtjsim.checks import ArgumentError, checked_whole
 from mtjsim.rng import checked_seed
 
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 Rates = Mapping[str, Any] | str | None
 SLOT_OF = {"activations": "activation_memory", "weights": "weight_memory"}
+REMEDY = "Use reestimate_batch_norm()"
 BETWEEN = (*IDENTITIES, nn.Flatten)  # what lets a mean through, in evaluation mode
 
 
@@ -70,7 +72,8 @@ def rescale_batch_norm(model: nn.Module, *, trained_at: Rates = "as_trained", ru
     ValueError
         Where it cannot be done exactly: the product is followed by neither a BatchNorm nor a scale of the layer (see
         Notes), the rates of weights are unequal, those of activations are unequal before a zero padding, two rates add
-        up to 1 or more, or rates are not one number a memory. Then use `reestimate_batch_norm`.
+        up to 1 or more, rates are not one number a memory, or the weights of a scaled layer are not its own. Then use
+        `reestimate_batch_norm`.
 
     Notes
     -----
@@ -104,7 +107,8 @@ def rescale_batch_norm(model: nn.Module, *, trained_at: Rates = "as_trained", ru
     """
     for argument, errors in (("trained_at", trained_at), ("run_at", run_at)):
         _check_errors(argument, errors)
-    model = copy.deepcopy(model)
+    model = eager_copy(copied_model(model))
+    owners = Counter(id(p) for module in model.modules() for p in module.parameters(recurse=False))
     readers: dict[str, tuple[str, nn.Module] | str] | None = None
     for name, layer in model.named_modules():
         if not isinstance(layer, BinaryLayer):
@@ -113,7 +117,8 @@ def rescale_batch_norm(model: nn.Module, *, trained_at: Rates = "as_trained", ru
         if before == after:
             continue
         readers = _readers(model) if readers is None else readers
-        _rescale(name, layer, before, after, readers.get(name, "it is not called"))
+        own = owners[id(layer.weight)] == 1
+        _rescale(name, layer, before, after, readers.get(name, "it is not called"), own=own)
     return model
 
 
@@ -156,7 +161,9 @@ def _mean(point: Any, where: str) -> Mean:
     return a, b
 
 
-def _rescale(name: str, layer: BinaryLayer, before: Means, after: Means, reader: tuple[str, nn.Module] | str) -> None:
+def _rescale(
+    name: str, layer: BinaryLayer, before: Means, after: Means, reader: tuple[str, nn.Module] | str, *, own: bool
+) -> None:
     """Give one layer's product at `after` the mean that it has at `before`: in its reader, or in its own scale."""
     (ax_t, bx_t), (aw_t, bw_t) = before
     (ax_r, bx_r), (aw_r, bw_r) = after
@@ -166,7 +173,7 @@ def _rescale(name: str, layer: BinaryLayer, before: Means, after: Means, reader:
     elif (bx_t or bx_r) and isinstance(layer, BinaryConv2d) and layer.padding:
         problem = "activations must be equal before a zero padding: padded zeros are not written, so the mean varies"
     if problem is not None:
-        raise ValueError(f"layer {name!r}: error_rate_0 and error_rate_1 of {problem}. Use reestimate_batch_norm().")
+        raise ValueError(f"layer {name!r}: error_rate_0 and error_rate_1 of {problem}. {REMEDY}.")
     r = (ax_r * aw_r) / (ax_t * aw_t)
     weight, binary = layer.quantized_weight(), layer.weight_quantizer is not None
     scale = layer.output_scale()
@@ -179,12 +186,15 @@ def _rescale(name: str, layer: BinaryLayer, before: Means, after: Means, reader:
         norm.running_mean.copy_(c + now + r * (norm.running_mean - c - was))
         norm.running_var.copy_(r**2 * (norm.running_var + norm.eps) - norm.eps)
     elif not binary or scale is not None:
+        if not own:
+            rule = "has weights of several layers or of a parametrization, which cannot be scaled for it alone"
+            raise ValueError(f"layer {name!r} {rule}. {REMEDY}.")
         layer.weight.div_(r)
         if bx_t or bx_r:
             layer.bias = nn.Parameter(c + was - now / r)
     else:
         rule = f"must be read by a BatchNorm or have a scale of its own, but {reader}"
-        raise ValueError(f"layer {name!r} {rule}. Use reestimate_batch_norm(), or move the BatchNorm before it.")
+        raise ValueError(f"layer {name!r} {rule}. {REMEDY}, or move the BatchNorm before it.")
 
 
 def _readers(model: nn.Module) -> dict[str, tuple[str, nn.Module] | str]:
@@ -264,8 +274,8 @@ def reestimate_batch_norm(
     Raises
     ------
     ValueError
-        For a model without a BatchNorm that keeps statistics, or with one that is called more than once, for errors
-        that would touch nothing, or numbers out of range.
+        For a model without a BatchNorm that keeps statistics, or with one that is called more than once, for images
+        that do not fit it, errors that would touch nothing, or numbers out of range.
 
     Notes
     -----
@@ -297,9 +307,14 @@ def reestimate_batch_norm(
     images = image_tensor(model, "data", data)
     if len(images) < 2:
         raise ArgumentError("data", f"must have at least two images, got {len(images)}: one has no variance.")
-    model = copy.deepcopy(model)
+    model = copied_model(model)
     with error_draws(model, errors, weight_errors, seed=seed) as written:
-        for norm in _in_order(model, images[:1], written):
+        try:
+            order = _in_order(model, images[:1], written)
+        except RuntimeError:
+            check_fits(model, "data", images)
+            raise
+        for norm in order:
             passes = range(draws if written.any else 1)
             statistics = [_statistics(model, norm, images, written, draw, batch_size) for draw in passes]
             mean, var = (torch.stack(parts).mean(dim=0) for parts in zip(*statistics, strict=True))

@@ -4,7 +4,7 @@ one layer       `quantizers.py` signs and their gradients · `binary.py` layers 
                 `dropout.py` seeded dropout · `feature_norm.py` BatchNorm of the last dimension
 a whole model   `slots.py` exchange of its memories · `latent.py` its latent weights · `graph.py` its calls, traced ·
                 `table.py` bits, operations and bytes of each layer · `inputs.py` images on its device, of its type ·
-                `constant_bits.py` layers whose input bits are all alike
+                `constant_bits.py` layers whose input bits are all alike · `whole_model.py` a model, checked and copied
 """
 
 from bnn.layers.binary import BinaryConv2d, BinaryLayer, BinaryLinear

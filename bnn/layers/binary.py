@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bnn.errors.bits import BitMemory
-from bnn.errors.transforms import refuse_script
+from bnn.errors.transforms import one_node, refuse_script
 from bnn.layers.quantizers import center_latent_, ste_sign, xnor_scale
 from bnn.streams import torch_generator
 from mtjsim.checks import ArgumentError, checked_choice, checked_whole
@@ -81,6 +81,8 @@ class BinaryLayer(nn.Module):
             center_latent_(self.weight)
 
     def _check_slots(self) -> None:
+        if "weight_mask" in self._buffers and self.weight_quantizer is not None:  # of torch.nn.utils.prune
+            raise ArgumentError("weight", "must not be pruned: a pruned weight is 0, and the sign of 0 is +1.")
         for slot, quantizer in QUANTIZER_OF.items():
             if getattr(self, quantizer) is None and getattr(self, slot) is not None:
                 rule = f"must be None where {quantizer} is None: a real value is not a bit"
@@ -215,6 +217,7 @@ class BinaryLinear(BinaryLayer):
             seed=seed,
         )
 
+    @one_node
     def forward(self, x: Tensor) -> Tensor:
         """Map x, shape (n, in_features), to shape (n, out_features)."""
         return self.finished(F.linear(self._written_input(x), self._written_weight()))
@@ -291,6 +294,7 @@ class BinaryConv2d(BinaryLayer):
         self.stride, self.dilation, self.groups = _one_if_equal(steps), _one_if_equal(gaps), groups
         self.padding = _padding(padding, kernel, gaps)
 
+    @one_node
     def forward(self, x: Tensor) -> Tensor:
         """Map x, shape (n, in_channels, h, w), to shape (n, out_channels, h', w')."""
         bits, weight = self._written_input(x), self._written_weight()

@@ -1,6 +1,5 @@
 """Layers whose input bits are all alike, found by a forward pass of images."""
 
-import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -9,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from bnn.layers.binary import BinaryLayer
+from bnn.layers.graph import eager_copy
 
 FEWEST_BITS = 64  # of fewer bits all may be alike by chance: of 64 fair ones with probability 1e-19
 
@@ -65,20 +65,12 @@ class _Recorder(nn.Module):
         return bits
 
 
-def is_compiled(model: nn.Module) -> bool:
-    """Whether a module of the model was compiled, by `torch.compile` or its own `compile`."""
-    return any(hasattr(m, "_orig_mod") or getattr(m, "_compiled_call_impl", None) for m in model.modules())
-
-
 @contextmanager
 def bits_of_eager_copy(model: nn.Module, images: Tensor) -> Iterator[dict[str, InputBits]]:
     """Yield what `watched_bits` finds in a pass of a copy that is not compiled: a graph would keep the watch."""
-    whole = nn.ModuleDict({"model": copy.deepcopy(model)})  # without what `compile` of a module made
-    for parent in list(whole.modules()):
-        for key, child in parent._modules.items():
-            parent._modules[key] = getattr(child, "_orig_mod", child)
-    with torch.no_grad(), torch.random.fork_rng(devices=[]), watched_bits(whole["model"]) as found:
-        whole["model"](images)
+    model = eager_copy(model)
+    with torch.no_grad(), torch.random.fork_rng(devices=[]), watched_bits(model) as found:
+        model(images)
     yield found
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bnn.errors.keys import WriteKeys, load_without_count
-from bnn.errors.transforms import drawn, refuse_script
+from bnn.errors.transforms import drawn, one_node, refuse_script
 from mtjsim.checks import ArgumentError
 from mtjsim.rng import checked_seed, child_seed
 
@@ -55,6 +55,7 @@ class SeededDropout(nn.Module):
 
     __prepare_scriptable__ = refuse_script
 
+    @one_node
     def forward(self, x: Tensor) -> Tensor:
         """Return x with some values dropped, same shape; dimension 0 counts samples."""
         return x if not self.training or self.rate == 0.0 else self._dropped(x)

@@ -2,6 +2,8 @@
 
 from torch import Tensor, nn
 
+from bnn.errors.transforms import one_node
+
 
 class FeatureNorm(nn.BatchNorm1d):
     """BatchNorm of inputs (n, features) or (n, ..., features): statistics of each feature over all else.
@@ -16,6 +18,7 @@ class FeatureNorm(nn.BatchNorm1d):
     [[[-1.0, -1.0], [1.0, 1.0]]]
     """
 
+    @one_node
     def forward(self, input: Tensor) -> Tensor:
         """Normalise, same shape."""
         return super().forward(input.reshape(-1, input.shape[-1])).view(input.shape)

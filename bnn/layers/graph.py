@@ -5,9 +5,7 @@ import copy
 import torch
 from torch import fx, nn
 
-from bnn.layers.binary import BinaryLayer
 from bnn.layers.dropout import SeededDropout
-from bnn.layers.feature_norm import FeatureNorm
 
 IDENTITIES = (  # layers that return their input in evaluation mode
     *(nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.AlphaDropout, SeededDropout),
@@ -18,13 +16,18 @@ class UntraceableError(ValueError):
     """The model's forward cannot be followed: it branches on values, for example."""
 
 
-class _Tracer(fx.Tracer):
-    """Stops at torch's own layers and at those of `bnn.layers`; follows everything else."""
+def is_compiled(model: nn.Module) -> bool:
+    """Whether a module of the model was compiled, by `torch.compile` or its own `compile`."""
+    return any(hasattr(m, "_orig_mod") or getattr(m, "_compiled_call_impl", None) for m in model.modules())
 
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, (BinaryLayer, SeededDropout, FeatureNorm)) or super().is_leaf_module(
-            m, module_qualified_name
-        )
+
+def eager_copy(model: nn.Module) -> nn.Module:
+    """Return a copy of which no module is compiled, named as before `torch.compile`."""
+    whole = nn.ModuleDict({"model": copy.deepcopy(model)})  # without what `compile` of a module made
+    for parent in list(whole.modules()):
+        for key, child in parent._modules.items():
+            parent._modules[key] = getattr(child, "_orig_mod", child)
+    return whole["model"]
 
 
 def traced(model: nn.Module) -> fx.Graph | UntraceableError:
@@ -44,7 +47,7 @@ def traced(model: nn.Module) -> fx.Graph | UntraceableError:
     """
     try:
         with torch.random.fork_rng(devices=[]):  # tracing runs the model's code
-            return _Tracer().trace(copy.deepcopy(model))
+            return fx.Tracer().trace(copy.deepcopy(model))
     except Exception as error:  # the model's code may raise anything when its input has no values
         return UntraceableError(f"the model's forward cannot be followed ({type(error).__name__}: {error})")
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from bnn.data.labelled import LabelledArrays, labelled, unlabelled
+from bnn.layers.whole_model import checked_model
 from mtjsim.checks import ArgumentError
 
 
@@ -17,15 +18,17 @@ def labelled_tensors(model: nn.Module, argument: str, data: Any) -> tuple[Tensor
     Raises
     ------
     TypeError, ValueError
-        As `labelled`; and for images of whole numbers, unless the model has an embedding.
+        As `labelled`; for images of whole numbers, unless the model has an embedding; and for a model that is no
+        Module.
     """
+    checked_model(model)
     checked = data if isinstance(data, LabelledArrays) else labelled(argument, data)
     return _tensor(model, argument, checked.images), torch.from_numpy(checked.labels).to(_like(model).device)
 
 
 def image_tensor(model: nn.Module, argument: str, data: Any) -> Tensor:
     """Return the images of `data`, which needs no labels, as `labelled_tensors`."""
-    return _tensor(model, argument, unlabelled(argument, data))
+    return _tensor(checked_model(model), argument, unlabelled(argument, data))
 
 
 def _like(model: nn.Module) -> Tensor:

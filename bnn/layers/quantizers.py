@@ -17,6 +17,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.overrides import handle_torch_function, has_torch_function_unary
+
+from bnn.errors.transforms import exported
 
 SWISH_BETA = 5.0  # larq's default; BNN+ uses 5 and 10
 
@@ -38,6 +41,8 @@ def ste_sign(x: Tensor) -> Tensor:
     >>> ste_sign(torch.tensor([-2.0, -0.0, 0.5, float("nan")]))
     tensor([-1.,  1.,  1., nan])
     """
+    if has_torch_function_unary(x):  # one node in a graph of torch.fx, with its gradient
+        return handle_torch_function(ste_sign, (x,), x)
     transformed = _transformed(x, _ste_gradient)
     return _SteSign.apply(x) if transformed is None else transformed
 
@@ -60,6 +65,8 @@ def approx_sign(x: Tensor) -> Tensor:
     >>> x.grad.tolist()
     [0.0, 1.0, 2.0, 0.5]
     """
+    if has_torch_function_unary(x):  # one node in a graph of torch.fx, with its gradient
+        return handle_torch_function(approx_sign, (x,), x)
     transformed = _transformed(x, _approx_gradient)
     return _ApproxSign.apply(x) if transformed is None else transformed
 
@@ -84,6 +91,8 @@ def swish_sign(x: Tensor) -> Tensor:
     >>> [f"{slope:.3f}" for slope in x.grad.tolist()]
     ['5.000', '-0.195']
     """
+    if has_torch_function_unary(x):  # one node in a graph of torch.fx, with its gradient
+        return handle_torch_function(swish_sign, (x,), x)
     transformed = _transformed(x, _swish_gradient)
     return _SwishSign.apply(x) if transformed is None else transformed
 
@@ -122,12 +131,12 @@ def _sign(x: Tensor) -> Tensor:
 
 def _transformed(x: Tensor, gradient: Callable[[Tensor, Tensor], Tensor]) -> Tensor | None:
     """Return the sign in operators that exports and `torch.func` have; None where an autograd function does."""
-    exported = torch.compiler.is_exporting() or torch.jit.is_tracing()
-    if not exported and not torch._C._are_functorch_transforms_active():
+    to_export = exported()
+    if not to_export and not torch._C._are_functorch_transforms_active():
         return None
     one = torch.ones((), dtype=x.dtype, device=x.device)
     sign = torch.where(x >= 0, one, -one)
-    if exported:
+    if to_export:
         return sign
     finite = x.clamp(torch.finfo(x.dtype).min, torch.finfo(x.dtype).max)
     slope = gradient(x.detach(), torch.ones_like(x))

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from torch import nn
 
 from bnn.layers.binary import QUANTIZER_OF, BinaryLayer
+from bnn.layers.whole_model import checked_model
 from mtjsim.checks import checked_choice
 
 
@@ -37,7 +38,7 @@ def _layers_with(slot: str, model: nn.Module) -> dict[str, BinaryLayer]:
     checked_choice("slot", slot, QUANTIZER_OF)
     return {
         name: layer
-        for name, layer in model.named_modules()
+        for name, layer in checked_model(model).named_modules()
         if isinstance(layer, BinaryLayer) and getattr(layer, QUANTIZER_OF[slot]) is not None
     }
 
@@ -64,6 +65,8 @@ def memories(
     ------
     ValueError
         For an unknown slot.
+    TypeError
+        For a model that is no Module.
 
     Examples
     --------

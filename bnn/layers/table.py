@@ -16,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from bnn.layers.binary import QUANTIZER_OF, BinaryLayer
 from bnn.layers.slots import memories
+from bnn.layers.whole_model import checked_model
 from mtjsim.checks import ArgumentError, checked_whole
 
 
@@ -181,7 +182,7 @@ def summary(model: nn.Module, *, input_shape: Sequence[int] | int, batch_size: i
     shape = (input_shape,) if isinstance(input_shape, int) else tuple(input_shape)
     shape = tuple(checked_whole(f"input_shape[{i}]", side, least=1) for i, side in enumerate(shape))
     checked_whole("batch_size", batch_size, least=1)
-    like = next((p for p in model.parameters() if p.is_floating_point()), torch.zeros(()))
+    like = next((p for p in checked_model(model).parameters() if p.is_floating_point()), torch.zeros(()))
     calls: dict[str, list[tuple[int, Any]]] = {}  # layer -> for each call, number of inputs and the output
 
     def note(name: str) -> Callable[..., None]:

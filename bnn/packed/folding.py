@@ -60,6 +60,8 @@ def _chain(steps: Sequence[Step], at: int, users: Sequence[int]) -> list[Step]:
 def _foldable(chain: Sequence[Step]) -> bool:
     """Whether the chain is one function of each channel: at most one pool, nothing by channel after a flatten."""
     ops = [step.op for step in chain]
+    if len(chain[0].options["shape"]) > 2 and any(step.options.get("last") for step in chain):
+        return False
     behind = chain[ops.index("flatten") + 1 :] if "flatten" in ops else []
     pools = [step for step in chain if step.op == "max_pool2d"]
     plain = all(step.options["dilation"] in (1, [1, 1]) and not step.options["ceil_mode"] for step in pools) and all(

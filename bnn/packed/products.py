@@ -67,8 +67,8 @@ class BinaryProduct:
 
     def _linear(self, bits: Bits) -> Tensor | Bits:
         n, pixels, words = bits.words.shape
-        if len(bits.shape) != 1 or bits.shape[0] != self.cells:
-            raise ValueError(f"a layer of {self.cells} inputs cannot take samples of shape {bits.shape}.")
+        if bits.shape != (self.cells,):
+            raise ValueError(f"a packed layer takes samples of shape ({self.cells},), not {bits.shape}.")
         starts = np.full((1, self.outputs), self.cells, np.int64)
         if bits.channels * pixels != self.cells or words != -(-bits.channels // LANES):
             raise ValueError(f"{bits.channels} channels of {pixels} pixels are not the {self.cells} inputs of a layer.")

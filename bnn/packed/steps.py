@@ -59,7 +59,7 @@ class Step:
 FLOAT: dict[str, Callable[..., Tensor]] = {  # name -> function (inputs, **arrays, **options) of torch
     "linear": F.linear,
     "conv2d": F.conv2d,
-    "batch_norm": F.batch_norm,
+    "batch_norm": lambda x, *, last=False, **others: _batch_norm(x, last, others),
     "relu": F.relu,
     "hardtanh": F.hardtanh,
     "max_pool2d": F.max_pool2d,
@@ -67,9 +67,19 @@ FLOAT: dict[str, Callable[..., Tensor]] = {  # name -> function (inputs, **array
     "adaptive_avg_pool2d": F.adaptive_avg_pool2d,
     "flatten": torch.flatten,
     "add": torch.add,
-    "scale": lambda x, *, by: x * by.view(-1, *[1] * (x.dim() - 2)),
-    "shift": lambda x, *, by: x + by.view(-1, *[1] * (x.dim() - 2)),
+    "scale": lambda x, *, by, last=False: x * _of_channels(by, x, last),
+    "shift": lambda x, *, by, last=False: x + _of_channels(by, x, last),
 }
+
+
+def _batch_norm(x: Tensor, last: bool, others: Any) -> Tensor:
+    """Normalise dimension 1, or the last."""
+    return F.batch_norm(x.reshape(-1, x.shape[-1]), **others).view(x.shape) if last else F.batch_norm(x, **others)
+
+
+def _of_channels(by: Tensor, x: Tensor, last: bool) -> Tensor:
+    """Return numbers of dimension 1 of x, or of its last, in a shape that fits x."""
+    return by if last else by.view(-1, *[1] * (x.dim() - 2))
 
 
 def run_float(step: Step, *values: Tensor) -> Tensor:

@@ -209,8 +209,9 @@ def _conv2d(options: Options, arrays: Arrays) -> None:
 
 
 def _batch_norm(options: Options, arrays: Arrays) -> None:
-    _names(options, ("eps",))
+    _names(options, ("eps",), ("last",))
     _number("eps", options["eps"])
+    _flags(options, *{"last"} & set(options))
     _names(arrays, ("running_mean", "running_var"), ("weight", "bias"))
     channels = len(_array(arrays, "running_mean", np.float32, (None,)))
     for name in set(arrays) - {"running_mean"}:
@@ -261,7 +262,8 @@ def _flatten(options: Options, arrays: Arrays) -> None:
 
 
 def _by_channel(options: Options, arrays: Arrays) -> None:
-    _names(options, ())
+    _names(options, (), ("last",))
+    _flags(options, *{"last"} & set(options))
     _names(arrays, ("by",))
     _array(arrays, "by", np.float32, [None] * arrays["by"].ndim)
 

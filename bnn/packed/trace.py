@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import operator
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -14,14 +13,16 @@ from torch import Tensor, fx, nn
 
 from bnn.layers.binary import BinaryConv2d, BinaryLayer, BinaryLinear
 from bnn.layers.feature_norm import FeatureNorm
-from bnn.layers.graph import IDENTITIES, UntraceableError, traced
+from bnn.layers.graph import IDENTITIES, UntraceableError, eager_copy, traced
 from bnn.layers.slots import activation_memories, weight_memories
+from bnn.layers.whole_model import copied_model
 from bnn.packed.folding import fold, pair
 from bnn.packed.predictor import PackedModel
 from bnn.packed.steps import Step, packed_rows
 
 BINARY = (BinaryLinear, BinaryConv2d)
 WINDOW = ("stride", "padding", "dilation", "groups")
+PRODUCT = ("forward", "finished", "_written_input", "_written_weight")  # of a binary layer, from input to output
 FLATTEN = ("flatten", {"start_dim": 1, "end_dim": -1})
 
 
@@ -43,8 +44,10 @@ def pack(model: nn.Module) -> PackedModel:
     Raises
     ------
     ValueError
-        For a layer of another kind, a quantizer that is not a sign, a BatchNorm without running statistics, or a
-        parameter that is not finite or not float32.
+        For a layer of another kind, or with hooks or a forward of its own; a quantizer that is not a sign, a BatchNorm
+        without running statistics, or a parameter that is not finite or not float32.
+    TypeError
+        For something else than a Module.
 
     Notes
     -----
@@ -63,7 +66,7 @@ def pack(model: nn.Module) -> PackedModel:
     >>> bool((packed.predict(images) == model(images).argmax(dim=1).numpy()).all())
     True
     """
-    copied = copy.deepcopy(model).cpu().eval()
+    copied = eager_copy(copied_model(model)).cpu().eval()
     for name, values in copied.state_dict().items():
         if not isinstance(values, Tensor) or not values.is_floating_point():
             continue
@@ -71,6 +74,8 @@ def pack(model: nn.Module) -> PackedModel:
             raise ValueError(f"{name} must be float32, got {values.dtype}: use pack(model.float()).")
         if not values.isfinite().all():
             raise ValueError(f"{name} must be finite everywhere: this model has diverged.")
+    for name, module in copied.named_modules():
+        _check_plain(name, module)
     with torch.no_grad():
         return _Packing(copied).packed()
 
@@ -141,18 +146,19 @@ class _Packing:
         if not isinstance(layer.dropout, (*IDENTITIES, type(None))):
             raise ValueError(f"dropout of {name!r} must do nothing in evaluation to be packed, got {layer.dropout!r}.")
         if layer.input_quantizer is not None:
-            _check_sign(name, layer.input_quantizer)
+            _check_sign(name, layer)
             if x not in self.signs:
                 self.signs[x] = self._add("sign", [x])
             slot = self.slots["write"][name]
             self.calls[slot] += 1
             x = self._add("write", [self.signs[x]], {"layer": name, "slot": slot, "call": self.calls[slot] - 1})
         x = self._product(name, layer, x)
+        last = {} if isinstance(layer, BinaryConv2d) else {"last": True}  # dimension of the outputs
         scale = layer.output_scale()
         if scale is not None:
-            x = self._add("scale", [x], None, {"by": scale.numpy()})
+            x = self._add("scale", [x], last, {"by": scale.numpy()})
         if layer.bias is not None:
-            x = self._add("shift", [x], None, {"by": layer.bias.detach().numpy()})
+            x = self._add("shift", [x], last, {"by": layer.bias.detach().numpy()})
         return x
 
     def _product(self, name: str, layer: BinaryLayer, x: int) -> int:
@@ -176,9 +182,32 @@ class _Packing:
         return self._add("signed", [x], {**options, "window": window}, {"weight": packed_rows(weight)})
 
 
-def _check_sign(name: str, quantizer: Callable[[Tensor], Tensor]) -> None:
-    x = torch.tensor([[-3.0, -1.0, -1e-30, -0.0, 0.0, 1e-30, 1.0, 3.0], [2.0, -2.0, 0.5, -0.5, 0.0, -0.0, -9.0, 9.0]])
-    if not torch.equal(quantizer(x), torch.where(x >= 0, 1.0, -1.0)):
+def _check_plain(name: str, module: nn.Module) -> None:
+    """Refuse what torch would run besides the layers that steps are made of."""
+    own = next((kind for kind in BINARY if isinstance(module, kind)), None)
+    found = None
+    if module._forward_hooks or module._forward_pre_hooks:
+        found = "hooks"
+    elif "forward" in vars(module) or (own and any(getattr(type(module), k) is not getattr(own, k) for k in PRODUCT)):
+        found = "a forward of its own"
+    if found is not None:
+        whose = f"layer {name!r}, a {type(module).__name__}," if name else "the model"
+        raise ValueError(f"{whose} has {found}, which a packed model would leave out. Remove it, or make it a layer.")
+
+
+def _check_sign(name: str, layer: BinaryLayer) -> None:
+    """Raise ValueError unless the quantizer of the input is the sign of each value, whatever the others are."""
+    values = torch.tensor([-3.0, -1.0, -1e-30, -0.0, 0.0, 1e-30, 1.0, 3.0, 2.0, -2.0, 0.5, -0.5, 7.0, 9.0, 5.0, 4.0])
+    features = layer.weight.shape[1] * getattr(layer, "groups", 1)
+    x = values.repeat(3 * features).view(-1, features)  # 48 samples, of unequal means
+    if isinstance(layer, BinaryConv2d):
+        x = x.view(-1, features, 4, 4)
+    quantizer: Any = layer.input_quantizer
+    try:
+        right = torch.equal(quantizer(x), torch.where(x >= 0, 1.0, -1.0))
+    except Exception:  # of a quantizer with other shapes in mind
+        right = False
+    if not right:
         raise ValueError(f"input_quantizer of {name!r} must be a sign, with sign(0) = +1, to be packed: use ste_sign.")
 
 
@@ -200,7 +229,8 @@ def _function(node: fx.Node) -> tuple[str, dict[str, Any]]:
         return "add", {}
     if target in (F.relu, torch.relu, torch.relu_, "relu", "relu_"):
         return "relu", {}
-    if target in (torch.flatten, "flatten") and (node.kwargs.get("start_dim", constants[:1]) in (1, [1])):
+    ends = {"start_dim": 0, "end_dim": -1} | dict(zip(("start_dim", "end_dim"), constants, strict=False)) | node.kwargs
+    if target in (torch.flatten, "flatten") and ends == FLATTEN[1]:
         return FLATTEN
     if target in ("view", "reshape") and len(node.args) == 3 and node.args[2] == -1:
         return FLATTEN
@@ -235,7 +265,7 @@ def _batch_norm(name: str, layer: Any) -> Any:
     if layer.running_mean is None:
         raise ValueError(f"layer {name!r} must have running statistics to be packed: it uses those of each batch.")
     tensors = {key: getattr(layer, key) for key in ("running_mean", "running_var", "weight", "bias")}
-    return "batch_norm", {"eps": layer.eps}, tensors
+    return "batch_norm", {"eps": layer.eps, **({"last": True} if isinstance(layer, FeatureNorm) else {})}, tensors
 
 
 def _max_pool(name: str, layer: Any) -> Any:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bnn.evaluation.logits import first_non_finite_layer
+from bnn.layers.whole_model import checked_model
 
 
 def guard_finite(model: nn.Module) -> FiniteGuard:
@@ -49,7 +50,7 @@ def guard_finite(model: nn.Module) -> FiniteGuard:
     ...
     FloatingPointError: parameter 0.bias is not finite before step 4: 0 NaN, 1 infinite of 2 values.
     """
-    return FiniteGuard(model)
+    return FiniteGuard(checked_model(model))
 
 
 class FiniteGuard:

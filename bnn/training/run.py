@@ -25,7 +25,8 @@ from bnn.errors.keys import address, forget_address
 from bnn.evaluation.accuracy import evaluate
 from bnn.evaluation.batch_norm import reestimate_batch_norm
 from bnn.evaluation.logits import check_fits, checked_logits
-from bnn.layers.constant_bits import bits_of_eager_copy, constant_layers, is_compiled, watched_bits
+from bnn.layers.constant_bits import bits_of_eager_copy, constant_layers, watched_bits
+from bnn.layers.graph import is_compiled
 from bnn.layers.inputs import labelled_tensors
 from bnn.layers.latent import clip_latent_
 from bnn.streams import torch_generator

@@ -2,13 +2,16 @@ import copy
 import pickle
 import warnings
 from functools import partial
+from types import MethodType
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.utils import prune
 
+import bnn
 from bnn.conversion.config import BinarizeConfig
 from bnn.conversion.constant_sign import DroppedActivation
 from bnn.conversion.convert import binarize
@@ -306,6 +309,10 @@ def test_what_a_binary_layer_cannot_do_is_refused_by_name():
     hooked.register_forward_hook(lambda module, inputs, output: output)
     with pytest.raises(ValueError, match="layer '1' has hooks"):
         binarize(between(hooked))
+    patched = nn.Conv2d(4, 4, 1)
+    patched.forward = MethodType(lambda layer, x: 2.0 * nn.Conv2d.forward(layer, x), patched)
+    with pytest.raises(ValueError, match="layer '1' has a forward of its own"):
+        binarize(between(patched))
     encoder = nn.Sequential(nn.Linear(8, 8), nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), nn.Linear(8, 2))
     with pytest.raises(ValueError, match=r"layer '1\.linear1' has a TransformerEncoderLayer around it"):
         binarize(encoder)
@@ -321,6 +328,61 @@ def test_what_a_binary_layer_cannot_do_is_refused_by_name():
 
     with pytest.raises(ValueError, match=r"inner must not be a plain list .* Use nn\.ModuleList"):
         binarize(Listed())
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's compiler warns about itself
+@pytest.mark.parametrize("part", [nn.Sequential(nn.ReLU(), nn.Linear(6, 6)), nn.Linear(6, 6)])
+def test_of_a_compiled_model_the_copy_is_binary_and_not_compiled(part):
+    """A compiled layer computes with what it was made of: put into it, a binary layer would never be called."""
+    plain = seeded(nn.Sequential(nn.Linear(4, 6), part, nn.Linear(6, 2)))
+    inside = nn.Sequential(plain[0], torch.compile(plain[1], backend="eager"), plain[2])
+    x, config = torch.randn(5, 4), BinarizeConfig(activation_write=(0.2, 0.3), seed=1)
+    expected = binarize(plain, config)
+    expected_out = expected(x)
+    for compiled in (inside, torch.compile(plain, backend="eager")):
+        made = binarize(compiled, config)
+        assert [name for name, _ in made.named_modules()] == [name for name, _ in expected.named_modules()]
+        assert torch.equal(made(x), expected_out)  # with the draws of the same stream
+
+
+@pytest.mark.filterwarnings("ignore")  # the former norms are deprecated; lazy layers are said to change
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda layer: nn.utils.weight_norm(layer), "got '1.weight' of a computation. Make it permanent"),
+        (lambda layer: prune.random_unstructured(layer, "weight", 0.5), "got '1.weight' of a computation"),
+        (lambda layer: nn.LazyLinear(4), "got the LazyLinear '1' without one. Run one batch of images"),
+    ],
+)
+def test_what_cannot_be_copied_is_named(change, message):
+    model = nn.Sequential(nn.Linear(4, 4), change(nn.Linear(4, 4)), nn.Linear(4, 2))
+    for call in (binarize, bnn.pack):
+        with pytest.raises(ValueError, match=f"model must have .*{message}"):
+            call(model)
+
+
+def test_a_function_in_place_of_a_forward_would_run_the_original():
+    model = seeded(nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 2)))
+    model.forward = lambda x: 2.0 * nn.Sequential.forward(model, x)
+    for call in (binarize, bnn.pack, bnn.reestimate_batch_norm):
+        with pytest.raises(
+            ValueError, match=r"model must have forwards that a copy runs .* got a function in place of th"
+        ):
+            call(model, *[torch.zeros(2, 4)] * (call is bnn.reestimate_batch_norm))
+    model.forward = MethodType(lambda self, x: 2.0 * nn.Sequential.forward(self, x), model)  # a copy has its own
+    assert bits_of(binarize(model, activation="keep")) == ["1"]
+
+
+@pytest.mark.parametrize("call", [binarize, bnn.pack, bnn.clip_latent_, bnn.rescale_batch_norm, bnn.guard_finite])
+def test_a_model_of_another_kind_is_named(call):
+    packed = bnn.pack(nn.Linear(2, 2))
+    for model, remedy in (
+        (packed, "use its own evaluate_dies"),
+        (nn.Linear, r"Make one of the class: Linear"),
+        (3, ""),
+    ):
+        with pytest.raises(TypeError, match=f"model must be an instance of Module, got .*{remedy}"):
+            call(model)
 
 
 def test_subclasses_stay_real():

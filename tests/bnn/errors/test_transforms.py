@@ -13,7 +13,9 @@ from torch.func import functional_call, grad, jacrev, jvp, vmap
 
 from bnn.conversion.config import BinarizeConfig
 from bnn.conversion.convert import binarize
+from bnn.layers.binary import BinaryLinear
 from bnn.layers.dropout import SeededDropout
+from bnn.layers.feature_norm import FeatureNorm
 from bnn.layers.quantizers import approx_sign, ste_sign, swish_sign
 from bnn.models import bireal
 from bnn.training.config import TrainConfig
@@ -140,6 +142,50 @@ def test_a_model_with_memories_is_not_exported_unless_they_cannot_fail():
             torch.export.export(model, (X,))
     model = net(activation_write=(0.0, 0.0)).eval()
     assert torch.equal(torch.export.export(model, (X,)).module()(X), model(X))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch.jit is deprecated
+def test_a_memory_that_cannot_fail_is_left_out_of_every_export():
+    model = net(activation_write=(0.0, 0.0)).eval()
+    assert torch.equal(torch.jit.trace(model, X)(X), model(X))
+
+
+@pytest.mark.parametrize("config", WRITES.values(), ids=WRITES)
+def test_a_graph_of_fx_has_outputs_gradients_and_draws_of_its_model(config):
+    graph = torch.fx.symbolic_trace(net(**config))
+    assert equal(outcome(graph), outcome(net(**config)))
+    assert torch.equal(graph(X), graph(X)) == (not config)  # each run draws anew
+
+
+@pytest.mark.parametrize("sign", SIGNS)
+def test_a_sign_is_one_node_with_its_gradient_in_a_graph_of_fx(sign):
+    class Own(nn.Module):
+        def forward(self, x):
+            return 2.0 * sign(x)
+
+    graph, x = torch.fx.symbolic_trace(Own()), torch.linspace(-2.0, 2.0, 9).requires_grad_()
+    assert next(node.target for node in graph.graph.nodes if node.op == "call_function") is sign
+    (found,) = torch.autograd.grad(graph(x).sum(), x)
+    (expected,) = torch.autograd.grad(2.0 * sign(x).sum(), x)
+    assert torch.equal(found, expected)
+    assert expected.abs().sum() > 0
+
+
+def test_dropout_and_norms_in_a_graph_of_fx_have_the_mode_of_the_run():
+    model = nn.Sequential(SeededDropout(0.5, seed=1), FeatureNorm(16)).eval()
+    graph = torch.fx.symbolic_trace(model)
+    assert torch.equal(graph(X), model(X))
+    dropped = torch.fx.symbolic_trace(nn.Sequential(SeededDropout(0.5, seed=1)).eval()).train()(torch.ones(8, 16))
+    assert set(dropped.unique().tolist()) == {0.0, 2.0}
+
+
+def test_a_layer_with_a_forward_of_its_own_is_followed_into_by_fx():
+    class Doubled(BinaryLinear):
+        def forward(self, x):
+            return 2.0 * super().forward(x)
+
+    model = nn.Sequential(Doubled(16, 4, seed=0))
+    assert torch.equal(torch.fx.symbolic_trace(model)(X), model(X))
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch.jit is deprecated

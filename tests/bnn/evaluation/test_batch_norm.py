@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
+from torch.nn.utils.parametrizations import orthogonal
 
 from bnn.errors.write_errors import WriteErrors
 from bnn.evaluation.batch_norm import reestimate_batch_norm, rescale_batch_norm
@@ -315,3 +316,22 @@ def test_reestimation_refuses_what_it_cannot_do():
         reestimate_batch_norm(network(), integer_images(10), draws=0)
     with pytest.raises(ValueError, match="at least two images"):
         reestimate_batch_norm(network(), integer_images(1))
+
+
+def test_weights_of_several_layers_are_not_scaled_for_one():
+    """Each of two layers would divide the same weight by its factor."""
+    layers = [BinaryLinear(4, 4, seed=seed, scale="xnor") for seed in (1, 2)]
+    layers[1].weight = layers[0].weight
+    computed = orthogonal(BinaryLinear(4, 4, seed=1, scale="xnor"))
+    for model in (nn.Sequential(*layers), nn.Sequential(computed)):
+        with pytest.raises(ValueError, match=r"layer '0' has weights of several layers or of .* reestimate_batch_norm"):
+            rescale_batch_norm(model, trained_at={"weights": rates(0.1)})
+    norm = nn.BatchNorm1d(4).eval()
+    norm.running_mean.fill_(2.0)
+    model = rescale_batch_norm(nn.Sequential(computed, norm), trained_at={"weights": rates(0.1)})  # the norm is moved
+    assert torch.allclose(model[1].running_mean, torch.full((4,), 2.0 / 0.8))
+
+
+def test_images_that_do_not_fit_are_named():
+    with pytest.raises(ValueError, match=r"data must have images that fit the model, got shape \(1, 7, 7\)"):
+        reestimate_batch_norm(binary_mlp(), np.zeros((3, 1, 7, 7), np.float32), errors=None, weight_errors=None)

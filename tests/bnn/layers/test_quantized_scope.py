@@ -1,9 +1,11 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import prune
+from torch.nn.utils.parametrizations import orthogonal
 
 from bnn.layers.binary import BinaryLinear
-from bnn.layers.latent import quantized_scope
+from bnn.layers.latent import clip_latent_, quantized_scope
 from bnn.layers.quantizers import ste_sign, xnor_scale
 from bnn.models import lenet4
 from networks import normal
@@ -66,3 +68,37 @@ def test_training_goes_on_afterwards():
     before = layer.weight.detach().clone()
     optimizer.step()
     assert torch.equal(layer.weight, before - 0.01 * layer.weight.grad)
+
+
+def test_a_weight_of_a_parametrization_has_no_bits_to_put_in_its_place():
+    model = nn.Sequential(BinaryLinear(4, 4, seed=1), orthogonal(BinaryLinear(4, 4, seed=2)))
+    with (
+        pytest.raises(ValueError, match="weights that are parameters, got a parametrization in '1'"),
+        quantized_scope(model),
+    ):
+        pass
+
+
+def test_clipping_leaves_frozen_and_computed_weights_alone():
+    model = nn.Sequential(*(BinaryLinear(4, 4, seed=seed, scale="xnor", center=seed == 1) for seed in range(3)))
+    with torch.no_grad():
+        for layer in model:
+            layer.weight.mul_(9.0)
+    model[1].weight.requires_grad_(False)
+    orthogonal(model[2])
+    before, x = [layer.weight.detach().clone() for layer in model], normal(3, 4)
+    clip_latent_(model)
+    assert model[0].weight.abs().max() == 1.0
+    assert torch.equal(model[1].weight, before[1])
+    assert torch.equal(model[2].weight, before[2])
+    assert model[2](x).isfinite().all()
+
+
+def test_a_pruned_weight_would_be_plus_one():
+    layer = BinaryLinear(4, 4, seed=1)
+    prune.random_unstructured(layer, "weight", 0.5)
+    with pytest.raises(ValueError, match=r"weight must not be pruned: a pruned weight is 0, and the sign of 0 is \+1"):
+        layer(normal(3, 4))
+    real = BinaryLinear(4, 4, seed=1, weight_quantizer=None)
+    prune.random_unstructured(real, "weight", 0.5)
+    assert torch.equal(real(normal(3, 4)), nn.functional.linear(ste_sign(normal(3, 4)), real.weight))

@@ -4,6 +4,7 @@ import io
 import json
 import tracemalloc
 import zipfile
+from types import MethodType
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from bnn.errors.kernels import sample_keys, write_bits
 from bnn.errors.write_errors import WriteErrors
 from bnn.evaluation.accuracy import evaluate
 from bnn.layers.binary import BinaryConv2d, BinaryLinear
+from bnn.layers.feature_norm import FeatureNorm
 from bnn.layers.quantizers import approx_sign, ste_sign, swish_sign
 from bnn.layers.slots import activation_memories, memories
 from bnn.models import bireal, lenet4, mlp, nin, vgg7
@@ -499,6 +501,124 @@ def test_what_cannot_be_packed_is_named():
     ):
         with pytest.raises(ValueError, match=message):
             pack(model)
+
+
+def with_hook(kind):
+    model = nn.Sequential(nn.Linear(4, 4), BinaryLinear(4, 2, seed=0))
+    getattr(model[1], kind)(lambda module, inputs, *out: None)
+    return model
+
+
+def with_forward(owner):
+    model = nn.Sequential(nn.Linear(4, 4), BinaryLinear(4, 2, seed=0))
+    layer = model if owner == "model" else model[1]
+    layer.forward = MethodType(lambda self, x: x, layer)
+    return model
+
+
+class Doubled(BinaryLinear):
+    def forward(self, x):
+        return 2.0 * super().forward(x)
+
+
+class Scaled(BinaryLinear):
+    def finished(self, product):
+        return 2.0 * super().finished(product)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (with_hook("register_forward_hook"), "layer '1', a BinaryLinear, has hooks"),
+        (with_hook("register_forward_pre_hook"), "layer '1', a BinaryLinear, has hooks"),
+        (with_forward("layer"), "layer '1', a BinaryLinear, has a forward of its own"),
+        (with_forward("model"), "the model has a forward of its own"),
+        (nn.Sequential(Doubled(4, 2, seed=0)), "layer '0', a Doubled, has a forward of its own"),
+        (nn.Sequential(Scaled(4, 2, seed=0)), "layer '0', a Scaled, has a forward of its own"),
+    ],
+)
+def test_what_a_packed_model_would_leave_out_is_refused(model, message):
+    with pytest.raises(ValueError, match=message):
+        pack(model)
+
+
+@pytest.mark.parametrize("reduced", [0, 1, (0, 1)])
+@pytest.mark.parametrize("features", [1, 4, 17])
+def test_a_quantizer_that_depends_on_other_values_is_no_sign(features, reduced):
+    layer = BinaryLinear(features, 2, seed=0, input_quantizer=lambda x: ste_sign(x - x.mean(dim=reduced, keepdim=True)))
+    with pytest.raises(ValueError, match=r"input_quantizer of '' must be a sign"):
+        pack(layer)
+
+
+class Threshold(nn.Module):
+    """A learned threshold of each feature, of one shape of inputs."""
+
+    def __init__(self, features):
+        super().__init__()
+        self.by = nn.Parameter(torch.zeros(1, features))
+
+    def forward(self, x):
+        return ste_sign(x + self.by)
+
+
+def test_a_quantizer_of_one_shape_of_inputs_is_compared_with_a_sign_there():
+    layer = BinaryLinear(5, 2, seed=0, input_quantizer=Threshold(5))
+    same(layer, normal(6, 5), batch_size=6)
+    with torch.no_grad():
+        layer.input_quantizer.by.fill_(0.25)
+    with pytest.raises(ValueError, match="must be a sign"):
+        pack(layer)
+
+
+def as_trained(*layers):
+    model = nn.Sequential(*layers)
+    for layer in model:
+        if isinstance(layer, BinaryLinear):
+            layer.bias.data = torch.arange(float(len(layer.bias)))
+    return trained_like(model)
+
+
+@pytest.mark.parametrize("tokens", [4, 6])
+@pytest.mark.parametrize("scale", ["none", "xnor"])
+def test_features_of_tokens_are_the_last_dimension(scale, tokens):
+    """With as many tokens as features, numbers of dimension 1 would fit too."""
+    first = BinaryLinear(3, 4, seed=0, input_quantizer=None, bias=True, scale=scale)
+    rest = (nn.Flatten(), BinaryLinear(4 * tokens, 10, seed=1, bias=True))
+    packed = same(as_trained(first, FeatureNorm(4), *rest), normal(5, tokens, 3), batch_size=5)
+    assert not folded(packed)
+    with pytest.raises(ValueError, match=r"a packed layer takes samples of shape \(4,\), not"):
+        pack(as_trained(first, BinaryLinear(4, 4, seed=1, bias=True))).logits(normal(5, tokens, 3))
+
+
+def test_a_norm_of_features_folds_as_one_of_channels():
+    layers = BinaryLinear(9, 8, seed=0, bias=True), FeatureNorm(8), BinaryLinear(8, 3, seed=1, bias=True)
+    assert folded(same(as_trained(*layers), normal(7, 9), batch_size=7))
+
+
+class Ends(nn.Module):
+    def __init__(self, *ends, **named):
+        super().__init__()
+        self.ends, self.named = ends, named
+
+    def forward(self, x):
+        return F.relu(torch.flatten(x, *self.ends, **self.named))
+
+
+def test_only_flattening_to_the_end_is_a_step():
+    for right in (Ends(1), Ends(1, -1), Ends(start_dim=1), Ends(1, end_dim=-1)):
+        same(right, normal(2, 3, 4, 5))
+    for wrong in (Ends(), Ends(1, 2), Ends(1, end_dim=2), Ends(2)):
+        with pytest.raises(ValueError, match="the model calls flatten, which cannot be packed"):
+            pack(wrong)
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's compiler warns about itself
+def test_a_compiled_model_is_packed_as_it_was_before():
+    model = nn.Sequential(nn.Linear(6, 8), BinaryLinear(8, 4, seed=0), BinaryLinear(4, 3, seed=1)).eval()
+    packed = pack(torch.compile(model, backend="eager"))
+    assert packed.identity == pack(model).identity
+    inside = nn.Sequential(nn.Linear(6, 8), torch.compile(model[1:], backend="eager")).eval()
+    assert pack(inside).weight_layers == ["1.1", "1.2"]  # a slice keeps its names
 
 
 @pytest.mark.parametrize(
