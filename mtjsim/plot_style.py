@@ -26,10 +26,12 @@ if TYPE_CHECKING:
 # Okabe and Ito's colours, which colour-blind readers can distinguish
 BLUE, ORANGE, GREEN, RED, PURPLE, BLACK = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#000000"
 DIRECTION_STYLE = {"p_to_ap": (BLUE, "-", "write 1 (P→AP)"), "ap_to_p": (ORANGE, "-", "write 0 (AP→P)")}
+BOTH = "write 1 and write 0: equal"
 DIRECTION_WIDTH = {"p_to_ap": 3.6, "ap_to_p": 1.3}
 STATE_DASH = {"p": "-", "ap": "-."}
 DRIVE_LABEL = {"current": (1e6, "write current (µA)"), "voltage": (1.0, "write voltage (V)")}
 DISCRETE = 24  # a curve of fewer points shows them
+FEWEST_TICKS = 5
 SMALL = 8  # font size of legends, and of notes in a figure
 TITLE = 10
 BELOW = 34.0  # points from the axes to a legend below them, past the labels of the x axis
@@ -122,6 +124,42 @@ def rate_bar(ax: Any, mesh: Any, *, lowest: float, label: str = "write error rat
     ticks = [tick for tick in range(int(np.ceil(low)), int(high) + 1) if (int(high) - tick) % step == 0]
     bar.set_ticks(ticks, labels=[rate_text(10.0**tick) for tick in ticks])
     return bar
+
+
+def round_ticks(low: float, high: float) -> list[float]:
+    """Return round numbers between two limits of a logarithmic axis, five or more if the limits allow it.
+
+    Examples
+    --------
+    >>> round_ticks(490.0, 2500.0)
+    [500.0, 600.0, 800.0, 1000.0, 1500.0, 2000.0]
+    """
+    decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
+    for factors in ((1.0, 2.0, 5.0), (1.0, 2.0, 3.0, 5.0), (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0)):
+        ticks = [float(f"{m}e{d}") for d in decades for m in factors if low <= float(f"{m}e{d}") <= high]
+        if len(ticks) >= FEWEST_TICKS:
+            return ticks
+    if high > 2.0 * low:
+        return ticks
+    from matplotlib.ticker import MaxNLocator
+
+    return [float(tick) for tick in MaxNLocator(FEWEST_TICKS).tick_values(low, high) if low <= tick <= high]
+
+
+def plain_ticks(axis: Any) -> None:
+    """Label a logarithmic axis with plain round numbers, those of `round_ticks` for whatever its limits are."""
+    from matplotlib.ticker import FuncFormatter, Locator, NullLocator
+
+    class Round(Locator):
+        def __call__(self) -> list[float]:
+            return self.tick_values(*sorted(self.axis.get_view_interval()))
+
+        def tick_values(self, vmin: float, vmax: float) -> list[float]:
+            return round_ticks(vmin, vmax)
+
+    axis.set_major_locator(Round())
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
 def smooth(x: Array, y: Array, z: Array, *, parts: int = 6) -> tuple[Array, Array, Array]:

@@ -108,6 +108,7 @@ def plot_error_counts(
     color: str = BLACK,
     label: str | None = None,
     shift: float = 0.0,
+    filled: bool = False,
 ) -> list[Any]:
     """Draw counted rates with their exact binomial intervals; no errors at all as an upper bound, a triangle down.
 
@@ -125,6 +126,8 @@ def plot_error_counts(
         For the legend.
     shift : float
         Points to the right on paper, so that the marks of two series at one place are seen.
+    filled : bool
+        Full marks, not open ones, for a second series of one colour.
 
     Returns
     -------
@@ -138,14 +141,15 @@ def plot_error_counts(
     rate, low, high = (np.array([getattr(count, name) for count in counts]) for name in ("rate", "low", "high"))
     artists: list[Any] = []
     place = sideways(ax, shift)
+    face = color if filled else "none"
     if some.any():
         bars = np.stack([rate - low, high - rate])[:, some]
-        style: dict[str, Any] = {"fmt": "o", "mfc": "none", "ms": 5, "capsize": 2, "lw": 1, "color": color}
+        style: dict[str, Any] = {"fmt": "o", "mfc": face, "ms": 5, "capsize": 2, "lw": 1, "color": color}
         artists.append(ax.errorbar(x[some], rate[some], bars, label=label, transform=place, **style))
     include(ax, x, np.where(some, rate, high))
     if not some.all():
         bound = None if label is None else f"{label}, no error: upper bound"
-        marks: dict[str, Any] = {"mfc": "none", "ms": 6, "color": color, "transform": place}
+        marks: dict[str, Any] = {"mfc": face, "ms": 6, "color": color, "transform": place}
         artists += ax.plot(x[~some], high[~some], "v", label=bound, **marks)
     return artists
 

@@ -7,7 +7,17 @@ import numpy as np
 
 from bnn.cli.typed import UNITS_SHOWN
 from mtjsim.checks import DIRECTIONS
-from mtjsim.plot_style import BLACK, DIRECTION_STYLE, RED, SMALL, TITLE, alike, legend_below, rate_bar
+from mtjsim.plot_style import (
+    BLACK,
+    DIRECTION_STYLE,
+    RED,
+    SMALL,
+    TITLE,
+    alike,
+    plain_ticks,
+    rate_bar,
+    rate_text,
+)
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -18,7 +28,6 @@ if TYPE_CHECKING:
     from bridge.write import OperatingPoint
 
 MOST_ROWS = 3  # temperatures of a map: the first, a middle one, the last
-NARROW = 5.0  # ratio of the ends of an axis: below, every 1, 2, 3 ... of a decade has a label
 MOST_CUTS = 3  # panels of a map that is drawn as curves
 
 
@@ -49,15 +58,13 @@ def setting_figure(
     -------
     Figure
     """
-    from matplotlib.ticker import LogLocator
-
     from bridge.search.plots import plot_trade_off
 
     figure = _figure(7.2, 4.6, title)
     ax = figure.subplots()
     plot_trade_off(ax, points, y=energy, front=False)
     joule = chosen.mean_energy if energy == "energy" else chosen.mean_energy_with_driver
-    zero, one = f"{chosen.error_rate_0:.1e}", f"{chosen.error_rate_1:.1e}"
+    zero, one = rate_text(chosen.error_rate_0), rate_text(chosen.error_rate_1)
     rates = zero if zero == one else f"{zero} (0), {one} (1)"
     label = f"chosen: error rate {rates}, {chosen.latency * 1e9:.3g} ns, {joule * 1e15:.3g} fJ"
     if (whole := chosen.mean_energy_with_driver) > joule:
@@ -67,9 +74,6 @@ def setting_figure(
     limit: Any = None
     if max_latency is not None:
         limit = ax.axvline(max_latency * 1e9, color=BLACK, lw=1, ls=":", label="largest latency allowed")
-    for axis, (low, high) in ((ax.xaxis, ax.get_xlim()), (ax.yaxis, ax.get_ylim())):
-        if high < NARROW * low:
-            axis.set_major_locator(LogLocator(subs=range(1, 10)))
     ax.grid(alpha=0.3)
     lines = [line for line in ax.lines if line not in (mark, limit)]
     where: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0), "frameon": False, "fontsize": SMALL}
@@ -189,7 +193,6 @@ def die_figure(die: "Die", means: "tuple[MeanRate, MeanRate]", *, title: str) ->
         cells = "cells without faults" if len(die.faulty) else "cells"
         name = "write 1 and write 0: equal" if same else direction
         ax.set_title(f"{name}, {cells}", fontsize=TITLE)
-        legend_below(ax, ncols=1)
     return figure
 
 
@@ -212,8 +215,6 @@ def _is_geometric(values: Any) -> bool:
 
 
 def _plain_logarithm(ax: Any, axis: str) -> None:
-    """Make an axis logarithmic, with 1, 2 and 5 of each decade as plain numbers."""
-    from bridge.search.plots import plain_ticks
-
+    """Make an axis logarithmic, with plain numbers."""
     getattr(ax, f"set_{axis}scale")("log")
     plain_ticks(getattr(ax, f"{axis}axis"))
