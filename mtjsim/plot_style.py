@@ -152,7 +152,7 @@ def plain_ticks(axis: Any) -> None:
 
     class Round(Locator):
         def __call__(self) -> list[float]:
-            return self.tick_values(*sorted(self.axis.get_view_interval()))
+            return self.tick_values(*sorted(axis.get_view_interval()))
 
         def tick_values(self, vmin: float, vmax: float) -> list[float]:
             return round_ticks(vmin, vmax)
