@@ -26,7 +26,11 @@ from mtjsim.plot_style import (
     SMALL,
     direction_line,
     include,
+    legend_below,
+    legend_beside,
     log_rate_axis,
+    ordered_colours,
+    plain_ticks,
     rate_bar,
     rate_text,
     sideways,
@@ -36,9 +40,28 @@ from mtjsim.plot_style import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = [  # with the names of `plot_style` that other modules take from here
-    *("BLACK", "BLUE", "DIRECTION_STYLE", "DISCRETE", "DRIVE_LABEL", "GREEN", "ORANGE", "PURPLE", "RED"),
-    *("plot_error_counts", "plot_error_map", "plot_holding", "plot_switching_probability", "plot_write_error_rate"),
+__all__ = [  # with the rules of `plot_style` that a figure of your own may use
+    "BLACK",
+    "BLUE",
+    "DIRECTION_STYLE",
+    "DISCRETE",
+    "DRIVE_LABEL",
+    "GREEN",
+    "ORANGE",
+    "PURPLE",
+    "RED",
+    "direction_line",
+    "legend_below",
+    "legend_beside",
+    "ordered_colours",
+    "plain_ticks",
+    "plot_error_counts",
+    "plot_error_map",
+    "plot_holding",
+    "plot_switching_probability",
+    "plot_write_error_rate",
+    "rate_text",
+    "sideways",
 ]
 
 
@@ -281,7 +304,7 @@ def plot_holding(
     x : (n,) array
         Already in the unit that `x_label` names.
     failures : dict of (n,) arrays
-        Probability to have flipped, by the text of the legend; up to six.
+        Probability to have flipped, by the text of the legend.
     x_label : str
         With the unit.
     floor : float
@@ -291,7 +314,7 @@ def plot_holding(
     marks : dict of float, optional
         Places on the x axis to mark, by name, such as ten years.
     colours, dashes : dict, optional
-        By the text of the legend; those that are left out are told apart by colour and dash.
+        By the text of the legend; those that are left out are solid, from dark to bright.
 
     Returns
     -------
@@ -299,9 +322,8 @@ def plot_holding(
         The lines, then those of the marks.
     """
     artists: list[Any] = []
-    styles = zip((BLUE, ORANGE, GREEN, RED, PURPLE, BLACK), ("-", "-.", ":", "-", "-.", ":"), strict=True)
-    for (label, failure), (colour, dash) in zip(failures.items(), styles, strict=False):
-        style = {"color": (colours or {}).get(label, colour), "ls": (dashes or {}).get(label, dash)}
+    for (label, failure), colour in zip(failures.items(), ordered_colours(len(failures)), strict=True):
+        style = {"color": (colours or {}).get(label, colour), "ls": (dashes or {}).get(label, "-")}
         artists += ax.plot(np.asarray(x), np.asarray(failure), label=label, **style)
     for name, place in (marks or {}).items():
         artists.append(ax.axvline(place, color=BLACK, lw=0.8, ls=":"))
