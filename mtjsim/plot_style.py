@@ -12,7 +12,7 @@ rate            1, 0.5, 0.1 ... as powers of ten, in one notation (`rate_text`);
 legend          outside the data (`legend_below`, `legend_beside`), unless a corner is known to be empty
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -182,6 +182,34 @@ def smooth(x: Array, y: Array, z: Array, *, parts: int = 6) -> tuple[Array, Arra
     fine = [np.interp(np.arange(parts * (len(a) - 1) + 1) / parts, np.arange(len(a)), a) for a in (x, y)]
     along = pchip_interpolate(x, z, fine[0], axis=1)
     return fine[0], fine[1], np.asarray(pchip_interpolate(y, along, fine[1], axis=0))
+
+
+def label_contours(ax: "Axes", contours: Any, text: Callable[[float], str]) -> list[Any]:
+    """Label each contour once, where there is most room between the edges and the labels before it.
+
+    Parameters
+    ----------
+    ax : Axes
+        Of the contours.
+    contours : ContourSet
+        With one line or several for each level.
+    text : function of the level
+
+    Returns
+    -------
+    list of Text
+    """
+    places: list[Array] = []
+    for path in contours.get_paths():
+        if not len(path.vertices):
+            continue
+        on_page = ax.transAxes.inverted().transform(ax.transData.transform(path.vertices))
+        room = np.minimum(on_page, 1.0 - on_page).min(axis=1)
+        for other in places:
+            room = np.minimum(room, 0.7 * np.hypot(*(on_page - other).T))
+        places.append(on_page[int(np.argmax(room))])
+    manual: Any = ax.transData.inverted().transform(ax.transAxes.transform(np.array(places).reshape(-1, 2)))
+    return list(ax.clabel(contours, fmt=text, fontsize=SMALL, manual=list(map(tuple, manual))))
 
 
 def log_rate_axis(ax: "Axes", floor: float) -> None:

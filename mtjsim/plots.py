@@ -26,6 +26,7 @@ from mtjsim.plot_style import (
     SMALL,
     direction_line,
     include,
+    label_contours,
     legend_below,
     legend_beside,
     log_rate_axis,
@@ -223,7 +224,7 @@ def plot_error_map(
         where = np.log10(reached)
         fine = smooth(I, t, depth)
         contours = ax.contour(*fine, levels=where, colors=inks, linewidths=0.8, linestyles="solid")
-        ax.clabel(contours, fmt=lambda value: rate_text(10**value), fontsize=SMALL)
+        label_contours(ax, contours, lambda value: rate_text(10**value))
         artists.append(contours)
     ax.set_xlabel(label)
     ax.set_ylabel("pulse width (ns)")

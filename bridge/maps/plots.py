@@ -17,10 +17,10 @@ from mtjsim.plot_style import (
     DISCRETE,
     DRIVE_LABEL,
     ORDERED,
-    SMALL,
     TITLE,
     direction_line,
     include,
+    label_contours,
     log_rate_axis,
     rate_bar,
     rate_text,
@@ -373,7 +373,7 @@ def _labelled_contours(
     where, colours = zip(*reached, strict=True)
     fine = smooth(x, y, z) if np.isfinite(z).all() else (x, y, z)
     lines = ax.contour(*fine, levels=where, colors=colours, linewidths=width, linestyles=dash)
-    return [lines, *ax.clabel(lines, fmt=text, fontsize=SMALL)]
+    return [lines, *label_contours(ax, lines, text)]
 
 
 def _halo() -> Any:

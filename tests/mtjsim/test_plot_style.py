@@ -107,6 +107,21 @@ def test_contours_pass_through_the_nodes_and_never_overshoot():
     assert fine.max() <= z.max()
 
 
+def test_labels_of_contours_are_whole_and_apart(ax):
+    """At the right edge, where the contours of a map end, labels were cut."""
+    I, t = np.linspace(25e-6, 130e-6, 40), np.linspace(1e-9, 20e-9, 40)
+    rates = 10.0 ** -(np.maximum(I[:, None] / 28e-6 - 1, 0) * t / 4e-9)
+    plot_error_map(ax, I, t, rates)
+    ax.figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in ax.texts]
+    assert len(boxes) == 6
+    inside = ax.get_window_extent()
+    assert all(inside.x0 < b.x0 and b.x1 < inside.x1 and inside.y0 < b.y0 and b.y1 < inside.y1 for b in boxes)
+    centres = np.array([((b.x0 + b.x1) / 2, (b.y0 + b.y1) / 2) for b in boxes])
+    apart = np.hypot(*(centres[:, None] - centres).T)[np.triu_indices(6, 1)]
+    assert apart.min() > 0.1 * inside.height
+
+
 def test_ordered_colours_rise_in_lightness_and_are_seen_on_white():
     colours = [lightness(colour) for colour in ordered_colours(5)]
     assert (np.diff(colours) > 0.05).all()
