@@ -38,15 +38,18 @@ BELOW = 34.0  # points from the axes to a legend below them, past the labels of 
 ORDERED = "cividis"  # rises evenly in lightness, for colour-blind readers and in grey
 
 
-def direction_line(direction: str) -> dict[str, Any]:
-    """Return the style of a direction's curve: the wide line of a 1 is seen under the thin one of a 0."""
+def direction_line(direction: str, *, alone: bool = False) -> dict[str, Any]:
+    """Return the style of a direction's curve: the wide line of a 1 is seen under the thin one of a 0.
+
+    `alone` is for figures without the other direction, where the line is thin.
+    """
     colour, dash, label = DIRECTION_STYLE[direction]
-    wide = direction == "p_to_ap"
+    wide = direction == "p_to_ap" and not alone
     return {
         "color": colour,
         "ls": dash,
         "label": label,
-        "lw": DIRECTION_WIDTH[direction],
+        "lw": DIRECTION_WIDTH["ap_to_p" if alone else direction],
         "alpha": 0.55 if wide else 1.0,
         "zorder": 2.0 if wide else 2.1,
     }

@@ -107,7 +107,7 @@ def plot_write_error_rate(
     artists: list[Any] = []
     dots = {"marker": "o", "ms": 3} if x.size < DISCRETE else {}
     for direction, rate in rates.items():
-        style: dict[str, Any] = {**direction_line(direction), **dots}
+        style: dict[str, Any] = {**direction_line(direction, alone=len(rates) == 1), **dots}
         artists += ax.plot(x, np.asarray(rate), **style)
     for direction, (where, rate) in (extrapolated or {}).items():
         colour, _, label = DIRECTION_STYLE[direction]
@@ -265,8 +265,8 @@ def plot_switching_probability(
     x = np.asarray(x, dtype=float)
     artists: list[Any] = []
     for direction, probability in probabilities.items():
-        line = direction_line(direction)
-        line |= {"label": f"{line['label']} {label}".strip(), "lw": 1.5, "alpha": 1.0}  # each has its side
+        line = direction_line(direction, alone=True)  # each has its side
+        line["label"] = f"{line['label']} {label}".strip()
         artists += ax.plot(_side(direction) * x, np.asarray(probability), **line)
     for direction, (where, counts) in (counted or {}).items():
         switched = [ErrorCount(c.trials - c.errors, c.trials, confidence=c.confidence) for c in counts]

@@ -126,7 +126,7 @@ def _error_curves(
     dots = {"marker": "o", "ms": 3} if x.size < DISCRETE else {}
     for direction, several in drawn.items():
         for name, curve in zip(names, several, strict=True):
-            style: dict[str, Any] = {**direction_line(direction), **dots}
+            style: dict[str, Any] = {**direction_line(direction, alone=len(drawn) == 1), **dots}
             style |= {"color": few[name]} if few else {"color": BLACK} if same else {}
             ax.plot(x, curve, **style | {"label": f"{style['label']}, {name}"})
     lowest = max(min(float(curve.min()) for several in curves.values() for curve in several), LOWEST)
@@ -136,7 +136,9 @@ def _error_curves(
     ax.set_title(title if few else f"{title}, {names[0]}", fontsize=TITLE)
     handles = [Line2D([], [], color=colour, lw=2, label=name) for name, colour in few.items()]
     for direction in drawn:
-        style = direction_line(direction) | ({"color": BLACK, "alpha": 1.0} if few or same else {})
+        style = direction_line(direction, alone=len(drawn) == 1) | (
+            {"color": BLACK, "alpha": 1.0} if few or same else {}
+        )
         handles.append(Line2D([], [], **style | ({"label": BOTH} if same else {})))
     legend_beside(ax, handles)
     return figure

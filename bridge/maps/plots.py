@@ -114,7 +114,7 @@ def plot_iso_error(
     artists: list[Any] = []
     handles = []
     for direction in directions:
-        style = direction_line(direction)
+        style = direction_line(direction, alone=len(directions) == 1)
         I, t, rate = _plane(dataset, "write_error_rate", direction, temperature)
         depth = np.log10(np.maximum(rate, 1e-300)).T
         where = np.sort(np.log10(rates))
@@ -286,7 +286,7 @@ def plot_map_cut(
         if dataset is not None:
             x, row = _row(dataset, along, at, direction, temperature)
             dots = {"marker": "o", "ms": 3} if x.size < DISCRETE else {}
-            style: dict[str, Any] = {**direction_line(direction), **dots}
+            style: dict[str, Any] = {**direction_line(direction, alone=len(directions) == 1), **dots}
             artists += ax.plot(x, row["write_error_rate"], **style)
         if measured is not None and direction in measured["direction"].values:
             x, row = _row(measured, along, at, direction, temperature)

@@ -85,7 +85,7 @@ def plot_calibration(calibration: Calibration, ax: "Axes | None" = None) -> list
     lowest = 1.0
     for k, group in enumerate(groups.values()):
         for direction, curve in group.items():
-            style = direction_line(direction)
+            style = direction_line(direction, alone=len(directions) == 1)
             style |= {"color": few[k]} if few else {"color": BLACK} if equal else {}
             if not equal or direction == directions[-1]:
                 band: dict[str, Any] = {"color": style["color"], "alpha": 0.2, "lw": 0}
@@ -145,7 +145,9 @@ def _legend(ax: "Axes", calibration: Calibration, few: dict[str, Any], direction
     share = f"{100 * calibration.confidence:g} %"
     handles: list[Any] = [Line2D([], [], color=colour, lw=2, label=name) for name, colour in few.items()]
     for direction in directions[-1:] if equal else directions:
-        style = direction_line(direction) | ({"color": BLACK, "alpha": 1.0} if few or equal else {})
+        style = direction_line(direction, alone=len(directions) == 1) | (
+            {"color": BLACK, "alpha": 1.0} if few or equal else {}
+        )
         handles.append(Line2D([], [], **style | ({"label": f"{BOTH}, fitted"} if equal else {})))
     handles.append(Patch(color="0.4", alpha=0.2, lw=0, label=f"{share} interval of the fit"))
     for direction in directions:

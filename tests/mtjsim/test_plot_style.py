@@ -41,6 +41,8 @@ def test_curves_that_coincide_are_both_seen(ax):
     assert one.get_linewidth() >= zero.get_linewidth() + 2
     assert (one.get_color(), zero.get_color()) == tuple(DIRECTION_STYLE[d][0] for d in ("p_to_ap", "ap_to_p"))
     assert {one.get_linestyle(), zero.get_linestyle()} == {"-"}  # dashes are extrapolations
+    (alone,) = plot_write_error_rate(ax, [1, 2, 3], {"p_to_ap": rate}, x_label="x")  # counts over it are seen
+    assert (alone.get_linewidth(), alone.get_alpha()) == (zero.get_linewidth(), 1.0)
     assert alike(rate, np.array(rate) * 1.001)
     assert not alike(rate, np.array(rate) * 1.1)
 
