@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from tqdm import tqdm
 
-from mtjsim.checks import DIRECTIONS, ArgumentError, Array, checked_array, checked_choice, checked_number
+from mtjsim.checks import DIRECTIONS, ArgumentError, Array, Suggesting, checked_array, checked_choice, checked_number
 from mtjsim.device import MTJ
 from mtjsim.energy import dissipated_energy
 from mtjsim.holding import OUT_OF, YEAR, read_disturb_rate, retention_failure_rate, strongest_read
@@ -74,7 +74,7 @@ class Reading:
         )
 
 
-class WriteExplorer:
+class WriteExplorer(Suggesting):
     """Write error rates, energies, read disturb and retention of a junction, following sliders.
 
     Parameters

@@ -13,12 +13,14 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mtjsim.checks import Suggesting
+
 Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
-class ImageSet:
+class ImageSet(Suggesting):
     """Images with their labels, as they are in the files.
 
     Parameters
@@ -239,7 +241,7 @@ def _shares(counts: NDArray[np.int64], fraction: float) -> NDArray[np.int64]:
 
 
 @dataclass(frozen=True, eq=False)
-class DataSet:
+class DataSet(Suggesting):
     """A published data set: images to train on, images to report on, and its source.
 
     Parameters

@@ -25,14 +25,14 @@ from bridge.memory.placement import CHECK, DATA, Placement
 from bridge.memory.protection import Decoded
 from bridge.memory.sampling import BitRates
 from bridge.write import PARTS, OperatingPoint
-from mtjsim.checks import ArgumentError, checked_kind, checked_number
+from mtjsim.checks import ArgumentError, Suggesting, checked_kind, checked_number
 from mtjsim.rng import checked_seed, generator
 
 if TYPE_CHECKING:
     from bridge.dies.die import Die
 
 
-class Memory:
+class Memory(Suggesting):
     """An array of words in MRAM.
 
     Parameters

@@ -23,6 +23,7 @@ from bridge.write import M_Z_OF_BIT
 from mtjsim.checks import (
     ArgumentError,
     Array,
+    Suggesting,
     checked_choice,
     checked_fields,
     checked_kind,
@@ -41,7 +42,7 @@ NODES = 65  # stabilities that are solved; more are interpolated
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReadSetting:
+class ReadSetting(Suggesting):
     """How a cell is read.
 
     Parameters
@@ -97,7 +98,7 @@ class ReadSetting:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReadPoint:
+class ReadPoint(Suggesting):
     """Errors, disturbs, energy and latency of a read.
 
     Attributes
@@ -317,7 +318,7 @@ def _wrong_senses(current: Current, setting: ReadSetting, pair: bool) -> list[fl
 
 
 @dataclass(frozen=True)
-class Retention:
+class Retention(Suggesting):
     """Probability that a cell loses its bit while it is left alone.
 
     Parameters

@@ -16,7 +16,16 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from mtjsim.checks import DIRECTIONS, Array, Direction, checked_choice, checked_kind, checked_number, checked_whole
+from mtjsim.checks import (
+    DIRECTIONS,
+    Array,
+    Direction,
+    Suggesting,
+    checked_choice,
+    checked_kind,
+    checked_number,
+    checked_whole,
+)
 from mtjsim.counts import ErrorCount
 from mtjsim.device import MTJ, require_junction
 from mtjsim.fokker_planck.reduced import STARTS, require_known_well
@@ -123,7 +132,7 @@ def simulate_writes(
 
 
 @dataclass(frozen=True)
-class Trajectories:
+class Trajectories(Suggesting):
     """Magnetisation in time.
 
     Attributes
