@@ -13,14 +13,12 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mtjsim.checks import Suggesting
-
 Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
-class ImageSet(Suggesting):
+class ImageSet:
     """Images with their labels, as they are in the files.
 
     Parameters
@@ -241,7 +239,7 @@ def _shares(counts: NDArray[np.int64], fraction: float) -> NDArray[np.int64]:
 
 
 @dataclass(frozen=True, eq=False)
-class DataSet(Suggesting):
+class DataSet:
     """A published data set: images to train on, images to report on, and its source.
 
     Parameters
