@@ -32,6 +32,7 @@ STATE_DASH = {"p": "-", "ap": "-."}
 DRIVE_LABEL = {"current": (1e6, "write current (µA)"), "voltage": (1.0, "write voltage (V)")}
 DISCRETE = 24  # a curve of fewer points shows them
 FEWEST_TICKS = 5
+LEAST_ROOM = 0.05  # share of the axes between the middle of a label and their edges
 SMALL = 8  # font size of legends, and of notes in a figure
 TITLE = 10
 BELOW = 34.0  # points from the axes to a legend below them, past the labels of the x axis
@@ -190,6 +191,9 @@ def smooth(x: Array, y: Array, z: Array, *, parts: int = 6) -> tuple[Array, Arra
 def label_contours(ax: "Axes", contours: Any, text: Callable[[float], str]) -> list[Any]:
     """Label each contour once, where there is most room between the edges and the labels before it.
 
+    A contour that is near the edges everywhere, as in a corner, has no room for a label. The axes have their scales
+    before.
+
     Parameters
     ----------
     ax : Axes
@@ -210,7 +214,8 @@ def label_contours(ax: "Axes", contours: Any, text: Callable[[float], str]) -> l
         room = np.minimum(on_page, 1.0 - on_page).min(axis=1)
         for other in places:
             room = np.minimum(room, 0.7 * np.hypot(*(on_page - other).T))
-        places.append(on_page[int(np.argmax(room))])
+        if room.max() > LEAST_ROOM:
+            places.append(on_page[int(np.argmax(room))])
     manual: Any = ax.transData.inverted().transform(ax.transAxes.transform(np.array(places).reshape(-1, 2)))
     return list(ax.clabel(contours, fmt=text, fontsize=SMALL, manual=list(map(tuple, manual))))
 

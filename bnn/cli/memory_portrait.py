@@ -109,6 +109,10 @@ def map_figure(dataset: "xr.Dataset", *, title: str) -> "Figure":
     columns = 1 if same else 2
     figure = _figure(0.6 + 4.8 * columns, 0.5 + 3.9 * rows, title)
     grid = figure.subplots(rows, columns, squeeze=False)
+    for name, axis in ((drive, "x"), ("pulse_width", "y")):  # before labels of contours find their places
+        if _is_geometric(dataset[name].values):
+            for ax in grid.ravel():
+                _plain_logarithm(ax, axis)
     for row, T in zip(grid, temperatures, strict=False):
         for ax, direction in zip(row, DIRECTIONS, strict=False):
             mesh = plot_map(ax, dataset, direction=direction, temperature=T, colorbar=False)[0]
@@ -119,10 +123,6 @@ def map_figure(dataset: "xr.Dataset", *, title: str) -> "Figure":
         T = temperatures[len(temperatures) // 2]  # the energy hardly depends on it
         plot_energy_contours(ax, dataset, direction=direction, temperature=T, color=BLACK)
         ax.set_title(f"{DIRECTION_STYLE[direction][2]}, {T:g} K: mean energy in the junction", fontsize=TITLE)
-    for name, axis in ((drive, "x"), ("pulse_width", "y")):
-        if _is_geometric(dataset[name].values):
-            for ax in grid.ravel():
-                _plain_logarithm(ax, axis)
     return figure
 
 

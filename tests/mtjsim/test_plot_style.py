@@ -109,8 +109,10 @@ def test_contours_pass_through_the_nodes_and_never_overshoot():
     assert fine.max() <= z.max()
 
 
-def test_labels_of_contours_are_whole_and_apart(ax):
+@pytest.mark.parametrize("scale", ["linear", "log"])
+def test_labels_of_contours_are_whole_and_apart(ax, scale):
     """At the right edge, where the contours of a map end, labels were cut."""
+    ax.set_yscale(scale)
     I, t = np.linspace(25e-6, 130e-6, 40), np.linspace(1e-9, 20e-9, 40)
     rates = 10.0 ** -(np.maximum(I[:, None] / 28e-6 - 1, 0) * t / 4e-9)
     plot_error_map(ax, I, t, rates)
