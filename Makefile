@@ -29,8 +29,8 @@ format: .venv/dev
 bench: .venv/dev                ## every speed claim, measured
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-enable --benchmark-only --benchmark-columns=min,median,rounds
 
-notebooks: .venv/notebooks      ## execute the notebooks in place
-	$(BIN)/jupyter execute --inplace notebooks/*.ipynb
+notebooks: .venv/notebooks      ## execute the notebooks in place, with texts for their figures
+	$(BIN)/python notebooks/execute.py
 
 .venv/base: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

@@ -99,7 +99,7 @@ def __getattr__(name: str) -> _Any:
         return version("mtj-bnn")
     from mtjsim.checks import missing_attribute
 
-    raise missing_attribute(__name__, name, __dir__())
+    raise missing_attribute(f"module {__name__!r}", name, __dir__())
 
 
 def __dir__() -> list[str]:

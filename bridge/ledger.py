@@ -27,7 +27,7 @@ from scipy.special import ndtri
 
 from bridge.checks import checked_or_unknown
 from bridge.write import PARTS
-from mtjsim.checks import ArgumentError, checked_choice, checked_confidence, checked_kind, checked_number
+from mtjsim.checks import ArgumentError, Suggesting, checked_choice, checked_confidence, checked_kind, checked_number
 from mtjsim.equality import NanEqual
 from mtjsim.files import write_whole
 
@@ -102,7 +102,7 @@ class Entry(NanEqual):
 
 
 @dataclass(frozen=True)
-class Ledger:
+class Ledger(Suggesting):
     """Entries that add up; ledgers add, too.
 
     Parameters

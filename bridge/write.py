@@ -22,6 +22,7 @@ from mtjsim.checks import (
     ArgumentError,
     Array,
     Direction,
+    Suggesting,
     checked_array,
     checked_fields,
     checked_kind,
@@ -43,7 +44,7 @@ PARTS = ("junction", "transistor", "driver")  # that dissipate the energy of a w
 
 
 @dataclass(frozen=True, kw_only=True, init=False)
-class WriteSetting:
+class WriteSetting(Suggesting):
     """What the write driver receives: an amplitude for each bit value, two currents or two voltages, and one pulse.
 
     Parameters

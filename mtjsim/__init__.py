@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from mtjsim.calibration.measurement import WriteCounts, read_counts, simulate_counts, write_counts
     from mtjsim.calibration.plots import plot_calibration
     from mtjsim.calibration.report import Calibration
+    from mtjsim.explorer import WriteExplorer
     from mtjsim.macrospin.simulate import Trajectories, simulate_writes, trajectories
     from mtjsim.macrospin.splitting import RareRate, rare_write_errors
 
@@ -50,6 +51,7 @@ _ON_FIRST_USE = {
     "RareRate": "macrospin.splitting",
     "Trajectories": "macrospin.simulate",
     "WriteCounts": "calibration.measurement",
+    "WriteExplorer": "explorer",
     "calibrate": "calibration.fit",
     "plot_calibration": "calibration.plots",
     "rare_write_errors": "macrospin.splitting",
@@ -73,6 +75,7 @@ __all__ = [
     "RareRate",
     "Trajectories",
     "WriteCounts",
+    "WriteExplorer",
     "calibrate",
     "closed_form_escape_rate",
     "closed_form_write_error_rate",
@@ -117,7 +120,7 @@ def __getattr__(name: str) -> Any:
         return version("mtj-bnn")
     from mtjsim.checks import missing_attribute
 
-    raise missing_attribute(__name__, name, __dir__())
+    raise missing_attribute(f"module {__name__!r}", name, __dir__())
 
 
 def __dir__() -> list[str]:

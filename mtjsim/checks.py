@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Iterable
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -158,8 +158,31 @@ def checked_names(name: str, values: ArrayLike, valid: Iterable[str]) -> NDArray
     return array.astype(np.str_)
 
 
-def missing_attribute(module: str, name: str, names: Iterable[str]) -> AttributeError:
-    """Return the error of a name that a module does not have; of its public `names` it contains the nearest."""
+def missing_attribute(owner: str, name: str, names: Iterable[str]) -> AttributeError:
+    """Return the error of a name that `owner` does not have; of its public `names` it contains the nearest."""
     near = [] if name.startswith("_") else difflib.get_close_matches(name, list(names), n=1)
     hint = f". Did you mean {near[0]!r}?" if near else ""
-    return AttributeError(f"module {module!r} has no attribute {name!r}{hint}")
+    return AttributeError(f"{owner} has no attribute {name!r}{hint}")
+
+
+class Suggesting:
+    """Base of the public classes: the error of a mistyped attribute has the nearest name, in notebooks too.
+
+    Examples
+    --------
+    >>> class Disc(Suggesting):
+    ...     diameter = 1e-8
+    >>> Disc().diamter
+    Traceback (most recent call last):
+    ...
+    AttributeError: 'Disc' object has no attribute 'diamter'. Did you mean 'diameter'?
+    """
+
+    if not TYPE_CHECKING:  # type checkers know the attributes
+
+        def __getattr__(self, name: str) -> Any:
+            """Raise the error; of a property that fails, its own."""
+            names = dir(self)
+            if name in names:
+                return object.__getattribute__(self, name)
+            raise missing_attribute(f"{type(self).__name__!r} object", name, names)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
+from mtjsim.checks import missing_attribute
+
 if TYPE_CHECKING:
     from pydantic._internal._model_construction import ModelMetaclass as _ModelType
 else:
@@ -44,6 +46,18 @@ class Declaration(BaseModel, metaclass=_ShortHelp):
 
     def __dir__(self) -> list[str]:
         return sorted({*dir(type(self)), *type(self).model_fields})
+
+    if not TYPE_CHECKING:  # type checkers know the attributes
+
+        def __getattr__(self, name: str) -> Any:
+            """Raise the error of a mistyped attribute, with the nearest name."""
+            try:
+                return super().__getattr__(name)
+            except AttributeError:
+                names = dir(self)
+                if name in names:  # a property that fails
+                    raise
+                raise missing_attribute(f"{type(self).__name__!r} object", name, names) from None
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
         return [(name, value) for name, value in super().__repr_args__() if value != _default(type(self), name)]

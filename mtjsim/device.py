@@ -6,12 +6,13 @@ characteristic time; definitions and their sources are in the docstring of each 
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any, Self
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from pydantic import ConfigDict, Field, ValidationError, field_validator
@@ -44,6 +45,32 @@ def _positive(unit: str, text: str) -> Any:
 
 def _optional(unit: str, text: str, default: Any = None, **rule: Any) -> Any:
     return Field(default, description=text, json_schema_extra={"unit": unit}, **rule)
+
+
+SYMBOLS = {  # without underscores and capitals, but for single letters
+    "d": "diameter",
+    "t": "thickness",
+    "T": "reference_temperature",
+    "temperature": "reference_temperature",
+    "ms": "saturation_magnetization",
+    **dict.fromkeys(("bk", "hk", "bkeff", "hkeff"), "anisotropy_field"),
+    "alpha": "damping",
+    "eta": "spin_torque_efficiency",
+    "ra": "resistance_area_product",
+    "tmr": "tunnel_magnetoresistance",
+    **dict.fromkeys(("lambda", "lam"), "spin_torque_asymmetry"),
+    "beta": "field_like_ratio",
+    "bk2": "in_plane_anisotropy_field",
+    "xi": "vcma_coefficient",
+    "tox": "barrier_thickness",
+    "tc": "curie_temperature",
+}
+DERIVED = {
+    **dict.fromkeys(("delta", "thermalstability"), "thermal_stability"),
+    **dict.fromkeys(("ic", "ic0", "criticalcurrent"), "critical_current"),
+    **dict.fromkeys(("tau", "taud", "characteristictime"), "characteristic_time"),
+}
+POLARIZATION = ("P", "p", "polarization", "polarisation", "spinpolarization", "spinpolarisation")
 
 
 class MTJ(Declaration):
@@ -152,7 +179,7 @@ class MTJ(Declaration):
         try:
             super().__init__(**fields)
         except ValidationError as error:
-            raise ValueError("; ".join(explain(problem) for problem in error.errors())) from None
+            raise ValueError(_explain_all(error.errors())) from None
         for name in doubted:
             if name in USUAL and getattr(self, name) is not None:
                 doubt(name, getattr(self, name))
@@ -185,6 +212,15 @@ class MTJ(Declaration):
             raise ArgumentError("curie_temperature", f"{rule}, got {self.curie_temperature:g}.")
 
     # ---- construction -------------------------------------------------------------------------------------------
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Raise the error of a mistyped attribute, or of a symbol, with the name that was meant."""
+            meant = (SYMBOLS | DERIVED).get(_plain(name))
+            if meant is not None and meant != name:
+                raise AttributeError(f"'MTJ' object has no attribute {name!r}. Did you mean {meant!r}?")
+            return super().__getattr__(name)
 
     @classmethod
     def from_effective(
@@ -479,6 +515,30 @@ def require_forward_torque(device: MTJ) -> float:
     return ratio
 
 
+def _plain(symbol: str) -> str:
+    """Return a symbol as it stands in `SYMBOLS` and `DERIVED`."""
+    return symbol.replace("_", "").casefold() if len(symbol) > 1 else symbol
+
+
+def _nearest_field(name: str) -> str | None:
+    near = difflib.get_close_matches(name.casefold(), MTJ.model_fields, n=1)
+    return SYMBOLS.get(_plain(name)) or (near[0] if near else None)
+
+
+def _explain_all(problems: Sequence[Any]) -> str:
+    """Explain unknown fields first; a missing field that one of them means is not reported too."""
+    unknown = [p for p in problems if p["type"] == "extra_forbidden"]
+    meant = {_nearest_field(str(p["loc"][0])) for p in unknown}
+    missing = [p for p in problems if p["type"] == "missing" and len(p["loc"]) == 1]
+    others = [p for p in problems if p not in unknown and p not in missing]
+    missing = [p for p in missing if p["loc"][0] not in meant]
+    texts = [explain(problem) for problem in (*unknown, *others, *(missing if len(missing) == 1 else ()))]
+    if len(missing) > 1:
+        fields = [str(p["loc"][0]) for p in missing]
+        texts.append(f"Missing: {', '.join(f'{name} [{_unit(name)}]' if _unit(name) else name for name in fields)}")
+    return "; ".join(texts).replace("?;", "?").replace(".;", ".")
+
+
 def explain(problem: Any) -> str:
     """One pydantic problem as the field, the rule, the value, the remedy."""
     name = ".".join(str(part) for part in problem["loc"]) or "device"
@@ -488,10 +548,15 @@ def explain(problem: Any) -> str:
     if kind == "missing" and len(problem["loc"]) == 1:
         return f"{name} is missing: give it in {unit}" if unit else f"{name} is missing: give it as a pure number"
     if kind == "extra_forbidden":
-        try:
-            checked_choice("a field of MTJ", name, MTJ.model_fields)
-        except ValueError as error:
-            return f"{name} is not a field of MTJ: {error}"
+        if derived := DERIVED.get(_plain(name)):
+            remedy = f"{derived} follows from the fields. MTJ.from_effective takes it."
+        elif _plain(name) in POLARIZATION:
+            remedy = "mtjsim.tunnel_spin_torque gives the fields that follow from a spin polarization."
+        elif near := _nearest_field(name):
+            remedy = f"Did you mean {near!r}?"
+        else:
+            remedy = f"Its fields: {', '.join(MTJ.model_fields)}."
+        return f"{name} is not a field of MTJ. {remedy}"
     if kind in bounds:
         key, sign = bounds[kind]
         return f"{name} must be {sign} {context[key]:g} {unit}".rstrip() + f", got {value!r}"

@@ -4,8 +4,10 @@ import dataclasses
 import math
 from typing import Any
 
+from mtjsim.checks import Suggesting
 
-class NanEqual:
+
+class NanEqual(Suggesting):
     """Base of a frozen dataclass with ``eq=False``: two instances are equal if all compared fields are, NaN included.
 
     NaN is an unknown number here. IEEE 754 makes NaN differ from itself, and so did a dataclass with one: up to

@@ -6,6 +6,8 @@ artists, and draws those over a stored background. Nothing shown is interpolated
 matplotlib and ipywidgets are imported on first use. No front end is needed: an explorer shows itself as a picture.
 """
 
+from __future__ import annotations
+
 import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,11 +16,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 from tqdm import tqdm
 
-from mtjsim.checks import DIRECTIONS, ArgumentError, Array, checked_array, checked_choice, checked_number
+from mtjsim.checks import DIRECTIONS, ArgumentError, Array, Suggesting, checked_array, checked_choice, checked_number
 from mtjsim.device import MTJ
 from mtjsim.energy import dissipated_energy
 from mtjsim.holding import OUT_OF, YEAR, read_disturb_rate, retention_failure_rate, strongest_read
-from mtjsim.plots import BLACK, GREEN, PURPLE, plot_holding, plot_write_error_rate
+from mtjsim.plot_style import BLACK, GREEN, PURPLE, legend_below
+from mtjsim.plots import plot_holding, plot_write_error_rate
 from mtjsim.switching import write_error_rate
 
 if TYPE_CHECKING:
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 
 TEMPERATURES = (253.0, 300.0, 328.0, 358.0, 398.0)  # [K], about -20, 27, 55, 85 and 125 degrees Celsius
 HELD = np.geomspace(1e-6, 100 * YEAR, 60)  # [s]
+FLOOR, HELD_FLOOR = 1e-16, 1e-30  # lowest rates shown; one below is an arrow
 UNITS = {"current": (1e6, "µA"), "pulse_width": (1e9, "ns"), "temperature": (1.0, "K"), "read_current": (1e6, "µA")}
 WORDS = {"current": "write current", "pulse_width": "pulse width", "read_current": "read current"}
 
@@ -70,7 +74,7 @@ class Reading:
         )
 
 
-class WriteExplorer:
+class WriteExplorer(Suggesting):
     """Write error rates, energies, read disturb and retention of a junction, following sliders.
 
     Parameters
@@ -160,31 +164,31 @@ class WriteExplorer:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
-        self.figure = Figure(figsize=(11.5, 3.7), layout="constrained", dpi=90)
+        self.figure = Figure(figsize=(11.5, 4.1), layout="constrained", dpi=90)
         self._canvas = FigureCanvasAgg(self.figure)
         self.axes = left, middle, right = tuple(self.figure.subplots(1, 3))
         moving: list[Any] = []
-        floor = 1e-16
         for ax, name in ((left, "pulse_width"), (middle, "current")):
             scale, unit = UNITS[name]
             x = self.values[name] * scale
             rates: dict[str, Any] = {direction: np.ones(x.size) for direction in DIRECTIONS}
-            lines = plot_write_error_rate(ax, x, rates, x_label=f"{WORDS[name]} ({unit})", floor=floor)
+            lines = plot_write_error_rate(ax, x, rates, x_label=f"{WORDS[name]} ({unit})", floor=FLOOR)
             for line in lines:
                 line.set_marker("")
-            ax.legend(frameon=False, loc="lower left")  # no curve is there: short pulses, small currents
-            dots = [ax.plot([1.0], [1.0], "o", color=line.get_color(), ms=6)[0] for line in lines]
+            legend_below(ax, ncols=2)
+            dots = [_dot(ax, line.get_color(), size) for line, size in zip(lines, (9, 5), strict=True)]
             here = ax.axvline(1.0, color=BLACK, lw=0.8, ls=":")
             moving += [*lines, *dots, here]
             ax.set_xlim(0.0 if name == "pulse_width" else x[0], x[-1])
         failures = {text: np.ones(HELD.size) for text in ("nothing applied", "in the read current")}
         marks = {"10 years": 10 * YEAR, "read": self.reading}
-        lines = plot_holding(right, HELD, failures, x_label="time (s)", floor=1e-30, marks=marks)[:2]
+        lines = plot_holding(right, HELD, failures, x_label="time (s)", floor=HELD_FLOOR, marks=marks)[:2]
         for line, colour in zip(lines, (GREEN, PURPLE), strict=True):  # no direction's colours
             line.set_color(colour)
-        dots = [right.plot([1.0], [1.0], "o", color=line.get_color(), ms=6)[0] for line in lines]
+        dots = [_dot(right, line.get_color(), 6) for line in lines]
+        right.set_xlim(0.03 * HELD[0], 10 * HELD[-1])
         right.set_ylabel("the worse state has flipped")
-        right.legend(frameon=False, loc="lower right", bbox_to_anchor=(0.85, 0.0), fontsize=8)
+        legend_below(right, ncols=2)
         moving += [*lines, *dots]
         for ax in self.axes:
             moving.append(ax.set_title("title", fontsize=9))  # the layout leaves room for it
@@ -249,12 +253,12 @@ class WriteExplorer:
             for curve in curves:
                 next(moving).set_ydata(curve)
             for curve in curves:
-                next(moving).set_data([x], [curve[index]])
+                _place(next(moving), x, curve[index], FLOOR)
             next(moving).set_xdata([x, x])
         for curve in (rest, read):
             next(moving).set_ydata(curve[:-2])
-        next(moving).set_data([10 * YEAR], [rest[-1]])
-        next(moving).set_data([self.reading], [read[-2]])
+        _place(next(moving), 10 * YEAR, rest[-1], HELD_FLOOR)
+        _place(next(moving), self.reading, read[-2], HELD_FLOOR)
         text = {name: self.text(name, self._position[name]) for name in UNITS}
         next(moving).set_text(f"at {text['current']}, {text['temperature']}")
         next(moving).set_text(f"at {text['pulse_width']}, {text['temperature']}")
@@ -283,7 +287,7 @@ class WriteExplorer:
 
     # ---- sliders ----------------------------------------------------------------------------------------------------
 
-    def widgets(self) -> "Widget":
+    def widgets(self) -> Widget:
         """Return sliders with the picture and the numbers, for a notebook; needs ipywidgets (the extra [notebooks])."""
         import ipywidgets
 
@@ -306,6 +310,16 @@ class WriteExplorer:
             slider.observe(redraw, names="value")
         redraw()
         return ipywidgets.VBox([ipywidgets.HBox(list(sliders.values())), picture, numbers])
+
+
+def _dot(ax: Any, colour: str, size: float) -> Any:
+    return ax.plot([1.0], [1.0], "o", color=colour, ms=size, clip_on=False)[0]
+
+
+def _place(dot: Any, x: float, rate: float, floor: float) -> None:
+    """Move a mark; a rate below the axis is an arrow at its edge."""
+    dot.set_data([x], [max(rate, floor)])
+    dot.set_marker("o" if rate >= floor else "v")
 
 
 def _axis(name: str, values: ArrayLike, unit: str) -> Array:

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from mtjsim.checks import Array
 from mtjsim.counts import ErrorCount
-from mtjsim.plots import BLACK, BLUE, DRIVE_LABEL, GREEN, ORANGE, PURPLE, RED
+from mtjsim.plot_style import BLACK, BLUE, DRIVE_LABEL, GREEN, ORANGE, PURPLE, RED, ordered_colours
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,15 +50,16 @@ def plot_sphere(
         The line collection (its array is the time in ns), start, end, colour bar, and the circles of the wells.
     """
     from matplotlib.collections import LineCollection
+    from matplotlib.colors import ListedColormap
 
     ns, m = np.asarray(time, dtype=float) * 1e9, np.asarray(m, dtype=float)
     flat, depth = _seen(m, elevation)
     segments = np.stack([flat[:-1], flat[1:]], axis=1)
     turn = np.linspace(0.0, 2 * np.pi, 181)
-    ax.fill(np.cos(turn), np.sin(turn), color="0.96", lw=0, zorder=0)
     ax.plot(np.cos(turn), np.sin(turn), color="0.6", lw=0.8, zorder=1)
     _ring(ax, np.pi / 2, elevation, color="0.5", lw=0.8)
-    trace = LineCollection(list(segments), cmap="viridis", lw=0.8, alpha=np.where(depth[:-1] >= 0, 1.0, 0.25), zorder=3)
+    shades = ListedColormap(ordered_colours(256))  # whose end is seen on white
+    trace = LineCollection(list(segments), cmap=shades, lw=0.8, alpha=np.where(depth[:-1] >= 0, 1.0, 0.25), zorder=3)
     trace.set_array((ns[:-1] + ns[1:]) / 2)
     ax.add_collection(trace)
     start = ax.plot(*flat[0], "o", mfc="white", mec=BLACK, ms=7, zorder=4, label="start")

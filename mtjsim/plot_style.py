@@ -12,7 +12,7 @@ rate            1, 0.5, 0.1 ... as powers of ten, in one notation (`rate_text`);
 legend          outside the data (`legend_below`, `legend_beside`), unless a corner is known to be empty
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,25 +26,31 @@ if TYPE_CHECKING:
 # Okabe and Ito's colours, which colour-blind readers can distinguish
 BLUE, ORANGE, GREEN, RED, PURPLE, BLACK = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#000000"
 DIRECTION_STYLE = {"p_to_ap": (BLUE, "-", "write 1 (P→AP)"), "ap_to_p": (ORANGE, "-", "write 0 (AP→P)")}
+BOTH = "write 1 and write 0: equal"
 DIRECTION_WIDTH = {"p_to_ap": 3.6, "ap_to_p": 1.3}
 STATE_DASH = {"p": "-", "ap": "-."}
 DRIVE_LABEL = {"current": (1e6, "write current (µA)"), "voltage": (1.0, "write voltage (V)")}
 DISCRETE = 24  # a curve of fewer points shows them
+FEWEST_TICKS = 5
+LEAST_ROOM = 0.05  # share of the axes between the middle of a label and their edges
 SMALL = 8  # font size of legends, and of notes in a figure
 TITLE = 10
 BELOW = 34.0  # points from the axes to a legend below them, past the labels of the x axis
 ORDERED = "cividis"  # rises evenly in lightness, for colour-blind readers and in grey
 
 
-def direction_line(direction: str) -> dict[str, Any]:
-    """Return the style of a direction's curve: the wide line of a 1 is seen under the thin one of a 0."""
+def direction_line(direction: str, *, alone: bool = False) -> dict[str, Any]:
+    """Return the style of a direction's curve: the wide line of a 1 is seen under the thin one of a 0.
+
+    `alone` is for figures without the other direction, where the line is thin.
+    """
     colour, dash, label = DIRECTION_STYLE[direction]
-    wide = direction == "p_to_ap"
+    wide = direction == "p_to_ap" and not alone
     return {
         "color": colour,
         "ls": dash,
         "label": label,
-        "lw": DIRECTION_WIDTH[direction],
+        "lw": DIRECTION_WIDTH["ap_to_p" if alone else direction],
         "alpha": 0.55 if wide else 1.0,
         "zorder": 2.0 if wide else 2.1,
     }
@@ -124,6 +130,42 @@ def rate_bar(ax: Any, mesh: Any, *, lowest: float, label: str = "write error rat
     return bar
 
 
+def round_ticks(low: float, high: float) -> list[float]:
+    """Return round numbers between two limits of a logarithmic axis, five or more if the limits allow it.
+
+    Examples
+    --------
+    >>> round_ticks(490.0, 2500.0)
+    [500.0, 600.0, 800.0, 1000.0, 1500.0, 2000.0]
+    """
+    decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
+    for factors in ((1.0, 2.0, 5.0), (1.0, 2.0, 3.0, 5.0), (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0)):
+        ticks = [float(f"{m}e{d}") for d in decades for m in factors if low <= float(f"{m}e{d}") <= high]
+        if len(ticks) >= FEWEST_TICKS:
+            return ticks
+    if high > 2.0 * low:
+        return ticks
+    from matplotlib.ticker import MaxNLocator
+
+    return [float(tick) for tick in MaxNLocator(FEWEST_TICKS).tick_values(low, high) if low <= tick <= high]
+
+
+def plain_ticks(axis: Any) -> None:
+    """Label a logarithmic axis with plain round numbers, those of `round_ticks` for whatever its limits are."""
+    from matplotlib.ticker import FuncFormatter, Locator, NullLocator
+
+    class Round(Locator):
+        def __call__(self) -> list[float]:
+            return self.tick_values(*sorted(axis.get_view_interval()))
+
+        def tick_values(self, vmin: float, vmax: float) -> list[float]:
+            return round_ticks(vmin, vmax)
+
+    axis.set_major_locator(Round())
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
 def smooth(x: Array, y: Array, z: Array, *, parts: int = 6) -> tuple[Array, Array, Array]:
     """Refine a grid for contours: between the nodes by shape-preserving cubics, which pass through every node.
 
@@ -144,6 +186,38 @@ def smooth(x: Array, y: Array, z: Array, *, parts: int = 6) -> tuple[Array, Arra
     fine = [np.interp(np.arange(parts * (len(a) - 1) + 1) / parts, np.arange(len(a)), a) for a in (x, y)]
     along = pchip_interpolate(x, z, fine[0], axis=1)
     return fine[0], fine[1], np.asarray(pchip_interpolate(y, along, fine[1], axis=0))
+
+
+def label_contours(ax: "Axes", contours: Any, text: Callable[[float], str]) -> list[Any]:
+    """Label each contour once, where there is most room between the edges and the labels before it.
+
+    A contour that is near the edges everywhere, as in a corner, has no room for a label. The axes have their scales
+    before.
+
+    Parameters
+    ----------
+    ax : Axes
+        Of the contours.
+    contours : ContourSet
+        With one line or several for each level.
+    text : function of the level
+
+    Returns
+    -------
+    list of Text
+    """
+    places: list[Array] = []
+    for path in contours.get_paths():
+        if not len(path.vertices):
+            continue
+        on_page = ax.transAxes.inverted().transform(ax.transData.transform(path.vertices))
+        room = np.minimum(on_page, 1.0 - on_page).min(axis=1)
+        for other in places:
+            room = np.minimum(room, 0.7 * np.hypot(*(on_page - other).T))
+        if room.max() > LEAST_ROOM:
+            places.append(on_page[int(np.argmax(room))])
+    manual: Any = ax.transData.inverted().transform(ax.transAxes.transform(np.array(places).reshape(-1, 2)))
+    return list(ax.clabel(contours, fmt=text, fontsize=SMALL, manual=list(map(tuple, manual))))
 
 
 def log_rate_axis(ax: "Axes", floor: float) -> None:

@@ -26,7 +26,12 @@ from mtjsim.plot_style import (
     SMALL,
     direction_line,
     include,
+    label_contours,
+    legend_below,
+    legend_beside,
     log_rate_axis,
+    ordered_colours,
+    plain_ticks,
     rate_bar,
     rate_text,
     sideways,
@@ -36,9 +41,28 @@ from mtjsim.plot_style import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = [  # with the names of `plot_style` that other modules take from here
-    *("BLACK", "BLUE", "DIRECTION_STYLE", "DISCRETE", "DRIVE_LABEL", "GREEN", "ORANGE", "PURPLE", "RED"),
-    *("plot_error_counts", "plot_error_map", "plot_holding", "plot_switching_probability", "plot_write_error_rate"),
+__all__ = [  # with the rules of `plot_style` that a figure of your own may use
+    "BLACK",
+    "BLUE",
+    "DIRECTION_STYLE",
+    "DISCRETE",
+    "DRIVE_LABEL",
+    "GREEN",
+    "ORANGE",
+    "PURPLE",
+    "RED",
+    "direction_line",
+    "legend_below",
+    "legend_beside",
+    "ordered_colours",
+    "plain_ticks",
+    "plot_error_counts",
+    "plot_error_map",
+    "plot_holding",
+    "plot_switching_probability",
+    "plot_write_error_rate",
+    "rate_text",
+    "sideways",
 ]
 
 
@@ -83,7 +107,7 @@ def plot_write_error_rate(
     artists: list[Any] = []
     dots = {"marker": "o", "ms": 3} if x.size < DISCRETE else {}
     for direction, rate in rates.items():
-        style: dict[str, Any] = {**direction_line(direction), **dots}
+        style: dict[str, Any] = {**direction_line(direction, alone=len(rates) == 1), **dots}
         artists += ax.plot(x, np.asarray(rate), **style)
     for direction, (where, rate) in (extrapolated or {}).items():
         colour, _, label = DIRECTION_STYLE[direction]
@@ -108,6 +132,7 @@ def plot_error_counts(
     color: str = BLACK,
     label: str | None = None,
     shift: float = 0.0,
+    filled: bool = False,
 ) -> list[Any]:
     """Draw counted rates with their exact binomial intervals; no errors at all as an upper bound, a triangle down.
 
@@ -125,6 +150,8 @@ def plot_error_counts(
         For the legend.
     shift : float
         Points to the right on paper, so that the marks of two series at one place are seen.
+    filled : bool
+        Full marks, not open ones, for a second series of one colour.
 
     Returns
     -------
@@ -138,14 +165,15 @@ def plot_error_counts(
     rate, low, high = (np.array([getattr(count, name) for count in counts]) for name in ("rate", "low", "high"))
     artists: list[Any] = []
     place = sideways(ax, shift)
+    face = color if filled else "none"
     if some.any():
         bars = np.stack([rate - low, high - rate])[:, some]
-        style: dict[str, Any] = {"fmt": "o", "mfc": "none", "ms": 5, "capsize": 2, "lw": 1, "color": color}
+        style: dict[str, Any] = {"fmt": "o", "mfc": face, "ms": 5, "capsize": 2, "lw": 1, "color": color}
         artists.append(ax.errorbar(x[some], rate[some], bars, label=label, transform=place, **style))
     include(ax, x, np.where(some, rate, high))
     if not some.all():
         bound = None if label is None else f"{label}, no error: upper bound"
-        marks: dict[str, Any] = {"mfc": "none", "ms": 6, "color": color, "transform": place}
+        marks: dict[str, Any] = {"mfc": face, "ms": 6, "color": color, "transform": place}
         artists += ax.plot(x[~some], high[~some], "v", label=bound, **marks)
     return artists
 
@@ -196,7 +224,7 @@ def plot_error_map(
         where = np.log10(reached)
         fine = smooth(I, t, depth)
         contours = ax.contour(*fine, levels=where, colors=inks, linewidths=0.8, linestyles="solid")
-        ax.clabel(contours, fmt=lambda value: rate_text(10**value), fontsize=SMALL)
+        label_contours(ax, contours, lambda value: rate_text(10**value))
         artists.append(contours)
     ax.set_xlabel(label)
     ax.set_ylabel("pulse width (ns)")
@@ -237,8 +265,8 @@ def plot_switching_probability(
     x = np.asarray(x, dtype=float)
     artists: list[Any] = []
     for direction, probability in probabilities.items():
-        line = direction_line(direction)
-        line |= {"label": f"{line['label']} {label}".strip(), "lw": 1.5, "alpha": 1.0}  # each has its side
+        line = direction_line(direction, alone=True)  # each has its side
+        line["label"] = f"{line['label']} {label}".strip()
         artists += ax.plot(_side(direction) * x, np.asarray(probability), **line)
     for direction, (where, counts) in (counted or {}).items():
         switched = [ErrorCount(c.trials - c.errors, c.trials, confidence=c.confidence) for c in counts]
@@ -277,7 +305,7 @@ def plot_holding(
     x : (n,) array
         Already in the unit that `x_label` names.
     failures : dict of (n,) arrays
-        Probability to have flipped, by the text of the legend; up to six.
+        Probability to have flipped, by the text of the legend.
     x_label : str
         With the unit.
     floor : float
@@ -287,7 +315,7 @@ def plot_holding(
     marks : dict of float, optional
         Places on the x axis to mark, by name, such as ten years.
     colours, dashes : dict, optional
-        By the text of the legend; those that are left out are told apart by colour and dash.
+        By the text of the legend; those that are left out are solid, from dark to bright.
 
     Returns
     -------
@@ -295,9 +323,8 @@ def plot_holding(
         The lines, then those of the marks.
     """
     artists: list[Any] = []
-    styles = zip((BLUE, ORANGE, GREEN, RED, PURPLE, BLACK), ("-", "-.", ":", "-", "-.", ":"), strict=True)
-    for (label, failure), (colour, dash) in zip(failures.items(), styles, strict=False):
-        style = {"color": (colours or {}).get(label, colour), "ls": (dashes or {}).get(label, dash)}
+    for (label, failure), colour in zip(failures.items(), ordered_colours(len(failures)), strict=True):
+        style = {"color": (colours or {}).get(label, colour), "ls": (dashes or {}).get(label, "-")}
         artists += ax.plot(np.asarray(x), np.asarray(failure), label=label, **style)
     for name, place in (marks or {}).items():
         artists.append(ax.axvline(place, color=BLACK, lw=0.8, ls=":"))

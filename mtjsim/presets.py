@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any
 
-from mtjsim.checks import ArgumentError, checked_choice
+from mtjsim.checks import ArgumentError, Suggesting, checked_choice
 from mtjsim.cylinder import effective_anisotropy_field
 from mtjsim.device import MTJ, require_junction
 from mtjsim.files import read_text, write_whole
@@ -52,7 +52,7 @@ FILE_KINDS: dict[str, tuple[type, str]] = {
 
 
 @dataclass(frozen=True)
-class DeviceFile:
+class DeviceFile(Suggesting):
     """A junction and the descriptions in its file.
 
     Attributes

@@ -18,6 +18,7 @@ from mtjsim.checks import (
     ArgumentError,
     Array,
     Direction,
+    Suggesting,
     checked_choice,
     checked_kind,
     checked_number,
@@ -32,7 +33,7 @@ UNITS = {"current": "A", "voltage": "V"}
 
 
 @dataclass(frozen=True)
-class Pulse:
+class Pulse(Suggesting):
     """A current or a voltage in time; build it with `rectangular`, `trapezoidal`, `sampled` or `followed_by`.
 
     Parameters

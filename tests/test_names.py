@@ -1,13 +1,23 @@
 """Names in docstrings, messages and the README can be followed as they are written, after `import` of the package."""
 
 import ast
+import copy
+import functools
 import importlib
 import inspect
 import json
+import pickle
 import re
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+import torch
+
+import bridge
+from mtjsim import ErrorCount, load_preset
+from mtjsim.checks import Suggesting
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("mtjsim", "bridge", "bnn")
@@ -75,3 +85,47 @@ def test_a_signature_is_short():
             value = getattr(package, name)
             if callable(value) and not (isinstance(value, type) and issubclass(value, Warning)):
                 assert len(str(inspect.signature(value))) < 900, f"{package.__name__}.{name}"
+
+
+WITHOUT_MTJSIM = {"bnn.data.images"}  # imports NumPy alone
+
+
+def public_classes():
+    for package in map(importlib.import_module, PACKAGES):
+        for name in package.__all__:
+            kind, others = getattr(package, name), (Exception, torch.nn.Module, torch.optim.Optimizer)
+            if isinstance(kind, type) and not issubclass(kind, others) and kind.__module__ not in WITHOUT_MTJSIM:
+                yield f"{package.__name__}.{name}", kind
+
+
+def test_a_mistyped_attribute_of_every_public_class_is_suggested():
+    """Without an instance: most need data. In a notebook nothing but the message suggests a name."""
+    names = {}
+    for name, kind in public_classes():
+        with pytest.raises(AttributeError) as caught:
+            kind.__getattr__(object.__new__(kind), "zzz")
+        names[name] = str(caught.value)
+    assert len(names) >= 35
+    assert {text for text in names.values() if not re.fullmatch(r"'\w+' object has no attribute 'zzz'", text)} == set()
+    for changed in (load_preset("arm_2021"), ErrorCount(1, 2), bridge.WriteSetting(pulse_width=1e-8, current=5e-5)):
+        name = next(attribute for attribute in dir(changed) if not attribute.startswith("_"))
+        with pytest.raises(AttributeError, match=f"'{type(changed).__name__}' object has .* Did you mean '{name}'"):
+            getattr(changed, name + "s")
+        assert copy.deepcopy(changed) == pickle.loads(pickle.dumps(changed)) == changed
+        assert not hasattr(changed, "__array__")
+
+
+def test_a_property_that_fails_raises_its_own_error():
+    class Broken(Suggesting):
+        @property
+        def sum(self):
+            return self.part
+
+        @functools.cached_property
+        def product(self):
+            return None.factor
+
+    with pytest.raises(AttributeError, match="no attribute 'part'"):
+        _ = Broken().sum
+    with pytest.raises(AttributeError, match="no attribute 'factor'"):
+        _ = Broken().product

@@ -14,10 +14,11 @@ from mtjsim.plot_style import (
     SMALL,
     TITLE,
     alike,
-    legend_below,
     legend_beside,
     ordered_colours,
+    plain_ticks,
     rate_bar,
+    rate_text,
 )
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from bridge.write import OperatingPoint
 
 MOST_ROWS = 3  # temperatures of a map: the first, a middle one, the last
-NARROW = 5.0  # ratio of the ends of an axis: below, every 1, 2, 3 ... of a decade has a label
 MOST_CUTS = 8  # curves of a map on one axis
 BESIDE = 36.0  # points on paper over which the equal upper bounds of all curves are spread
 
@@ -61,15 +61,13 @@ def setting_figure(
     -------
     Figure
     """
-    from matplotlib.ticker import LogLocator
-
     from bridge.search.plots import plot_trade_off
 
     figure = _figure(7.2, 4.6, title)
     ax = figure.subplots()
     plot_trade_off(ax, points, y=energy, front=False)
     joule = chosen.mean_energy if energy == "energy" else chosen.mean_energy_with_driver
-    zero, one = f"{chosen.error_rate_0:.1e}", f"{chosen.error_rate_1:.1e}"
+    zero, one = rate_text(chosen.error_rate_0), rate_text(chosen.error_rate_1)
     rates = zero if zero == one else f"{zero} (0), {one} (1)"
     label = f"chosen: error rate {rates}, {chosen.latency * 1e9:.3g} ns, {joule * 1e15:.3g} fJ"
     if (whole := chosen.mean_energy_with_driver) > joule:
@@ -79,9 +77,6 @@ def setting_figure(
     limit: Any = None
     if max_latency is not None:
         limit = ax.axvline(max_latency * 1e9, color=BLACK, lw=1, ls=":", label="largest latency allowed")
-    for axis, (low, high) in ((ax.xaxis, ax.get_xlim()), (ax.yaxis, ax.get_ylim())):
-        if high < NARROW * low:
-            axis.set_major_locator(LogLocator(subs=range(1, 10)))
     ax.grid(alpha=0.3)
     lines = [line for line in ax.lines if line not in (mark, limit)]
     where: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0), "frameon": False, "fontsize": SMALL}
@@ -117,6 +112,10 @@ def map_figure(dataset: "xr.Dataset", *, title: str) -> "Figure":
     columns = 1 if same else 2
     figure = _figure(0.6 + 4.8 * columns, 0.5 + 3.9 * rows, title)
     grid = figure.subplots(rows, columns, squeeze=False)
+    for name, axis in ((drive, "x"), ("pulse_width", "y")):  # before labels of contours find their places
+        if _is_geometric(dataset[name].values):
+            for ax in grid.ravel():
+                _plain_logarithm(ax, axis)
     for row, T in zip(grid, temperatures, strict=False):
         for ax, direction in zip(row, DIRECTIONS, strict=False):
             mesh = plot_map(ax, dataset, direction=direction, temperature=T, colorbar=False)[0]
@@ -127,10 +126,6 @@ def map_figure(dataset: "xr.Dataset", *, title: str) -> "Figure":
         T = temperatures[len(temperatures) // 2]  # the energy hardly depends on it
         plot_energy_contours(ax, dataset, direction=direction, temperature=T, color=BLACK)
         ax.set_title(f"{DIRECTION_STYLE[direction][2]}, {T:g} K: mean energy in the junction", fontsize=TITLE)
-    for name, axis in ((drive, "x"), ("pulse_width", "y")):
-        if _is_geometric(dataset[name].values):
-            for ax in grid.ravel():
-                _plain_logarithm(ax, axis)
     return figure
 
 
@@ -225,7 +220,6 @@ def die_figure(die: "Die", means: "tuple[MeanRate, MeanRate]", *, title: str) ->
         cells = "cells without faults" if len(die.faulty) else "cells"
         name = "write 1 and write 0: equal" if same else direction
         ax.set_title(f"{name}, {cells}", fontsize=TITLE)
-        legend_below(ax, ncols=1)
     return figure
 
 
@@ -249,8 +243,6 @@ def _is_geometric(values: Any) -> bool:
 
 
 def _plain_logarithm(ax: Any, axis: str) -> None:
-    """Make an axis logarithmic, with 1, 2 and 5 of each decade as plain numbers."""
-    from bridge.search.plots import plain_ticks
-
+    """Make an axis logarithmic, with plain numbers."""
     getattr(ax, f"set_{axis}scale")("log")
     plain_ticks(getattr(ax, f"{axis}axis"))

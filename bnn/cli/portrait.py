@@ -16,6 +16,7 @@ from mtjsim.fokker_planck.reduced import at_rest, departures, is_axisymmetric
 from mtjsim.holding import YEAR, read_disturb_rate, retention_failure_rate, strongest_read
 from mtjsim.plot_style import (
     BLACK,
+    BOTH,
     DIRECTION_STYLE,
     DISCRETE,
     DRIVE_LABEL,
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-BOTH = "write 1 and write 0: equal"
 FEWEST_FOR_A_MAP = 4  # values on each axis; with fewer on one, each of them has a curve
 READING = 1e-6  # [s] of the read disturb in a portrait: fifty reads of 20 ns
 COUNTED = 500  # writes for each point of a portrait that is counted
@@ -126,7 +126,7 @@ def _error_curves(
     dots = {"marker": "o", "ms": 3} if x.size < DISCRETE else {}
     for direction, several in drawn.items():
         for name, curve in zip(names, several, strict=True):
-            style: dict[str, Any] = {**direction_line(direction), **dots}
+            style: dict[str, Any] = {**direction_line(direction, alone=len(drawn) == 1), **dots}
             style |= {"color": few[name]} if few else {"color": BLACK} if same else {}
             ax.plot(x, curve, **style | {"label": f"{style['label']}, {name}"})
     lowest = max(min(float(curve.min()) for several in curves.values() for curve in several), LOWEST)
@@ -136,7 +136,9 @@ def _error_curves(
     ax.set_title(title if few else f"{title}, {names[0]}", fontsize=TITLE)
     handles = [Line2D([], [], color=colour, lw=2, label=name) for name, colour in few.items()]
     for direction in drawn:
-        style = direction_line(direction) | ({"color": BLACK} if few or same else {})
+        style = direction_line(direction, alone=len(drawn) == 1) | (
+            {"color": BLACK, "alpha": 1.0} if few or same else {}
+        )
         handles.append(Line2D([], [], **style | ({"label": BOTH} if same else {})))
     legend_beside(ax, handles)
     return figure
@@ -199,11 +201,16 @@ def device_portrait(device: MTJ, *, title: str) -> "Figure":
         figure.supxlabel(textwrap.fill(reasons, 170), fontsize=SMALL)
     forth, back = (device.critical_current(direction) * 1e6 for direction in DIRECTIONS)
     facts = (
-        f"Δ {device.thermal_stability():.3g} at 300 K, I_c0 {forth:.3g} µA (P→AP) and {back:.3g} µA (AP→P), "
-        f"characteristic time {tau * 1e9:.3g} ns"
+        f"Δ {_digits(device.thermal_stability())} at 300 K, I_c0 {_digits(forth)} µA (P→AP) and "
+        f"{_digits(back)} µA (AP→P), characteristic time {_digits(tau * 1e9)} ns"
     )
     figure.suptitle(f"{title}\n{facts}", fontsize=TITLE)
     return figure
+
+
+def _digits(value: float) -> str:
+    """Return a number rounded to three digits, without an exponent where it is in the thousands."""
+    return f"{float(f'{value:.3g}'):g}"
 
 
 def left_out(device: MTJ) -> dict[str, str]:
@@ -251,7 +258,9 @@ def _draw_counted(
     labels = [DIRECTION_STYLE[d][2] for d in DIRECTIONS]
     s_curves.legend(s_curves.containers, labels, frameon=False, fontsize=SMALL, loc="lower left")
     s_curves.set_title(f"one pulse of {pulse_width * 1e9:g} ns{then}, 300 K\n{counted}", fontsize=TITLE)
-    plot_write_error_rate(errors, [], {}, x_label="pulse width (ns)", counted=failed, floor=0.1 / COUNTED)
+    lowest = min(count.low if count.errors else count.high for _, some in failed.values() for count in some)
+    floor = 10.0 ** np.floor(np.log10(min(lowest / 1.5, 1e-2)))
+    plot_write_error_rate(errors, [], {}, x_label="pulse width (ns)", counted=failed, floor=floor)
     legend_below(errors, ncols=2)
     errors.set_title(f"write errors at {strong * 1e6:g} µA{then}, 300 K\n{counted}", fontsize=TITLE)
 

@@ -11,7 +11,7 @@ from bnn.errors.rates import HasRates
 from bnn.errors.write_errors import WriteErrors
 from bnn.layers.binary import QUANTIZER_OF, SCALES, Quantizer
 from bnn.layers.quantizers import ste_sign
-from mtjsim.checks import ArgumentError, checked_choice
+from mtjsim.checks import ArgumentError, Suggesting, checked_choice
 from mtjsim.rng import Role, checked_seed, child_seed
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ ROLES: dict[str, Role] = {"activation_memory": "activation_errors", "weight_memo
 
 
 @dataclass(frozen=True, kw_only=True)
-class BinarizeConfig:
+class BinarizeConfig(Suggesting):
     """Quantizers, scale, memories and write errors of a binary layer.
 
     Parameters

@@ -30,7 +30,7 @@ from bnn.evaluation.draws import error_draws
 from bnn.evaluation.logits import check_fits, checked_logits, first_non_finite
 from bnn.layers.inputs import labelled_tensors
 from mtjsim.calls import shows_its_call
-from mtjsim.checks import checked_whole
+from mtjsim.checks import Suggesting, checked_whole
 from mtjsim.rng import checked_seed
 from mtjsim.wording import number_of
 
@@ -42,7 +42,7 @@ Z95 = 1.959963984540054  # two-sided 95 % of the normal distribution
 
 
 @dataclass(frozen=True, eq=False)
-class Accuracy:
+class Accuracy(Suggesting):
     """Correct answers of one model on a set of images, over error draws.
 
     Parameters

@@ -26,7 +26,7 @@ from bnn.packed.files import digest_of, load_steps, save_steps
 from bnn.packed.products import BinaryProduct, SignedProduct
 from bnn.packed.steps import FLOAT, Bits, Step, packed_signs, run_float, unpacked
 from bnn.packed.structure import check_steps
-from mtjsim.checks import ArgumentError, checked_whole
+from mtjsim.checks import ArgumentError, Suggesting, checked_whole
 from mtjsim.rng import checked_seed, child_seed
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ Errors = HasRates | Mapping[str, HasRates] | None  # of all layers, or by the la
 Write = Callable[[Step, Bits, NDArray[np.int64]], Bits]
 
 
-class PackedModel:
+class PackedModel(Suggesting):
     """A model on packed bits, from `pack` or `load_packed`; it computes on the CPU.
 
     Parameters

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bridge.write import OperatingPoint
+from mtjsim.checks import Suggesting
 
 CLEAN, WITH_ERRORS = "clean", "with errors"
 
@@ -23,7 +24,7 @@ class Interval:
 
 
 @dataclass(frozen=True)
-class CurvePoint:
+class CurvePoint(Suggesting):
     """One operating point, and the accuracy of networks of one training on it.
 
     Attributes

@@ -12,13 +12,13 @@ from typing import Any
 
 from bnn.studies.curve_point import CurvePoint, Interval
 from bnn.studies.record import csv_of
-from mtjsim.checks import ArgumentError
+from mtjsim.checks import ArgumentError, Suggesting
 from mtjsim.files import write_whole
 from mtjsim.wording import number_of
 
 
 @dataclass(frozen=True)
-class EnergyAccuracyCurve:
+class EnergyAccuracyCurve(Suggesting):
     """Result of `energy_accuracy_curve`: the error-free accuracy, and two rows for each operating point."""
 
     error_free: Interval

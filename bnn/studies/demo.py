@@ -284,7 +284,7 @@ def _draw_rates(
     temperature: float,
 ) -> None:
     """Draw the error rates against the current, with the operating points of the curve."""
-    from mtjsim.plot_style import BLACK, DIRECTION_STYLE, RED, alike, legend_below
+    from mtjsim.plot_style import BLACK, BOTH, DIRECTION_STYLE, RED, alike, legend_below
     from mtjsim.plots import plot_write_error_rate
 
     points = [p.point for p in curve.points if p.training == CLEAN]
@@ -297,7 +297,7 @@ def _draw_rates(
     drawn = {"ap_to_p": rates["ap_to_p"]} if same else rates
     lines = plot_write_error_rate(ax, fine * 1e6, drawn, x_label="write current (µA)", floor=1e-10)
     if same:
-        lines[0].set(color=BLACK, label="write 1 and write 0: equal")
+        lines[0].set(color=BLACK, label=BOTH)
     for bit, marker, size in ((1, "o", 4),) if same else ((1, "o", 4), (0, "s", 7)):
         where = [(p.error_rate_0, p.error_rate_1)[bit] for p in points]
         colour = BLACK if same else DIRECTION_STYLE[DIRECTION_OF_BIT[bit]][0]

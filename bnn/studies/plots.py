@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from bnn.studies.curve_point import CLEAN, WITH_ERRORS, CurvePoint, Interval
-from mtjsim.plot_style import BLACK, GREEN, PURPLE, RED, SMALL, legend_below, rate_text, sideways
+from mtjsim.plot_style import BLACK, GREEN, PURPLE, RED, SMALL, legend_below, plain_ticks, rate_text, sideways
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -91,7 +91,7 @@ def plot_energy_accuracy(
     ax.set_ylim(*limits)
     ticks = accuracy_ticks(*limits)
     ax.set_yticks(ticks, [f"{100 * tick:.4g}" for tick in ticks])
-    ax.minorticks_off()
+    ax.yaxis.minorticks_off()
     ax.set_ylabel("test accuracy (%), logit scale")
     ax.grid(alpha=0.3)
     legend_below(ax, ncols=2)
@@ -137,8 +137,7 @@ def _energy_axis(ax: Axes, curve: Curve) -> list[Any]:
         where: dict[str, Any] = {"transform": ax.get_xaxis_transform(), "ha": "center", "va": "center"}
         text = "most\nwrites fail:\nbits\ninverted"
         artists.append(ax.text((left * edge) ** 0.5, 0.58, text, fontsize=SMALL, **where))
-    ticks = _round_ticks(left, right)
-    ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    plain_ticks(ax.xaxis)
     ax.set_xlabel("write energy per bit in the junction (fJ)")
     top = ax.secondary_xaxis("top")
     shown = _far_apart(energies, least=0.07 * np.log(right / left))
@@ -178,17 +177,6 @@ def _far_apart(values: Sequence[float], *, least: float) -> list[float]:
         if not chosen or np.log(value / chosen[-1]) >= least:
             chosen.append(value)
     return chosen
-
-
-def _round_ticks(low: float, high: float) -> list[float]:
-    """Return multiples of powers of ten between two limits, five or more of them where the limits are far apart."""
-    decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
-    ticks: list[float] = []
-    for factors in ((1, 2, 5), (1, 2, 3, 5), (1, 1.5, 2, 3, 4, 5, 6, 8)):
-        ticks = [m * 10.0**d for d in decades for m in factors if low <= m * 10.0**d <= high]
-        if len(ticks) >= 5:
-            break
-    return ticks
 
 
 def png_of(figure: Figure, *, dpi: float | None = None) -> bytes:

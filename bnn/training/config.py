@@ -11,7 +11,7 @@ import torch
 from torch.optim.lr_scheduler import LRScheduler as Scheduler
 
 from bnn.training.phases import Phase, check_phases
-from mtjsim.checks import checked_choice, checked_fields, checked_kind, checked_whole
+from mtjsim.checks import Suggesting, checked_choice, checked_fields, checked_kind, checked_whole
 from mtjsim.rng import checked_seed
 
 SCHEDULES: dict[str, Callable[[float], float]] = {  # share of the training done -> factor of the learning rate
@@ -26,7 +26,7 @@ SCHEDULES: dict[str, Callable[[float], float]] = {  # share of the training done
 
 
 @dataclass(frozen=True)
-class TrainConfig:
+class TrainConfig(Suggesting):
     """Configuration of a training. The same config, model and data give the same bits, on the same number of threads.
 
     Errors do not depend on the threads; some of torch's sums do, those of `nn.BatchNorm1d` for example.

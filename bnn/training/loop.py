@@ -16,10 +16,11 @@ from bnn.training.config import TrainConfig
 from bnn.training.phases import Phase
 from bnn.training.result import Epoch, Result, Step
 from bnn.training.run import MakeOptimizers, Run
+from mtjsim.checks import Suggesting
 
 
 @dataclass(frozen=True)
-class Trainer:
+class Trainer(Suggesting):
     """Trains `model` as `config` says, in place.
 
     Parameters

@@ -27,7 +27,7 @@ from bridge.memory.mram import Memory
 from bridge.memory.sram import SRAM
 from bridge.memory.state import checked_parts
 from bridge.write import OperatingPoint
-from mtjsim.checks import ArgumentError, checked_choice, checked_kind
+from mtjsim.checks import ArgumentError, Suggesting, checked_choice, checked_kind
 from mtjsim.rng import checked_seed, child_seed
 
 WORDS = ("fp32", "bf16", "fp16", "int8")
@@ -96,7 +96,7 @@ def planned(model: nn.Module, words: WordMemory, holds: tuple[str, ...]) -> list
     return [bank for kind, held in kinds if kind in holds for bank in planned_banks(kind, held, words)]
 
 
-class ParameterMemory:
+class ParameterMemory(Suggesting):
     """Chosen parameters of a model in the words of an MRAM.
 
     Parameters

@@ -21,7 +21,7 @@ from bnn.training.tensor_words import HOLDS as IN_WORDS
 from bridge.memory.declaration import WordMemory
 from bridge.memory.sram import SRAM
 from bridge.write import OperatingPoint
-from mtjsim.checks import ArgumentError, checked_choice, checked_whole
+from mtjsim.checks import ArgumentError, Suggesting, checked_choice, checked_whole
 from mtjsim.rng import checked_seed
 
 IN_SLOTS = {"activations": "activation_memory", "signs": "weight_memory"}
@@ -29,7 +29,7 @@ HOLDS = (*IN_WORDS, *IN_SLOTS)
 
 
 @dataclass(frozen=True, kw_only=True, init=False)
-class MRAM:
+class MRAM(Suggesting):
     """An error-prone RAM of a training, and what it holds.
 
     Parameters
@@ -120,7 +120,7 @@ class MRAM:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Phase:
+class Phase(Suggesting):
     """A part of a training, in one RAM.
 
     Parameters

@@ -34,7 +34,7 @@ from bridge.cell.cell_write import require_deliverable, solved_writes
 from bridge.cell.circuit import Circuit
 from bridge.cell.transistor import Transistor
 from bridge.write import M_Z_OF_BIT, PARTS, OperatingPoint, WriteSetting
-from mtjsim.checks import ArgumentError, checked_choice, checked_fields, checked_number
+from mtjsim.checks import ArgumentError, Suggesting, checked_choice, checked_fields, checked_number
 from mtjsim.device import MTJ, require_junction
 from mtjsim.plausibility import doubt
 
@@ -44,7 +44,7 @@ DRIVER_RESISTANCE = 300.0  # of driver and line [ohm]; assumed
 
 
 @dataclass(frozen=True)
-class Cell:
+class Cell(Suggesting):
     """One bit of an array: a junction (or a differential pair), its access transistor, its driver.
 
     Parameters

@@ -34,6 +34,7 @@ from bridge.checks import checked_between
 from mtjsim.checks import (
     ArgumentError,
     Array,
+    Suggesting,
     checked_array,
     checked_choice,
     checked_fields,
@@ -74,7 +75,7 @@ def _relative_drive(node: str) -> tuple[tuple[float, float], ...]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Transistor:
+class Transistor(Suggesting):
     """An n-channel access transistor; the defaults are those of `of_node("45nm_lop")` where that table has them.
 
     Parameters

@@ -29,7 +29,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from bridge.checks import checked_between, checked_shape
 from bridge.dies.cells import Cells
-from mtjsim.checks import ArgumentError, Array, checked_choice, checked_number, checked_signed
+from mtjsim.checks import ArgumentError, Array, Suggesting, checked_choice, checked_number, checked_signed
 
 FAULTS = ("short", "open", "stuck_p", "stuck_ap", "weak")  # `kind` is the place in it; the first wins
 FAULT_COLUMNS = ("faulty", "kind", "conductance", "error_rate_factor", "stability_factor")
@@ -39,7 +39,7 @@ Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
-class Die:
+class Die(Suggesting):
     """One array of cells: the faulty ones and their kinds, and the properties of every cell if a population was drawn.
 
     Parameters

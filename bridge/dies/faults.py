@@ -21,7 +21,7 @@ from bridge.checks import checked_declaration, checked_shape
 from bridge.dies.die import FAULTS, Die, checked_law, digest, fault_columns
 from bridge.dies.pairs import LEVEL, with_faults
 from bridge.dies.variability import Population
-from mtjsim.checks import ArgumentError, checked_fields, checked_kind, checked_whole
+from mtjsim.checks import ArgumentError, Suggesting, checked_fields, checked_kind, checked_whole
 from mtjsim.device import MTJ
 from mtjsim.rng import checked_seed, child, generator
 
@@ -29,7 +29,7 @@ CHUNK = 1 << 18  # cells that share one stream of defects
 
 
 @dataclass(frozen=True, kw_only=True)
-class Process:
+class Process(Suggesting):
     """A distribution of dies: the rate of each fault, and the spread of the working junctions.
 
     Parameters

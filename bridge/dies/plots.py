@@ -10,7 +10,7 @@ from scipy.special import ndtr
 
 from bridge.dies.die import FAULTS, Die
 from bridge.dies.rate_distribution import MeanRate, RateDistribution
-from mtjsim.plot_style import BLACK, BLUE, GREEN, ORANGE, ORDERED, PURPLE, RED
+from mtjsim.plot_style import BLACK, BLUE, GREEN, ORANGE, ORDERED, PURPLE, RED, legend_below
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,6 +25,7 @@ FAULT_STYLE = {  # marker and colour, each enough without the other
 SHADED = (1.0, 99.0)  # percentiles of the rates at the ends of the shades; beyond them there is an arrow
 MARK = 6.0  # size of a mark [points]
 CELLS_AS_MARKS = 40  # rows or columns of cells that are about as large as a mark
+FEWEST_BINS, MOST_BINS = 10, 60
 MOST_MARKS = 2000  # faults of one kind that are still marked one by one
 
 
@@ -87,6 +88,7 @@ def plot_die(ax: "Axes", die: Die, *, bit: int = 1, colorbar: bool = True) -> li
             color=colour,
             mec="white",
             mew=0.5,
+            clip_on=False,
             label=f"{label} ({len(where)}{note})",
         )
     ax.set_xlim(-0.5, columns - 0.5)
@@ -95,13 +97,17 @@ def plot_die(ax: "Axes", die: Die, *, bit: int = 1, colorbar: bool = True) -> li
     ax.set_ylabel("row" if len(die.shape) > 1 else f"row (folded every {columns} cells)")
     if any(die.counts.values()):
         title = "faults; the marks are larger than a cell" if max(rows, columns) > CELLS_AS_MARKS else "faults"
-        place: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.13), "ncols": 3}
-        ax.legend(frameon=False, fontsize="small", title=title, title_fontsize="small", **place)
+        legend_below(ax, ncols=3, title=title)
     return artists
 
 
 def plot_rate_distribution(
-    ax: "Axes", distribution: RateDistribution, *, mean: MeanRate | None = None, bins: int = 60, label: str = "cells"
+    ax: "Axes",
+    distribution: RateDistribution,
+    *,
+    mean: MeanRate | None = None,
+    bins: int | None = None,
+    label: str = "cells",
 ) -> list[Any]:
     """Draw the histogram of cell error rates, the fitted log-normal over it, and the mean rate with its error.
 
@@ -113,8 +119,9 @@ def plot_rate_distribution(
         Of one bit.
     mean : MeanRate, optional
         Of the same population: a vertical line, and a band as wide as its error.
-    bins : int
-        Of the histogram, equal on the logarithmic axis.
+    bins : int, optional
+        Of the histogram, equal on the logarithmic axis; by default as many as the square root of the number of cells,
+        at least 10 and at most 60.
     label : str
         Of the histogram.
 
@@ -123,6 +130,8 @@ def plot_rate_distribution(
     list
         The histogram, the log-normal (if there is a spread), the line and the band of the mean.
     """
+    if bins is None:
+        bins = int(np.clip(np.sqrt(distribution.log_rates.size), FEWEST_BINS, MOST_BINS))
     edges, density = distribution.histogram(bins)
     artists: list[Any] = [ax.stairs(density, edges, fill=True, color=BLUE, alpha=0.45, label=label)]
     if distribution.sd_log > 0:
@@ -139,8 +148,8 @@ def plot_rate_distribution(
         artists.append(ax.axvline(mean.rate, color=RED, ls="-.", label=f"mean rate {mean.rate:.3g}"))
         artists.append(ax.axvspan(max(mean.rate - mean.error, edges[0]), mean.rate + mean.error, color=RED, alpha=0.2))
     ax.set_xscale("log")
-    ax.set_ylim(0, 1.35 * float(density.max()))  # room for the legend
+    ax.set_ylim(0, 1.08 * float(density.max()))
     ax.set_xlabel("write error rate of a cell")
     ax.set_ylabel("density of cells (per decade)")
-    ax.legend(loc="upper left", frameon=False, fontsize="small")
+    legend_below(ax, ncols=1)
     return artists

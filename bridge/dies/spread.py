@@ -14,7 +14,7 @@ import numpy as np
 from scipy.special import ndtr, ndtri
 
 from bridge.checks import checked_between, checked_declaration
-from mtjsim.checks import ArgumentError, Array, checked_choice, checked_fields
+from mtjsim.checks import ArgumentError, Array, Suggesting, checked_choice, checked_fields
 
 PROPERTIES = (
     "diameter",
@@ -36,7 +36,7 @@ NEVER_CUT = 8.0  # standard deviations: beyond those of double-precision normals
 
 
 @dataclass(frozen=True, kw_only=True)
-class Spread:
+class Spread(Suggesting):
     """Spread of the cells of a population. Relative standard deviations: 0.05 is 5 %.
 
     Every property is its nominal value times 1 + sd z, with z a standard normal that is cut at abs(sd z) < 0.9, on both

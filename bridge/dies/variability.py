@@ -36,7 +36,7 @@ from bridge.dies.rate_surface import RateSurface
 from bridge.dies.spread import OF_CELL, OF_TRANSISTOR, Spread
 from bridge.dies.spread_write import CellWrite
 from bridge.write import DIRECTION_OF_BIT, WriteSetting
-from mtjsim.checks import ArgumentError, Array, checked_kind, checked_number, checked_whole
+from mtjsim.checks import ArgumentError, Array, Suggesting, checked_kind, checked_number, checked_whole
 from mtjsim.cylinder import demagnetising_field
 from mtjsim.device import MTJ, require_junction
 from mtjsim.fokker_planck.reduced import reduced_write, require_axisymmetric, require_unheated
@@ -48,7 +48,7 @@ SAMPLE = 1 << 13  # quasi-random cells that fix the axes of a surface
 
 
 @dataclass(frozen=True, eq=False)
-class Population:
+class Population(Suggesting):
     """Cells that spread around a nominal one, written by one setting.
 
     Parameters

@@ -14,7 +14,16 @@ from bridge.maps.axes import checked_dataset, measured_places
 from bridge.maps.bound import TARGET, describe, relative_error
 from bridge.maps.interpolation import LEAST_SWITCHED, interpolate, uncertainty
 from bridge.write import DIRECTION_OF_BIT, MEASURED, OperatingPoint, WriteSetting, resting_energy
-from mtjsim.checks import DIRECTIONS, ArgumentError, Array, checked_array, checked_choice, checked_kind, checked_names
+from mtjsim.checks import (
+    DIRECTIONS,
+    ArgumentError,
+    Array,
+    Suggesting,
+    checked_array,
+    checked_choice,
+    checked_kind,
+    checked_names,
+)
 from mtjsim.device import MTJ
 from mtjsim.pulse import UNITS, one_drive
 
@@ -44,7 +53,7 @@ class _Places:
         return float(values[0]) if self.shape == () else values.reshape(self.shape)
 
 
-class ErrorMap:
+class ErrorMap(Suggesting):
     """A solved or measured map that is interpolated between its nodes, by the method of `interpolation.py`.
 
     Parameters

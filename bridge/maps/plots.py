@@ -17,10 +17,10 @@ from mtjsim.plot_style import (
     DISCRETE,
     DRIVE_LABEL,
     ORDERED,
-    SMALL,
     TITLE,
     direction_line,
     include,
+    label_contours,
     log_rate_axis,
     rate_bar,
     rate_text,
@@ -114,7 +114,7 @@ def plot_iso_error(
     artists: list[Any] = []
     handles = []
     for direction in directions:
-        style = direction_line(direction)
+        style = direction_line(direction, alone=len(directions) == 1)
         I, t, rate = _plane(dataset, "write_error_rate", direction, temperature)
         depth = np.log10(np.maximum(rate, 1e-300)).T
         where = np.sort(np.log10(rates))
@@ -294,7 +294,8 @@ def plot_map_cut(
         if dataset is not None:
             x, row = _row(dataset, along, at, direction, temperature)
             dots = {"marker": "o", "ms": 3} if x.size < DISCRETE else {}
-            style: dict[str, Any] = {**direction_line(direction), **dots, "color": colour}
+            line = direction_line(direction, alone=len(directions) == 1)
+            style: dict[str, Any] = {**line, **dots, "color": colour}
             artists += ax.plot(x, row["write_error_rate"], **style)
         if measured is not None and direction in measured["direction"].values:
             x, row = _row(measured, along, at, direction, temperature)
@@ -383,7 +384,7 @@ def _labelled_contours(
     where, colours = zip(*reached, strict=True)
     fine = smooth(x, y, z) if np.isfinite(z).all() else (x, y, z)
     lines = ax.contour(*fine, levels=where, colors=colours, linewidths=width, linestyles=dash)
-    return [lines, *ax.clabel(lines, fmt=text, fontsize=SMALL)]
+    return [lines, *label_contours(ax, lines, text)]
 
 
 def _halo() -> Any:

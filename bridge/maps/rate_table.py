@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from bridge.checks import checked_probabilities
 from mtjsim.calibration.measurement import WriteCounts
 from mtjsim.calibration.table import Reader, read_columns
-from mtjsim.checks import ArgumentError
+from mtjsim.checks import ArgumentError, Suggesting
 from mtjsim.files import read_text
 from mtjsim.units import to_si
 
@@ -26,7 +26,7 @@ RATE = "write_error_rate"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class WriteRates:
+class WriteRates(Suggesting):
     """Write error rates at some settings, of which the numbers of pulses and errors are not known.
 
     Attributes

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from bridge.memory.formats import Words
 from bridge.memory.sampling import BitRates, Positions
-from mtjsim.checks import checked_whole
+from mtjsim.checks import Suggesting, checked_whole
 
 Selected = NDArray[np.intp] | None  # words of an array; None: all of them
 Step = tuple[str, Selected | NDArray[np.bool_]]  # "write" or "read", and the words that are pulsed or sensed by it
@@ -35,7 +35,7 @@ READS = ("read 1", "read 0")
 
 
 @dataclass(frozen=True, kw_only=True)
-class WritePolicy:
+class WritePolicy(Suggesting):
     """Reads and pulses of a controller that writes a word.
 
     Parameters

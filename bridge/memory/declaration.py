@@ -12,13 +12,13 @@ from bridge.memory.parts import require_one_device
 from bridge.memory.protection import Protection
 from bridge.memory.read import ReadPoint, Retention
 from bridge.write import OperatingPoint
-from mtjsim.checks import ArgumentError, checked_choice, checked_fields, checked_kind, checked_whole
+from mtjsim.checks import ArgumentError, Suggesting, checked_choice, checked_fields, checked_kind, checked_whole
 
 ERRORS = ("overwrite", "independent")
 
 
 @dataclass(frozen=True, kw_only=True)
-class WordMemory:
+class WordMemory(Suggesting):
     """All of a memory of words but its size, its seed and its contents.
 
     Parameters

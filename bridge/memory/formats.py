@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mtjsim.checks import ArgumentError, checked_choice, checked_number
+from mtjsim.checks import ArgumentError, Suggesting, checked_choice, checked_number
 from mtjsim.wording import number_of
 
 AT_ONCE = 1 << 15  # numbers that are converted at a time: they stay in the cache
@@ -42,7 +42,7 @@ _LAYOUTS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Format:
+class Format(Suggesting):
     """How a number is laid out in cells.
 
     ========  =====  ==========================================================  ====================

@@ -26,14 +26,14 @@ from bridge.memory.protection import Decoded
 from bridge.memory.sampling import BitRates
 from bridge.memory.state import checked_arrays, checked_counts, checked_parts
 from bridge.write import PARTS, OperatingPoint
-from mtjsim.checks import ArgumentError, checked_kind, checked_number, checked_whole
+from mtjsim.checks import ArgumentError, Suggesting, checked_kind, checked_number, checked_whole
 from mtjsim.rng import checked_seed, generator
 
 if TYPE_CHECKING:
     from bridge.dies.die import Die
 
 
-class Memory:
+class Memory(Suggesting):
     """An array of words in MRAM.
 
     Parameters

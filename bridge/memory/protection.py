@@ -26,7 +26,7 @@ from bridge.memory.codes import (
     unpack_blocks,
 )
 from bridge.memory.formats import Words
-from mtjsim.checks import ArgumentError, checked_choice, checked_fields
+from mtjsim.checks import ArgumentError, Suggesting, checked_choice, checked_fields
 
 CORRECTING = ("hamming", "hsiao", "ecc", "sec", "sec-ded", "sec_ded")  # other names of such codes
 
@@ -54,7 +54,7 @@ class Decoded:
 
 
 @dataclass(frozen=True)
-class Protection:
+class Protection(Suggesting):
     """A guard by name: "none", "parity", "range" or "secded".
 
     Parameters

@@ -24,6 +24,7 @@ from mtjsim.calls import shows_its_call
 from mtjsim.checks import (
     ArgumentError,
     Array,
+    Suggesting,
     checked_choice,
     checked_fields,
     checked_kind,
@@ -42,7 +43,7 @@ NODES = 65  # stabilities that are solved; more are interpolated
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReadSetting:
+class ReadSetting(Suggesting):
     """How a cell is read.
 
     Parameters
@@ -98,7 +99,7 @@ class ReadSetting:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReadPoint:
+class ReadPoint(Suggesting):
     """Errors, disturbs, energy and latency of a read.
 
     Attributes
@@ -325,7 +326,7 @@ def _wrong_senses(current: Current, setting: ReadSetting, pair: bool) -> list[fl
 
 
 @dataclass(frozen=True)
-class Retention:
+class Retention(Suggesting):
     """Probability that a cell loses its bit while it is left alone.
 
     Parameters

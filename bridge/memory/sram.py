@@ -14,7 +14,15 @@ from bridge.checks import checked_shape
 from bridge.ledger import Entry, Ledger
 from bridge.memory.formats import Format, format_of
 from bridge.memory.state import checked_arrays, checked_parts
-from mtjsim.checks import ArgumentError, checked_choice, checked_fields, checked_kind, checked_number, checked_whole
+from mtjsim.checks import (
+    ArgumentError,
+    Suggesting,
+    checked_choice,
+    checked_fields,
+    checked_kind,
+    checked_number,
+    checked_whole,
+)
 
 HOROWITZ = (
     "M. Horowitz, 'Computing's energy problem', ISSCC 2014, table for 45 nm: 64-bit access of an 8 kB, 32 kB and 1 MB "
@@ -29,7 +37,7 @@ ACCESS_ENERGY = {  # J a bit
 
 
 @dataclass(frozen=True)
-class SRAM:
+class SRAM(Suggesting):
     """An array of words in memory that does not err, or, without a shape, the declaration of such a memory.
 
     Parameters

@@ -19,6 +19,7 @@ from mtjsim.plot_style import (
     STATE_DASH,
     direction_line,
     ordered_colours,
+    plain_ticks,
     rate_text,
 )
 
@@ -148,12 +149,3 @@ def plot_energy_parts(ax: "Axes", points: Mapping[str, OperatingPoint]) -> list[
     ax.set_ylabel("mean energy of a write (fJ)")
     ax.legend(frameon=False)
     return artists
-
-
-def plain_ticks(axis: Any) -> None:
-    """Label 1, 2 and 5 of each decade as plain numbers."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter  # here: it takes half a second
-
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.set_minor_formatter(NullFormatter())

@@ -15,14 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mtjsim.calibration.table import UNITS, Reader, Row, read_columns
-from mtjsim.checks import (
-    DIRECTIONS,
-    ArgumentError,
-    Array,
-    checked_array,
-    checked_names,
-    checked_ramps,
-)
+from mtjsim.checks import DIRECTIONS, ArgumentError, Array, Suggesting, checked_array, checked_names, checked_ramps
 from mtjsim.device import MTJ
 from mtjsim.files import write_whole
 from mtjsim.pulse import one_drive
@@ -39,7 +32,7 @@ Counts = NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class WriteCounts:
+class WriteCounts(Suggesting):
     """Write errors counted at some settings. SI units; every array has shape (n,), scalars are spread over the rows.
 
     Attributes

@@ -6,15 +6,23 @@ import numpy as np
 
 from mtjsim.calibration.curves import FittedCurve
 from mtjsim.calibration.report import Calibration
-from mtjsim.checks import Array, checked_kind
+from mtjsim.checks import DIRECTIONS, checked_kind
 from mtjsim.counts import ErrorCount
-from mtjsim.plots import BLACK, BLUE, GREEN, ORANGE, PURPLE, RED, plot_error_counts
+from mtjsim.plot_style import (
+    BLACK,
+    BOTH,
+    DIRECTION_STYLE,
+    alike,
+    direction_line,
+    legend_beside,
+    ordered_colours,
+    plain_ticks,
+)
+from mtjsim.plots import plot_error_counts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COLOURS = (BLUE, ORANGE, GREEN, RED, PURPLE, BLACK)
-STYLES = {"p_to_ap": ("-", "P→AP"), "ap_to_p": ("-.", "AP→P")}
 AXES = {
     "current": (1e6, "write current (µA)"),
     "voltage": (1e3, "write voltage (mV)"),
@@ -23,7 +31,8 @@ AXES = {
 UNITS = {"current": "A", "voltage": "V", "pulse_width": "s", "temperature": "K", "rise_time": "s", "relax_time": "s"}
 AFTER = {"rise_time": " ramps", "relax_time": " of relaxation"}  # the quantity in a legend
 LOGARITHMIC = 5.0  # largest over smallest pulse width from which their axis is logarithmic
-BESIDE = 0.01  # of the axis: distance between upper bounds of different curves
+APART = 5.0  # points on paper between the counts of two directions, and between upper bounds
+WIDEST = 40.0  # points on paper over which the upper bounds of many curves are spread
 
 
 def plot_calibration(calibration: Calibration, ax: "Axes | None" = None) -> list[Any]:
@@ -39,7 +48,8 @@ def plot_calibration(calibration: Calibration, ax: "Axes | None" = None) -> list
     Returns
     -------
     list
-        For each curve its band, its line and the artists of its counts; then the legend, beside the axes.
+        For each curve its band, its line and the artists of its counts; then the legend, beside the axes. A curve that
+        is the same in both directions is drawn once.
 
     Raises
     ------
@@ -48,10 +58,11 @@ def plot_calibration(calibration: Calibration, ax: "Axes | None" = None) -> list
 
     Notes
     -----
-    The curves run against the amplitude or the pulse width, whichever has more different values in the table. Bands are
-    those of `Calibration.predict`, at its confidence: of the rate, not of further counts. A row without errors is an
-    upper bound, a triangle that points down; those of different curves are drawn a little beside each other. Rates are
-    shown down to a third of the smallest bound or rate counted.
+    The curves run against the amplitude or the pulse width, whichever has more different values in the table. What else
+    differs is the colour; the direction is the width of the line, and the colour if nothing else differs. Counts of a 1
+    are open marks, those of a 0 full ones, moved apart on paper. Bands are those of `Calibration.predict`, at its
+    confidence: of the rate, not of further counts. A row without errors is an upper bound, a triangle that points down.
+    The axis reaches down to the lowest end of the intervals.
     """
     checked_kind("calibration", calibration, Calibration, remedy="calibrate(counts) returns one.")
     found, counts = calibration.curves, calibration.counts
@@ -60,34 +71,58 @@ def plot_calibration(calibration: Calibration, ax: "Axes | None" = None) -> list
 
         ax = pyplot.figure(figsize=(7.2, 4.2), layout="constrained").add_subplot()
     scale, x_label = AXES[found.axis]
-    alike = list(dict.fromkeys(tuple(curve.settings[n] for n in found.varied) for curve in found.curves))
-    colours = _colours(len(alike))
+    groups: dict[tuple[Any, ...], dict[str, FittedCurve]] = {}
+    for curve in found.curves:
+        groups.setdefault(tuple(curve.settings[n] for n in found.varied), {})[curve.settings["direction"]] = curve
+    groups = dict(sorted(groups.items()))
+    directions: list[str] = [d for d in DIRECTIONS if any(d in group for group in groups.values())]
+    equal = len(directions) == 2 and all(_both_alike(group) for group in groups.values())
+    few = ordered_colours(len(groups)) if len(groups) > 1 else None
     values = np.asarray(getattr(counts, found.axis)) * scale
-    log_x = found.axis == "pulse_width" and values.max() > LOGARITHMIC * values.min()
+    step = min(APART, WIDEST / len(found.curves))
     artists: list[Any] = []
-    smallest = 1.0
-    for number, curve in enumerate(found.curves):
-        colour = colours[alike.index(tuple(curve.settings[n] for n in found.varied))]
-        dash, way = STYLES[curve.settings["direction"]]
-        label = ", ".join([way, *(_shown(name, curve.settings[name]) for name in found.varied)])
-        artists.append(ax.fill_between(curve.x * scale, curve.low, curve.high, color=colour, alpha=0.2, lw=0))
-        artists += ax.plot(curve.x * scale, curve.rate, dash, color=colour, lw=1.3, label=label)
-        measured = _counts(calibration, curve)
-        beside = BESIDE * (number - (len(found.curves) - 1) / 2)
-        for x, count in zip(values[curve.rows], measured, strict=True):
-            if count.errors == 0:
-                x = x * (values.max() / values.min()) ** beside if log_x else x + np.ptp(values) * beside
-            artists += plot_error_counts(ax, [x], [count], color=colour)
-        smallest = min(smallest, *(c.rate if c.errors else c.high for c in measured))
+    number = -(len(found.curves) - 1) / 2
+    lowest = 1.0
+    for k, group in enumerate(groups.values()):
+        for direction, curve in group.items():
+            style = direction_line(direction, alone=len(directions) == 1)
+            style |= {"color": few[k]} if few else {"color": BLACK} if equal else {}
+            if not equal or direction == directions[-1]:
+                band: dict[str, Any] = {"color": style["color"], "alpha": 0.2, "lw": 0}
+                artists.append(ax.fill_between(curve.x * scale, curve.low, curve.high, **band))
+                artists += ax.plot(curve.x * scale, curve.rate, **style)
+            measured = _counts(calibration, curve)
+            some = np.array([count.errors > 0 for count in measured])
+            marks: dict[str, Any] = {
+                "color": few[k] if few else DIRECTION_STYLE[direction][0],
+                "filled": direction == "ap_to_p",
+            }
+            beside = APART * (directions.index(direction) - (len(directions) - 1) / 2)
+            for chosen, shift in ((some, beside), (~some, step * number)):
+                if chosen.any():
+                    drawn = [count for count, wanted in zip(measured, chosen, strict=True) if wanted]
+                    artists += plot_error_counts(ax, values[curve.rows][chosen], drawn, shift=shift, **marks)
+            number += 1
+            lowest = min(lowest, *(c.low if c.errors else c.high for c in measured))
     ax.set_yscale("log")
-    ax.set_ylim(smallest / 3, 1.5)
-    if log_x:
-        _logarithmic_widths(ax)
+    ax.set_ylim(lowest / 1.5, 1.5)
+    if found.axis == "pulse_width" and values.max() > LOGARITHMIC * values.min():
+        ax.set_xscale("log")
+        plain_ticks(ax.xaxis)
     ax.set_xlabel(x_label)
     ax.set_ylabel("write error rate")
     ax.grid(alpha=0.3)
-    artists.append(_legend(ax, calibration))
+    names = [", ".join(_shown(*pair) for pair in zip(found.varied, key, strict=True)) for key in groups]
+    artists.append(_legend(ax, calibration, dict(zip(names, few or (), strict=bool(few))), directions, equal))
     return artists
+
+
+def _both_alike(group: dict[str, FittedCurve]) -> bool:
+    """Whether a group has both directions, and one curve for them."""
+    if len(group) < 2:
+        return False
+    one, other = group.values()
+    return np.array_equal(one.x, other.x) and alike(one.rate, other.rate)
 
 
 def _counts(calibration: Calibration, curve: FittedCurve) -> list[ErrorCount]:
@@ -96,41 +131,30 @@ def _counts(calibration: Calibration, curve: FittedCurve) -> list[ErrorCount]:
     return [ErrorCount(k, n, confidence=calibration.confidence) for k, n in zip(errors, trials, strict=True)]
 
 
-def _colours(number: int) -> list[Any]:
-    """Colours that colour-blind readers can distinguish: of a list, or along a map where that is too short."""
-    if number <= len(COLOURS):
-        return list(COLOURS[:number])
-    from matplotlib import colormaps
-
-    places: Array = np.linspace(0.0, 0.9, number)
-    return list(colormaps["cividis"](places))
-
-
 def _shown(name: str, value: float) -> str:
     from matplotlib.ticker import EngFormatter
 
     return EngFormatter(UNITS[name])(float(f"{value:.3g}")) + AFTER.get(name, "")
 
 
-def _logarithmic_widths(ax: "Axes") -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    ax.set_xscale("log")
-    ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    ax.xaxis.set_minor_formatter(NullFormatter())
-
-
-def _legend(ax: "Axes", calibration: Calibration) -> Any:
-    """Curves, then what the other artists mean, to the right of the axes."""
+def _legend(ax: "Axes", calibration: Calibration, few: dict[str, Any], directions: list[str], equal: bool) -> Any:
+    """Colours, lines, then what the other artists mean, to the right of the axes."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    handles, _ = ax.get_legend_handles_labels()
     share = f"{100 * calibration.confidence:g} %"
-    grey: dict[str, Any] = {"color": "0.4", "mfc": "none"}
+    handles: list[Any] = [Line2D([], [], color=colour, lw=2, label=name) for name, colour in few.items()]
+    for direction in directions[-1:] if equal else directions:
+        style = direction_line(direction, alone=len(directions) == 1) | (
+            {"color": BLACK, "alpha": 1.0} if few or equal else {}
+        )
+        handles.append(Line2D([], [], **style | ({"label": f"{BOTH}, fitted"} if equal else {})))
     handles.append(Patch(color="0.4", alpha=0.2, lw=0, label=f"{share} interval of the fit"))
-    handles.append(Line2D([], [], marker="o", lw=1, label=f"counted, {share} interval", **grey))
+    for direction in directions:
+        colour, _, label = DIRECTION_STYLE[direction]
+        look: dict[str, Any] = {"color": "0.3" if few else colour, "marker": "o", "ms": 5, "lw": 1}
+        look |= {} if direction == "ap_to_p" else {"mfc": "none"}
+        handles.append(Line2D([], [], label=f"{label}, counted, {share}", **look))
     if (np.asarray(calibration.counts.errors) == 0).any():
-        handles.append(Line2D([], [], marker="v", lw=0, label="no errors: upper bound", **grey))
-    return ax.legend(handles=handles, frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1.0), fontsize=8)
+        handles.append(Line2D([], [], marker="v", lw=0, color="0.3", mfc="none", label="no errors: upper bound"))
+    return legend_beside(ax, handles)

@@ -16,7 +16,7 @@ from mtjsim.calibration.identifiability import WEAKEST, FlatDirection
 from mtjsim.calibration.likelihood import Likelihood
 from mtjsim.calibration.measurement import WriteCounts
 from mtjsim.calibration.parameters import PARAMETERS, Coordinates, values_of
-from mtjsim.checks import Array
+from mtjsim.checks import Array, Suggesting
 from mtjsim.device import MTJ
 from mtjsim.fokker_planck.reduced import is_axisymmetric
 from mtjsim.presets import save_device
@@ -102,7 +102,7 @@ class Goodness:
 
 
 @dataclass(frozen=True)
-class Calibration:
+class Calibration(Suggesting):
     """A junction fitted to write counts.
 
     Attributes

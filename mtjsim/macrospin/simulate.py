@@ -17,7 +17,16 @@ import numpy as np
 from tqdm import tqdm
 
 from mtjsim.calls import shows_its_call
-from mtjsim.checks import DIRECTIONS, Array, Direction, checked_choice, checked_kind, checked_number, checked_whole
+from mtjsim.checks import (
+    DIRECTIONS,
+    Array,
+    Direction,
+    Suggesting,
+    checked_choice,
+    checked_kind,
+    checked_number,
+    checked_whole,
+)
 from mtjsim.counts import ErrorCount
 from mtjsim.device import MTJ, require_junction
 from mtjsim.fokker_planck.reduced import STARTS, require_known_well
@@ -126,7 +135,7 @@ def simulate_writes(
 
 
 @dataclass(frozen=True)
-class Trajectories:
+class Trajectories(Suggesting):
     """Magnetisation in time.
 
     Attributes

@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from scipy.stats import t as student
 
 from mtjsim.calls import shows_its_call
-from mtjsim.checks import Array, Direction, checked_whole
+from mtjsim.checks import Array, Direction, Suggesting, checked_whole
 from mtjsim.device import MTJ
 from mtjsim.macrospin.importance import Importance, cells_across, copy_states, draw, learn
 from mtjsim.macrospin.kernels import CHUNK, Ensemble
@@ -53,7 +53,7 @@ CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
-class RareRate:
+class RareRate(Suggesting):
     """An error rate estimated by splitting.
 
     Attributes

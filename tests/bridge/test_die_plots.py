@@ -56,5 +56,11 @@ def test_histogram_log_normal_and_mean(ax):
     x, density = curve.get_data()
     assert np.trapezoid(density, np.log10(x)) == approx(1, abs=1e-3)
     assert histogram.get_data().edges[0] == approx(np.exp(y.min()))
+    assert len(histogram.get_data().values) == 60
+    box = ax.get_legend().get_bbox_to_anchor()
+    assert box.y1 <= ax.bbox.y0  # not on the histogram
+    ax.clear()
+    few = plot_rate_distribution(ax, RateDistribution.of(y[:256]))[0].get_data().values
+    assert len(few) == 16
     ax.clear()
     assert len(plot_rate_distribution(ax, RateDistribution.of(np.full(10, -7.0)))) == 1

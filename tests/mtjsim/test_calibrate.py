@@ -399,11 +399,13 @@ def test_a_figure_has_every_count_over_its_curve(fitted, tmp_path, capsys):
         assert rate == approx(predicted.rate, rel=5e-3)
         assert (curve.low < curve.rate).all()
         assert (curve.rate < curve.high).all()
-    triangles = [line for line in ax.lines if line.get_marker() == "v"]
-    assert len(triangles) == (counts.errors == 0).sum() > 0
-    assert len(ax.containers) == (counts.errors > 0).sum()  # error bars
+    triangles = [line.get_xdata().size for line in ax.lines if line.get_marker() == "v"]
+    assert sum(triangles) == (counts.errors == 0).sum() > 0
+    assert sum(bars.lines[0].get_xdata().size for bars in ax.containers) == (counts.errors > 0).sum()
+    lowest = min(bars.lines[1][0].get_ydata().min() for bars in ax.containers)
+    assert ax.get_ylim()[0] < lowest  # no interval leaves the axes
     texts = [text.get_text() for text in artists[-1].get_texts()]
-    assert texts[0] == "P→AP, 45 µA"
+    assert texts[:4] == ["45 µA", "60 µA", "80 µA", "write 1 (P→AP)"]
     assert "no errors: upper bound" in texts
     assert artists[-1].get_bbox_to_anchor().x0 > ax.bbox.x1  # outside the data
     write_counts(counts, tmp_path / "data.csv")
@@ -426,6 +428,26 @@ def test_a_table_with_more_currents_than_widths_is_drawn_against_the_current():
         exact = result.predict(current=curve.x[::9], **{n: np.full(curve.x[::9].shape, v) for n, v in there.items()})
         some = exact.rate < 1 - 1e-6
         assert np.log(curve.rate[::9][some]) == approx(np.log(exact.rate[some]), abs=0.02, rel=0.01)
+
+
+@pytest.mark.parametrize("field", [0.0, 0.03])
+def test_equal_directions_do_not_hide_each_other(field):
+    """One line where the fitted curves are equal, a wide and a thin one where not; counts are apart on paper."""
+    true = TRUE.replace(stray_field=(0.0, 0.0, field * TRUE.anisotropy_field))
+    counts = drawn(true, settings((45e-6, 60e-6, 75e-6), (5e-9, 8e-9), ("p_to_ap", "ap_to_p")), 500)
+    result = calibrate(counts, start=true, free=["critical_current"], scan=False, intervals="wald")
+    ax = Figure(dpi=72).add_subplot()
+    texts = [text.get_text() for text in plot_calibration(result, ax)[-1].get_texts()]
+    curves = [line for line in ax.lines if line.get_linestyle() == "-" and line.get_xdata().size > 10]
+    assert len(curves) == (4 if field else 2)
+    assert len({line.get_color() for line in curves}) == 2  # the pulse widths
+    assert ("write 1 and write 0: equal, fitted" in texts) == (not field)
+    assert len({line.get_linewidth() for line in curves}) == (2 if field else 1)
+    marks = [bars.lines[0] for bars in ax.containers]
+    at_75 = [mark.get_transform().transform(mark.get_xydata()[-1])[0] for mark in marks[:2]]
+    assert marks[0].get_xdata()[-1] == marks[1].get_xdata()[-1]
+    assert at_75[1] - at_75[0] == approx(5.0)  # points
+    assert [mark.get_markerfacecolor() == "none" for mark in marks] == [True, False] * 2
 
 
 # ---- files and verbs -------------------------------------------------------------------------------------------------

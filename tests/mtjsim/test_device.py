@@ -4,6 +4,7 @@ import copy
 import itertools
 import math
 import pickle
+import re
 import tomllib
 from importlib.resources import files
 
@@ -300,6 +301,34 @@ def test_zero_is_refused(name):
 def test_bad_combination(changes, message):
     with pytest.raises(ValueError, match=message):
         device(**changes)
+
+
+@pytest.mark.parametrize(
+    ("symbol", "message"),
+    [
+        (
+            "Ms",
+            "Ms is not a field of MTJ. Did you mean 'saturation_magnetization'? Missing: thickness [m], anisotropy_",
+        ),
+        ("H_k", "H_k is not a field of MTJ. Did you mean 'anisotropy_field'? Missing: thickness [m], saturation_magn"),
+        ("alpha", "alpha is not a field of MTJ. Did you mean 'damping'? Missing: "),
+        ("TMR", "TMR is not a field of MTJ. Did you mean 'tunnel_magnetoresistance'? Missing: "),
+        (
+            "Delta",
+            "Delta is not a field of MTJ. thermal_stability follows from the fields. MTJ.from_effective takes it.",
+        ),
+        ("polarization", "polarization is not a field of MTJ. mtjsim.tunnel_spin_torque gives the fields"),
+        ("zzz", "zzz is not a field of MTJ. Its fields: diameter, thickness, "),
+    ],
+)
+def test_a_symbol_is_answered_with_its_field(symbol, message):
+    """First what is wrong, then what is missing; the field that was meant is not called missing."""
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
+        MTJ(**{"diameter": 40e-9, symbol: 1.0})
+    meant = re.search(r"Did you mean '(\w+)'\?", message)
+    if meant:
+        with pytest.raises(AttributeError, match=f"no attribute '{symbol}'. {re.escape(meant.group())}"):
+            getattr(device(), symbol)
 
 
 @pytest.mark.parametrize("vector", [("0", "0", "0.02"), (0, 0, True)])

@@ -7,13 +7,13 @@ import pytest
 
 from mtjsim import (
     MTJ,
+    WriteExplorer,
     dissipated_energy,
     load_preset,
     read_disturb_rate,
     retention_failure_rate,
     write_error_rate,
 )
-from mtjsim.explorer import WriteExplorer
 from mtjsim.holding import YEAR, strongest_read
 from physics import approx, junction
 
@@ -68,6 +68,18 @@ def test_curves_are_moved_and_not_made_anew(explorer):
         assert y == approx(write_error_rate(DEVICE, current=x * 1e-6, pulse_width=6e-9, **kept), rel=1e-6)
         assert left.get_title() == f"at 90 µA, {temperature:g} K"
     assert artists == [ax.get_children() for ax in explorer.axes]
+
+
+def test_a_rate_below_the_axis_is_an_arrow_at_its_edge():
+    axes = {"currents": [4e-5, 2e-4], "pulse_widths": [1e-9, 3e-8], "temperatures": [300.0], "read_currents": [0.0]}
+    explorer = WriteExplorer(DEVICE, **axes)
+    floor = explorer.axes[0].get_ylim()[0]
+    marks = [line for ax in explorer.axes[:2] for line in ax.lines if len(line.get_xdata()) == 1]
+    for current, width, marker in ((4e-5, 1e-9, "o"), (2e-4, 3e-8, "v")):
+        rates = explorer.update(current=current, pulse_width=width).write_error_rate.values()
+        assert [mark.get_marker() for mark in marks] == [marker] * 4
+        assert [mark.get_ydata()[0] for mark in marks] == approx([max(rate, floor) for rate in rates] * 2)
+    assert marks[0].get_markersize() >= marks[1].get_markersize() + 3  # both are seen where they coincide
 
 
 def test_picture_is_that_of_a_full_redraw(explorer):

@@ -103,6 +103,9 @@ def test_holding(ax):
     )
     assert list(at_rest.get_ydata()) == [1e-20, 1e-12]
     assert read.get_label() == "read"
+    assert {at_rest.get_linestyle(), read.get_linestyle()} == {"-"}
+    assert at_rest.get_color() != read.get_color()
+    assert not {at_rest.get_color(), read.get_color()} & {style[0] for style in DIRECTION_STYLE.values()}
     assert set(mark.get_xdata()) == {3e8}
     assert [text.get_text() for text in ax.texts] == ["10 years"]
     assert (ax.get_xscale(), ax.get_yscale(), ax.get_xlabel()) == ("log", "log", "time (s)")
@@ -123,6 +126,8 @@ def test_sphere_is_seen_from_above_the_plane(ax):
     assert list(trace.get_alpha()) == [1.0, 1.0, 1.0, 0.25]
     assert (start.get_ydata()[0], end.get_ydata()[0]) == approx((c, -c))
     assert bar.ax.get_ylabel() == "time (ns)"
+    last = np.dot(trace.get_cmap()(1.0)[:3], (0.299, 0.587, 0.114))  # lightness
+    assert last < 0.8  # on white
     near = np.array(wells[0].get_xydata())
     assert np.nanmax(near[:, 0]) == approx(np.sin(0.3), abs=1e-3)
     assert len(wells) == 4

@@ -31,6 +31,7 @@ from bnn.models import lenet4, mlp
 from bnn.studies.plots import png_of
 from bnn.studies.record import Clock, Record, csv_of
 from mtjsim.files import write_whole
+from mtjsim.plot_style import BLACK, BLUE, RED, include, sideways
 
 HERE = Path(__file__).parent
 KINDS = ("weights", "activations")
@@ -110,23 +111,26 @@ def rows_of(net: str, kind: str, rate: float, seed: int, data, gathered):
 def draw(rows):
     """One panel for each kind of errors and rate of the training; mean and range over seeds."""
     figure, panels = plt.subplots(2, len(TRAINED), figsize=(11, 5.2), sharex=True, sharey=True, layout="constrained")
-    looks = {"plain": ("#000000", "o"), "rescaled": ("#0072B2", "s"), "re-estimated": ("#D55E00", "^")}
+    looks = {"plain": (BLACK, "o"), "rescaled": (BLUE, "s"), "re-estimated": (RED, "^")}
     for panel_row, kind in zip(panels, KINDS, strict=True):
         for ax, rate in zip(panel_row, TRAINED, strict=True):
-            for offset, (method, (colour, marker)) in zip((-0.15, 0, 0.15), looks.items(), strict=True):
+            for shift, (method, (colour, marker)) in zip((-3.0, 0.0, 3.0), looks.items(), strict=True):
                 chosen = [
                     [r["accuracy"] for r in rows if (r["net"], r["kind"], r["trained_rate"], r["run_rate"], r["method"])
                      == ("mlp, binary", kind, rate, q, method)] for q in RUN
                 ]  # fmt: skip
                 mean = np.array([np.mean(values) for values in chosen])
                 ends = np.abs(np.array([[min(values), max(values)] for values in chosen]).T - mean)
-                x = 100 * np.array(RUN) + offset
-                ax.errorbar(x, 100 * mean, 100 * ends, color=colour, marker=marker, ms=4, lw=1.2, label=method)
+                style = {"color": colour, "marker": marker, "ms": 4, "lw": 1.2, "label": method}
+                x = 100 * np.array(RUN)
+                ax.errorbar(x, 100 * mean, 100 * ends, transform=sideways(ax, shift), **style)
+                include(ax, x, 100 * mean)
             ax.axvline(100 * rate, color="0.8", lw=6, zorder=0)
-            ax.set_title(f"trained at {rate:.0%} in {kind}", fontsize=9)
+            ax.set_title(f"trained at {100 * rate:g} % in {kind}", fontsize=9)
             ax.grid(color="0.92")
+    panels[0, 0].set_xlim(-1.2, 21.2)
     for ax in panels[1]:
-        ax.set_xlabel("error rate it runs at (%)")
+        ax.set_xlabel("error rate in use (%)")
     for ax in panels[:, 0]:
         ax.set_ylabel("MNIST test accuracy (%)")
     panels[0, 0].legend(frameon=False, fontsize=8)

@@ -32,7 +32,7 @@ from bnn.models import lenet4
 from bnn.studies.plots import png_of
 from bnn.studies.record import Clock, Record
 from mtjsim.files import write_whole
-from mtjsim.plots import BLACK, GREEN, PURPLE, RED
+from mtjsim.plot_style import BLACK, GREEN, PURPLE, RED, include, sideways
 
 HERE = Path(__file__).parent
 TRAINED_AT = (0.0, 0.05)
@@ -190,17 +190,19 @@ def draw(rows, networks) -> None:
 
     figure, axes = plt.subplots(1, 2, figsize=(9, 4), sharey=True, layout="constrained")
     for ax, network in zip(axes, networks, strict=True):
-        for mode, (colour, marker) in STYLE.items():
+        for shift, (mode, (colour, marker)) in zip((-4.5, -1.5, 1.5, 4.5), STYLE.items(), strict=True):
             own = [row for row in rows if (row["trained_at"], row["mode"]) == (network["trained_at"], mode)]
             x, y = [100 * row["write_error_rate"] for row in own], np.array([row["accuracy"] for row in own])
             bars = [y - [row["low"] for row in own], [row["high"] for row in own] - y]
             label = {
-                "overwrite": "overwrite: keeps the image before",
+                "overwrite": "overwrite: leaves the image before",
                 "same share": "independent, same share of wrong bits",
                 "same in a cell": "independent, same share in each cell and bit",
                 "full rate": "independent, full rate",
             }[mode]
-            ax.errorbar(x, y, bars, color=colour, marker=marker, ms=5, lw=1.2, capsize=2, label=label)
+            style = {"color": colour, "marker": marker, "ms": 4, "lw": 1.2, "capsize": 2}
+            ax.errorbar(x, y, bars, label=label, transform=sideways(ax, shift), **style)
+            include(ax, x, y)
         right, images = network["clean_test"]
         ax.axhline(right / images, color=BLACK, lw=0.8, ls=":", label="no errors")
         how = "without errors" if network["trained_at"] == 0 else f"with {100 * network['trained_at']:g} % errors"

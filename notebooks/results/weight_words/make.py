@@ -34,6 +34,7 @@ from bnn.studies.record import Clock, Record
 from bridge.memory.protection import Protection
 from bridge.write import OperatingPoint
 from mtjsim.files import write_whole
+from mtjsim.plot_style import BLACK, BLUE, GREEN, SMALL, TITLE, sideways
 
 HERE = Path(__file__).parent
 RATES = (1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
@@ -43,8 +44,8 @@ NETWORKS = ("real", "binary")
 SEEDS = (0, 1)
 EPOCHS, BATCH, LEARNING_RATE = 10, 64, 3e-3  # Adam, down to 0 on half a cosine
 LOSS = 0.01
-COLOURS = {"overwrite": "#0072B2", "independent": "#D55E00"}
-LINES = {"none": "-", "parity": "--", "range": ":"}
+LOOKS = {"none": (BLACK, "o"), "parity": (BLUE, "s"), "range": (GREEN, "^")}
+ENDS = ("lowest", "highest")
 
 
 def network(kind: str, seed: int) -> nn.Module:
@@ -159,34 +160,41 @@ def _crossing(least: float, accuracies: list[float]) -> tuple[float, str]:
 
 
 def draw(lines: list[dict], path: Path) -> None:
-    """Draw mean accuracy against the error rate, a panel a network."""
+    """Draw accuracy against the error rate: a row of panels for each kind of errors, a column for each network."""
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    figure, axes = plt.subplots(1, 2, figsize=(9.5, 3.8), sharey=True, constrained_layout=True)
-    for ax, kind in zip(axes, NETWORKS, strict=True):
-        for errors, protection in product(ERRORS, PROTECTIONS):
-            here = [
+    figure, axes = plt.subplots(2, 2, figsize=(9.5, 6.2), sharex=True, sharey=True, layout="constrained")
+    for (row, errors), (column, kind) in product(enumerate(ERRORS), enumerate(NETWORKS)):
+        ax = axes[row, column]
+        for shift, protection in zip((-5.0, 0.0, 5.0), PROTECTIONS, strict=True):
+            curve = [
                 line
                 for line in lines
                 if (line["network"], line["errors"], line["protection"]) == (kind, errors, protection)
             ]
-            x, curve = RATES, here[1:]
-            style = {"color": COLOURS[errors], "ls": LINES[protection], "lw": 1.5}
-            ax.plot(x, [line["mean_accuracy"] for line in curve], label=f"{errors}, {protection}", **style)
-            ax.fill_between(
-                x,
-                [line["lowest"] for line in curve],
-                [line["highest"] for line in curve],
-                color=COLOURS[errors],
-                alpha=0.1,
-                lw=0,
-            )
-        ax.axhline(here[0]["mean_accuracy"], color="black", lw=0.8, ls=":")
-        ax.set(xscale="log", xlabel="write error rate of a cell that must turn", ylim=(-0.03, 1.03))
-        ax.set_title("real weights" if kind == "real" else "latent weights of a binary network", fontsize=10)
-    axes[0].set_ylabel(f"test accuracy, mean and range of {len(SEEDS)} networks")
-    axes[0].legend(title="errors, protection", fontsize=8, title_fontsize=8)
+            (colour, marker), place = LOOKS[protection], sideways(ax, shift)
+            mean, low, high = (100 * np.array([line[n] for line in curve[1:]]) for n in ("mean_accuracy", *ENDS))
+            x, whole, some = np.array(RATES), low > 0, high > 0
+            style = {"color": colour, "marker": marker, "ms": 5, "lw": 1.2, "transform": place}
+            bars = [mean - low, high - mean]
+            ax.errorbar(x[whole], mean[whole], np.array(bars)[:, whole], capsize=2, label=protection, **style)
+            ax.plot(x[some & ~whole], high[some & ~whole], **style | {"ls": "none"})  # the network that can answer
+            ax.plot(x[~whole], np.zeros((~whole).sum()), "x", color=colour, transform=place)
+        ax.axhline(100 * curve[0]["mean_accuracy"], color=BLACK, lw=0.8, ls=":", label="no errors")
+        ax.set(xscale="log", xlim=(5e-10, 2e-2), ylim=(-5, 105))
+        network = "real weights" if kind == "real" else "latent weights of a binary network"
+        ax.set_title(f"{errors} errors, {network}", fontsize=TITLE)
+        ax.grid(alpha=0.3)
+        ax.plot([], [], "x", color="0.4", label="a network that answers NaN")
+    for ax in axes[1]:
+        ax.set_xlabel("write error rate of a cell that must turn")
+    for ax in axes[:, 0]:
+        ax.set_ylabel("test accuracy (%)")
+    title = f"protection; mean and range of {len(SEEDS)} networks"
+    handles = axes[0, 0].get_legend_handles_labels()
+    where = {"loc": "outside lower center", "ncols": 5, "fontsize": SMALL, "title_fontsize": SMALL, "frameon": False}
+    figure.legend(*handles, title=title, **where)
     write_whole(path, png_of(figure, dpi=140))
 
 

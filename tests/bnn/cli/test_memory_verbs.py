@@ -9,9 +9,11 @@ import pytest
 
 from bnn.cli import main
 from bnn.cli.command import parser_of
+from bnn.cli.memory_portrait import map_figure
 from bnn.cli.typed import quantities, quantity_or_ends
 from bridge.dies.files import load_die
 from bridge.dies.spread import OF_CELL
+from bridge.maps.error_map import write_error_map
 from bridge.maps.files import load_map
 from bridge.maps.measured import measured_map
 from bridge.search.find import find_setting
@@ -394,3 +396,21 @@ def test_a_die_of_cells_has_the_spread_of_their_transistors(tmp_path, capsys):
     assert code == 2
     assert "drive_per_width_d2d" in error
     assert "bare junction" in error
+
+
+def test_labels_of_a_map_with_logarithmic_widths_are_inside_their_axes():
+    """Their places are found on the axes that are drawn; on linear ones they were cut at the upper edge."""
+    found = write_error_map(
+        load_preset("arm_2021"), np.linspace(25e-6, 130e-6, 12), np.geomspace(1e-9, 40e-9, 12), energy=True
+    )
+    figure = map_figure(found, title="")
+    figure.draw_without_rendering()
+    panels = [ax for ax in figure.axes if ax.get_ylabel() == "pulse width (ns)"]
+    assert {ax.get_yscale() for ax in panels} == {"log"}
+    for ax in panels:
+        inside = ax.get_window_extent()
+        centres = [text.get_window_extent() for text in ax.texts]
+        assert len(centres) >= 4
+        for box in centres:
+            assert inside.x0 < (box.x0 + box.x1) / 2 < inside.x1
+            assert inside.y0 + 0.04 * inside.height < (box.y0 + box.y1) / 2 < inside.y1 - 0.04 * inside.height

@@ -7,6 +7,7 @@ from bnn.cli.portrait import (
     COUNTED,
     READING,
     YEAR,
+    _digits,
     device_portrait,
     error_rate_figure,
     left_out,
@@ -124,10 +125,17 @@ def test_portrait_counts_what_is_not_axisymmetric_and_says_what_is_left_out(monk
     assert all(write["relax_time"] > 0 for write in asked)
     assert errors.containers[0].lines[0].get_ydata() == approx(0.25)
     assert s_curves.containers[0].lines[0].get_ydata() == approx(0.75)
+    assert errors.get_ylim()[0] == approx(1e-2)  # no decades without a count
+    assert "I_c0 517 µA" in page.get_suptitle()
     note = page.get_supxlabel().replace("\n", " ")
     assert "No read disturb: it is read through another path" in note
     assert "has an in-plane part" in note
     assert list(left_out(device)) == ["read disturb", "retention"]
+
+
+@pytest.mark.parametrize(("value", "text"), [(1113.4, "1110"), (28.31, "28.3"), (0.5462, "0.546"), (40.0, "40")])
+def test_the_facts_of_a_portrait_have_no_exponents(value, text):
+    assert _digits(value) == text
 
 
 def test_left_out_is_what_the_solvers_refuse():

@@ -28,7 +28,7 @@ def curve(accuracies, free=(0.97, 0.95, 0.99), energies=(1e-13, 2e-13, 4e-13), r
 def drawn(of, **options):
     ax = Figure(layout="constrained").subplots()
     artists = plot_energy_accuracy(ax, of, **options)
-    ax.figure.canvas.draw()
+    ax.figure.draw_without_rendering()
     return ax, artists
 
 
