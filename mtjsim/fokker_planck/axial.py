@@ -64,7 +64,8 @@ def _stayed(write: AxialWrite, plateaus: Array, largest: int) -> tuple[Array, Ar
         if write.drives_everywhere() and not write.before and not write.after:
             # the returned mass is in equilibrium with the other well long before it is comparable with what stayed
             survived, stayed = stayed, stayed + (1 - stayed) * write.stationary_ratio()
-            error = error * np.divide(survived, stayed, out=np.ones_like(stayed), where=stayed > 0)
+            with np.errstate(invalid="ignore"):  # 0 of what survived, with an infinite error: still not known
+                error = error * np.divide(survived, stayed, out=np.ones_like(stayed), where=stayed > 0)
         else:
             error = np.where(returning[wall].activation < FORGOTTEN * stayed, error, np.inf)
     lost = ~(error <= ACCURATE)

@@ -138,6 +138,13 @@ def test_no_difference_is_silent_in_many_writes(limited, seed):
     assert not faults
 
 
+def test_a_survivor_below_every_double():
+    """After 6,400 tau_D nothing of the start is left, and its error is infinite: what has come back is the answer."""
+    write = AxialWrite(thermal_stability=9.47256, drive=5.67805, field=0.54356, asymmetry=-0.79712)
+    late = axial.tail_probability(write, np.array([643.4, 6433.8]))
+    assert late == approx(write.stationary_ratio() / (1 + write.stationary_ratio()), rel=1e-5)
+
+
 def test_a_survivor_below_the_returned_mass_needs_no_accuracy():
     """After 50 tau_D e^-474 has stayed and e^-439 has come back: an error of the former is none of the sum.
 
