@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bridge import write_error_map
-from mtjsim import Pulse, write_error_rate
+from mtjsim import Pulse, dissipated_energy, write_error_rate
 from physics import approx, junction
 
 DEVICE = junction()
@@ -105,3 +105,23 @@ def test_thermally_activated_write(benchmark, least_seconds):
     one, other = least_seconds([hold], 3, peers=[partial(point, "spectral")])
     benchmark.extra_info["milliseconds_over_point"] = one / other
     assert 0 < benchmark.pedantic(hold, rounds=1) < 1
+
+
+def test_energy_of_a_thermally_activated_write(benchmark, least_seconds):
+    """Joules of 10 ms below the critical current over those of one write."""
+    joules = partial(dissipated_energy, DEVICE, current=15e-6)
+    one, other = least_seconds([partial(joules, pulse_width=10e-3)], 3, peers=[partial(joules, pulse_width=10e-9)])
+    benchmark.extra_info["milliseconds_over_nanoseconds"] = one / other
+    assert benchmark.pedantic(joules, kwargs={"pulse_width": 10e-3}, rounds=1) > 0
+
+
+def test_sampled_voltage(benchmark, least_seconds):
+    """1,000 points of a noisy voltage over a trapezoid: the bound of what comes back is one table."""
+    t = np.linspace(0, 10e-9, 1000)
+    noise = 3e-3 * np.random.default_rng(0).standard_normal(t.size)
+    trace = Pulse.sampled(t, voltage=0.4 * np.clip(np.minimum(t, 10e-9 - t) / 1e-9, 0, 1) + noise)
+    sampled = partial(write_error_rate, DEVICE, pulse=trace)
+    plain = partial(write_error_rate, DEVICE, voltage=0.4, pulse_width=9e-9, rise_time=1e-9)
+    one, other = least_seconds([sampled], 3, peers=[plain])
+    benchmark.extra_info["trace_over_trapezoid"] = one / other
+    assert 0 < benchmark.pedantic(sampled, rounds=1) < 1
