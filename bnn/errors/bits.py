@@ -62,7 +62,7 @@ class BitMemory(nn.Module, ABC):
         """
         rates = (point.error_rate_0, point.error_rate_1) if die is None else rates_of_die(die, point)
         memory = cls(error_rate_0=rates[0], error_rate_1=rates[1], seed=seed, **others)
-        memory.point = point if isinstance(point, HasEnergies) else None  # prices the ledger
+        memory.point = point if isinstance(point, HasEnergies) else getattr(point, "point", None)  # prices the ledger
         return memory
 
     @property

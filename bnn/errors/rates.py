@@ -76,14 +76,20 @@ def as_arrays(rates: list[Any]) -> list[Any]:
     return [rate if isinstance(rate, float) else rate.numpy() for rate in rates]
 
 
+def operating_point_of(errors: object) -> OperatingPoint | None:
+    """Return an operating point, or the one that a memory of bits was made from; None if there is none."""
+    found = errors if isinstance(errors, OperatingPoint) else getattr(errors, "point", None)
+    return found if isinstance(found, OperatingPoint) else None
+
+
 def rates_of_die(die: "Die", point: HasRates) -> np.ndarray:
     """Error rates (2, cells) by bit and cell: of the die's cells, or of the point if the die has no population.
 
     Weak cells are included; a cell that always reads as b has the rate 0 for b and 1 for the other bit. ArgumentError
     for a die that was drawn for other cells or another write than the point's.
     """
-    if isinstance(point, OperatingPoint):
-        require_one_write(die, point)
+    if (solved := operating_point_of(point)) is not None:
+        require_one_write(die, solved)
     if die.error_rates is not None:
         rates = die.error_rates.copy()
     else:

@@ -192,7 +192,7 @@ def evaluate(
     ValueError
         For errors that would touch nothing (a model without such slots), unknown `errors` or `weight_errors`, images or
         labels that are none, numbers out of range, or a model that does not return logits of shape (n, classes) with
-        two classes or more.
+        two classes or more. For a process of another junction, setting or layout of cells than that of the point.
     TypeError
         For data of another kind.
     FloatingPointError

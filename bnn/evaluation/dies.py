@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Union
 import numpy as np
 
 from bnn.errors.overwrite import OverwriteErrors
-from bnn.errors.rates import HasRates, rates_of_die
+from bnn.errors.rates import HasRates, operating_point_of, rates_of_die
 from bnn.errors.write_errors import WriteErrors
 from mtjsim.checks import ArgumentError, checked_kind
 from mtjsim.rng import child_seed
@@ -51,6 +51,7 @@ def check_process(process: Union["Process", None], **given: object) -> None:
     if process is None:
         return
     from bridge.dies.faults import Process
+    from bridge.dies.origin import require_dies_of_one_write
 
     checked_kind("process", process, Process, remedy="Make one with bridge.Process(short_rate=...).")
     if all(errors is None for errors in given.values()):
@@ -65,3 +66,5 @@ def check_process(process: Union["Process", None], **given: object) -> None:
         if isinstance(errors, HasRates) and (np.ndim(errors.error_rate_0) or np.ndim(errors.error_rate_1)):
             rule = "must have one rate for each bit where there is a process, which gives every cell its own"
             raise ArgumentError(argument, f"{rule}. Leave out the process, or the rates of cells.")
+        if (point := operating_point_of(errors)) is not None:
+            require_dies_of_one_write(process, point)

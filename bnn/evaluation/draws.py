@@ -106,12 +106,16 @@ class OnDie(EvaluatedMemory):
     def begin(self, draw: int) -> None:
         """Begin a draw: the next forward pass takes a die."""
         super().begin(draw)
-        self.drawn = False
+        self.cells: tuple[int, ...] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
-        """Write x to the cells of the die."""
-        if not self.drawn:
-            self.memory, self.drawn = self.dies.memory(tuple(x.shape[1:]), self.draw), True
+        """Write x to the cells of the die; ValueError for samples of another shape than the first one's."""
+        sample = tuple(x.shape[1:])
+        if self.cells is None:
+            self.memory, self.cells = self.dies.memory(sample, self.draw), sample
+        if sample != self.cells:
+            rule = f"must be left out where a layer has inputs of several shapes, got {self.cells} and {sample}"
+            raise ArgumentError("process", f"{rule}: the cells of a die are those of one.")
         return super().forward(x)
 
 
@@ -145,13 +149,7 @@ class Draws:
         programmed: Any = ProgrammedMemory if process is None else partial(ProgrammedOnDie, process=process)
         kinds: tuple[tuple[str, Any, str, Role, Callable[..., EvaluatedMemory]], ...] = (
             ("errors", errors, "activation_memory", "evaluated_activations", on_die),
-            (
-                "weight_errors",
-                weight_errors,
-                "weight_memory",
-                "evaluated_weights",
-                programmed if process else ProgrammedMemory,
-            ),
+            ("weight_errors", weight_errors, "weight_memory", "evaluated_weights", programmed),
         )
         self.activations, self.weights = (
             [

@@ -7,6 +7,7 @@ from mtjsim.checks import ArgumentError
 
 if TYPE_CHECKING:
     from bridge.dies.die import Die
+    from bridge.dies.faults import Process
     from bridge.write import OperatingPoint
 
 
@@ -38,28 +39,36 @@ def require_one_write(die: "Die", point: "OperatingPoint") -> None:
     Points whose rates were given (no setting) fit any die of single junctions. With measured rates drawn cells are
     refused: they have rates of their own.
     """
-    drawn_from = populations(die.process)
-    if point.differential and any(not populations(part) for part in _parts(die.process)):
+    _require_one_write("die", die.process, point, drawn=die.cells is not None)
+
+
+def require_dies_of_one_write(process: "Process", point: "OperatingPoint") -> None:
+    """Raise ArgumentError as `require_one_write` would for every die of a process."""
+    _require_one_write("process", process.as_dict(), point, drawn=process.population is not None)
+
+
+def _require_one_write(argument: str, process: Mapping[str, Any], point: "OperatingPoint", *, drawn: bool) -> None:
+    drawn_from = populations(process)
+    if point.differential and any(not populations(part) for part in _parts(process)):
         reason = "a fault is of one junction of a pair, and a Process without a population draws faults of cells"
-        raise ArgumentError("die", f"must be of the pairs of the point: {reason}. Give it a Population of the Cell.")
-    if die.cells is None or point.setting is None:
+        raise ArgumentError(argument, f"must be of the pairs of the point: {reason}. Give it a Population of the Cell.")
+    if not drawn or point.setting is None:
         return
     if drawn_from and not point.solved:
         reason = "drawn cells have rates of their own, and the measured ones would not be used"
-        raise ArgumentError("die", f"must be of faults alone for rates that were measured: {reason}.")
+        raise ArgumentError(argument, f"must be of faults alone for rates that were measured: {reason}.")
     ours = {"setting": point.setting.as_dict(), "temperature": point.temperature}
-    for drawn in drawn_from:
-        if drawn["device_identity"] != point.device_identity or drawn.get("layout", "") != point.layout:
-            theirs = named(drawn.get("layout", ""), drawn["device_identity"])
-            got = f"{theirs}, for {named(point.layout, point.device_identity)}"
+    rule = "must have cells that are written as the point's are, got"
+    for origin in drawn_from:
+        if origin["device_identity"] != point.device_identity or origin.get("layout", "") != point.layout:
+            theirs = named(origin.get("layout", ""), origin["device_identity"])
+            got = f"those of {theirs}, for {named(point.layout, point.device_identity)}"
             remedy = "Draw the die from a Population of what the point is of, the Cell or the junction"
-            raise ArgumentError(
-                "die", f"must have cells that are written as the point's are, got those of {got}. {remedy}."
-            )
+            raise ArgumentError(argument, f"{rule} {got}. {remedy}.")
         for name, value in ours.items():
-            if drawn[name] != value:
-                problem = f"must have cells that are written as the point's are, got {name} {drawn[name]} for {value}"
-                raise ArgumentError("die", f"{problem}. Draw the die from a Population with the point's {name}.")
+            if origin[name] != value:
+                remedy = f"Draw the die from a Population with the point's {name}"
+                raise ArgumentError(argument, f"{rule} {name} {origin[name]} for {value}. {remedy}.")
 
 
 def require_one_junction(die: "Die", junction_identity: str) -> None:

@@ -1,6 +1,7 @@
 """Dies of a process, packed and in torch: the same counts, the same flags, and intervals that cover."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,12 +17,15 @@ from bnn.errors.overwrite import OverwriteErrors
 from bnn.errors.write_errors import WriteErrors
 from bnn.evaluation.accuracy import Accuracy, evaluate, paired_loss
 from bnn.layers.binary import BinaryConv2d, BinaryLinear
+from bnn.layers.slots import activation_memories, memories, weight_memories
 from bnn.models import mlp
 from bnn.packed.trace import pack
 from bnn.training.config import TrainConfig
 from bnn.training.loop import Trainer
-from bridge.dies.faults import Process
+from bridge import Cell, Population, Process, Spread, Transistor, WriteSetting, operating_point
 from bridge.write import OperatingPoint
+from mtjsim.presets import load_preset
+from mtjsim.rng import child_seed
 from networks import Images, normal, rates
 
 FAULTS = Process(short_rate=0.03, short_conductance=1e-3, stuck_ap_rate=0.02, weak_rate=0.1, weak_error_rate_factor=5.0)
@@ -66,6 +70,89 @@ def test_dies_of_a_process_are_those_of_torch(name, where):
     assert (packed.low, packed.high) == (in_torch.low, in_torch.high)
     other = pack(model).evaluate_dies(data, dies=3, **{**options, "process": None})
     assert other.correct_per_image.tolist() != packed.correct_per_image.tolist()
+
+
+DEVICE = load_preset("arm_2021")
+SETTING = WriteSetting(current_0=40e-6, current_1=46e-6, pulse_width=12e-9)
+PAIR = Cell(device=DEVICE, transistor=Transistor(width=360e-9), supply_voltage=1.5, word_line_voltage=1.8)
+PAIR = PAIR.replace(differential=True)
+SPREAD = Spread(damping_d2d=0.03)
+OF_PAIRS = Process(stuck_p_rate=0.05, population=Population(PAIR, SPREAD, SETTING))
+
+
+def of_junctions(device=DEVICE, **setting):
+    return Process(population=Population(device, SPREAD, replace(SETTING, **setting)))
+
+
+@pytest.mark.parametrize("where", ["weight_errors", "errors"])
+@pytest.mark.parametrize(
+    ("point", "process"),
+    [
+        (rates(0.03, 0.01), FAULTS),
+        (operating_point(DEVICE, SETTING), of_junctions()),
+        (PAIR.operating_point(SETTING), OF_PAIRS),
+    ],
+    ids=["faults", "spread", "pairs"],
+)
+def test_dies_of_a_process_are_those_of_a_loop_by_hand(where, point, process):
+    """The same seeds: of the evaluation, its role and its slot; of a draw."""
+    model, data = conv(), Images(normal(300, 2, 8, 8), np.arange(300) % 4)
+    x, found = torch.as_tensor(data.scaled()), []
+    weights = where == "weight_errors"
+    layers = (weight_memories if weights else activation_memories)(model)
+    shapes = [tuple(layer.weight.shape) for layer in layers.values()] if weights else [(2, 8, 8), (6, 4, 4), (20,)]
+    role = "evaluated_weights" if weights else "evaluated_activations"
+    for draw in range(3):
+        held = []
+        for slot, shape in enumerate(shapes):
+            own = child_seed(5, role, slot)
+            die = process.die(shape, seed=child_seed(own, "dies", draw))
+            held.append(WriteErrors.from_operating_point(point, seed=own, die=die))
+            held[-1].address(step=draw, samples=None if weights else torch.arange(300))
+        slots = "weight_memory" if weights else "activation_memory"
+        with memories(model, lambda name, index, held=held: held[index], slot=slots), torch.no_grad():
+            found.append((model(x).argmax(dim=1).numpy() == data.labels).sum())
+    assert evaluate(model, data, **{where: point}, process=process, draws=3, seed=5).correct.tolist() == found
+
+
+@pytest.mark.parametrize("where", ["weight_errors", "errors"])
+@pytest.mark.parametrize(
+    ("point", "process", "message"),
+    [
+        ("bare", of_junctions(DEVICE.replace(damping=0.02)), "process must have cells that are written as the point's"),
+        ("bare", of_junctions(current_1=50e-6), "process must have cells .* with the point's setting"),
+        ("bare", OF_PAIRS, "process must have cells .* got those of a Cell 2T-2MTJ, .* for a bare junction"),
+        ("pair", of_junctions(), "process must have cells .* got those of a bare junction, .* for a Cell 2T-2MTJ"),
+        ("pair", FAULTS, "process must be of the pairs of the point"),
+    ],
+)
+def test_a_process_of_other_cells_than_the_point_is_refused_by_both(where, point, process, message):
+    """As a die by hand is: its rates were taken in place of the point's."""
+    point = PAIR.operating_point(SETTING) if point == "pair" else operating_point(DEVICE, SETTING)
+    model, data = mlp(70, (65, 64), seed=1).eval(), Images(normal(5, 70), np.arange(5))
+    for given in (point, WriteErrors.from_operating_point(WriteErrors.from_operating_point(point, seed=1), seed=2)):
+        for evaluated in (pack(model).evaluate_dies, partial(evaluate, model)):
+            with pytest.raises(ValueError, match=message):
+                evaluated(data, **{where: given}, process=process)
+        with pytest.raises(ValueError, match=message.replace("process", "die", 1)):
+            WriteErrors.from_operating_point(given, seed=1, die=process.die((4,), seed=1))
+
+
+def test_a_layer_with_inputs_of_several_shapes_has_no_die():
+    """16 cells are a quarter of 64: rates in turn would fit."""
+
+    class Pyramid(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = BinaryConv2d(1, 4, 3, padding=1, seed=1)
+
+        def forward(self, x):
+            return self.layer(x).mean((2, 3)) + self.layer(x[..., ::2, ::2]).mean((2, 3))
+
+    data = Images(normal(5, 1, 8, 8), np.arange(5) % 4)
+    assert evaluate(Pyramid(), data, errors=rates(0.1), draws=2).draws == 2
+    with pytest.raises(ValueError, match=r"process must be left out where .* got \(1, 8, 8\) and \(1, 4, 4\)"):
+        evaluate(Pyramid(), data, errors=rates(0.1), process=FAULTS, draws=2)
 
 
 def test_a_short_reads_as_0_in_weights_and_in_activations():
