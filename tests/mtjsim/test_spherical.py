@@ -5,14 +5,18 @@ because the solver does.
 """
 
 import math
+import re
+import sys
 import time
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from scipy.linalg import expm
 from scipy.sparse import csr_array
+from tqdm import tqdm
 
 from mtjsim import dissipated_energy, switching_probability, write_error_rate
 from mtjsim.fokker_planck import oblique, spherical
@@ -187,6 +191,27 @@ def test_box_holds_the_field_of_values():
     corner = ((high - low) / 2 / shape.real) ** 2 + (spin / shape.imaginary) ** 2
     assert corner == approx(1.0)
     assert isinstance(flow_of(matrix, matrix, starts), Flow)
+
+
+@pytest.mark.parametrize(("level", "rests"), [(1.5e-4, True), (2e-5, False)])
+def test_a_density_is_followed_until_it_rests(monkeypatch, level, rests):
+    """Rates of a long pulse are those of a solve to its end; where the bit still escapes it is followed to the end."""
+    short, ends = solver(resolution=Resolution(24, 20, 1.0), level=level), np.array([1e-9, 2e-8, 4e-8])
+    taken = []
+    monkeypatch.setattr(spherical, "steps", lambda *a: (taken.append(step[1]) or step for step in steps(*a)))
+    rested, last = short.stayed(ends), taken[-1]
+    monkeypatch.setattr(spherical, "AT_REST", 0.0)
+    assert rested == approx(short.stayed(ends), rel=1e-6, abs=1e-12)
+    assert taken[-1] == approx(ends[-1])
+    assert (last < 0.9 * ends[-1]) == rests
+
+
+def test_the_cost_of_a_long_solve_is_said_beforehand(monkeypatch, capsys):
+    monkeypatch.setattr(oblique, "LONG", 0.0)
+    monkeypatch.setattr(oblique, "tqdm", partial(tqdm, file=sys.stderr, ncols=100))
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    rate({"stray_field": (0.02, 0.0, 0.0)})
+    assert re.search(r"full sphere, degree \d+, about \d+ s at most: 0 %", capsys.readouterr().err)
 
 
 # ---- conservation and equilibrium -----------------------------------------------------------------------------------
