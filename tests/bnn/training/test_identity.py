@@ -89,6 +89,41 @@ def hooked():
     return model
 
 
+def hooked_weight(kind, k):
+    model = Net()
+    getattr(model.first.weight, kind)(functools.partial(scaled_gradient, model, k))
+    return model
+
+
+def scaled_gradient(model, k, value):
+    """Of a gradient, or of a parameter that has one."""
+    return k * value if value.grad is None else None
+
+
+class Halved(torch.optim.SGD):
+    """An optimizer whose step depends on an attribute."""
+
+    def __init__(self, params, by):
+        super().__init__(params, lr=0.02)
+        self.by = by
+
+
+def halved(by):
+    return lambda model, config: Halved(model.parameters(), by)
+
+
+def hooked_optimizer(model, config):
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.02)
+    optimizer.register_step_pre_hook(lambda *arguments: None)
+    return optimizer
+
+
+def evaluated():
+    model = Net()
+    model.last.eval()
+    return model
+
+
 def convolution(order):
     torch.manual_seed(0)
     return nn.Conv2d(3, 3, 3).to(memory_format=order)
@@ -114,6 +149,9 @@ DIFFERENT = {  # two models whose printed texts are equal, or whose difference i
     "code of a class": (Doubled(), Shadow()),
     "frozen parameter": (Net(), frozen()),
     "hook": (Net(), hooked()),
+    "hook of a gradient": (hooked_weight("register_hook", k) for k in (1.0, 0.0)),
+    "hook after a gradient": (hooked_weight("register_post_accumulate_grad_hook", k) for k in (1.0, 0.0)),
+    "mode": (Net(), evaluated()),
     "order in memory": (convolution(torch.contiguous_format), convolution(torch.channels_last)),
     "shared parameter": (tied(False), tied(True)),
     "array in an attribute": (Net(functools.partial(np.add, np.full(5000, k))) for k in (0.0, 1e-9)),
@@ -259,6 +297,20 @@ def test_the_message_says_which_part_differs(tmp_path, train, validation, optimi
     Trainer(Net(), config(tmp_path)).fit(TRAIN, VALIDATION)
     with pytest.raises(ValueError, match=part):
         Trainer(Net(), config(tmp_path), optimizer).fit(train, validation)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (halved(0.5), halved(0.25)),
+        (lambda model, config: torch.optim.SGD(model.parameters(), lr=0.02), hooked_optimizer),
+    ],
+)
+def test_attributes_and_hooks_of_an_optimizer_count(tmp_path, first, second):
+    Trainer(Net(), config(tmp_path), first).fit(TRAIN)
+    assert Trainer(Net(), config(tmp_path), first).fit(TRAIN).steps == 0
+    with pytest.raises(ValueError, match="of another training: optimizer was"):
+        Trainer(Net(), config(tmp_path), second).fit(TRAIN)
 
 
 def test_another_number_of_threads_is_refused_with_what_to_call(tmp_path):
