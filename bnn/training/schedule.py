@@ -114,7 +114,7 @@ def _factor(given: Callable[..., Any]) -> Factor | None:
     except Exception:  # a factory of torch schedulers raises half a dozen types without an optimizer
         return None
     for value in values:
-        if not isinstance(value, Real) or not (math.isfinite(value) and value >= 0.0):
+        if not isinstance(value, Real) or not 0.0 <= float(value) < math.inf:
             rule = "must return a finite factor >= 0 for a share of the training, or be a factory of torch schedulers"
             raise ArgumentError("schedule", f"{rule}; it returned {value!r}.")
     return given
