@@ -233,7 +233,9 @@ class _Describer:
         """Describe an object by its class and what a copy of it would be made of."""
         name = self(type(value))
         if _is_ours(type(value)) and isinstance(getattr(value, "identity", None), str):
-            return f"{name} {value.identity}"
+            rates = ("error_rate_0", "error_rate_1")  # of a point; not in its identity if there is a setting
+            given = [f"{getattr(value, rate):.9g}" for rate in rates if hasattr(value, rate)]  # alike on all machines
+            return " ".join([name, value.identity, *given])
         try:
             reduce = copyreg.dispatch_table.get(type(value))  # NumPy's functions are there
             made = value.__reduce_ex__(4) if reduce is None else reduce(value)

@@ -18,6 +18,8 @@ from bnn.models import mlp
 from bnn.training.config import TrainConfig
 from bnn.training.identity import described, digest_of, identity_of, state_of, structure_of
 from bnn.training.loop import Trainer
+from bnn.training.phases import MRAM, Phase
+from bridge.write import OperatingPoint, WriteSetting
 from networks import Images, Interruption, blobs, interrupt_at, same_state, write_errors
 
 TRAIN, VALIDATION = blobs(100, 1), blobs(50, 2)
@@ -382,3 +384,18 @@ def test_core_seconds_are_summed_over_the_parts_and_a_finished_training_adds_non
     again = Trainer(Net(), config(tmp_path)).fit(TRAIN, test=TRAIN)
     assert (again.seconds, again.core_seconds) == saved[-1]
     assert again.threads == 1
+
+
+def test_rates_of_an_operating_point_count_beside_its_identity():
+    """The identity of a solved point is that of device, setting and temperature: with other rates it is the same."""
+    setting = WriteSetting(current=5e-5, pulse_width=1e-8)
+    numbers = {"energy_0": 0.0, "energy_1": 0.0, "latency": 1e-8, "device_identity": "a junction", "temperature": 300.0}
+    solved = OperatingPoint(error_rate_0=0.1, error_rate_1=0.1, setting=setting, **numbers)
+
+    def phases(error_rate_1):
+        point = replace(solved, error_rate_1=error_rate_1)
+        assert point.identity == solved.identity
+        return described((Phase(memory=MRAM(point=point, holds=("weights",))),))
+
+    assert phases(0.1) == phases(0.1 + 1e-12)  # rounding of a solver on another machine
+    assert phases(0.1) != phases(0.2)
