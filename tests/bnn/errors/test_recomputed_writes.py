@@ -205,3 +205,17 @@ def test_weights_that_are_written_several_times_in_a_pass_are_recomputed_at_an_a
     assert torch.equal(gradient(True, True), gradient(False, True))
     with pytest.raises(RuntimeError, match=r"Weights that are written several times in a pass.* bnn.address\(model"):
         gradient(True, False)
+
+
+def test_a_checkpoint_of_another_kind_of_memory_loads_without_its_keys():
+    def made(mode):
+        torch.manual_seed(1)
+        return bnn.binarize(layers(3, 8), bnn.BinarizeConfig(activation_write=(0.1, 0.1), mode=mode))
+
+    trained, model = made("overwrite"), made("independent")
+    trained(torch.randn(4, 8))
+    state = trained.state_dict()
+    with pytest.raises(ValueError, match=r"leave out the keys of its memories, which have '_memory\.' in them"):
+        model.load_state_dict(state)
+    model.load_state_dict({key: value for key, value in state.items() if "_memory." not in key})
+    layers(3, 8).load_state_dict({key: value for key, value in state.items() if "_memory." not in key})
