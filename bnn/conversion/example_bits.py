@@ -42,7 +42,7 @@ def constant_bits(model: nn.Module, images: Tensor) -> tuple[dict[str, str], lis
     quiet = torch.no_grad(), torch.random.fork_rng(devices=[])
     with empty[0], empty[1], quiet[0], quiet[1], _Readers(model) as readers, watched_bits(model) as found:
         try:
-            model(images)
+            model(images.clone())
         except RuntimeError as error:
             got = f"{tuple(images.shape)}: {str(error).splitlines()[0]}"
             raise ArgumentError("example", f"must be images that fit the model, (n, ...), got {got}") from error

@@ -232,7 +232,7 @@ class Run:
         loss = F.cross_entropy(logits, y) * (len(part) * world() / len(batch))
         value = summed(loss.detach()).item() / world()
         if not math.isfinite(value):
-            raise self._diverged(x, epoch, step, value)
+            raise self._diverged(self.images[part], epoch, step, value)
         for optimizer in self.optimizers:
             optimizer.zero_grad()
         loss.backward()
@@ -246,7 +246,7 @@ class Run:
         self.state.loss_sum += value * len(batch)
         self.state.right += int(summed((logits.argmax(dim=1) == y).sum()))
         if self.at_end_of_epoch and not all(parameter.isfinite().all() for parameter in self.model.parameters()):
-            raise self._diverged(x, epoch, step, value)
+            raise self._diverged(self.images[part], epoch, step, value)
         if self.config.checkpoint_steps and self.step % self.config.checkpoint_steps == 0 and not self.at_end_of_epoch:
             self.save()
         return Step(self.step - 1, epoch, self.state.phase, value)
