@@ -12,10 +12,11 @@ from torch import fx, nn
 from bnn.layers.dropout import SeededDropout
 from bnn.layers.graph import UntraceableError, called_layers
 
-NONNEGATIVE = (nn.ReLU, nn.ReLU6, nn.Sigmoid, nn.Hardsigmoid, nn.Softplus)
+NONNEGATIVE = (nn.ReLU, nn.Sigmoid, nn.Hardsigmoid, nn.Softplus, nn.Softmax, nn.Softmax2d)
 KEEPS_SIGN = (
     *(nn.Identity, nn.Flatten, nn.Unflatten, nn.Dropout, nn.Dropout1d, nn.Dropout2d, SeededDropout),
     *(nn.MaxPool1d, nn.MaxPool2d, nn.AvgPool1d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d),
+    *(nn.Upsample, nn.PixelShuffle, nn.ChannelShuffle, nn.ZeroPad2d, nn.ReflectionPad2d, nn.ReplicationPad2d),
 )
 NONNEGATIVE_CALLS = {
     *("relu", "relu_", "relu6", "sigmoid", "hardsigmoid", "softplus", "softmax", "abs", "square", "exp", "norm"),
@@ -28,6 +29,15 @@ KEEPS_SIGN_CALLS = {
 }
 JOINS = {"cat", "concat", "stack", "add", "add_", "iadd"}
 PRODUCTS = {"mul", "mul_", "imul", "truediv", "div", "matmul", "bmm"}
+
+
+def is_nonnegative(module: nn.Module) -> bool:
+    """Whether all values that a module returns are >= 0."""
+    if isinstance(module, nn.Hardtanh):  # ReLU6 among them
+        return module.min_val >= 0
+    if isinstance(module, nn.Threshold):
+        return min(module.threshold, module.value) >= 0
+    return isinstance(module, NONNEGATIVE)
 
 
 class DroppedActivation(nn.Identity):
@@ -89,13 +99,13 @@ def constant_signs(
         if found and policy == "norm":
             without_norm.add(name)
             continue
-        for source in found or ():
-            if policy == "drop" and _drops(model, graph, source, layers):
-                activations.add(str(source.target))
-                continue
+        dropped = [s for s in found or () if policy == "drop" and _drops(model, graph, s, layers)]
+        activations.update(str(source.target) for source in dropped)
+        left = list(dict.fromkeys(_shown(model, source) for source in found or () if source not in dropped))
+        if left:
             text = (
-                f"the sign of layer {name!r} is +1 throughout: its input comes from {_shown(model, source)}, "
-                'whose values are >= 0. Use activation="norm", leave that function out, or exclude the layer.'
+                f"the sign of layer {name!r} is +1 throughout: its input comes from {' and '.join(left)}, "
+                'whose values are >= 0. Use activation="norm", leave that out, or exclude the layer.'
             )
             if policy == "refuse":
                 raise ValueError(text)
@@ -118,11 +128,22 @@ def _joined(node: fx.Node) -> list[object]:
     return list(inputs)
 
 
+def _bounded(model: nn.Module, node: fx.Node) -> bool:
+    """Whether a module is one of values >= 0, or a call has arguments that make its values so."""
+    if node.op == "call_module":
+        return is_nonnegative(model.get_submodule(str(node.target)))
+    given = [*node.args[1:2], *(node.kwargs[name] for name in ("min", "min_val", "exponent") if name in node.kwargs)]
+    number = given[0] if given and isinstance(given[0], (int, float)) else -1
+    if _is(model, node, (), {"pow"}):
+        return number >= 0 and number % 2 == 0
+    return _is(model, node, (), {"clamp", "clamp_", "clip", "clamp_min", "hardtanh"}) and number >= 0
+
+
 def _sources(model: nn.Module, node: object) -> list[fx.Node] | None:
     """Return the nodes that make the values of `node` >= 0; None if they may be negative."""
     if not isinstance(node, fx.Node):
         return [] if isinstance(node, (int, float)) and node >= 0 else None
-    if _is(model, node, NONNEGATIVE, NONNEGATIVE_CALLS):
+    if _is(model, node, (), NONNEGATIVE_CALLS) or _bounded(model, node):
         return [node]
     if _is(model, node, KEEPS_SIGN, KEEPS_SIGN_CALLS) and node.args:
         return _sources(model, node.args[0])

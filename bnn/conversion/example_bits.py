@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from bnn.conversion.constant_sign import NONNEGATIVE
+from bnn.conversion.constant_sign import is_nonnegative
 from bnn.layers.binary import BinaryLayer
 from bnn.layers.constant_bits import FEWEST_BITS, constant_layers, watched_bits
 from bnn.layers.slots import memories
@@ -42,7 +42,7 @@ def constant_bits(model: nn.Module, images: Tensor) -> tuple[dict[str, str], lis
     quiet = torch.no_grad(), torch.random.fork_rng(devices=[])
     with empty[0], empty[1], quiet[0], quiet[1], _Readers(model) as readers, watched_bits(model) as found:
         try:
-            model(images)
+            model(images.clone())
         except RuntimeError as error:
             got = f"{tuple(images.shape)}: {str(error).splitlines()[0]}"
             raise ArgumentError("example", f"must be images that fit the model, (n, ...), got {got}") from error
@@ -66,7 +66,7 @@ class _Readers(TorchFunctionMode):
         self.inputs: dict[str, set[str]] = {}  # layer -> the modules whose output it reads
         self.inside = 0
         for name, module in model.named_modules():
-            if isinstance(module, NONNEGATIVE):
+            if is_nonnegative(module):
                 module.register_forward_hook(self._note_made(name))
             if isinstance(module, BinaryLayer) and module.input_quantizer is not None:
                 module.register_forward_pre_hook(self._enter(name), with_kwargs=True)

@@ -170,7 +170,8 @@ def _images(argument: str, value: Any) -> NDArray[Any]:
         remedy = "Scale them, as in images / 255, or pass bnn.ImageSet(images, labels, name)."
         raise ArgumentError(argument, f"must have floating-point images, got levels from 0 to 255 (uint8). {remedy}")
     if images.dtype.kind not in "fi" or images.dtype.itemsize > 8:
-        rule = f"must have floating-point images of at most 64 bits, got {images.dtype}"
+        most = " of at most 64 bits" * (images.dtype.kind == "f")
+        rule = f"must have floating-point images{most}, got {images.dtype}"
         raise ArgumentError(argument, f"{rule}. Use images.astype('float32').")
     if images.dtype.kind == "f" and not np.isfinite([images.min(), images.max()]).all():
         first = int(np.flatnonzero(~np.isfinite(images).reshape(len(images), -1).all(axis=1))[0])

@@ -177,7 +177,9 @@ class BitMemory(nn.Module, ABC):
     def set_extra_state(self, state: Tensor) -> None:
         """Continue from `state`, with the seed of this memory; part of `load_state_dict`."""
         if state.dtype != torch.int64 or len(state) != 1 + self.counts.size:
-            raise ArgumentError("state", f"must be that of a {type(self).__name__} of this version.")
+            rule = f"must be that of the same kind of memory in this version, {type(self).__name__}"
+            remedy = "To load the network alone, leave out the keys of its memories, which have '_memory.' in them"
+            raise ArgumentError("state", f"{rule}, got {len(state)} numbers, {state.dtype}. {remedy}.")
         self.keys.writes = int(state[0])
         self.counts = state[1:].cpu().numpy().copy().reshape(self.counts.shape)
 

@@ -157,7 +157,8 @@ class WriteKeys:
                 "A memory was written during a backward pass, and it is not clear which of its last "
                 f"{MOST_RECOMPUTED} writes is recomputed ({len(found)} had the same bits): its errors cannot be "
                 "repeated. Run backward() before the next forward pass of the same images, or write them without "
-                "torch.utils.checkpoint."
+                "torch.utils.checkpoint. Weights that are written several times in a pass: give them an address, "
+                "bnn.address(model, step=..., samples=...), at which they are one write."
             )
         past = found[-1]
         past.recomputed, PastWrite.last_recomputed = True, (task, past.place)
@@ -183,7 +184,10 @@ def _of_rows(samples: np.ndarray, rows: int) -> np.ndarray:
         return samples
     if len(samples) == 0 or rows % len(samples):
         rule = f"must name each of the {rows} samples that are written, got {len(samples)}"
-        raise ArgumentError("samples", f"{rule}. Call address() for each batch, or forget_address().")
+        remedy = (
+            "A layer writes every image of a batch, or as many rows of each; in an own loop call address() for each"
+        )
+        raise ArgumentError("samples", f"{rule}. {remedy} batch, or forget_address().")
     each = rows // len(samples)
     return np.repeat(samples * each, each) + np.tile(np.arange(each), len(samples))
 

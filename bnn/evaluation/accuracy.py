@@ -228,7 +228,9 @@ def evaluate(
                     raise
                 if not logits.isfinite().all():
                     written.address()
-                    where = first_non_finite(model, batch, logits, first=sum(map(len, answers)))
+                    first = sum(map(len, answers))
+                    again = images[first : first + len(batch)].clone()
+                    where = first_non_finite(model, again, logits, first=first)
                     raise FloatingPointError(f"{where}, in draw {draw}.")
                 answers.append(logits.argmax(dim=1))
             right.append(torch.cat(answers) == labels)

@@ -179,14 +179,17 @@ class Draws:
             memory.begin(draw)
 
     def batches(self, images: Tensor, batch_size: int) -> Iterator[Tensor]:
-        """Yield the images of a draw in batches; the memories have the address of the batch that was yielded last."""
+        """Yield copies of the images of a draw, in batches; a model may change its input in place.
+
+        The memories have the address of the batch that was yielded last.
+        """
         first = 0
         in_blocks = any(memory is not None and memory.in_blocks for memory in self.activations)
         size = BLOCK if in_blocks else whole_blocks(batch_size)
         for batch in images.split(size):
             self._samples = torch.arange(first, first + len(batch))
             self.address()
-            yield batch
+            yield batch.clone()
             first += len(batch)
 
     def address(self) -> None:

@@ -88,7 +88,7 @@ def check_fits(model: nn.Module, argument: str, images: Tensor) -> None:
     model = copy.deepcopy(model)  # a forward pass may change a module of the user's
     with error_draws(model, None, None, seed=0), torch.random.fork_rng(devices=[]):
         try:
-            logits = model(images[:1])
+            logits = model(images[:1].clone())
         except RuntimeError as error:
             found = f"shape {tuple(images.shape[1:])}, {images.dtype}: {str(error).splitlines()[0]}"
             raise MisfitError(argument, f"must have images that fit the model, got {found}") from error

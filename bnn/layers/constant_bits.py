@@ -70,7 +70,7 @@ def bits_of_eager_copy(model: nn.Module, images: Tensor) -> Iterator[dict[str, I
     """Yield what `watched_bits` finds in a pass of a copy that is not compiled: a graph would keep the watch."""
     model = eager_copy(model)
     with torch.no_grad(), torch.random.fork_rng(devices=[]), watched_bits(model) as found:
-        model(images)
+        model(images.clone())
     yield found
 
 

@@ -4,7 +4,6 @@ import io
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import filelock
 import numpy as np
 import torch
 
-from bnn.training.identity import Parts
+from bnn.training.identity import Parts, difference
 from bnn.training.processes import all_passed, gathered, world
 from mtjsim.checks import ArgumentError
 from mtjsim.files import remove_abandoned, write_whole
@@ -128,17 +127,9 @@ def _loaded(path: Path, same: Sequence[Parts], device: torch.device) -> dict[str
         return content
     expected = same[0]
     name = next(name for name in (*expected, *identity) if identity.get(name) != expected.get(name))
-    was, now = _difference(str(identity.get(name)), str(expected.get(name)))
+    was, now = difference(str(identity.get(name)), str(expected.get(name)))
     remedy = REMEDY.get(name, " Name another file, or delete it.").format(was=was)
     raise ArgumentError("checkpoint", f"{path} is of another training: {name} was {was}, is {now}.{remedy}")
-
-
-def _difference(was: str, now: str) -> tuple[str, str]:
-    """Return the first lines in which two texts differ."""
-    for a, b in zip_longest(was.splitlines(), now.splitlines(), fillvalue="nothing"):
-        if a != b:
-            return a.strip(), b.strip()
-    return was, now
 
 
 ARRAY = "a NumPy array of"  # marks an array that became a tensor of its bytes: `weights_only` reads no arrays

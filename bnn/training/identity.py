@@ -15,6 +15,7 @@ import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from enum import Enum
+from itertools import zip_longest
 from pathlib import PurePath
 from typing import Any
 
@@ -27,9 +28,12 @@ from mtjsim.checks import ArgumentError
 
 OURS = ("mtjsim", "bridge", "bnn")
 LONGEST = 300  # characters of a description; what is longer is cut, and its digest added
+OF_AN_OPTIMIZER = {"defaults", "param_groups", "state", "step"}  # a scheduler of torch wraps `step`
 PYTHON = f"Python {sys.version_info.major}.{sys.version_info.minor}"
 INSTALLED = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+HOOKS_OF_A_PARAMETER = ("_backward_hooks", "_post_accumulate_grad_hooks")
+HOOKS_OF_AN_OPTIMIZER = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
 RESULTS = ("counts", "of_weights")  # of forward passes, in modules of these packages: they are no causes
 OF_TORCH = frozenset(vars(nn.Module()))  # attributes that every module has
 
@@ -88,6 +92,14 @@ def digest_of(parts: Parts) -> str:
     return hashlib.sha256("\0".join(f"{name}\0{text}" for name, text in parts.items()).encode()).hexdigest()
 
 
+def difference(was: str, now: str) -> tuple[str, str]:
+    """Return the first lines in which two texts of a part differ."""
+    for a, b in zip_longest(was.splitlines(), now.splitlines(), fillvalue="nothing"):
+        if a != b:
+            return a.strip(), b.strip()
+    return was, now
+
+
 def structure_of(model: nn.Module) -> str:
     """Return a line for each module, with its class, and one for each of its hyperparameters."""
     return _Describer().structure(model)
@@ -114,19 +126,29 @@ def state_of(model: nn.Module) -> str:
     return "\n".join(lines)
 
 
+def frozen_modules(model: nn.Module) -> list[nn.Module]:
+    """Return the modules that are in evaluation mode in a model that is not: in a training they stay so."""
+    return [module for module in model.modules() if model.training and not module.training]
+
+
 def described(value: object) -> str:
     """Return a text that is equal for equal values, in any process: no memory address is in it."""
     return _Describer()(value)
 
 
 def _optimizer(optimizer: torch.optim.Optimizer, model: nn.Module) -> str:
-    """Return class, hyperparameters, and the parameters of each group by name."""
+    """Return class, hyperparameters, the parameters of each group by name, hooks, and attributes of an own class."""
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     groups = [
         {**group, "params": [names.get(id(parameter), "a parameter of no layer") for parameter in group["params"]]}
         for group in optimizer.param_groups
     ]
-    return f"{described(type(optimizer))} {described(groups)}"
+    parts = [described(type(optimizer)), described(groups)]
+    parts += [f"hook {described(hook)}" for kind in HOOKS_OF_AN_OPTIMIZER for hook in getattr(optimizer, kind).values()]
+    if not type(optimizer).__module__.startswith("torch.") and not _is_ours(type(optimizer)):
+        own = {key: value for key, value in vars(optimizer).items() if not key.startswith("_")}
+        parts += [f"{key} = {described(own[key])}" for key in sorted(own.keys() - OF_AN_OPTIMIZER)]
+    return " ".join(parts)
 
 
 def _labelled(labelled: tuple[Tensor, Tensor] | None) -> str:
@@ -183,7 +205,10 @@ class _Describer:
 
     def structure(self, model: nn.Module) -> str:
         """Return a line for each module, and one for each of its hyperparameters."""
-        return "\n".join(line for name, module in model.named_modules() for line in self._module(name, module))
+        lines = [line for name, module in model.named_modules() for line in self._module(name, module)]
+        frozen = set(frozen_modules(model))
+        lines += [f"{name} is in evaluation mode" for name, module in model.named_modules() if module in frozen]
+        return "\n".join(lines)
 
     def _module(self, name: str, module: nn.Module) -> list[str]:
         ours = _is_ours(type(module))
@@ -195,6 +220,9 @@ class _Describer:
                 lines.append(f"{name}.{key} = {self(value)}".lstrip("."))
         for kind in HOOKS:
             lines += [f"{name}: hook {self(hook)}" for hook in getattr(module, kind).values() if not _is_ours(hook)]
+        for key, parameter in module._parameters.items():
+            hooks = [hook for kind in HOOKS_OF_A_PARAMETER for hook in (getattr(parameter, kind, None) or {}).values()]
+            lines += [f"{name}.{key}: hook {self(hook)}".lstrip(".") for hook in hooks if not _is_ours(hook)]
         self.within.pop()
         return lines
 
@@ -205,7 +233,9 @@ class _Describer:
         """Describe an object by its class and what a copy of it would be made of."""
         name = self(type(value))
         if _is_ours(type(value)) and isinstance(getattr(value, "identity", None), str):
-            return f"{name} {value.identity}"
+            rates = ("error_rate_0", "error_rate_1")  # of a point; not in its identity if there is a setting
+            given = [f"{getattr(value, rate):.9g}" for rate in rates if hasattr(value, rate)]  # alike on all machines
+            return " ".join([name, value.identity, *given])
         try:
             reduce = copyreg.dispatch_table.get(type(value))  # NumPy's functions are there
             made = value.__reduce_ex__(4) if reduce is None else reduce(value)

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from torch import nn
 
 from bnn.data.labelled import Labelled
+from bnn.layers.whole_model import checked_model
 from bnn.training.config import TrainConfig
 from bnn.training.phases import Phase
 from bnn.training.result import Epoch, Result, Step
 from bnn.training.run import MakeOptimizers, Run
-from mtjsim.checks import Suggesting
+from mtjsim.checks import Suggesting, checked_kind
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,10 @@ class Trainer(Suggesting):
     config: TrainConfig
     optimizer: MakeOptimizers | None = None
 
+    def __post_init__(self) -> None:
+        checked_model(self.model)
+        checked_kind("config", self.config, TrainConfig)
+
     def fit(
         self,
         train: Labelled,
@@ -79,15 +84,23 @@ class Trainer(Suggesting):
         Raises
         ------
         ValueError
-            Before any work: for images or labels that are none or do not fit the model, of all three sets, and a model
-            that does not return logits of shape (n, classes). For a checkpoint that is damaged, in use or of another
-            training, a choice without validation images, phases without a step, or phases that do not fit the model.
+            Before any work: for images or labels that are none or do not fit the model, of all three sets, a model that
+            does not return logits of shape (n, classes) or has nothing to train, and an optimizer of parameters that
+            are not the model's. For a checkpoint that is damaged, in use or of another training, a choice without
+            validation images, phases without a step, or phases that do not fit the model. In several processes, for
+            models, images or configs that differ.
         TypeError
-            For images of another kind.
+            For images or a model of another kind.
         MemoryError
             If a step needs more memory than there is; with its number and the size of its batch.
         FloatingPointError
             When the loss or a weight becomes non-finite; with the layer where it began, the epoch and the step.
+
+        Warns
+        -----
+        UserWarning
+            If the input bits of a layer are all alike in the first batch, or modules are in evaluation mode in a model
+            that is not: they stay in it, as a frozen BatchNorm should.
 
         Notes
         -----

@@ -3,7 +3,7 @@
 Without `torch.distributed` there is one process, and every function here is the identity.
 """
 
-import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from bnn.training.identity import Parts, difference
 from bnn.training.tensor_words import running_statistics
 from mtjsim.checks import ArgumentError
 
@@ -47,14 +48,17 @@ def average_gradients(model: nn.Module) -> None:
         parameter.grad.copy_(mean.view_as(parameter))
 
 
-def require_equal(model: nn.Module) -> None:
-    """ValueError, in all processes, unless all begin with the same parameters."""
+def require_equal(parts: Callable[[], Parts]) -> None:
+    """ValueError, in all processes, unless all have the same parts of a training: each takes its part of a batch."""
     if not _several():
         return
-    digest = hashlib.sha256()
-    for parameter in model.parameters():
-        digest.update(parameter.detach().cpu().contiguous().numpy().tobytes())
-    check_same("model", digest.hexdigest(), "Build it with the same seed everywhere.")
+    first, *others = gathered(parts())
+    for other in others:
+        for name in (*first, *other):
+            if first.get(name) != other.get(name):
+                got = " and ".join(difference(str(first.get(name)), str(other.get(name))))
+                remedy = "Give each the whole training: the same model, images and config."
+                raise ArgumentError(name, f"must be the same in every process, got {got}. {remedy}")
 
 
 def summed(value: Tensor) -> Tensor:
@@ -83,13 +87,6 @@ def from_first(value: float | None) -> float | None:
     shared = [value]
     dist.broadcast_object_list(shared)
     return shared[0]
-
-
-def check_same(what: str, value: object, remedy: str) -> None:
-    """ValueError, in all processes, unless all of them have the same value."""
-    values = gathered(value)
-    if len(set(values)) > 1:
-        raise ArgumentError(what, f"must be the same in every process, got {values}. {remedy}")
 
 
 def gathered(value: Any) -> list[Any]:

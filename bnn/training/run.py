@@ -33,7 +33,7 @@ from bnn.streams import torch_generator
 from bnn.training.checkpoint import load_checkpoint, locked, save_checkpoint
 from bnn.training.config import TrainConfig
 from bnn.training.finite import diagnosis
-from bnn.training.identity import Parts, digest_of, identity_of
+from bnn.training.identity import Parts, described, digest_of, frozen_modules, identity_of, state_of
 from bnn.training.metrics import write_metrics
 from bnn.training.phase_memories import PhaseMemories, check_model, slots_of
 from bnn.training.phases import IN_SLOTS, Phase, first_steps
@@ -64,6 +64,7 @@ class _Left:
     began: Parts
     at_end: Parts
     own: dict[str, list[nn.Module | None]]
+    frozen: list[nn.Module]
 
 
 _LEFT: WeakKeyDictionary[nn.Module, _Left] = WeakKeyDictionary()  # of trainings with a checkpoint, in this process
@@ -98,6 +99,10 @@ class Run:
             )
         if config.choose == "best" and validation is None:
             raise ArgumentError("validation", 'must be given where choose is "best": other images choose no epoch.')
+        if not torch.is_grad_enabled():
+            raise RuntimeError("A training needs gradients: call fit() outside of torch.no_grad().")
+        if not any(parameter.requires_grad for parameter in model.parameters()):
+            raise ArgumentError("model", "must have parameters with requires_grad=True: there is nothing to train.")
         self.device = next(self.model.parameters()).device
         _check_loader(train, config.batch_size)
         self.images, self.labels = labelled_tensors(model, "train", train)
@@ -112,9 +117,10 @@ class Run:
         self.schedule = Schedule(config, self.optimizers, self.steps)
         check_model(self.model, self.optimizers, self.phases)
         self.own = slots_of(self.model)
+        self.frozen = frozen_modules(self.model)
         self.path = own_file(self.config.checkpoint) if self.config.checkpoint else None
         self.identity: Parts = self._identity() if self.path else {}
-        require_equal(self.model)
+        require_equal(self._shared)
         none = [Phase(memory=None)]  # before the first
         self.memories = PhaseMemories(self.model, self.optimizers, none, 0, own=self.own)
         self.state, self.order, self.stepped = State(), torch.empty(0), False
@@ -146,7 +152,7 @@ class Run:
                 checked_logits(logits, x, labels, argument=argument)
         for text in constant_layers(found).values():
             remedy = "Put a BatchNorm before it, or see activation= of bnn.binarize."
-            warnings.warn(f"{text}, in the first batch. {remedy}", stacklevel=4)
+            warnings.warn(f"{text}, in the first batch. {remedy}", stacklevel=5)
         self.stepped = True
         return logits
 
@@ -215,7 +221,7 @@ class Run:
         epoch, step = divmod(self.step, self.steps)
         batch = self._batch(epoch, step)
         what = f"step {self.step} of the training, a batch of {len(batch)} images of {tuple(self.images.shape[1:])}"
-        with _memory_for(what):
+        with _explained(what):
             return self._step(epoch, step, batch)
 
     def _step(self, epoch: int, step: int, batch: Tensor) -> Step:
@@ -226,7 +232,7 @@ class Run:
         loss = F.cross_entropy(logits, y) * (len(part) * world() / len(batch))
         value = summed(loss.detach()).item() / world()
         if not math.isfinite(value):
-            raise self._diverged(x, epoch, step, value)
+            raise self._diverged(self.images[part], epoch, step, value)
         for optimizer in self.optimizers:
             optimizer.zero_grad()
         loss.backward()
@@ -240,7 +246,7 @@ class Run:
         self.state.loss_sum += value * len(batch)
         self.state.right += int(summed((logits.argmax(dim=1) == y).sum()))
         if self.at_end_of_epoch and not all(parameter.isfinite().all() for parameter in self.model.parameters()):
-            raise self._diverged(x, epoch, step, value)
+            raise self._diverged(self.images[part], epoch, step, value)
         if self.config.checkpoint_steps and self.step % self.config.checkpoint_steps == 0 and not self.at_end_of_epoch:
             self.save()
         return Step(self.step - 1, epoch, self.state.phase, value)
@@ -249,9 +255,24 @@ class Run:
         """Return which images a step is of; an epoch's first step, and a resumed one, draw the order."""
         if step == 0 or not len(self.order):
             self.model.train()
+            self._keep_frozen()
             stream = torch_generator(self.config.seed, "image_order", epoch)
             self.order = torch.randperm(len(self.images), generator=stream).to(self.device)
         return self.order.tensor_split(self.steps)[step]
+
+    def _keep_frozen(self) -> None:
+        """Put the modules that were in evaluation mode back into it; warn once, since they may be so by mistake."""
+        forced = [module for module in self.frozen if module.training]
+        for module in forced:
+            module.training = False
+        if forced and not self.stepped:
+            names = [name for name, module in self.model.named_modules() if module in set(forced)]
+            others = f" and {len(names) - 1} more modules" * (len(names) > 1)
+            warnings.warn(
+                f"{names[0]!r}{others} of the model are in evaluation mode, and stay in it. Call model.train() before "
+                "fit() to train them too.",
+                stacklevel=5,
+            )
 
     def end_epoch(self) -> Epoch:
         """Evaluate on the validation images, add to the history, save."""
@@ -303,9 +324,24 @@ class Run:
 
     # ---- a checkpoint ------------------------------------------------------------------------------------------------
 
-    def _identity(self) -> Parts:
+    def _shared(self) -> Parts:
+        """Return what all processes of a training must have."""
+        settings = {name: described(value) for name, value in self._settings() if not callable(value)}
+        slots = set(IN_SLOTS.values())  # cells of activations belong to their process
+        state = [line for line in state_of(self.model).splitlines() if not slots & set(line.split(" ")[0].split("."))]
+        own = getattr(self.validation, "identity", None)
+        other = own if own or self.validation is None else (self.validation.scaled(), self.validation.labels)
+        images = {"train": described((self.images, self.labels)), "validation": described(other)}
+        config = self.config  # processes meet to write a checkpoint
+        when = str((config.checkpoint is not None, config.checkpoint_every, config.checkpoint_steps))
+        return {**settings, "checkpoint": when, "model": "\n".join(state), **images}
+
+    def _settings(self) -> list[tuple[str, Any]]:
         free = ("checkpoint", "checkpoint_every", "checkpoint_steps", "metrics", "progress")
-        settings = [(f.name, getattr(self.config, f.name)) for f in fields(self.config) if f.name not in free]
+        return [(f.name, getattr(self.config, f.name)) for f in fields(self.config) if f.name not in free]
+
+    def _identity(self) -> Parts:
+        settings = self._settings()
         settings += [("processes", world()), ("process", rank()), ("threads", torch.get_num_threads())]
         other = self.validation
         images = {
@@ -325,7 +361,7 @@ class Run:
         if saved is None:
             return
         if left is not None and began != self.identity:
-            self.identity, self.own = began, left.own
+            self.identity, self.own, self.frozen = began, left.own, left.frozen
         self.state = State.restored(saved["state"])
         self.earlier, self.first_step = (self.state.seconds, self.state.core_seconds), self.step
         where = self.phases, self.state.phase
@@ -357,7 +393,7 @@ class Run:
     def _leave(self) -> None:
         """Keep how the model began, so that the same object can go on from the checkpoint after an interruption."""
         now = identity_of(self.model, [], [], {})
-        _LEFT[self.model] = _Left(_of_model(self.identity), _of_model(now), self.own)
+        _LEFT[self.model] = _Left(_of_model(self.identity), _of_model(now), self.own, self.frozen)
 
     # ---- inside ------------------------------------------------------------------------------------------------------
 
@@ -403,9 +439,25 @@ class Run:
 
 
 def _optimizers(model: nn.Module, config: TrainConfig, make: MakeOptimizers) -> list[torch.optim.Optimizer]:
-    """Return the optimizers."""
-    made = make(model, config)
-    return [made] if isinstance(made, torch.optim.Optimizer) else list(made)
+    """Return the optimizers; ArgumentError unless they change parameters of the model, and nothing else."""
+    rule = "must be a function (model, config) that returns an Optimizer, or several"
+    try:
+        made = make(model, config)
+    except TypeError as error:
+        raise ArgumentError("optimizer", f"{rule}; called so, it raised {error!r}.") from error
+    optimizers: list[Any] = list(made) if isinstance(made, (list, tuple)) else [made]
+    if not optimizers or not all(isinstance(optimizer, torch.optim.Optimizer) for optimizer in optimizers):
+        raise ArgumentError("optimizer", f"{rule}, got {made!r}.")
+    own = {id(parameter) for parameter in model.parameters()}
+    for optimizer in optimizers:
+        if isinstance(optimizer, torch.optim.LBFGS):
+            raise ArgumentError("optimizer", f"{rule}; not an LBFGS, which runs a batch several times a step.")
+        given = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        if others := sum(id(parameter) not in own for parameter in given):
+            rule = "must have parameters of the model that it is called with"
+            got = f"got {others} of {len(given)} that are others (bnn.binarize returns a copy)"
+            raise ArgumentError("optimizer", f"{rule}, {got}.")
+    return optimizers
 
 
 def _adam(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
@@ -413,10 +465,15 @@ def _adam(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
 
 
 @contextmanager
-def _memory_for(what: str) -> Iterator[None]:
-    """Raise MemoryError, with what was computed, where torch raises a RuntimeError."""
+def _explained(what: str) -> Iterator[None]:
+    """Raise MemoryError, with what was computed, where torch raises a RuntimeError; name a batch that is too small."""
     try:
         yield
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        rule = f"must give each batch two images where there is a BatchNorm of one value an image. For {what}"
+        raise ArgumentError("batch_size", f"{rule}: {error}") from error
     except RuntimeError as error:
         if not any(text in str(error) for text in OUT_OF_MEMORY):
             raise
@@ -430,7 +487,7 @@ def _joules(ledger: Ledger) -> dict[str, float]:
 
 
 def _check_loader(train: Labelled, batch_size: int) -> None:
-    own = getattr(train, "batch_size", batch_size) if isinstance(train, DataLoader) else batch_size
+    own = getattr(train.batch_sampler, "batch_size", None) if isinstance(train, DataLoader) else batch_size
     if own not in (None, batch_size):
         rule = f"must be a DataLoader with batches of config.batch_size={batch_size}, got {own}"
         raise ArgumentError("train", f"{rule}. Make the two equal, or pass train.dataset.")

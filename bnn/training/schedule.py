@@ -3,6 +3,7 @@
 import math
 import warnings
 from collections.abc import Callable, Sequence
+from numbers import Real
 from typing import Any
 
 import torch
@@ -78,7 +79,7 @@ class Schedule:
             rule = f'must be "constant" where learning rates are changed during a training, got {self._shown()}'
             raise ArgumentError("schedule", f"{rule}: a rate was set to {_first(rates, self._last):g} from outside.")
         if self.factor is not None:
-            factor = self.factor(step / (self.config.epochs * self.steps))
+            factor = float(self.factor(step / (self.config.epochs * self.steps)))
             for group in self._groups():
                 group["lr"] = group["peak"] * factor
         elif step and (self.config.schedule_every == "step" or step % self.steps == 0):
@@ -113,7 +114,7 @@ def _factor(given: Callable[..., Any]) -> Factor | None:
     except Exception:  # a factory of torch schedulers raises half a dozen types without an optimizer
         return None
     for value in values:
-        if not isinstance(value, (int, float)) or not (math.isfinite(value) and value >= 0.0):
+        if not isinstance(value, Real) or not 0.0 <= float(value) < math.inf:
             rule = "must return a finite factor >= 0 for a share of the training, or be a factory of torch schedulers"
             raise ArgumentError("schedule", f"{rule}; it returned {value!r}.")
     return given

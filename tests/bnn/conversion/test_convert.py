@@ -402,6 +402,9 @@ def test_subclasses_stay_real():
         [nn.BatchNorm2d(4), nn.ReLU6(), nn.Dropout(0.5), nn.AvgPool2d(1)],
         [nn.Sigmoid(), nn.Identity()],
         [nn.ReLU(), SeededDropout(0.5, seed=1)],
+        [nn.Hardtanh(0.0, 1.0), nn.Upsample(scale_factor=1)],
+        [nn.Threshold(0.5, 0.0), nn.ZeroPad2d(0)],
+        [nn.Softmax(dim=1)],
     ],
 )
 def test_a_relu_before_a_sign_makes_room_for_it(before):
@@ -423,7 +426,18 @@ def test_a_relu_before_a_sign_makes_room_for_it(before):
     assert not any(isinstance(module, DroppedActivation) for module in kept.modules())
 
 
-@pytest.mark.parametrize("before", [[nn.ReLU(), nn.BatchNorm2d(4)], [nn.LeakyReLU()], [nn.Tanh()], [nn.Hardtanh()], []])
+@pytest.mark.parametrize(
+    "before",
+    [
+        [nn.ReLU(), nn.BatchNorm2d(4)],
+        [nn.LeakyReLU()],
+        [nn.Tanh()],
+        [nn.Hardtanh()],
+        [nn.Threshold(-1.0, 0.0)],
+        [nn.Threshold(0.0, -1.0)],
+        [],
+    ],
+)
 def test_what_leaves_both_signs_is_left_alone(before):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -447,6 +461,11 @@ class Residual(nn.Module):
             x = self.b(self.norm(self.a(F.relu(x))))
         elif self.how == "joined":
             x = self.b(self.norm(self.a(torch.cat([self.relu(x[:, :2]), x[:, 2:].abs()], 1))))
+        elif self.how == "clamped":
+            x = self.b(self.norm(self.a(x.clamp(min=0.0))))
+        elif self.how == "gated":
+            x = self.relu(x)
+            x = self.b(self.norm(self.a(x * torch.sigmoid(x.mean((2, 3), keepdim=True)))))
         elif self.how == "untraceable" and x.sum() > 0:
             x = self.b(self.norm(self.a(self.relu(x))))
         return self.head(x.mean((2, 3)))
@@ -458,12 +477,15 @@ class Residual(nn.Module):
         ("shared", r"layer 'a' is \+1 throughout: its input comes from 'relu' \(ReLU\)"),
         ("function", r"layer 'a' is \+1 throughout: its input comes from relu\(\)"),
         ("joined", r"layer 'a' is \+1 throughout"),
+        ("clamped", r"layer 'a' is \+1 throughout: its input comes from clamp\(\), whose"),
+        ("gated", r"layer 'a' is \+1 throughout: its input comes from 'relu' \(ReLU\) and sigmoid\(\), whose"),
         ("untraceable", r"cannot be followed \(TraceError"),
     ],
 )
 def test_a_relu_that_cannot_make_room_gives_a_warning(how, message):
-    with pytest.warns(UserWarning, match=message):
+    with pytest.warns(UserWarning, match=message) as caught:
         copied = binarize(Residual(how))
+    assert len(caught) == 1
     assert bits_of(copied) == ["a", "b"]
     if how == "shared":
         assert isinstance(copied.relu, nn.ReLU)

@@ -126,7 +126,7 @@ def test_what_is_no_images_with_labels_is_a_type_error_with_the_remedy(data, mes
         ((X, Y[1:]), "a label for each image, got 39 for 40 images"),
         ((X[:0], Y[:0]), "at least one image, got none"),
         ((X.to(torch.uint8), Y), r"floating-point images, got levels from 0 to 255 \(uint8\).*bnn.ImageSet"),
-        ((X > 0, Y), r"floating-point images of at most 64 bits, got bool. Use images.astype\('float32'\)"),
+        ((X > 0, Y), r"floating-point images, got bool. Use images.astype\('float32'\)"),
         pytest.param(
             (X.numpy().astype(np.longdouble), Y),
             r"at most 64 bits, got float\d+. Use images.astype\('float32'\)",

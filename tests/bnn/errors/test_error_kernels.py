@@ -209,7 +209,9 @@ def test_a_networks_layers_differ_and_its_gradients_add_up_over_parts():
 def test_an_address_of_another_batch_is_refused():
     memory = WriteErrors(error_rate_0=0.1, error_rate_1=0.1, seed=4)
     memory.address(step=0, samples=np.arange(3))
-    with pytest.raises(ValueError, match="samples must name each of the 2 samples that are written, got 3"):
+    with pytest.raises(
+        ValueError, match=r"samples must name each of the 2 samples that are written, got 3\. A layer writes every"
+    ):
         memory(torch.ones(2, 5))
 
 

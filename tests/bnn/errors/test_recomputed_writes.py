@@ -180,3 +180,42 @@ def test_parts_of_a_batch_with_the_same_bits_are_different_writes():
         losses.append(checkpoint(lambda z: (memory(z) @ w).tanh(), x, use_reentrant=False).pow(2).sum())
     with pytest.raises(RuntimeError, match="it is not clear which of its last"):
         losses[0].backward()
+
+
+@pytest.mark.parametrize("mode", ["independent", "overwrite"])
+def test_weights_that_are_written_several_times_in_a_pass_are_recomputed_at_an_address(mode):
+    """The weights of a recurrent layer, as the message says: without an address each use is a write of its own."""
+
+    def gradient(recomputed, addressed):
+        torch.manual_seed(1)
+        model = bnn.binarize(layers(3, 16), bnn.BinarizeConfig(weight_write=(0.2, 0.2), mode=mode))
+        x = torch.randn(8, 16)
+        if addressed:
+            address(model, step=0, samples=torch.arange(8))
+
+        def run(z):
+            for _ in range(3):
+                z = model[1](z)
+            return z
+
+        z = model[0](x)
+        (checkpoint(run, z, use_reentrant=False) if recomputed else run(z)).square().mean().backward()
+        return model[1].weight.grad
+
+    assert torch.equal(gradient(True, True), gradient(False, True))
+    with pytest.raises(RuntimeError, match=r"Weights that are written several times in a pass.* bnn.address\(model"):
+        gradient(True, False)
+
+
+def test_a_checkpoint_of_another_kind_of_memory_loads_without_its_keys():
+    def made(mode):
+        torch.manual_seed(1)
+        return bnn.binarize(layers(3, 8), bnn.BinarizeConfig(activation_write=(0.1, 0.1), mode=mode))
+
+    trained, model = made("overwrite"), made("independent")
+    trained(torch.randn(4, 8))
+    state = trained.state_dict()
+    with pytest.raises(ValueError, match=r"leave out the keys of its memories, which have '_memory\.' in them"):
+        model.load_state_dict(state)
+    model.load_state_dict({key: value for key, value in state.items() if "_memory." not in key})
+    layers(3, 8).load_state_dict({key: value for key, value in state.items() if "_memory." not in key})

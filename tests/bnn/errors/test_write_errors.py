@@ -350,7 +350,7 @@ def test_a_checkpoint_does_not_change_the_seed(path, addressed):
 
 def test_the_state_of_another_version_is_refused():
     memory = WriteErrors(error_rate_0=0.1, error_rate_1=0.1, seed=1)
-    with pytest.raises(ValueError, match="state must be that of a WriteErrors of this version"):
+    with pytest.raises(ValueError, match=r"state must be that of the same kind of memory in this version, WriteErr"):
         memory.load_state_dict({"_extra_state": torch.zeros(5072, dtype=torch.uint8)})
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import BatchSampler, DataLoader, SequentialSampler, TensorDataset
 
 from bnn.conversion.config import BinarizeConfig
 from bnn.conversion.convert import binarize
@@ -126,8 +126,11 @@ def test_images_of_later_evaluations_are_checked_before_the_training(argument):
 
 
 def test_a_loader_with_other_batches_than_the_training_is_refused():
-    with pytest.raises(ValueError, match=r"train must .* batches of config.batch_size=32, got 64.*train.dataset"):
-        fit(net(), DataLoader(TensorDataset(X, Y), 64))
+    loaded = TensorDataset(X, Y)
+    own = BatchSampler(SequentialSampler(loaded), 64, drop_last=False)
+    for loader in (DataLoader(loaded, 64), DataLoader(loaded, batch_sampler=own)):
+        with pytest.raises(ValueError, match=r"train must .* batches of config.batch_size=32, got 64.*train.dataset"):
+            fit(net(), loader)
     assert len(fit(net(), DATA, validation=DataLoader(TensorDataset(X, Y), 64)).history) == 1
 
 

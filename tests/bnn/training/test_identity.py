@@ -18,6 +18,8 @@ from bnn.models import mlp
 from bnn.training.config import TrainConfig
 from bnn.training.identity import described, digest_of, identity_of, state_of, structure_of
 from bnn.training.loop import Trainer
+from bnn.training.phases import MRAM, Phase
+from bridge.write import OperatingPoint, WriteSetting
 from networks import Images, Interruption, blobs, interrupt_at, same_state, write_errors
 
 TRAIN, VALIDATION = blobs(100, 1), blobs(50, 2)
@@ -89,6 +91,41 @@ def hooked():
     return model
 
 
+def hooked_weight(kind, k):
+    model = Net()
+    getattr(model.first.weight, kind)(functools.partial(scaled_gradient, model, k))
+    return model
+
+
+def scaled_gradient(model, k, value):
+    """Of a gradient, or of a parameter that has one."""
+    return k * value if value.grad is None else None
+
+
+class Halved(torch.optim.SGD):
+    """An optimizer whose step depends on an attribute."""
+
+    def __init__(self, params, by):
+        super().__init__(params, lr=0.02)
+        self.by = by
+
+
+def halved(by):
+    return lambda model, config: Halved(model.parameters(), by)
+
+
+def hooked_optimizer(model, config):
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.02)
+    optimizer.register_step_pre_hook(lambda *arguments: None)
+    return optimizer
+
+
+def evaluated():
+    model = Net()
+    model.last.eval()
+    return model
+
+
 def convolution(order):
     torch.manual_seed(0)
     return nn.Conv2d(3, 3, 3).to(memory_format=order)
@@ -114,6 +151,9 @@ DIFFERENT = {  # two models whose printed texts are equal, or whose difference i
     "code of a class": (Doubled(), Shadow()),
     "frozen parameter": (Net(), frozen()),
     "hook": (Net(), hooked()),
+    "hook of a gradient": (hooked_weight("register_hook", k) for k in (1.0, 0.0)),
+    "hook after a gradient": (hooked_weight("register_post_accumulate_grad_hook", k) for k in (1.0, 0.0)),
+    "mode": (Net(), evaluated()),
     "order in memory": (convolution(torch.contiguous_format), convolution(torch.channels_last)),
     "shared parameter": (tied(False), tied(True)),
     "array in an attribute": (Net(functools.partial(np.add, np.full(5000, k))) for k in (0.0, 1e-9)),
@@ -261,6 +301,20 @@ def test_the_message_says_which_part_differs(tmp_path, train, validation, optimi
         Trainer(Net(), config(tmp_path), optimizer).fit(train, validation)
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (halved(0.5), halved(0.25)),
+        (lambda model, config: torch.optim.SGD(model.parameters(), lr=0.02), hooked_optimizer),
+    ],
+)
+def test_attributes_and_hooks_of_an_optimizer_count(tmp_path, first, second):
+    Trainer(Net(), config(tmp_path), first).fit(TRAIN)
+    assert Trainer(Net(), config(tmp_path), first).fit(TRAIN).steps == 0
+    with pytest.raises(ValueError, match="of another training: optimizer was"):
+        Trainer(Net(), config(tmp_path), second).fit(TRAIN)
+
+
 def test_another_number_of_threads_is_refused_with_what_to_call(tmp_path):
     Trainer(Net(), config(tmp_path)).fit(TRAIN)
     torch.set_num_threads(2)
@@ -330,3 +384,18 @@ def test_core_seconds_are_summed_over_the_parts_and_a_finished_training_adds_non
     again = Trainer(Net(), config(tmp_path)).fit(TRAIN, test=TRAIN)
     assert (again.seconds, again.core_seconds) == saved[-1]
     assert again.threads == 1
+
+
+def test_rates_of_an_operating_point_count_beside_its_identity():
+    """The identity of a solved point is that of device, setting and temperature: with other rates it is the same."""
+    setting = WriteSetting(current=5e-5, pulse_width=1e-8)
+    numbers = {"energy_0": 0.0, "energy_1": 0.0, "latency": 1e-8, "device_identity": "a junction", "temperature": 300.0}
+    solved = OperatingPoint(error_rate_0=0.1, error_rate_1=0.1, setting=setting, **numbers)
+
+    def phases(error_rate_1):
+        point = replace(solved, error_rate_1=error_rate_1)
+        assert point.identity == solved.identity
+        return described((Phase(memory=MRAM(point=point, holds=("weights",))),))
+
+    assert phases(0.1) == phases(0.1 + 1e-12)  # rounding of a solver on another machine
+    assert phases(0.1) != phases(0.2)

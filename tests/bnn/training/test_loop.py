@@ -309,6 +309,91 @@ def test_binary_weights_by_bop_beside_adam(tmp_path):
     assert all((weight.abs() == 1.0).all() for weight in binary_parameters(whole))
 
 
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda model, config: torch.optim.SGD(network().parameters()),
+            r"got 9 of 9 that are others \(bnn.binarize ret",
+        ),
+        (lambda model, config: [], r"returns an Optimizer, or several, got \[\]"),
+        (lambda model, config: None, "returns an Optimizer, or several, got None"),
+        (torch.optim.SGD, "called so, it raised TypeError"),
+        (lambda model, config: torch.optim.LBFGS(model.parameters()), "not an LBFGS"),
+    ],
+)
+def test_an_optimizer_that_trains_something_else_is_refused(make, message):
+    with pytest.raises(ValueError, match=f"optimizer must .*{message}"):
+        Trainer(network(), CONFIG, make).fit(TRAIN)
+
+
+def test_what_cannot_be_trained_is_named():
+    with pytest.raises(ValueError, match="model must have parameters with requires_grad=True"):
+        Trainer(nn.Sequential(nn.Flatten()), CONFIG).fit(TRAIN)
+    with pytest.raises(ValueError, match="model must have parameters with requires_grad=True"):
+        Trainer(network().requires_grad_(False), CONFIG).fit(TRAIN)
+    with (
+        pytest.raises(RuntimeError, match=r"needs gradients: call fit\(\) outside of torch.no_grad\(\)"),
+        torch.no_grad(),
+    ):
+        Trainer(network(), CONFIG).fit(TRAIN)
+    with pytest.raises(ValueError, match="config must be of type TrainConfig"):
+        Trainer(network(), {"epochs": 3})
+    with pytest.raises(TypeError, match="model must be an instance of Module"):
+        Trainer(network, CONFIG)
+
+
+def test_a_batch_of_one_image_and_a_batch_norm_are_named():
+    images = Images(TRAIN.pixels[:3], TRAIN.labels[:3])
+    with pytest.raises(
+        ValueError, match=r"batch_size must give each batch two images .* step 1 .* a batch of 1 images"
+    ):
+        Trainer(network(), replace(CONFIG, batch_size=2)).fit(images)  # batches of 2 and 1
+
+
+class Locked(nn.BatchNorm1d):
+    """Stays in evaluation mode by itself."""
+
+    def train(self, mode=True):
+        return super().train(False)
+
+
+def test_modules_in_evaluation_mode_stay_in_it():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.BatchNorm1d(8), nn.Linear(8, 10), nn.BatchNorm1d(10))
+    model[2].eval()
+    with pytest.warns(UserWarning, match=r"^'2' of the model are in evaluation mode, and stay in it") as caught:
+        Trainer(model, replace(CONFIG, epochs=2)).fit(TRAIN, VALIDATION)
+    assert caught[0].filename == __file__
+    assert torch.equal(model[2].running_mean, torch.zeros(8))
+    assert not torch.equal(model[4].running_mean, torch.zeros(10))
+    Trainer(model, replace(CONFIG, epochs=1)).fit(TRAIN)  # the whole model was in evaluation mode: all of it is trained
+    assert not torch.equal(model[2].running_mean, torch.zeros(8))
+    locked = nn.Sequential(nn.Flatten(), nn.Linear(16, 10), Locked(10))
+    Trainer(locked, replace(CONFIG, epochs=1)).fit(TRAIN)
+    assert torch.equal(locked[2].running_mean, torch.zeros(10))
+
+
+@pytest.mark.filterwarnings("ignore:'2' of the model are in evaluation mode")
+def test_an_interrupted_model_keeps_its_modes(tmp_path):
+    """The validation of a callback may leave the whole model in evaluation mode."""
+    config = replace(CONFIG, epochs=3, checkpoint=tmp_path / "run.pt")
+    model = nn.Sequential(nn.Flatten(), nn.Linear(16, 10), nn.BatchNorm1d(10))
+    model[2].eval()
+
+    def stop(epoch):
+        model.eval()
+        raise Interruption
+
+    with pytest.raises(Interruption):
+        Trainer(model, config).fit(TRAIN, on_epoch=stop)
+    assert Trainer(model, config).fit(TRAIN).steps == 16  # of 24
+    assert torch.equal(model[2].running_mean, torch.zeros(10))
+    again = nn.Sequential(nn.Flatten(), nn.Linear(16, 10), nn.BatchNorm1d(10))
+    again[1].load_state_dict(model[1].state_dict())
+    with pytest.raises(ValueError, match="is of another training: model was"):
+        Trainer(again, config).fit(TRAIN)
+
+
 def test_a_checkpoint_is_written_after_so_many_steps_also_where_an_epoch_ends(tmp_path):
     config = replace(CONFIG, checkpoint=tmp_path / "run.pt", checkpoint_every=100)
     for steps, saved in ((None, False), (7, False), (16, True)):  # an epoch has 8

@@ -1,6 +1,10 @@
 """Two processes train as one: the same errors, the same weights."""
 
+from dataclasses import replace
+from datetime import timedelta
+
 import numpy as np
+import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
@@ -11,6 +15,7 @@ from bnn.layers.binary import BinaryLinear
 from bnn.training.config import TrainConfig
 from bnn.training.loop import Trainer
 from bnn.training.phases import MRAM, Phase
+from bnn.training.processes import require_equal
 from networks import Images
 from physics import point
 
@@ -68,3 +73,66 @@ def test_two_processes_train_as_one(tmp_path):
     assert sorted(path.name for path in tmp_path.glob("of_2*")) == ["of_2", "of_2.pt", "of_2.rank1.pt"]
     rows = [(tmp_path / f"of_{n}" / "metrics.csv").read_text().splitlines()[-1].split(",") for n in (1, 2)]
     assert rows[0][4:] == rows[1][4:]
+
+
+def test_what_differs_between_processes_is_named(monkeypatch):
+    mine, other = {"seed": "0", "model": "a = 1\nb = 2"}, {"seed": "0", "model": "a = 1\nb = 3"}
+    require_equal(lambda: {}["of one process: not asked for"])
+    monkeypatch.setattr("bnn.training.processes._several", lambda: True)
+    for gathered, message in (
+        ([mine, mine], None),
+        ([mine, other], "model must be the same in every process, got b = 2 and b = 3. Give each the whole"),
+        ([mine, {"seed": "0"}], "model must be the same .* got a = 1 and None"),
+        ([{"seed": "0"}, mine], "model must be the same .* got None and a = 1"),
+    ):
+        monkeypatch.setattr("bnn.training.processes.gathered", lambda parts, gathered=gathered: gathered)
+        if message is None:
+            require_equal(lambda: mine)
+            continue
+        with pytest.raises(ValueError, match=message):
+            require_equal(lambda: mine)
+
+
+DIFFERENT = {  # what the second process has otherwise, and the name of it
+    "train": {"train": images(50, 3)},
+    "validation": {"validation": None},
+    "seed": {"seed": 1},
+    "batch_size": {"batch_size": 14},
+    "checkpoint": {"checkpoint_every": 2},
+    "model": {"scale": 2.0},
+}
+
+
+def differ(rank, folder):
+    """Train with one difference at a time; a process that went on alone would wait for the other."""
+    torch.set_num_threads(1)
+    dist.init_process_group(
+        "gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2, timeout=timedelta(seconds=30)
+    )
+    messages = []
+    for other in DIFFERENT.values():
+        own = other if rank else {}
+        settings = {k: own[k] for k in ("seed", "batch_size", "checkpoint_every") if k in own}
+        model = network()
+        with torch.no_grad():
+            model[0].weight.mul_(own.get("scale", 1.0))
+        steps = []
+        try:
+            Trainer(model, replace(config(folder, 2), **settings)).fit(
+                own.get("train", images(50, 1)), own.get("validation", images(30, 2)), on_step=steps.append
+            )
+        except ValueError as error:
+            messages.append(str(error))
+        assert not steps
+    torch.save(messages, folder / f"{rank}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.mark.slow  # two processes import torch
+def test_processes_that_would_not_train_the_same_are_refused(tmp_path):
+    """Each takes its part of every batch: of images of its own, the other half would never be used."""
+    mp.spawn(differ, (tmp_path,), nprocs=2)
+    first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
+    assert first == second
+    for name, message in zip(DIFFERENT, first, strict=True):
+        assert message.startswith(f"{name} must be the same in every process, got "), message
