@@ -38,7 +38,8 @@ def dissipated_energy(
 
     E = int <V I> dt, the mean over the Fokker-Planck density, of writes that fail as well as of those that succeed:
     I^2 <R(m_z, V)> under an imposed current, V^2 <G(m_z, V)> under a voltage, I^2 R_channel in a three-terminal device.
-    Relative accuracy 1e-6, with ramps 1e-4; 1e-4 if the device is not axisymmetric.
+    Relative accuracy 1e-6, with ramps 1e-4; 1e-4 if the device is not axisymmetric. Pulses of any length: beyond 1e5
+    characteristic times an axisymmetric write is continued by its escape rate (escape.py).
 
     Parameters
     ----------
