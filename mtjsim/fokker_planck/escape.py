@@ -8,7 +8,7 @@ with tau_r the slowest relaxation inside a well. Everything in it is an integral
 
 Legend (the rest in `reduced.py`)
     w      stationary density under the drive, exp(2 Delta int G dy), of total 1; <.> is the mean over it
-    y_b    top of the barrier, G(y_b) = 0
+    y_b    top of the barrier, G(y_b) = 0; a well is a pole, or with an asymmetry or VCMA a cone where G falls through 0
     h, c   the slow eigenfunction, which falls from 1 in the starting well to 0 in the other one, and 1 - h
     chi    1 at y < `judged_at`, else 0: the other state, of a held bit what lies beyond the barrier without current
     <.>_0  mean over the start, Boltzmann on y > `start_above` with the current off
@@ -98,32 +98,48 @@ class Escape:
 
 
 def barrier_position(write: AxialWrite) -> float | None:
-    """Find y_b, where G rises through 0, at the drive; None unless it is the only zero and both poles are stable."""
+    """Find y_b, where G rises through 0, at the drive; None without a barrier, or with several."""
+    rising, _ = _zeros(write)
+    return rising[0] if len(rising) == 1 else None
+
+
+def _zeros(write: AxialWrite) -> tuple[list[float], list[float]]:
+    """Return the zeros where G rises (barriers), and those where it falls (wells on a cone), at the drive."""
 
     def force(y: float) -> float:
         return float(write.force(np.array([y]), write.drive)[0])
 
     y = np.linspace(-1.0, 1.0, 401)
     G = write.force(y, write.drive)
-    crossings = np.flatnonzero((G[:-1] < 0) != (G[1:] < 0))
-    if G[0] >= 0 or G[-1] <= 0 or len(crossings) != 1:
-        return None
-    k = crossings[0]
-    return float(brentq(force, y[k], y[k + 1], xtol=1e-15))
+    below = np.append(G[:-1] < 0, G[-1] <= 0)  # a zero at the upper pole is no barrier
+    rises, falls = np.flatnonzero(below[:-1] & ~below[1:]), np.flatnonzero(~below[:-1] & below[1:])
+    rising, falling = ([brentq(force, y[k], y[k + 1], xtol=1e-15) for k in at] for at in (rises, falls))
+    return rising, falling
 
 
 def relaxation_time(write: AxialWrite, barrier: float) -> float:
-    """tau_r in tau_D: one over the slowest of the linearised rates 2 G(1), -2 G(-1) and (1 - y_b^2) G'(y_b)."""
+    """tau_r in tau_D: one over the slowest of the linearised rates, 2 abs(G) at a pole and (1 - y^2) abs(G') at a zero.
+
+    Of the poles those that are stable count, of the zeros the barrier and the wells.
+    """
     step = 1e-5
-    at = np.array([1.0, -1.0, barrier - step, barrier + step])
-    top, bottom, below, above = write.force(at, write.drive)
-    return float(1 / min(2 * top, -2 * bottom, (1 - barrier**2) * (above - below) / (2 * step)))
+    zeros = np.array([barrier, *_zeros(write)[1]])
+    below, above = write.force(zeros - step, write.drive), write.force(zeros + step, write.drive)
+    bottom, top = write.force(np.array([-1.0, 1.0]), write.drive)
+    rates = [
+        *(1 - zeros**2) * np.abs(above - below) / (2 * step),
+        *(rate for rate in (-2 * bottom, 2 * top) if rate > 0),
+    ]
+    return float(1 / min(rates))
 
 
-def solve_escape(write: AxialWrite) -> Escape | None:
-    """Rate, equilibrium and offset of the start, at the drive; None without a barrier."""
+def solve_escape(write: AxialWrite, *, cones: bool = False) -> Escape | None:
+    """Rate, equilibrium and offset of the start, at the drive; None without a barrier.
+
+    None, too, where a well is a cone, unless `cones`.
+    """
     barrier = barrier_position(write)
-    if barrier is None:
+    if barrier is None or (not cones and _zeros(write)[1]):
         return None
     panels = make_panels(write, barrier)
     log_w = write.log_equilibrium(panels.y, write.drive)

@@ -40,7 +40,7 @@ from threadpoolctl import ThreadpoolController
 from mtjsim.checks import Array
 from mtjsim.fokker_planck.basis import FULL_SPHERE, RELATIVE, basis_size, build_basis, test_functions
 from mtjsim.fokker_planck.escape import solve_escape
-from mtjsim.fokker_planck.reduced import AxialWrite, Piece
+from mtjsim.fokker_planck.reduced import AxialWrite, Piece, unresolved
 from mtjsim.fokker_planck.waveform import Waveform, ride
 
 WALLS = (-0.15, -0.3, -0.45, -0.6, -0.75, -0.9)  # possible positions of an absorbing wall, nearest first
@@ -51,6 +51,7 @@ NEARER = 0.5 + math.sqrt(3) / 3  # weight of the nearer one in a half step
 FEWEST_PIECES = 8  # sloped pieces from which a pulse is a waveform
 LONGEST_WAVE = 300.0  # duration of a waveform in tau_D / (1 + i)
 LONGEST_ENERGY = 1e5  # in tau_D: the energy of a longer plateau is continued by the escape rate
+AT_EQUILIBRIUM = 1e-6  # relative departure of the power up to which it is steady
 LEVEL_NODES = 20  # Chebyshev nodes of the table of propagators
 PROBES = 3  # vectors that carry rounding errors along
 ROUNDING = 1e-14  # of the largest coefficient, in each operation; three times what was seen
@@ -315,15 +316,23 @@ class SpectralSolver:
         """Energy that a longer plateau adds: only the escape over the barrier, if there is one, is not over yet.
 
         From the last node on f = f_eq + (f - f_eq) e^(-k t), with the rate k and the equilibrium by quadrature.
+
+        Raises
+        ------
+        ValueError
+            Without a single barrier, if the power is not that of the equilibrium.
         """
-        escape = solve_escape(replace(self.write, rise_time=0.0, relax_time=0.0, shape=()))
-        if escape is None:
-            return lambda time: plateau.value[-1] * time
-        b, rate = self.basis, math.exp(escape.log_rate)
+        escape = solve_escape(replace(self.write, rise_time=0.0, relax_time=0.0, shape=()), cones=True)
+        b, rate = self.basis, math.exp(escape.log_rate) if escape else 0.0
         log_p = self.write.log_equilibrium(b.y_all, self.write.drive)
         equilibrium = b.weights_all * np.exp(log_p - log_p.max())
         equilibrium = b.trial @ (equilibrium / equilibrium.sum())
         final, rest = power @ equilibrium, fall @ equilibrium
+        if escape is None and abs(plateau.value[-1] / final - 1) > AT_EQUILIBRIUM:
+            found = (
+                f"its power is not steady after {LONGEST_ENERGY:g} characteristic times, and it has no single barrier"
+            )
+            raise unresolved(self.write, found)
 
         def added(time: Array) -> Array:
             settling = time * exprel(-rate * time)  # int e^(-k t) dt

@@ -279,7 +279,7 @@ class SphericalSolver:
             value = rows @ after
             scale = np.minimum(np.abs(value), np.abs(1 - value)) if complement else np.abs(value)
             drift = np.abs(value - last) * (longest - end) / (end - start)
-            resting = np.abs(after - c).max() < AT_REST * np.abs(after).max() and (drift < UNCHANGED * scale).all()
+            resting = np.abs(after - c).max() < AT_REST * np.abs(after).max() and (drift <= UNCHANGED * scale).all()
             quiet = quiet + 1 if resting else 0
             last, c = value, after
             self.bar.update(end - start)

@@ -104,6 +104,21 @@ def test_a_long_pulse_is_continued_by_its_escape(monkeypatch, i, more, device):
     assert dissipated_energy(device, **pulse) == approx(followed, rel=1e-7)
 
 
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_a_long_pulse_is_continued_by_the_escape_from_a_cone(monkeypatch, direction):
+    """At lambda 0.9 the layer precesses around its pole first, and leaves that cone by 2 % within 3e4 tau_D."""
+    device = junction(100.0, 0.1 if direction == "p_to_ap" else -0.1, spin_torque_asymmetry=0.9)
+    device = device.replace(polarizer=(0, 0, -1)) if direction == "p_to_ap" else device
+    pulse = {"direction": direction, "pulse_width": np.array([1e4, 3e4]) * TAU}
+    pulse["current"] = 0.25 / 0.1 * device.critical_current(direction) / 1.1
+    followed = dissipated_energy(device, **pulse)
+    monkeypatch.setattr(spectral, "LONGEST_ENERGY", 3e3)
+    assert dissipated_energy(device, **pulse) == approx(followed, rel=1e-7)
+    monkeypatch.setattr(spectral, "solve_escape", lambda write, cones: None)
+    with pytest.raises(ValueError, match="its power is not steady after 3000 characteristic times"):
+        dissipated_energy(device, **pulse)
+
+
 def test_joules_of_a_second_are_the_watts_of_the_final_state():
     """At 0.8 I_c all has switched after a millisecond: I^2 R_AP t, R_AP at a mean 1 - y of 1/(2 Delta 1.8)."""
     energy = dissipated_energy(junction(), current=0.8 * I_C, pulse_width=[1e-3, 1.1e-3])

@@ -233,7 +233,10 @@ def test_the_tail_of_a_well_beyond_the_equator_is_not_lost():
     assert error[0] < TWO_ROADS
 
 
-@pytest.mark.parametrize(("H", "L", "i"), [(0.1, 0.0, 0.3), (0.0, 0.6, 0.5), (-0.2, -0.6, 0.2), (0.3, 1e-12, 0.0)])
+@pytest.mark.parametrize(
+    ("H", "L", "i"),
+    [(0.1, 0.0, 0.3), (0.0, 0.6, 0.5), (-0.2, -0.6, 0.2), (0.3, 1e-12, 0.0), (0.0, -0.9, 0.2), (0.0, 0.9, -0.2)],
+)
 def test_barrier_position(H, L, i):
     write = AxialWrite(thermal_stability=60, drive=i, field=H, asymmetry=L)
     y = barrier_position(write)

@@ -309,6 +309,16 @@ def test_energy_of_an_axial_device(rise_time):
     )
 
 
+@pytest.mark.parametrize("rise_time", [0.0, 0.2e-9])
+def test_the_energy_of_a_long_pulse_ends_where_the_density_rests(rise_time):
+    """All has switched and settled within 20 ns: of a pulse of 60 ns the rest is not followed."""
+    write, steps_taken = oblique_write(junction(), "p_to_ap", 6e-5, 300.0, rise_time, 0.0), []
+    solver = SphericalSolver(write, write.resolution(1e-6))
+    solver.bar = SimpleNamespace(update=steps_taken.append)
+    solver.dissipation(lambda m_z, level: 1 - m_z, np.array([60e-9]))
+    assert 0 < sum(steps_taken) < 30e-9
+
+
 def test_energy_through_the_front_door():
     """A field in the plane of 1 mT changes nothing that is seen; a resistance that follows m_z bounds the rest."""
     device, write = junction(stray_field=(1e-3, 0.0, 0.0)), {"current": 6e-5, "pulse_width": [1e-9, 2e-9]}
