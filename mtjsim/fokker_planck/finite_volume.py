@@ -38,6 +38,8 @@ PILOT_CELLS = 400  # most cells of the mesh that chooses the strides
 LEVEL_TERMS = 17  # Chebyshev polynomials of the level, where the force is not linear in it
 SCALE = 2.0**150  # of all masses: 1e-300 of them is far above the smallest doubles
 TARGET = 3e-5  # estimated relative error above which mesh or strides are refined; the true one is a twentieth, about
+CHEAP_TARGET = 1e-6  # the same of steps, where strides are cheap: the estimate was seen six times too small at 2e-6
+CHEAP = 2e6  # cells of the three meshes times strides: a tenth of a second
 REFINEMENTS = 3
 MOST_WORK = 1e8  # cells of the three meshes times strides: beyond, a solve takes ten seconds
 RAMP_WORK = 10  # a stride of a ramp over one at a constant level
@@ -101,7 +103,8 @@ def solve_tails(
             raise unresolved(write, f"it takes {schedule.work} steps on {cells * MESHES[-1]} cells")
         coarsest = schedule.solve(cells, MESHES[0])
         of_step = _of_larger(*_without_steps(coarsest))
-        if remaining and 2 * work <= MOST_WORK and not of_step[wanted].max() < TARGET:
+        target = CHEAP_TARGET if 2 * work <= CHEAP else TARGET
+        if remaining and 2 * work <= MOST_WORK and not of_step[wanted].max() < target:
             change /= 4  # twice as many strides
             continue
         solved = [coarsest, *(schedule.solve(cells, refined) for refined in MESHES[1:])]

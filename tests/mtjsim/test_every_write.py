@@ -61,6 +61,13 @@ def test_a_strong_asymmetry_takes_more_polynomials():
     assert axial.tail_probability(write, tau)[0] == approx(math.exp(solve_tails(write, tau).log_stayed[0]), rel=1e-6)
 
 
+def test_strides_are_short_enough_for_a_small_switched_probability():
+    """A shock to the start: 1.2e-5 were lost, six times the estimate, in strides that are cheap to halve."""
+    write, tau = AxialWrite(34.0, 8.0, field=-0.34375), np.array([0.082085])
+    assert math.exp(solve_tails(write, tau).log_switched[0]) == approx(6.469929e-05, rel=1e-6)
+    assert axial.tail_probability(write, tau, tail="switched") == approx(6.469929e-05, rel=1e-6)
+
+
 def drawn(rng):
     """One write and its longest pulse; half the fields are near +-B_k or beyond a half, a tenth without current."""
     field = rng.uniform(-1, 1) if rng.random() < 0.7 else rng.choice([-1, 1]) * (1 - 10 ** rng.uniform(-3, 0))
