@@ -16,6 +16,7 @@ TYPED = re.compile(r"\s*[-+]?[\d.]+(?:[eE][-+]?\d+)?\s*[A-Za-zµμΩ%](?:[A-Za-z
 TOWER = re.compile(r"[\d)]\s*(?:\^|\*\*)")  # the power of a power or of a bracket: pint could take forever
 LONGEST = 80  # characters of a quantity
 CELSIUS = re.compile(rf"({NUMBER})\s*(?:°\s*C|℃|deg\s*C|degree_?[Cc]elsius|[Cc]elsius|C)")
+OFFSET = re.compile(r"deg|fahrenheit|rankine|r[eé]aumur", re.IGNORECASE)  # read by some versions of pint only
 ABSOLUTE_ZERO = -273.15  # in degrees Celsius
 
 
@@ -109,7 +110,7 @@ def to_si(text: str | float, unit: str, *, name: str = "value", unit_required: b
     import pint
 
     try:
-        if not TYPED.fullmatch(text) or TOWER.search(text):
+        if not TYPED.fullmatch(text) or TOWER.search(text) or (unit == "K" and OFFSET.search(text)):
             raise ValueError
         magnitude = float(_registry().Quantity(text.replace("Ohm", "ohm")).to(unit).magnitude)
     except pint.DimensionalityError:

@@ -246,11 +246,11 @@ def test_public_names_exist():
 def test_the_front_door_is_described_whole(name):
     """Every argument by name, what comes back, what is raised, and an example that runs."""
     function = getattr(mtjsim, name)
-    text, arguments = function.__doc__, inspect.signature(function).parameters
+    text, arguments = inspect.getdoc(function), inspect.signature(function).parameters
     sections = ["Examples"] + ["Parameters", "Raises"] * bool(arguments)
     sections += ["Returns"] * (inspect.signature(function).return_annotation not in (None, "None"))
-    assert not [title for title in sections if f"    {title}\n    {'-' * len(title)}\n" not in text]
-    listed = re.findall(r"^    ([\w, ]+) : ", text, re.M)
+    assert not [title for title in sections if f"{title}\n{'-' * len(title)}\n" not in text]
+    listed = re.findall(r"^([\w, ]+) : ", text, re.M)
     assert not set(arguments) - {word for line in listed for word in line.split(", ")}
 
 

@@ -31,7 +31,8 @@ def worker_processes(
     Notes
     -----
     A thread of every process looks whether its parent is still there. So all of them end when this process is killed;
-    they are killed when the block is left by an exception, an interrupt for example, without finishing their jobs.
+    they are killed when the block is left by an exception, an interrupt for example, without finishing their jobs (loky
+    finds them by psutil, or by a program that a small container does not have).
     """
     from loky import ProcessPoolExecutor  # here: it takes 0.1 s
 

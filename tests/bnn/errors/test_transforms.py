@@ -110,7 +110,7 @@ def test_a_model_is_exported_to_onnx(dynamo, tmp_path):
     assert torch.allclose(torch.from_numpy(logits), model(X), atol=1e-5)
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch.jit is deprecated
+@OF_TORCH  # torch.jit is deprecated, by a DeprecationWarning or a FutureWarning
 def test_a_traced_model_has_equal_logits_and_both_zeros_are_plus_one():
     model = net().eval()
     assert torch.equal(torch.jit.trace(model, X)(X), model(X))
@@ -124,7 +124,7 @@ def write(x):
     return write_errors(0.1)(seed=0)(x)
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch.jit is deprecated
+@OF_TORCH  # torch.jit is deprecated, by a DeprecationWarning or a FutureWarning
 @pytest.mark.parametrize("config", list(WRITES.values())[1:], ids=list(WRITES)[1:])
 def test_a_model_with_memories_is_not_traced_but_refused(config):
     with pytest.raises(RuntimeError, match=r"Errors cannot be exported or traced.* within bnn.memories\("):
@@ -144,7 +144,7 @@ def test_a_model_with_memories_is_not_exported_unless_they_cannot_fail():
     assert torch.equal(torch.export.export(model, (X,)).module()(X), model(X))
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch.jit is deprecated
+@OF_TORCH  # torch.jit is deprecated, by a DeprecationWarning or a FutureWarning
 def test_a_memory_that_cannot_fail_is_left_out_of_every_export():
     model = net(activation_write=(0.0, 0.0)).eval()
     assert torch.equal(torch.jit.trace(model, X)(X), model(X))
@@ -188,14 +188,14 @@ def test_a_layer_with_a_forward_of_its_own_is_followed_into_by_fx():
     assert torch.equal(torch.fx.symbolic_trace(model)(X), model(X))
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch.jit is deprecated
+@OF_TORCH  # torch.jit is deprecated, by a DeprecationWarning or a FutureWarning
 @pytest.mark.parametrize("module", [net(), write_errors(0.1)(seed=0), SeededDropout(0.5, seed=0)])
 def test_scripting_is_refused_in_one_sentence(module):
     with pytest.raises(RuntimeError, match=r"A \w+ cannot be scripted. Use torch.export.export, or torch.jit.trace"):
         torch.jit.script(module)
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch.func.jvp uses torch.jit, which is deprecated
+@OF_TORCH  # torch.func.jvp uses torch.jit, which is deprecated
 @pytest.mark.parametrize("sign", SIGNS)
 def test_signs_have_their_gradients_under_torch_func(sign):
     factors, x = normal(5, 7, seed=2), normal(5, 7, seed=1).requires_grad_()

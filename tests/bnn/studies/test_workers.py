@@ -58,7 +58,7 @@ def test_workers_end_with_a_parent_that_is_ended(tmp_path, end):
     path = os.pathsep.join([str(tmp_path), *sys.path])
     parent = subprocess.Popen(
         [sys.executable, str(tmp_path / "parent.py"), str(tmp_path)],
-        env={**os.environ, "PYTHONPATH": path},
+        env={**os.environ, "PYTHONPATH": path, "PATH": str(tmp_path)},  # a container has no pgrep
         stderr=subprocess.DEVNULL,
     )
     try:
