@@ -83,7 +83,7 @@ def flow_of(still: Any, driven: Any, starts: NDArray[np.int64], box: tuple[Array
     i, j = (np.concatenate([part.coords[axis] for part in parts]).astype(np.int64) for axis in (0, 1))
     sizes = np.diff(starts)
     block = np.repeat(np.arange(sizes.size), sizes)
-    column = starts[block[j]] + (j - starts[block[j]]) - (i - starts[block[i]])  # in the block's first row
+    column = j - (i - starts[block[i]])  # in the block's first row
     reach = int(starts[-1]) + int(sizes.max())
     key, diagonal = np.unique(block[i] * (3 * reach) + column + reach, return_inverse=True)
     of_block = key // (3 * reach)

@@ -163,7 +163,7 @@ class SphericalSolver:
     Attributes
     ----------
     bar : tqdm
-        Counts the products of the solve; silent until it is replaced.
+        Counts the seconds of the pulse that are solved; silent until it is replaced.
     """
 
     def __init__(self, write: Write, resolution: Resolution) -> None:

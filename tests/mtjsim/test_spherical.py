@@ -206,6 +206,17 @@ def test_a_density_is_followed_until_it_rests(monkeypatch, level, rests):
     assert (last < 0.9 * ends[-1]) == rests
 
 
+def test_a_density_that_seems_to_rest_and_still_escapes_is_followed(monkeypatch):
+    """Barrier of 22 kT: a step moves 1e-9 of the density, and all steps together fifty times the first tail."""
+    B_k = junction().anisotropy_field * 22 / junction().thermal_stability()
+    device, ends = junction(stray_field=(0.02, 0.0, 0.0)).replace(anisotropy_field=B_k), np.array([1e-9, 4e-8])
+    short = solver(device, Resolution(40, 14, 1.0), level=0.0)
+    switched = 1 - short.stayed(ends)
+    monkeypatch.setattr(spherical, "AT_REST", 0.0)
+    assert switched == approx(1 - short.stayed(ends), rel=1e-5)
+    assert switched[1] > 30 * switched[0]
+
+
 def test_the_cost_of_a_long_solve_is_said_beforehand(monkeypatch, capsys):
     monkeypatch.setattr(oblique, "LONG", 0.0)
     monkeypatch.setattr(oblique, "tqdm", partial(tqdm, file=sys.stderr, ncols=100))
