@@ -1,7 +1,9 @@
 """The memories of a phase in a model: parameters in words, activations and signs in the slots of the layers."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
@@ -26,6 +28,7 @@ def check_model(model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], p
     held |= {what for what, slot in IN_SLOTS.items() if _layers(model, slot)}
     norms = any(isinstance(module, _BatchNorm) and module.running_mean is not None for module in model.modules())
     for number, phase in enumerate(phases):
+        check_layers(model, phase.mrams)
         for mram in phase.mrams:
             planned(model, mram.words, mram.holds)
             if "optimizer" in mram.holds and len(optimizers) != 1:
@@ -73,11 +76,11 @@ class PhaseMemories:
         self.words: list[tuple[MRAM, ParameterMemory]] = []
         self.slots: list[tuple[MRAM, nn.Module]] = []
         for what, slot in IN_SLOTS.items():
-            mram = next((m for m in phase.mrams if what in m.holds), None)
-            for index, layer in enumerate(_layers(model, slot)):
+            for index, (name, layer) in enumerate(_layers(model, slot).items()):
+                mram = next((m for m in phase.mrams if what in m.holds and m.covers(name)), None)
                 memory = own[slot][index] if phase.memory is None else None
                 if mram is not None:
-                    memory = _in_slot(mram, what, index)
+                    memory = memory_in_slot(mram, what, index)
                     if before is not None and any(mram.same_but_for_point(m) for m in before.phase.mrams):
                         _go_on(memory, layer._modules[slot])
                     self.slots.append((mram, memory))
@@ -132,15 +135,31 @@ class PhaseMemories:
 
 def slots_of(model: nn.Module) -> dict[str, list[nn.Module | None]]:
     """Return what is in the slots of the model now, slot by slot."""
-    return {slot: [layer._modules[slot] for layer in _layers(model, slot)] for slot in IN_SLOTS.values()}
+    return {slot: [layer._modules[slot] for layer in _layers(model, slot).values()] for slot in IN_SLOTS.values()}
 
 
-def _layers(model: nn.Module, slot: str) -> list[nn.Module]:
-    return list((activation_memories if slot == "activation_memory" else weight_memories)(model).values())
+def _layers(model: nn.Module, slot: str) -> Mapping[str, nn.Module]:
+    return (activation_memories if slot == "activation_memory" else weight_memories)(model)
 
 
-def _in_slot(mram: MRAM, what: str, index: int) -> nn.Module:
-    """Make the memory of the index-th slot of its kind."""
+def check_layers(model: nn.Module, mrams: Sequence[MRAM]) -> None:
+    """ArgumentError unless each pattern names a layer with a slot, and no slot is of two memories."""
+    for what, slot in IN_SLOTS.items():
+        names, held = list(_layers(model, slot)), [mram for mram in mrams if what in mram.holds]
+        for mram in held:
+            for pattern in mram.layers:
+                if not any(fnmatchcase(name, pattern) for name in names):
+                    known = f"the layers whose {what} are bits are {', '.join(map(repr, names)) or 'none'}"
+                    near = get_close_matches(pattern, names, n=1)
+                    hint = f" Did you mean {near[0]!r}?" if near else ""
+                    raise ArgumentError("layers", f"must name layers of the model, got {pattern!r}: {known}.{hint}")
+        for name in names:
+            if (count := sum(mram.covers(name) for mram in held)) > 1:
+                raise ArgumentError("layers", f"must name each layer once, and {count} memories hold {what} of {name!r}.")
+
+
+def memory_in_slot(mram: MRAM, what: str, index: int) -> nn.Module:
+    """Make the memory of the index-th slot of its kind, "activations" or "signs"."""
     layer, expected = 2 * index + (what == "signs"), mram.gradient == "expected"
     if mram.words.errors == "independent":
         gradient = "flipped" if expected else "identity"

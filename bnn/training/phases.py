@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from itertools import pairwise
 from typing import Any
 
@@ -44,6 +45,8 @@ class MRAM(Suggesting):
         "running_statistics", "optimizer" (its moments): in words, read, changed and written back in each iteration, see
         `bnn.ParameterMemory`. "activations": the input bits of every binary layer. "signs": the quantized weights of
         every binary layer, where the latent ones are elsewhere.
+    layers : tuple of str
+        Names or patterns ("features.*") of the layers whose activations and signs it holds; empty: of all.
     slots : int, >= 1
         Samples whose activations have cells at the same time, see `bnn.OverwriteErrors`.
     gradient : {"identity", "expected"}
@@ -76,6 +79,7 @@ class MRAM(Suggesting):
 
     words: WordMemory
     holds: tuple[str, ...] = ("weights", "biases", "activations")
+    layers: tuple[str, ...] = ()
     slots: int = 1
     gradient: str = "identity"
     seed: int = 0
@@ -85,6 +89,7 @@ class MRAM(Suggesting):
         *,
         words: WordMemory | None = None,
         holds: tuple[str, ...] = holds,
+        layers: tuple[str, ...] = layers,
         slots: int = slots,
         gradient: str = gradient,
         seed: int = seed,
@@ -94,9 +99,15 @@ class MRAM(Suggesting):
             raise ArgumentError("holds", f"must be a tuple of names out of {', '.join(HOLDS)}, got {holds!r}.")
         for name in holds:
             checked_choice("holds", name, HOLDS)
+        if isinstance(layers, str) or not all(isinstance(pattern, str) for pattern in layers):
+            raise ArgumentError("layers", f"must be a tuple of names or patterns of layers, got {layers!r}.")
+        if layers and (others := set(holds) - set(IN_SLOTS)):
+            rule = f"is for activations and signs, and this memory also holds {', '.join(sorted(others))}"
+            raise ArgumentError("layers", f"{rule}. Words are held of all layers: declare a memory of bits apart.")
         own = {
             "words": declared_words(words, fields, holds),
             "holds": tuple(holds),
+            "layers": tuple(layers),
             "slots": checked_whole("slots", slots, least=1),
             "gradient": checked_choice("gradient", gradient, ("identity", "expected")),
             "seed": checked_seed(seed),
@@ -113,6 +124,10 @@ class MRAM(Suggesting):
     def point(self) -> OperatingPoint:
         """Error rates, energies and latency of a write."""
         return self.words.point
+
+    def covers(self, layer: str) -> bool:
+        """Whether it holds the bits of a layer, by its name in the model."""
+        return not self.layers or any(fnmatchcase(layer, pattern) for pattern in self.layers)
 
     def same_but_for_point(self, other: MRAM) -> bool:
         """Whether the two are one memory with two settings."""
@@ -166,7 +181,7 @@ class Phase(Suggesting):
         exact = self.memory is None or isinstance(self.memory, SRAM)
         if not exact and not (self.mrams and all(isinstance(mram, MRAM) for mram in self.mrams)):
             raise ArgumentError("memory", f"must be MRAM(...), a tuple of them, SRAM() or None, got {self.memory!r}.")
-        held = [name for mram in self.mrams for name in mram.holds]
+        held = [name for mram in self.mrams for name in mram.holds if not mram.layers]  # of layers: with the model
         if twice := sorted({name for name in held if held.count(name) > 1}):
             raise ArgumentError("memory", f"must hold everything once, got {', '.join(twice)} in more than one MRAM.")
 
