@@ -6,7 +6,7 @@ one network     `layers/` binary layers, quantizers, counts · `models/` publish
                 `conversion/` any torch model, binarized · `packed/` the same predictions on packed bits
 its accuracy    `evaluation/` counts with intervals, over images and draws
 its training    `training/` the loop, its phases and memories of words · `optimizers/` of binary weights
-experiments     `studies/` recipes, energy/accuracy curves, the demo, figures
+experiments     `studies/` recipes, studies over their fields, energy/accuracy curves, the demo, figures
 shared          `streams.py` torch generators · `cli/` the command line
 
 Names are imported on first use, so that verbs such as `mtj-bnn device` start without torch.
@@ -41,6 +41,8 @@ if _TYPE_CHECKING:
     from bnn.studies.curve_result import EnergyAccuracyCurve
     from bnn.studies.recipe import Recipe, list_recipes, load_recipe
     from bnn.studies.recipe_run import run_recipe
+    from bnn.studies.run_study import run_study
+    from bnn.studies.space import Study, list_studies, load_study
     from bnn.training.config import TrainConfig
     from bnn.training.finite import guard_finite
     from bnn.training.loop import Trainer
@@ -74,6 +76,8 @@ _HOME = {
         "studies.curve_result": ("EnergyAccuracyCurve",),
         "studies.recipe": ("Recipe", "list_recipes", "load_recipe"),
         "studies.recipe_run": ("run_recipe",),
+        "studies.run_study": ("run_study",),
+        "studies.space": ("Study", "list_studies", "load_study"),
         "training.config": ("TrainConfig",),
         "training.finite": ("guard_finite",),
         "training.loop": ("Trainer",),

@@ -240,6 +240,40 @@ def device_toml(
     return "\n".join(lines) + "\n"
 
 
+def junction_of(table: Mapping[str, Any]) -> MTJ:
+    """Return the junction of a table: a preset or a device file with changes, or the fields of a device file.
+
+    Parameters
+    ----------
+    table : mapping
+        `preset` (a name) or `file` (a path), and the fields of `MTJ` that differ from it; or all the fields of a
+        [device] or of an [effective] table. Quantities in SI, or as text with a unit.
+
+    Raises
+    ------
+    ValueError, OSError
+        As `load_preset`, `load_device` and `MTJ`; for an unknown field, and for both a preset and a file.
+
+    Examples
+    --------
+    >>> junction_of({"preset": "arm_2021", "damping": 0.02}) == load_preset("arm_2021").replace(damping=0.02)
+    True
+    """
+    fields = dict(table)
+    origins = [name for name in ("preset", "file") if name in fields]
+    if len(origins) == 2:
+        raise ArgumentError("preset", "and file are two junctions: give one of them.")
+    if not origins:
+        return _from_effective(fields) if "thermal_stability" in fields else _from_fields(fields)
+    origin = fields.pop(origins[0])
+    if not isinstance(origin, str):
+        raise ArgumentError(origins[0], f"must be a text, got {origin!r}.")
+    device = load_preset(origin) if origins == ["preset"] else load_device(origin).device
+    for name in fields:
+        checked_choice("a field of the device", name, [*MTJ.model_fields, "preset", "file"])
+    return device.replace(**{name: _read(name, value, _unit_of(name)) for name, value in fields.items()})
+
+
 def parse_device(text: str, *, where: str) -> DeviceFile:
     """Build a junction from the text of a device file; `where` names it in errors (raised as in `load_device`)."""
     try:

@@ -42,6 +42,8 @@ Role = Literal[
     "evaluation",
     "dies",  # bridge: seeds of the dies of a wafer
     "agreeing_pairs",  # bridge: what a pair of a die reads as while its junctions agree
+    "recipe_memories",  # bnn: seeds of the memories of a recipe
+    "study",  # seeds of the repeats of a study, and its random points
 ]
 ROLES: tuple[Role, ...] = get_args(Role)  # append only: the order fixes the streams
 

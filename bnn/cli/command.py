@@ -1,7 +1,7 @@
 """The command `mtj-bnn`: choose a verb, read its options, run it, and print an error as one line.
 
 Each verb has a file, `VERB_verb.py`, which is imported when the verb is chosen. It has an `EXAMPLE` and `add_options`,
-which declares the options and sets the function that does the work. Only `demo`, `run` and `predict` import torch.
+which declares the options and sets the function that does the work. Only `demo`, `run`, `study` and `predict` import torch.
 """
 
 import argparse
@@ -29,6 +29,7 @@ VERBS = {
     "die": "Draw a die from a process: its cells, its faults and its write error rates.",
     "fetch": "Download a data set, check it, and print its folder.",
     "run": "Train a recipe to its last epoch and test it once.",
+    "study": "Run what is left of a study, a space over a recipe's fields; write its table and figure.",
     "predict": "Predict the classes of images with a packed model; with labels, count the right ones.",
 }
 

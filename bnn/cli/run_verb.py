@@ -1,68 +1,74 @@
-"""`mtj-bnn run`: train a recipe to its last epoch, and print its accuracy with the expected one."""
+"""`mtj-bnn run`: train a recipe to its end, test it, and print its accuracies with the expected ones."""
 
 import argparse
 import sys
+import tomllib
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bnn.cli.shared_options import add_data_dir
 from bnn.cli.typed import announce, checked_data_dir, print_json, whole_numbers
-from bnn.studies.recipe import Recipe, list_recipes, load_recipe
-from bnn.studies.recipe_run import counted, run_recipe
+from mtjsim.checks import ArgumentError
 from mtjsim.files import require_writable
 from mtjsim.wording import number_of
 
 if TYPE_CHECKING:
     from bnn.evaluation.accuracy import Accuracy
-    from bnn.training.loop import Epoch
+    from bnn.studies.recipe import Recipe
+    from bnn.training.result import Epoch
 
-EXAMPLE = "mtj-bnn run digits_mlp --out digits_mlp"
+EXAMPLE = "mtj-bnn run digits_mlp --set training.epochs=3 --seed 4 --out digits_mlp"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of the verb."""
     parser.set_defaults(verb=run)
-    parser.add_argument(
-        "recipe",
-        nargs="?",
-        metavar="RECIPE",
-        help="name of a recipe, or a TOML file; without it the recipes are listed",
-    )
+    text = "name of a recipe, or a TOML file; without it the recipes are listed"
+    parser.add_argument("recipe", nargs="?", metavar="RECIPE", help=text)
+    text = "another value of a field, as in training.epochs=3 or memory.activations.current=50uA; may be repeated"
+    parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help=text)
     add_data_dir(parser)
-    parser.add_argument(
-        "--out",
-        metavar="FOLDER",
-        help="folder for config.json, checkpoint.pt, result.json; a run that was interrupted there is continued",
-    )
+    text = "folder for table.csv, run.json, figure.png, model.npz ...; a run that was interrupted there is continued"
+    parser.add_argument("--out", metavar="FOLDER", help=text)
     text = "seed of weights, order of the images and errors; default: the recipe's"
     parser.add_argument("--seed", metavar="SEED", help=text)
-    text = (
-        "threads of torch, on which the result depends; default: 1 below 1e9 products a batch, else torch's own number"
-    )
+    text = "threads of torch, on which the result depends; default: 1 below 1e9 products a batch, else torch's own number"
     parser.add_argument("--threads", metavar="COUNT", help=text)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Train a recipe to its last epoch and test it once."""
+    """Train a recipe to its end and test it once."""
+    from bnn.studies.recipe import list_recipes, load_recipe, title_of
+
     if options.recipe is None:
-        _list(options)
+        titles = {name: title_of("recipes", name) for name in list_recipes()}
+        if options.json:
+            print_json(titles)
+            return
+        width = max(map(len, titles))
+        print("\n".join(f"{name:{width}}  {title}" for name, title in titles.items()))
         return
     counts = whole_numbers(options, seed=0, threads=1)
-    recipe = load_recipe(options.recipe)
-    checked_data_dir(recipe.data, options.data_dir)
+    recipe = load_recipe(options.recipe).replaced(fields_of(options.set))
+    checked_data_dir(recipe.value("data.name"), options.data_dir)
     if options.out is not None:
         require_writable(Path(options.out), option="--out", make=True)
+    from bnn.studies.recipe_run import counted, run_recipe
+
     result = run_recipe(recipe, data_dir=options.data_dir, out=options.out, **counts, on_epoch=_print_epoch)
     announce(*result.files)
     if result.already_finished:
         print("already finished, nothing trained", file=sys.stderr)
-    tests = {"error_free": result.error_free, "with_errors": result.with_errors}
     if options.json:
         content = {
-            "recipe": result.recipe.model_dump(mode="json"),
+            "recipe": result.recipe.tables,
+            "identity": result.recipe.identity,
             "history": [asdict(epoch) for epoch in result.history],
-            "test": {name: counted(accuracy) for name, accuracy in tests.items() if accuracy is not None},
+            "points": {name: point.as_dict() for name, point in result.points.items()},
+            "tests": {name: counted(accuracy) for name, accuracy in result.tests.items()},
+            "values": result.values(),
             "core_seconds": result.core_seconds,
             "threads": result.threads,
             "already_finished": result.already_finished,
@@ -70,24 +76,34 @@ def run(options: argparse.Namespace) -> None:
         }
         print_json(content)
         return
-    print(
-        f"{recipe.title}: seed {result.recipe.seed}, epoch {len(result.history)} of {recipe.training.epochs}, the last"
-    )
-    for name, accuracy in tests.items():
-        if accuracy is not None:
-            print(_line(name, accuracy, recipe))
+    print(f"{recipe.title}: seed {result.recipe.seed}, {number_of(len(result.history), 'epoch')}")
+    for name, point in result.points.items():
+        print(f"memory {name}: {point}")
+    width = max(map(len, result.tests))
+    for name, accuracy in result.tests.items():
+        print(_line(name, accuracy, recipe, width))
     threads = f"{result.threads} thread{'s' * (result.threads > 1)}"
-    print(f"training      {result.core_seconds:8.1f} core-seconds, {threads}")
+    print(f"training: {result.core_seconds:.1f} core-seconds, {threads}")
 
 
-def _list(options: argparse.Namespace) -> None:
-    titles = {name: load_recipe(name).title for name in list_recipes()}
-    if options.json:
-        print_json(titles)
-        return
-    width = max(map(len, titles))
-    for name, title in titles.items():
-        print(f"{name:{width}}  {title}")
+def fields_of(typed: Sequence[str]) -> dict[str, Any]:
+    """Return field -> value of words such as training.epochs=3; a value is TOML, or a text without quotation marks.
+
+    Examples
+    --------
+    >>> fields_of(["training.epochs=3", "memory.activations.current=50uA", "model.hidden=[32, 32]"])
+    {'training.epochs': 3, 'memory.activations.current': '50uA', 'model.hidden': [32, 32]}
+    """
+    found: dict[str, Any] = {}
+    for word in typed:
+        field, equals, text = word.partition("=")
+        if not equals or not field:
+            raise ArgumentError("--set", f"must be FIELD=VALUE, as in training.epochs=3, got {word!r}.")
+        try:
+            found[field.strip()] = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            found[field.strip()] = text.strip()
+    return found
 
 
 def _print_epoch(epoch: "Epoch") -> None:
@@ -97,11 +113,11 @@ def _print_epoch(epoch: "Epoch") -> None:
     )
 
 
-def _line(name: str, accuracy: "Accuracy", recipe: Recipe) -> str:
+def _line(name: str, accuracy: "Accuracy", recipe: "Recipe", width: int) -> str:
     interval = "" if accuracy.low != accuracy.low else f", 95 % {accuracy.low:.2%} to {accuracy.high:.2%}"
-    text = f"{name.replace('_', ' '):<13} {accuracy.mean:8.2%}{interval}, {number_of(accuracy.images, 'test image')}"
+    text = f"{name:<{width}} {accuracy.mean:8.2%}{interval}, {number_of(accuracy.images, 'image')}"
     text += f", {accuracy.draws} draws" if accuracy.draws > 1 else ""
-    expected: Any = getattr(recipe.expected, name, ())
+    expected: Any = recipe.expected.get(name, ())
     if expected:
         text += f"; expected {min(expected):.2%} to {max(expected):.2%} over {number_of(len(expected), 'seed')}"
     return text

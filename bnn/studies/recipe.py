@@ -1,122 +1,171 @@
-"""Recipes: declared trainings with their results, so that they can be run again.
+"""Recipes: one experiment each, declared whole in a TOML file or in Python.
 
-A recipe is a TOML file: network, data, errors, training, and the results that were measured with it, one for each seed.
-`bnn.run_recipe` trains it to the last epoch and evaluates on the test images once, at the end.
+A recipe is a set of tables. Their names are those of Python declarations, which check them:
+
+    title, source, seed       text, text, whole number
+    data                      name of a data set, or [data] name, classes, train_images, validation
+    [device]                  `preset` or `file`, and fields of `mtjsim.MTJ` that differ; or those of a device file
+    [cell]                    fields of `bridge.Cell`, and of `bridge.Transistor.of_node`
+    [process]                 fields of `bridge.Process`; [process.spread]: fields of `bridge.Spread`
+    [[memory]]                what it holds, and how it is written: see `recipe_memories.py`
+    [[phase]]                 fields of `bnn.Phase`; `memory` is a list of names, empty for SRAM
+    model                     a function of `bnn.models`, or "module:function" of one's own; or [model] name, arguments
+    [binarize]                fields of `bnn.BinarizeConfig`, and arguments of `bnn.binarize`, for a model of one's own
+    [training]                fields of `bnn.TrainConfig`
+    [optimizer]               name, and arguments of the optimizer
+    [[test]]                  of the trained network: see `recipe_tests.py`
+    [expected]                what was measured with it
+
+Quantities may have units ("60uA"); a bare number is in SI.
 """
 
 from __future__ import annotations
 
+import copy
+import hashlib
+import json
 import os
 import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal
-
-from pydantic import AfterValidator, ConfigDict, Field, ValidationError
+from typing import Any, Self
 
 from bnn.data.origins import ORIGINS
-from mtjsim.checks import ArgumentError, checked_choice
-from mtjsim.declaration import Declaration
+from bnn.studies.declared import checked_table, named_tables
+from mtjsim.checks import ArgumentError, Suggesting, checked_choice, checked_whole
+from mtjsim.rng import checked_seed
 
-SHARE = Field(ge=0.0, le=1.0)
-
-
-class _Declared(Declaration):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class ErrorRates(_Declared):
-    """Error rates of one memory; independent errors.
-
-    Attributes
-    ----------
-    error_rate_0, error_rate_1 : float, in [0, 1]
-        As for `bnn.WriteErrors`.
-    """
-
-    error_rate_0: float = SHARE
-    error_rate_1: float = SHARE
+TEXTS = ("title", "source")
+TABLES = (
+    *TEXTS,
+    *("seed", "data", "device", "cell", "process", "memory", "phase", "model", "binarize"),
+    *("training", "optimizer", "test", "expected"),
+)
+NAMED = ("memory", "test")  # arrays of tables with names
+DATA = ("name", "classes", "train_images", "validation")
+EXPECTED = ("seeds", "machine", "core_seconds")  # and the names of tests
 
 
-class RecipeTraining(_Declared):
-    """Training of a recipe: fields of `bnn.TrainConfig`, and the memory order of the network.
+@dataclass(frozen=True, init=False)
+class Recipe(Suggesting):
+    """An experiment: a network, its data, its memories, its training and its tests.
 
-    Attributes
-    ----------
-    channels_last : bool
-        Keep the weights of convolutions in torch's channels_last order: the same mathematics, faster on a CPU, with
-        other rounding.
-    """
-
-    epochs: int = Field(ge=1)
-    batch_size: int = Field(ge=1)
-    learning_rate: float = Field(gt=0.0)
-    weight_decay: float = Field(default=0.0, ge=0.0)
-    schedule: Literal["one_cycle", "cosine", "constant"] = "one_cycle"
-    channels_last: bool = False
-
-
-class Expected(_Declared):
-    """Measured results of a recipe: test accuracies of the last epoch, one for each seed, none left out.
-
-    Attributes
-    ----------
-    seeds : tuple of int
-    error_free : tuple of float
-        Without errors at the test.
-    with_errors : tuple of float
-        With the errors of the training at the test; empty if it had none.
-    core_seconds : tuple of float
-        Of the training, all epochs, processor time [s].
-    machine : str
-        On which they were measured.
-    """
-
-    seeds: tuple[int, ...]
-    error_free: tuple[float, ...]
-    with_errors: tuple[float, ...] = ()
-    core_seconds: tuple[float, ...]
-    machine: str
-
-
-class Recipe(_Declared):
-    """A training, declared whole, that others can run.
-
-    Attributes
+    Parameters
     ----------
     name : str
-        Of the file, without its extension.
-    title : str
-    source : str
-        The paper it follows, and where it does not follow it.
-    data : {"digits", "mnist", "fashion-mnist", "cifar10", "cifar100", "cifar100-coarse", "svhn"}
-        A data set of `bnn.load`.
-    model : str
-        A function of `bnn.models`.
-    arguments : mapping
-        Of that function; without the seed.
-    activation_errors, weight_errors : ErrorRates or None
-        Of the memories during the training, in every slot.
-    training : RecipeTraining
-    draws : int, >= 1
-        Error draws of the test with errors.
-    seed : int, >= 0
-        Of weights, order of the images and errors, each a child of it.
-    expected : Expected or None
+    **tables
+        The tables of the file, see the docstring of `bnn/studies/recipe.py`, as mappings and lists of plain values.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name, a value of another kind, a quantity in another unit, `data` or `model` that are missing.
+        What needs the network or the solvers is checked by `run_recipe`, before any training.
+
+    Notes
+    -----
+    A run is a pure function of `tables`, which contain the seed. `identity` is their hash, without title, source and
+    what is expected.
+
+    Examples
+    --------
+    >>> recipe = Recipe(
+    ...     name="mine",
+    ...     data="digits",
+    ...     model={"name": "mlp", "hidden": [32]},
+    ...     device={"preset": "arm_2021"},
+    ...     memory=[{"holds": "activations", "current": "50uA", "pulse_width": "10ns"}],
+    ...     training={"epochs": 2, "batch_size": 64, "learning_rate": 0.02},
+    ... )
+    >>> recipe.value("memory.activations.current")
+    5e-05
+    >>> recipe.replaced({"training.epochs": 3}).value("training.epochs")
+    3
     """
 
     name: str
-    title: str
-    source: str
-    data: Annotated[str, AfterValidator(lambda name: checked_choice("data", name, ORIGINS))]
-    model: str
-    arguments: dict[str, Any] = Field(default_factory=dict)
-    activation_errors: ErrorRates | None = None
-    weight_errors: ErrorRates | None = None
-    training: RecipeTraining
-    draws: int = Field(default=10, ge=1)
-    seed: int = Field(default=0, ge=0)
-    expected: Expected | None = None
+    tables: Mapping[str, Any] = field(hash=False)
+
+    def __init__(self, *, name: str = "own", **tables: Any) -> None:
+        for key in tables:
+            checked_choice("a field of the recipe", key, TABLES)
+        for key in ("data", "model"):
+            if key not in tables:
+                raise ArgumentError(key, "must be given: a recipe trains a network on a data set.")
+        object.__setattr__(self, "name", name)
+        object.__setattr__(self, "tables", _checked(copy.deepcopy(tables)))
+
+    @property
+    def title(self) -> str:
+        """In one line."""
+        return self.tables.get("title", self.name)
+
+    @property
+    def source(self) -> str:
+        """The publication that it follows, and where it does not."""
+        return self.tables.get("source", "")
+
+    @property
+    def seed(self) -> int:
+        """Of weights, order of the images, augmentation and errors, each a child of it."""
+        return self.tables.get("seed", 0)
+
+    @property
+    def expected(self) -> Mapping[str, Any]:
+        """What was measured: seeds, and for each test its mean accuracies, one a seed."""
+        return self.tables.get("expected", {})
+
+    @property
+    def identity(self) -> str:
+        """SHA-256 of all that the numbers follow from."""
+        return _digest({name: table for name, table in self.tables.items() if name not in (*TEXTS, "expected")})
+
+    @property
+    def training_identity(self) -> str:
+        """SHA-256 of all that the trained network follows from: `identity` without the tests."""
+        free = (*TEXTS, "expected", "test")
+        return _digest({name: table for name, table in self.tables.items() if name not in free})
+
+    def value(self, path: str) -> Any:
+        """Return the value of a field by its path, such as "training.epochs" or "memory.activations.current".
+
+        Raises
+        ------
+        ArgumentError
+            If the recipe does not have it.
+        """
+        place: Any = self.tables
+        for part in path.split("."):
+            if isinstance(place, (list, tuple)):
+                place = {table["name"]: table for table in place}
+            if not isinstance(place, Mapping) or part not in place:
+                known = list(place) if isinstance(place, Mapping) else []
+                checked_choice(f"{part} of {path}", part, known)
+            place = place[part]
+        return place
+
+    def replaced(self, values: Mapping[str, Any]) -> Self:
+        """Return the recipe with other values of some fields.
+
+        Parameters
+        ----------
+        values : mapping
+            Path of the field -> value; None takes the field out. A table of an array is named: "memory.activations.x".
+
+        Raises
+        ------
+        ValueError
+            As `Recipe`; for a path that leads nowhere.
+        """
+        tables, origins = copy.deepcopy(dict(self.tables)), ("device.preset", "device.file")
+        for origin in origins:
+            if origin in values:  # another junction, whole; other fields of it are then set in that one
+                tables["device"] = {}
+        for path in sorted(values, key=lambda path: path not in origins):
+            _set(tables, path, values[path])
+        return type(self)(name=self.name, **tables)
 
 
 def list_recipes() -> list[str]:
@@ -127,7 +176,7 @@ def list_recipes() -> list[str]:
     >>> "digits_mlp" in list_recipes()
     True
     """
-    return sorted(entry.name.removesuffix(".toml") for entry in _folder().iterdir() if entry.name.endswith(".toml"))
+    return shipped("recipes")
 
 
 def load_recipe(name: str | os.PathLike[str]) -> Recipe:
@@ -152,34 +201,140 @@ def load_recipe(name: str | os.PathLike[str]) -> Recipe:
     Examples
     --------
     >>> recipe = load_recipe("digits_mlp")
-    >>> recipe.model, recipe.data
+    >>> recipe.value("model.name"), recipe.value("data.name")
     ('mlp', 'digits')
+    """
+    stem, where, tables, folder = read_toml("recipe", "recipes", name)
+    return recipe_of(stem, where, tables, folder)
+
+
+def recipe_of(name: str, where: str, tables: Mapping[str, Any], folder: Path | None) -> Recipe:
+    """Return the recipe of the tables of a file; a device file is looked for from its `folder`, and put in."""
+    try:
+        given = dict(tables)
+        device = given.get("device")
+        if isinstance(device, Mapping) and "file" in device and folder is not None:
+            given["device"] = {**device, "file": str(folder / str(device["file"]))}
+        return Recipe(name=name, **given)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
+
+
+def shipped(room: str) -> list[str]:
+    """Names of the TOML files that ship in a folder of `bnn/studies`, sorted."""
+    entries = files("bnn.studies").joinpath(room).iterdir()
+    return sorted(entry.name.removesuffix(".toml") for entry in entries if entry.name.endswith(".toml"))
+
+
+def title_of(room: str, name: str) -> str:
+    """Return the title of a shipped file; nothing else of it is read."""
+    content = tomllib.loads(files("bnn.studies").joinpath(room).joinpath(f"{name}.toml").read_text("utf-8"))
+    return content.get("title", name)
+
+
+def read_toml(
+    kind: str, room: str, name: str | os.PathLike[str]
+) -> tuple[str, str, dict[str, Any], Path | None]:
+    """Return name, place for messages, content and folder of a TOML file: a shipped one, or one's own by its path.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name, or a file that is not TOML.
+    FileNotFoundError
+        If there is no such file.
     """
     text = os.fspath(name)
     if not text.endswith(".toml") and os.sep not in text:
-        checked_choice("recipe", text, list_recipes())
-        return _parsed(text, _folder().joinpath(f"{text}.toml").read_text("utf-8"), f"recipe {text}")
+        checked_choice(kind, text, shipped(room))
+        content = files("bnn.studies").joinpath(room).joinpath(f"{text}.toml").read_text("utf-8")
+        return text, f"{kind} {text}", tomllib.loads(content), None
     path = Path(text)
     if not path.is_file():
-        raise FileNotFoundError(f"recipe {text!r} does not exist.")
+        raise FileNotFoundError(f"{kind} {text!r} does not exist.")
     try:
-        return _parsed(path.stem, path.read_text("utf-8"), text)
+        return path.stem, text, tomllib.loads(path.read_text("utf-8")), path.parent
     except UnicodeDecodeError as error:
         raise ValueError(f"{text}: not a text in UTF-8 ({error.reason} at byte {error.start}).") from None
-
-
-def _folder() -> Any:
-    return files("bnn.studies").joinpath("recipes")
-
-
-def _parsed(name: str, text: str, where: str) -> Recipe:
-    try:
-        return Recipe.model_validate({**tomllib.loads(text), "name": name})
     except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{where} is not TOML: {error}") from None
-    except ValidationError as error:
-        problem = error.errors()[0]
-        field = ".".join(str(part) for part in problem["loc"])
-        cause = problem.get("ctx", {}).get("error")  # of a check of ours
-        text = cause.problem if isinstance(cause, ArgumentError) else f"{problem['msg']}, got {problem['input']!r}."
-        raise ValueError(f"{where}: {field}: {text}") from None
+        raise ValueError(f"{text} is not TOML: {error}") from None
+
+
+# ---- inside ----------------------------------------------------------------------------------------------------------
+
+
+def _checked(tables: dict[str, Any]) -> dict[str, Any]:
+    """Return the tables with quantities in SI, names of arrays filled in, and short forms written out."""
+    from bnn.studies.recipe_memories import checked_device, checked_memory, name_of_memory  # they import this package
+    from bnn.studies.recipe_tests import checked_test
+
+    found = dict(tables)
+    for name in TEXTS:
+        if not isinstance(found.get(name, ""), str):
+            raise ArgumentError(name, f"must be a text, got {found[name]!r}.")
+    if "seed" in found:
+        found["seed"] = checked_seed(found["seed"])
+    found["data"] = _checked_data(found["data"])
+    found["model"] = _checked_model(found["model"])
+    if "device" in found:
+        found["device"] = checked_device(found["device"])
+    if "memory" in found:
+        named = named_tables("memory", found["memory"], name_of_memory)
+        found["memory"] = [checked_memory(name, table) for name, table in named.items()]
+    if "test" in found:
+        named = named_tables("test", found["test"], lambda table, number: f"test_{number}")
+        found["test"] = [checked_test(name, table) for name, table in named.items()]
+    for name in ("cell", "process", "binarize", "training", "optimizer", "expected"):
+        if name in found and not isinstance(found[name], Mapping):
+            raise ArgumentError(name, f"must be a table, got {found[name]!r}.")
+    return found
+
+
+def _checked_data(given: Any) -> dict[str, Any]:
+    table = checked_table("data", {"name": given} if isinstance(given, str) else given, DATA)
+    if "name" not in table:
+        raise ArgumentError("data.name", f"must be given: one of {', '.join(ORIGINS)}.")
+    checked_choice("data", table["name"], ORIGINS)
+    for name, least in (("classes", 2), ("train_images", 1)):
+        if name in table:
+            checked_whole(f"data.{name}", table[name], least=least)
+    share = table.get("validation", 0.5)
+    if not isinstance(share, (int, float)) or not 0.0 < share < 1.0:
+        raise ArgumentError("data.validation", f"must be between 0 and 1, a share of the training images, got {share}.")
+    return table
+
+
+def _checked_model(given: Any) -> dict[str, Any]:
+    table = {"name": given} if isinstance(given, str) else given
+    if not isinstance(table, Mapping) or not isinstance(table.get("name"), str):
+        raise ArgumentError("model", f"must be a name, or a table with one, got {given!r}.")
+    return dict(table)
+
+
+def _set(tables: dict[str, Any], path: str, value: Any) -> None:
+    """Set a field by its path; tables that are missing on the way are made, tables of an array are not."""
+    *way, last = path.split(".")
+    place: Any = tables
+    for number, part in enumerate(way):
+        if isinstance(place, list):
+            named = {table["name"]: table for table in place}
+            if part not in named:
+                checked_choice(f"{'.'.join(way[:number])} of {path}", part, named)
+            place = named[part]
+        elif isinstance(place, dict):
+            place = place.setdefault(part, {})
+        else:
+            break
+        if isinstance(place, tuple):
+            break
+    if not isinstance(place, dict):
+        whole = ".".join(way)
+        raise ArgumentError(path, f"must be the path of a field, and {whole} is {place!r}, not a table.")
+    if value is None:
+        place.pop(last, None)
+    else:
+        place[last] = value
+
+
+def _digest(tables: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(tables, sort_keys=True).encode()).hexdigest()

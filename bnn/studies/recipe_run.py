@@ -1,27 +1,35 @@
-"""Run a recipe: train its network to the last epoch, evaluate once on the test images, write the record."""
+"""Run a recipe: solve its writes, train its network, test it, write the record."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bnn.data.images import DataSet
-from bnn.data.loading import load
+import tomli_w
+
 from bnn.studies.recipe import Recipe, load_recipe
+from bnn.studies.recipe_memories import BITS, mram_of, names_in_phase, phases_of
+from bnn.studies.recipe_network import RecipeData, config_of, data_of, network_of, optimizer_of
+from bnn.studies.recipe_tests import RecipeTest, memories_of, placed, run_test, tests_of
 from bnn.studies.record import Record
-from mtjsim.checks import ArgumentError, checked_choice
+from bridge.ledger import SCOPES, Ledger
+from bridge.write import OperatingPoint
+from mtjsim.checks import ArgumentError
 from mtjsim.files import require_writable, write_whole
-from mtjsim.rng import Role, child_seed
+from mtjsim.rng import child_seed
 
 if TYPE_CHECKING:
     from torch import nn
 
     from bnn.evaluation.accuracy import Accuracy
+    from bnn.training.phases import MRAM, Phase
     from bnn.training.result import Epoch
+
+DECLARED = "recipe.toml"
 
 
 @dataclass(frozen=True)
@@ -33,10 +41,14 @@ class RecipeResult:
     recipe : Recipe
         As it was run.
     model : Module
-        Of the last epoch, in eval mode, with its memories.
+        The trained network, in eval mode, with the memories of the last phase in its slots.
     history : tuple of Epoch
-    error_free, with_errors : Accuracy
-        On the test images; `with_errors` is None where the training had none.
+    points : mapping of str to OperatingPoint
+        Of each memory.
+    tests : mapping of str to Accuracy
+        Of each test, by its name.
+    ledger : Ledger
+        Events in the memories during the training, and their cost.
     seconds, core_seconds : float
         Wall time and processor time of the training [s], of all parts if it was resumed.
     threads : int
@@ -50,13 +62,52 @@ class RecipeResult:
     recipe: Recipe
     model: nn.Module
     history: tuple[Epoch, ...]
-    error_free: Accuracy
-    with_errors: Accuracy | None
+    points: Mapping[str, OperatingPoint]
+    tests: Mapping[str, Accuracy]
+    ledger: Ledger
     seconds: float
     core_seconds: float
     threads: int
     already_finished: bool
     files: tuple[Path, ...]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return the table: a row for each test."""
+        return [
+            {
+                "test": name,
+                "accuracy": accuracy.mean,
+                "low": _number(accuracy.low),
+                "high": _number(accuracy.high),
+                "worst": float(accuracy.correct.min() / accuracy.images),
+                "images": accuracy.images,
+                "draws": accuracy.draws,
+                "correct": " ".join(map(str, accuracy.correct)),
+            }
+            for name, accuracy in self.tests.items()
+        ]
+
+    def values(self) -> dict[str, Any]:
+        """Return all numbers of the run by name, for the table of a study.
+
+        "NAME.accuracy", ".low", ".high", ".worst" of each test; "NAME.error_rate_0", ".error_rate_1", ".energy_0",
+        ".energy_1", ".latency" of each memory; "training.loss", "training.accuracy", "training.validation_accuracy" of
+        the last epoch; "training.joules_device", "_with_driver", "_system" where anything was counted.
+        """
+        found: dict[str, Any] = {}
+        for row in self.rows():
+            found |= {f"{row['test']}.{key}": row[key] for key in ("accuracy", "low", "high", "worst")}
+        for name, point in self.points.items():
+            keys = ("error_rate_0", "error_rate_1", "energy_0", "energy_1", "latency")
+            found |= {f"{name}.{key}": getattr(point, key) for key in keys}
+        if self.history:
+            last = self.history[-1]
+            found |= {"training.loss": last.loss, "training.accuracy": last.train_accuracy}
+            if last.validation_accuracy is not None:
+                found["training.validation_accuracy"] = last.validation_accuracy
+        if self.ledger.entries:
+            found |= {f"training.joules_{scope}": self.ledger.joules(scope) for scope in SCOPES}
+        return found
 
 
 def run_recipe(
@@ -64,12 +115,13 @@ def run_recipe(
     *,
     data_dir: str | os.PathLike[str] | None = None,
     out: str | os.PathLike[str] | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
     seed: int | None = None,
     threads: int | None = None,
     progress: bool | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
 ) -> RecipeResult:
-    """Train a recipe to its last epoch, then evaluate on the test images, once.
+    """Train a recipe to its end, then run its tests, once.
 
     Parameters
     ----------
@@ -78,9 +130,12 @@ def run_recipe(
     data_dir : path, optional
         Where the data set's files are; as for `bnn.load`.
     out : path, optional
-        Folder for `config.json` (the recipe as it is run, written before the work), `checkpoint.pt` and `result.json`.
-        A run that was ended there is continued, to the same bits; of one that is finished nothing is trained, and its
-        `result.json` is left as it is. None: nothing is written.
+        Folder for `recipe.toml` (as it is run, written before the work), `checkpoint.pt`, and at the end `table.csv`,
+        `figure.png`, `model.npz` (packed, if it can be) and `run.json`. A run that was ended there is continued, to the
+        same bits; of one that is finished nothing is trained, and its files are left as they are. None: nothing is
+        written.
+    checkpoint : path, optional
+        File in place of that in `out`.
     seed : int, optional
         In place of the recipe's own.
     threads : int, optional
@@ -96,58 +151,48 @@ def run_recipe(
     Raises
     ------
     ValueError
-        For a recipe that cannot be read, an unknown model or wrong arguments of it, a model that does not fit the data,
-        or an `out` that holds another run.
+        Before any training: for a recipe that cannot be read, a field that does not exist, a setting that the junction
+        or its cell does not allow, an unknown model or wrong arguments of it, a layer that it lacks, a model that does
+        not fit the data, phases without a memory, or an `out` that holds another run.
     OSError
         If data are missing, or `out` cannot be written.
 
     Notes
     -----
-    All training images train. Nothing is chosen here, least of all on the test images: the recipe's numbers were chosen
-    beforehand, on images held out from the training set.
+    Nothing is chosen here on the test images. What chooses is the validation split, ``data.validation``.
 
     Examples
     --------
-    >>> recipe = load_recipe("digits_mlp")
-    >>> short = recipe.model_copy(update={"training": recipe.training.model_copy(update={"epochs": 2}), "draws": 2})
-    >>> result = run_recipe(short, seed=1)
-    >>> len(result.history), result.error_free.images, result.with_errors.draws, result.error_free.mean > 0.7
-    (2, 599, 2, True)
+    >>> recipe = load_recipe("digits_mlp").replaced({"training.epochs": 2, "test": None})
+    >>> result = run_recipe(recipe, seed=1)
+    >>> len(result.history), list(result.tests), result.tests["error_free"].mean > 0.7
+    (2, ['error_free', 'with_errors'], True)
     """
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
-    recipe = Recipe.model_validate({**recipe.model_dump(), **({} if seed is None else {"seed": seed})})
-    folder = None if out is None else _prepared(Path(out), recipe)
-    data = load(recipe.data, data_dir)  # before torch, so that missing files are reported at once
-    from bnn.evaluation.accuracy import evaluate
-    from bnn.layers.table import summary
+    recipe = recipe if seed is None else recipe.replaced({"seed": seed})
+    folder = None if out is None else _checked_folder(Path(out), recipe)
+    prepared = Prepared.of(recipe, data_dir)
+    if folder is not None:
+        write_whole(folder / DECLARED, toml_of(recipe))
+        checkpoint = checkpoint or folder / "checkpoint.pt"
     from bnn.studies.threads import threads_for, torch_threads
-    from bnn.training.config import TrainConfig
     from bnn.training.loop import Trainer
 
-    model = built(recipe)
-    totals = summary(model, input_shape=data.test.images.shape[1:]).totals  # ValueError if they do not fit
-    if (logits := totals.output_shape) != (len(data.class_names),):
-        rule = f"must give a logit for each of the {len(data.class_names)} classes of {recipe.data}, got {logits}"
-        raise ArgumentError("model", f"{recipe.model} of recipe {recipe.name} {rule} for an image. See its arguments.")
-    settings = recipe.training.model_dump(exclude={"channels_last"})
-    if threads is None:
-        threads = threads_for(recipe.training.batch_size * (totals.binary_macs + totals.float_macs))
-    checkpoint = None if folder is None else folder / "checkpoint.pt"
-    config = TrainConfig(**settings, seed=child_seed(recipe.seed, "training"), checkpoint=checkpoint, progress=progress)
+    of_this_run = {"checkpoint": None if checkpoint is None else Path(checkpoint), "progress": progress}
+    config = config_of(recipe, phases_of(recipe, prepared.mrams), **of_this_run)
+    data, model = prepared.data, prepared.model
+    threads = threads_for(config.batch_size * prepared.products) if threads is None else threads
     with torch_threads(threads):
-        trained = Trainer(model, config).fit(data.train, on_epoch=on_epoch)
-        error_free = evaluate(model, data.test)
-        with_errors = None
-        if recipe.activation_errors is not None or recipe.weight_errors is not None:
-            as_trained: dict[str, Any] = {"errors": "as_trained", "weight_errors": "as_trained"}
-            seed = child_seed(recipe.seed, "test")
-            with_errors = evaluate(model, data.test, **as_trained, draws=recipe.draws, seed=seed)
+        trainer = Trainer(model, config, optimizer_of(recipe))
+        trained = trainer.fit(data.train, data.validation, on_epoch=on_epoch)
+        tests = prepared.tested(trained.model, data_dir)
     result = RecipeResult(
         recipe,
         trained.model,
         trained.history,
-        error_free,
-        with_errors,
+        {name: mram.point for name, mram in prepared.mrams.items()},
+        tests,
+        trained.ledger,
         seconds=round(trained.seconds, 1),
         core_seconds=round(trained.core_seconds, 1),
         threads=trained.threads,
@@ -157,83 +202,143 @@ def run_recipe(
     return result if folder is None else _kept(result, folder, data, trained.identity)
 
 
-def built(recipe: Recipe) -> nn.Module:
-    """Return the untrained network of a recipe, with memories in its slots.
+@dataclass(frozen=True)
+class Prepared:
+    """All of a run that can be checked before the training: data, network, memories with their points, tests."""
 
-    Raises
-    ------
-    ValueError
-        For an unknown model, arguments that it does not take, or errors without a slot in the model.
-    """
-    import torch
+    recipe: Recipe
+    data: RecipeData
+    model: nn.Module
+    products: int
+    mrams: Mapping[str, MRAM]
 
-    from bnn import models
-    from bnn.errors.write_errors import WriteErrors
-    from bnn.layers.slots import activation_memories, weight_memories
+    @classmethod
+    def of(cls, recipe: Recipe, data_dir: str | os.PathLike[str] | None = None) -> Prepared:
+        """Load, build, solve and check; nothing is trained. ValueError and OSError as `run_recipe`."""
+        data = data_of(recipe, data_dir)  # before torch, so that missing files are reported at once
+        from bnn.layers.table import summary
 
-    known = {name: getattr(models, name) for name in models.__all__ if name != "MakeMemory"}
-    checked_choice("model", recipe.model, known)
-    try:
-        model = known[recipe.model](**recipe.arguments, seed=child_seed(recipe.seed, "initial_weights"))
-    except TypeError as error:
-        raise ArgumentError("arguments", f"of {recipe.model} are wrong in recipe {recipe.name} ({error}).") from None
-    slots: tuple[tuple[Role, str, Any, Any], ...] = (
-        ("activation_errors", "activation", recipe.activation_errors, activation_memories(model)),
-        ("weight_errors", "weight", recipe.weight_errors, weight_memories(model)),
-    )
-    for role, kind, rates, layers in slots:
-        if rates is not None and not layers:
-            raise ArgumentError(role, f"of recipe {recipe.name} must be left out: {recipe.model} has no slot for them.")
-        for index, layer in enumerate(layers.values()):
-            if rates is not None:
-                memory = WriteErrors(**rates.model_dump(), seed=child_seed(recipe.seed, role, index), layer=index)
-                layer.register_module(f"{kind}_memory", memory)
-    return model.to(memory_format=torch.channels_last) if recipe.training.channels_last else model
+        mrams, phases, tests = cls.declared(recipe)
+        config = config_of(recipe, phases)
+        if config.choose == "best" and data.validation is None:
+            raise ArgumentError("training.choose", "must be 'last' without data.validation, the images that choose.")
+        model = network_of(recipe)
+        totals = summary(model, input_shape=data.train.images.shape[1:]).totals  # ValueError if they do not fit
+        classes = len(data.whole.class_names)
+        if totals.output_shape != (classes,):
+            rule = f"must give a logit for each of the {classes} classes of {recipe.value('data.name')}"
+            got = f"got {totals.output_shape} for an image"
+            raise ArgumentError("model", f"{rule}, {got}. See its arguments.")
+        from bnn.training.phase_memories import check_layers
+
+        for phase in phases:
+            check_layers(model, phase.mrams)
+        for test in tests:
+            with placed(model, memories_of(recipe, test)):
+                pass
+        return cls(recipe, data, model, totals.binary_macs + totals.float_macs, mrams)
+
+    @staticmethod
+    def declared(recipe: Recipe) -> tuple[dict[str, MRAM], tuple[Phase, ...], tuple[RecipeTest, ...]]:
+        """Return memories with their points solved, phases and tests; ValueError for a declaration that is wrong."""
+        names = [table["name"] for table in recipe.tables.get("memory", [])]
+        mrams = {
+            name: mram_of(recipe, name, seed=child_seed(recipe.seed, "recipe_memories", number))
+            for number, name in enumerate(names)
+        }
+        phases, tests = phases_of(recipe, mrams), tests_of(recipe)
+        config_of(recipe, phases)
+        optimizer_of(recipe)
+        for test in tests:
+            memories_of(recipe, test)
+        return mrams, phases, tests
+
+    def tested(self, model: nn.Module, data_dir: str | os.PathLike[str] | None) -> dict[str, Accuracy]:
+        """Run all tests of the trained network."""
+        recipe, data = self.recipe, self.data
+        last = [name for name in names_in_phase(recipe, -1) if set(self.mrams[name].holds) <= set(BITS)]
+        trained = {name: self.mrams[name] for name in last}
+        found = {}
+        for test in tests_of(recipe):
+            other = data if not test.data else data_of(recipe, data_dir, name=test.data)
+            images = other.validation if test.images == "validation" else other.whole.test
+            found[test.name] = run_test(recipe, test, model, images, train=data.train, trained=trained)
+        return found
 
 
-def _prepared(folder: Path, recipe: Recipe) -> Path:
-    """Make the folder and write the frozen config into it; refuse one with the config of another run."""
+def _checked_folder(folder: Path, recipe: Recipe) -> Path:
+    """Make the folder; refuse one with another run."""
     require_writable(folder, option="out", make=True)
-    config = folder / "config.json"
-    text = json.dumps(recipe.model_dump(mode="json", exclude={"expected"}), indent=1) + "\n"
-    if not config.exists():
-        write_whole(config, text.encode())
-    elif config.read_text("utf-8") != text:
-        raise ArgumentError("out", f"{str(folder)!r} holds another run, see its config.json. Name another folder.")
+    declared = folder / DECLARED
+    if declared.exists() and declared.read_bytes() != toml_of(recipe):
+        raise ArgumentError("out", f"{str(folder)!r} holds another run, see its {DECLARED}. Name another folder.")
     return folder
 
 
-def _kept(result: RecipeResult, folder: Path, data: DataSet, identity: str | None) -> RecipeResult:
-    """Write result.json, unless it was written when the training was finished."""
-    if result.already_finished and (folder / "result.json").exists():
+def toml_of(recipe: Recipe) -> bytes:
+    """Return a recipe as a file that `load_recipe` reads, without what is expected."""
+    return tomli_w.dumps({name: table for name, table in recipe.tables.items() if name != "expected"}).encode()
+
+
+def _kept(result: RecipeResult, folder: Path, data: RecipeData, identity: str | None) -> RecipeResult:
+    """Write the files of a run, unless they were written when the training was finished; run.json is the last."""
+    if result.already_finished and (folder / "run.json").exists():
         return result
-    tests = {"error_free": result.error_free, "with_errors": result.with_errors}
+    from bnn.studies.plots import png_of
+    from bnn.studies.recipe_plots import plot_recipe
+
+    packed, reason = packed_model(result.model)
     record = Record(
         title=result.recipe.title,
         seeds=result.recipe.seed,
-        data=data,
+        command=f"mtj-bnn run {DECLARED}",
+        data=data.whole,
         contents={
-            "recipe": result.recipe.model_dump(mode="json"),
+            "identity": result.recipe.identity,
+            "recipe": json.loads(json.dumps(result.recipe.tables)),
+            "points": {name: point.as_dict() for name, point in result.points.items()},
             "history": [asdict(epoch) for epoch in result.history],
-            "test": {name: counted(accuracy) for name, accuracy in tests.items() if accuracy is not None},
+            "tests": {name: counted(accuracy) for name, accuracy in result.tests.items()},
+            "values": result.values(),
+            "packed": reason or "model.npz",
             "threads": result.threads,
             "training_identity": identity,
         },
+        tables={"table.csv": result.rows()},
         seconds=result.seconds,
         core_seconds=result.core_seconds,
     )
-    record.write(folder, "result.json")
-    return replace(result, files=tuple(folder / name for name in ("config.json", "checkpoint.pt", "result.json")))
+    files = [folder / DECLARED]
+    if packed is not None:
+        packed.save(folder / "model.npz")
+        files.append(folder / "model.npz")
+    write_whole(folder / "figure.png", png_of(plot_recipe(result)))
+    files += [folder / "figure.png", *record.write(folder)]
+    return replace(result, files=tuple(files))
+
+
+def packed_model(model: nn.Module) -> tuple[Any, str]:
+    """Return the packed model and "", or None and why it cannot be packed."""
+    from bnn.packed.trace import pack
+
+    try:
+        with placed(model, {}):
+            return pack(model), ""
+    except ValueError as error:
+        return None, f"not packed: {error}"
 
 
 def counted(accuracy: Accuracy) -> dict[str, Any]:
     """Return an accuracy as counts, with its interval; an end that is NaN becomes None."""
-    ends = [None if end != end else end for end in (accuracy.low, accuracy.high)]
     return {
         "mean": accuracy.mean,
-        "low": ends[0],
-        "high": ends[1],
+        "low": _number(accuracy.low),
+        "high": _number(accuracy.high),
         "images": accuracy.images,
         "draws": accuracy.draws,
         "correct": accuracy.correct.tolist(),
     }
+
+
+def _number(value: float) -> float | None:
+    return None if value != value else value

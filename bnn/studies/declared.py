@@ -1,0 +1,125 @@
+"""Tables of a recipe or a study: their names are those of Python declarations, their quantities may have units."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from mtjsim.checks import ArgumentError, checked_choice
+from mtjsim.units import to_si
+
+UNITS = {  # of the quantities that a table may give as text; a bare number is in SI
+    **dict.fromkeys(("current", "current_0", "current_1", "max_current", "sense_noise"), "A"),
+    **dict.fromkeys(("voltage", "voltage_0", "voltage_1", "supply_voltage", "word_line_voltage"), "V"),
+    **dict.fromkeys(("breakdown_voltage", "max_voltage", "threshold_voltage"), "V"),
+    **dict.fromkeys(("pulse_width", "rise_time", "relax_time", "duration", "latency", "max_latency"), "s"),
+    **dict.fromkeys(("width", "feature_size"), "m"),
+    **dict.fromkeys(("energy_0", "energy_1", "code_energy", "sense_energy", "energy_per_bit"), "J"),
+    "temperature": "K",
+    "driver_resistance": "ohm",
+    "max_area": "m^2",
+}
+
+
+def names_of(*declarations: Callable[..., Any], without: Iterable[str] = ()) -> list[str]:
+    """Return the names of the arguments of classes or functions, each once, in their order.
+
+    Examples
+    --------
+    >>> from bridge.write import WriteSetting
+    >>> names_of(WriteSetting, without=("current_0", "current_1"))[:3]
+    ['pulse_width', 'voltage_0', 'voltage_1']
+    """
+    plain = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    found = [
+        name
+        for declaration in declarations
+        for name, parameter in inspect.signature(declaration).parameters.items()
+        if parameter.kind in plain
+    ]
+    return [name for name in dict.fromkeys(found) if name not in set(without)]
+
+
+def checked_table(where: str, table: object, names: Iterable[str]) -> dict[str, Any]:
+    """Return a table with its quantities in SI.
+
+    Parameters
+    ----------
+    where : str
+        Its place, for messages, such as "memory.activations".
+    table : object
+        What stands there.
+    names : iterable of str
+        That it may have.
+
+    Raises
+    ------
+    ArgumentError
+        If it is not a table, has another name (the nearest is given), or a quantity in another unit.
+
+    Examples
+    --------
+    >>> checked_table("memory", {"current": "60uA", "errors": "overwrite"}, ["current", "errors"])
+    {'current': 6e-05, 'errors': 'overwrite'}
+    >>> checked_table("training", {"epoch": 3}, ["epochs", "batch_size"])
+    Traceback (most recent call last):
+    ...
+    mtjsim.checks.ArgumentError: a field of training must be one of 'epochs', 'batch_size', got 'epoch'. Did you ...
+    """
+    if not isinstance(table, Mapping):
+        raise ArgumentError(where, f"must be a table of names and values, got {table!r}.")
+    known = list(names)
+    for name in table:
+        checked_choice(f"a field of {where}", name, known)
+    return {name: in_si(f"{where}.{name}", name, value) for name, value in table.items()}
+
+
+def in_si(where: str, name: str, value: Any) -> Any:
+    """Return a quantity in SI, or a list of them; anything else as it is."""
+    if isinstance(value, (list, tuple)):
+        return [in_si(where, name, part) for part in value]
+    if isinstance(value, str) and name in UNITS:
+        return to_si(value, UNITS[name], name=where)
+    return value
+
+
+def made(where: str, declaration: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
+    """Call a declaration; an error names the place in the table.
+
+    Raises
+    ------
+    ArgumentError
+        As the declaration, and for an argument that is missing.
+    """
+    try:
+        inspect.signature(declaration).bind(**arguments)
+    except TypeError as error:
+        raise ArgumentError(where, f"is not complete: {error}.") from None
+    try:
+        return declaration(**arguments)
+    except ArgumentError as error:
+        raise ArgumentError(f"{where}.{error.argument}", error.problem) from None
+    except ValueError as error:
+        raise ArgumentError(where, f"is wrong: {error}") from None
+
+
+def named_tables(where: str, tables: object, name_of: Callable[[Mapping[str, Any], int], str]) -> dict[str, dict]:
+    """Return the tables of an array of tables by name.
+
+    Raises
+    ------
+    ArgumentError
+        Unless it is an array of tables, each with a name of its own.
+    """
+    if not isinstance(tables, (list, tuple)) or not all(isinstance(table, Mapping) for table in tables):
+        raise ArgumentError(where, f"must be an array of tables, [[{where}]] in TOML, got {tables!r}.")
+    found: dict[str, dict] = {}
+    for number, table in enumerate(tables):
+        name = table.get("name", name_of(table, number))
+        if not isinstance(name, str) or not name or "." in name:
+            raise ArgumentError(f"{where}.name", f"must be a text without a dot, got {name!r}.")
+        if name in found:
+            raise ArgumentError(f"{where}.name", f"must be different in each, got {name!r} twice.")
+        found[name] = dict(table)
+    return found

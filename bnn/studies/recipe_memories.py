@@ -1,0 +1,264 @@
+"""The memories of a recipe: junction and cell, operating points, what is held where, phases, dies.
+
+A [[memory]] has
+
+    name              "activations" for what it holds, unless given
+    holds             what of `bnn.MRAM.holds`, one name or a list
+    layers            names or patterns of layers, for bits; all unless given
+    one write         fields of `bridge.WriteSetting` (current_0, current_1, voltage, pulse_width ...): solved by
+                      `bridge.operating_point`; or error_rate, a target for which `bridge.find_setting` finds the
+                      cheapest setting, with its limits (pulse_width, max_latency ...); or error_rate_0 and error_rate_1,
+                      which are used as they are (energy_0 and energy_1 [J] if there are any). Without a [device]
+                      error_rate is used as it is, for both bits.
+    temperature       300 K unless given
+    cell              fields of [cell] that differ
+    read              fields of `bridge.ReadSetting`, for words
+    all others        fields of `bridge.WordMemory` (errors, format, rounding, protection, policy ...) and of `bnn.MRAM`
+                      (slots, gradient)
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from bnn.studies.declared import checked_table, made, names_of
+from bridge.cell.cell import Cell
+from bridge.cell.transistor import Transistor
+from bridge.dies.faults import Process
+from bridge.dies.spread import Spread
+from bridge.dies.variability import Population
+from bridge.memory.cells import PLAIN, READ_BEFORE_WRITE, WRITE_VERIFY_RETRY, WritePolicy
+from bridge.memory.declaration import WordMemory
+from bridge.memory.protection import Protection
+from bridge.memory.read import ReadSetting, read_point
+from bridge.search.find import find_setting
+from bridge.write import OperatingPoint, WriteSetting, operating_point
+from mtjsim.checks import ArgumentError, checked_choice
+from mtjsim.device import MTJ
+from mtjsim.presets import junction_of
+
+if TYPE_CHECKING:
+    from bnn.studies.recipe import Recipe
+    from bnn.training.phases import MRAM, Phase
+
+POLICIES = {"plain": PLAIN, "read_before_write": READ_BEFORE_WRITE, "write_verify_retry": WRITE_VERIFY_RETRY}
+AMPLITUDES = ("current", "current_0", "current_1", "voltage", "voltage_0", "voltage_1")
+GIVEN = ("error_rate_0", "error_rate_1", "energy_0", "energy_1")
+WRITES = (*AMPLITUDES, *GIVEN, "error_rate")
+PULSE = ("pulse_width", "rise_time", "relax_time")
+LIMITS = tuple(names_of(find_setting, without=("device", "error_rate", "temperature", *PULSE)))
+WORDS = tuple(names_of(WordMemory, without=("point", "reading", "retention")))
+OWN = ("name", "holds", "layers", "slots", "gradient", "temperature", "cell", "read")
+NAMES = (*OWN, *WRITES, *PULSE, *LIMITS, *WORDS)
+BITS = ("activations", "signs")
+CELL = tuple(names_of(Cell, Transistor.of_node, without=("device", "transistor", "read_transistor")))
+TRANSISTOR = tuple(names_of(Transistor.of_node))
+PROCESS = tuple(names_of(Process, without=("population",)))
+
+
+def name_of_memory(table: Mapping[str, Any], number: int) -> str:
+    """Return the name of a memory that has none: what it holds."""
+    holds = table.get("holds", "activations")
+    return holds if isinstance(holds, str) else "_".join(map(str, holds))
+
+
+def checked_memory(name: str, table: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a [[memory]] with its name, lists of what it holds and of layers, and quantities in SI."""
+    where = f"memory.{name}"
+    found = {"name": name, **checked_table(where, table, NAMES)}
+    for key in ("holds", "layers"):
+        if isinstance(found.get(key), str):
+            found[key] = [found[key]]
+    found.setdefault("holds", ["activations"])
+    if "cell" in found:
+        found["cell"] = checked_table(f"{where}.cell", found["cell"], CELL)
+    if "read" in found:
+        found["read"] = checked_table(f"{where}.read", found["read"], names_of(ReadSetting))
+    if not any(key in found for key in WRITES):
+        ways = "current (or current_0 and current_1, or voltage), error_rate, or error_rate_0 and error_rate_1"
+        raise ArgumentError(where, f"must have {ways}: how it is written.")
+    return found
+
+
+def checked_device(table: Any) -> dict[str, Any]:
+    """Return a [device] as the fields of the junction that differ from the defaults, in SI: no file is needed again."""
+    if not isinstance(table, Mapping):
+        raise ArgumentError("device", f"must be a table, such as preset = 'arm_2021', got {table!r}.")
+    return junction_of(table).model_dump(exclude_defaults=True)
+
+
+def device_of(recipe: Recipe, *, memory: str | None = None) -> MTJ | Cell | None:
+    """Return the junction of a recipe, or its cell, with what a memory changes of it; None without a [device]."""
+    tables = recipe.tables
+    own = {} if memory is None else dict(recipe.value(f"memory.{memory}").get("cell", {}))
+    table = {**checked_table("cell", tables.get("cell", {}), CELL), **own}
+    if "device" not in tables:
+        if table:
+            raise ArgumentError("cell", "must have a [device], the junction in it.")
+        return None
+    device = MTJ(**tables["device"])
+    if not table:
+        return device
+    access = {name: table.pop(name) for name in TRANSISTOR if name in table}
+    access.setdefault("node", "45nm_lop")
+    transistor = made("cell", Transistor.of_node, access)
+    return made("cell", Cell, {"device": device, "transistor": transistor, **table})
+
+
+def point_of(recipe: Recipe, memory: str, changes: Mapping[str, Any] | None = None) -> OperatingPoint:
+    """Return the operating point of a memory.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    memory : str
+        Its name.
+    changes : mapping, optional
+        Fields in place of its own; a field that says how it is written replaces all of these.
+
+    Raises
+    ------
+    ValueError
+        If it says in several ways how it is written, or in none; for a setting that the junction or the cell does not
+        allow.
+    """
+    block = changed(recipe.value(f"memory.{memory}"), changes or {})
+    return _solved(f"memory.{memory}", device_of(recipe, memory=memory), _frozen(block))
+
+
+def changed(block: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a [[memory]] with changes; a field that says how it is written replaces all of these."""
+    dropped: tuple[str, ...] = ()
+    if any(name in changes for name in WRITES):
+        dropped = (*WRITES, *LIMITS, *(PULSE if any(name in changes for name in GIVEN) else ()))
+    return {**{name: value for name, value in block.items() if name not in dropped}, **changes}
+
+
+def _frozen(block: Mapping[str, Any]) -> str:
+    kept = (*WRITES, *PULSE, *LIMITS, "temperature")
+    return json.dumps({name: value for name, value in block.items() if name in kept}, sort_keys=True)
+
+
+@lru_cache(maxsize=4096)
+def _solved(where: str, device: MTJ | Cell | None, frozen: str) -> OperatingPoint:
+    block = json.loads(frozen)
+    ways = {
+        "an amplitude": [name for name in AMPLITUDES if name in block],
+        "error_rate": [name for name in ("error_rate",) if name in block],
+        "error_rate_0 and error_rate_1": [name for name in GIVEN if name in block],
+    }
+    used = [way for way, names in ways.items() if names]
+    if len(used) != 1:
+        got = ", ".join(name for names in ways.values() for name in names)
+        raise ArgumentError(where, f"must say in one way how it is written, got {got}.")
+    temperature = {name: block[name] for name in ("temperature",) if name in block}
+    pulse = {name: block[name] for name in PULSE if name in block}
+    limits = {name: block[name] for name in LIMITS if name in block}
+    if used[0] == "error_rate" and device is not None:
+        rate = block["error_rate"]
+        target = tuple(rate) if isinstance(rate, list) else rate
+        return made(where, find_setting, {"device": device, "error_rate": target, **pulse, **limits, **temperature})
+    if limits:
+        rule = "is a limit of a search: give error_rate, the target"
+        raise ArgumentError(f"{where}.{next(iter(limits))}", f"{rule}, and a [device].")
+    if used[0] == "an amplitude":
+        if device is None:
+            rule = "needs a [device], whose junction it writes"
+            raise ArgumentError(f"{where}.{ways[used[0]][0]}", f"{rule}; or give error_rate_0 and error_rate_1.")
+        amplitudes = {name: block[name] for name in ways[used[0]]}
+        setting = made(where, WriteSetting, {**amplitudes, **pulse})
+        return made(where, operating_point, {"device": device, "setting": setting, **temperature})
+    if pulse:
+        rule = "must be left out where rates are given: they are those of no pulse in particular"
+        raise ArgumentError(f"{where}.{next(iter(pulse))}", f"{rule}.")
+    rates = {name: block[name] for name in GIVEN if name in block}
+    if used[0] == "error_rate":
+        rates = {"error_rate_0": block["error_rate"], "error_rate_1": block["error_rate"]}
+    return made(where, OperatingPoint.of_rates, {**rates, **temperature, "source": "in a recipe"})
+
+
+def mram_of(recipe: Recipe, memory: str, *, seed: int, changes: Mapping[str, Any] | None = None) -> MRAM:
+    """Return the declaration of a memory, with its operating point solved."""
+    from bnn.training.parameter_memory import declared_words
+    from bnn.training.phases import MRAM
+
+    where = f"memory.{memory}"
+    block = changed(recipe.value(where), changes or {})
+    words = {name: block[name] for name in WORDS if name in block}
+    if isinstance(words.get("policy"), str):
+        words["policy"] = POLICIES[checked_choice(f"{where}.policy", words["policy"], POLICIES)]
+    elif isinstance(words.get("policy"), Mapping):
+        words["policy"] = made(f"{where}.policy", WritePolicy, words["policy"])
+    if isinstance(words.get("protection"), Mapping):
+        words["protection"] = made(f"{where}.protection", Protection, words["protection"])
+    if "read" in block:
+        device, setting = device_of(recipe, memory=memory), made(f"{where}.read", ReadSetting, block["read"])
+        if device is None:
+            raise ArgumentError(f"{where}.read", "needs a [device], whose junction is read.")
+        at = {name: block[name] for name in ("temperature",) if name in block}
+        words["reading"] = made(where, read_point, {"device": device, "setting": setting, **at})
+    own = {name: block[name] for name in ("slots", "gradient") if name in block}
+    own |= {name: tuple(block[name]) for name in ("holds", "layers") if name in block}
+    fields = {"point": point_of(recipe, memory, changes), **words}
+
+    def declared() -> MRAM:
+        return MRAM(words=declared_words(None, fields, own["holds"]), seed=seed, **own)
+
+    return made(where, declared, {})
+
+
+def phases_of(recipe: Recipe, mrams: Mapping[str, MRAM]) -> tuple[Phase, ...]:
+    """Return the phases of the training: those of the recipe, or one with all memories."""
+    from bnn.training.phases import SRAM, Phase
+
+    tables = recipe.tables.get("phase", [{"memory": list(mrams)}])
+    if not isinstance(tables, Sequence) or not tables:
+        raise ArgumentError("phase", f"must be an array of tables, [[phase]] in TOML, got {tables!r}.")
+    found = []
+    for number, table in enumerate(tables):
+        where = f"phase.{number}"
+        fields = checked_table(where, table, names_of(Phase))
+        if "memory" not in fields:
+            rule = "must be given: a list of names of [[memory]], empty for SRAM"
+            raise ArgumentError(f"{where}.memory", f"{rule}.")
+        names = fields.pop("memory")
+        names = [names] if isinstance(names, str) else names
+        for name in names:
+            checked_choice(f"{where}.memory", name, mrams)
+        memory = tuple(mrams[name] for name in names) or SRAM()
+        found.append(made(where, Phase, {"memory": memory, **fields}))
+    return tuple(found)
+
+
+def names_in_phase(recipe: Recipe, number: int) -> list[str]:
+    """Return the names of the memories of a phase."""
+    every = [table["name"] for table in recipe.tables.get("memory", [])]
+    phases = recipe.tables.get("phase")
+    names = every if phases is None else phases[number]["memory"]
+    return [names] if isinstance(names, str) else list(names)
+
+
+def process_of(recipe: Recipe, memory: str, point: OperatingPoint) -> Process | None:
+    """Return the process of the dies of a memory: its faults, and the spread around its cell; None without [process].
+
+    Raises
+    ------
+    ValueError
+        For a spread without a [device] and a setting, and as `bridge.Process`.
+    """
+    table = dict(recipe.tables.get("process", {}))
+    if not table:
+        return None
+    spread = table.pop("spread", None)
+    fields = checked_table("process", table, PROCESS)
+    if spread is not None:
+        around = made("process.spread", Spread, checked_table("process.spread", spread, names_of(Spread)))
+        device = device_of(recipe, memory=memory)
+        if device is None or point.setting is None:
+            raise ArgumentError("process.spread", f"needs a [device], and a setting of memory.{memory} to write it.")
+        given = {"device": device, "spread": around, "setting": point.setting, "temperature": point.temperature}
+        fields["population"] = made("process", Population, given)
+    return made("process", Process, fields)

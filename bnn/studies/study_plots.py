@@ -1,0 +1,172 @@
+"""The figure of a study: a value against a field, a line for each arm, with intervals over the repeats."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bnn.studies.declared import checked_table
+from bnn.studies.plots import accuracy_ticks
+from mtjsim.checks import checked_choice
+from mtjsim.plot_style import BLACK, BLUE, GREEN, PURPLE, RED, SMALL, TITLE, legend_below, sideways
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from bnn.studies.space import Study
+
+FIGURE = ("x", "y", "by", "panel", "log_x", "y_scale", "x_label", "y_label")
+Y_SCALES = ("linear", "log", "logit")
+LOOKS = tuple(zip((BLACK, RED, BLUE, GREEN, PURPLE, "0.5"), "osD^vP", strict=True))
+APART = 2.5  # points on paper between lines
+SHOWN_IN = {  # by the last part of a field or a value: label, factor
+    **dict.fromkeys(("current", "current_0", "current_1"), ("µA", 1e6)),
+    **dict.fromkeys(("voltage", "voltage_0", "voltage_1"), ("V", 1.0)),
+    **dict.fromkeys(("pulse_width", "latency"), ("ns", 1e9)),
+    "temperature": ("K", 1.0),
+    "accuracy": ("%", 100.0),
+    **dict.fromkeys(("energy_0", "energy_1"), ("fJ", 1e15)),
+}
+
+
+def plot_study(study: Study, summary: Sequence[Mapping[str, Any]]) -> Figure:
+    """Draw the summary of a study as its [figure] says; without one, all accuracies against the last dimension.
+
+    Parameters
+    ----------
+    study : Study
+    summary : rows
+        Of `StudyResult.summary`.
+
+    Returns
+    -------
+    Figure
+    """
+    from matplotlib.figure import Figure
+
+    look = checked_table("figure", study.tables.get("figure", {}), FIGURE)
+    columns = list(summary[0])
+    paths = columns[: columns.index("repeats")]
+    values = [name for name in columns if name.endswith(".accuracy")]
+    x = checked_choice("figure.x", look.get("x", paths[-1]), columns)
+    y = look.get("y", values[:3])
+    y = [y] if isinstance(y, str) else list(y)
+    for name in y:
+        checked_choice("figure.y", name, columns)
+    panel = look.get("panel")
+    by = look.get("by", [path for path in paths if path not in (x, panel)])
+    by = [by] if isinstance(by, str) else list(by)
+    for path in (*by, *([panel] if panel else [])):
+        checked_choice("figure.by", path, columns)
+    panels = list(dict.fromkeys(row[panel] for row in summary)) if panel else [None]
+    figure = Figure(figsize=(1.4 + 4.6 * max(1.4, len(panels)), 4.8), layout="constrained", dpi=130)
+    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    scale = checked_choice("figure.y_scale", look.get("y_scale", "linear"), Y_SCALES)
+    for ax, value in zip(axes, panels, strict=True):
+        rows = [row for row in summary if panel is None or row[panel] == value]
+        plot_values(ax, rows, x=x, y=y, by=by, log_x=look.get("log_x"), y_scale=scale)
+        if panel is not None:
+            ax.set_title(_labels([panel], [value])[0], fontsize=TITLE)
+        if ax is not axes[0]:
+            ax.set_ylabel("")
+        if "x_label" in look:
+            ax.set_xlabel(look["x_label"])
+    if "y_label" in look:
+        axes[0].set_ylabel(look["y_label"])
+    repeats = sorted({row["repeats"] for row in summary})
+    several = f"; mean and 95 % interval of {repeats[-1]} networks" if repeats[-1] > 1 else ""
+    figure.suptitle(f"{study.title}{several}", fontsize=TITLE, wrap=True)
+    return figure
+
+
+def plot_values(
+    ax: Axes,
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    x: str,
+    y: Sequence[str],
+    by: Sequence[str] = (),
+    log_x: bool | None = None,
+    y_scale: str = "linear",
+) -> list[Any]:
+    """Draw values against a column, a line for each combination of the columns `by`; returns the artists.
+
+    Parameters
+    ----------
+    ax : Axes
+    rows : rows
+        Of a summary.
+    x, y : str, sequence of str
+        Columns.
+    by : sequence of str
+        Columns whose values make a line each.
+    log_x : bool, optional
+        None: if x spans more than a factor of 20.
+    y_scale : {"linear", "log", "logit"}
+        logit: of accuracies, so that 98 and 99 % are as far apart as 1 and 2 %.
+    """
+    lines = [(name, key) for key in dict.fromkeys(tuple(row[p] for p in by) for row in rows) for name in y]
+    texts = any(isinstance(row[x], str) for row in rows)
+    ticks = list(dict.fromkeys(row[x] for row in rows))
+    unit, factor = SHOWN_IN.get(x.rpartition(".")[2], ("", 1.0))
+    artists: list[Any] = []
+    for number, (name, key) in enumerate(lines):
+        own = [row for row in rows if tuple(row[p] for p in by) == key and row[name] != ""]
+        colour, marker = LOOKS[number % len(LOOKS)]
+        scale = 1.0 if y_scale == "logit" else SHOWN_IN.get(name.rpartition(".")[2], ("", 1.0))[1]
+        where = np.array([ticks.index(row[x]) if texts else factor * row[x] for row in own], dtype=float)
+        mean, low, high = (
+            np.array([scale * (row[name] if row[name + end] == "" else row[name + end]) for row in own])
+            for end in ("", ".low", ".high")
+        )
+        label = ", ".join([name.removesuffix(".accuracy").replace("_", " ")] * (len(y) > 1) + _labels(by, key))
+        place = sideways(ax, APART * (number - (len(lines) - 1) / 2))
+        style: dict[str, Any] = {"color": colour, "marker": marker, "ms": 4.5, "lw": 1.2, "capsize": 2.5}
+        style |= {"label": label or name, "transform": place, "ls": "none" if texts else "-"}
+        artists.append(ax.errorbar(where, mean, [mean - low, high - mean], **style))
+        ax.update_datalim(np.column_stack([np.r_[where, where], np.r_[low, high]]))
+    if texts:
+        ax.set_xticks(range(len(ticks)), ticks, fontsize=SMALL)
+        ax.set_xlim(-0.6, len(ticks) - 0.4)
+    else:
+        numbers = [row[x] for row in rows]
+        wide = min(numbers) > 0 and max(numbers) > 20 * min(numbers)
+        if wide if log_x is None else log_x:
+            ax.set_xscale("log")
+    if y_scale == "log":
+        ax.set_yscale("log")
+    elif y_scale == "logit":
+        _logit_axis(ax)
+    ax.autoscale_view()
+    ax.set_xlabel(f"{x}{f' ({unit})' if unit else ''}")
+    y_unit = SHOWN_IN.get(y[0].rpartition(".")[2], ("", 1.0))[0] + ", logit scale" * (y_scale == "logit")
+    ax.set_ylabel(f"{y[0].rpartition('.')[2] if len(y) > 1 else y[0]}{f' ({y_unit})' if y_unit else ''}")
+    ax.grid(alpha=0.3)
+    legend_below(ax, ncols=2)
+    return artists
+
+
+def _logit_axis(ax: Axes) -> None:
+    """Make the axis of accuracies logit, with labels in percent."""
+    low, high = (float(end) for end in ax.dataLim.intervaly)
+    low, high = max(low, 1e-3), min(high, 1.0 - 1e-4)
+    odds = np.log(np.array([low, high]) / (1.0 - np.array([low, high]))) + np.array([-0.3, 0.3])
+    limits = 1.0 / (1.0 + np.exp(-odds))
+    ax.set_yscale("logit")
+    ax.set_ylim(*limits)
+    ticks = accuracy_ticks(*limits)
+    ax.set_yticks(ticks, [f"{100 * tick:.4g}" for tick in ticks])
+    ax.yaxis.minorticks_off()
+
+
+def _labels(by: Sequence[str], key: Sequence[Any]) -> list[str]:
+    shown = []
+    for path, value in zip(by, key, strict=True):
+        last = path.rpartition(".")[2]
+        unit, factor = SHOWN_IN.get(last, ("", 1.0))
+        number = f"{factor * value:g}" if isinstance(value, (int, float)) and not isinstance(value, bool) else str(value)
+        shown.append(number if path == "arm" else f"{last.replace('_', ' ')} {number} {unit}".rstrip())
+    return shown
