@@ -34,7 +34,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", metavar="FOLDER", help=text)
     text = "seed of weights, order of the images and errors; default: the recipe's"
     parser.add_argument("--seed", metavar="SEED", help=text)
-    text = "threads of torch, on which the result depends; default: 1 below 1e9 products a batch, else torch's own number"
+    text = (
+        "threads of torch, on which the result depends; default: 1 below 1e9 products a batch, else torch's own number"
+    )
     parser.add_argument("--threads", metavar="COUNT", help=text)
 
 

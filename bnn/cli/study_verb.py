@@ -17,12 +17,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(verb=study)
     text = "name of a study, or a TOML file; without it the studies are listed"
     parser.add_argument("study", nargs="?", metavar="STUDY", help=text)
-    parser.add_argument("--out", metavar="FOLDER", help="folder for results, table.csv, summary.csv, figure.png, run.json")
+    parser.add_argument(
+        "--out", metavar="FOLDER", help="folder for results, table.csv, summary.csv, figure.png, run.json"
+    )
     text = "address of the storage, as in postgresql://USER@HOST/DATABASE, for many machines; default: a file in --out"
     parser.add_argument("--storage", metavar="URL", help=text)
     add_data_dir(parser)
     parser.add_argument("--workers", metavar="COUNT", help="processes of this machine; default: one for each core")
-    parser.add_argument("--status", action="store_true", help="print what is finished and what is left, and run nothing")
+    parser.add_argument(
+        "--status", action="store_true", help="print what is finished and what is left, and run nothing"
+    )
 
 
 def study(options: argparse.Namespace) -> None:
@@ -50,7 +54,9 @@ def study(options: argparse.Namespace) -> None:
     result = run_study(declared, out=options.out, storage=options.storage, data_dir=options.data_dir, **counts)
     announce(*result.files)
     if options.json:
-        print_json({"study": declared.name, "identity": declared.identity, "summary": result.summary, "rows": result.rows})
+        print_json(
+            {"study": declared.name, "identity": declared.identity, "summary": result.summary, "rows": result.rows}
+        )
         return
     print(declared.title)
     print(table_of(result.summary))
@@ -94,5 +100,3 @@ def _cell(row: dict[str, Any], name: str) -> str:
         text = f"{100 * value:.2f} %"
         return text if low == "" else f"{text} [{100 * low:.2f}, {100 * high:.2f}]"
     return f"{value:.4g}" if low in ("", value) else f"{value:.4g} [{low:.4g}, {high:.4g}]"
-
-

@@ -90,16 +90,22 @@ def made(where: str, declaration: Callable[..., Any], arguments: Mapping[str, An
     Raises
     ------
     ArgumentError
-        As the declaration, and for an argument that is missing.
+        As the declaration, and for an argument that is missing or that it does not have.
     """
+    signature = inspect.signature(declaration)
+    if not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in signature.parameters.values()):
+        for name in arguments:
+            checked_choice(f"a field of {where}", name, signature.parameters)
     try:
-        inspect.signature(declaration).bind(**arguments)
+        signature.bind(**arguments)
     except TypeError as error:
         raise ArgumentError(where, f"is not complete: {error}.") from None
     try:
         return declaration(**arguments)
     except ArgumentError as error:
         raise ArgumentError(f"{where}.{error.argument}", error.problem) from None
+    except (TypeError, AttributeError) as error:  # a value of another kind, that the declaration does not check
+        raise ArgumentError(where, f"has a value of another kind: {error}.") from error
     except ValueError as error:
         raise ArgumentError(where, f"is wrong: {error}") from None
 

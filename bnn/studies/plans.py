@@ -21,6 +21,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from bnn.data.origins import ORIGINS
 from bnn.studies.declared import checked_table, in_si
 from bnn.studies.space import Dimension, Point, Study, plain
 from mtjsim.checks import ArgumentError, checked_whole
@@ -172,16 +173,14 @@ class Bisection:
         clean = self._mean(others, self.low, results, self.level["of"])
         above = self.level.get("above", 0.0)
         if above == "chance":
-            recipe = self.study.recipe_at(self.study.point({**others, self.path: self.low}, 0))
-            above = 1.0 / recipe.tables["data"].get("classes", 10)
+            data = self.study.recipe_at(self.study.point({**others, self.path: self.low}, 0)).tables["data"]
+            above = 1.0 / data.get("classes", len(ORIGINS[data["name"]].class_names))
         return None if clean is None else above + self.level.get("keep", 0.9) * (clean - above)
 
     def _mean(self, others: Mapping[str, Any], at: float, results: Results, value: str) -> float | None:
         """Return the mean of a value over the repeats; None unless all of them are finished."""
         point = self.study.point({**others, self.path: at}, 0)
-        found = [
-            results.get(self.study.key(replace(point, repeat=repeat))) for repeat in range(self.study.repeats)
-        ]
+        found = [results.get(self.study.key(replace(point, repeat=repeat))) for repeat in range(self.study.repeats)]
         if any(values is None for values in found):
             return None
         numbers = [values.get(value) for values in found if values is not None]

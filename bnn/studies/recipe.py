@@ -232,9 +232,7 @@ def title_of(room: str, name: str) -> str:
     return content.get("title", name)
 
 
-def read_toml(
-    kind: str, room: str, name: str | os.PathLike[str]
-) -> tuple[str, str, dict[str, Any], Path | None]:
+def read_toml(kind: str, room: str, name: str | os.PathLike[str]) -> tuple[str, str, dict[str, Any], Path | None]:
     """Return name, place for messages, content and folder of a TOML file: a shipped one, or one's own by its path.
 
     Raises

@@ -72,6 +72,8 @@ def checked_memory(name: str, table: Mapping[str, Any]) -> dict[str, Any]:
     for key in ("holds", "layers"):
         if isinstance(found.get(key), str):
             found[key] = [found[key]]
+        if not all(isinstance(part, str) for part in _listed(found.get(key, []))):
+            raise ArgumentError(f"{where}.{key}", f"must be a name or a list of names, got {found[key]!r}.")
     found.setdefault("holds", ["activations"])
     if "cell" in found:
         found["cell"] = checked_table(f"{where}.cell", found["cell"], CELL)
@@ -81,6 +83,10 @@ def checked_memory(name: str, table: Mapping[str, Any]) -> dict[str, Any]:
         ways = "current (or current_0 and current_1, or voltage), error_rate, or error_rate_0 and error_rate_1"
         raise ArgumentError(where, f"must have {ways}: how it is written.")
     return found
+
+
+def _listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
 def checked_device(table: Any) -> dict[str, Any]:
@@ -224,8 +230,7 @@ def phases_of(recipe: Recipe, mrams: Mapping[str, MRAM]) -> tuple[Phase, ...]:
         if "memory" not in fields:
             rule = "must be given: a list of names of [[memory]], empty for SRAM"
             raise ArgumentError(f"{where}.memory", f"{rule}.")
-        names = fields.pop("memory")
-        names = [names] if isinstance(names, str) else names
+        names = _listed(fields.pop("memory"))
         for name in names:
             checked_choice(f"{where}.memory", name, mrams)
         memory = tuple(mrams[name] for name in names) or SRAM()
@@ -237,8 +242,8 @@ def names_in_phase(recipe: Recipe, number: int) -> list[str]:
     """Return the names of the memories of a phase."""
     every = [table["name"] for table in recipe.tables.get("memory", [])]
     phases = recipe.tables.get("phase")
-    names = every if phases is None else phases[number]["memory"]
-    return [names] if isinstance(names, str) else list(names)
+    names = every if phases is None else phases[number].get("memory", [])
+    return _listed(names)
 
 
 def process_of(recipe: Recipe, memory: str, point: OperatingPoint) -> Process | None:

@@ -56,7 +56,9 @@ def data_of(recipe: Recipe, data_dir: str | os.PathLike[str] | None = None, *, n
             got = f"got {classes} of {len(whole.class_names)}"
             raise ArgumentError("data.classes", f"must be at most the number of classes, {got}.")
         halves = (half.subset(np.flatnonzero(half.labels < classes)) for half in (whole.train, whole.test))
-        whole = replace(whole, **dict(zip(("train", "test"), halves, strict=True)), class_names=whole.class_names[:classes])
+        whole = replace(
+            whole, **dict(zip(("train", "test"), halves, strict=True)), class_names=whole.class_names[:classes]
+        )
     train, validation = whole.train, None
     if (share := table.get("validation")) is not None:
         train, validation = train.split(1.0 - share, seed=child_seed(recipe.seed, "validation"))
@@ -68,8 +70,10 @@ def data_of(recipe: Recipe, data_dir: str | os.PathLike[str] | None = None, *, n
     return RecipeData(train, validation, whole)
 
 
-def network_of(recipe: Recipe) -> nn.Module:
+def network_of(recipe: Recipe, classes: int) -> nn.Module:
     """Return the untrained network of a recipe, without memories in its slots.
+
+    `classes` is that of the data, for a function that has such an argument and is not given it.
 
     Raises
     ------
@@ -82,11 +86,11 @@ def network_of(recipe: Recipe) -> nn.Module:
     table = dict(recipe.tables["model"])
     name, channels_last = table.pop("name"), table.pop("channels_last", False)
     function = _function(name)
-    if "seed" in table:
-        raise ArgumentError("model.seed", "must be left out: it follows from the seed of the recipe.")
-    seed = child_seed(recipe.seed, "initial_weights")
-    if "seed" in inspect.signature(function).parameters:
-        table["seed"] = seed
+    taken, seed = inspect.signature(function).parameters, child_seed(recipe.seed, "initial_weights")
+    for own, place in (("seed", "seed"), ("activation_memory", "[[memory]]"), ("weight_memory", "[[memory]]")):
+        if own in table:
+            raise ArgumentError(f"model.{own}", f"must be left out: it follows from {place} of the recipe.")
+    table |= {own: value for own, value in (("seed", seed), ("classes", classes)) if own in taken and own not in table}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = made("model", function, table)

@@ -39,7 +39,14 @@ def plot_recipe(result: RecipeResult) -> Figure:
 def plot_history(ax: Axes, history: Any) -> list[Any]:
     """Draw the accuracies of a training against its epochs; a line where a phase begins. Returns the artists."""
     epochs = [epoch.epoch + 1 for epoch in history]
-    artists = ax.plot(epochs, [100 * e.train_accuracy for e in history], "o-", color=BLUE, ms=4, label="training images, under their errors")
+    artists = ax.plot(
+        epochs,
+        [100 * e.train_accuracy for e in history],
+        "o-",
+        color=BLUE,
+        ms=4,
+        label="training images, under their errors",
+    )
     if history and history[0].validation_accuracy is not None:
         validation = [100 * epoch.validation_accuracy for epoch in history]
         artists += ax.plot(epochs, validation, "s-", color=GREEN, ms=4, label="validation images")

@@ -222,9 +222,9 @@ class Prepared:
         config = config_of(recipe, phases)
         if config.choose == "best" and data.validation is None:
             raise ArgumentError("training.choose", "must be 'last' without data.validation, the images that choose.")
-        model = network_of(recipe)
-        totals = summary(model, input_shape=data.train.images.shape[1:]).totals  # ValueError if they do not fit
         classes = len(data.whole.class_names)
+        model = network_of(recipe, classes)
+        totals = summary(model, input_shape=data.train.images.shape[1:]).totals  # ValueError if they do not fit
         if totals.output_shape != (classes,):
             rule = f"must give a logit for each of the {classes} classes of {recipe.value('data.name')}"
             got = f"got {totals.output_shape} for an image"

@@ -80,9 +80,7 @@ def checked_test(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
             memory = [memory]
         if not isinstance(memory, Mapping):
             memory = {of: {} for of in memory}
-        table["memory"] = {
-            of: checked_table(f"{where}.memory.{of}", changes, NAMES) for of, changes in memory.items()
-        }
+        table["memory"] = {of: checked_table(f"{where}.memory.{of}", changes, NAMES) for of, changes in memory.items()}
     checked_choice(f"{where}.correct", table.get("correct", "none"), CORRECTIONS)
     checked_choice(f"{where}.images", table.get("images", "test"), HALVES)
     if "draws" in table and "dies" in table:
@@ -120,7 +118,9 @@ def tests_of(recipe: Recipe) -> tuple[RecipeTest, ...]:
         if "dies" in table and not recipe.tables.get("process"):
             raise ArgumentError(f"{where}.dies", "needs a [process]: faults or a spread, in which dies differ.")
         if table.get("images") == "validation" and "validation" not in recipe.tables["data"]:
-            raise ArgumentError(f"{where}.images", "of validation need data.validation, a share of the training images.")
+            raise ArgumentError(
+                f"{where}.images", "of validation need data.validation, a share of the training images."
+            )
         found += _expanded(table, memory)
     names = [test.name for test in found]
     if twice := [name for name in names if names.count(name) > 1]:
@@ -250,5 +250,3 @@ def _only(where: str, mrams: Mapping[str, MRAM]) -> tuple[str, MRAM]:
         got = ", ".join(mrams) or "none"
         raise ArgumentError(where, f"must be of one memory of one kind of bits, of all layers, got {got}.")
     return next(iter(mrams.items()))
-
-

@@ -176,7 +176,9 @@ class Study(Suggesting):
         for value in self.objective:
             if value.rpartition(".")[0] in on_test:
                 rule = "is of test images, and nothing may be chosen on them"
-                remedy = 'Give data.validation, and a [[test]] with images = "validation", or training.validation_accuracy'
+                remedy = (
+                    'Give data.validation, and a [[test]] with images = "validation", or training.validation_accuracy'
+                )
                 raise ArgumentError(f"objective.{value}", f"{rule}. {remedy}.")
 
     @property
@@ -227,7 +229,10 @@ class Study(Suggesting):
     @cached_property
     def declaration(self) -> str:
         """SHA-256 of the identity and of all that says which points there are."""
-        parts = [self.identity, {k: v for k, v in self.tables.items() if k not in ("title", "source", "figure", "report")}]
+        parts = [
+            self.identity,
+            {k: v for k, v in self.tables.items() if k not in ("title", "source", "figure", "report")},
+        ]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def grid(self) -> list[Point]:

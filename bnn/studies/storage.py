@@ -67,9 +67,7 @@ def opened(url: str) -> PatientStorage:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ExperimentalWarning)
-                return PatientStorage(
-                    url, engine_kwargs=arguments, heartbeat_interval=HEARTBEAT, grace_period=GRACE
-                )
+                return PatientStorage(url, engine_kwargs=arguments, heartbeat_interval=HEARTBEAT, grace_period=GRACE)
         except ImportError as error:
             raise ArgumentError("storage", f"needs a driver: {error}. pip install 'mtj-bnn[cluster]'.") from None
         except ValueError as error:
@@ -98,9 +96,7 @@ def entry_of(study: Study, storage: PatientStorage, **choice: Any) -> optuna.Stu
             raise ArgumentError("storage", f"{rule}. Rename the file, or use another storage.")
     directions = list(study.objective.values()) or ["maximize"]
     name = f"{study.name} {study.declaration[:8]}"
-    entry = optuna.create_study(
-        storage=storage, study_name=name, directions=directions, load_if_exists=True, **choice
-    )
+    entry = optuna.create_study(storage=storage, study_name=name, directions=directions, load_if_exists=True, **choice)
     entry.set_user_attr("name", study.name)
     entry.set_user_attr("identity", study.identity)
     return entry
@@ -132,6 +128,14 @@ def fail_gone(entry: optuna.Study) -> None:
             with suppressed_finished():
                 entry.tell(trial.number, state=TrialState.FAIL)
                 log.warning("trial %d is made again: its worker has ended", trial.number)
+
+
+def fail_stale(entry: optuna.Study) -> None:
+    """End the running trials of workers that have ended: of this machine by their process, of others by heartbeat."""
+    fail_gone(entry)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        optuna.storages.fail_stale_trials(entry)
 
 
 @contextmanager

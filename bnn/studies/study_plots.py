@@ -167,6 +167,8 @@ def _labels(by: Sequence[str], key: Sequence[Any]) -> list[str]:
     for path, value in zip(by, key, strict=True):
         last = path.rpartition(".")[2]
         unit, factor = SHOWN_IN.get(last, ("", 1.0))
-        number = f"{factor * value:g}" if isinstance(value, (int, float)) and not isinstance(value, bool) else str(value)
+        number = (
+            f"{factor * value:g}" if isinstance(value, (int, float)) and not isinstance(value, bool) else str(value)
+        )
         shown.append(number if path == "arm" else f"{last.replace('_', ' ')} {number} {unit}".rstrip())
     return shown

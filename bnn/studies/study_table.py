@@ -110,7 +110,9 @@ def reported(study: Study, done: Sequence[tuple[Point, Mapping[str, Any]]]) -> l
         return [name for name in known if name.endswith(".accuracy")]
     for name in chosen:
         if name not in known:
-            raise ArgumentError("report.values", f"must be values of the runs, got {name!r}; there are {', '.join(known)}.")
+            raise ArgumentError(
+                "report.values", f"must be values of the runs, got {name!r}; there are {', '.join(known)}."
+            )
     return list(chosen)
 
 
@@ -144,5 +146,3 @@ def interval(values: Sequence[float]) -> tuple[float, float, float]:
     mean = float(np.mean(values))
     half = float(student_t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / len(values) ** 0.5)
     return mean, mean - half, mean + half
-
-

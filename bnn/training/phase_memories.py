@@ -155,7 +155,9 @@ def check_layers(model: nn.Module, mrams: Sequence[MRAM]) -> None:
                     raise ArgumentError("layers", f"must name layers of the model, got {pattern!r}: {known}.{hint}")
         for name in names:
             if (count := sum(mram.covers(name) for mram in held)) > 1:
-                raise ArgumentError("layers", f"must name each layer once, and {count} memories hold {what} of {name!r}.")
+                raise ArgumentError(
+                    "layers", f"must name each layer once, and {count} memories hold {what} of {name!r}."
+                )
 
 
 def memory_in_slot(mram: MRAM, what: str, index: int) -> nn.Module:

@@ -1,0 +1,73 @@
+"""Run one point of a study: a pure function of the study's identity, the point's fields and its repeat."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import filelock
+
+from bnn.studies.recipe_run import counted, run_recipe
+from bnn.studies.space import Dimension, Point, Study
+
+if TYPE_CHECKING:
+    from bnn.training.result import Epoch
+
+
+def run_point(
+    study: Study,
+    point: Point,
+    folder: Path,
+    data_dir: str | os.PathLike[str] | None,
+    *,
+    on_epoch: Callable[[Epoch], None] | None = None,
+) -> dict[str, Any]:
+    """Run one point: a pure function of the study's identity, the point's fields and its repeat.
+
+    The checkpoint in `folder` is of the training alone, so that points that differ in their tests share it. It is
+    removed with the point's result, unless it is a shared one.
+    """
+    recipe = study.recipe_at(point)
+    began, busy = time.perf_counter(), time.process_time()
+    network = folder / "networks" / f"{recipe.training_identity}.pt"
+    with filelock.FileLock(network.with_suffix(".lock")):
+        result = run_recipe(recipe, data_dir=data_dir, checkpoint=network, threads=1, progress=False, on_epoch=on_epoch)
+    if not any(field.startswith("test") for dimension in study.dimensions for field in _fields(study, dimension)):
+        network.unlink(missing_ok=True)
+        network.with_suffix(".lock").unlink(missing_ok=True)
+    return {
+        "key": study.key(point),
+        "study": study.identity,
+        "parameters": dict(point.shown),
+        "repeat": point.repeat,
+        "seed": recipe.seed,
+        "recipe": recipe.identity,
+        "values": {name: _finite(value) for name, value in result.values().items()},
+        "tests": {name: counted(accuracy) for name, accuracy in result.tests.items()},
+        "points": {name: own.identity for name, own in result.points.items()},
+        "version": version("mtj-bnn"),
+        "seconds": round(time.perf_counter() - began, 2),
+        "core_seconds": round(time.process_time() - busy, 2),
+    }
+
+
+def _fields(study: Study, dimension: Dimension) -> Iterable[str]:
+    if dimension.path == "arm":
+        return [field for arm in study.arms.values() for field in arm]
+    return [dimension.path]
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and value != value else value
+
+
+def place_of(point: Point) -> str:
+    """Return a point as text."""
+    fields = ", ".join(f"{path}={value!r}" for path, value in point.shown)
+    return f"{fields}, repeat {point.repeat}" if point.repeat else fields
+
+
