@@ -6,7 +6,8 @@ one network     `layers/` binary layers, quantizers, counts · `models/` publish
                 `conversion/` any torch model, binarized · `packed/` the same predictions on packed bits
 its accuracy    `evaluation/` counts with intervals, over images and draws
 its training    `training/` the loop, its phases and memories of words · `optimizers/` of binary weights
-experiments     `studies/` recipes, studies over their fields, energy/accuracy curves, the demo, figures
+experiments     `recipes/` one experiment, declared whole · `studies/` spaces over the fields of a recipe,
+                energy/accuracy curves, the demo
 shared          `streams.py` torch generators · `cli/` the command line
 
 Names are imported on first use, so that verbs such as `mtj-bnn device` start without torch.
@@ -36,12 +37,12 @@ if _TYPE_CHECKING:
     from bnn.optimizers.bop import Bop, binary_parameters, split_parameters
     from bnn.packed.predictor import PackedModel, load_packed
     from bnn.packed.trace import pack
+    from bnn.recipes.recipe import Recipe, list_recipes, load_recipe
+    from bnn.recipes.run import run_recipe
     from bnn.studies.curve import energy_accuracy_curve
     from bnn.studies.curve_point import CurvePoint
     from bnn.studies.curve_result import EnergyAccuracyCurve
-    from bnn.studies.recipe import Recipe, list_recipes, load_recipe
-    from bnn.studies.recipe_run import run_recipe
-    from bnn.studies.run_study import run_study
+    from bnn.studies.run import run_study
     from bnn.studies.space import Study, list_studies, load_study
     from bnn.training.config import TrainConfig
     from bnn.training.finite import guard_finite
@@ -74,9 +75,9 @@ _HOME = {
         "studies.curve": ("energy_accuracy_curve",),
         "studies.curve_point": ("CurvePoint",),
         "studies.curve_result": ("EnergyAccuracyCurve",),
-        "studies.recipe": ("Recipe", "list_recipes", "load_recipe"),
-        "studies.recipe_run": ("run_recipe",),
-        "studies.run_study": ("run_study",),
+        "recipes.recipe": ("Recipe", "list_recipes", "load_recipe"),
+        "recipes.run": ("run_recipe",),
+        "studies.run": ("run_study",),
         "studies.space": ("Study", "list_studies", "load_study"),
         "training.config": ("TrainConfig",),
         "training.finite": ("guard_finite",),
@@ -87,7 +88,7 @@ _HOME = {
     for name in names
 }
 _ROOMS = ("codesign", "data", "errors", "layers", "models", "plots")
-_INNER_ROOMS = ("cli", "conversion", "evaluation", "optimizers", "packed", "streams", "studies", "training")
+_INNER_ROOMS = ("cli", "conversion", "evaluation", "optimizers", "packed", "recipes", "streams", "studies", "training")
 
 __all__ = sorted(_HOME)
 

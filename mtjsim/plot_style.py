@@ -12,6 +12,7 @@ rate            1, 0.5, 0.1 ... as powers of ten, in one notation (`rate_text`);
 legend          outside the data (`legend_below`, `legend_beside`), unless a corner is known to be empty
 """
 
+import io
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from mtjsim.checks import Array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # Okabe and Ito's colours, which colour-blind readers can distinguish
 BLUE, ORANGE, GREEN, RED, PURPLE, BLACK = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#000000"
@@ -241,3 +243,10 @@ def legend_beside(ax: "Axes", handles: Any = None, *, title: str | None = None) 
     where: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0), "borderaxespad": 0.0}
     given = {} if handles is None else {"handles": handles}
     return ax.legend(frameon=False, fontsize=SMALL, title=title, title_fontsize=SMALL, **where, **given)
+
+
+def png_of(figure: "Figure", *, dpi: float | None = None) -> bytes:
+    """Return a figure as the content of a PNG file; `dpi` other than the figure's own if given."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi="figure" if dpi is None else dpi)
+    return buffer.getvalue()

@@ -77,7 +77,8 @@ FLOORS = (  # of bnn: a room imports from lower floors only
     {"layers"},
     {"conversion", "evaluation", "models", "optimizers"},
     {"packed", "training"},
-    {"studies", "train"},
+    {"recipes", "train"},
+    {"studies"},
     {"cli", "codesign", "plots"},
     {"__main__"},
 )

@@ -1,7 +1,8 @@
 """The command `mtj-bnn`: choose a verb, read its options, run it, and print an error as one line.
 
 Each verb has a file, `VERB_verb.py`, which is imported when the verb is chosen. It has an `EXAMPLE` and `add_options`,
-which declares the options and sets the function that does the work. Only `demo`, `run`, `study` and `predict` import torch.
+which declares the options and sets the function that does the work. Only `demo`, `run`, `study` and `predict` import
+torch.
 """
 
 import argparse

@@ -16,7 +16,7 @@ from mtjsim.wording import number_of
 
 if TYPE_CHECKING:
     from bnn.evaluation.accuracy import Accuracy
-    from bnn.studies.recipe import Recipe
+    from bnn.recipes.recipe import Recipe
     from bnn.training.result import Epoch
 
 EXAMPLE = "mtj-bnn run digits_mlp --set training.epochs=3 --seed 4 --out digits_mlp"
@@ -42,10 +42,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Train a recipe to its end and test it once."""
-    from bnn.studies.recipe import list_recipes, load_recipe, title_of
+    from bnn.recipes.recipe import list_recipes, load_recipe, title_of
 
     if options.recipe is None:
-        titles = {name: title_of("recipes", name) for name in list_recipes()}
+        titles = {name: title_of("bnn.recipes", name) for name in list_recipes()}
         if options.json:
             print_json(titles)
             return
@@ -57,7 +57,8 @@ def run(options: argparse.Namespace) -> None:
     checked_data_dir(recipe.value("data.name"), options.data_dir)
     if options.out is not None:
         require_writable(Path(options.out), option="--out", make=True)
-    from bnn.studies.recipe_run import counted, run_recipe
+    from bnn.recipes.result import counted
+    from bnn.recipes.run import run_recipe
 
     result = run_recipe(recipe, data_dir=options.data_dir, out=options.out, **counts, on_epoch=_print_epoch)
     announce(*result.files)

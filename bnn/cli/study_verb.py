@@ -31,11 +31,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def study(options: argparse.Namespace) -> None:
     """Run what is left of a study."""
-    from bnn.studies.recipe import title_of
+    from bnn.recipes.recipe import title_of
     from bnn.studies.space import list_studies
 
     if options.study is None:
-        _list({name: title_of("tables", name) for name in list_studies()}, as_json=options.json)
+        _list({name: title_of("bnn.studies", name) for name in list_studies()}, as_json=options.json)
         return
     counts = whole_numbers(options, workers=1)
     if options.out is None:
@@ -43,7 +43,7 @@ def study(options: argparse.Namespace) -> None:
     if not options.status:
         require_writable(Path(options.out), option="--out", make=True)
     logging.basicConfig(format="%(message)s", level=logging.INFO if options.status else logging.WARNING)
-    from bnn.studies.run_study import run_study
+    from bnn.studies.run import run_study
     from bnn.studies.space import load_study
     from bnn.studies.status import status_of
 

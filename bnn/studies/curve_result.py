@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bnn.recipes.record import csv_of
 from bnn.studies.curve_point import CurvePoint, Interval
-from bnn.studies.record import csv_of
 from mtjsim.checks import ArgumentError, Suggesting
 from mtjsim.files import write_whole
 from mtjsim.wording import number_of

@@ -12,10 +12,10 @@ import numpy as np
 
 from bnn.data.images import DataSet
 from bnn.models import mlp
+from bnn.recipes.record import Clock, Record
 from bnn.studies.curve import energy_accuracy_curve
 from bnn.studies.curve_point import CLEAN, WITH_ERRORS, CurvePoint, Interval
 from bnn.studies.curve_result import EnergyAccuracyCurve, curve_rows
-from bnn.studies.record import Clock, Record
 from bnn.training.config import TrainConfig
 from bridge.search.find import current_for
 from bridge.write import DIRECTION_OF_BIT, WriteSetting, operating_point
@@ -258,8 +258,8 @@ def draw(
     """Return the figure as PNG: left, write error rate against current; right, accuracy against energy."""
     from matplotlib.figure import Figure
 
-    from bnn.studies.plots import plot_energy_accuracy, png_of
-    from mtjsim.plot_style import TITLE
+    from bnn.studies.plots import plot_energy_accuracy
+    from mtjsim.plot_style import TITLE, png_of
 
     figure = Figure(figsize=(11, 5.2), layout="constrained", dpi=140)
     left, right = figure.subplots(1, 2)

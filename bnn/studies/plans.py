@@ -13,7 +13,6 @@ above + keep (v - above), where v is the value `of` at low, and above is a numbe
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import product
@@ -22,7 +21,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from bnn.data.origins import ORIGINS
-from bnn.studies.declared import checked_table, in_si
+from bnn.recipes.declared import checked_table, in_si
 from bnn.studies.space import Dimension, Point, Study, plain
 from mtjsim.checks import ArgumentError, checked_whole
 from mtjsim.rng import generator
@@ -183,8 +182,8 @@ class Bisection:
         found = [results.get(self.study.key(replace(point, repeat=repeat))) for repeat in range(self.study.repeats)]
         if any(values is None for values in found):
             return None
-        numbers = [values.get(value) for values in found if values is not None]
-        if any(number is None or not math.isfinite(number) for number in numbers):
+        numbers = [values[value] for values in found if values and isinstance(values.get(value), (int, float))]
+        if len(numbers) < len(found) or not np.isfinite(numbers).all():
             known = ", ".join(found[0] or {})
             raise ArgumentError("bisect.value", f"must be a number of the run, got {value!r}; there are {known}.")
         return float(np.mean(numbers))

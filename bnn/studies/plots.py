@@ -5,7 +5,6 @@ The rules are in `mtjsim/plot_style.py`.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -16,7 +15,6 @@ from mtjsim.plot_style import BLACK, GREEN, PURPLE, RED, SMALL, legend_below, pl
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 ACCURACY_TICKS = (
     *(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 0.8, 0.9),
@@ -177,10 +175,3 @@ def _far_apart(values: Sequence[float], *, least: float) -> list[float]:
         if not chosen or np.log(value / chosen[-1]) >= least:
             chosen.append(value)
     return chosen
-
-
-def png_of(figure: Figure, *, dpi: float | None = None) -> bytes:
-    """Return a figure as the content of a PNG file; `dpi` other than the figure's own if given."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi="figure" if dpi is None else dpi)
-    return buffer.getvalue()

@@ -39,7 +39,9 @@ class PlannedSampler(optuna.samplers.BaseSampler):
 def suggested(trial: Trial, dimension: Dimension) -> Any:
     """Return the value of a dimension in a trial."""
     if dimension.values:
-        return value_of(dimension, trial.suggest_categorical(dimension.path, [_text(plain(v)) for v in dimension.values]))
+        return value_of(
+            dimension, trial.suggest_categorical(dimension.path, [_text(plain(v)) for v in dimension.values])
+        )
     if dimension.whole:
         return trial.suggest_int(dimension.path, int(dimension.low), int(dimension.high), log=dimension.log)
     return float(f"{trial.suggest_float(dimension.path, dimension.low, dimension.high, log=dimension.log):.12g}")
@@ -62,8 +64,8 @@ def constraints(study: Study, values: list[Mapping[str, Any]]) -> list[float]:
     for name, limit in flat("constraint", study.tables.get("constraint", {})).items():
         if not isinstance(limit, Mapping) or set(limit) not in ({"max"}, {"min"}):
             raise ArgumentError(f"constraint.{name}", f"must be {{ max = ... }} or {{ min = ... }}, got {limit!r}.")
-        numbers = [own.get(name) for own in values]
-        if any(not isinstance(number, (int, float)) for number in numbers):
+        numbers = [own[name] for own in values if isinstance(own.get(name), (int, float))]
+        if len(numbers) < len(values):
             raise ArgumentError(f"constraint.{name}", f"must be a value of the run: {', '.join(values[0])}.")
         mean = sum(numbers) / len(numbers)
         excess.append(mean - limit["max"] if "max" in limit else limit["min"] - mean)
@@ -81,5 +83,3 @@ def sampler_of(study: Study) -> Any:
         if study.sampler == "nsga2":
             return optuna.samplers.NSGAIISampler(seed=seed, **options)
         return optuna.samplers.TPESampler(seed=None, **options)
-
-

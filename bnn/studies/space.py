@@ -11,8 +11,8 @@
     [arm.NAME]            fields of the recipe; the arms are one dimension of the space, "arm"
     [objective]           value -> "maximize" or "minimize", for "random", "tpe" and "nsga2"
     [constraint]          value -> { max } or { min }, for the same
-    [prune]               warmup: epochs; a trial of "tpe" or "random" ends early if its validation accuracy is below the
-                          median of the former ones
+    [prune]               warmup: epochs; a trial of "tpe" or "nsga2" ends early if its validation accuracy is below
+                          the median of the former ones
     [bisect]              field, low, high, log, rounds, value, level: see `plans.py`
     [figure]              x, y, by, panel, log_x: what is drawn
     [report]              values: those of the summary; all accuracies unless given
@@ -34,8 +34,8 @@ from typing import Any
 
 import numpy as np
 
-from bnn.studies.declared import checked_table, in_si
-from bnn.studies.recipe import Recipe, load_recipe, read_toml, recipe_of, shipped
+from bnn.recipes.declared import checked_table, in_si
+from bnn.recipes.recipe import Recipe, load_recipe, read_toml, recipe_of, shipped
 from mtjsim.checks import ArgumentError, Suggesting, checked_choice, checked_whole
 from mtjsim.rng import checked_seed, child_seed
 
@@ -166,7 +166,7 @@ class Study(Suggesting):
                 self.recipe_at(self.point({dimension.path: plain(value)}, 0))
 
     def _check_objective(self) -> None:
-        from bnn.studies.recipe_tests import tests_of
+        from bnn.recipes.tests import tests_of
 
         if not self.objective:
             raise ArgumentError("objective", f'must be given for the sampler {self.sampler!r}: value -> "maximize".')
@@ -176,9 +176,7 @@ class Study(Suggesting):
         for value in self.objective:
             if value.rpartition(".")[0] in on_test:
                 rule = "is of test images, and nothing may be chosen on them"
-                remedy = (
-                    'Give data.validation, and a [[test]] with images = "validation", or training.validation_accuracy'
-                )
+                remedy = 'Give data.validation, and a [[test]] with images = "validation"'
                 raise ArgumentError(f"objective.{value}", f"{rule}. {remedy}.")
 
     @property
@@ -272,7 +270,7 @@ def list_studies() -> list[str]:
     >>> "digits_grid" in list_studies()
     True
     """
-    return shipped("tables")
+    return shipped("bnn.studies")
 
 
 def load_study(name: str | os.PathLike[str]) -> Study:
@@ -285,7 +283,7 @@ def load_study(name: str | os.PathLike[str]) -> Study:
     FileNotFoundError
         If there is no such file.
     """
-    stem, where, tables, folder = read_toml("study", "tables", name)
+    stem, where, tables, folder = read_toml("study", "bnn.studies", name)
     return study_of(stem, where, tables, folder)
 
 

@@ -94,7 +94,7 @@ def entry_of(study: Study, storage: PatientStorage, **choice: Any) -> optuna.Stu
         if own.get("name") == study.name and own.get("identity") != study.identity:
             rule = f"has another study of the name {study.name!r}, of another recipe or seed"
             raise ArgumentError("storage", f"{rule}. Rename the file, or use another storage.")
-    directions = list(study.objective.values()) or ["maximize"]
+    directions: Any = list(study.objective.values()) or ["maximize"]
     name = f"{study.name} {study.declaration[:8]}"
     entry = optuna.create_study(storage=storage, study_name=name, directions=directions, load_if_exists=True, **choice)
     entry.set_user_attr("name", study.name)

@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from bnn.studies.plans import plan_of
+from bnn.studies.point import place_of, run_point
 from bnn.studies.results import Results
 from bnn.studies.samplers import PlannedSampler, constraints, sampler_of, suggested
 from bnn.studies.space import Point, Study
@@ -34,7 +36,6 @@ from bnn.studies.storage import (
     suppressed_finished,
     this_worker,
 )
-from bnn.studies.study_point import place_of, run_point
 from mtjsim.checks import ArgumentError
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class Work:
                 time.sleep(POLL)
                 continue
             sampler.point = free[0]
-            self._one(entry, lambda trial, free=free: self._planned(trial, entry, free, results, me), results, me)
+            self._one(entry, partial(self._planned, entry=entry, free=free, results=results, me=me), results, me)
 
     def _one(self, entry: optuna.Study, objective: Callable[[Trial], Any], results: Results, me: str) -> None:
         """Run one trial; a storage that goes away is waited for, and what this worker began is ended there."""
@@ -112,14 +113,14 @@ class Work:
         return found
 
     def _planned(
-        self, trial: Trial, entry: optuna.Study, free: list[Point], results: Results, me: str
+        self, trial: Trial, *, entry: optuna.Study, free: list[Point], results: Results, me: str
     ) -> float | list[float]:
         """Claim the first free point, run it, keep its result, tell its value."""
         patiently(lambda: trial.set_user_attr("worker", me))
         patiently(lambda: trial.set_user_attr("invocation", self.invocation))
         for point in free:
             key = self.study.key(point)
-            patiently(lambda key=key: trial.set_user_attr("key", key))
+            patiently(partial(trial.set_user_attr, "key", key))
             if key not in patiently(lambda: running_keys(entry, below=trial.number)) and results.get(point) is None:
                 break
         else:
@@ -165,7 +166,8 @@ class Work:
 
     def _by_optuna(self, storage: Any, results: Results, show: Callable[[int, int], None]) -> dict[str, str]:
         """Run trials until there are enough of them."""
-        sampler, pruner = sampler_of(self.study), optuna.pruners.NopPruner()
+        sampler = sampler_of(self.study)
+        pruner: optuna.pruners.BasePruner = optuna.pruners.NopPruner()
         if "prune" in self.study.tables:
             warmup = int(self.study.tables["prune"].get("warmup", 1))
             pruner = optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=warmup)
@@ -213,5 +215,3 @@ class Work:
                 raise optuna.TrialPruned(f"after epoch {epoch.epoch + 1}")
 
         return on_epoch
-
-

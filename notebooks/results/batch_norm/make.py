@@ -28,10 +28,9 @@ import bnn
 from bnn.errors.write_errors import WriteErrors
 from bnn.layers.slots import activation_memories, weight_memories
 from bnn.models import lenet4, mlp
-from bnn.studies.plots import png_of
-from bnn.studies.record import Clock, Record, csv_of
+from bnn.recipes.record import Clock, Record, csv_of
 from mtjsim.files import write_whole
-from mtjsim.plot_style import BLACK, BLUE, RED, include, sideways
+from mtjsim.plot_style import BLACK, BLUE, RED, include, png_of, sideways
 
 HERE = Path(__file__).parent
 KINDS = ("weights", "activations")

@@ -29,10 +29,9 @@ from bnn.errors.overwrite import OverwriteErrors
 from bnn.errors.write_errors import WriteErrors
 from bnn.layers.slots import memories
 from bnn.models import lenet4
-from bnn.studies.plots import png_of
-from bnn.studies.record import Clock, Record
+from bnn.recipes.record import Clock, Record
 from mtjsim.files import write_whole
-from mtjsim.plot_style import BLACK, GREEN, PURPLE, RED, include, sideways
+from mtjsim.plot_style import BLACK, GREEN, PURPLE, RED, include, png_of, sideways
 
 HERE = Path(__file__).parent
 TRAINED_AT = (0.0, 0.05)

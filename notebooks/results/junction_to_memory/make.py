@@ -21,7 +21,7 @@ from scipy.stats import binom
 
 import bridge
 import mtjsim
-from bnn.studies.record import Clock, Record
+from bnn.recipes.record import Clock, Record
 from bridge.dies.rate_distribution import DISTRIBUTION, quasi_normals
 from mtjsim.rng import child
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 import mtjsim
-from bnn.studies.record import Clock, Record
+from bnn.recipes.record import Clock, Record
 
 HERE = Path(__file__).parent
 RISE_TIME, RELAX_TIME = 0.2e-9, 1e-9  # [s] assumed: an abrupt end lets the layer precess and fall back

@@ -29,12 +29,11 @@ from torch import Tensor, nn
 
 import bnn
 from bnn.layers.latent import clip_latent_
-from bnn.studies.plots import png_of
-from bnn.studies.record import Clock, Record
+from bnn.recipes.record import Clock, Record
 from bridge.memory.protection import Protection
 from bridge.write import OperatingPoint
 from mtjsim.files import write_whole
-from mtjsim.plot_style import BLACK, BLUE, GREEN, SMALL, TITLE, sideways
+from mtjsim.plot_style import BLACK, BLUE, GREEN, SMALL, TITLE, png_of, sideways
 
 HERE = Path(__file__).parent
 RATES = (1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2)

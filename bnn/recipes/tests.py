@@ -6,8 +6,8 @@ A [[test]] has
     memory    names of memories of bits that are in use: a list, or a table of names, each with fields of its [[memory]]
               that differ; a field that says how it is written replaces all of these. A list of values in such a field
               gives a row for each. Unless given: the memories of bits of the last phase
-    correct   "none", "rescale" (`bnn.rescale_batch_norm`) or "reestimate" (`bnn.reestimate_batch_norm`): BatchNorm moved
-              from the errors of the last phase to those of the test
+    correct   "none", "rescale" (`bnn.rescale_batch_norm`) or "reestimate" (`bnn.reestimate_batch_norm`): BatchNorm is
+              moved from the errors of the last phase to those of the test
     draws     error draws; 10 unless given
     dies      in place of draws: dies of [process], one a draw
     images    "test", or "validation" for what chooses something
@@ -24,21 +24,18 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
-from bnn.studies.declared import checked_table
-from bnn.studies.recipe_memories import BITS, NAMES, mram_of, names_in_phase, process_of
-from mtjsim.checks import ArgumentError, checked_choice, checked_whole
+from bnn.recipes.memories import mram_of, names_in_phase, process_of
+from bnn.recipes.recipe import Recipe
+from bnn.recipes.tables import BITS
+from mtjsim.checks import ArgumentError, checked_choice
 from mtjsim.rng import child_seed
 
 if TYPE_CHECKING:
     from torch import nn
 
     from bnn.evaluation.accuracy import Accuracy
-    from bnn.studies.recipe import Recipe
     from bnn.training.phases import MRAM
 
-FIELDS = ("name", "memory", "correct", "draws", "dies", "images", "data")
-CORRECTIONS = ("none", "rescale", "reestimate")
-HALVES = ("test", "validation")
 DRAWS = 10
 GATHERED, PASSES = 2_000, 4  # training images, and draws of errors, of a re-estimation
 
@@ -70,27 +67,6 @@ class RecipeTest:
     data: str = ""
 
 
-def checked_test(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a [[test]] with its name, `memory` as a table, and quantities in SI."""
-    where = f"test.{name}"
-    table = {"name": name, **checked_table(where, given, FIELDS)}
-    if "memory" in table:
-        memory = table["memory"]
-        if isinstance(memory, str):
-            memory = [memory]
-        if not isinstance(memory, Mapping):
-            memory = {of: {} for of in memory}
-        table["memory"] = {of: checked_table(f"{where}.memory.{of}", changes, NAMES) for of, changes in memory.items()}
-    checked_choice(f"{where}.correct", table.get("correct", "none"), CORRECTIONS)
-    checked_choice(f"{where}.images", table.get("images", "test"), HALVES)
-    if "draws" in table and "dies" in table:
-        raise ArgumentError(f"{where}.dies", "and draws must not both be given: each die is a draw.")
-    for count in ("draws", "dies"):
-        if count in table:
-            checked_whole(f"{where}.{count}", table[count], least=1)
-    return table
-
-
 def tests_of(recipe: Recipe) -> tuple[RecipeTest, ...]:
     """Return the tests of a recipe: a test with lists of values gives one for each combination.
 
@@ -105,11 +81,11 @@ def tests_of(recipe: Recipe) -> tuple[RecipeTest, ...]:
     tables = recipe.tables.get("test")
     if tables is None:
         tables = [{"name": "error_free", "memory": {}}]
-        tables += [{"name": "with_errors", "memory": dict.fromkeys(last, {})}] if last else []
+        tables += [{"name": "with_errors", "memory": {name: {} for name in last}}] if last else []
     found: list[RecipeTest] = []
     for table in tables:
         where = f"test.{table['name']}"
-        memory = table.get("memory", dict.fromkeys(last, {}))
+        memory = table.get("memory", {name: {} for name in last})
         for name in memory:
             checked_choice(f"{where}.memory", name, blocks)
             if words := set(blocks[name]["holds"]) - set(BITS):
@@ -189,8 +165,8 @@ def run_test(
     process = process_of(recipe, name, mram.point)
     if mram.words.errors != "independent":
         raise ArgumentError(f"memory.{name}.errors", 'must be "independent" for a test on dies.')
-    argument = "errors" if mram.holds == ("activations",) else "weight_errors"
-    return evaluate(model, images, **{argument: mram.point}, process=process, draws=test.draws, seed=seed)
+    errors: dict[str, Any] = {"errors" if mram.holds == ("activations",) else "weight_errors": mram.point}
+    return evaluate(model, images, **errors, process=process, draws=test.draws, seed=seed)
 
 
 @contextmanager
@@ -241,7 +217,8 @@ def _by_kind(where: str, mrams: Mapping[str, MRAM]) -> dict[str, Any]:
         points = {mram.point for mram in mrams.values() if what in mram.holds}
         if len(points) > 1 or any(mram.layers for mram in mrams.values() if what in mram.holds):
             raise ArgumentError(where, f'must be "reestimate" where layers have different memories of {what}.')
-        found |= {kind: point for point in points}
+        if points:
+            found[kind] = points.pop()
     return found
 
 

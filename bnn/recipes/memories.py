@@ -5,11 +5,11 @@ A [[memory]] has
     name              "activations" for what it holds, unless given
     holds             what of `bnn.MRAM.holds`, one name or a list
     layers            names or patterns of layers, for bits; all unless given
-    one write         fields of `bridge.WriteSetting` (current_0, current_1, voltage, pulse_width ...): solved by
+    one write         fields of `bridge.WriteSetting` (current_0, current_1, voltage, pulse_width ...), solved by
                       `bridge.operating_point`; or error_rate, a target for which `bridge.find_setting` finds the
-                      cheapest setting, with its limits (pulse_width, max_latency ...); or error_rate_0 and error_rate_1,
-                      which are used as they are (energy_0 and energy_1 [J] if there are any). Without a [device]
-                      error_rate is used as it is, for both bits.
+                      cheapest setting, with its limits (pulse_width, max_latency ...); or error_rate_0 and
+                      error_rate_1, which are used as they are (energy_0 and energy_1 [J] if there are any). Without a
+                      [device] error_rate is used as it is, for both bits.
     temperature       300 K unless given
     cell              fields of [cell] that differ
     read              fields of `bridge.ReadSetting`, for words
@@ -24,76 +24,26 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from bnn.studies.declared import checked_table, made, names_of
+from bnn.recipes.declared import checked_table, made, names_of
+from bnn.recipes.recipe import Recipe
+from bnn.recipes.tables import AMPLITUDES, CELL, GIVEN, LIMITS, PROCESS, PULSE, TRANSISTOR, WORDS, WRITES, listed
 from bridge.cell.cell import Cell
 from bridge.cell.transistor import Transistor
 from bridge.dies.faults import Process
 from bridge.dies.spread import Spread
 from bridge.dies.variability import Population
 from bridge.memory.cells import PLAIN, READ_BEFORE_WRITE, WRITE_VERIFY_RETRY, WritePolicy
-from bridge.memory.declaration import WordMemory
 from bridge.memory.protection import Protection
 from bridge.memory.read import ReadSetting, read_point
 from bridge.search.find import find_setting
 from bridge.write import OperatingPoint, WriteSetting, operating_point
 from mtjsim.checks import ArgumentError, checked_choice
 from mtjsim.device import MTJ
-from mtjsim.presets import junction_of
 
 if TYPE_CHECKING:
-    from bnn.studies.recipe import Recipe
     from bnn.training.phases import MRAM, Phase
 
 POLICIES = {"plain": PLAIN, "read_before_write": READ_BEFORE_WRITE, "write_verify_retry": WRITE_VERIFY_RETRY}
-AMPLITUDES = ("current", "current_0", "current_1", "voltage", "voltage_0", "voltage_1")
-GIVEN = ("error_rate_0", "error_rate_1", "energy_0", "energy_1")
-WRITES = (*AMPLITUDES, *GIVEN, "error_rate")
-PULSE = ("pulse_width", "rise_time", "relax_time")
-LIMITS = tuple(names_of(find_setting, without=("device", "error_rate", "temperature", *PULSE)))
-WORDS = tuple(names_of(WordMemory, without=("point", "reading", "retention")))
-OWN = ("name", "holds", "layers", "slots", "gradient", "temperature", "cell", "read")
-NAMES = (*OWN, *WRITES, *PULSE, *LIMITS, *WORDS)
-BITS = ("activations", "signs")
-CELL = tuple(names_of(Cell, Transistor.of_node, without=("device", "transistor", "read_transistor")))
-TRANSISTOR = tuple(names_of(Transistor.of_node))
-PROCESS = tuple(names_of(Process, without=("population",)))
-
-
-def name_of_memory(table: Mapping[str, Any], number: int) -> str:
-    """Return the name of a memory that has none: what it holds."""
-    holds = table.get("holds", "activations")
-    return holds if isinstance(holds, str) else "_".join(map(str, holds))
-
-
-def checked_memory(name: str, table: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a [[memory]] with its name, lists of what it holds and of layers, and quantities in SI."""
-    where = f"memory.{name}"
-    found = {"name": name, **checked_table(where, table, NAMES)}
-    for key in ("holds", "layers"):
-        if isinstance(found.get(key), str):
-            found[key] = [found[key]]
-        if not all(isinstance(part, str) for part in _listed(found.get(key, []))):
-            raise ArgumentError(f"{where}.{key}", f"must be a name or a list of names, got {found[key]!r}.")
-    found.setdefault("holds", ["activations"])
-    if "cell" in found:
-        found["cell"] = checked_table(f"{where}.cell", found["cell"], CELL)
-    if "read" in found:
-        found["read"] = checked_table(f"{where}.read", found["read"], names_of(ReadSetting))
-    if not any(key in found for key in WRITES):
-        ways = "current (or current_0 and current_1, or voltage), error_rate, or error_rate_0 and error_rate_1"
-        raise ArgumentError(where, f"must have {ways}: how it is written.")
-    return found
-
-
-def _listed(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, (list, tuple)) else [value]
-
-
-def checked_device(table: Any) -> dict[str, Any]:
-    """Return a [device] as the fields of the junction that differ from the defaults, in SI: no file is needed again."""
-    if not isinstance(table, Mapping):
-        raise ArgumentError("device", f"must be a table, such as preset = 'arm_2021', got {table!r}.")
-    return junction_of(table).model_dump(exclude_defaults=True)
 
 
 def device_of(recipe: Recipe, *, memory: str | None = None) -> MTJ | Cell | None:
@@ -206,7 +156,7 @@ def mram_of(recipe: Recipe, memory: str, *, seed: int, changes: Mapping[str, Any
             raise ArgumentError(f"{where}.read", "needs a [device], whose junction is read.")
         at = {name: block[name] for name in ("temperature",) if name in block}
         words["reading"] = made(where, read_point, {"device": device, "setting": setting, **at})
-    own = {name: block[name] for name in ("slots", "gradient") if name in block}
+    own: dict[str, Any] = {name: block[name] for name in ("slots", "gradient") if name in block}
     own |= {name: tuple(block[name]) for name in ("holds", "layers") if name in block}
     fields = {"point": point_of(recipe, memory, changes), **words}
 
@@ -230,7 +180,7 @@ def phases_of(recipe: Recipe, mrams: Mapping[str, MRAM]) -> tuple[Phase, ...]:
         if "memory" not in fields:
             rule = "must be given: a list of names of [[memory]], empty for SRAM"
             raise ArgumentError(f"{where}.memory", f"{rule}.")
-        names = _listed(fields.pop("memory"))
+        names = listed(fields.pop("memory"))
         for name in names:
             checked_choice(f"{where}.memory", name, mrams)
         memory = tuple(mrams[name] for name in names) or SRAM()
@@ -243,7 +193,7 @@ def names_in_phase(recipe: Recipe, number: int) -> list[str]:
     every = [table["name"] for table in recipe.tables.get("memory", [])]
     phases = recipe.tables.get("phase")
     names = every if phases is None else phases[number].get("memory", [])
-    return _listed(names)
+    return listed(names)
 
 
 def process_of(recipe: Recipe, memory: str, point: OperatingPoint) -> Process | None:

@@ -14,7 +14,8 @@ import numpy as np
 
 from bnn.data.images import DataSet, ImageSet, stratified_choice
 from bnn.data.loading import load
-from bnn.studies.declared import checked_table, made, names_of
+from bnn.recipes.declared import checked_table, made, names_of
+from bnn.recipes.recipe import Recipe
 from mtjsim.checks import ArgumentError, checked_choice
 from mtjsim.rng import child_seed, generator
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from bnn.studies.recipe import Recipe
     from bnn.training.config import TrainConfig
     from bnn.training.phases import Phase
 
@@ -55,10 +55,8 @@ def data_of(recipe: Recipe, data_dir: str | os.PathLike[str] | None = None, *, n
         if classes > len(whole.class_names):
             got = f"got {classes} of {len(whole.class_names)}"
             raise ArgumentError("data.classes", f"must be at most the number of classes, {got}.")
-        halves = (half.subset(np.flatnonzero(half.labels < classes)) for half in (whole.train, whole.test))
-        whole = replace(
-            whole, **dict(zip(("train", "test"), halves, strict=True)), class_names=whole.class_names[:classes]
-        )
+        train, test = (half.subset(np.flatnonzero(half.labels < classes)) for half in (whole.train, whole.test))
+        whole = replace(whole, train=train, test=test, class_names=whole.class_names[:classes])
     train, validation = whole.train, None
     if (share := table.get("validation")) is not None:
         train, validation = train.split(1.0 - share, seed=child_seed(recipe.seed, "validation"))
@@ -98,7 +96,7 @@ def network_of(recipe: Recipe, classes: int) -> nn.Module:
         raise ArgumentError("model", f"must be a function that returns a torch model, got {model!r} of {name}.")
     if (given := recipe.tables.get("binarize")) is not None:
         model = _binarized(model, given)
-    return model.to(memory_format=torch.channels_last) if channels_last else model
+    return model.to(memory_format=torch.channels_last) if channels_last else model  # type: ignore[call-overload]
 
 
 def _function(name: str) -> Callable[..., Any]:
@@ -162,7 +160,7 @@ class RecipeOptimizer:
         from bnn.optimizers.bop import Bop, split_parameters
 
         given = dict(self.arguments)
-        usual = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
+        usual: dict[str, Any] = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
         if self.name == "bop":
             binary, real = split_parameters(model)
             adam = torch.optim.Adam(real, **usual, fused=True)

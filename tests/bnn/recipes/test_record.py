@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from bnn.data.loading import load
-from bnn.studies.record import Clock, Record, csv_of
+from bnn.recipes.record import Clock, Record, csv_of
 from mtjsim.presets import load_preset
 
 ROWS = [{"rate": 1 / 3, "images": 599, "way": "plain, old"}, {"rate": 1e-9, "images": 0, "way": ""}]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bnn.studies.declared import checked_table
+from bnn.recipes.declared import checked_table
 from bnn.studies.plots import accuracy_ticks
 from mtjsim.checks import checked_choice
 from mtjsim.plot_style import BLACK, BLUE, GREEN, PURPLE, RED, SMALL, TITLE, legend_below, sideways

@@ -1,9 +1,4 @@
-"""Run a study: Optuna hands out its points, workers on any number of machines run them, the table is written.
-
-Each worker repeats: which points are needed and neither finished nor at work elsewhere? Run the first, write its result
-under its own key, then tell the storage. So a killed worker, a killed server or a storage that is deleted loses at most
-the points at work, and a finished point is never run twice.
-"""
+"""Run a study: its points are checked, workers run them (see `worker.py`), the table is written."""
 
 from __future__ import annotations
 
@@ -12,28 +7,22 @@ import secrets
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import optuna
 from optuna.trial import TrialState
 from tqdm import tqdm
 
+from bnn.recipes.run import Prepared
 from bnn.studies.plans import Plan, between, plan_of
-from bnn.studies.recipe_run import Prepared
 from bnn.studies.results import Results
+from bnn.studies.samplers import value_of
 from bnn.studies.space import Dimension, Point, Study, load_study, plain
-from bnn.studies.storage import (
-    entry_of,
-    opened,
-    storage_url,
-)
-from bnn.studies.study_table import StudyResult, written
+from bnn.studies.storage import entry_of, opened, storage_url
+from bnn.studies.table import StudyResult, written
+from bnn.studies.worker import Work
 from bnn.studies.workers import worker_processes
 from mtjsim.checks import checked_whole
-
-if TYPE_CHECKING:
-    pass
-
 
 
 class UnfinishedStudy(ValueError):

@@ -7,13 +7,13 @@ A recipe is a set of tables. Their names are those of Python declarations, which
     [device]                  `preset` or `file`, and fields of `mtjsim.MTJ` that differ; or those of a device file
     [cell]                    fields of `bridge.Cell`, and of `bridge.Transistor.of_node`
     [process]                 fields of `bridge.Process`; [process.spread]: fields of `bridge.Spread`
-    [[memory]]                what it holds, and how it is written: see `recipe_memories.py`
+    [[memory]]                what it holds, and how it is written: see `memories.py`
     [[phase]]                 fields of `bnn.Phase`; `memory` is a list of names, empty for SRAM
     model                     a function of `bnn.models`, or "module:function" of one's own; or [model] name, arguments
     [binarize]                fields of `bnn.BinarizeConfig`, and arguments of `bnn.binarize`, for a model of one's own
     [training]                fields of `bnn.TrainConfig`
     [optimizer]               name, and arguments of the optimizer
-    [[test]]                  of the trained network: see `recipe_tests.py`
+    [[test]]                  of the trained network: see `tests.py`
     [expected]                what was measured with it
 
 Quantities may have units ("60uA"); a bare number is in SI.
@@ -32,9 +32,16 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Self
 
-from bnn.data.origins import ORIGINS
-from bnn.studies.declared import checked_table, named_tables
-from mtjsim.checks import ArgumentError, Suggesting, checked_choice, checked_whole
+from bnn.recipes.declared import named_tables
+from bnn.recipes.tables import (
+    checked_data,
+    checked_device,
+    checked_memory,
+    checked_model,
+    checked_test,
+    name_of_memory,
+)
+from mtjsim.checks import ArgumentError, Suggesting, checked_choice
 from mtjsim.rng import checked_seed
 
 TEXTS = ("title", "source")
@@ -44,7 +51,6 @@ TABLES = (
     *("training", "optimizer", "test", "expected"),
 )
 NAMED = ("memory", "test")  # arrays of tables with names
-DATA = ("name", "classes", "train_images", "validation")
 EXPECTED = ("seeds", "machine", "core_seconds")  # and the names of tests
 
 
@@ -56,7 +62,7 @@ class Recipe(Suggesting):
     ----------
     name : str
     **tables
-        The tables of the file, see the docstring of `bnn/studies/recipe.py`, as mappings and lists of plain values.
+        The tables of the file, see the docstring of `bnn/recipes/recipe.py`, as mappings and lists of plain values.
 
     Raises
     ------
@@ -176,7 +182,7 @@ def list_recipes() -> list[str]:
     >>> "digits_mlp" in list_recipes()
     True
     """
-    return shipped("recipes")
+    return shipped("bnn.recipes")
 
 
 def load_recipe(name: str | os.PathLike[str]) -> Recipe:
@@ -204,7 +210,7 @@ def load_recipe(name: str | os.PathLike[str]) -> Recipe:
     >>> recipe.value("model.name"), recipe.value("data.name")
     ('mlp', 'digits')
     """
-    stem, where, tables, folder = read_toml("recipe", "recipes", name)
+    stem, where, tables, folder = read_toml("recipe", "bnn.recipes", name)
     return recipe_of(stem, where, tables, folder)
 
 
@@ -221,14 +227,14 @@ def recipe_of(name: str, where: str, tables: Mapping[str, Any], folder: Path | N
 
 
 def shipped(room: str) -> list[str]:
-    """Names of the TOML files that ship in a folder of `bnn/studies`, sorted."""
-    entries = files("bnn.studies").joinpath(room).iterdir()
+    """Names of the TOML files that ship in a package, in its folder `shipped`, sorted."""
+    entries = files(room).joinpath("shipped").iterdir()
     return sorted(entry.name.removesuffix(".toml") for entry in entries if entry.name.endswith(".toml"))
 
 
 def title_of(room: str, name: str) -> str:
     """Return the title of a shipped file; nothing else of it is read."""
-    content = tomllib.loads(files("bnn.studies").joinpath(room).joinpath(f"{name}.toml").read_text("utf-8"))
+    content = tomllib.loads(files(room).joinpath("shipped", f"{name}.toml").read_text("utf-8"))
     return content.get("title", name)
 
 
@@ -245,7 +251,7 @@ def read_toml(kind: str, room: str, name: str | os.PathLike[str]) -> tuple[str, 
     text = os.fspath(name)
     if not text.endswith(".toml") and os.sep not in text:
         checked_choice(kind, text, shipped(room))
-        content = files("bnn.studies").joinpath(room).joinpath(f"{text}.toml").read_text("utf-8")
+        content = files(room).joinpath("shipped", f"{text}.toml").read_text("utf-8")
         return text, f"{kind} {text}", tomllib.loads(content), None
     path = Path(text)
     if not path.is_file():
@@ -263,17 +269,14 @@ def read_toml(kind: str, room: str, name: str | os.PathLike[str]) -> tuple[str, 
 
 def _checked(tables: dict[str, Any]) -> dict[str, Any]:
     """Return the tables with quantities in SI, names of arrays filled in, and short forms written out."""
-    from bnn.studies.recipe_memories import checked_device, checked_memory, name_of_memory  # they import this package
-    from bnn.studies.recipe_tests import checked_test
-
     found = dict(tables)
     for name in TEXTS:
         if not isinstance(found.get(name, ""), str):
             raise ArgumentError(name, f"must be a text, got {found[name]!r}.")
     if "seed" in found:
         found["seed"] = checked_seed(found["seed"])
-    found["data"] = _checked_data(found["data"])
-    found["model"] = _checked_model(found["model"])
+    found["data"] = checked_data(found["data"])
+    found["model"] = checked_model(found["model"])
     if "device" in found:
         found["device"] = checked_device(found["device"])
     if "memory" in found:
@@ -286,27 +289,6 @@ def _checked(tables: dict[str, Any]) -> dict[str, Any]:
         if name in found and not isinstance(found[name], Mapping):
             raise ArgumentError(name, f"must be a table, got {found[name]!r}.")
     return found
-
-
-def _checked_data(given: Any) -> dict[str, Any]:
-    table = checked_table("data", {"name": given} if isinstance(given, str) else given, DATA)
-    if "name" not in table:
-        raise ArgumentError("data.name", f"must be given: one of {', '.join(ORIGINS)}.")
-    checked_choice("data", table["name"], ORIGINS)
-    for name, least in (("classes", 2), ("train_images", 1)):
-        if name in table:
-            checked_whole(f"data.{name}", table[name], least=least)
-    share = table.get("validation", 0.5)
-    if not isinstance(share, (int, float)) or not 0.0 < share < 1.0:
-        raise ArgumentError("data.validation", f"must be between 0 and 1, a share of the training images, got {share}.")
-    return table
-
-
-def _checked_model(given: Any) -> dict[str, Any]:
-    table = {"name": given} if isinstance(given, str) else given
-    if not isinstance(table, Mapping) or not isinstance(table.get("name"), str):
-        raise ArgumentError("model", f"must be a name, or a table with one, got {given!r}.")
-    return dict(table)
 
 
 def _set(tables: dict[str, Any], path: str, value: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from bnn.studies.recipe_run import RecipeResult
+    from bnn.recipes.result import RecipeResult
 
 
 def plot_recipe(result: RecipeResult) -> Figure:
@@ -50,12 +51,12 @@ def plot_history(ax: Axes, history: Any) -> list[Any]:
     if history and history[0].validation_accuracy is not None:
         validation = [100 * epoch.validation_accuracy for epoch in history]
         artists += ax.plot(epochs, validation, "s-", color=GREEN, ms=4, label="validation images")
-    for before, epoch in zip(history, history[1:], strict=False):
+    for before, epoch in pairwise(history):
         if epoch.phase != before.phase:
             label = f"phase {epoch.phase} begins"
             artists.append(ax.axvline(epoch.epoch + 0.5, color=BLACK, lw=0.8, ls=":", label=label))
     ax.set(xlabel="epoch", ylabel="accuracy (%)")
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.xaxis.get_major_locator().set_params(integer=True)  # type: ignore[call-arg]
     ax.grid(alpha=0.3)
     legend_below(ax, ncols=2)
     return artists

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import tomli_w
 
-from bnn.studies.recipe import Recipe, load_recipe
-from bnn.studies.recipe_memories import BITS, mram_of, names_in_phase, phases_of
-from bnn.studies.recipe_network import RecipeData, config_of, data_of, network_of, optimizer_of
-from bnn.studies.recipe_tests import RecipeTest, memories_of, placed, run_test, tests_of
-from bnn.studies.record import Record
-from bridge.ledger import SCOPES, Ledger
-from bridge.write import OperatingPoint
+from bnn.recipes.memories import mram_of, names_in_phase, phases_of
+from bnn.recipes.network import RecipeData, config_of, data_of, network_of, optimizer_of
+from bnn.recipes.recipe import Recipe, load_recipe
+from bnn.recipes.record import Record
+from bnn.recipes.result import RecipeResult, counted
+from bnn.recipes.tables import BITS
+from bnn.recipes.tests import RecipeTest, memories_of, placed, run_test, tests_of
 from mtjsim.checks import ArgumentError
 from mtjsim.files import require_writable, write_whole
 from mtjsim.rng import child_seed
@@ -30,84 +30,6 @@ if TYPE_CHECKING:
     from bnn.training.result import Epoch
 
 DECLARED = "recipe.toml"
-
-
-@dataclass(frozen=True)
-class RecipeResult:
-    """A recipe that was run.
-
-    Attributes
-    ----------
-    recipe : Recipe
-        As it was run.
-    model : Module
-        The trained network, in eval mode, with the memories of the last phase in its slots.
-    history : tuple of Epoch
-    points : mapping of str to OperatingPoint
-        Of each memory.
-    tests : mapping of str to Accuracy
-        Of each test, by its name.
-    ledger : Ledger
-        Events in the memories during the training, and their cost.
-    seconds, core_seconds : float
-        Wall time and processor time of the training [s], of all parts if it was resumed.
-    threads : int
-        Of torch, in the training.
-    already_finished : bool
-        Whether the checkpoint was of the finished training, and nothing was trained now.
-    files : tuple of Path
-        The files written.
-    """
-
-    recipe: Recipe
-    model: nn.Module
-    history: tuple[Epoch, ...]
-    points: Mapping[str, OperatingPoint]
-    tests: Mapping[str, Accuracy]
-    ledger: Ledger
-    seconds: float
-    core_seconds: float
-    threads: int
-    already_finished: bool
-    files: tuple[Path, ...]
-
-    def rows(self) -> list[dict[str, Any]]:
-        """Return the table: a row for each test."""
-        return [
-            {
-                "test": name,
-                "accuracy": accuracy.mean,
-                "low": _number(accuracy.low),
-                "high": _number(accuracy.high),
-                "worst": float(accuracy.correct.min() / accuracy.images),
-                "images": accuracy.images,
-                "draws": accuracy.draws,
-                "correct": " ".join(map(str, accuracy.correct)),
-            }
-            for name, accuracy in self.tests.items()
-        ]
-
-    def values(self) -> dict[str, Any]:
-        """Return all numbers of the run by name, for the table of a study.
-
-        "NAME.accuracy", ".low", ".high", ".worst" of each test; "NAME.error_rate_0", ".error_rate_1", ".energy_0",
-        ".energy_1", ".latency" of each memory; "training.loss", "training.accuracy", "training.validation_accuracy" of
-        the last epoch; "training.joules_device", "_with_driver", "_system" where anything was counted.
-        """
-        found: dict[str, Any] = {}
-        for row in self.rows():
-            found |= {f"{row['test']}.{key}": row[key] for key in ("accuracy", "low", "high", "worst")}
-        for name, point in self.points.items():
-            keys = ("error_rate_0", "error_rate_1", "energy_0", "energy_1", "latency")
-            found |= {f"{name}.{key}": getattr(point, key) for key in keys}
-        if self.history:
-            last = self.history[-1]
-            found |= {"training.loss": last.loss, "training.accuracy": last.train_accuracy}
-            if last.validation_accuracy is not None:
-                found["training.validation_accuracy"] = last.validation_accuracy
-        if self.ledger.entries:
-            found |= {f"training.joules_{scope}": self.ledger.joules(scope) for scope in SCOPES}
-        return found
 
 
 def run_recipe(
@@ -175,7 +97,7 @@ def run_recipe(
     if folder is not None:
         write_whole(folder / DECLARED, toml_of(recipe))
         checkpoint = checkpoint or folder / "checkpoint.pt"
-    from bnn.studies.threads import threads_for, torch_threads
+    from bnn.recipes.threads import threads_for, torch_threads
     from bnn.training.loop import Trainer
 
     of_this_run = {"checkpoint": None if checkpoint is None else Path(checkpoint), "progress": progress}
@@ -284,8 +206,8 @@ def _kept(result: RecipeResult, folder: Path, data: RecipeData, identity: str | 
     """Write the files of a run, unless they were written when the training was finished; run.json is the last."""
     if result.already_finished and (folder / "run.json").exists():
         return result
-    from bnn.studies.plots import png_of
-    from bnn.studies.recipe_plots import plot_recipe
+    from bnn.recipes.plots import plot_recipe
+    from mtjsim.plot_style import png_of
 
     packed, reason = packed_model(result.model)
     record = Record(
@@ -326,19 +248,3 @@ def packed_model(model: nn.Module) -> tuple[Any, str]:
             return pack(model), ""
     except ValueError as error:
         return None, f"not packed: {error}"
-
-
-def counted(accuracy: Accuracy) -> dict[str, Any]:
-    """Return an accuracy as counts, with its interval; an end that is NaN becomes None."""
-    return {
-        "mean": accuracy.mean,
-        "low": _number(accuracy.low),
-        "high": _number(accuracy.high),
-        "images": accuracy.images,
-        "draws": accuracy.draws,
-        "correct": accuracy.correct.tolist(),
-    }
-
-
-def _number(value: float) -> float | None:
-    return None if value != value else value

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import t as student_t
 
-from bnn.studies.record import Record
+from bnn.recipes.record import Record
 from bnn.studies.results import Results
 from bnn.studies.space import Point, Study
 from mtjsim.checks import ArgumentError
@@ -66,8 +66,8 @@ def written(study: Study, results: Results, points: Sequence[Point]) -> StudyRes
     )
     files: tuple[Path, ...] = ()
     if summary:
-        from bnn.studies.plots import png_of
-        from bnn.studies.study_plots import plot_study
+        from bnn.studies.figure import plot_study
+        from mtjsim.plot_style import png_of
 
         write_whole(folder / "figure.png", png_of(plot_study(study, summary)))
         files = (folder / "figure.png",)

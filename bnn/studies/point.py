@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import filelock
 
-from bnn.studies.recipe_run import counted, run_recipe
+from bnn.recipes.result import counted
+from bnn.recipes.run import run_recipe
 from bnn.studies.space import Dimension, Point, Study
 
 if TYPE_CHECKING:
@@ -69,5 +70,3 @@ def place_of(point: Point) -> str:
     """Return a point as text."""
     fields = ", ".join(f"{path}={value!r}" for path, value in point.shown)
     return f"{fields}, repeat {point.repeat}" if point.repeat else fields
-
-

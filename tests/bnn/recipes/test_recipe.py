@@ -7,9 +7,9 @@ import bnn
 from bnn.cli import main
 from bnn.errors.write_errors import WriteErrors
 from bnn.layers.slots import activation_memories, weight_memories
-from bnn.studies import threads
-from bnn.studies.recipe import Recipe, list_recipes, load_recipe
-from bnn.studies.recipe_run import built, run_recipe
+from bnn.recipes import threads
+from bnn.recipes.recipe import Recipe, list_recipes, load_recipe
+from bnn.recipes.run import built, run_recipe
 
 SMALL = """title = "small"
 source = "this test"

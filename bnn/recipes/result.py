@@ -1,0 +1,112 @@
+"""The result of a recipe: the trained network, its accuracies, its joules, as a table and as named values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bnn.recipes.recipe import Recipe
+from bridge.ledger import SCOPES, Ledger
+from bridge.write import OperatingPoint
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from bnn.evaluation.accuracy import Accuracy
+    from bnn.training.result import Epoch
+
+
+@dataclass(frozen=True)
+class RecipeResult:
+    """A recipe that was run.
+
+    Attributes
+    ----------
+    recipe : Recipe
+        As it was run.
+    model : Module
+        The trained network, in eval mode, with the memories of the last phase in its slots.
+    history : tuple of Epoch
+    points : mapping of str to OperatingPoint
+        Of each memory.
+    tests : mapping of str to Accuracy
+        Of each test, by its name.
+    ledger : Ledger
+        Events in the memories during the training, and their cost.
+    seconds, core_seconds : float
+        Wall time and processor time of the training [s], of all parts if it was resumed.
+    threads : int
+        Of torch, in the training.
+    already_finished : bool
+        Whether the checkpoint was of the finished training, and nothing was trained now.
+    files : tuple of Path
+        The files written.
+    """
+
+    recipe: Recipe
+    model: nn.Module
+    history: tuple[Epoch, ...]
+    points: Mapping[str, OperatingPoint]
+    tests: Mapping[str, Accuracy]
+    ledger: Ledger
+    seconds: float
+    core_seconds: float
+    threads: int
+    already_finished: bool
+    files: tuple[Path, ...]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return the table: a row for each test."""
+        return [
+            {
+                "test": name,
+                "accuracy": accuracy.mean,
+                "low": _number(accuracy.low),
+                "high": _number(accuracy.high),
+                "worst": float(accuracy.correct.min() / accuracy.images),
+                "images": accuracy.images,
+                "draws": accuracy.draws,
+                "correct": " ".join(map(str, accuracy.correct)),
+            }
+            for name, accuracy in self.tests.items()
+        ]
+
+    def values(self) -> dict[str, Any]:
+        """Return all numbers of the run by name, for the table of a study.
+
+        "NAME.accuracy", ".low", ".high", ".worst" of each test; "NAME.error_rate_0", ".error_rate_1", ".energy_0",
+        ".energy_1", ".latency" of each memory; "training.loss", "training.accuracy", "training.validation_accuracy" of
+        the last epoch; "training.joules_device", "_with_driver", "_system" where anything was counted.
+        """
+        found: dict[str, Any] = {}
+        for row in self.rows():
+            found |= {f"{row['test']}.{key}": row[key] for key in ("accuracy", "low", "high", "worst")}
+        for name, point in self.points.items():
+            keys = ("error_rate_0", "error_rate_1", "energy_0", "energy_1", "latency")
+            found |= {f"{name}.{key}": getattr(point, key) for key in keys}
+        if self.history:
+            last = self.history[-1]
+            found |= {"training.loss": last.loss, "training.accuracy": last.train_accuracy}
+            if last.validation_accuracy is not None:
+                found["training.validation_accuracy"] = last.validation_accuracy
+        if self.ledger.entries:
+            found |= {f"training.joules_{scope}": self.ledger.joules(scope) for scope in SCOPES}
+        return found
+
+
+def counted(accuracy: Accuracy) -> dict[str, Any]:
+    """Return an accuracy as counts, with its interval; an end that is NaN becomes None."""
+    return {
+        "mean": accuracy.mean,
+        "low": _number(accuracy.low),
+        "high": _number(accuracy.high),
+        "images": accuracy.images,
+        "draws": accuracy.draws,
+        "correct": accuracy.correct.tolist(),
+    }
+
+
+def _number(value: float) -> float | None:
+    return None if value != value else value

@@ -1,0 +1,118 @@
+"""The tables of a recipe: which names each may have, short forms written out, quantities in SI."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from bnn.data.origins import ORIGINS
+from bnn.recipes.declared import checked_table, names_of
+from bridge.cell.cell import Cell
+from bridge.cell.transistor import Transistor
+from bridge.dies.faults import Process
+from bridge.memory.declaration import WordMemory
+from bridge.memory.read import ReadSetting
+from bridge.search.find import find_setting
+from mtjsim.checks import ArgumentError, checked_choice, checked_whole
+from mtjsim.presets import junction_of
+
+DATA = ("name", "classes", "train_images", "validation")
+AMPLITUDES = ("current", "current_0", "current_1", "voltage", "voltage_0", "voltage_1")
+GIVEN = ("error_rate_0", "error_rate_1", "energy_0", "energy_1")
+WRITES = (*AMPLITUDES, *GIVEN, "error_rate")
+PULSE = ("pulse_width", "rise_time", "relax_time")
+LIMITS = tuple(names_of(find_setting, without=("device", "error_rate", "temperature", *PULSE)))
+WORDS = tuple(names_of(WordMemory, without=("point", "reading", "retention")))
+OWN = ("name", "holds", "layers", "slots", "gradient", "temperature", "cell", "read")
+NAMES = (*OWN, *WRITES, *PULSE, *LIMITS, *WORDS)
+BITS = ("activations", "signs")
+CELL = tuple(names_of(Cell, Transistor.of_node, without=("device", "transistor", "read_transistor")))
+TRANSISTOR = tuple(names_of(Transistor.of_node))
+PROCESS = tuple(names_of(Process, without=("population",)))
+
+
+def name_of_memory(table: Mapping[str, Any], number: int) -> str:
+    """Return the name of a memory that has none: what it holds."""
+    holds = table.get("holds", "activations")
+    return holds if isinstance(holds, str) else "_".join(map(str, holds))
+
+
+def checked_memory(name: str, table: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a [[memory]] with its name, lists of what it holds and of layers, and quantities in SI."""
+    where = f"memory.{name}"
+    found = {"name": name, **checked_table(where, table, NAMES)}
+    for key in ("holds", "layers"):
+        if isinstance(found.get(key), str):
+            found[key] = [found[key]]
+        if not all(isinstance(part, str) for part in listed(found.get(key, []))):
+            raise ArgumentError(f"{where}.{key}", f"must be a name or a list of names, got {found[key]!r}.")
+    found.setdefault("holds", ["activations"])
+    if "cell" in found:
+        found["cell"] = checked_table(f"{where}.cell", found["cell"], CELL)
+    if "read" in found:
+        found["read"] = checked_table(f"{where}.read", found["read"], names_of(ReadSetting))
+    if not any(key in found for key in WRITES):
+        ways = "current (or current_0 and current_1, or voltage), error_rate, or error_rate_0 and error_rate_1"
+        raise ArgumentError(where, f"must have {ways}: how it is written.")
+    return found
+
+
+def listed(value: Any) -> list[Any]:
+    """Return a list, or one value as a list."""
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def checked_device(table: Any) -> dict[str, Any]:
+    """Return a [device] as the fields of the junction that differ from the defaults, in SI: no file is needed again."""
+    if not isinstance(table, Mapping):
+        raise ArgumentError("device", f"must be a table, such as preset = 'arm_2021', got {table!r}.")
+    return junction_of(table).model_dump(exclude_defaults=True)
+
+
+TEST = ("name", "memory", "correct", "draws", "dies", "images", "data")
+CORRECTIONS = ("none", "rescale", "reestimate")
+HALVES = ("test", "validation")
+
+
+def checked_test(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a [[test]] with its name, `memory` as a table, and quantities in SI."""
+    where = f"test.{name}"
+    table = {"name": name, **checked_table(where, given, TEST)}
+    if "memory" in table:
+        memory = table["memory"]
+        if isinstance(memory, str):
+            memory = [memory]
+        if not isinstance(memory, Mapping):
+            memory = {of: {} for of in memory}
+        table["memory"] = {of: checked_table(f"{where}.memory.{of}", changes, NAMES) for of, changes in memory.items()}
+    checked_choice(f"{where}.correct", table.get("correct", "none"), CORRECTIONS)
+    checked_choice(f"{where}.images", table.get("images", "test"), HALVES)
+    if "draws" in table and "dies" in table:
+        raise ArgumentError(f"{where}.dies", "and draws must not both be given: each die is a draw.")
+    for count in ("draws", "dies"):
+        if count in table:
+            checked_whole(f"{where}.{count}", table[count], least=1)
+    return table
+
+
+def checked_data(given: Any) -> dict[str, Any]:
+    """Return [data] as a table."""
+    table = checked_table("data", {"name": given} if isinstance(given, str) else given, DATA)
+    if "name" not in table:
+        raise ArgumentError("data.name", f"must be given: one of {', '.join(ORIGINS)}.")
+    checked_choice("data", table["name"], ORIGINS)
+    for name, least in (("classes", 2), ("train_images", 1)):
+        if name in table:
+            checked_whole(f"data.{name}", table[name], least=least)
+    share = table.get("validation", 0.5)
+    if not isinstance(share, (int, float)) or not 0.0 < share < 1.0:
+        raise ArgumentError("data.validation", f"must be between 0 and 1, a share of the training images, got {share}.")
+    return table
+
+
+def checked_model(given: Any) -> dict[str, Any]:
+    """Return [model] as a table."""
+    table = {"name": given} if isinstance(given, str) else given
+    if not isinstance(table, Mapping) or not isinstance(table.get("name"), str):
+        raise ArgumentError("model", f"must be a name, or a table with one, got {given!r}.")
+    return dict(table)
