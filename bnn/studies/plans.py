@@ -172,7 +172,7 @@ class Bisection:
         clean = self._mean(others, self.low, results, self.level["of"])
         above = self.level.get("above", 0.0)
         if above == "chance":
-            data = self.study.recipe_at(self.study.point({**others, self.path: self.low}, 0)).tables["data"]
+            data: Any = self.study.recipe_at(self.study.point({**others, self.path: self.low}, 0)).tables["data"]
             above = 1.0 / data.get("classes", len(ORIGINS[data["name"]].class_names))
         return None if clean is None else above + self.level.get("keep", 0.9) * (clean - above)
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import filelock
 
+from bnn.recipes.recipe import Recipe
 from bnn.recipes.result import counted
 from bnn.recipes.run import run_recipe
 from bnn.studies.space import Dimension, Point, Study
+from bnn.studies.task import Task
 
 if TYPE_CHECKING:
     from bnn.training.result import Epoch
@@ -34,12 +37,26 @@ def run_point(
     """
     recipe = study.recipe_at(point)
     began, busy = time.perf_counter(), time.process_time()
+    if isinstance(recipe, Task):
+        found = dict(recipe.run(data_dir=data_dir))
+        more = {"tables": found.pop("tables", {})}
+        return _result(study, point, recipe, found, began, busy) | json.loads(json.dumps(more))
     network = folder / "networks" / f"{recipe.training_identity}.pt"
     with filelock.FileLock(network.with_suffix(".lock")):
         result = run_recipe(recipe, data_dir=data_dir, checkpoint=network, threads=1, progress=False, on_epoch=on_epoch)
     if not any(field.startswith("test") for dimension in study.dimensions for field in _fields(study, dimension)):
         network.unlink(missing_ok=True)
         network.with_suffix(".lock").unlink(missing_ok=True)
+    more = {
+        "tests": {name: counted(accuracy) for name, accuracy in result.tests.items()},
+        "points": {name: own.identity for name, own in result.points.items()},
+    }
+    return _result(study, point, recipe, result.values(), began, busy) | more
+
+
+def _result(
+    study: Study, point: Point, recipe: Recipe | Task, values: Mapping[str, Any], began: float, busy: float
+) -> dict[str, Any]:
     return {
         "key": study.key(point),
         "study": study.identity,
@@ -47,9 +64,7 @@ def run_point(
         "repeat": point.repeat,
         "seed": recipe.seed,
         "recipe": recipe.identity,
-        "values": {name: _finite(value) for name, value in result.values().items()},
-        "tests": {name: counted(accuracy) for name, accuracy in result.tests.items()},
-        "points": {name: own.identity for name, own in result.points.items()},
+        "values": {name: _finite(value) for name, value in values.items()},
         "version": version("mtj-bnn"),
         "seconds": round(time.perf_counter() - began, 2),
         "core_seconds": round(time.process_time() - busy, 2),

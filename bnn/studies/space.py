@@ -2,6 +2,7 @@
 
     title, source, seed   as of a recipe; the seed is that of the repeats and of random points
     recipe                name, path, or a table: the experiment
+    task                  in its place "module:function" of your own, see `task.py`; the fields are its arguments
     sampler               "grid", "random", "bisection"; "tpe" and "nsga2" are Optuna's
     repeats               networks of each point, each with another seed, the same ones at every point; 1 unless given
     trials                points of "random", "tpe", "nsga2"
@@ -36,13 +37,15 @@ import numpy as np
 
 from bnn.recipes.declared import checked_table, in_si
 from bnn.recipes.recipe import Recipe, load_recipe, read_toml, recipe_of, shipped
+from bnn.recipes.tests import tests_of
+from bnn.studies.task import Task
 from mtjsim.checks import ArgumentError, Suggesting, checked_choice, checked_whole
 from mtjsim.rng import checked_seed, child_seed
 
 SAMPLERS = ("grid", "random", "bisection", "tpe", "nsga2")
 CHOOSING = ("random", "tpe", "nsga2")  # they look for the best
 TABLES = (
-    *("title", "source", "seed", "recipe", "sampler", "repeats", "trials", "retries"),
+    *("title", "source", "seed", "recipe", "task", "sampler", "repeats", "trials", "retries"),
     *("set", "space", "arm", "objective", "constraint", "prune", "bisect", "figure", "report"),
 )
 RANGE = ("low", "high", "log", "count")
@@ -99,6 +102,8 @@ class Study(Suggesting):
     ----------
     name : str
     recipe : Recipe, name, path or mapping
+    task : str
+        In its place "module:function".
     **tables
         Those of the file, see the docstring of `bnn/studies/space.py`.
 
@@ -127,14 +132,14 @@ class Study(Suggesting):
     """
 
     name: str
-    recipe: Recipe
+    recipe: Recipe | Task
     tables: Mapping[str, Any] = field(hash=False)
 
-    def __init__(self, *, name: str = "own", recipe: Any = None, **tables: Any) -> None:
+    def __init__(self, *, name: str = "own", recipe: Any = None, task: str | None = None, **tables: Any) -> None:
         for key in tables:
             checked_choice("a field of the study", key, TABLES)
-        if recipe is None:
-            raise ArgumentError("recipe", "must be given: a name, a path or a table.")
+        if (recipe is None) == (task is None):
+            raise ArgumentError("recipe", "must be given, a name, a path or a table; or a task, and not both.")
         found = dict(tables)
         found["seed"] = checked_seed(found.get("seed", 0))
         checked_choice("sampler", found.setdefault("sampler", "grid"), SAMPLERS)
@@ -142,7 +147,8 @@ class Study(Suggesting):
             found[key] = checked_whole(key, found.get(key, default), least=0 if key == "retries" else 1)
         fixed = flat("set", found.get("set", {}))
         object.__setattr__(self, "name", name)
-        object.__setattr__(self, "recipe", _recipe(recipe).replaced(fixed))
+        experiment = _recipe(recipe) if task is None else Task(task)
+        object.__setattr__(self, "recipe", experiment.replaced(fixed))
         object.__setattr__(self, "tables", found)
         self._check()
 
@@ -166,13 +172,13 @@ class Study(Suggesting):
                 self.recipe_at(self.point({dimension.path: plain(value)}, 0))
 
     def _check_objective(self) -> None:
-        from bnn.recipes.tests import tests_of
-
         if not self.objective:
             raise ArgumentError("objective", f'must be given for the sampler {self.sampler!r}: value -> "maximize".')
         for value, direction in self.objective.items():
             checked_choice(f"objective.{value}", direction, ("maximize", "minimize"))
-        on_test = {test.name for test in tests_of(self.recipe) if test.images == "test"}
+        on_test = set()
+        if isinstance(self.recipe, Recipe):
+            on_test = {test.name for test in tests_of(self.recipe) if test.images == "test"}
         for value in self.objective:
             if value.rpartition(".")[0] in on_test:
                 rule = "is of test images, and nothing may be chosen on them"
@@ -245,7 +251,7 @@ class Study(Suggesting):
             fields |= self.arms[value] if path == ARM else {path: value}
         return Point(tuple(shown.items()), tuple(fields.items()), repeat)
 
-    def recipe_at(self, point: Point) -> Recipe:
+    def recipe_at(self, point: Point) -> Recipe | Task:
         """Return the recipe of a point, with the seed of its repeat."""
         fields = dict(point.fields)
         if "seed" not in fields:

@@ -60,7 +60,7 @@ def written(study: Study, results: Results, points: Sequence[Point]) -> StudyRes
             "interval": "95 %, Student's t, over the repeats (trained networks)",
             "made_with": sorted({result["version"] for _, result in done}),
         },
-        tables={"table.csv": rows, "summary.csv": summary},
+        tables={"table.csv": rows, "summary.csv": summary, **_more_tables(done)},
         seconds=round(sum(result["seconds"] for _, result in done), 1),
         core_seconds=round(sum(result["core_seconds"] for _, result in done), 1),
     )
@@ -72,6 +72,15 @@ def written(study: Study, results: Results, points: Sequence[Point]) -> StudyRes
         write_whole(folder / "figure.png", png_of(plot_study(study, summary)))
         files = (folder / "figure.png",)
     return StudyResult(study, rows, summary, (*files, *record.write(folder)))
+
+
+def _more_tables(done: Sequence[tuple[Point, Mapping[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
+    """Return the further tables of a task, each with the rows of all points."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for _, result in done:
+        for name, rows in result.get("tables", {}).items():
+            found.setdefault(f"{name}.csv", []).extend(rows)
+    return found
 
 
 def rows_of(done: Sequence[tuple[Point, Mapping[str, Any]]]) -> list[dict[str, Any]]:

@@ -127,11 +127,16 @@ class SRAM(Suggesting):
         checked_number("duration", duration, "s", zero_allowed=True)
 
     @property
+    def energy_of_a_bit(self) -> tuple[float, str]:
+        """Energy of a read or a write of one bit [J], and its source."""
+        if self.energy_per_bit is None:
+            return ACCESS_ENERGY[self.kind], f"{self.kind}: {HOROWITZ}"
+        return self.energy_per_bit, self.source
+
+    @property
     def ledger(self) -> Ledger:
         """Accesses so far, and their cost."""
-        per_bit, source = self.energy_per_bit, self.source
-        if per_bit is None:
-            per_bit, source = ACCESS_ENERGY[self.kind], f"{self.kind}: {HOROWITZ}"
+        per_bit, source = self.energy_of_a_bit
         price: dict[str, Any] = {"periphery": per_bit * self.format.bits, "seconds": self.latency, "source": source}
         return Ledger(
             Entry(memory=self.name, event=f"{verb} access", count=count, **price)
