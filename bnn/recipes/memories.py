@@ -35,6 +35,7 @@ from bridge.dies.variability import Population
 from bridge.memory.cells import PLAIN, READ_BEFORE_WRITE, WRITE_VERIFY_RETRY, WritePolicy
 from bridge.memory.protection import Protection
 from bridge.memory.read import ReadSetting, read_point
+from bridge.memory.sram import SRAM
 from bridge.search.find import find_setting
 from bridge.write import OperatingPoint, WriteSetting, operating_point
 from mtjsim.checks import ArgumentError, checked_choice
@@ -164,6 +165,12 @@ def mram_of(recipe: Recipe, memory: str, *, seed: int, changes: Mapping[str, Any
         return MRAM(words=declared_words(None, fields, own["holds"]), seed=seed, **own)
 
     return made(where, declared, {})
+
+
+def sram_of(recipe: Recipe) -> SRAM:
+    """Return the memory without errors, of what no MRAM holds."""
+    names = names_of(SRAM, without=("shape", "format", "name"))
+    return made("sram", SRAM, checked_table("sram", recipe.tables.get("sram", {}), names))
 
 
 def phases_of(recipe: Recipe, mrams: Mapping[str, MRAM]) -> tuple[Phase, ...]:

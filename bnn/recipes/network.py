@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -50,7 +51,7 @@ def data_of(recipe: Recipe, data_dir: str | os.PathLike[str] | None = None, *, n
         If data are missing.
     """
     table: Mapping[str, Any] = recipe.tables["data"]
-    whole = load(name or table["name"], data_dir)
+    whole = _loaded(name or table["name"], None if data_dir is None else os.fspath(data_dir))
     if (classes := table.get("classes")) is not None:
         if classes > len(whole.class_names):
             got = f"got {classes} of {len(whole.class_names)}"
@@ -66,6 +67,12 @@ def data_of(recipe: Recipe, data_dir: str | os.PathLike[str] | None = None, *, n
         stream = generator(recipe.seed, "image_split")
         train = train.subset(np.flatnonzero(stratified_choice(train.labels, images / len(train), random=stream)))
     return RecipeData(train, validation, whole)
+
+
+@lru_cache(maxsize=2)
+def _loaded(name: str, data_dir: str | None) -> DataSet:
+    """Load a data set once a process: its arrays are read-only."""
+    return load(name, data_dir)
 
 
 def network_of(recipe: Recipe, classes: int) -> nn.Module:
