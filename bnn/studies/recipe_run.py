@@ -133,7 +133,8 @@ def run_recipe(
     if threads is None:
         threads = threads_for(recipe.training.batch_size * (totals.binary_macs + totals.float_macs))
     checkpoint = None if folder is None else folder / "checkpoint.pt"
-    config = TrainConfig(**settings, seed=child_seed(recipe.seed, "training"), checkpoint=checkpoint, progress=progress)
+    its_own: dict[str, Any] = {"checkpoint": checkpoint, "progress": progress, "on_divergence": "raise"}
+    config = TrainConfig(**settings, seed=child_seed(recipe.seed, "training"), **its_own)
     with torch_threads(threads):
         trained = Trainer(model, config).fit(data.train, on_epoch=on_epoch)
         error_free = evaluate(model, data.test)

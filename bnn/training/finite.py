@@ -13,6 +13,10 @@ from bnn.evaluation.logits import first_non_finite_layer
 from bnn.layers.whole_model import checked_model
 
 
+class DivergedError(FloatingPointError):
+    """A loss or a weight that is not finite, found in all processes of a training alike."""
+
+
 def guard_finite(model: nn.Module) -> FiniteGuard:
     """Watch every output, gradient and parameter of `model`, until the first that is not finite.
 

@@ -3,7 +3,7 @@
 from dataclasses import asdict, astuple, dataclass, field, fields
 from typing import Any, Self
 
-from bnn.training.result import Epoch
+from bnn.training.result import Divergence, Epoch, Stopped
 from bridge.ledger import Entry, Ledger
 
 
@@ -21,6 +21,18 @@ class State:
     events: list[dict[str, Any]] = field(default_factory=list)
     spent: Ledger = field(default_factory=Ledger)  # by memories of earlier phases
     best: dict[str, Any] | None = None
+    stopped: dict[str, Any] | None = None  # fields of `Stopped`
+    diverged: dict[str, Any] | None = None  # fields of `Divergence`
+
+    def stop(self, reason: str, steps: int) -> None:
+        """End the training before its last epoch, of `steps` steps."""
+        self.stopped = asdict(Stopped(reason, (self.step - 1) // steps, self.step))
+        self.events.append({"event": "stopped", **self.stopped})
+
+    def diverge(self, epoch: int, step: int, message: str) -> None:
+        """End the training at a divergence."""
+        self.diverged = asdict(Divergence(epoch, step, message))
+        self.events.append({"event": "diverged", **self.diverged})
 
     def saved(self) -> dict[str, Any]:
         """Return it as plain values and tensors."""
