@@ -224,8 +224,14 @@ def _run(job: _Job, data: DataSet) -> list[Accuracy]:
     torch.set_num_threads(1)
     point = None if job.trained_at is None else job.points[0]
     model = network(job.make_model, _weights_seed(job.seed, job.k), point)
-    seed, quiet = child_seed(job.seed, "training", job.k), {"checkpoint": None, "metrics": None, "progress": False}
-    config = replace(job.training, seed=seed, **quiet, on_divergence="raise")
+    config = replace(
+        job.training,
+        seed=child_seed(job.seed, "training", job.k),
+        checkpoint=None,
+        metrics=None,
+        progress=False,
+        on_divergence="raise",
+    )
     Trainer(model, config).fit(data.train)
     first = [] if job.trained_at is not None else [evaluate(model, data.test, errors=None)]
     trained = 0 if job.trained_at is None else 1 + job.trained_at

@@ -6,6 +6,7 @@ once, after everything has been decided.
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,11 +14,13 @@ from typing import Any
 
 import numpy as np
 from torch import nn
+from tqdm import tqdm
 
 from bnn.data.labelled import Labelled
 from bnn.layers.whole_model import checked_model
 from bnn.training.config import TrainConfig
 from bnn.training.phases import Phase
+from bnn.training.processes import rank
 from bnn.training.result import Epoch, Result, Step
 from bnn.training.run import Run
 from bnn.training.updates import MakeOptimizers
@@ -83,7 +86,8 @@ class Trainer(Suggesting):
         on_step, on_epoch : callable, optional
             Called with each `Step`, and with each `Epoch`, after its checkpoint. One that returns True ends the
             training: after this step, or this epoch, as `Result.stopped` says; it is then finished, and a call with its
-            checkpoint trains nothing more. An exception from one ends the training, to be resumed.
+            checkpoint trains nothing more. Learning rates that it sets, with the schedule "constant", are saved. An
+            exception ends the training, to be resumed.
         on_phase : callable, optional
             Called with the number of a phase and the phase, as it begins.
 
@@ -127,7 +131,7 @@ class Trainer(Suggesting):
         process build it again as it was at the start.
         """
         run = Run(self.model, self.config, self.optimizer, train, validation, test)
-        with run.prepared(), run.progress_bar() as bar:
+        with run.prepared(), _progress_bar(run) as bar:
             while not run.ended:
                 if (phase := run.phase_due()) is not None:
                     run.enter(phase)
@@ -142,12 +146,18 @@ class Trainer(Suggesting):
                         break
                     bar.set_postfix(loss=f"{epoch.loss:.3f}", accuracy=f"{epoch.train_accuracy:.3f}")
                     stop |= _stops(on_epoch, epoch)
-                run.stop_if(stop)
+                run.after_callbacks(stop)
             result = run.result()
         if result.diverged is not None:
             rest = "The result has no test accuracies, and its model is as it was left: see Result.diverged."
             warnings.warn(f"The training diverged: {result.diverged.message} {rest}", stacklevel=2)
         return result
+
+
+def _progress_bar(run: Run) -> tqdm:
+    """Return the bar of steps on stderr, silent where none is wanted."""
+    silent = not (sys.stderr.isatty() if run.config.progress is None else run.config.progress) or rank() > 0
+    return tqdm(total=run.last_step, initial=run.step, desc="train", unit="step", disable=silent, leave=False)
 
 
 def _stops(callback: Callable[[Any], Any] | None, record: Step | Epoch) -> bool:

@@ -1,7 +1,6 @@
 """One run of a training: its state, its steps and epochs, its checkpoints."""
 
 import math
-import sys
 import time
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -12,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from tqdm import tqdm
 
 from bnn.data.labelled import Labelled
 from bnn.errors.keys import address, forget_address
@@ -29,7 +27,7 @@ from bnn.training.finite import DivergedError, diagnosis
 from bnn.training.first_batch import first_logits, keep_frozen
 from bnn.training.identity import Parts, described, digest_of, frozen_modules, identity_of, state_of
 from bnn.training.losses import made_loss
-from bnn.training.metrics import write_metrics
+from bnn.training.metrics import joules_of, write_metrics
 from bnn.training.phase_memories import PhaseMemories, check_model, slots_of
 from bnn.training.phases import IN_SLOTS, Phase, first_steps
 from bnn.training.processes import (
@@ -47,7 +45,7 @@ from bnn.training.schedule import Schedule
 from bnn.training.state import State
 from bnn.training.tensor_words import running_statistics
 from bnn.training.updates import MakeOptimizers, clip_gradients_, made_optimizers
-from bridge.ledger import SCOPES, Ledger
+from bridge.ledger import Ledger
 from mtjsim.checks import ArgumentError
 from mtjsim.rng import child_seed
 
@@ -97,7 +95,7 @@ class Run:
         require_equal(self._shared)
         none = [Phase(memory=None)]  # before the first
         self.memories = PhaseMemories(self.model, self.optimizers, none, 0, own=self.own)
-        self.state, self.stepped = State(), False
+        self.state, self.stepped, self.saved = State(), False, (-1, "")
         self.earlier, self.first_step = (0.0, 0.0), 0  # seconds and core-seconds, and steps, before this call
 
     # ---- progress ----------------------------------------------------------------------------------------------------
@@ -142,11 +140,6 @@ class Run:
                 self._resume()
                 stack.callback(self._leave)
             yield
-
-    def progress_bar(self) -> tqdm:
-        """Return the bar of steps on stderr, silent where none is wanted."""
-        silent = not (sys.stderr.isatty() if self.config.progress is None else self.config.progress) or rank() > 0
-        return tqdm(total=self.last_step, initial=self.step, desc="train", unit="step", disable=silent, leave=False)
 
     # ---- steps, epochs, phases ---------------------------------------------------------------------------------------
 
@@ -201,15 +194,20 @@ class Run:
         if self.config.clip_gradient is not None:
             clip_gradients_(self.model, self.config.clip_gradient)
         self.schedule.set_rates(self.step)
-        with self.memories.update(self.step):
-            for optimizer in self.optimizers:
-                optimizer.step()
-            clip_latent_(self.model)
+        try:
+            with self.memories.update(self.step):
+                for optimizer in self.optimizers:
+                    optimizer.step()
+                clip_latent_(self.model)
+        except ArgumentError as error:  # words of a format without NaN refuse one
+            if self._is_finite():
+                raise
+            raise self._diverged(x, epoch, step, value, updated=True) from error
         self.state.step += 1
         self.state.loss_sum += value * size
         self.state.right += int(summed((logits.argmax(dim=1) == y).sum()))
-        if self.at_end_of_epoch and not all(parameter.isfinite().all() for parameter in self.model.parameters()):
-            raise self._diverged(x, epoch, step, value)
+        if self.at_end_of_epoch and not self._is_finite():
+            raise self._diverged(x, epoch, step, value, updated=True)
         if self.config.checkpoint_steps and self.step % self.config.checkpoint_steps == 0 and not self.at_end_of_epoch:
             self.save()
         return Step(self.step - 1, epoch, self.state.phase, value)
@@ -227,8 +225,9 @@ class Run:
         epoch = Epoch(number, state.loss_sum / images, state.right / images, accuracy, state.phase)
         state.history += (epoch,)
         state.loss_sum, state.right = 0.0, 0
-        state.events.append({"event": "epoch", "step": self.step, **asdict(epoch), **_joules(self.ledger)})
-        self._keep_best(epoch)
+        state.events.append({"event": "epoch", "step": self.step, **asdict(epoch), **joules_of(self.ledger)})
+        if config.choose == "best" and epoch.phase == len(self.phases) - 1:
+            state.keep_best(epoch, self.model)
         if out_of_patience(state.history, config.patience, phase=len(self.phases) - 1) and not self.ended:
             state.stop("early", self.steps)
         by_steps = config.checkpoint_steps and self.step % config.checkpoint_steps == 0
@@ -237,14 +236,16 @@ class Run:
         self._write_metrics()
         return epoch
 
-    def stop_if(self, asked: bool) -> None:
-        """End the training here if a callback of any process asked for it, and save that it ended."""
-        if any_of(asked, self.device) and not self.ended:
+    def after_callbacks(self, stop: bool) -> None:
+        """End the training here if a callback of any process asked for it; save that, and learning rates it changed."""
+        if any_of(stop, self.device) and not self.ended:
             if not self.at_end_of_epoch:
                 average_batch_norm(self.model)
             self.state.stop("callback", self.steps)
             self.save()
             self._write_metrics()
+        elif self.saved[0] == self.step and any_of(self.saved[1] != self.schedule.settings(), self.device):
+            self.save()
 
     def result(self) -> Result:
         """Return the chosen epoch, evaluated on the test images; of a divergence the model as it is."""
@@ -340,6 +341,7 @@ class Run:
             "schedulers": self.schedule.state(),
         }
         save_checkpoint(self.path, self.identity, content)
+        self.saved = self.step, self.schedule.settings()
 
     def _leave(self) -> None:
         """Keep how the model began, so that the same object can go on from the checkpoint after an interruption."""
@@ -354,15 +356,20 @@ class Run:
             return []
         return [memory for slots in self.own.values() for memory in slots if memory is not None]
 
-    def _diverged(self, x: Tensor, epoch: int, step: int, loss: float) -> DivergedError:
-        return DivergedError(diagnosis(self.model, x, epoch, step, loss, in_words=bool(self.memories.words)))
+    def _is_finite(self) -> bool:
+        return all(parameter.isfinite().all() for parameter in self.model.parameters())
+
+    def _diverged(self, x: Tensor, epoch: int, step: int, loss: float, *, updated: bool = False) -> DivergedError:
+        words = bool(self.memories.words)
+        return DivergedError(diagnosis(self.model, x, epoch, step, loss, in_words=words, updated=updated))
 
     def _diverge(self, error: FloatingPointError, epoch: int, step: int) -> None:
         """End the training at a divergence, or raise it; so also where other processes would wait for this one."""
         alone = world() > 1 and not isinstance(error, DivergedError)
         if self.config.on_divergence == "raise" or alone:
             raise error
-        self.state.diverge(epoch, step, str(error))
+        found = isinstance(error, DivergedError)  # which names epoch and step
+        self.state.diverge(epoch, step, str(error) if found else f"In epoch {epoch}, step {step}: {error}")
         self.save()
         self._write_metrics()
 
@@ -375,20 +382,6 @@ class Run:
                 for name, statistics in running_statistics(norm).items() if isinstance(norm, _BatchNorm) else ():
                     statistics.copy_(running_statistics(other)[name])
 
-    def _keep_best(self, epoch: Epoch) -> None:
-        """Keep the parameters of the best epoch of the last phase; not its memories, which go on."""
-        if self.config.choose == "last" or epoch.phase < len(self.phases) - 1:
-            return
-        if self.state.best is None or epoch.validation_accuracy > self.state.best["accuracy"]:
-            slots = set(IN_SLOTS.values())
-            network = {k: x.clone() for k, x in self.model.state_dict().items() if not slots & set(k.split("."))}
-            self.state.best = {"epoch": epoch.epoch, "accuracy": epoch.validation_accuracy, "model": network}
-
     def _write_metrics(self, *more: dict[str, Any]) -> None:
         if self.config.metrics is not None and rank() == 0:
             write_metrics(self.config.metrics, [*self.state.events, *more])
-
-
-def _joules(ledger: Ledger) -> dict[str, float]:
-    """Return the energy in each scope, if anything was counted."""
-    return {f"joules_{scope}": ledger.joules(scope) for scope in SCOPES} if ledger.entries else {}

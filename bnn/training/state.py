@@ -3,6 +3,9 @@
 from dataclasses import asdict, astuple, dataclass, field, fields
 from typing import Any, Self
 
+from torch import nn
+
+from bnn.training.phases import IN_SLOTS
 from bnn.training.result import Divergence, Epoch, Stopped
 from bridge.ledger import Entry, Ledger
 
@@ -33,6 +36,13 @@ class State:
         """End the training at a divergence."""
         self.diverged = asdict(Divergence(epoch, step, message))
         self.events.append({"event": "diverged", **self.diverged})
+
+    def keep_best(self, epoch: Epoch, model: nn.Module) -> None:
+        """Keep the parameters of an epoch if it is the best so far; not its memories, which go on."""
+        if self.best is None or epoch.validation_accuracy > self.best["accuracy"]:
+            slots = set(IN_SLOTS.values())
+            network = {k: x.clone() for k, x in model.state_dict().items() if not slots & set(k.split("."))}
+            self.best = {"epoch": epoch.epoch, "accuracy": epoch.validation_accuracy, "model": network}
 
     def saved(self) -> dict[str, Any]:
         """Return it as plain values and tensors."""

@@ -1,0 +1,154 @@
+"""Batches: augmented images of a training, and images that are decoded while it runs."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import bnn
+from bnn.data.image_files import ImageFiles
+from bnn.models import mlp
+from bnn.training.batches import moved
+from bnn.training.config import TrainConfig
+from bnn.training.loop import Trainer
+from networks import Images, Interruption, blobs, interrupt_at, same_state
+
+TRAIN = blobs(50, seed=1)
+AUGMENT = bnn.Augment(shift=1, flip=True)
+CONFIG = TrainConfig(epochs=3, batch_size=20, learning_rate=0.02, seed=4, progress=False, augment=AUGMENT)
+
+
+class Seen(nn.Module):
+    """Keeps the images it is given, while it is trained."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def forward(self, x):
+        if self.training:
+            self.seen.extend(x.numpy().copy())
+        return x
+
+
+def network():
+    return mlp(16, (12,), seed=1)
+
+
+def shown(config, data=TRAIN, **others):
+    """The images of each epoch, sorted: an epoch is the same set whatever its batches are."""
+    watch = Seen()
+    Trainer(nn.Sequential(watch, nn.Flatten(), nn.Linear(16, 10)), config).fit(data, **others)
+    epochs = np.stack(watch.seen).reshape(config.epochs, -1, 16)
+    return [epoch[np.lexsort(epoch.T)] for epoch in epochs]
+
+
+def test_each_image_of_an_epoch_has_its_own_draw_whatever_the_batches_are():
+    found = shown(CONFIG)
+    for batch_size in (7, 50):
+        np.testing.assert_array_equal(shown(replace(CONFIG, batch_size=batch_size)), found)
+    for epoch, images in enumerate(found):
+        moves, flips = map(torch.from_numpy, AUGMENT.draws(seed=4, epoch=epoch, images=50))
+        expected = moved(torch.from_numpy(TRAIN.scaled()), moves, flips, shift=1, fill="background").numpy()
+        expected = expected.reshape(50, 16)
+        np.testing.assert_array_equal(images, expected[np.lexsort(expected.T)])
+    assert not np.array_equal(found[0], found[1])
+
+
+def test_only_the_images_of_the_steps_are_augmented():
+    plain, augmented = (replace(CONFIG, augment=augment, epochs=1, learning_rate=1e-30) for augment in (None, AUGMENT))
+    results = [Trainer(network(), config).fit(TRAIN, TRAIN, test=TRAIN) for config in (plain, augmented)]
+    assert results[0].history[0].loss != results[1].history[0].loss
+    # statistics of the BatchNorm follow the steps; with its weights alone both evaluate the same images
+    weights = nn.Sequential(nn.Flatten(), nn.Linear(16, 10))
+    torch.manual_seed(0)
+    same = [Trainer(weights, config).fit(TRAIN, TRAIN).history[0].validation_accuracy for config in (plain, augmented)]
+    assert same[0] == same[1]
+
+
+def test_an_augmented_training_resumes_bit_for_bit(tmp_path):
+    whole = Trainer(network(), CONFIG).fit(TRAIN)
+    config = replace(CONFIG, checkpoint=tmp_path / "run.pt", checkpoint_steps=1)
+    for step in (1, 5):  # within an epoch, and at the end of one
+        with pytest.raises(Interruption):
+            Trainer(network(), config).fit(TRAIN, on_step=interrupt_at(step=step))
+    with pytest.raises(ValueError, match=r"augment was .*shift.* 1.*, is .*"):
+        Trainer(network(), replace(config, augment=bnn.Augment(shift=2))).fit(TRAIN)
+    resumed = Trainer(network(), config).fit(TRAIN)
+    assert same_state(resumed.model, whole.model)
+    assert resumed.history == whole.history
+
+
+def test_images_that_cannot_be_augmented_are_refused():
+    flat = Images(TRAIN.scaled().reshape(50, 16), TRAIN.labels)
+    with pytest.raises(ValueError, match=r"train must have images of shape \(n, channels, height, width\) where aug"):
+        Trainer(network(), CONFIG).fit(flat)
+    with pytest.raises(ValueError, match=r"augment has a shift that must be < 4, the shorter side"):
+        Trainer(network(), replace(CONFIG, augment=bnn.Augment(shift=4))).fit(TRAIN)
+    with pytest.raises(ValueError, match="augment must be of type Augment"):
+        replace(CONFIG, augment=3)
+
+
+# ---- files -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Fifty PNG files of 4 by 5 pixels."""
+    from PIL import Image
+
+    stream, paths = np.random.default_rng(0), []
+    for number in range(50):
+        paths.append(tmp_path / f"{number}.png")
+        Image.fromarray(stream.integers(0, 256, (4, 5, 3), np.uint8)).save(paths[-1])
+    return ImageFiles(tuple(paths), np.arange(50) % 10, "fifty", resize=4, crop=4)
+
+
+def of_files():
+    return mlp(48, (12,), seed=1)
+
+
+@pytest.mark.parametrize("augment", [None, AUGMENT])
+def test_files_that_exceed_the_memory_are_decoded_batch_by_batch(files, augment, monkeypatch, tmp_path):
+    config = replace(CONFIG, augment=augment)
+    whole = Trainer(of_files(), config).fit(files, files)
+    small = replace(files, memory_limit=files.memory() - 1)
+    opened = []
+    read = ImageFiles.scaled
+    monkeypatch.setattr(ImageFiles, "scaled", lambda self: opened.append(len(self)) or read(self))
+    streamed = Trainer(of_files(), config).fit(small, files)
+    assert same_state(streamed.model, whole.model)
+    assert streamed.history == whole.history
+    assert opened == [1, 50, 50, 50]  # the validation images only
+    kept = replace(config, checkpoint=tmp_path / "run.pt", checkpoint_steps=1)
+    with pytest.raises(Interruption):
+        Trainer(of_files(), kept).fit(small, files, on_step=interrupt_at(step=4))
+    resumed = Trainer(of_files(), kept).fit(files, files)  # its identity is that of the files, not of where they are
+    assert same_state(resumed.model, whole.model)
+    moved_labels = replace(small, labels=np.roll(small.labels, 1))
+    with pytest.raises(ValueError, match="training images was 50 files sha256"):
+        Trainer(of_files(), kept).fit(moved_labels, files)
+
+
+def test_batch_norm_is_estimated_from_the_first_files(files):
+    phases = (bnn.Phase(memory=None, until=0.5), bnn.Phase(memory=bnn.SRAM(), reestimate=20))
+    config = replace(CONFIG, phases=phases)
+    small = replace(files, memory_limit=files.memory() - 1)
+    assert same_state(*(Trainer(of_files(), config).fit(each).model for each in (files, small)))
+
+
+def test_a_file_that_cannot_be_read_ends_the_training_with_its_name(files):
+    small = replace(files, memory_limit=files.memory() - 1)
+    small.paths[31].write_bytes(b"not an image")
+    with pytest.raises(ValueError, match=r"31\.png is not a JPEG or PNG image"):
+        Trainer(of_files(), CONFIG).fit(small)
+
+
+@pytest.mark.parametrize("argument", ["validation", "test"])
+def test_files_of_an_evaluation_that_exceed_the_memory_are_refused_before_any_work(files, argument):
+    small, steps = replace(files, memory_limit=files.memory() - 1), []
+    with pytest.raises(ValueError, match=f"{argument} must fit in its memory_limit of 9,599 bytes, got 9,600"):
+        Trainer(of_files(), CONFIG).fit(small, **{argument: small}, on_step=steps.append)
+    assert not steps
