@@ -228,7 +228,7 @@ class Run:
         state.events.append({"event": "epoch", "step": self.step, **asdict(epoch), **joules_of(self.ledger)})
         if config.choose == "best" and epoch.phase == len(self.phases) - 1:
             state.keep_best(epoch, self.model)
-        if out_of_patience(state.history, config.patience, phase=len(self.phases) - 1) and not self.ended:
+        if out_of_patience(state.history, config.patience, phase=len(self.phases) - 1):
             state.stop("early", self.steps)
         by_steps = config.checkpoint_steps and self.step % config.checkpoint_steps == 0
         if by_steps or (number + 1) % config.checkpoint_every == 0 or self.ended:
@@ -238,7 +238,7 @@ class Run:
 
     def after_callbacks(self, stop: bool) -> None:
         """End the training here if a callback of any process asked for it; save that, and learning rates it changed."""
-        if any_of(stop, self.device) and not self.ended:
+        if any_of(stop, self.device) and self.state.stopped is None:
             if not self.at_end_of_epoch:
                 average_batch_norm(self.model)
             self.state.stop("callback", self.steps)
@@ -273,7 +273,7 @@ class Run:
             threads=torch.get_num_threads(),
             steps=self.step - self.first_step,
             identity=digest_of({k: v for k, v in self.identity.items() if k != "process"}) if self.path else None,
-            stopped=Stopped(**state.stopped) if state.stopped is not None else None,
+            stopped=Stopped(**state.stopped) if state.stopped is not None and self.step < self.last_step else None,
             diverged=diverged,
         )
 

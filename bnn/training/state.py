@@ -28,7 +28,7 @@ class State:
     diverged: dict[str, Any] | None = None  # fields of `Divergence`
 
     def stop(self, reason: str, steps: int) -> None:
-        """End the training before its last epoch, of `steps` steps."""
+        """End the training after this step, of `steps` in an epoch; also the last: of more epochs it ends there too."""
         self.stopped = asdict(Stopped(reason, (self.step - 1) // steps, self.step))
         self.events.append({"event": "stopped", **self.stopped})
 

@@ -126,6 +126,23 @@ def test_another_difference_beside_the_epochs_is_refused(tmp_path):
         Trainer(network(), replace(config, epochs=4, learning_rate=0.01)).fit(TRAIN)
 
 
+@pytest.mark.parametrize("ends", ["early", "callback"])
+def test_an_end_in_the_last_epoch_is_the_end_of_more_epochs_too(tmp_path, ends):
+    settings, callbacks = {"patience": 3}, {}
+    if ends == "callback":
+        settings, callbacks = {}, {"on_epoch": lambda epoch: epoch.epoch == 3}
+    config = replace(CONFIG, epochs=30, **settings)
+    whole = Trainer(network(), config).fit(TRAIN, VALIDATION, **callbacks)
+    assert whole.stopped.reason == ends
+    last = whole.stopped.epoch + 1
+    config = replace(config, checkpoint=tmp_path / "run.pt")
+    shorter = Trainer(network(), replace(config, epochs=last)).fit(TRAIN, VALIDATION, **callbacks)
+    assert shorter.stopped is None
+    longer = Trainer(network(), config).fit(TRAIN, VALIDATION)
+    assert longer.steps == 0
+    same(longer, whole)
+
+
 def test_a_training_that_ended_stays_at_its_end(tmp_path):
     config = replace(CONFIG, epochs=3, checkpoint=tmp_path / "run.pt")
     first = Trainer(network(), config).fit(TRAIN, on_epoch=lambda epoch: epoch.epoch == 1)
