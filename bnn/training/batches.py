@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from bnn.data.image_files import ImageFiles, decoders
+from bnn.data.image_files import ImageFiles
 from bnn.data.labelled import Labelled
+from bnn.data.on_demand import identity_of_files, on_demand
 from bnn.layers.inputs import labelled_tensors
 from bnn.streams import torch_generator
 from bnn.training.config import TrainConfig
@@ -41,8 +42,8 @@ class Batches:
         Whose device and type the images get.
     config : TrainConfig
     train : pair, Dataset, DataLoader, or object with ``scaled()`` and ``labels``
-        Images are kept in memory; those of `ImageFiles` that exceed their `memory_limit` are decoded for each batch,
-        while the batch before is trained on. The bits of a training are the same.
+        Images are kept in memory; those that exceed it, see `on_demand`, are read for each batch, files while the batch
+        before is trained on. The bits of a training are the same.
 
     Raises
     ------
@@ -52,12 +53,13 @@ class Batches:
 
     def __init__(self, model: nn.Module, config: TrainConfig, train: Labelled) -> None:
         _check_loader(train, config.batch_size)
-        self.config, self.source = config, train
-        self._files = train if isinstance(train, ImageFiles) and train.memory() > train.memory_limit else None
-        held: Any = train if self._files is None else (_read(self._files, np.arange(1)), self._files.labels[:1])
+        self.config, self.source, self._elsewhere = config, train, on_demand("train", train)
+        held: Any = train
+        if self._elsewhere is not None:
+            held = self._elsewhere.read(np.arange(1)), self._elsewhere.labels[:1]
         self._images, self.labels = labelled_tensors(model, "train", held)
-        if self._files is not None:
-            self.labels = torch.tensor(self._files.labels).to(self.labels.device)
+        if self._elsewhere is not None:
+            self.labels = torch.tensor(self._elsewhere.labels).to(self.labels.device)
         if config.augment is not None:
             config.augment.check_images("train", self._images)
         self.shape, self.count = tuple(self._images.shape[1:]), len(self.labels)  # of an image; of images
@@ -68,12 +70,14 @@ class Batches:
         self._parts: tuple[Tensor, ...] = ()
         self._moves = self._flips = torch.empty(0)
         self._reader: ThreadPoolExecutor | None = None
-        self._next: tuple[int, Future[NDArray[np.float32]]] | None = None  # step of this epoch, and its images
+        self._next: tuple[int, Future[NDArray[Any]]] | None = None  # step of this epoch, and its images
 
     def identity(self) -> str:
         """Return a text of images and labels that is equal for equal ones, for the identity of a training."""
         if isinstance(self.source, ImageFiles):
             return identity_of_files(self.source)
+        if self._elsewhere is not None:
+            return self._elsewhere.identity
         return f"{described(self._images)}, labels {described(self.labels)}"
 
     def begin(self, epoch: int) -> bool:
@@ -92,16 +96,16 @@ class Batches:
         """Return a batch of the epoch under way, with the images of this process's part of it."""
         whole = self._parts[step]
         part = part_of(whole)
-        images = self._images[part] if self._files is None else self._decoded(step, part)
+        images = self._images[part] if self._elsewhere is None else self._read(step, part)
         if (augment := self.config.augment) is not None:
             images = moved(images, self._moves[part], self._flips[part], shift=augment.shift, fill=augment.fill)
         return Batch(part, images, self.labels[part], len(whole))
 
     def first(self, count: int) -> Tensor:
         """Return the first images, as they are."""
-        if self._files is None:
+        if self._elsewhere is None:
             return self._images[:count]
-        return self._like(_read(self._files, np.arange(min(count, self.count))))
+        return self._like(self._elsewhere.read(np.arange(min(count, self.count))))
 
     def close(self) -> None:
         """End the thread that reads ahead."""
@@ -109,20 +113,20 @@ class Batches:
             self._reader.shutdown(cancel_futures=True)
         self._reader, self._next = None, None
 
-    def _decoded(self, step: int, part: Tensor) -> Tensor:
-        """Return images from files, and begin to read those of the next batch."""
-        assert self._files is not None
+    def _read(self, step: int, part: Tensor) -> Tensor:
+        """Return images that are not in memory, and begin to read those of the next batch."""
+        assert self._elsewhere is not None
         if self._next is not None and self._next[0] == step:
             images = self._next[1].result()
         else:
-            images = _read(self._files, part.cpu().numpy())
-        if step + 1 < self.steps:
+            images = self._elsewhere.read(part.cpu().numpy())
+        if self._elsewhere.ahead and step + 1 < self.steps:
             self._reader = self._reader or ThreadPoolExecutor(1)
             following = part_of(self._parts[step + 1]).cpu().numpy()
-            self._next = step + 1, self._reader.submit(_read, self._files, following)
+            self._next = step + 1, self._reader.submit(self._elsewhere.read, following)
         return self._like(images)
 
-    def _like(self, images: NDArray[np.float32]) -> Tensor:
+    def _like(self, images: NDArray[Any]) -> Tensor:
         return torch.from_numpy(images).to(self._images.device, self._images.dtype)
 
 
@@ -155,15 +159,6 @@ def moved(images: Tensor, moves: Tensor, flips: Tensor, *, shift: int, fill: str
     places = (rows[:, :, None] * padded.shape[3] + columns[:, None, :]).flatten(1)
     found = padded.flatten(2).gather(2, places[:, None].expand(n, channels, -1))
     return found.view(images.shape)
-
-
-def identity_of_files(files: ImageFiles) -> str:
-    """Return the identity of files and of what decodes them."""
-    return f"{len(files)} files sha256 {files.identity}, decoded by {decoders()}"
-
-
-def _read(files: ImageFiles, numbers: NDArray[np.int64]) -> NDArray[np.float32]:
-    return next(files.subset(numbers).batches(len(numbers))).scaled()
 
 
 def _check_loader(train: Labelled, batch_size: int) -> None:

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from bnn.data.image_files import ImageFiles
 from bnn.data.images import ImageSet
 from bnn.data.labelled import Labelled, labelled
+from bnn.data.on_demand import identity_of_files
 from bnn.evaluation.accuracy import Accuracy, evaluate
 from bnn.evaluation.logits import check_fits
 from bnn.layers.inputs import labelled_tensors
-from bnn.training.batches import identity_of_files
 from bnn.training.finite import DivergedError
 from bnn.training.processes import from_first, rank
 from mtjsim.checks import ArgumentError

@@ -76,11 +76,12 @@ class Trainer(Suggesting):
         Parameters
         ----------
         train, validation : pair, Dataset, DataLoader, or object with ``scaled()`` and ``labels``
-            Images with their labels, as for `bnn.evaluate`: ``(images, labels)``, for example. They are read once, but
-            for `bnn.data.image_files.ImageFiles` that exceed their `memory_limit`: of these each batch is decoded while
-            the one before is trained on. Batches and their order are those of the config, also for a DataLoader. The
-            network is evaluated on the validation images after each epoch, with one draw of errors in the memories of
-            its phase; they change nothing unless ``config.choose`` is "best" or ``config.patience`` is given.
+            Images with their labels, as for `bnn.evaluate`: ``(images, labels)``, for example. They are read once;
+            training images that do not fit in memory are read batch by batch: `bnn.data.image_files.ImageFiles` that
+            exceed their `memory_limit`, and a torch Dataset of more than 4 GiB. Batches and their order are those of
+            the config, also for a DataLoader. The network is evaluated on the validation images after each epoch, with
+            one draw of errors in the memories of its phase; they change nothing unless ``config.choose`` is "best" or
+            ``config.patience`` is given.
         test : labelled images, as `validation`, optional
             Evaluated once, at the end.
         on_step, on_epoch : callable, optional

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import DataLoader, Dataset
 
 import bnn
 from bnn.data.image_files import ImageFiles
@@ -144,6 +145,60 @@ def test_a_file_that_cannot_be_read_ends_the_training_with_its_name(files):
     small.paths[31].write_bytes(b"not an image")
     with pytest.raises(ValueError, match=r"31\.png is not a JPEG or PNG image"):
         Trainer(of_files(), CONFIG).fit(small)
+
+
+# ---- torch data sets -------------------------------------------------------------------------------------------------
+
+
+class Items(Dataset):
+    """Reads one image at a time, and counts it; `noisy`: the number of an image that is another one each time."""
+
+    def __init__(self, noisy=None, labels=TRAIN.labels, pixels=TRAIN.pixels):
+        self.read, self.noisy, self.labels, self.pixels = [], noisy, labels, pixels
+
+    def __len__(self):
+        return len(self.labels)
+
+    def __getitem__(self, i):
+        self.read.append(i)
+        image = torch.from_numpy(self.pixels[i])
+        return image + len(self.read) * (i == self.noisy), int(self.labels[i])
+
+
+def test_a_dataset_that_exceeds_the_memory_is_read_batch_by_batch(monkeypatch, tmp_path):
+    whole = Trainer(network(), CONFIG).fit(TRAIN, TRAIN)
+    monkeypatch.setattr("bnn.data.on_demand.LARGEST", TRAIN.pixels.nbytes - 1)
+    data = Items()
+    streamed = Trainer(network(), CONFIG).fit(DataLoader(data, batch_size=20, shuffle=True), TRAIN)
+    assert same_state(streamed.model, whole.model)
+    assert streamed.history == whole.history
+    assert np.bincount(data.read)[1:].tolist() == [1 + 3] * 49  # once at first, and once an epoch
+    kept = replace(CONFIG, checkpoint=tmp_path / "run.pt", checkpoint_steps=1)
+    with pytest.raises(Interruption):
+        Trainer(network(), kept).fit(Items(), TRAIN, on_step=interrupt_at(step=4))
+    with pytest.raises(ValueError, match="training images was 50 items float32"):
+        Trainer(network(), kept).fit(Items(labels=TRAIN.labels[::-1].copy()), TRAIN)
+    assert same_state(Trainer(network(), kept).fit(Items(), TRAIN).model, whole.model)
+    monkeypatch.setattr("bnn.data.on_demand.LARGEST", TRAIN.pixels.nbytes)
+    data = Items()
+    assert same_state(Trainer(network(), CONFIG).fit(data, TRAIN).model, whole.model)
+    assert len(data.read) == 50 + 16 + 2, "read once, the first sixteen twice, the first for its type and shape"
+
+
+def test_a_dataset_that_changes_or_cannot_be_trained_on_is_refused(monkeypatch):
+    monkeypatch.setattr("bnn.data.on_demand.LARGEST", 0)
+    with pytest.raises(ValueError, match=r"train must return the same image each time, got two .* for image 31 \(a"):
+        Trainer(network(), CONFIG).fit(Items(noisy=31))
+    for labels, message in (
+        (TRAIN.labels - 1, "train must have labels >= 0, got -1"),
+        (TRAIN.labels * 2, "train must have labels from 0 to 9, the model's classes, got"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Trainer(network(), CONFIG).fit(Items(labels=labels))
+    bad = TRAIN.pixels.copy()
+    bad[7, 0, 1, 1] = np.nan
+    with pytest.raises(ValueError, match="train must have finite values, got NaN or infinity in image 7"):
+        Trainer(network(), CONFIG).fit(Items(pixels=bad))
 
 
 @pytest.mark.parametrize("argument", ["validation", "test"])
