@@ -30,7 +30,7 @@ class OnDemand(Protocol):
         """A text that is equal for equal images and labels."""
 
     def read(self, numbers: NDArray[np.int64]) -> NDArray[Any]:
-        """Return images by their numbers, (k, ...), as the input of a network."""
+        """Return images by their numbers, (k, ...), contiguous: convolutions round by the order in memory."""
 
 
 class OfFiles:
@@ -48,7 +48,7 @@ class OfFiles:
 
     def read(self, numbers: NDArray[np.int64]) -> NDArray[np.float32]:
         """Decode images, scaled to [-1, 1]."""
-        return next(self.files.subset(numbers).batches(len(numbers))).scaled()
+        return np.ascontiguousarray(next(self.files.subset(numbers).batches(len(numbers))).scaled())
 
 
 class OfDataset:

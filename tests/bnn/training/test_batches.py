@@ -107,8 +107,14 @@ def files(tmp_path):
     return ImageFiles(tuple(paths), np.arange(50) % 10, "fifty", resize=4, crop=4)
 
 
+class Contiguous(nn.Module):
+    def forward(self, x):
+        assert x.is_contiguous(), "a convolution rounds by the order of the memory"
+        return x
+
+
 def of_files():
-    return mlp(48, (12,), seed=1)
+    return nn.Sequential(Contiguous(), *mlp(48, (12,), seed=1))
 
 
 @pytest.mark.parametrize("augment", [None, AUGMENT])
