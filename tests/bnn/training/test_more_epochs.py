@@ -119,7 +119,7 @@ def test_a_scheduler_of_a_fixed_length_is_another_one_for_more_epochs(tmp_path):
         Trainer(network(), config(4)).fit(TRAIN)
 
 
-def test_another_difference_beside_the_epochs_is_refused(tmp_path):
+def test_another_difference_than_the_epochs_is_refused_as_such(tmp_path):
     config = replace(CONFIG, checkpoint=tmp_path / "run.pt")
     Trainer(network(), config).fit(TRAIN)
     with pytest.raises(ValueError, match="of another training: "):
