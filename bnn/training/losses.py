@@ -7,8 +7,8 @@ With logits z of C classes and targets y, +1 for the image's class and -1 for ev
     squared_hinge   1 / C sum_c max(0, m - y_c z_c)^2,                                   margin m, 1 by default [2]
 
 each averaged over the images of a batch. A large margin makes a binarized network tolerate bit errors that were not in
-its training [1]. b is in units of the logits, which are sums of +-1 or normalised if the last layer is binary. While all
-logits are far below b the hinge is linear: without such a layer a network may learn "no class" for every image.
+its training [1]. b is in units of the logits, which are sums of +-1 or normalised if the last layer is binary. While
+all logits are far below b the hinge is linear: without such a layer a network may learn "no class" for every image.
 
 References
 ----------

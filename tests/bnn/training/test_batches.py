@@ -1,5 +1,6 @@
 """Batches: augmented images of a training, and images that are decoded while it runs."""
 
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 import bnn
 from bnn.data.image_files import ImageFiles
 from bnn.models import mlp
-from bnn.training.batches import moved
+from bnn.training.batches import Batches, moved
 from bnn.training.config import TrainConfig
 from bnn.training.loop import Trainer
 from networks import Images, Interruption, blobs, interrupt_at, same_state
@@ -137,6 +138,24 @@ def test_files_that_exceed_the_memory_are_decoded_batch_by_batch(files, augment,
     moved_labels = replace(small, labels=np.roll(small.labels, 1))
     with pytest.raises(ValueError, match="training images was 50 files sha256"):
         Trainer(of_files(), kept).fit(moved_labels, files)
+
+
+def test_batches_of_files_may_be_taken_in_any_order_and_no_thread_is_left(files):
+    whole, streamed = (
+        Batches(of_files(), CONFIG, each) for each in (files, replace(files, memory_limit=files.memory() - 1))
+    )
+    for batches in (whole, streamed):
+        assert batches.begin(2)
+        assert not batches.begin(2)
+    for step in (0, 2, 0, 1, 2):
+        one, other = whole.batch(step), streamed.batch(step)
+        assert torch.equal(one.images, other.images)
+        assert torch.equal(one.labels, other.labels)
+    streamed.close()
+    before = threading.active_count()
+    with pytest.raises(Interruption):
+        Trainer(of_files(), CONFIG).fit(streamed.source, on_step=interrupt_at(step=3))
+    assert threading.active_count() == before
 
 
 def test_batch_norm_is_estimated_from_the_first_files(files):
