@@ -20,6 +20,7 @@ from typing import Any as _Any
 if _TYPE_CHECKING:
     from bnn.conversion.config import BinarizeConfig
     from bnn.conversion.convert import binarize
+    from bnn.data.augmentation import Augment
     from bnn.data.imagenet import open_imagenet
     from bnn.data.images import DataSet, ImageSet
     from bnn.data.loading import fetch, load
@@ -55,6 +56,7 @@ _HOME = {
     for module, names in {
         "conversion.config": ("BinarizeConfig",),
         "conversion.convert": ("binarize",),
+        "data.augmentation": ("Augment",),
         "data.images": ("DataSet", "ImageSet"),
         "data.imagenet": ("open_imagenet",),
         "data.loading": ("fetch", "load"),

@@ -225,7 +225,12 @@ def _run(job: _Job, data: DataSet) -> list[Accuracy]:
     point = None if job.trained_at is None else job.points[0]
     model = network(job.make_model, _weights_seed(job.seed, job.k), point)
     config = replace(
-        job.training, seed=child_seed(job.seed, "training", job.k), checkpoint=None, metrics=None, progress=False
+        job.training,
+        seed=child_seed(job.seed, "training", job.k),
+        checkpoint=None,
+        metrics=None,
+        progress=False,
+        on_divergence="raise",
     )
     Trainer(model, config).fit(data.train)
     first = [] if job.trained_at is not None else [evaluate(model, data.test, errors=None)]

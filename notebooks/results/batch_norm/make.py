@@ -80,7 +80,7 @@ def trained_net(net: str, kind: str, rate: float, seed: int, train):
     for index, layer in enumerate(layers):
         memory = WriteErrors(error_rate_0=rate, error_rate_1=rate, seed=1000 + seed, layer=index)
         layer.register_module(slot, memory)
-    config = bnn.TrainConfig(**choice["training"], seed=seed, progress=False)
+    config = bnn.TrainConfig(**choice["training"], seed=seed, progress=False, on_divergence="raise")
     model = bnn.Trainer(model, config).fit(train).model
     for layer in layers:
         layer.register_module(slot, None)

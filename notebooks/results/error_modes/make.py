@@ -67,7 +67,7 @@ def trained(rate, train, folder):
     """Return the network of the last epoch."""
     memory = partial(WriteErrors, error_rate_0=rate, error_rate_1=rate) if rate else None
     checkpoint = None if folder is None else folder / f"lenet4_{rate:g}.pt"
-    config = bnn.TrainConfig(**TRAINING, checkpoint=checkpoint, progress=False)
+    config = bnn.TrainConfig(**TRAINING, checkpoint=checkpoint, progress=False, on_divergence="raise")
     return bnn.Trainer(lenet4(seed=1, activation_memory=memory), config).fit(train)
 
 

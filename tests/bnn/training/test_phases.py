@@ -285,7 +285,7 @@ def test_moments_are_written_with_errors_into_a_memory_that_begins_later():
 def test_a_training_that_diverges_in_unprotected_words_says_what_to_look_at():
     mram = MRAM(point=point(0.2), errors="independent")
     with pytest.raises(FloatingPointError, match=r"weight is not finite.*give its MRAM a protection"):
-        Trainer(network(), replace(CONFIG, phases=(Phase(memory=mram),))).fit(TRAIN)
+        Trainer(network(), replace(CONFIG, phases=(Phase(memory=mram),), on_divergence="raise")).fit(TRAIN)
 
 
 def test_the_best_epoch_has_the_parameters_of_a_layer_whose_name_ends_in_memory():
@@ -417,7 +417,7 @@ def test_words_that_became_infinite_are_named_as_a_reason():
     # The top cell of the exponent of 384 real weights, a 0, errs with 5 %: none in a write with a chance of 3e-9.
     broken = Phase(memory=MRAM(point=WEAK, holds=("weights",), errors="independent"))
     with pytest.raises(FloatingPointError, match=r"is not finite, in .* words of an error-prone memory.*protection"):
-        Trainer(network(), replace(CONFIG, phases=(broken,))).fit(TRAIN)
+        Trainer(network(), replace(CONFIG, phases=(broken,), on_divergence="raise")).fit(TRAIN)
 
 
 def test_words_that_begin_in_another_phase_have_another_stream():
