@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from bnn.evaluation.accuracy import Accuracy
-    from bnn.training.result import Epoch
+    from bnn.training.result import Divergence, Epoch, Stopped
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,8 @@ class RecipeResult:
         Of each test, by its name.
     ledger : Ledger
         Events in the memories during the training, and their cost.
+    ended : Stopped, Divergence or None
+        Why and where the training ended before its last epoch, if it did. After a divergence there are no tests.
     seconds, core_seconds : float
         Wall time and processor time of the training [s], of all parts if it was resumed.
     threads : int
@@ -51,6 +53,7 @@ class RecipeResult:
     points: Mapping[str, OperatingPoint]
     tests: Mapping[str, Accuracy]
     ledger: Ledger
+    ended: Stopped | Divergence | None
     seconds: float
     core_seconds: float
     threads: int
@@ -78,7 +81,8 @@ class RecipeResult:
 
         "NAME.accuracy", ".low", ".high", ".worst" of each test; "NAME.error_rate_0", ".error_rate_1", ".energy_0",
         ".energy_1", ".latency" of each memory; "training.loss", "training.accuracy", "training.validation_accuracy" of
-        the last epoch; "training.joules_device", "_with_driver", "_system" where anything was counted.
+        the last epoch, "training.epochs" that were done, "training.diverged" (1 or 0); "training.joules_device",
+        "_with_driver", "_system" where anything was counted.
         """
         found: dict[str, Any] = {}
         for row in self.rows():
@@ -91,6 +95,8 @@ class RecipeResult:
             found |= {"training.loss": last.loss, "training.accuracy": last.train_accuracy}
             if last.validation_accuracy is not None:
                 found["training.validation_accuracy"] = last.validation_accuracy
+        found["training.epochs"] = len(self.history)
+        found["training.diverged"] = int(hasattr(self.ended, "message"))
         if self.ledger.entries:
             found |= {f"training.joules_{scope}": self.ledger.joules(scope) for scope in SCOPES}
         return found

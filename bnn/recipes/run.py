@@ -107,7 +107,7 @@ def run_recipe(
     with torch_threads(threads):
         trainer = Trainer(model, config, optimizer_of(recipe))
         trained = trainer.fit(data.train, data.validation, on_epoch=on_epoch)
-        tests = prepared.tested(trained.model, data_dir)
+        tests = {} if trained.diverged else prepared.tested(trained.model, data_dir)
     result = RecipeResult(
         recipe,
         trained.model,
@@ -115,6 +115,7 @@ def run_recipe(
         {name: mram.point for name, mram in prepared.mrams.items()},
         tests,
         trained.ledger,
+        ended=trained.stopped or trained.diverged,
         seconds=round(trained.seconds, 1),
         core_seconds=round(trained.core_seconds, 1),
         threads=trained.threads,
@@ -219,6 +220,7 @@ def _kept(result: RecipeResult, folder: Path, data: RecipeData, identity: str | 
             "identity": result.recipe.identity,
             "recipe": json.loads(json.dumps(result.recipe.tables)),
             "points": {name: point.as_dict() for name, point in result.points.items()},
+            "ended": None if result.ended is None else asdict(result.ended),
             "history": [asdict(epoch) for epoch in result.history],
             "tests": {name: counted(accuracy) for name, accuracy in result.tests.items()},
             "values": result.values(),
