@@ -22,7 +22,7 @@ from bnn.training.tensor_words import HOLDS as IN_WORDS
 from bridge.memory.declaration import WordMemory
 from bridge.memory.sram import SRAM
 from bridge.write import OperatingPoint
-from mtjsim.checks import ArgumentError, Suggesting, checked_choice, checked_whole
+from mtjsim.checks import ArgumentError, Suggesting, checked_choice, checked_kind, checked_whole
 from mtjsim.rng import checked_seed
 
 IN_SLOTS = {"activations": "activation_memory", "signs": "weight_memory"}
@@ -150,6 +150,9 @@ class Phase(Suggesting):
     reestimate : int, 0 or >= 2
         As it begins, the statistics of every BatchNorm are estimated from this number of the first training images,
         under this phase's errors: statistics belong to an error rate. 0: those of the phase before are kept.
+    sram : SRAM, optional
+        Where the rest is, for the ledger: its kind and its energy a bit. Default: `memory` if it is an SRAM, else
+        ``SRAM()``.
 
     Raises
     ------
@@ -171,6 +174,7 @@ class Phase(Suggesting):
     until: float = 1.0
     scrub: bool = False
     reestimate: int = 0
+    sram: SRAM | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.until, (int, float)) or not 0.0 < self.until <= 1.0:
@@ -181,6 +185,9 @@ class Phase(Suggesting):
         exact = self.memory is None or isinstance(self.memory, SRAM)
         if not exact and not (self.mrams and all(isinstance(mram, MRAM) for mram in self.mrams)):
             raise ArgumentError("memory", f"must be MRAM(...), a tuple of them, SRAM() or None, got {self.memory!r}.")
+        if self.sram is None:
+            object.__setattr__(self, "sram", self.memory if isinstance(self.memory, SRAM) else SRAM())
+        checked_kind("sram", self.sram, SRAM)
         held = [name for mram in self.mrams for name in mram.holds if not mram.layers]  # of layers: with the model
         if twice := sorted({name for name in held if held.count(name) > 1}):
             raise ArgumentError("memory", f"must hold everything once, got {', '.join(twice)} in more than one MRAM.")

@@ -96,8 +96,10 @@ class Result:
         If test images were given: "clean" without errors, "as_trained" with the memories of the last phase. Empty after
         a divergence.
     ledger : Ledger
-        Events in the memories of the phases and their cost; in several processes those of this one. Accesses to SRAM
-        are not in it.
+        Every access to the memories of the phases, MRAM and SRAM, and its cost, see `bnn/training/accesses.py`; in
+        several processes those to MRAM are of this one. Empty without phases.
+    ledger_in_sram : Ledger
+        Of the same training with everything in the phases' SRAM: what an MRAM saves is the difference.
     threads : int
         Of torch. Some of its sums depend on their number.
     steps : int
@@ -118,6 +120,7 @@ class Result:
     chosen: int
     test: dict[str, Accuracy] = field(default_factory=dict)
     ledger: Ledger = field(default_factory=Ledger)
+    ledger_in_sram: Ledger = field(default_factory=Ledger)
     core_seconds: float = 0.0
     threads: int = 1
     steps: int = 0

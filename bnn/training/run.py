@@ -17,6 +17,7 @@ from bnn.errors.keys import address, forget_address
 from bnn.evaluation.batch_norm import reestimate_batch_norm
 from bnn.evaluation.logits import checked_logits
 from bnn.layers.latent import clip_latent_
+from bnn.training.accesses import TrainingAccesses
 from bnn.training.batches import Batch, Batches
 from bnn.training.checkpoint import load_checkpoint, locked, save_checkpoint
 from bnn.training.config import TrainConfig
@@ -89,6 +90,8 @@ class Run:
         self.schedule = Schedule(config, self.optimizers, self.steps)
         check_model(self.model, self.optimizers, self.phases)
         self.own = slots_of(self.model)
+        given = self.model, self.optimizers, self.phases, self.first_steps, self.batches
+        self.accesses = TrainingAccesses(*given, own=self.own)
         self.frozen = frozen_modules(self.model)
         self.path = own_file(self.config.checkpoint) if self.config.checkpoint else None
         self.identity: Parts = self._identity() if self.path else {}
@@ -127,7 +130,13 @@ class Run:
     @property
     def ledger(self) -> Ledger:
         """Of all memories so far."""
-        return self.state.spent + self.memories.ledger
+        counted = self.state.spent + self.memories.ledger
+        return counted + self.accesses.ledger(self.step) if self.config.phases else counted
+
+    @property
+    def ledger_in_sram(self) -> Ledger:
+        """Of the same training with everything in SRAM."""
+        return self.accesses.ledger(self.step, all_in_sram=True) if self.config.phases else Ledger()
 
     @contextmanager
     def prepared(self) -> Iterator[None]:
@@ -269,6 +278,7 @@ class Run:
             chosen,
             accuracies,
             self.ledger,
+            self.ledger_in_sram,
             core_seconds=core_seconds,
             threads=torch.get_num_threads(),
             steps=self.step - self.first_step,
