@@ -33,8 +33,10 @@ class RecipeResult:
         Of each memory.
     tests : mapping of str to Accuracy
         Of each test, by its name.
-    ledger : Ledger
-        Events in the memories during the training, and their cost.
+    ledger, ledger_in_sram : Ledger
+        Every access to the memories during the training, and its cost; and with everything in SRAM.
+    inferences : mapping of str to (Ledger, int)
+        Of each test: the accesses of inferences, counted on the first test images, and how many these are.
     ended : Stopped, Divergence or None
         Why and where the training ended before its last epoch, if it did. After a divergence there are no tests.
     seconds, core_seconds : float
@@ -53,6 +55,8 @@ class RecipeResult:
     points: Mapping[str, OperatingPoint]
     tests: Mapping[str, Accuracy]
     ledger: Ledger
+    ledger_in_sram: Ledger
+    inferences: Mapping[str, tuple[Ledger, int]]
     ended: Stopped | Divergence | None
     seconds: float
     core_seconds: float
@@ -82,7 +86,8 @@ class RecipeResult:
         "NAME.accuracy", ".low", ".high", ".worst" of each test; "NAME.error_rate_0", ".error_rate_1", ".energy_0",
         ".energy_1", ".latency" of each memory; "training.loss", "training.accuracy", "training.validation_accuracy" of
         the last epoch, "training.epochs" that were done, "training.diverged" (1 or 0); "training.joules_device",
-        "_with_driver", "_system" where anything was counted.
+        "_with_driver", "_system" and "_in_sram" of the training; "NAME.joules_device", "_with_driver", "_system" of an
+        inference under each test's memories.
         """
         found: dict[str, Any] = {}
         for row in self.rows():
@@ -97,8 +102,10 @@ class RecipeResult:
                 found["training.validation_accuracy"] = last.validation_accuracy
         found["training.epochs"] = len(self.history)
         found["training.diverged"] = int(hasattr(self.ended, "message"))
-        if self.ledger.entries:
-            found |= {f"training.joules_{scope}": self.ledger.joules(scope) for scope in SCOPES}
+        found |= {f"training.joules_{scope}": self.ledger.joules(scope) for scope in SCOPES}
+        found["training.joules_in_sram"] = self.ledger_in_sram.joules("system")
+        for name, (ledger, images) in self.inferences.items():
+            found |= {f"{name}.joules_{scope}": ledger.joules(scope) / images for scope in SCOPES}
         return found
 
 
