@@ -45,6 +45,7 @@ if _TYPE_CHECKING:
     from bnn.studies.curve_result import EnergyAccuracyCurve
     from bnn.studies.run import run_study
     from bnn.studies.space import Study, list_studies, load_study
+    from bnn.training.accesses import inference_ledger
     from bnn.training.config import TrainConfig
     from bnn.training.finite import guard_finite
     from bnn.training.loop import Trainer
@@ -81,6 +82,7 @@ _HOME = {
         "recipes.run": ("run_recipe",),
         "studies.run": ("run_study",),
         "studies.space": ("Study", "list_studies", "load_study"),
+        "training.accesses": ("inference_ledger",),
         "training.config": ("TrainConfig",),
         "training.finite": ("guard_finite",),
         "training.loop": ("Trainer",),

@@ -3,9 +3,9 @@
 One iteration of a training reads and writes once each word of weights, biases, BatchNorm (parameters and running
 statistics) and of the optimizer's state. Each binary layer's input bits are written once an image, and read twice: by
 the product of the forward pass and by that of the backward pass. Its quantized weights, the signs, are written once an
-iteration and read as often. One inference reads every parameter once (binary weights as signs), and writes and reads
-each input bit once. Real intermediate results and images are not counted: they are in registers or buffers of the
-processor in either case.
+iteration and read as often. Before the first iteration every parameter is written once. One inference reads every
+parameter once (binary weights as signs), and writes and reads each input bit once. Real intermediate results and images
+are not counted: they are in registers or buffers of the processor in either case.
 
 What no MRAM holds is in SRAM. So the joules that an MRAM saves are those of `sram_ledger` less those of the training.
 """
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from bnn.data.labelled import Labelled
 
 WORD = 32  # bits of a number in SRAM, fp32
+INITIAL = ("weights", "biases", "batch_norm", "running_statistics")  # are there before the first iteration
 INFERRED = 1  # reads of an input bit
 AT_ONCE = 256  # images of a forward pass
 
@@ -135,7 +136,7 @@ def sram_ledger(
     mrams : sequence of MRAM
         The error-prone memories; none for a training in SRAM alone.
     moved : iterable of str
-        Kinds of words that were in an MRAM before, and are written once more as the phase begins.
+        Kinds of words that are written once more as the phase begins: at first, or after an MRAM had them.
     """
     held = {kind for mram in mrams for kind in mram.holds}
     entries: list[Entry] = []
@@ -213,9 +214,9 @@ class TrainingAccesses:
             last = min(step, [*self.first_steps[1:], step][number])
             if last <= first:
                 break
-            before = () if number == 0 else self.phases[number - 1].mrams
             mrams = () if all_in_sram else phase.mrams
-            moved = {kind for mram in before for kind in mram.holds} - {kind for mram in mrams for kind in mram.holds}
+            before = () if number == 0 or all_in_sram else self.phases[number - 1].mrams
+            moved = set(INITIAL) if number == 0 else {kind for mram in before for kind in mram.holds}
             assert phase.sram is not None
             found += sram_ledger(
                 self._sizes_of(phase) if not all_in_sram else self.sizes,
@@ -224,7 +225,7 @@ class TrainingAccesses:
                 optimizer_words=optimizer,
                 sram=phase.sram,
                 mrams=mrams,
-                moved=() if all_in_sram else moved,
+                moved=moved,
             )
         return found
 
