@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bnn.data.labelled import Labelled, labelled, unlabelled
-from bnn.errors.kernels import sample_keys
 from bnn.errors.keys import addressed_root
 from bnn.errors.rates import HasRates, checked_error_rate
+from bnn.errors.uniforms import sample_keys
 from bnn.evaluation.accuracy import Accuracy
 from bnn.evaluation.dies import Dies, check_process
 from bnn.evaluation.logits import checked_logits
