@@ -14,7 +14,7 @@ from mtjsim.files import require_writable
 from mtjsim.wording import number_of
 
 if TYPE_CHECKING:
-    from bnn.evaluation.accuracy import Accuracy
+    from bnn.counting.accuracy import Accuracy
     from bnn.training.loop import Epoch
 
 EXAMPLE = "mtj-bnn run digits_mlp --out digits_mlp"

@@ -20,9 +20,10 @@ from torch import nn
 from tqdm import tqdm
 
 from bnn.conversion.config import BinarizeConfig
+from bnn.counting.accuracy import Accuracy
 from bnn.data.images import DataSet
 from bnn.data.labelled import check_data_set
-from bnn.evaluation.accuracy import Accuracy, evaluate
+from bnn.evaluation.accuracy import evaluate
 from bnn.studies.curve_networks import MakeModel, check_model_function, model_maker, network
 from bnn.studies.curve_point import CLEAN, WITH_ERRORS, CurvePoint, Interval
 from bnn.studies.curve_result import EnergyAccuracyCurve

@@ -20,7 +20,7 @@ from mtjsim.rng import Role, child_seed
 if TYPE_CHECKING:
     from torch import nn
 
-    from bnn.evaluation.accuracy import Accuracy
+    from bnn.counting.accuracy import Accuracy
     from bnn.training.result import Epoch
 
 

@@ -18,13 +18,14 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from bnn.counting.logits import checked_logits
 from bnn.data.image_files import ImageFiles
 from bnn.data.images import ImageSet
 from bnn.data.labelled import Labelled, labelled
 from bnn.errors.keys import address, forget_address
 from bnn.evaluation.accuracy import evaluate
 from bnn.evaluation.batch_norm import reestimate_batch_norm
-from bnn.evaluation.logits import check_fits, checked_logits
+from bnn.evaluation.logits import check_fits
 from bnn.layers.constant_bits import bits_of_eager_copy, constant_layers, watched_bits
 from bnn.layers.graph import is_compiled
 from bnn.layers.inputs import labelled_tensors

@@ -378,7 +378,10 @@ def test_dies_are_those_of_torch(build, shape, both):
     labels, pair, packed = np.arange(60) % 10, rates(*both), pack(model)
     for own in ((pair, None), (None, pair), (pair, pair)):
         data, errors = Images(images, labels), {"errors": own[0], "weight_errors": own[1], "seed": 11}
-        counted, in_torch = packed.evaluate_dies(data, dies=3, **errors), evaluate(model, data, draws=3, **errors)
+        counted, in_torch = (
+            packed.evaluate_dies(data, dies=3, **errors),
+            evaluate(model, data, draws=3, method="torch", **errors),
+        )
         assert counted.correct.tolist() == in_torch.correct.tolist()
         assert counted.correct_per_image.tolist() == in_torch.correct_per_image.tolist()
         assert (counted.shared_draws, counted.low, counted.high) == (own[1] is not None, in_torch.low, in_torch.high)
