@@ -48,7 +48,7 @@ class PackedModel(Suggesting):
     def __init__(self, steps: Sequence[Step]) -> None:
         self.steps = tuple(steps)
         check_steps(self.steps)
-        self.products = {
+        self.products: Mapping[int, Any] = {
             i: PRODUCTS[step.op](step, step.arrays["weight"])
             for i, step in enumerate(self.steps)
             if step.op in PRODUCTS
