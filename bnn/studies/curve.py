@@ -230,12 +230,8 @@ def _run(job: _Job, data: DataSet) -> list[Accuracy]:
     )
     Trainer(model, config).fit(data.train)
     first = [] if job.trained_at is not None else [evaluate(model, data.test, errors=None)]
-    trained = 0 if job.trained_at is None else 1 + job.trained_at
-    seeds = [child_seed(job.seed, "evaluation", job.k, trained, index) for index in range(len(job.points))]
-    return first + [
-        evaluate(model, data.test, errors=point, draws=job.draws, seed=seed)
-        for point, seed in zip(job.points, seeds, strict=True)
-    ]
+    seed = child_seed(job.seed, "evaluation", job.k)  # at every point the same draws, nested over the rates
+    return first + [evaluate(model, data.test, errors=point, draws=job.draws, seed=seed) for point in job.points]
 
 
 def _weights_seed(seed: int, k: int) -> int:

@@ -12,7 +12,7 @@ from bnn.data.image_files import ImageFiles
 from bnn.errors.overwrite import OverwriteErrors
 from bnn.errors.write_errors import WriteErrors
 from bnn.evaluation.accuracy import Accuracy, evaluate
-from bnn.evaluation.batch_norm import reestimate_batch_norm
+from bnn.evaluation.batch_norm import reestimate_batch_norm, rescale_batch_norm
 from bnn.layers.slots import activation_memories, memories, weight_memories
 from bnn.models import bireal, lenet4, mlp
 from bnn.packed.predictor import PackedModel
@@ -202,6 +202,8 @@ def test_batch_norm_takes_pairs_too():
         reestimate_batch_norm(measured_mlp(), integer_images(200), errors=own, weight_errors=None)
         for own in ((0.05, 0.1), rates(0.05, 0.1))
     )
+    assert same_state(a, b)
+    a, b = (rescale_batch_norm(measured_mlp(), run_at={"weights": own}) for own in ((0.1, 0.1), rates(0.1)))
     assert same_state(a, b)
 
 
