@@ -16,7 +16,7 @@ from mtjsim.files import require_writable
 from mtjsim.wording import number_of
 
 if TYPE_CHECKING:
-    from bnn.evaluation.accuracy import Accuracy
+    from bnn.counting.accuracy import Accuracy
     from bnn.recipes.recipe import Recipe
     from bnn.training.result import Epoch
 

@@ -14,7 +14,7 @@ from bridge.write import OperatingPoint
 if TYPE_CHECKING:
     from torch import nn
 
-    from bnn.evaluation.accuracy import Accuracy
+    from bnn.counting.accuracy import Accuracy
     from bnn.training.result import Divergence, Epoch, Stopped
 
 

@@ -5,11 +5,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bnn.counting.accuracy import Accuracy
 from bnn.data.image_files import ImageFiles
 from bnn.data.images import ImageSet
 from bnn.data.labelled import Labelled, labelled
 from bnn.data.on_demand import identity_of_files
-from bnn.evaluation.accuracy import Accuracy, evaluate
+from bnn.evaluation.accuracy import evaluate
 from bnn.evaluation.logits import check_fits
 from bnn.layers.inputs import labelled_tensors
 from bnn.training.finite import DivergedError

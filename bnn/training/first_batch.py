@@ -5,7 +5,8 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from bnn.evaluation.logits import check_fits, checked_logits
+from bnn.counting.logits import checked_logits
+from bnn.evaluation.logits import check_fits
 from bnn.layers.constant_bits import bits_of_eager_copy, constant_layers, watched_bits
 from bnn.layers.graph import is_compiled
 

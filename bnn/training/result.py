@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
-from bnn.evaluation.accuracy import Accuracy
+from bnn.counting.accuracy import Accuracy
 from bnn.training.config import TrainConfig
 from bridge.ledger import Ledger
 from mtjsim.wording import number_of

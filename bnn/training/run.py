@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from bnn.counting.logits import checked_logits
 from bnn.data.labelled import Labelled
 from bnn.errors.keys import address, forget_address
 from bnn.evaluation.batch_norm import reestimate_batch_norm
-from bnn.evaluation.logits import checked_logits
 from bnn.layers.latent import clip_latent_
 from bnn.training.accesses import TrainingAccesses
 from bnn.training.batches import Batch, Batches
