@@ -42,6 +42,7 @@ Role = Literal[
     "evaluation",
     "dies",  # bridge: seeds of the dies of a wafer
     "agreeing_pairs",  # bridge: what a pair of a die reads as while its junctions agree
+    "rounding",  # bridge: stochastic rounding of the words of one write
 ]
 ROLES: tuple[Role, ...] = get_args(Role)  # append only: the order fixes the streams
 

@@ -77,6 +77,7 @@ def same(model, other):
 @settings(max_examples=120, deadline=None)
 @given(
     name=st.sampled_from(["fp32", "bf16", "fp16", "int8"]),
+    rounding=st.sampled_from(["nearest", "stochastic"]),
     protection=st.sampled_from(PROTECTIONS),
     errors=st.sampled_from(["overwrite", "independent"]),
     policy=st.sampled_from(POLICIES),
@@ -87,18 +88,20 @@ def same(model, other):
     initial_write=st.booleans(),
     shapes=st.lists(st.lists(st.integers(0, 5), min_size=1, max_size=4), min_size=1, max_size=3),
 )
-def test_bit_for_bit_what_a_memory_does(name, protection, errors, policy, reading, p0, p1, seed, initial_write, shapes):
+def test_bit_for_bit_what_a_memory_does(
+    name, rounding, protection, errors, policy, reading, p0, p1, seed, initial_write, shapes
+):
+    rounding = "nearest" if name == "fp32" else rounding
     if policy.read_first and errors == "independent":
         policy = PLAIN
     rng = np.random.default_rng(seed)
     model = nn.ParameterList(nn.Parameter(torch.from_numpy(rng.standard_normal(s).astype(np.float32))) for s in shapes)
     initial, scale = flat(model), SCALE if name == "int8" else None
     arguments = dict(errors=errors, protection=protection, policy=policy, reading=reading, point=point(p0, p1))
-    memory = ParameterMemory(
-        model, format=name, scale=scale, seed=seed, initial_write=initial_write, holds=("weights",), **arguments
-    )
+    own = dict(format=name, scale=scale, rounding=rounding, initial_write=initial_write)
+    memory = ParameterMemory(model, seed=seed, holds=("weights",), **own, **arguments)
     held = memory.memories["weights"]
-    form = format_of(name, scale=scale, overflow="saturate" if scale else "error")
+    form = format_of(name, scale=scale, rounding=rounding, overflow="saturate" if scale else "error")
     reference = Memory(
         initial.size, format=form, seed=held.seed, initial=None if initial_write else initial, **arguments
     )
@@ -126,12 +129,12 @@ def test_bit_for_bit_what_a_memory_does(name, protection, errors, policy, readin
         expected = reference.read()
 
 
-@pytest.mark.parametrize("name", ["fp32", "bf16"])
-def test_each_kind_is_a_memory_of_its_own_and_holds_what_training_made(name):
+@pytest.mark.parametrize(("name", "policy"), [("fp32", PLAIN), ("bf16", PLAIN), ("bf16", WRITE_VERIFY_RETRY)])
+def test_each_kind_is_a_memory_of_its_own_and_holds_what_training_made(name, policy):
     """A network beside it, trained on what slow memories of the same seeds return, stays the same bit for bit."""
     model, other = network(), network()
     optimizer, twin = (torch.optim.Adam(m.parameters(), lr=0.05) for m in (model, other))
-    settings_ = dict(format=name, protection="parity", point=point(1e-3, 2e-3))
+    settings_ = dict(format=name, policy=policy, protection="parity", point=point(1e-3, 2e-3))
     memory = ParameterMemory(model, holds=EVERYTHING, seed=7, **settings_)
     memory.bind(optimizer)
     kinds = ("weights", "biases", "batch_norm", "running_statistics")
@@ -160,7 +163,7 @@ def test_each_kind_is_a_memory_of_its_own_and_holds_what_training_made(name):
             for key in ("exp_avg", "exp_avg_sq"):
                 assert optimizer.state[p][key].numpy().tobytes() == twin.state[q][key].numpy().tobytes()
     assert memory.ledger.count("failed write 1") > 0
-    assert isinstance(memory.memories["weights"], InPlaceMemory) is (name == "fp32")
+    assert isinstance(memory.memories["weights"], InPlaceMemory) is (policy == PLAIN)
 
 
 def put(tensors, numbers):
@@ -405,7 +408,7 @@ def test_refusals(change, words):
     ],
 )
 def test_a_state_that_is_none_is_refused(state, words):
-    memory = ParameterMemory(network(), point=point(0.1), holds=("weights",), format="bf16")
+    memory = ParameterMemory(network(), point=point(0.1), holds=("weights",), policy=WRITE_VERIFY_RETRY)
     with pytest.raises(ValueError, match=words):
         memory.restore(state(memory.state()))
 
