@@ -22,16 +22,17 @@ from numpy.typing import ArrayLike, NDArray
 from bridge.memory.cells import PLAIN, PULSES, READS, RUN, CellArray, pulse_kinds, read_kinds
 from bridge.memory.codes import BLOCK_BITS, CHECK_BITS, HSIAO_COLUMNS, range_fails
 from bridge.memory.declaration import WordMemory
-from bridge.memory.formats import Words
+from bridge.memory.formats import ROUNDED, Words
 from bridge.memory.mram import Memory
 from bridge.memory.placement import CHECK, DATA
-from bridge.memory.rounding import BLOCK, KINDS, NEVER, round_in_place
 from bridge.memory.sampling import Positions
+from bridge.memory.stochastic import BLOCK
 from mtjsim.checks import ArgumentError
 
 At = NDArray[np.int64] | None  # numbers of words, or of code words, in an array of any shape; None: all, in a row
 Held = Callable[[At], Words]  # the bits that the cells of an array hold, or are written to
 READ_RATES = ("error", "disturb")
+NO_LIMIT = 0xFFFFFFFF  # no magnitude has more, as bits
 NO_KEY = np.empty(0, np.uint32)
 _NONE_HIDDEN = np.empty(0, np.int64), NO_KEY, NO_KEY  # words; their bits in the cells, and as they are read
 
@@ -127,7 +128,7 @@ class InPlaceMemory(Memory):
             np.bitwise_xor.at(self._syndrome, code_words, added)
             code_words = np.unique(code_words)
             self._wrong = code_words[self._syndrome[code_words] != 0]
-        elif self._limit != NEVER:
+        elif self._limit != NO_LIMIT:
             suspects = np.union1d(suspects, touched)
             suspects = suspects[self._fails(self._flat[suspects])]
         self._decode(suspects)
@@ -186,14 +187,16 @@ class InPlaceMemory(Memory):
     def _rounded(self) -> Positions:
         """Round the new numbers to the format; return the words that are beyond the limit of a range check."""
         form, limit = self.format, self._limit
-        if form.name == "fp32" and limit == NEVER:
+        if form.name == "fp32" and limit == NO_LIMIT:
             return np.empty(0, np.int64)
+        from bridge.memory.rounding import KINDS, round_in_place  # here: numba takes half a second
+
         key = self._rounding_key if form.rounding == "stochastic" else NO_KEY
         scale, saturate = form.scale or 1.0, form.overflow == "saturate"
         if round_in_place(self._bits, KINDS[form.name], scale, saturate, key, limit, self._beyond) >= 0:
             self._encoded("values", self.values, written=True)  # it names the number and its place
             raise AssertionError("a number of the format was refused")
-        return self._beyond_range(np.flatnonzero(self._beyond)) if limit != NEVER else np.empty(0, np.int64)
+        return self._beyond_range(np.flatnonzero(self._beyond)) if limit != NO_LIMIT else np.empty(0, np.int64)
 
     def _turn(self, failed: Positions) -> Positions:
         """Turn the data cells that failed; return their words."""
@@ -236,7 +239,7 @@ class InPlaceMemory(Memory):
 
     def _beyond_range(self, blocks: Positions) -> Positions:
         """Return the words of some blocks whose value is beyond the limit of the range check."""
-        if self._limit == NEVER:
+        if self._limit == NO_LIMIT:
             return np.empty(0, np.int64)
         found = [np.empty(0, np.int64)]
         for start in (blocks * BLOCK).tolist():
@@ -250,9 +253,9 @@ class InPlaceMemory(Memory):
 
     @property
     def _limit(self) -> int:
-        """Bits of the largest magnitude that is accepted, or `NEVER`."""
+        """Bits of the largest magnitude that is accepted, or `NO_LIMIT`."""
         if self.protection.limit is None:
-            return NEVER
+            return NO_LIMIT
         with np.errstate(over="ignore"):
             return int(np.float32(self.protection.limit).view(np.uint32))
 
@@ -397,7 +400,7 @@ def _hindrances(declaration: WordMemory) -> list[str]:
     d, read = declaration, declaration.reading
     rates = () if read is None else (getattr(read, f"{kind}_rate_{bit}") for kind in READ_RATES for bit in (0, 1))
     fits = {
-        "format": d.format in KINDS,
+        "format": d.format in ("fp32", *ROUNDED),
         "policy": d.policy == PLAIN,
         "reading": not any(rates),
         "retention": d.retention is None,

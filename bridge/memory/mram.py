@@ -25,7 +25,7 @@ from bridge.memory.placement import CHECK, DATA, Placement
 from bridge.memory.protection import Decoded
 from bridge.memory.sampling import BitRates
 from bridge.memory.state import checked_arrays, checked_counts, checked_parts
-from bridge.memory.stochastic import Draws, drawn, key_of
+from bridge.memory.stochastic import Draws, key_of
 from bridge.write import PARTS, OperatingPoint
 from mtjsim.checks import ArgumentError, Suggesting, checked_kind, checked_number, checked_whole
 from mtjsim.rng import checked_seed, generator
@@ -409,6 +409,8 @@ class Memory(Suggesting):
         """Return the words of numbers; what is loaded without a write is rounded to the nearest."""
         form, draws = self.format, None
         if form.rounding == "stochastic" and written:
+            from bridge.memory.rounding import drawn  # here: numba takes half a second
+
             draws = drawn(math.prod(np.shape(values)), self._rounding_key).reshape(np.shape(values))
         elif form.rounding == "stochastic":
             form = replace(form, rounding="nearest")
