@@ -134,7 +134,7 @@ def _by_draw(x, draw, scale, inverse, per_scale):
 
 @nb.njit(cache=True, nogil=True)
 def _int8_drawn(bits, scale, least, most, work, draws):
-    """The same, rounded by draws; what is between the numbers that the ends are read as is taken."""
+    """Do the same by draws; what is between the numbers that the ends are read as is taken."""
     inverse, per_scale, left = 1.0 / scale, DRAWS / scale, np.int64(0)
     bound = np.int64(LARGEST if most > 127.0 else F(most * scale).view(U))
     for i in range(bits.size):
