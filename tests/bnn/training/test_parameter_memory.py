@@ -255,7 +255,7 @@ def test_a_scale_for_each_tensor():
 
 def test_a_scale_is_chosen_for_each_tensor():
     """Latent weights have the range of their clipping, others twice their largest magnitude, zeros the range -1..1."""
-    model = nn.Sequential(BinaryLinear(4, 3, bias=False), nn.BatchNorm1d(3), nn.Linear(3, 2))
+    model = nn.Sequential(BinaryLinear(4, 3, bias=False, seed=0), nn.BatchNorm1d(3), nn.Linear(3, 2))
     largest = {name: float(parameter.detach().abs().max()) for name, parameter in model.named_parameters()}
     memory = ParameterMemory(
         model, format="int8", scale="tensor", holds=("weights", "biases", "batch_norm"), point=point(0.0)
@@ -459,9 +459,9 @@ def test_an_interrupted_update_is_noticed():
         ({"format": "int8"}, "scale must be the value of one step"),
         ({"format": "fp16", "scale": 2.0}, "scale must be None for fp16"),
         ({"format": "fp16", "scale": "tensor"}, "scale must be None for fp16"),
-        ({"format": "int8", "scale": "tensors"}, "scale must be one of tensor"),
+        ({"format": "int8", "scale": "tensors"}, "scale must be one of 'tensor'"),
         ({"rounding": "stochastic"}, "rounding must be 'nearest' for fp32"),
-        ({"format": "bf16", "rounding": "random"}, "rounding must be one of nearest, stochastic"),
+        ({"format": "bf16", "rounding": "random"}, "rounding must be one of 'nearest', 'stochastic'"),
         ({"format": "int8", "scale": {"0.weight": 0.1}}, r"scale must name each array.*2\.weight"),
         ({"format": "int8", "scale": 0.1, "holds": ("optimizer",)}, 'without "optimizer" for int8'),
         ({"holds": ("weigths",)}, "holds must be one of"),

@@ -443,7 +443,7 @@ def test_words_that_begin_in_another_phase_have_another_stream():
 
 
 def test_the_placement_of_every_kind_of_numbers():
-    model = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), BinaryLinear(4, 2))
+    model = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), BinaryLinear(4, 2, bias=False, seed=0))
     words, bits = MRAM(point=WEAK, holds=("weights", "biases")), MRAM(point=WEAK, holds=("signs", "optimizer"))
     everything = ("weights", "biases", "batch_norm", "running_statistics", "optimizer", "activations", "signs")
     assert Phase(memory=SRAM()).placement(model) == dict.fromkeys(everything, "SRAM")
@@ -455,6 +455,6 @@ def test_the_placement_of_every_kind_of_numbers():
     assert (both["weights"], both["signs"], both["optimizer"]) == ("MRAM 1", "MRAM 2", "MRAM 2")
     assert (both["activations"], both["running_statistics"]) == ("SRAM", "SRAM")
     assert Phase(memory=words).placement(nn.Linear(3, 2, bias=False)) == {"weights": "MRAM", "optimizer": "SRAM"}
-    model[2].activation_memory = WriteErrors(0.1)
+    model[2].activation_memory = WriteErrors(error_rate_0=0.1, error_rate_1=0.1, seed=0)
     assert Phase(memory=None).placement(model)["activations"] == "WriteErrors"
     assert Phase(memory=words).placement(model)["activations"] == "SRAM"  # the phase exchanges the slot's memory
