@@ -74,7 +74,7 @@ def test_what_the_format_has_stays(name):
 
 @pytest.mark.parametrize("name", ROUNDED)
 def test_every_number_becomes_a_neighbour(name):
-    """What is drawn is the nearest or the one on the other side: the latter with the mean chance 1/4; false alarm 1e-6."""
+    """What is drawn is the nearest or the one on the other side: the latter with a mean chance of 1/4 (1e-6)."""
     rng = np.random.default_rng(0)
     values = rng.uniform(-1, 1, N).astype(np.float32)
     if name != "int8":

@@ -268,7 +268,9 @@ def test_a_scale_is_chosen_for_each_tensor():
     for name, held in memory.memories.items():
         assert held.format.scale == chosen[name.split()[-1]]
     for name, parameter in model.named_parameters():
-        assert float(parameter.detach().abs().max()) == pytest.approx(largest[name], abs=chosen[name] / 2 + 1e-9)
+        assert float(parameter.detach().abs().max()) == pytest.approx(
+            largest[name], abs=chosen[name] / 2 * (1 + 1e-5)
+        )  # float32
     with torch.no_grad():
         model[2].weight.fill_(float("nan"))
     with pytest.raises(ValueError, match=r'2\.weight must be finite for scale="tensor", got nan'):
