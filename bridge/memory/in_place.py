@@ -94,6 +94,7 @@ class InPlaceMemory(Memory):
         self._beyond = np.zeros(-(-self._flat.size // BLOCK), bool)
         self._hidden = _NONE_HIDDEN
         self._wrong = np.empty(0, np.int64)  # code words whose syndrome is not 0
+        self._refused = False  # whether the last update was refused, and the words are lost
         contents = [array.words for array in self._arrays]
         for array in self._arrays:
             array.words = array.words[:0].copy()
@@ -160,6 +161,7 @@ class InPlaceMemory(Memory):
     def load(self, values: ArrayLike) -> None:
         """Load numbers into the cells without a write, as `Memory.load`."""
         self._flat[...] = self._decoded(self._encoded("values", values), None)
+        self._refused = False
         self._syndrome[...] = 0
         self._decode_all()
 
@@ -172,15 +174,24 @@ class InPlaceMemory(Memory):
     # ---- a checkpoint ------------------------------------------------------------------------------------------------
 
     def state(self) -> dict[str, Any]:
-        """Return all that changes, as `Memory.state`."""
+        """Return all that changes, as `Memory.state`; after an update that was refused the words are lost, and 0."""
+        if self._refused:
+            numbers = self._flat.copy()
+            self._flat[...] = 0.0
         with self._as_cells():
-            return super().state()
+            state = super().state()
+        if self._refused:
+            self._flat[...] = numbers
+        return state
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Restore a `state()` of this memory, or of a `Memory` like it."""
+        if self._refused:
+            self._flat[...] = 0.0
         with self._as_cells() as contents:
             super().restore(state)
         self._take_over(contents)
+        self._refused = False
 
     # ---- a write -----------------------------------------------------------------------------------------------------
 
@@ -194,8 +205,10 @@ class InPlaceMemory(Memory):
         key = self._rounding_key if form.rounding == "stochastic" else NO_KEY
         scale, saturate = form.scale or 1.0, form.overflow == "saturate"
         if round_in_place(self._bits, KINDS[form.name], scale, saturate, key, limit, self._beyond) >= 0:
+            self._refused = True
             self._encoded("values", self.values, written=True)  # it names the number and its place
             raise AssertionError("a number of the format was refused")
+        self._refused = False
         return self._beyond_range(np.flatnonzero(self._beyond)) if limit != NO_LIMIT else np.empty(0, np.int64)
 
     def _turn(self, failed: Positions) -> Positions:
