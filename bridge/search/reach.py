@@ -7,16 +7,19 @@ amplitude and width, so a limit on anything that rises with the amplitude is a c
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.optimize import brentq
 
 from bridge.cell.cell import Cell
-from bridge.cell.cell_write import circuit_error_rate, junction_voltage
-from bridge.write import DIRECTION_OF_BIT, M_Z_OF_BIT, OperatingPoint, WriteSetting, operating_point
-from mtjsim.checks import ArgumentError, checked_choice, checked_fields
+from bridge.cell.cell_write import circuit_error_rates, junction_voltage, written_energies
+from bridge.write import DIRECTION_OF_BIT, M_Z_OF_BIT, PARTS, OperatingPoint, WriteSetting, operating_point
+from mtjsim.checks import ArgumentError, Array, checked_choice, checked_fields
 from mtjsim.device import MTJ, require_junction
+from mtjsim.energy import dissipated_energy
 from mtjsim.fokker_planck.reduced import STRONGEST, is_axisymmetric
 from mtjsim.pulse import DRIVES, UNITS, Drive
 from mtjsim.switching import write_error_rate
@@ -100,22 +103,45 @@ class Reach:
 
     def rate_at(self, bit: int, amplitude: float, width: float, temperature: float) -> float:
         """Error rate at one temperature [K]."""
+        return float(self.rates_at(bit, amplitude, np.array([width]), temperature)[0])
+
+    def rates(self, bit: int, amplitude: float, widths: Array) -> Array:
+        """Worst error rates over the temperatures at many widths [s], by one solve a temperature; shape of `widths`."""
+        return np.max([self.rates_at(bit, amplitude, widths, T) for T in self.temperatures], axis=0)
+
+    def rates_at(self, bit: int, amplitude: float, widths: Array, temperature: float) -> Array:
+        """Error rates at one temperature [K]; shape of `widths`."""
+        if isinstance(self.device, Cell):
+            setting = self.setting((amplitude, amplitude), float(widths.max()))
+            circuit = self.device.circuit(bit, temperature=temperature)
+            return circuit_error_rates(circuit, setting, bit, widths, temperature=temperature)
+        pulse = self._pulse(bit, amplitude, widths, temperature)
+        return np.asarray(write_error_rate(self.device, relax_time=self.relax_time, **pulse))
+
+    def energy(self, bit: int, amplitude: float, width: float, *, with_driver: bool) -> float:
+        """Mean energy of a write at the temperature of the worst rate, in the junction or with transistor and driver [J]."""
+        rates = {T: self.rate_at(bit, amplitude, width, T) for T in self.temperatures} if self._several else {}
+        temperature = max(rates, key=lambda T: rates[T]) if rates else self.temperatures[0]
         if isinstance(self.device, Cell):
             setting = self.setting((amplitude, amplitude), width)
-            circuit = self.device.circuit(bit, temperature=temperature)
-            return circuit_error_rate(circuit, setting, bit, temperature=temperature)
-        return float(
-            write_error_rate(
-                self.device,
-                current=amplitude if self.drive == "current" else None,
-                voltage=amplitude if self.drive == "voltage" else None,
-                pulse_width=width,
-                direction=DIRECTION_OF_BIT[bit],
-                temperature=temperature,
-                rise_time=self.rise_time,
-                relax_time=self.relax_time,
-            )
-        )
+            circuit, supply = self.device.circuit(bit, temperature=temperature), self.device.supply_voltage
+            parts = PARTS if with_driver else PARTS[:1]
+            return float(sum(written_energies(circuit, supply, setting, bit, temperature, parts)))
+        return float(dissipated_energy(self.device, **self._pulse(bit, amplitude, width, temperature)))
+
+    @property
+    def _several(self) -> bool:
+        return len(self.temperatures) > 1
+
+    def _pulse(self, bit: int, amplitude: float, width: ArrayLike, temperature: float) -> dict[str, Any]:
+        """Arguments of `write_error_rate` and `dissipated_energy` for a bare junction."""
+        return {
+            self.drive: amplitude,
+            "pulse_width": width,
+            "direction": DIRECTION_OF_BIT[bit],
+            "temperature": temperature,
+            "rise_time": self.rise_time,
+        }
 
     def point(self, amplitudes: tuple[float, float], width: float) -> OperatingPoint:
         """Operating point at the temperature where the worse of the two rates is worst."""
@@ -135,6 +161,9 @@ class Reach:
 
     def ceiling(self, bit: int) -> Ceiling:
         """Return the lowest of all limits on the amplitude of a `bit`."""
+        return _ceiling(self, bit)
+
+    def _lowest_limit(self, bit: int) -> Ceiling:
         I_c = self.junction.critical_current(DIRECTION_OF_BIT[bit], self.temperatures[0])
         strongest = min(STRONGEST_DRIVE * I_c, self._strongest_solved())
         found = [self._below(bit, self._current, strongest, f"{strongest / I_c:.3g} critical currents", False)]
@@ -207,6 +236,11 @@ class Reach:
         if self.drive == "voltage":
             return amplitude
         return amplitude * float(junction_resistance(self.junction, m_z=np.array(M_Z_OF_BIT[1]), current=amplitude))
+
+
+@lru_cache(maxsize=256)
+def _ceiling(reach: Reach, bit: int) -> Ceiling:
+    return reach._lowest_limit(bit)
 
 
 def weakest_amplitude(

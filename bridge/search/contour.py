@@ -1,0 +1,185 @@
+"""The weakest amplitudes of a bit over the pulse widths, from few solves: each gives the rates at many widths.
+
+On the contour WER(amplitude, width) = target the amplitude and the energy of a write are smooth functions of the log
+of the width. A point of it costs one solve: the amplitude is guessed from the points before, and the width is where its
+rates cross the target. The optimum over the widths is that of a cubic spline, with more points near it.
+"""
+
+import math
+from bisect import insort
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from scipy.interpolate import CubicSpline, PchipInterpolator
+from scipy.optimize import brentq, minimize_scalar
+
+from bridge.search.reach import Reach, weakest_amplitude
+from mtjsim.checks import Array
+
+WALK = math.log(2.0)  # between widths, from the longest down, until the cost rises
+SPAN = math.log(2.5)  # around a guess, within which a crossing is looked for
+WIDTHS = 25  # of one solve
+NEIGHBOURS = 0.2  # in log width: points at both sides of the optimum
+WIDTH_TOLERANCE = 0.01  # relative: at the minimum the energy hardly depends on the width
+MOST_POINTS = 6  # near the optimum
+COARSE_TOLERANCE = 1e-4  # of amplitudes that are found at a given width
+FIRST_STEP = 0.1  # of the amplitude, at least, in critical currents
+
+
+class Point(NamedTuple):
+    """Log of the width [s], amplitude [A or V], mean energy [J]."""
+
+    log_width: float
+    amplitude: float
+    energy: float
+
+
+@dataclass
+class Contour:
+    """Points at which a bit meets its target, in the order of their widths.
+
+    Parameters
+    ----------
+    reach : Reach
+        Rates, energies and ceilings.
+    bit : int
+    target : float
+        Error rate.
+    with_driver : bool
+        Whether the energy is that of junction, transistor and driver.
+    """
+
+    reach: Reach
+    bit: int
+    target: float
+    with_driver: bool
+    points: list[Point] = field(default_factory=list)
+
+    def add(self, log_width: float) -> None:
+        """Add a point at about a width.
+
+        Raises
+        ------
+        ValueError
+            If the ceiling does not reach the target at the width.
+        """
+        amplitude, at = self._guess(log_width), None
+        if amplitude is not None:
+            at = self._crossing(amplitude, log_width)
+        if amplitude is None or at is None:
+            at = log_width
+            amplitude = weakest_amplitude(
+                self.reach, self.bit, self.target, math.exp(at), near=amplitude, tolerance=COARSE_TOLERANCE
+            )
+        if all(abs(point.log_width - at) > WIDTH_TOLERANCE / 10 for point in self.points):
+            energy = self.reach.energy(self.bit, amplitude, math.exp(at), with_driver=self.with_driver)
+            insort(self.points, Point(at, amplitude, energy))
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Log of the shortest and of the longest width."""
+        return self.points[0].log_width, self.points[-1].log_width
+
+    def amplitude(self, log_width: float) -> float:
+        """Interpolate the weakest amplitude [A or V]."""
+        return float(self._spline(1)(log_width))
+
+    def energy(self, log_width: Array) -> Array:
+        """Interpolate the energy [J]; shape of `log_width`."""
+        return np.asarray(self._spline(2)(log_width))
+
+    def _spline(self, column: int) -> CubicSpline:
+        table = np.array(self.points)
+        if len(table) == 1:
+            table = np.repeat(table, 2, axis=0) + [[0, 0, 0], [1, 0, 0]]
+        return CubicSpline(table[:, 0], table[:, column])
+
+    def _guess(self, log_width: float) -> float | None:
+        """Amplitude of a width; None without a point, or where no amplitude is needed."""
+        if not self.points or min(point.amplitude for point in self.points) <= 0:
+            return None
+        low, high = self.ends
+        if low <= log_width <= high:
+            guess = self.amplitude(log_width)
+        else:  # (amplitude - critical) * width hardly changes, and the line through two points is better
+            end = self.points[0] if log_width < low else self.points[-1]
+            excess = max(end.amplitude - self.reach.critical(self.bit), FIRST_STEP * end.amplitude)
+            guess = end.amplitude + excess * math.expm1(end.log_width - log_width)
+        return min(max(guess, 0.5 * self.points[-1].amplitude), self.reach.ceiling(self.bit).amplitude)
+
+    def _crossing(self, amplitude: float, log_width: float) -> float | None:
+        """Log of the width, near a given one, at which the rates of an amplitude cross the target; None: not there."""
+        least = math.log(max(self.reach.rise_time, 1e-300)) + 1e-12
+        at = np.unique(np.maximum(log_width + SPAN * np.linspace(-1, 1, WIDTHS), least))
+        try:
+            rates = self.reach.rates(self.bit, amplitude, np.exp(at))
+        except ValueError:  # a rate that is too small for the solver is among them
+            return None
+        excess = np.log(np.maximum(rates, 1e-300) / self.target)
+        reached = np.flatnonzero(excess <= 0)
+        if not reached.size or reached[0] == 0:
+            return None
+        k = int(reached[0])
+        near = slice(max(k - 4, 0), k + 4)
+        smooth = PchipInterpolator(at[near], excess[near])
+        return float(brentq(smooth, at[k - 1], at[k], xtol=1e-9))
+
+
+def cheapest_width(contours: tuple[Contour, Contour], low: float, high: float) -> float | None:
+    """Width [s] in a range at which two writes cost least together; None if not even the longest meets the targets."""
+    _walk(contours, math.log(low), math.log(high))
+    if not all(contour.points for contour in contours):
+        return None
+    for _ in range(MOST_POINTS):
+        best = _minimum(contours, math.log(low), math.log(high))
+        missing = [
+            (contour, at)
+            for at in (best, best - NEIGHBOURS, best + NEIGHBOURS)
+            for contour in contours
+            if contour.ends[0] < at < contour.ends[1] and _distance(contour, at) > NEIGHBOURS / 2
+        ]
+        if not missing:
+            break
+        for contour, at in missing:
+            contour.add(at)
+    return math.exp(_minimum(contours, math.log(low), math.log(high)))
+
+
+def _distance(contour: Contour, at: float) -> float:
+    return min(abs(point.log_width - at) for point in contour.points)
+
+
+def _walk(contours: tuple[Contour, Contour], low: float, high: float) -> None:
+    """Add points from the longest width down, until the cost rises or the ceiling of an amplitude is too low."""
+    steps = max(1, math.ceil((high - low) / WALK))
+    for at in np.linspace(high, low, steps + 1):
+        for contour in contours:
+            try:
+                contour.add(float(at))
+            except ValueError:
+                return
+        shortest, longest = _common(contours, low, high)
+        if longest > shortest and _minimum(contours, low, high) > shortest + WIDTH_TOLERANCE:
+            return
+
+
+def _common(contours: tuple[Contour, Contour], low: float, high: float) -> tuple[float, float]:
+    """Range of log widths in which both contours have points."""
+    return max(low, *(c.ends[0] for c in contours)), min(high, *(c.ends[1] for c in contours))
+
+
+def _minimum(contours: tuple[Contour, Contour], low: float, high: float) -> float:
+    """Log of the width at which the interpolated energies are least."""
+    shortest, longest = _common(contours, low, high)
+
+    def cost(log_width: Array) -> Array:
+        return np.asarray(contours[0].energy(log_width) + contours[1].energy(log_width))
+
+    at = np.linspace(shortest, longest, 201)
+    k = int(np.argmin(cost(at)))
+    if k in (0, 200):
+        return float(at[k])
+    scale = cost(at[k])
+    found = minimize_scalar(lambda x: cost(x) / scale, bounds=(at[k - 1], at[k + 1]), method="bounded")
+    return float(found.x)
