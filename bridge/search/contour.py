@@ -7,6 +7,7 @@ rates cross the target. The optimum over the widths is that of a cubic spline, w
 
 import math
 from bisect import insort
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -22,7 +23,9 @@ SPAN = math.log(2.5)  # around a guess, within which a crossing is looked for
 WIDTHS = 25  # of one solve
 NEIGHBOURS = 0.2  # in log width: points at both sides of the optimum
 WIDTH_TOLERANCE = 0.01  # relative: at the minimum the energy hardly depends on the width
-MOST_POINTS = 6  # near the optimum
+NEAR = 0.02  # relative, in width and amplitude: of a point at the optimum
+MOST_ROUNDS = 6  # of points near the optimum
+FINE = 2001  # interpolated points of a contour
 COARSE_TOLERANCE = 1e-4  # of amplitudes that are found at a given width
 FIRST_STEP = 0.1  # of the amplitude, at least, in critical currents
 
@@ -83,17 +86,45 @@ class Contour:
 
     def amplitude(self, log_width: float) -> float:
         """Interpolate the weakest amplitude [A or V]."""
-        return float(self._spline(1)(log_width))
+        at, amplitudes, _ = self._curve()
+        return float(np.interp(log_width, at, amplitudes))
 
     def energy(self, log_width: Array) -> Array:
         """Interpolate the energy [J]; shape of `log_width`."""
-        return np.asarray(self._spline(2)(log_width))
+        at, _, energies = self._curve()
+        return np.interp(log_width, at, energies)
 
-    def _spline(self, column: int) -> CubicSpline:
-        table = np.array(self.points)
-        if len(table) == 1:
-            table = np.repeat(table, 2, axis=0) + [[0, 0, 0], [1, 0, 0]]
-        return CubicSpline(table[:, 0], table[:, column])
+    def has(self, log_width: float, near: float) -> bool:
+        """Whether a point is near a width and its amplitude, both relative."""
+        amplitude = self.amplitude(log_width)
+        return any(
+            abs(p.log_width - log_width) < near and abs(p.amplitude - amplitude) <= near * amplitude
+            for p in self.points
+        )
+
+    def lacks(self, log_width: float) -> bool:
+        """Whether a width between the ends has no point in its neighbourhood."""
+        inside = self.ends[0] < log_width < self.ends[1]
+        return inside and min(abs(p.log_width - log_width) for p in self.points) > NEIGHBOURS / 2
+
+    def _curve(self) -> tuple[Array, Array, Array]:
+        """Columns of many interpolated points, by width.
+
+        Both others are splines of the amplitude: near the strongest current that a circuit passes the width hardly
+        depends on it. Where no amplitude is needed, of the log of the width.
+        """
+        at, amplitudes, energies = np.array(self.points).T
+        if at.size == 1:
+            return at, amplitudes, energies
+        if (np.diff(amplitudes) >= 0).any():
+            fine = np.linspace(at[0], at[-1], FINE)
+            return fine, CubicSpline(at, amplitudes)(fine), CubicSpline(at, energies)(fine)
+        fine = np.linspace(amplitudes[0], amplitudes[-1], FINE)
+        up = amplitudes[::-1]
+        widths = CubicSpline(up, at[::-1])(fine)
+        if (np.diff(widths) <= 0).any():
+            widths = PchipInterpolator(up, at[::-1])(fine)
+        return widths, fine, CubicSpline(up, energies[::-1])(fine)
 
     def _guess(self, log_width: float) -> float | None:
         """Amplitude of a width; None without a point, or where no amplitude is needed."""
@@ -128,50 +159,45 @@ class Contour:
 
 def cheapest_width(contours: tuple[Contour, Contour], low: float, high: float) -> float | None:
     """Width [s] in a range at which two writes cost least together; None if not even the longest meets the targets."""
-    _walk(contours, math.log(low), math.log(high))
-    if not all(contour.points for contour in contours):
-        return None
-    for _ in range(MOST_POINTS):
-        best = _minimum(contours, math.log(low), math.log(high))
-        missing = [
-            (contour, at)
-            for at in (best, best - NEIGHBOURS, best + NEIGHBOURS)
-            for contour in contours
-            if contour.ends[0] < at < contour.ends[1] and _distance(contour, at) > NEIGHBOURS / 2
-        ]
+    bounds = math.log(low), math.log(high)
+    walk = iter(np.linspace(bounds[1], bounds[0], max(1, math.ceil((bounds[1] - bounds[0]) / WALK)) + 1).tolist())
+    for _ in range(MOST_ROUNDS):
+        _walk(contours, walk, bounds)
+        if not all(contour.points for contour in contours):
+            return None
+        best = _minimum(contours, bounds)
+        missing = [(c, best) for c in contours if not c.has(best, NEAR)]
+        missing += [(c, best + side) for side in (-NEIGHBOURS, NEIGHBOURS) for c in contours if c.lacks(best + side)]
         if not missing:
             break
         for contour, at in missing:
             contour.add(at)
-    return math.exp(_minimum(contours, math.log(low), math.log(high)))
+    return math.exp(_minimum(contours, bounds))
 
 
-def _distance(contour: Contour, at: float) -> float:
-    return min(abs(point.log_width - at) for point in contour.points)
-
-
-def _walk(contours: tuple[Contour, Contour], low: float, high: float) -> None:
-    """Add points from the longest width down, until the cost rises or the ceiling of an amplitude is too low."""
-    steps = max(1, math.ceil((high - low) / WALK))
-    for at in np.linspace(high, low, steps + 1):
+def _walk(contours: tuple[Contour, Contour], walk: Iterator[float], bounds: tuple[float, float]) -> None:
+    """Add points at shorter and shorter widths, until the cost rises or the ceiling of an amplitude is too low."""
+    while not all(c.points for c in contours) or _minimum(contours, bounds) <= _common(contours, bounds)[0] + NEAR:
+        at = next(walk, None)
+        if at is None:
+            return
         for contour in contours:
             try:
-                contour.add(float(at))
+                contour.add(at)
             except ValueError:
+                for _ in walk:  # shorter widths need even more
+                    pass
                 return
-        shortest, longest = _common(contours, low, high)
-        if longest > shortest and _minimum(contours, low, high) > shortest + WIDTH_TOLERANCE:
-            return
 
 
-def _common(contours: tuple[Contour, Contour], low: float, high: float) -> tuple[float, float]:
+def _common(contours: tuple[Contour, Contour], bounds: tuple[float, float]) -> tuple[float, float]:
     """Range of log widths in which both contours have points."""
-    return max(low, *(c.ends[0] for c in contours)), min(high, *(c.ends[1] for c in contours))
+    return max(bounds[0], *(c.ends[0] for c in contours)), min(bounds[1], *(c.ends[1] for c in contours))
 
 
-def _minimum(contours: tuple[Contour, Contour], low: float, high: float) -> float:
+def _minimum(contours: tuple[Contour, Contour], bounds: tuple[float, float]) -> float:
     """Log of the width at which the interpolated energies are least."""
-    shortest, longest = _common(contours, low, high)
+    shortest, longest = _common(contours, bounds)
 
     def cost(log_width: Array) -> Array:
         return np.asarray(contours[0].energy(log_width) + contours[1].energy(log_width))

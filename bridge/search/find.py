@@ -304,8 +304,8 @@ def _cheapest(question: Inquiry, *, minimize: str) -> tuple[MTJ | Cell, Operatin
         ]
         return reach.point((amplitudes[0], amplitudes[1]), width)
 
-    question.require_reachable()
     if low == high:
+        question.require_reachable()
         return reach.device, at_width(low)
     if minimize == "latency" or question.limited:
         low = max(low, question.shortest() * (1 + 1e-6))

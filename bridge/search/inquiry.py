@@ -99,14 +99,11 @@ class Inquiry:
 
     def require_reachable(self) -> None:
         """Raise ValueError if the largest amplitudes and the longest pulse miss a target; names the limit."""
-        if not self.limited:
-            return
-        for bit in (0, 1):
-            if self.reach.rate(bit, self.reach.ceiling(bit).amplitude, self.high) > self.targets[bit]:
-                raise unreached(self.reach, bit, self.targets[bit], self.high, width_reason=self.reason)
+        if self.limited:
+            self.shortest()
 
     def shortest(self) -> float:
-        """Shortest width that the ceilings of the amplitudes allow [s]."""
+        """Shortest width that the ceilings of the amplitudes allow [s]; ValueError, with the limit, if none does."""
         widths = []
         for bit in (0, 1):
             amplitude = self.reach.ceiling(bit).amplitude
