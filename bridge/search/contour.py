@@ -7,7 +7,6 @@ rates cross the target. The optimum over the widths is that of a cubic spline, w
 
 import math
 from bisect import insort
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -21,9 +20,9 @@ from mtjsim.checks import Array
 WALK = math.log(2.0)  # between widths, from the longest down, until the cost rises
 SPAN = math.log(2.5)  # around a guess, within which a crossing is looked for
 WIDTHS = 25  # of one solve
-NEIGHBOURS = 0.2  # in log width: points at both sides of the optimum
+NEIGHBOURS = 0.15  # in log width: points at both sides of the optimum
 WIDTH_TOLERANCE = 0.01  # relative: at the minimum the energy hardly depends on the width
-NEAR = 0.02  # relative, in width and amplitude: of a point at the optimum
+NEAR = 0.01  # relative, in width and amplitude: of a point at the optimum
 MOST_ROUNDS = 6  # of points near the optimum
 FINE = 2001  # interpolated points of a contour
 COARSE_TOLERANCE = 1e-4  # of amplitudes that are found at a given width
@@ -59,8 +58,8 @@ class Contour:
     with_driver: bool
     points: list[Point] = field(default_factory=list)
 
-    def add(self, log_width: float) -> None:
-        """Add a point at about a width.
+    def add(self, log_width: float, *, exactly: bool = False) -> None:
+        """Add a point at about a width, or exactly there, which takes more solves.
 
         Raises
         ------
@@ -68,7 +67,7 @@ class Contour:
             If the ceiling does not reach the target at the width.
         """
         amplitude, at = self._guess(log_width), None
-        if amplitude is not None:
+        if amplitude is not None and not exactly:
             at = self._crossing(amplitude, log_width)
         if amplitude is None or at is None:
             at = log_width
@@ -160,11 +159,13 @@ class Contour:
 def cheapest_width(contours: tuple[Contour, Contour], low: float, high: float) -> float | None:
     """Width [s] in a range at which two writes cost least together; None if not even the longest meets the targets."""
     bounds = math.log(low), math.log(high)
-    walk = iter(np.linspace(bounds[1], bounds[0], max(1, math.ceil((bounds[1] - bounds[0]) / WALK)) + 1).tolist())
+    try:
+        for contour in contours:
+            contour.add(bounds[1], exactly=True)
+    except ValueError:
+        return None
     for _ in range(MOST_ROUNDS):
-        _walk(contours, walk, bounds)
-        if not all(contour.points for contour in contours):
-            return None
+        _walk(contours, bounds)
         best = _minimum(contours, bounds)
         missing = [(c, best) for c in contours if not c.has(best, NEAR)]
         missing += [(c, best + side) for side in (-NEIGHBOURS, NEIGHBOURS) for c in contours if c.lacks(best + side)]
@@ -175,19 +176,18 @@ def cheapest_width(contours: tuple[Contour, Contour], low: float, high: float) -
     return math.exp(_minimum(contours, bounds))
 
 
-def _walk(contours: tuple[Contour, Contour], walk: Iterator[float], bounds: tuple[float, float]) -> None:
+def _walk(contours: tuple[Contour, Contour], bounds: tuple[float, float]) -> None:
     """Add points at shorter and shorter widths, until the cost rises or the ceiling of an amplitude is too low."""
-    while not all(c.points for c in contours) or _minimum(contours, bounds) <= _common(contours, bounds)[0] + NEAR:
-        at = next(walk, None)
-        if at is None:
+    while (shortest := _common(contours, bounds)[0]) > bounds[0] and _minimum(contours, bounds) < shortest + NEAR:
+        at = max(bounds[0], shortest - WALK)
+        try:
+            for contour in contours:
+                if contour.ends[0] > at:
+                    contour.add(at, exactly=at == bounds[0])
+        except ValueError:
             return
-        for contour in contours:
-            try:
-                contour.add(at)
-            except ValueError:
-                for _ in walk:  # shorter widths need even more
-                    pass
-                return
+        if _common(contours, bounds)[0] >= shortest:  # at the ceiling of an amplitude
+            return
 
 
 def _common(contours: tuple[Contour, Contour], bounds: tuple[float, float]) -> tuple[float, float]:

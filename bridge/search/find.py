@@ -312,9 +312,7 @@ def _cheapest(question: Inquiry, *, minimize: str) -> tuple[MTJ | Cell, Operatin
     if minimize == "latency":
         return reach.device, at_width(min(low, high))
 
-    contours = tuple(
-        Contour(reach, bit, targets[bit], with_driver=minimize == "energy_with_driver") for bit in (0, 1)
-    )
+    contours = tuple(Contour(reach, bit, targets[bit], with_driver=minimize == "energy_with_driver") for bit in (0, 1))
     width = cheapest_width((contours[0], contours[1]), min(low, high), high)
     if width is None:
         return reach.device, at_width(high)  # raises, with what limits it

@@ -26,6 +26,9 @@ from mtjsim.switching import write_error_rate
 from mtjsim.transport import junction_conductance, junction_resistance
 
 STRONGEST_DRIVE = 14.9  # in I_c0: limit of a search by default
+FIRST_STEP = 1e-3  # of a secant, relative
+MOST_SECANTS = 6
+CURVED = 0.03  # a step of the secant over the product of the two before, relative to the guess, is less than 1/CURVED
 ITERATION_TOLERANCE = 1e-7  # of amplitudes in those of I_c0, and of widths, relative
 
 
@@ -119,7 +122,7 @@ class Reach:
         return np.asarray(write_error_rate(self.device, relax_time=self.relax_time, **pulse))
 
     def energy(self, bit: int, amplitude: float, width: float, *, with_driver: bool) -> float:
-        """Mean energy of a write at the temperature of the worst rate, in the junction or with transistor and driver [J]."""
+        """Mean energy of a write [J] in the junction, or with transistor and driver, at the temperature of its worst rate."""
         rates = {T: self.rate_at(bit, amplitude, width, T) for T in self.temperatures} if self._several else {}
         temperature = max(rates, key=lambda T: rates[T]) if rates else self.temperatures[0]
         if isinstance(self.device, Cell):
@@ -251,7 +254,7 @@ def weakest_amplitude(
     Parameters
     ----------
     near : float, optional
-        A guess, which saves solves if it is within 5 %.
+        A guess, which saves solves if it is within 5 %, and most if it is within 1e-3.
     tolerance : float
         Of the result, in the amplitude of a critical current.
 
@@ -266,6 +269,8 @@ def weakest_amplitude(
     def excess(amplitude: float) -> float:
         return math.log(max(reach.rate(bit, amplitude, width), 1e-300) / target)
 
+    if near is not None and (root := _by_secant(excess, near, limit, tolerance * scale)) is not None:
+        return min(root + 2 * tolerance * scale, limit)
     low, high = 0.0, min(scale if near is None else 1.05 * near, limit)
     if near is not None and 0.95 * near < limit and excess(0.95 * near) > 0:
         low = 0.95 * near
@@ -277,6 +282,23 @@ def weakest_amplitude(
         low, high = high, min(1.5 * high, limit)
     root = float(brentq(excess, low, high, xtol=tolerance * scale))
     return min(root + 2 * tolerance * scale, limit)  # on the right side of the target
+
+
+def _by_secant(falling: Callable[[float], float], near: float, limit: float, tolerance: float) -> float | None:
+    """Zero of a falling function within 5 % of a guess, in three or four evaluations; None if it is not found so."""
+    last, value = near, falling(near)
+    at = min(near * (1 + math.copysign(FIRST_STEP, value)), limit)
+    step = at - last
+    for _ in range(MOST_SECANTS):
+        if at == last or (slope := ((here := falling(at)) - value) / step) >= 0:
+            return None
+        step, before = -here / slope, step
+        last, value, at = at, here, at + step
+        if not 0.95 * near < at <= limit:
+            return None
+        if abs(step) * (abs(before) + abs(step)) < CURVED * near * tolerance:  # the next step is of that order
+            return at
+    return None
 
 
 def shortest_width(

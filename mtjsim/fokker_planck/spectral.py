@@ -46,6 +46,8 @@ from mtjsim.fokker_planck.waveform import Waveform, ride
 WALLS = (-0.15, -0.3, -0.45, -0.6, -0.75, -0.9)  # possible positions of an absorbing wall, nearest first
 STEPS_PER_OCTAVE = 20  # time nodes between tau and 2 tau; the interpolation error falls with its sixth power
 RAMP_STEPS = 8  # Magnus steps in a ramp of length tau_D / i; the error falls with their fourth power
+FEWEST_STEPS = 4  # in a ramp
+COARSE_RAMP_STEPS, FEWEST_COARSE_STEPS = 2.0, 2  # the same for an error of 1e-4 of a rate
 GAUSS = (0.5 - math.sqrt(3) / 6, 0.5 + math.sqrt(3) / 6)  # nodes of a ramp's step
 NEARER = 0.5 + math.sqrt(3) / 3  # weight of the nearer one in a half step
 FEWEST_PIECES = 8  # sloped pieces from which a pulse is a waveform
@@ -163,7 +165,7 @@ class SpectralSolver:
     resolution : float
         Polynomials a resolved length, `RELATIVE` or `ABSOLUTE`.
     ramp_steps : float, optional
-        In place of `RAMP_STEPS`.
+        In place of `RAMP_STEPS`; `COARSE_RAMP_STEPS`, or any other.
     """
 
     def __init__(
@@ -518,16 +520,17 @@ def is_waveform(write: AxialWrite) -> bool:
     return sloped >= FEWEST_PIECES and duration * (1 + abs(write.drive)) <= LONGEST_WAVE
 
 
-def ramp_steps(write: AxialWrite) -> int:
+def ramp_steps(write: AxialWrite, density: float = RAMP_STEPS) -> int:
     """Magnus steps of the ramps of a write."""
     if is_waveform(write):
         return 0
     ramps = [(duration, b - a) for duration, a, b in {*write.before, *write.after} if a != b]
-    return sum(_steps_of(RAMP_STEPS, duration, change * write.drive) for duration, change in ramps)
+    return sum(_steps_of(density, duration, change * write.drive) for duration, change in ramps)
 
 
 def _steps_of(density: float, duration: float, change: float) -> int:
-    return max(4, int(np.ceil(density * (abs(change) * duration) ** 0.6)))
+    least = FEWEST_COARSE_STEPS if density <= COARSE_RAMP_STEPS else FEWEST_STEPS
+    return max(least, int(np.ceil(density * (abs(change) * duration) ** 0.6)))
 
 
 def first_step(write: AxialWrite, longest: float) -> tuple[float, int]:
