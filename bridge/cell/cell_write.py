@@ -13,16 +13,18 @@ costs: the supply times the current, of which the driver takes what junction and
 
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 from bridge.cell.circuit import Circuit, LoadLine
 from bridge.write import DIRECTION_OF_BIT, M_Z_OF_BIT, PARTS, WriteSetting, pulse_energy
 from mtjsim.checks import ArgumentError, Array
+from mtjsim.device import MTJ
 from mtjsim.energy import axial_dissipation, dissipated_energy
 from mtjsim.fokker_planck.axial import tail_probability
 from mtjsim.fokker_planck.reduced import AxialWrite, is_axisymmetric, reduced_write, require_unheated
-from mtjsim.fokker_planck.spectral import one_blas_thread
+from mtjsim.fokker_planck.spectral import RAMP_STEPS, one_blas_thread
 from mtjsim.switching import write_error_rate
 from mtjsim.transport import vcma_slope
 
@@ -61,25 +63,46 @@ def circuit_error_rate(circuit: Circuit, setting: WriteSetting, bit: int, *, tem
 
 
 def circuit_error_rates(
-    circuit: Circuit, setting: WriteSetting, bit: int, widths: Array, *, temperature: float
+    circuit: Circuit,
+    setting: WriteSetting,
+    bit: int,
+    widths: Array,
+    *,
+    temperature: float,
+    density: float = RAMP_STEPS,
 ) -> Array:
-    """Error rates at many pulse widths [s] in place of that of the setting, by one solve; shape of `widths`."""
+    """Error rates at many pulse widths [s] in place of that of the setting, by one solve; shape of `widths`.
+
+    `density` is that of the steps of ramps, as in `tail_probability`.
+    """
     level = setting.amplitudes[bit]
     if _follows_load_line(circuit, setting) and circuit.largest_current(level) > 0:
         write, tau = axial_write(circuit, setting, bit, temperature)
         with one_blas_thread():
-            return tail_probability(write, np.maximum(widths - setting.rise_time, 0.0) / tau)
-    return np.asarray(
-        write_error_rate(
-            circuit.device,
-            current=level if setting.drive == "current" else circuit.largest_current(level),
-            pulse_width=widths,
-            direction=DIRECTION_OF_BIT[bit],
-            temperature=temperature,
-            rise_time=setting.rise_time,
-            relax_time=setting.relax_time,
-        )
-    )
+            return tail_probability(write, np.maximum(widths - setting.rise_time, 0.0) / tau, density=density)
+    current = level if setting.drive == "current" else circuit.largest_current(level)
+    at_current = replace(setting, current_0=current, current_1=current, voltage_0=None, voltage_1=None)
+    return junction_error_rates(circuit.device, at_current, bit, widths, temperature=temperature, density=density)
+
+
+def junction_error_rates(
+    device: MTJ,
+    setting: WriteSetting,
+    bit: int,
+    widths: Array,
+    *,
+    temperature: float,
+    density: float = RAMP_STEPS,
+) -> Array:
+    """Return the same of a bare junction."""
+    drive, level, ramps = setting.drive, setting.amplitudes[bit], (setting.rise_time, setting.relax_time)
+    if setting.rise_time > 0 and density != RAMP_STEPS and is_axisymmetric(device):
+        write, tau = reduced_write(device, DIRECTION_OF_BIT[bit], level, temperature, *ramps, drive)
+        with one_blas_thread():
+            return tail_probability(write, np.maximum(widths - setting.rise_time, 0.0) / tau, density=density)
+    pulse: dict[str, Any] = {drive: level, "pulse_width": widths, "direction": DIRECTION_OF_BIT[bit]}
+    rates = write_error_rate(device, temperature=temperature, rise_time=ramps[0], relax_time=ramps[1], **pulse)
+    return np.asarray(rates)
 
 
 def _follows_load_line(circuit: Circuit, setting: WriteSetting) -> bool:

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.interpolate import CubicSpline, PchipInterpolator
 from scipy.optimize import brentq, minimize_scalar
 
-from bridge.search.reach import Reach, weakest_amplitude
+from bridge.search.reach import COARSE_TOLERANCE, Reach, weakest_amplitude
 from mtjsim.checks import Array
 
 WALK = math.log(2.0)  # between widths, from the longest down, until the cost rises
@@ -25,7 +25,6 @@ WIDTH_TOLERANCE = 0.01  # relative: at the minimum the energy hardly depends on 
 NEAR = 0.01  # relative, in width and amplitude: of a point at the optimum
 MOST_ROUNDS = 6  # of points near the optimum
 FINE = 2001  # interpolated points of a contour
-COARSE_TOLERANCE = 1e-4  # of amplitudes that are found at a given width
 FIRST_STEP = 0.1  # of the amplitude, at least, in critical currents
 
 
@@ -143,7 +142,7 @@ class Contour:
         least = math.log(max(self.reach.rise_time, 1e-300)) + 1e-12
         at = np.unique(np.maximum(log_width + SPAN * np.linspace(-1, 1, WIDTHS), least))
         try:
-            rates = self.reach.rates(self.bit, amplitude, np.exp(at))
+            rates = self.reach.rates(self.bit, amplitude, np.exp(at), coarse=True)
         except ValueError:  # a rate that is too small for the solver is among them
             return None
         excess = np.log(np.maximum(rates, 1e-300) / self.target)

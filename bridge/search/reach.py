@@ -11,24 +11,26 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
 from scipy.optimize import brentq
 
 from bridge.cell.cell import Cell
-from bridge.cell.cell_write import circuit_error_rates, junction_voltage, written_energies
+from bridge.cell.cell_write import circuit_error_rates, junction_error_rates, junction_voltage, written_energies
 from bridge.write import DIRECTION_OF_BIT, M_Z_OF_BIT, PARTS, OperatingPoint, WriteSetting, operating_point
 from mtjsim.checks import ArgumentError, Array, checked_choice, checked_fields
 from mtjsim.device import MTJ, require_junction
 from mtjsim.energy import dissipated_energy
 from mtjsim.fokker_planck.reduced import STRONGEST, is_axisymmetric
+from mtjsim.fokker_planck.spectral import COARSE_RAMP_STEPS, RAMP_STEPS
 from mtjsim.pulse import DRIVES, UNITS, Drive
-from mtjsim.switching import write_error_rate
 from mtjsim.transport import junction_conductance, junction_resistance
 
 STRONGEST_DRIVE = 14.9  # in I_c0: limit of a search by default
 FIRST_STEP = 1e-3  # of a secant, relative
 MOST_SECANTS = 6
 CURVED = 0.03  # a step of the secant over the product of the two before, relative to the guess, is less than 1/CURVED
+COARSE_TOLERANCE = 1e-4  # the same, where the solves are coarse too
+COARSE_RATE = 1e-3  # relative error of a coarse rate, with a margin
+WALK, WALK_WIDTHS = math.log(4.0), 49  # of the search for a width, in its logarithm
 ITERATION_TOLERANCE = 1e-7  # of amplitudes in those of I_c0, and of widths, relative
 
 
@@ -100,51 +102,42 @@ class Reach:
         pulse = {"pulse_width": width, "rise_time": self.rise_time, "relax_time": self.relax_time}
         return WriteSetting.of_drive(self.drive, amplitudes, **pulse)
 
-    def rate(self, bit: int, amplitude: float, width: float) -> float:
-        """Worst error rate over the temperatures, of one junction."""
-        return max(self.rate_at(bit, amplitude, width, T) for T in self.temperatures)
+    def rate(self, bit: int, amplitude: float, width: float, *, coarse: bool = False) -> float:
+        """Worst error rate over the temperatures, of one junction; `coarse`: to 1e-4, with fewer steps in its ramps."""
+        return float(self.rates(bit, amplitude, np.array([width]), coarse=coarse)[0])
+
+    def rates(self, bit: int, amplitude: float, widths: Array, *, coarse: bool = False) -> Array:
+        """Worst error rates over the temperatures at many widths [s], by one solve a temperature; shape of `widths`."""
+        return np.max([self.rates_at(bit, amplitude, widths, T, coarse=coarse) for T in self.temperatures], axis=0)
 
     def rate_at(self, bit: int, amplitude: float, width: float, temperature: float) -> float:
         """Error rate at one temperature [K]."""
         return float(self.rates_at(bit, amplitude, np.array([width]), temperature)[0])
 
-    def rates(self, bit: int, amplitude: float, widths: Array) -> Array:
-        """Worst error rates over the temperatures at many widths [s], by one solve a temperature; shape of `widths`."""
-        return np.max([self.rates_at(bit, amplitude, widths, T) for T in self.temperatures], axis=0)
-
-    def rates_at(self, bit: int, amplitude: float, widths: Array, temperature: float) -> Array:
+    def rates_at(self, bit: int, amplitude: float, widths: Array, temperature: float, *, coarse: bool = False) -> Array:
         """Error rates at one temperature [K]; shape of `widths`."""
+        setting = self.setting((amplitude, amplitude), float(widths.max()))
+        solve: dict[str, float] = {"temperature": temperature, "density": COARSE_RAMP_STEPS if coarse else RAMP_STEPS}
         if isinstance(self.device, Cell):
-            setting = self.setting((amplitude, amplitude), float(widths.max()))
             circuit = self.device.circuit(bit, temperature=temperature)
-            return circuit_error_rates(circuit, setting, bit, widths, temperature=temperature)
-        pulse = self._pulse(bit, amplitude, widths, temperature)
-        return np.asarray(write_error_rate(self.device, relax_time=self.relax_time, **pulse))
+            return circuit_error_rates(circuit, setting, bit, widths, **solve)
+        return junction_error_rates(self.device, setting, bit, widths, **solve)
 
     def energy(self, bit: int, amplitude: float, width: float, *, with_driver: bool) -> float:
-        """Mean energy of a write [J] in the junction, or with transistor and driver, at the temperature of its worst rate."""
-        rates = {T: self.rate_at(bit, amplitude, width, T) for T in self.temperatures} if self._several else {}
-        temperature = max(rates, key=lambda T: rates[T]) if rates else self.temperatures[0]
+        """Mean energy of a write [J], in the junction or with its circuit, at the temperature of the worst rate."""
+        temperature = self.temperatures[0]
+        if len(self.temperatures) > 1:
+            at = np.array([width])
+            rates = {T: float(self.rates_at(bit, amplitude, at, T, coarse=True)[0]) for T in self.temperatures}
+            temperature = max(rates, key=lambda T: rates[T])
         if isinstance(self.device, Cell):
             setting = self.setting((amplitude, amplitude), width)
             circuit, supply = self.device.circuit(bit, temperature=temperature), self.device.supply_voltage
             parts = PARTS if with_driver else PARTS[:1]
             return float(sum(written_energies(circuit, supply, setting, bit, temperature, parts)))
-        return float(dissipated_energy(self.device, **self._pulse(bit, amplitude, width, temperature)))
-
-    @property
-    def _several(self) -> bool:
-        return len(self.temperatures) > 1
-
-    def _pulse(self, bit: int, amplitude: float, width: ArrayLike, temperature: float) -> dict[str, Any]:
-        """Arguments of `write_error_rate` and `dissipated_energy` for a bare junction."""
-        return {
-            self.drive: amplitude,
-            "pulse_width": width,
-            "direction": DIRECTION_OF_BIT[bit],
-            "temperature": temperature,
-            "rise_time": self.rise_time,
-        }
+        pulse: dict[str, Any] = {self.drive: amplitude, "pulse_width": width, "rise_time": self.rise_time}
+        way = DIRECTION_OF_BIT[bit]
+        return float(dissipated_energy(self.device, direction=way, temperature=temperature, **pulse))
 
     def point(self, amplitudes: tuple[float, float], width: float) -> OperatingPoint:
         """Operating point at the temperature where the worse of the two rates is worst."""
@@ -263,12 +256,13 @@ def weakest_amplitude(
     ValueError
         If the ceiling does not reach the target; gives the rate that is reached, and its limit.
     """
-    scale, ceiling = reach.critical(bit), reach.ceiling(bit)
-    limit = ceiling.amplitude
+    scale, limit, coarse = reach.critical(bit), reach.ceiling(bit).amplitude, tolerance >= COARSE_TOLERANCE
 
     def excess(amplitude: float) -> float:
-        return math.log(max(reach.rate(bit, amplitude, width), 1e-300) / target)
+        return math.log(max(reach.rate(bit, amplitude, width, coarse=coarse), 1e-300) / target)
 
+    if not coarse and near is None and reach.rise_time > 0:  # most solves with few steps in the ramps
+        near = weakest_amplitude(reach, bit, target, width, tolerance=COARSE_TOLERANCE) or None
     if near is not None and (root := _by_secant(excess, near, limit, tolerance * scale)) is not None:
         return min(root + 2 * tolerance * scale, limit)
     low, high = 0.0, min(scale if near is None else 1.05 * near, limit)
@@ -311,15 +305,28 @@ def shortest_width(
     def excess(log_width: float) -> float:
         return math.log(max(reach.rate(bit, amplitude, max(math.exp(log_width), least)), 1e-300) / target)
 
-    if excess(math.log(least)) <= 0:
+    low, high = math.log(least), math.log(longest)
+    if excess(low) <= 0:
         return least
-    # walk up in octaves: a solve costs little more for a long pulse, but the root is found in a narrow bracket
-    low, high = least, min(2 * least, longest)
-    while excess(math.log(high)) > 0:
-        if high >= longest:
+    # walk up by a factor of four: one solve gives all widths, and longer ones may have rates that no solver resolves
+    while True:
+        at = np.linspace(low, min(low + WALK, high), WALK_WIDTHS)
+        coarse = reach.rates(bit, amplitude, np.maximum(np.exp(at), least), coarse=True)
+        reached = np.flatnonzero(coarse <= target * (1 + COARSE_RATE))
+        if reached.size:
+            break
+        if at[-1] >= high:
             return None
-        low, high = high, min(2 * high, longest)
-    root = brentq(excess, math.log(low), math.log(high), xtol=ITERATION_TOLERANCE)
+        low = float(at[-1])
+    k = max(int(reached[0]), 1)
+    low, near = float(at[k - 1]), float(at[k])
+    if excess(low) <= 0:  # the coarse rate was above the target by less than its error
+        low -= at[1] - at[0]
+    while excess(near) > 0:
+        if near >= high:
+            return None
+        low, near = near, min(near + at[1] - at[0], high)
+    root = float(brentq(excess, low, near, xtol=ITERATION_TOLERANCE))
     return min(math.exp(root + 2 * ITERATION_TOLERANCE), longest)  # on the right side of the target
 
 
