@@ -21,11 +21,11 @@ WALK = math.log(2.0)  # between widths, from the longest down, until the cost ri
 SPAN = math.log(2.5)  # around a guess, within which a crossing is looked for
 WIDTHS = 25  # of one solve
 NEIGHBOURS = 0.15  # in log width: points at both sides of the optimum
-WIDTH_TOLERANCE = 0.01  # relative: at the minimum the energy hardly depends on the width
+SAME = 1e-3  # relative, in width and amplitude: of two points that are one
 NEAR = 0.01  # relative, in width and amplitude: of a point at the optimum
 MOST_ROUNDS = 6  # of points near the optimum
 FINE = 2001  # interpolated points of a contour
-FIRST_STEP = 0.1  # of the amplitude, at least, in critical currents
+FIRST_STEP, CAUTION = 0.1, 0.5  # of the amplitude, relative; and a part of what theory gives
 
 
 class Point(NamedTuple):
@@ -73,7 +73,7 @@ class Contour:
             amplitude = weakest_amplitude(
                 self.reach, self.bit, self.target, math.exp(at), near=amplitude, tolerance=COARSE_TOLERANCE
             )
-        if all(abs(point.log_width - at) > WIDTH_TOLERANCE / 10 for point in self.points):
+        if not any(p.amplitude == amplitude or self._same(p, at, amplitude, SAME) for p in self.points):
             energy = self.reach.energy(self.bit, amplitude, math.exp(at), with_driver=self.with_driver)
             insort(self.points, Point(at, amplitude, energy))
 
@@ -95,10 +95,11 @@ class Contour:
     def has(self, log_width: float, near: float) -> bool:
         """Whether a point is near a width and its amplitude, both relative."""
         amplitude = self.amplitude(log_width)
-        return any(
-            abs(p.log_width - log_width) < near and abs(p.amplitude - amplitude) <= near * amplitude
-            for p in self.points
-        )
+        return any(self._same(point, log_width, amplitude, near) for point in self.points)
+
+    @staticmethod
+    def _same(point: Point, log_width: float, amplitude: float, near: float) -> bool:
+        return abs(point.log_width - log_width) < near and abs(point.amplitude - amplitude) <= near * amplitude
 
     def lacks(self, log_width: float) -> bool:
         """Whether a width between the ends has no point in its neighbourhood."""
@@ -131,10 +132,14 @@ class Contour:
         low, high = self.ends
         if low <= log_width <= high:
             guess = self.amplitude(log_width)
-        else:  # (amplitude - critical) * width hardly changes, and the line through two points is better
-            end = self.points[0] if log_width < low else self.points[-1]
+        else:
+            end, *others = self.points if log_width < low else self.points[::-1]
+            step = end.log_width - log_width
             excess = max(end.amplitude - self.reach.critical(self.bit), FIRST_STEP * end.amplitude)
-            guess = end.amplitude + excess * math.expm1(end.log_width - log_width)
+            guess = end.amplitude + CAUTION * excess * math.expm1(step)  # (amplitude - critical) * width hardly changes
+            if others:  # too small a step where the amplitude rises faster and faster: a point is found all the same
+                slope = math.log(end.amplitude / others[0].amplitude) / (end.log_width - others[0].log_width)
+                guess = end.amplitude * math.exp(-slope * step)
         return min(max(guess, 0.5 * self.points[-1].amplitude), self.reach.ceiling(self.bit).amplitude)
 
     def _crossing(self, amplitude: float, log_width: float) -> float | None:

@@ -24,6 +24,7 @@ from mtjsim.device import MTJ
 from mtjsim.pulse import Drive, one_drive
 
 OBJECTIVES = ("energy", "energy_with_driver", "latency", "area")
+COARSE_MARGIN = 1e-4  # relative, of a width at a coarse rate, which the full accuracy then allows
 WIDEST = 1e3  # in F: a transistor that does not limit the current
 BIT_OF_DIRECTION = {direction: bit for bit, direction in DIRECTION_OF_BIT.items()}
 
@@ -307,10 +308,10 @@ def _cheapest(question: Inquiry, *, minimize: str) -> tuple[MTJ | Cell, Operatin
     if low == high:
         question.require_reachable()
         return reach.device, at_width(low)
-    if minimize == "latency" or question.limited:
-        low = max(low, question.shortest() * (1 + 1e-6))
     if minimize == "latency":
-        return reach.device, at_width(min(low, high))
+        return reach.device, at_width(min(max(low, question.shortest() * (1 + 1e-6)), high))
+    if question.limited:
+        low = max(low, question.shortest(coarse=True) * (1 + COARSE_MARGIN))
 
     contours = tuple(Contour(reach, bit, targets[bit], with_driver=minimize == "energy_with_driver") for bit in (0, 1))
     width = cheapest_width((contours[0], contours[1]), min(low, high), high)

@@ -102,14 +102,14 @@ class Inquiry:
         if self.limited:
             self.shortest()
 
-    def shortest(self) -> float:
+    def shortest(self, *, coarse: bool = False) -> float:
         """Shortest width that the ceilings of the amplitudes allow [s]; ValueError, with the limit, if none does."""
-        widths = []
+        widths, given = [], {"longest": self.high, "shortest": self.low}
         for bit in (0, 1):
-            amplitude = self.reach.ceiling(bit).amplitude
-            width = shortest_width(self.reach, bit, self.targets[bit], amplitude, longest=self.high, shortest=self.low)
+            amplitude, target = self.reach.ceiling(bit).amplitude, self.targets[bit]
+            width = shortest_width(self.reach, bit, target, amplitude, coarse=coarse, **given)
             if width is None:
-                raise unreached(self.reach, bit, self.targets[bit], self.high, width_reason=self.reason)
+                raise unreached(self.reach, bit, target, self.high, width_reason=self.reason)
             widths.append(width)
         return max(widths)
 

@@ -30,7 +30,7 @@ MOST_SECANTS = 6
 CURVED = 0.03  # a step of the secant over the product of the two before, relative to the guess, is less than 1/CURVED
 COARSE_TOLERANCE = 1e-4  # the same, where the solves are coarse too
 COARSE_RATE = 1e-3  # relative error of a coarse rate, with a margin
-WALK, WALK_WIDTHS = math.log(4.0), 49  # of the search for a width, in its logarithm
+WALK_WIDTHS = 49  # of a solve in the search for a width
 ITERATION_TOLERANCE = 1e-7  # of amplitudes in those of I_c0, and of widths, relative
 
 
@@ -296,38 +296,50 @@ def _by_secant(falling: Callable[[float], float], near: float, limit: float, tol
 
 
 def shortest_width(
-    reach: Reach, bit: int, target: float, amplitude: float, *, longest: float, shortest: float | None = None
+    reach: Reach,
+    bit: int,
+    target: float,
+    amplitude: float,
+    *,
+    longest: float,
+    shortest: float | None = None,
+    coarse: bool = False,
 ) -> float | None:
-    """Shortest pulse [s] whose rate is at most the target at an amplitude; None if `longest` [s] is too short."""
+    """Shortest pulse [s] whose rate is at most the target at an amplitude; None if `longest` [s] is too short.
+
+    `coarse`: at rates that are good to 1e-4.
+    """
     tau = reach.junction.characteristic_time(reach.temperatures[0])
     least = max(reach.rise_time, 1e-4 * tau if shortest is None else shortest)
 
-    def excess(log_width: float) -> float:
-        return math.log(max(reach.rate(bit, amplitude, max(math.exp(log_width), least)), 1e-300) / target)
+    def excess(width: float) -> float:
+        return math.log(max(reach.rate(bit, amplitude, max(width, least), coarse=coarse), 1e-300) / target)
 
-    low, high = math.log(least), math.log(longest)
-    if excess(low) <= 0:
+    if excess(least) <= 0:
         return least
     # walk up by a factor of four: one solve gives all widths, and longer ones may have rates that no solver resolves
+    low, high = least, longest
     while True:
-        at = np.linspace(low, min(low + WALK, high), WALK_WIDTHS)
-        coarse = reach.rates(bit, amplitude, np.maximum(np.exp(at), least), coarse=True)
-        reached = np.flatnonzero(coarse <= target * (1 + COARSE_RATE))
+        at = np.geomspace(low, min(4 * low, high), WALK_WIDTHS)
+        at[0], at[-1] = low, min(4 * low, high)
+        reached = np.flatnonzero(reach.rates(bit, amplitude, at, coarse=True) <= target * (1 + COARSE_RATE))
         if reached.size:
             break
         if at[-1] >= high:
             return None
         low = float(at[-1])
     k = max(int(reached[0]), 1)
-    low, near = float(at[k - 1]), float(at[k])
-    if excess(low) <= 0:  # the coarse rate was above the target by less than its error
-        low -= at[1] - at[0]
-    while excess(near) > 0:
-        if near >= high:
-            return None
-        low, near = near, min(near + at[1] - at[0], high)
-    root = float(brentq(excess, low, near, xtol=ITERATION_TOLERANCE))
-    return min(math.exp(root + 2 * ITERATION_TOLERANCE), longest)  # on the right side of the target
+    found = _by_secant(excess, float(at[k]), high, ITERATION_TOLERANCE * float(at[k]))
+    if found is None:
+        low, near = float(at[k - 1]), float(at[k])
+        while excess(low) <= 0 and low > least:  # the coarse rate was above the target by less than its error
+            low = max(low * float(at[0] / at[1]), least)
+        while excess(near) > 0:
+            if near >= high:
+                return None
+            low, near = near, min(near * float(at[1] / at[0]), high)
+        found = float(brentq(excess, low, near, xtol=ITERATION_TOLERANCE * low))
+    return min(found * (1 + 2 * ITERATION_TOLERANCE), longest)  # on the right side of the target
 
 
 def unreached(reach: Reach, bit: int, target: float, width: float, *, width_reason: str = "") -> ArgumentError:

@@ -456,7 +456,7 @@ class _Metered:
 
     def backward(self, functionals: Array) -> Array:
         """Functionals (count, n) of the state at the end, plus the integrals, as functionals of that at the start."""
-        count, n = functionals.shape
+        n = functionals.shape[1]
         columns = np.concatenate([functionals.T, np.diag(self._unit)])
         return np.asarray(self._moved(self._generator.T, columns)[:n].T)
 
