@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.interpolate import CubicSpline, PchipInterpolator
-from scipy.optimize import brentq, minimize_scalar
+from scipy.optimize import minimize_scalar
 
-from bridge.search.reach import COARSE_TOLERANCE, Reach, weakest_amplitude
+from bridge.search.reach import COARSE_TOLERANCE, Reach, crossing, weakest_amplitude
 from mtjsim.checks import Array
 
 WALK = math.log(2.0)  # between widths, from the longest down, until the cost rises
@@ -65,6 +65,8 @@ class Contour:
         ValueError
             If the ceiling does not reach the target at the width.
         """
+        if exactly and self.points:  # a point nearby makes a guess from which a secant needs three solves
+            self.add(log_width)
         amplitude, at = self._guess(log_width), None
         if amplitude is not None and not exactly:
             at = self._crossing(amplitude, log_width)
@@ -150,14 +152,8 @@ class Contour:
             rates = self.reach.rates(self.bit, amplitude, np.exp(at), coarse=True)
         except ValueError:  # a rate that is too small for the solver is among them
             return None
-        excess = np.log(np.maximum(rates, 1e-300) / self.target)
-        reached = np.flatnonzero(excess <= 0)
-        if not reached.size or reached[0] == 0:
-            return None
-        k = int(reached[0])
-        near = slice(max(k - 4, 0), k + 4)
-        smooth = PchipInterpolator(at[near], excess[near])
-        return float(brentq(smooth, at[k - 1], at[k], xtol=1e-9))
+        reached = np.flatnonzero(rates <= self.target)
+        return crossing(at, rates, self.target) if reached.size and reached[0] else None
 
 
 def cheapest_width(contours: tuple[Contour, Contour], low: float, high: float) -> float | None:
@@ -210,6 +206,6 @@ def _minimum(contours: tuple[Contour, Contour], bounds: tuple[float, float]) -> 
     k = int(np.argmin(cost(at)))
     if k in (0, 200):
         return float(at[k])
-    scale = cost(at[k])
-    found = minimize_scalar(lambda x: cost(x) / scale, bounds=(at[k - 1], at[k + 1]), method="bounded")
+    scale, bracket = float(cost(at[k])), (float(at[k - 1]), float(at[k + 1]))
+    found = minimize_scalar(lambda x: float(cost(x)) / scale, bounds=bracket, method="bounded")
     return float(found.x)

@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.interpolate import PchipInterpolator
 from scipy.optimize import brentq
 
 from bridge.cell.cell import Cell
@@ -30,7 +31,8 @@ MOST_SECANTS = 6
 CURVED = 0.03  # a step of the secant over the product of the two before, relative to the guess, is less than 1/CURVED
 COARSE_TOLERANCE = 1e-4  # the same, where the solves are coarse too
 COARSE_RATE = 1e-3  # relative error of a coarse rate, with a margin
-WALK_WIDTHS = 49  # of a solve in the search for a width
+LONGEST_STRETCH, SHORTEST_STRETCH = 4.0, 1.1  # of the widths that are solved at once in the search for one
+STRETCH_WIDTHS = 49
 ITERATION_TOLERANCE = 1e-7  # of amplitudes in those of I_c0, and of widths, relative
 
 
@@ -315,31 +317,50 @@ def shortest_width(
     def excess(width: float) -> float:
         return math.log(max(reach.rate(bit, amplitude, max(width, least), coarse=coarse), 1e-300) / target)
 
-    if excess(least) <= 0:
+    if not coarse and excess(least) <= 0:
         return least
-    # walk up by a factor of four: one solve gives all widths, and longer ones may have rates that no solver resolves
-    low, high = least, longest
+    # walk up: one solve gives all widths of a stretch, but longer ones may have rates that no solver resolves
+    low, stretch = least, LONGEST_STRETCH
     while True:
-        at = np.geomspace(low, min(4 * low, high), WALK_WIDTHS)
-        at[0], at[-1] = low, min(4 * low, high)
-        reached = np.flatnonzero(reach.rates(bit, amplitude, at, coarse=True) <= target * (1 + COARSE_RATE))
+        high = min(stretch * low, longest)
+        at = np.geomspace(low, high, STRETCH_WIDTHS)
+        at[0], at[-1] = low, high
+        try:
+            rates = reach.rates(bit, amplitude, at, coarse=True)
+        except ValueError:
+            if stretch < SHORTEST_STRETCH:
+                raise
+            stretch = math.sqrt(stretch)
+            continue
+        reached = np.flatnonzero(rates <= target * (1 if coarse else 1 + COARSE_RATE))
         if reached.size:
             break
-        if at[-1] >= high:
+        if high >= longest:
             return None
-        low = float(at[-1])
+        low = high
+    if coarse:
+        return math.exp(crossing(np.log(at), rates, target)) if reached[0] else low
     k = max(int(reached[0]), 1)
-    found = _by_secant(excess, float(at[k]), high, ITERATION_TOLERANCE * float(at[k]))
+    found = _by_secant(excess, float(at[k]), longest, ITERATION_TOLERANCE * float(at[k]))
     if found is None:
         low, near = float(at[k - 1]), float(at[k])
         while excess(low) <= 0 and low > least:  # the coarse rate was above the target by less than its error
             low = max(low * float(at[0] / at[1]), least)
         while excess(near) > 0:
-            if near >= high:
+            if near >= longest:
                 return None
-            low, near = near, min(near * float(at[1] / at[0]), high)
+            low, near = near, min(near * float(at[1] / at[0]), longest)
         found = float(brentq(excess, low, near, xtol=ITERATION_TOLERANCE * low))
     return min(found * (1 + 2 * ITERATION_TOLERANCE), longest)  # on the right side of the target
+
+
+def crossing(log_width: Array, rates: Array, target: float) -> float:
+    """Log of the width at which falling rates, above the target at the first width, cross it; interpolated."""
+    excess = np.log(np.maximum(rates, 1e-300) / target)
+    k = int(np.flatnonzero(excess <= 0)[0])
+    near = slice(max(k - 4, 0), k + 4)
+    smooth = PchipInterpolator(log_width[near], excess[near])
+    return float(brentq(lambda x: float(smooth(x)), log_width[k - 1], log_width[k], xtol=1e-9))
 
 
 def unreached(reach: Reach, bit: int, target: float, width: float, *, width_reason: str = "") -> ArgumentError:
