@@ -24,7 +24,7 @@ from mtjsim.device import MTJ
 from mtjsim.energy import axial_dissipation, dissipated_energy
 from mtjsim.fokker_planck.axial import tail_probability
 from mtjsim.fokker_planck.reduced import AxialWrite, is_axisymmetric, reduced_write, require_unheated
-from mtjsim.fokker_planck.spectral import RAMP_STEPS, one_blas_thread
+from mtjsim.fokker_planck.spectral import one_blas_thread
 from mtjsim.switching import write_error_rate
 from mtjsim.transport import vcma_slope
 
@@ -69,7 +69,7 @@ def circuit_error_rates(
     widths: Array,
     *,
     temperature: float,
-    density: float = RAMP_STEPS,
+    density: float | None = None,
 ) -> Array:
     """Error rates at many pulse widths [s] in place of that of the setting, by one solve; shape of `widths`.
 
@@ -92,11 +92,11 @@ def junction_error_rates(
     widths: Array,
     *,
     temperature: float,
-    density: float = RAMP_STEPS,
+    density: float | None = None,
 ) -> Array:
     """Return the same of a bare junction."""
     drive, level, ramps = setting.drive, setting.amplitudes[bit], (setting.rise_time, setting.relax_time)
-    if setting.rise_time > 0 and density != RAMP_STEPS and is_axisymmetric(device):
+    if setting.rise_time > 0 and density is not None and is_axisymmetric(device):
         write, tau = reduced_write(device, DIRECTION_OF_BIT[bit], level, temperature, *ramps, drive)
         with one_blas_thread():
             return tail_probability(write, np.maximum(widths - setting.rise_time, 0.0) / tau, density=density)

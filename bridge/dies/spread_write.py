@@ -17,7 +17,7 @@ from bridge.dies.spread_line import NODES, LineShapes, SpreadLine
 from mtjsim.checks import Array
 from mtjsim.fokker_planck.axial import tail_probability
 from mtjsim.fokker_planck.reduced import AxialWrite
-from mtjsim.fokker_planck.spectral import COARSE_RAMP_STEPS, RAMP_STEPS, one_blas_thread
+from mtjsim.fokker_planck.spectral import COARSE_RAMP_STEPS, one_blas_thread
 
 COORDINATES = ("stability", "drive", "field", "tmr", "bias", "softening", "time")
 LOAD_LINE_COORDINATES = (
@@ -49,7 +49,7 @@ class CellWrite:
         Relative standard deviations from write to write, averaged over in each rate.
     shapes : LineShapes, optional
         Of the load lines, where there are some.
-    density : float
+    density : float, optional
         Of the steps of ramps, as in `tail_probability`.
     """
 
@@ -61,7 +61,7 @@ class CellWrite:
     drive_c2c: float = 0.0
     pulse_width_c2c: float = 0.0
     shapes: LineShapes | None = None
-    density: float = RAMP_STEPS
+    density: float | None = None
 
     @property
     def coarse(self) -> "CellWrite":
@@ -163,7 +163,7 @@ def _cycles(deviation: float, nodes: int = 9) -> tuple[Array, Array]:
     return 1 + deviation * z, weights / weights.sum()
 
 
-def _log_tail(write: AxialWrite, plateaus: Array, density: float) -> Array:
+def _log_tail(write: AxialWrite, plateaus: Array, density: float | None) -> Array:
     """Ln WER; where the WER underflows, its tail ln WER = a - b t carried on from where it does not."""
     p = tail_probability(write, plateaus, density=density)
     low = p < SMALLEST_PROBABILITY

@@ -99,7 +99,11 @@ class Inquiry:
 
     def require_reachable(self) -> None:
         """Raise ValueError if the largest amplitudes and the longest pulse miss a target; names the limit."""
-        if self.limited:
+        if not self.limited:
+            return
+        try:
+            self.shortest(coarse=True)
+        except ValueError:  # it is missed by the error of a coarse rate, or more
             self.shortest()
 
     def shortest(self, *, coarse: bool = False) -> float:

@@ -21,7 +21,7 @@ from mtjsim.checks import ArgumentError, Array, checked_choice, checked_fields
 from mtjsim.device import MTJ, require_junction
 from mtjsim.energy import dissipated_energy
 from mtjsim.fokker_planck.reduced import STRONGEST, is_axisymmetric
-from mtjsim.fokker_planck.spectral import COARSE_RAMP_STEPS, RAMP_STEPS
+from mtjsim.fokker_planck.spectral import COARSE_RAMP_STEPS
 from mtjsim.pulse import DRIVES, UNITS, Drive
 from mtjsim.transport import junction_conductance, junction_resistance
 
@@ -119,7 +119,7 @@ class Reach:
     def rates_at(self, bit: int, amplitude: float, widths: Array, temperature: float, *, coarse: bool = False) -> Array:
         """Error rates at one temperature [K]; shape of `widths`."""
         setting = self.setting((amplitude, amplitude), float(widths.max()))
-        solve: dict[str, float] = {"temperature": temperature, "density": COARSE_RAMP_STEPS if coarse else RAMP_STEPS}
+        solve: dict[str, Any] = {"temperature": temperature, "density": COARSE_RAMP_STEPS if coarse else None}
         if isinstance(self.device, Cell):
             circuit = self.device.circuit(bit, temperature=temperature)
             return circuit_error_rates(circuit, setting, bit, widths, **solve)

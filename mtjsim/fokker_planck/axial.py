@@ -14,7 +14,6 @@ from mtjsim.checks import ArgumentError, Array
 from mtjsim.fokker_planck.basis import ABSOLUTE, FULL_SPHERE, RELATIVE, basis_size
 from mtjsim.fokker_planck.reduced import AxialWrite, unresolved
 from mtjsim.fokker_planck.spectral import (
-    RAMP_STEPS,
     WALLS,
     Evolution,
     SpectralSolver,
@@ -39,11 +38,11 @@ def tail_probability(
     *,
     method: str = "auto",
     tail: str = "stayed",
-    density: float = RAMP_STEPS,
+    density: float | None = None,
 ) -> Array:
     """Probability to have "stayed" or "switched" for each plateau length (units of tau_D); shape (k,).
 
-    `density` is that of the steps of a ramp: `COARSE_RAMP_STEPS` is good to 1e-4 and takes a third of the time.
+    `density` is that of the steps of a ramp in place of `RAMP_STEPS`: `COARSE_RAMP_STEPS` is good to 1e-4 and takes a third of the time.
     """
     if method == "finite_volume":
         return _finite_volume(write, plateaus, tail)
@@ -70,7 +69,7 @@ def tail_probability(
     return value
 
 
-def _stayed(write: AxialWrite, plateaus: Array, largest: int, density: float) -> tuple[Array, Array]:
+def _stayed(write: AxialWrite, plateaus: Array, largest: int, density: float | None) -> tuple[Array, Array]:
     """Stay probability behind a wall where that is exact, on the full sphere elsewhere; and its relative error."""
     longest = max(float(plateaus.max()), 1e-9)
     returning = {wall: returning_mass(write, wall, longest) for wall in WALLS}
@@ -101,7 +100,7 @@ def _survival(evolution: Evolution, plateaus: Array) -> tuple[Array, Array]:
     return stayed, np.where(np.isfinite(stayed) & np.isfinite(error), error, np.inf)
 
 
-def _switched(write: AxialWrite, plateaus: Array, largest: int, density: float) -> tuple[Array, Array]:
+def _switched(write: AxialWrite, plateaus: Array, largest: int, density: float | None) -> tuple[Array, Array]:
     """Switch probability as one minus the other on the full sphere, and its relative error."""
     if basis_size(write, FULL_SPHERE, ABSOLUTE) > largest:
         return np.full(plateaus.shape, np.nan), np.full(plateaus.shape, np.inf)

@@ -520,12 +520,12 @@ def is_waveform(write: AxialWrite) -> bool:
     return sloped >= FEWEST_PIECES and duration * (1 + abs(write.drive)) <= LONGEST_WAVE
 
 
-def ramp_steps(write: AxialWrite, density: float = RAMP_STEPS) -> int:
+def ramp_steps(write: AxialWrite, density: float | None = None) -> int:
     """Magnus steps of the ramps of a write."""
     if is_waveform(write):
         return 0
     ramps = [(duration, b - a) for duration, a, b in {*write.before, *write.after} if a != b]
-    return sum(_steps_of(density, duration, change * write.drive) for duration, change in ramps)
+    return sum(_steps_of(density or RAMP_STEPS, duration, change * write.drive) for duration, change in ramps)
 
 
 def _steps_of(density: float, duration: float, change: float) -> int:
