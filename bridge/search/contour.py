@@ -159,10 +159,10 @@ class Contour:
 def cheapest_width(contours: tuple[Contour, Contour], low: float, high: float) -> float | None:
     """Width [s] in a range at which two writes cost least together; None if not even the longest meets the targets."""
     bounds = math.log(low), math.log(high)
-    try:
-        for contour in contours:
-            contour.add(bounds[1], exactly=True)
-    except ValueError:
+    for at in np.arange(bounds[1], bounds[0] - 1e-9, -WALK):  # no solver may take the longest ones
+        if all(_added(contour, float(at), exactly=True) for contour in contours):
+            break
+    if not all(contour.points for contour in contours):
         return None
     for _ in range(MOST_ROUNDS):
         _walk(contours, bounds)
@@ -171,20 +171,25 @@ def cheapest_width(contours: tuple[Contour, Contour], low: float, high: float) -
         missing += [(c, best + side) for side in (-NEIGHBOURS, NEIGHBOURS) for c in contours if c.lacks(best + side)]
         if not missing:
             break
-        for contour, at in missing:
-            contour.add(at)
+        if not any([_added(contour, at) for contour, at in missing]):
+            break
     return math.exp(_minimum(contours, bounds))
+
+
+def _added(contour: Contour, log_width: float, *, exactly: bool = False) -> bool:
+    """Whether a point was added: the target is reached there by an amplitude that is solved."""
+    try:
+        contour.add(log_width, exactly=exactly)
+    except ValueError:
+        return False
+    return True
 
 
 def _walk(contours: tuple[Contour, Contour], bounds: tuple[float, float]) -> None:
     """Add points at shorter and shorter widths, until the cost rises or the ceiling of an amplitude is too low."""
     while (shortest := _common(contours, bounds)[0]) > bounds[0] and _minimum(contours, bounds) < shortest + NEAR:
         at = max(bounds[0], shortest - WALK)
-        try:
-            for contour in contours:
-                if contour.ends[0] > at:
-                    contour.add(at, exactly=at == bounds[0])
-        except ValueError:
+        if not all(_added(c, at, exactly=at == bounds[0]) for c in contours if c.ends[0] > at):
             return
         if _common(contours, bounds)[0] >= shortest:  # at the ceiling of an amplitude
             return

@@ -42,7 +42,8 @@ def tail_probability(
 ) -> Array:
     """Probability to have "stayed" or "switched" for each plateau length (units of tau_D); shape (k,).
 
-    `density` is that of the steps of a ramp in place of `RAMP_STEPS`: `COARSE_RAMP_STEPS` is good to 1e-4 and takes a third of the time.
+    `density` is that of the steps of ramps in place of `RAMP_STEPS`; `COARSE_RAMP_STEPS` is good to 1e-4 in a third of
+    the time.
     """
     if method == "finite_volume":
         return _finite_volume(write, plateaus, tail)
