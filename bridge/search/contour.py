@@ -75,7 +75,7 @@ class Contour:
             amplitude = weakest_amplitude(
                 self.reach, self.bit, self.target, math.exp(at), near=amplitude, tolerance=COARSE_TOLERANCE
             )
-        if not any(p.amplitude == amplitude or self._same(p, at, amplitude, SAME) for p in self.points):
+        if not any(self._same(point, at, amplitude, SAME) for point in self.points):
             energy = self.reach.energy(self.bit, amplitude, math.exp(at), with_driver=self.with_driver)
             insort(self.points, Point(at, amplitude, energy))
 
@@ -112,14 +112,14 @@ class Contour:
         """Columns of many interpolated points, by width.
 
         Both others are splines of the amplitude: near the strongest current that a circuit passes the width hardly
-        depends on it. Where no amplitude is needed, of the log of the width.
+        depends on it. Where no amplitude is needed, monotone functions of the log of the width.
         """
         at, amplitudes, energies = np.array(self.points).T
         if at.size == 1:
             return at, amplitudes, energies
         if (np.diff(amplitudes) >= 0).any():
             fine = np.linspace(at[0], at[-1], FINE)
-            return fine, CubicSpline(at, amplitudes)(fine), CubicSpline(at, energies)(fine)
+            return fine, PchipInterpolator(at, amplitudes)(fine), PchipInterpolator(at, energies)(fine)
         fine = np.linspace(amplitudes[0], amplitudes[-1], FINE)
         up = amplitudes[::-1]
         widths = CubicSpline(up, at[::-1])(fine)
@@ -209,7 +209,7 @@ def _minimum(contours: tuple[Contour, Contour], bounds: tuple[float, float]) -> 
 
     at = np.linspace(shortest, longest, 201)
     k = int(np.argmin(cost(at)))
-    if k in (0, 200):
+    if k in (0, 200) or cost(at[k]) <= 0:
         return float(at[k])
     scale, bracket = float(cost(at[k])), (float(at[k - 1]), float(at[k + 1]))
     found = minimize_scalar(lambda x: float(cost(x)) / scale, bounds=bracket, method="bounded")

@@ -265,6 +265,7 @@ def weakest_amplitude(
 
     if not coarse and near is None and reach.rise_time > 0:  # most solves with few steps in the ramps
         near = weakest_amplitude(reach, bit, target, width, tolerance=COARSE_TOLERANCE) or None
+    near = near or None  # a guess of 0 does not bracket anything
     if near is not None and (root := _by_secant(excess, near, limit, tolerance * scale)) is not None:
         return min(root + 2 * tolerance * scale, limit)
     low, high = 0.0, min(scale if near is None else 1.05 * near, limit)

@@ -118,3 +118,15 @@ def test_a_target_that_any_long_pulse_meets_at_a_rate_no_solver_resolves():
     found = find_setting(cell(), 1e-6, drive="voltage", rise_time=0.5e-9)
     assert found.worst_error_rate <= 1e-6
     assert found.setting.pulse_width == approx(20.43e-9, rel=0.02)
+
+
+@pytest.mark.parametrize("targets", [(0.9, 1e-3), (0.9, 0.9)])
+def test_a_bit_that_falls_by_itself(targets):
+    """At a barrier of 6 kT a long pulse of nothing meets 0.9; other widths are not cheaper."""
+    device = junction(6.0)
+    found = find_setting(device, targets)
+    assert found.error_rate_0 <= targets[0]
+    assert found.error_rate_1 <= targets[1]
+    for factor in (0.5, 0.8, 1.25, 2.0):
+        other = find_setting(device, targets, pulse_width=factor * found.setting.pulse_width)
+        assert found.mean_energy <= other.mean_energy * (1 + 1e-4)
