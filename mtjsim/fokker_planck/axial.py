@@ -73,10 +73,10 @@ def tail_probability(
 def _stayed(write: AxialWrite, plateaus: Array, largest: int, density: float | None) -> tuple[Array, Array]:
     """Stay probability behind a wall where that is exact, on the full sphere elsewhere; and its relative error."""
     longest = max(float(plateaus.max()), 1e-9)
-    returning = {wall: returning_mass(write, wall, longest) for wall in WALLS}
-    wall = next((wall for wall in WALLS if returning[wall].excursion < FORGOTTEN), None)
+    masses = ((wall, returning_mass(write, wall, longest)) for wall in WALLS)
+    wall, returning = next((one for one in masses if one[1].excursion < FORGOTTEN), (None, None))
     stayed, error = np.full(plateaus.shape, np.nan), np.full(plateaus.shape, np.inf)
-    if wall is not None and basis_size(write, wall, RELATIVE) <= largest:
+    if wall is not None and returning is not None and basis_size(write, wall, RELATIVE) <= largest:
         stayed, error = _survival(SpectralSolver(write, wall, RELATIVE, density).log_survival(longest), plateaus)
         if write.drives_everywhere() and not write.before and not write.after:
             # the returned mass is in equilibrium with the other well long before it is comparable with what stayed
@@ -84,7 +84,7 @@ def _stayed(write: AxialWrite, plateaus: Array, largest: int, density: float | N
             with np.errstate(invalid="ignore"):  # 0 of what survived, with an infinite error: still not known
                 error = error * np.divide(survived, stayed, out=np.ones_like(stayed), where=stayed > 0)
         else:
-            error = np.where(returning[wall].activation < FORGOTTEN * stayed, error, np.inf)
+            error = np.where(returning.activation < FORGOTTEN * stayed, error, np.inf)
     lost = ~(error <= ACCURATE)
     if lost.any() and basis_size(write, FULL_SPHERE, ABSOLUTE) <= largest:
         evolution = SpectralSolver(write, FULL_SPHERE, ABSOLUTE, density).log_survival(longest)

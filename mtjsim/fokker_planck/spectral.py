@@ -389,12 +389,13 @@ class SpectralSolver:
         E, log_E, growth = expm(A * step), 0.0, 0.0
         time, states, scale = [0.0], [state], [0.0]
         log_scale, norm = 0.0, float(np.abs(state[:, 0]).max())
+        disturbance = self._rounding * _directions(*state.shape)
         for _ in range(octaves):
             growth = max(growth, float(np.abs(E).max()))
             for _ in range(STEPS_PER_OCTAVE):
                 before, state = norm, E @ state
                 norm = float(np.abs(state[:, 0]).max())
-                state[:, 1:] += self._rounding * max(norm, growth * before) * _directions(*state.shape)
+                state[:, 1:] += max(norm, growth * before) * disturbance
                 log_scale += log_E
                 if logarithm and norm < 1e-8:
                     state = state / norm
