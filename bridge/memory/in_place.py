@@ -186,10 +186,15 @@ class InPlaceMemory(Memory):
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Restore a `state()` of this memory, or of a `Memory` like it."""
-        if self._refused:
-            self._flat[...] = 0.0
-        with self._as_cells() as contents:
-            super().restore(state)
+        numbers = self._flat.copy()
+        if self.format.name == "int8":
+            self._flat[...] = 0.0  # what is there may be what a refused update left, which has no words
+        try:
+            with self._as_cells() as contents:
+                super().restore(state)
+        except ValueError:
+            self._flat[...] = numbers
+            raise
         self._take_over(contents)
         self._refused = False
 
