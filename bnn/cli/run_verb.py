@@ -82,7 +82,7 @@ def run(options: argparse.Namespace) -> None:
     print(f"{recipe.title}: seed {result.recipe.seed}, {number_of(len(result.history), 'epoch')}")
     for name, point in result.points.items():
         print(f"memory {name}: {point}")
-    width = max(map(len, result.tests))
+    width = max(map(len, result.tests), default=0)
     for name, accuracy in result.tests.items():
         print(_line(name, accuracy, recipe, width))
     threads = f"{result.threads} thread{'s' * (result.threads > 1)}"
@@ -102,10 +102,13 @@ def fields_of(typed: Sequence[str]) -> dict[str, Any]:
         field, equals, text = word.partition("=")
         if not equals or not field:
             raise ArgumentError("--set", f"must be FIELD=VALUE, as in training.epochs=3, got {word!r}.")
+        field, text = field.strip(), text.strip()
+        if field in found:
+            raise ArgumentError("--set", f"must give each field once, got {field} twice.")
         try:
-            found[field.strip()] = tomllib.loads(f"value = {text}")["value"]
+            found[field] = text if "\n" in text else tomllib.loads(f"value = {text}")["value"]
         except tomllib.TOMLDecodeError:
-            found[field.strip()] = text.strip()
+            found[field] = text
     return found
 
 
