@@ -22,7 +22,8 @@ import numpy as np
 
 from bnn.data.origins import ORIGINS
 from bnn.recipes.declared import checked_flag, checked_table, in_si
-from bnn.studies.space import Dimension, Point, Study, is_number, plain
+from bnn.studies.dimensions import Dimension, is_number, plain
+from bnn.studies.space import Point, Study
 from mtjsim.checks import ArgumentError, checked_whole
 from mtjsim.rng import generator
 

@@ -13,7 +13,8 @@ import filelock
 
 from bnn.recipes.result import counted
 from bnn.recipes.run import run_recipe
-from bnn.studies.space import Dimension, Point, Study
+from bnn.studies.dimensions import Dimension
+from bnn.studies.space import Point, Study
 
 if TYPE_CHECKING:
     from bnn.training.result import Epoch

@@ -16,11 +16,12 @@ from tqdm import tqdm
 
 from bnn.recipes.result import value_names
 from bnn.recipes.run import Prepared
+from bnn.studies.dimensions import Dimension, plain
 from bnn.studies.figure import look_of
 from bnn.studies.plans import Plan, between, plan_of, unique
 from bnn.studies.results import Results
 from bnn.studies.samplers import value_of
-from bnn.studies.space import BY_OPTUNA, Dimension, Point, Study, load_study, plain
+from bnn.studies.space import BY_OPTUNA, Point, Study, load_study
 from bnn.studies.storage import entry_of, opened, storage_url
 from bnn.studies.table import StudyResult, reported, written
 from bnn.studies.worker import Work

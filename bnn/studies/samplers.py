@@ -12,7 +12,8 @@ import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.trial import Trial
 
-from bnn.studies.space import Dimension, Point, Study, flat, plain
+from bnn.studies.dimensions import Dimension, flat, plain
+from bnn.studies.space import Point, Study
 from mtjsim.checks import ArgumentError
 
 

@@ -110,9 +110,8 @@ def reported(study: Study, known: Iterable[str]) -> list[str]:
         return [name for name in dict.fromkeys(known) if name.endswith(".accuracy")]
     if not isinstance(chosen, list):
         raise ArgumentError("report.values", f"must be a list of values of the run, got {chosen!r}.")
-    return list(
-        dict.fromkeys(checked_choice("a value of report.values", name, dict.fromkeys(known)) for name in chosen)
-    )
+    names = list(dict.fromkeys(known))
+    return list(dict.fromkeys(checked_choice("a value of report.values", name, names) for name in chosen))
 
 
 def summary_of(study: Study, done: Sequence[tuple[Point, Mapping[str, Any]]]) -> list[dict[str, Any]]:
