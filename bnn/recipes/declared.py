@@ -28,10 +28,12 @@ UNITS = {  # of the quantities that a table may give as text; a bare number is i
 def plain_values(where: str, value: Any) -> Any:
     """Return a copy of a value as TOML and JSON have it: NumPy's numbers as Python's, arrays and tuples as lists.
 
+    A field that is None is left out.
+
     Raises
     ------
     ArgumentError
-        For a value of another kind, such as a date, a function or None, a NaN, or a name that is not a text.
+        For a value of another kind, such as a date or a function, a NaN, or a name that is not a text.
 
     Examples
     --------
@@ -42,7 +44,8 @@ def plain_values(where: str, value: Any) -> Any:
         for name in value:
             if not isinstance(name, str):
                 raise ArgumentError(where, f"must have texts as names of its fields, got {name!r}.")
-        return {_text(where, name): plain_values(f"{where}.{name}", part) for name, part in value.items()}
+        given = {name: part for name, part in value.items() if part is not None}
+        return {_text(where, name): plain_values(f"{where}.{name}", part) for name, part in given.items()}
     value = value.tolist() if isinstance(value, (np.generic, np.ndarray)) else value
     if isinstance(value, (list, tuple)):
         return [plain_values(where, part) for part in value]

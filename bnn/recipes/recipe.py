@@ -98,11 +98,12 @@ class Recipe(Suggesting):
     def __init__(self, /, *, name: str = "own", **tables: Any) -> None:
         for key in tables:
             checked_choice("a field of the recipe", key, TABLES)
+        given = {key: plain_values(key, table) for key, table in tables.items() if table is not None}
         for key in ("data", "model"):
-            if key not in tables:
+            if key not in given:
                 raise ArgumentError(key, "must be given: a recipe trains a network on a data set.")
         object.__setattr__(self, "name", name)
-        object.__setattr__(self, "tables", _checked({key: plain_values(key, table) for key, table in tables.items()}))
+        object.__setattr__(self, "tables", _checked(given))
 
     @property
     def title(self) -> str:

@@ -117,7 +117,7 @@ class Study(Suggesting):
             checked_choice("a field of the study", key, TABLES)
         if recipe is None:
             raise ArgumentError("recipe", "must be given: a name, a path or a table.")
-        found = {key: plain_values(key, table) for key, table in tables.items()}
+        found = {key: plain_values(key, table) for key, table in tables.items() if table is not None}
         for key in ("title", "source"):
             if not isinstance(found.get(key, ""), str):
                 raise ArgumentError(key, f"must be a text, got {found[key]!r}.")
