@@ -259,6 +259,8 @@ def read_toml(kind: str, room: str, name: str | os.PathLike[str]) -> tuple[str, 
     FileNotFoundError
         If there is no such file.
     """
+    if not isinstance(name, (str, os.PathLike)):
+        raise ArgumentError(kind, f"must be a name or a path, got {name!r}.")
     text = os.fspath(name)
     if not text.endswith(".toml") and os.sep not in text:
         checked_choice(kind, text, shipped(room))

@@ -6,7 +6,7 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,10 @@ from bnn.recipes.result import value_names
 from bnn.recipes.run import Prepared
 from bnn.studies.dimensions import Dimension, plain
 from bnn.studies.figure import look_of
-from bnn.studies.plans import Plan, between, plan_of, unique
+from bnn.studies.plans import Bisection, Plan, between, plan_of, unique
 from bnn.studies.results import Results
-from bnn.studies.samplers import value_of
 from bnn.studies.space import BY_OPTUNA, Point, Study, load_study
-from bnn.studies.storage import entry_of, opened, storage_url
+from bnn.studies.storage import entry_of, opened, results_of, storage_url
 from bnn.studies.table import StudyResult, reported, written
 from bnn.studies.worker import Work
 from bnn.studies.workers import worker_processes
@@ -138,16 +137,27 @@ def checked_points(study: Study, data_dir: str | os.PathLike[str] | None) -> lis
     first = study.recipe_at(points[0])
     Prepared.of(first, data_dir)
     known, shown = value_names(first), dict(points[0].shown)
-    for dimension in study.dimensions:
-        for value in dimension.values[1:]:
-            recipe = study.recipe_at(study.point({**shown, dimension.path: plain(value)}, 0))
-            try:
-                Prepared.of(recipe, data_dir)
-            except ValueError as error:
-                raise ValueError(f"{study.name} at {dimension.path}={plain(value)!r}: {error}") from None
-            known += value_names(recipe)
+    for path, value in _alone(study):
+        if shown.get(path) == value:
+            continue
+        recipe = study.recipe_at(study.point({**shown, path: value}, 0))
+        try:
+            Prepared.of(recipe, data_dir)
+        except ValueError as error:
+            raise ValueError(f"{study.name} at {path}={value!r}: {error}") from None
+        known += value_names(recipe)
     check_values(study, known)
     return points
+
+
+def _alone(study: Study) -> Iterator[tuple[str, Any]]:
+    """Yield each value of each dimension, the ends of ranges and of a bisection included, with its field."""
+    for dimension in study.dimensions:
+        for value in dimension.values or (dimension.low, dimension.high):
+            yield dimension.path, plain(value)
+    if study.sampler == "bisection":
+        bisected = Bisection.of(study)
+        yield from ((bisected.path, end) for end in (bisected.low, bisected.high))
 
 
 def check_values(study: Study, known: Iterable[str]) -> None:
@@ -178,8 +188,7 @@ def order_of(study: Study, results: Results, url: str) -> list[Point]:
     entry = entry_of(study, opened(url))
     found = []
     for trial in entry.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
-        shown = {d.path: value_of(d, trial.params[d.path]) for d in study.dimensions}
-        found += [study.point(shown, repeat) for repeat in range(study.repeats)]
+        found += [study.point(result["parameters"], result["repeat"]) for result in results_of(trial)]
     return unique(study, found)
 
 
