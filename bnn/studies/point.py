@@ -15,7 +15,8 @@ import filelock
 from bnn.recipes.recipe import Recipe
 from bnn.recipes.result import counted
 from bnn.recipes.run import run_recipe
-from bnn.studies.space import Dimension, Point, Study
+from bnn.studies.dimensions import Dimension
+from bnn.studies.space import Point, Study
 from bnn.studies.task import Task
 
 if TYPE_CHECKING:
