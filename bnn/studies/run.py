@@ -94,6 +94,7 @@ def run_study(
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # `logging` here says what a user has to know
     held = opened(url)
     entry_of(study, held)
+    held.engine.dispose()  # the workers open their own
     results.begin()
     most = len(points) if study.sampler in ("grid", "random") else os.cpu_count() or 1
     count = min(workers or os.cpu_count() or 1, most)
@@ -103,7 +104,6 @@ def run_study(
         if count == 1:
             failed = work.run(lambda done, known: _show(bar, done, known))
         else:
-            del held
             failed = _in_processes(work, count, results, bar)
     result = written(study, results, order_of(study, results, url))
     if failed:
