@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import optuna
 import psutil
@@ -26,13 +26,10 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
-from bnn.studies.storage import UNREACHABLE, one_line
+from bnn.studies.storage import UNREACHABLE, Answer, one_line, patiently
 
 log = logging.getLogger(__name__)
 HEARTBEAT, GRACE = 20.0, 90.0  # [s]
-PATIENCE = 300.0  # how long a storage may be away [s]
-PAUSE = 2.0  # between two attempts [s]
-Answer = TypeVar("Answer")
 
 
 class Claims:
@@ -52,23 +49,13 @@ class Claims:
     def __init__(self, storage: RDBStorage, entry: optuna.Study, invocation: str, *, again: bool = False) -> None:
         self.entry, self.worker = entry, this_worker()
         self._storage, self._invocation, self._again = storage, invocation, again
-        self._study = self.patiently(lambda: storage.get_study_id_from_name(entry.study_name))
         self._seen: dict[int, tuple[Any, float]] = {}  # number of a trial -> its beat, and since when
+        self._study = self.patiently(lambda: storage.get_study_id_from_name(entry.study_name))
         self._ids: dict[int, int] = {}  # number of a trial -> of its row
 
     def patiently(self, question: Callable[[], Answer]) -> Answer:
-        """Return the answer of the storage, which may be away for a while; ConnectionError after `PATIENCE`."""
-        until = time.monotonic() + PATIENCE
-        while True:
-            try:
-                return question()
-            except UNREACHABLE as error:
-                self._seen = {}  # the beats of others did not arrive either
-                if time.monotonic() > until:
-                    problem = f"the storage has been away for {PATIENCE:.0f} s: {one_line(error)}"
-                    raise ConnectionError(f"{problem}. What is finished is kept; the same call goes on.") from None
-                log.warning("the storage is away, waiting: %s", one_line(error))
-                time.sleep(PAUSE)
+        """Return the answer of the storage as `bnn.studies.storage.patiently` does."""
+        return patiently(question, back=self._seen.clear)  # the beats of others did not arrive either
 
     def trials(self) -> list[FrozenTrial]:
         """Return all trials, after those were ended whose worker has ended."""

@@ -5,11 +5,12 @@ SQLite in a file by default; one PostgreSQL for many machines. Its address is no
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import optuna
 import sqlalchemy.exc
@@ -20,8 +21,12 @@ from bnn.studies.space import Study
 from mtjsim.checks import ArgumentError
 
 UNREACHABLE = (StorageInternalError, sqlalchemy.exc.SQLAlchemyError)
+PATIENCE = 300.0  # how long a storage may be away [s]
+PAUSE = 2.0  # between two attempts [s]
 CREATION = 60.0  # how long to wait for another process that creates the tables [s]
 CREATING = ("already exists", "unique constraint", "no such table", "does not exist", "is locked", "deadlock")
+Answer = TypeVar("Answer")
+log = logging.getLogger(__name__)
 
 
 def storage_url(folder: Path, given: str | None) -> str:
@@ -75,14 +80,52 @@ def _is_being_created(error: Exception, text: str) -> bool:
     return "connection failed" not in text and any(part in text.lower() for part in CREATING)
 
 
+def patiently(question: Callable[[], Answer], *, back: Callable[[], object] = lambda: None) -> Answer:
+    """Return the answer of a storage, which may be away for a while; `back` is called when it was.
+
+    Raises
+    ------
+    ConnectionError
+        After `PATIENCE`.
+    """
+    away: float | None = None
+    while True:
+        try:
+            answer = question()
+        except UNREACHABLE as error:
+            if away is None:
+                away = time.monotonic()
+                log.warning("the storage is away, waiting: %s", one_line(error))
+            elif time.monotonic() - away > PATIENCE:
+                problem = f"the storage has been away for {PATIENCE:.0f} s: {one_line(error)}"
+                raise ConnectionError(f"{problem}. What is finished is kept; the same call goes on.") from None
+            time.sleep(PAUSE)
+            continue
+        except Exception:  # an answer too, such as that a trial has ended
+            _is_back(away, back)
+            raise
+        _is_back(away, back)
+        return answer
+
+
+def _is_back(away: float | None, back: Callable[[], object]) -> None:
+    if away is not None:
+        log.warning("the storage is back after %.0f s", time.monotonic() - away)
+        back()
+
+
 def entry_of(study: Study, storage: RDBStorage, **choice: Any) -> optuna.Study:
-    """Return the study's entry in the storage, made if need be.
+    """Return the study's entry in the storage, made if need be; patient.
 
     Raises
     ------
     ArgumentError
         If there is another study of this name in it.
     """
+    return patiently(lambda: _entry_of(study, storage, **choice))
+
+
+def _entry_of(study: Study, storage: RDBStorage, **choice: Any) -> optuna.Study:
     _check_name(study, storage)
     directions: Any = list(study.objective.values()) or ["maximize"]
     entry = optuna.create_study(
@@ -110,8 +153,8 @@ def entry_name(study: Study) -> str:
 
 
 def _check_name(study: Study, storage: RDBStorage, refused: Callable[[], Any] = lambda: None) -> None:
-    for summary in optuna.get_all_study_summaries(storage=storage):
-        own = summary.user_attrs
+    for other in storage.get_all_studies():  # without their trials
+        own = other.user_attrs
         if own.get("name") == study.name and own.get("identity") != study.identity:
             refused()
             rule = f"has another study of the name {study.name!r}, of another recipe or seed"
