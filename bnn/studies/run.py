@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import sys
@@ -27,6 +28,8 @@ from bnn.studies.task import Task
 from bnn.studies.worker import Work
 from bnn.studies.workers import worker_processes
 from mtjsim.checks import checked_choice, checked_whole
+
+log = logging.getLogger(__name__)
 
 
 class UnfinishedStudy(ValueError):
@@ -97,6 +100,7 @@ def run_study(
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # `logging` here says what a user has to know
     held = opened(url)
     entry_of(study, held)
+    held.engine.dispose()  # the workers open their own
     results.begin()
     most = len(points) if study.sampler in ("grid", "random") else os.cpu_count() or 1
     count = min(workers or os.cpu_count() or 1, most)
@@ -106,7 +110,6 @@ def run_study(
         if count == 1:
             failed = work.run(lambda done, known: _show(bar, done, known))
         else:
-            del held
             failed = _in_processes(work, count, results, bar)
     result = written(study, results, order_of(study, results, url))
     if failed:
@@ -205,7 +208,22 @@ def _show(bar: tqdm, done: int, known: int) -> None:
 
 
 def _in_processes(work: Work, count: int, results: Results, bar: tqdm) -> dict[str, str]:
-    """Run the work in processes of this machine; the bar follows the files of results."""
+    """Run the work in processes of this machine; they are started again if one is killed and there were new results."""
+    from loky.process_executor import BrokenProcessPool  # here: it takes 0.1 s
+
+    while True:
+        before = len(results.values())
+        try:
+            return _in_pool(work, count, results, bar)
+        except BrokenProcessPool:
+            log.warning("a worker process was killed, perhaps because memory ran out; all are started again")
+            if len(results.values()) == before:
+                problem = "a worker process was killed, and no point was finished since the last one"
+                raise UnfinishedStudy(f"{problem}: memory may be too small for {count} workers.") from None
+
+
+def _in_pool(work: Work, count: int, results: Results, bar: tqdm) -> dict[str, str]:
+    """Run the work in one pool; the bar follows the files of results."""
     with worker_processes(count) as pool:
         futures = [pool.submit(_run_work, work) for _ in range(count)]
         plan: Plan | None = None if work.study.sampler in BY_OPTUNA else plan_of(work.study)
