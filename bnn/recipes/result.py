@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from bnn.training.result import Epoch
 
 
+DIVERGED = "training.diverged"  # the value of a training that diverged: where
+
+
 @dataclass(frozen=True)
 class RecipeResult:
     """A recipe that was run.
@@ -43,6 +46,8 @@ class RecipeResult:
         Whether the checkpoint was of the finished training, and nothing was trained now.
     files : tuple of Path
         The files written.
+    diverged : str
+        Where the training diverged; there are no tests then.
     """
 
     recipe: Recipe
@@ -56,6 +61,7 @@ class RecipeResult:
     threads: int
     already_finished: bool
     files: tuple[Path, ...]
+    diverged: str = ""
 
     def rows(self) -> list[dict[str, Any]]:
         """Return the table: a row for each test."""
@@ -78,9 +84,10 @@ class RecipeResult:
 
         "NAME.accuracy", ".low", ".high", ".worst" of each test; "NAME.error_rate_0", ".error_rate_1", ".energy_0",
         ".energy_1", ".latency" of each memory; "training.loss", "training.accuracy", "training.validation_accuracy" of
-        the last epoch; "training.joules_device", "_with_driver", "_system" where anything was counted.
+        the last epoch; "training.joules_device", "_with_driver", "_system" where anything was counted;
+        "training.diverged" of a training that diverged.
         """
-        found: dict[str, Any] = {}
+        found: dict[str, Any] = {DIVERGED: self.diverged} if self.diverged else {}
         for row in self.rows():
             found |= {f"{row['test']}.{key}": row[key] for key in ("accuracy", "low", "high", "worst")}
         for name, point in self.points.items():

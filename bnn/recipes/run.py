@@ -107,7 +107,8 @@ def run_recipe(
     with torch_threads(threads):
         trainer = Trainer(model, config, optimizer_of(recipe))
         trained = trainer.fit(data.train, data.validation, on_epoch=on_epoch)
-        tests = prepared.tested(trained.model, data_dir)
+        diverged = getattr(trained, "diverged", None)
+        tests = {} if diverged else prepared.tested(trained.model, data_dir)
     result = RecipeResult(
         recipe,
         trained.model,
@@ -120,6 +121,7 @@ def run_recipe(
         threads=trained.threads,
         already_finished=trained.steps == 0,
         files=(),
+        diverged="" if diverged is None else diverged.message,
     )
     return result if folder is None else _kept(result, folder, data, trained.identity)
 
@@ -212,11 +214,11 @@ def _kept(result: RecipeResult, folder: Path, data: RecipeData, identity: str | 
     packed, reason = packed_model(result.model)
     record = Record(
         title=result.recipe.title,
+        identity=result.recipe.identity,
         seeds=result.recipe.seed,
         command=f"mtj-bnn run {DECLARED}",
         data=data.whole,
         contents={
-            "identity": result.recipe.identity,
             "recipe": json.loads(json.dumps(result.recipe.tables)),
             "points": {name: point.as_dict() for name, point in result.points.items()},
             "history": [asdict(epoch) for epoch in result.history],
