@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from bnn.studies.space import Study
 
-FIGURE = ("x", "y", "by", "panel", "log_x", "y_scale", "x_label", "y_label")
+FIGURE = ("x", "y", "by", "panel", "row", "log_x", "y_scale", "x_label", "y_label")
 Y_SCALES = ("linear", "log", "logit")
 LOOKS = tuple(zip((BLACK, RED, BLUE, GREEN, PURPLE, "0.5"), "osD^vP", strict=True))
 APART = 2.5  # points on paper between lines
@@ -56,26 +57,27 @@ def plot_study(study: Study, summary: Sequence[Mapping[str, Any]]) -> Figure:
     y = [y] if isinstance(y, str) else list(y)
     for name in y:
         checked_choice("figure.y", name, columns)
-    panel = look.get("panel")
-    by = look.get("by", [path for path in paths if path not in (x, panel)])
+    panel, line = look.get("panel"), look.get("row")
+    by = look.get("by", [path for path in paths if path not in (x, panel, line)])
     by = [by] if isinstance(by, str) else list(by)
-    for path in (*by, *([panel] if panel else [])):
+    for path in (*by, *(p for p in (panel, line) if p)):
         checked_choice("figure.by", path, columns)
-    panels = list(dict.fromkeys(row[panel] for row in summary)) if panel else [None]
-    figure = Figure(figsize=(1.4 + 4.6 * max(1.4, len(panels)), 4.8), layout="constrained", dpi=130)
-    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    panels, lines = (list(dict.fromkeys(r[p] for r in summary)) if p else [None] for p in (panel, line))
+    size = (1.4 + 4.6 * max(1.4, len(panels)), 1.0 + 3.8 * len(lines))
+    figure = Figure(figsize=size, layout="constrained", dpi=130)
+    axes = figure.subplots(len(lines), len(panels), sharey=True, squeeze=False)
     scale = checked_choice("figure.y_scale", look.get("y_scale", "linear"), Y_SCALES)
-    for ax, value in zip(axes, panels, strict=True):
-        rows = [row for row in summary if panel is None or row[panel] == value]
+    for ax, (lower, value) in zip(axes.flat, product(lines, panels), strict=True):
+        rows = [r for r in summary if (not panel or r[panel] == value) and (not line or r[line] == lower)]
         plot_values(ax, rows, x=x, y=y, by=by, log_x=look.get("log_x"), y_scale=scale)
-        if panel is not None:
-            ax.set_title(_labels([panel], [value])[0], fontsize=TITLE)
-        if ax is not axes[0]:
+        ax.set_title("; ".join(_labels([p for p in (line, panel) if p], [v for v in (lower, value) if v is not None])))
+        ax.title.set_fontsize(TITLE)
+        if ax not in axes[:, 0]:
             ax.set_ylabel("")
         if "x_label" in look:
             ax.set_xlabel(look["x_label"])
-    if "y_label" in look:
-        axes[0].set_ylabel(look["y_label"])
+        if "y_label" in look and ax in axes[:, 0]:
+            ax.set_ylabel(look["y_label"])
     repeats = sorted({row["repeats"] for row in summary})
     several = f"; mean and 95 % interval of {repeats[-1]} networks" if repeats[-1] > 1 else ""
     figure.suptitle(f"{study.title}{several}", fontsize=TITLE, wrap=True)

@@ -13,6 +13,7 @@ from scipy.stats import t as student_t
 
 from bnn.recipes.code import loaded_code, merged_code
 from bnn.recipes.record import Record
+from bnn.studies.crossing import crossings
 from bnn.studies.results import Results
 from bnn.studies.space import Point, Study
 from mtjsim.checks import ArgumentError
@@ -48,6 +49,7 @@ def written(study: Study, results: Results, points: Sequence[Point]) -> StudyRes
     rows = rows_of(done)
     summary = summary_of(study, done)
     folder = results.folder
+    more = {"crossing.csv": crossings(study, done)} if "crossing" in study.tables else {}
     record = Record(
         title=study.title,
         identity=study.identity,
@@ -63,7 +65,7 @@ def written(study: Study, results: Results, points: Sequence[Point]) -> StudyRes
             "interval": "95 %, Student's t, over the repeats (trained networks)",
             "made_with": sorted({result["version"] for _, result in done}),
         },
-        tables={"table.csv": rows, "summary.csv": summary, **_more_tables(done)},
+        tables={"table.csv": rows, "summary.csv": summary, **more, **_more_tables(done)},
         seconds=round(sum(result["seconds"] for _, result in done), 1),
         core_seconds=round(sum(result["core_seconds"] for _, result in done), 1),
         code={**loaded_code(), **merged_code(result.get("code", {}) for _, result in done)},

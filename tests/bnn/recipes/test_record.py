@@ -21,7 +21,9 @@ SCRIPTS = sorted((Path(__file__).parents[3] / "notebooks" / "results").glob("*/m
 
 
 def record(**changes):
-    return Record(**{"title": "A question", "identity": "0" * 64, "seeds": (0, 1), "seconds": 1.5, "core_seconds": 2.5, **changes})
+    return Record(
+        **{"title": "A question", "identity": "0" * 64, "seeds": (0, 1), "seconds": 1.5, "core_seconds": 2.5, **changes}
+    )
 
 
 def test_a_record_names_data_device_seeds_versions_and_the_bytes_of_its_tables(tmp_path):
