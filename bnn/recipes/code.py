@@ -82,6 +82,13 @@ def loaded_code() -> dict[str, str]:
     return {name: digest for name, digest in digests.items() if digest is not None}
 
 
+def code_on_disk() -> dict[str, str]:
+    """Return the digest of every module of mtjsim, bridge and bnn, loaded or not, by name."""
+    paths = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+    names = (".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for path in paths)
+    return {name: _digest_of_file(path, path.stat().st_mtime_ns) for name, path in zip(names, paths, strict=True)}
+
+
 def merged_code(parts: Iterable[Mapping[str, str]]) -> dict[str, str]:
     """Return the code of a result with several parts; "several" for a module that was not the same in all.
 

@@ -1,6 +1,7 @@
 """Networks of shipped recipes that are not binary."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from torch import nn
 
@@ -14,9 +15,5 @@ def real_mlp(inputs: int = 64, hidden: Sequence[int] = (256, 256), classes: int 
     8
     """
     sizes = [inputs, *hidden]
-    blocks = [
-        layer
-        for n, m in zip(sizes[:-1], sizes[1:], strict=True)
-        for layer in (nn.Linear(n, m), nn.BatchNorm1d(m), nn.ReLU())
-    ]
+    blocks = [layer for n, m in pairwise(sizes) for layer in (nn.Linear(n, m), nn.BatchNorm1d(m), nn.ReLU())]
     return nn.Sequential(nn.Flatten(), *blocks, nn.Linear(sizes[-1], classes))
