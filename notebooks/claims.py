@@ -26,11 +26,11 @@ RECIPES = "recipes"  # in place of a folder: what shipped recipes expect
 DATA = {"batch_norm": "MNIST_FOLDER", "error_modes": "MNIST_FOLDER", "wer_accuracy": "tests/golden"}  # --data-dir
 HEAD = """# Claims
 
-Written by `make claims` from the records in `notebooks/results`; do not edit. `make results` says which of them are out of
-date with the code. Intervals are 95 % intervals.
+Written by `make claims` from the records in `notebooks/results`; do not edit. `make results` says which of them are out
+of date with the code. Intervals are 95 % intervals.
 
-* *Confirmed*: the whole interval keeps the bound. *Not confirmed*: the whole interval breaks it. *Undecided*: the interval
-  contains the bound, or there is no record.
+* *Confirmed*: the whole interval keeps the bound. *Not confirmed*: the whole interval breaks it. *Undecided*: the
+  interval contains the bound, or there is no record.
 * A range is the lowest and the highest of the measurements named; a verdict needs all of them on one side.
 * A number that is solved has no interval; its error is that of the solver.
 """

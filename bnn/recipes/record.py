@@ -80,7 +80,8 @@ class Record:
     >>> import tempfile
     >>> rows = [{"rate": 0.1, "accuracy": 0.9375}, {"rate": 0.2, "accuracy": 0.875}]
     >>> spent = Clock().spent()
-    >>> record = Record(title="Accuracy against rate", identity=identity_of(7), seeds=7, tables={"curve.csv": rows}, **spent)
+    >>> identity = identity_of("accuracy against rate", 7)
+    >>> record = Record(title="Accuracy", identity=identity, seeds=7, tables={"curve.csv": rows}, **spent)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     [path.name for path in record.write(folder)]
     ['curve.csv', 'run.json']

@@ -81,7 +81,7 @@ def written(study: Study, results: Results, points: Sequence[Point]) -> StudyRes
 
 
 def _more_tables(done: Sequence[tuple[Point, Mapping[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
-    """Return the further tables of a task, each with the rows of all points; ArgumentError for a name of a study's own."""
+    """Return the further tables of a task, each with the rows of all points; ArgumentError for a study's own name."""
     found: dict[str, list[dict[str, Any]]] = {}
     for _, result in done:
         for name, rows in result.get("tables", {}).items():

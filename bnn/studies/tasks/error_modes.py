@@ -133,7 +133,7 @@ def read(
     layers = len(activation_memories(model))
     for draw in range(draws):
         fresh = [Watched(make(layer, draw)) for layer in range(layers)]
-        with memories(model, lambda name, index, own=fresh: own[index]), torch.inference_mode():
+        with memories(model, partial(_of_index, fresh)), torch.inference_mode():
             batches = zip(images.split(BATCH), labels.split(BATCH), strict=True)
             right.append(torch.cat([model(x).argmax(1) == y for x, y in batches]))
         for own, former in zip(fresh, watched, strict=False):
@@ -143,13 +143,17 @@ def read(
     return Accuracy(found.sum(1).numpy(), found.sum(0).numpy()), watched
 
 
+def _of_index(made: Sequence[nn.Module], name: str, index: int) -> nn.Module:
+    return made[index]
+
+
 def in_every_way(
     model: nn.Module, images: Tensor, labels: Tensor, rate: float, draws: int, seed: int
 ) -> Iterator[tuple[str, Accuracy, list[Watched]]]:
     """Yield mode, accuracy and memories; the draws of all modes have the same seeds."""
     alike: dict[str, Any] = {"error_rate_0": rate, "error_rate_1": rate}
 
-    def where(layer: int, draw: int) -> dict[str, int]:
+    def where(layer: int, draw: int) -> dict[str, Any]:
         return {"seed": child_seed(seed, "test", draw), "layer": layer}
 
     def overwritten(layer: int, draw: int) -> nn.Module:

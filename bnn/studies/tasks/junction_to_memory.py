@@ -179,7 +179,7 @@ def cost(
     device = parts["junction"] + reads * sensed
     with_driver = sum(parts.values()) + reads * (sensed + path)
     highest = max(
-        abs(I) * float(mtjsim.junction_resistance(cell.device, m_z=-1.0, current=abs(I)))
+        abs(I) * float(mtjsim.junction_resistance(cell.device, m_z=np.array(-1.0), current=abs(I)))
         for I in point.setting.amplitudes
     )
     pulse, read = point.latency, reading.latency
@@ -234,7 +234,7 @@ def row(label: str, way: str, attempts: int, rate: float, sizing: str) -> dict[s
 
 
 def scan(rates: Any, sizing: str) -> list[dict[str, Any]]:
-    """A plain write and SECDED at raw rates of one pulse: what is left, and what it costs."""
+    """Return what is left and what it costs, of a plain write and of SECDED at raw rates of one pulse."""
     rows = []
     for rate in rates:
         cell, point = solve(float(rate), sizing)

@@ -42,10 +42,14 @@ def sot_80nm(
     ramped = WriteCounts(**given, rise_time=rise_time, relax_time=relax_time)
     start = load_preset("w_sot_80nm")
     fit = calibrate(ramped, start=start, free=FREE, intervals="wald", scan=False)
-    pulse = {"pulse_width": float(counts.pulse_width[0]), "rise_time": rise_time, "relax_time": relax_time}
+    pulse: dict[str, Any] = {
+        "pulse_width": float(np.ravel(counts.pulse_width)[0]),
+        "rise_time": rise_time,
+        "relax_time": relax_time,
+    }
 
     def curve(at: Any) -> list[dict[str, float]]:
-        probability = switching_probability(fit.device, voltage=at, **pulse)
+        probability = np.asarray(switching_probability(fit.device, voltage=at, **pulse))
         pairs = zip(at.tolist(), probability.tolist(), strict=True)
         return [{"voltage_V": voltage, "switching_probability": p} for voltage, p in pairs]
 
@@ -62,5 +66,5 @@ def sot_80nm(
         "start_identity": start.identity,
         "device_identity": fit.device.identity,
         "device": json.dumps(fit.device.model_dump()),
-        "tables": {"curve": curve(np.linspace(*ENDS, voltages)), "rows": curve(counts.voltage)},
+        "tables": {"curve": curve(np.linspace(*ENDS, voltages)), "rows": curve(np.asarray(counts.voltage))},
     }
