@@ -52,6 +52,12 @@ def crossings(study: Study, done: Sequence[tuple[Point, Mapping[str, Any]]]) -> 
     return rows
 
 
+def check_crossing(study: Study) -> None:
+    """ArgumentError for a wrong [crossing]."""
+    if "crossing" in study.tables:
+        declared(study)
+
+
 def declared(study: Study) -> tuple[str, str, float]:
     """Return field, value and loss of [crossing]; ArgumentError for a wrong one."""
     table = checked_table("crossing", study.tables["crossing"], CROSSING)

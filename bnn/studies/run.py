@@ -14,6 +14,7 @@ from optuna.trial import TrialState
 from tqdm import tqdm
 
 from bnn.recipes.run import Prepared
+from bnn.studies.crossing import check_crossing
 from bnn.studies.plans import Plan, between, plan_of
 from bnn.studies.results import Results
 from bnn.studies.samplers import value_of
@@ -85,6 +86,7 @@ def run_study(
     study = study if isinstance(study, Study) else load_study(study)
     if workers is not None:
         checked_whole("workers", workers, least=1)
+    check_crossing(study)
     folder = Path(out)
     results = Results(folder, study)
     if storage is None and (points := finished_points(study, results)):
