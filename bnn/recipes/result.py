@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from bnn.training.result import Divergence, Epoch, Stopped
 
 
+DIVERGED = "training.diverged"  # 1 or 0
+
+
 @dataclass(frozen=True)
 class RecipeResult:
     """A recipe that was run.
@@ -100,7 +103,7 @@ class RecipeResult:
             if last.validation_accuracy is not None:
                 found["training.validation_accuracy"] = last.validation_accuracy
         found["training.epochs"] = len(self.history)
-        found["training.diverged"] = int(hasattr(self.ended, "message"))
+        found[DIVERGED] = int(hasattr(self.ended, "message"))
         found |= {f"training.joules_{scope}": self.ledger.joules(scope) for scope in SCOPES}
         found["training.joules_in_sram"] = self.ledger_in_sram.joules("system")
         for name, (ledger, images) in self.inferences.items():

@@ -269,11 +269,11 @@ def _kept(result: RecipeResult, folder: Path, data: RecipeData, identity: str | 
     packed, reason = packed_model(result.model)
     record = Record(
         title=result.recipe.title,
+        identity=result.recipe.identity,
         seeds=result.recipe.seed,
         command=f"mtj-bnn run {DECLARED}",
         data=data.whole,
         contents={
-            "identity": result.recipe.identity,
             "recipe": json.loads(json.dumps(result.recipe.tables)),
             "points": {name: point.as_dict() for name, point in result.points.items()},
             "ended": None if result.ended is None else asdict(result.ended),

@@ -77,7 +77,7 @@ def checked_device(table: Any) -> dict[str, Any]:
     return plain_values("device", junction_of(table).model_dump(exclude_defaults=True))
 
 
-TEST = ("name", "memory", "correct", "draws", "dies", "images", "data")
+TEST = ("name", "memory", "correct", "correct_images", "correct_draws", "draws", "dies", "images", "data")
 CHANGES = tuple(name for name in NAMES if name not in ("name", "holds"))  # of a memory, in a test
 CORRECTIONS = ("none", "rescale", "reestimate")
 HALVES = ("test", "validation")
@@ -98,7 +98,7 @@ def checked_test(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     checked_choice(f"{where}.images", table.get("images", "test"), HALVES)
     if "draws" in table and "dies" in table:
         raise ArgumentError(f"{where}.dies", "and draws must not both be given: each die is a draw.")
-    for count in ("draws", "dies"):
+    for count in ("draws", "dies", "correct_images", "correct_draws"):
         if count in table:
             checked_whole(f"{where}.{count}", table[count], least=1)
     return table

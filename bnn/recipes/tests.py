@@ -8,6 +8,8 @@ A [[test]] has
               gives a row for each. Unless given: the memories of bits of the last phase
     correct   "none", "rescale" (`bnn.rescale_batch_norm`) or "reestimate" (`bnn.reestimate_batch_norm`): BatchNorm is
               moved from the errors of the last phase to those of the test
+    correct_images, correct_draws
+              of "reestimate": training images, 2,000 unless given, and draws of errors, 4 unless given
     draws     error draws; 10 unless given
     dies      in place of draws: dies of [process], one a draw
     images    "test", or "validation" for what chooses something
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 
 DRAWS = 10
 GATHERED, PASSES = 2_000, 4  # training images, and draws of errors, of a re-estimation
+COPIED = ("correct", "correct_images", "correct_draws", "images", "data")  # from a [[test]] to a `RecipeTest`
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,8 @@ class RecipeTest:
     memory : mapping
         Name of each memory of bits that is in use -> its fields that differ.
     correct : {"none", "rescale", "reestimate"}
+    correct_images, correct_draws : int
+        Training images and draws of errors of a re-estimation.
     draws : int
     dies : bool
         Whether each draw is another die of the process.
@@ -64,6 +69,8 @@ class RecipeTest:
     name: str
     memory: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     correct: str = "none"
+    correct_images: int = GATHERED
+    correct_draws: int = PASSES
     draws: int = DRAWS
     dies: bool = False
     images: str = "test"
@@ -115,7 +122,7 @@ def _expanded(table: Mapping[str, Any], memory: Mapping[str, Mapping[str, Any]])
         for key, value in changes.items()
         if isinstance(value, list) and key not in ("holds", "layers")
     ]
-    fixed = {key: table[key] for key in ("correct", "images", "data") if key in table}
+    fixed = {key: table[key] for key in COPIED if key in table}
     fixed |= {"draws": table.get("dies", table.get("draws", DRAWS)), "dies": "dies" in table}
     for values in product(*(values for _, _, values in lists)):
         own = {name: dict(changes) for name, changes in memory.items()}
@@ -224,8 +231,8 @@ def _corrected(
         with placed(model, trained):
             return rescale_batch_norm(model, run_at=run_at)
     with placed(model, mrams):
-        some = train.subset(range(min(GATHERED, len(train))))
-        return reestimate_batch_norm(model, some, draws=PASSES if mrams else 1, seed=seed)
+        some = train.subset(range(min(test.correct_images, len(train))))
+        return reestimate_batch_norm(model, some, draws=test.correct_draws if mrams else 1, seed=seed)
 
 
 def _by_kind(where: str, mrams: Mapping[str, MRAM]) -> dict[str, Any]:

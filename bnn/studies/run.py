@@ -17,12 +17,14 @@ from tqdm import tqdm
 
 from bnn.recipes.result import value_names
 from bnn.recipes.run import Prepared
+from bnn.studies.claims import results_of
+from bnn.studies.crossing import check_crossing
 from bnn.studies.dimensions import Dimension, plain
 from bnn.studies.figure import look_of
 from bnn.studies.plans import Bisection, Plan, between, plan_of, unique
 from bnn.studies.results import Results
 from bnn.studies.space import BY_OPTUNA, Point, Study, load_study
-from bnn.studies.storage import entry_of, opened, results_of, storage_url
+from bnn.studies.storage import entry_of, opened, storage_url
 from bnn.studies.table import StudyResult, reported, written
 from bnn.studies.task import Task
 from bnn.studies.worker import Work
@@ -91,6 +93,7 @@ def run_study(
     study = study if isinstance(study, Study) else load_study(study)
     if workers is not None:
         checked_whole("workers", workers, least=1)
+    check_crossing(study)
     folder = Path(out)
     results = Results(folder, study)
     if storage is None and (points := finished_points(study, results)):

@@ -15,8 +15,9 @@
     [prune]               warmup: epochs; a trial of "tpe" or "nsga2" ends early if its validation accuracy is below
                           the median of the former ones
     [bisect]              field, low, high, log, rounds, value, level: see `plans.py`
-    [figure]              x, y, by, panel, log_x: what is drawn
+    [figure]              x, y, by, panel, row, log_x, y_scale, x_label, y_label: what is drawn
     [report]              values: those of the summary; all accuracies unless given
+    [crossing]            field, value, loss: a further table, see `crossing.py`
 
 A field is a path, "training.epochs" or "memory.activations.current"; quotation marks around it are optional.
 """
@@ -54,7 +55,7 @@ OF_SAMPLER = {  # table -> samplers that use it; any other would leave it out si
 }
 TABLES = (
     *("title", "source", "seed", "recipe", "task", "sampler", "repeats", "trials", "retries"),
-    *("set", "space", "arm", "objective", "constraint", "prune", "bisect", "figure", "report"),
+    *("set", "space", "arm", "objective", "constraint", "prune", "bisect", "figure", "report", "crossing"),
 )
 
 
@@ -278,7 +279,7 @@ class Study(Suggesting):
         """SHA-256 of the identity and of all that says which points there are."""
         parts = [
             self.identity,
-            {k: v for k, v in self.tables.items() if k not in ("title", "source", "figure", "report")},
+            {k: v for k, v in self.tables.items() if k not in ("title", "source", "figure", "report", "crossing")},
         ]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
