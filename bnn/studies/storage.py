@@ -8,7 +8,8 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,18 +35,27 @@ def storage_url(folder: Path, given: str | None) -> str:
     return given if given is not None else f"sqlite:///{folder / 'study.db'}"
 
 
-def opened(url: str) -> RDBStorage:
-    """Open a storage; one object a process.
+@contextmanager
+def opened(url: str) -> Iterator[RDBStorage]:
+    """Open a storage for the length of the block; one object a process.
 
     Raises
     ------
     ArgumentError
         If it cannot be reached, its driver is missing, or the address is not one.
     """
+    storage = _opened(url)
+    try:
+        yield storage
+    finally:
+        storage.engine.dispose()
+
+
+def _opened(url: str) -> RDBStorage:
     shown, until = without_password(url), time.monotonic() + CREATION
     while True:  # several processes may create the tables at once
         try:
-            return _opened(url)
+            return _made(url)
         except ImportError:
             remedy = "pip install 'mtj-bnn[cluster]' has that of PostgreSQL"
             raise ArgumentError("storage", f"{shown} needs a driver that is not installed: {remedy}.") from None
@@ -61,7 +71,7 @@ def opened(url: str) -> RDBStorage:
         time.sleep(random.uniform(0.05, 0.5))
 
 
-def _opened(url: str) -> RDBStorage:
+def _made(url: str) -> RDBStorage:
     arguments: dict[str, Any] = {"pool_pre_ping": True}
     if url.startswith("postgresql://"):
         url = url.replace("postgresql://", "postgresql+psycopg://", 1)
