@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import random
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -76,12 +77,24 @@ def _made(url: str) -> RDBStorage:
     if url.startswith("postgresql://"):
         url = url.replace("postgresql://", "postgresql+psycopg://", 1)
     if url.startswith("sqlite"):
-        arguments["connect_args"] = {"timeout": 100.0}
+        arguments["connect_args"] = {"timeout": 100.0, "factory": Connection}
     else:  # of the worker and of its heartbeat
         arguments |= {"pool_size": 1, "max_overflow": 1}
     if url.startswith("postgresql+psycopg://"):  # a machine that is switched off does not answer at all
         arguments["connect_args"] = {"connect_timeout": 20, "keepalives_idle": 30, "tcp_user_timeout": 60_000}
     return RDBStorage(url.replace("{", "{{").replace("}", "}}"), engine_kwargs=arguments)
+
+
+class Connection(sqlite3.Connection):
+    """A connection to a SQLite file that writes ahead: a commit does not wait for the disk, and is whole or lost.
+
+    A commit that is lost with the power is made again, because the results are on the disk before.
+    """
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        if self.execute("PRAGMA journal_mode = WAL").fetchone()[0] == "wal":  # not on every file system
+            self.execute("PRAGMA synchronous = NORMAL")
 
 
 def _is_being_created(error: Exception, text: str) -> bool:
