@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -71,18 +72,21 @@ class Results:
 
     def keep(self, result: Mapping[str, Any]) -> None:
         """Write a result, whole, unless it is there."""
-        path = self.path(result["key"])
         if result["key"] in self._known:
             return
+        path = self.path(result["key"])
         if not path.exists():
             write_whole(path, (json.dumps(result, indent=1) + "\n").encode())
         self._known[result["key"]] = dict(result)
 
     def values(self) -> dict[str, dict[str, Any]]:
         """Return the values of every finished point, by key."""
-        for path in sorted((self.folder / "results").glob("*.json")):
-            if path.stem not in self._known and (found := self._loaded(path, path.stem)) is not None:
-                self._known[path.stem] = found
+        folder = self.folder / "results"
+        files = os.listdir(folder) if folder.is_dir() else []
+        names = {name.removesuffix(".json") for name in files if name.endswith(".json")}
+        for key in sorted(names - self._known.keys()):
+            if (found := self._loaded(self.path(key), key)) is not None:
+                self._known[key] = found
         return {key: result["values"] for key, result in self._known.items()}
 
     def all(self, points: Iterable[Point]) -> list[tuple[Point, dict[str, Any]]]:

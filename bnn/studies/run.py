@@ -101,9 +101,8 @@ def run_study(
     url = storage_url(folder, storage)
     points = checked_points(study, data_dir)
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # `logging` here says what a user has to know
-    held = opened(url)
-    entry_of(study, held)
-    held.engine.dispose()  # the workers open their own
+    with opened(url) as held:  # the workers open their own
+        entry_of(study, held)
     results.begin()
     most = len(points) if study.sampler in ("grid", "random") else os.cpu_count() or 1
     count = min(workers or os.cpu_count() or 1, most)
@@ -194,9 +193,10 @@ def order_of(study: Study, results: Results, url: str) -> list[Point]:
     """Return the points of the table: those of the plan, or those that Optuna chose, in the order of its trials."""
     if study.sampler not in BY_OPTUNA:
         return plan_of(study).points(results.values())
-    entry = entry_of(study, opened(url))
+    with opened(url) as held:
+        done = entry_of(study, held).get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     found = []
-    for trial in entry.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+    for trial in done:
         found += [study.point(result["parameters"], result["repeat"]) for result in results_of(trial)]
     return unique(study, found)
 

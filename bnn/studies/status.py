@@ -40,8 +40,10 @@ def status_of(study: Study, *, out: str | os.PathLike[str], storage: str | None 
     values = {key: own for key, own in results.values().items()}
     if storage is not None or (folder / "study.db").exists():
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        entry = found_entry(study, opened(url))
-        for trial in entry.get_trials(deepcopy=False) if entry else ():
+        with opened(url) as held:
+            entry = found_entry(study, held)
+            found = entry.get_trials(deepcopy=False) if entry else []
+        for trial in found:
             running += trial.state == TrialState.RUNNING and not is_gone(worker_of(trial))
             if trial.state == TrialState.COMPLETE:
                 trials += 1

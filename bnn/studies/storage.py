@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import logging
 import random
+import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,18 +36,27 @@ def storage_url(folder: Path, given: str | None) -> str:
     return given if given is not None else f"sqlite:///{folder / 'study.db'}"
 
 
-def opened(url: str) -> RDBStorage:
-    """Open a storage; one object a process.
+@contextmanager
+def opened(url: str) -> Iterator[RDBStorage]:
+    """Open a storage for the length of the block; one object a process.
 
     Raises
     ------
     ArgumentError
         If it cannot be reached, its driver is missing, or the address is not one.
     """
+    storage = _opened(url)
+    try:
+        yield storage
+    finally:
+        storage.engine.dispose()
+
+
+def _opened(url: str) -> RDBStorage:
     shown, until = without_password(url), time.monotonic() + CREATION
     while True:  # several processes may create the tables at once
         try:
-            return _opened(url)
+            return _made(url)
         except ImportError:
             remedy = "pip install 'mtj-bnn[cluster]' has that of PostgreSQL"
             raise ArgumentError("storage", f"{shown} needs a driver that is not installed: {remedy}.") from None
@@ -61,17 +72,29 @@ def opened(url: str) -> RDBStorage:
         time.sleep(random.uniform(0.05, 0.5))
 
 
-def _opened(url: str) -> RDBStorage:
+def _made(url: str) -> RDBStorage:
     arguments: dict[str, Any] = {"pool_pre_ping": True}
     if url.startswith("postgresql://"):
         url = url.replace("postgresql://", "postgresql+psycopg://", 1)
     if url.startswith("sqlite"):
-        arguments["connect_args"] = {"timeout": 100.0}
+        arguments["connect_args"] = {"timeout": 100.0, "factory": Connection}
     else:  # of the worker and of its heartbeat
         arguments |= {"pool_size": 1, "max_overflow": 1}
     if url.startswith("postgresql+psycopg://"):  # a machine that is switched off does not answer at all
         arguments["connect_args"] = {"connect_timeout": 20, "keepalives_idle": 30, "tcp_user_timeout": 60_000}
     return RDBStorage(url.replace("{", "{{").replace("}", "}}"), engine_kwargs=arguments)
+
+
+class Connection(sqlite3.Connection):
+    """A connection to a SQLite file that writes ahead: a commit does not wait for the disk, and is whole or lost.
+
+    A commit that is lost with the power is made again, because the results are on the disk before.
+    """
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        if self.execute("PRAGMA journal_mode = WAL").fetchone()[0] == "wal":  # not on every file system
+            self.execute("PRAGMA synchronous = NORMAL")
 
 
 def _is_being_created(error: Exception, text: str) -> bool:

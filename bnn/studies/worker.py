@@ -52,14 +52,11 @@ class Work:
     def run(self, show: Callable[[int, int], None] = lambda done, known: None) -> dict[str, str]:
         """Run points until none is left; return those that failed for good, with the error."""
         optuna.logging.set_verbosity(optuna.logging.ERROR)  # in this process
-        storage = opened(self.url)
-        try:
+        with opened(self.url) as storage:
             results = Results(self.folder, self.study)
             if self.study.sampler in ("tpe", "nsga2"):
                 return self._by_optuna(storage, results, show)
             return self._by_plan(Claims(storage, entry_of(self.study, storage), self.invocation), results, show)
-        finally:
-            storage.engine.dispose()
 
     def _by_plan(self, claims: Claims, results: Results, show: Callable[[int, int], None]) -> dict[str, str]:
         """Finish the points of a plan."""

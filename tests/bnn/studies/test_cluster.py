@@ -103,12 +103,9 @@ def results_in(out):
 def trials_of(file, url):
     """Return the trials of a study's entry; None if there is no entry yet."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    storage = opened(url)
-    try:
+    with opened(url) as storage:
         entry = found_entry(load_study(file), storage)
         return entry and entry.get_trials(deepcopy=False)
-    finally:
-        storage.engine.dispose()
 
 
 def kill_in_a_trial(process, file, url):
@@ -291,8 +288,9 @@ def test_eight_processes_create_the_tables_and_claim_the_same_points_at_once(own
     workers = [subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) for _ in range(8)]
     won = [json.loads(worker.communicate(timeout=300)[0]) for worker in workers]
     assert sorted(number for own in won for number in own) == list(range(30))
-    entry = found_entry(race(), opened(url))
-    claims = Counter(trial.user_attrs["key"] for trial in entry.get_trials(states=(TrialState.RUNNING,)))
+    with opened(url) as storage:
+        running = found_entry(race(), storage).get_trials(states=(TrialState.RUNNING,))
+    claims = Counter(trial.user_attrs["key"] for trial in running)
     assert claims == {str(number): 1 for number in range(30)}
 
 
@@ -305,10 +303,8 @@ def claim_all(url, start):
     study = race()
     trial_of(study, study.grid()[0])
     time.sleep(max(0.0, start - time.time()))
-    storage = opened(url)
-    claims = Claims(storage, entry_of(study, storage), "race")
-    won = []
-    for number, point in enumerate(study.grid()):
-        if claims.claim(str(number), *trial_of(study, point)) is not None:
-            won.append(number)
+    with opened(url) as storage:
+        claims = Claims(storage, entry_of(study, storage), "race")
+        points = enumerate(study.grid())
+        won = [k for k, point in points if claims.claim(str(k), *trial_of(study, point)) is not None]
     print(json.dumps(won))

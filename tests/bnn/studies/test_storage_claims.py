@@ -5,6 +5,7 @@ import logging
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import optuna
@@ -20,7 +21,7 @@ from bnn.studies.run import UnfinishedStudy, run_study
 from bnn.studies.samplers import trial_of
 from bnn.studies.space import Study
 from bnn.studies.status import status_of
-from bnn.studies.storage import entry_of, found_entry, opened, without_password
+from bnn.studies.storage import entry_of, opened, without_password
 from mtjsim.checks import ArgumentError
 
 ran, broken = Counter(), set()
@@ -52,15 +53,31 @@ def url(tmp_path):
     return f"sqlite:///{tmp_path / 'storage.db'}"
 
 
-def claims_of(url, own=None):
-    storage = opened(url)
-    return Claims(storage, entry_of(own or study(), storage), "test")
+@pytest.fixture
+def claims_of():
+    """Return claims of a worker with a storage object of its own."""
+    with ExitStack() as storages:
+
+        def claims_of(url, own=None):
+            storage = storages.enter_context(opened(url))
+            return Claims(storage, entry_of(own or study(), storage), "test")
+
+        yield claims_of
+
+
+def trials(url, own=None):
+    with opened(url) as storage:
+        return entry_of(own or study(), storage).get_trials()
 
 
 def complete(url, own=None):
     """Count complete trials by key."""
-    trials = entry_of(own or study(), opened(url)).get_trials()
-    return Counter(trial.user_attrs["key"] for trial in trials if trial.state == TrialState.COMPLETE)
+    return Counter(trial.user_attrs["key"] for trial in trials(url, own) if trial.state == TrialState.COMPLETE)
+
+
+def names(url):
+    with opened(url) as storage:
+        return optuna.get_all_study_names(storage=storage)
 
 
 def table(folder):
@@ -70,7 +87,7 @@ def table(folder):
 # ---- claims ----------------------------------------------------------------------------------------------------------
 
 
-def test_eight_workers_create_one_storage_and_claim_every_point_once(url):
+def test_eight_workers_create_one_storage_and_claim_every_point_once(url, claims_of):
     """At the same moment, in the same order; a claim that checks before it writes gives points to several."""
     own, start, won = study(), threading.Barrier(8), []
 
@@ -87,7 +104,7 @@ def test_eight_workers_create_one_storage_and_claim_every_point_once(url):
     assert sorted(won) == sorted(map(own.key, own.grid()))
 
 
-def test_a_finished_point_and_one_at_work_are_not_claimed(url):
+def test_a_finished_point_and_one_at_work_are_not_claimed(url, claims_of):
     own, first, second = study(), claims_of(url), claims_of(url)
     second.worker = "elsewhere 1 0"
     point, other = own.grid()[:2]
@@ -99,7 +116,7 @@ def test_a_finished_point_and_one_at_work_are_not_claimed(url):
     assert not first.end(number, TrialState.FAIL)  # it has ended
 
 
-def test_a_trial_ends_when_its_beats_end_and_no_sooner(url, monkeypatch):
+def test_a_trial_ends_when_its_beats_end_and_no_sooner(url, monkeypatch, claims_of):
     own, now = study(), [0.0]
     alive, dead, looking = (claims_of(url) for _ in range(3))
     alive.worker, dead.worker = "one 1 0", "other 2 0"  # of other machines
@@ -120,7 +137,7 @@ def test_a_trial_ends_when_its_beats_end_and_no_sooner(url, monkeypatch):
         assert running() == expected
 
 
-def test_a_storage_that_was_away_ends_no_trial(url, monkeypatch):
+def test_a_storage_that_was_away_ends_no_trial(url, monkeypatch, claims_of):
     """No beat arrived while it was away."""
     own, now = study(), [0.0]
     other, looking = claims_of(url), claims_of(url)
@@ -143,7 +160,7 @@ def test_a_storage_that_was_away_ends_no_trial(url, monkeypatch):
     assert [trial.state for trial in looking.trials()] == [TrialState.FAIL]
 
 
-def test_a_worker_beats_while_it_is_at_work_and_stops_after(url, monkeypatch):
+def test_a_worker_beats_while_it_is_at_work_and_stops_after(url, monkeypatch, claims_of):
     monkeypatch.setattr(claims_module, "HEARTBEAT", 0.02)
     own, claims, beats = study(), claims_of(url), threading.Event()
     number = claims.claim("key", *trial_of(own, own.grid()[0]))
@@ -164,7 +181,7 @@ def test_a_worker_beats_while_it_is_at_work_and_stops_after(url, monkeypatch):
     assert claims.entry.get_trials()[0].user_attrs["beat"] >= 3
 
 
-def test_an_interrupt_ends_the_trial(url):
+def test_an_interrupt_ends_the_trial(url, claims_of):
     own, claims = study(), claims_of(url)
     number = claims.claim("key", *trial_of(own, own.grid()[0]))
     with pytest.raises(KeyboardInterrupt), claims.at_work(number):
@@ -212,7 +229,7 @@ def test_a_storage_that_is_away_at_every_third_operation(tmp_path, url, monkeypa
     assert table(tmp_path / "out") == table(tmp_path / "reference")
     assert set(ran.values()) == {1}
     assert complete(url) == {key: 1 for key in map(study().key, study().grid())}
-    assert not [trial for trial in entry_of(study(), opened(url)).get_trials() if trial.state == TrialState.RUNNING]
+    assert not [trial for trial in trials(url) if trial.state == TrialState.RUNNING]
     assert "the storage is back" in caplog.text
 
 
@@ -246,18 +263,18 @@ def test_a_trial_that_another_worker_ended_too_early_is_counted_once(tmp_path, u
     assert complete(url) == {key: 1 for key in map(study().key, study().grid())}
 
 
-def test_a_worker_killed_before_it_wrote_its_name_does_not_hold_a_study(tmp_path, url, monkeypatch):
+def test_a_worker_killed_before_it_wrote_its_name_does_not_hold_a_study(tmp_path, url, monkeypatch, claims_of):
     """Optuna creates a trial and sets its attributes in two transactions."""
     monkeypatch.setattr(claims_module, "GRACE", 0.2)
     monkeypatch.setattr("bnn.studies.worker.POLL", 0.05)
     own = study(sampler="tpe", trials=3, objective={"product.accuracy": "maximize"})
-    entry_of(own, opened(url)).ask()
+    claims_of(url, own).entry.ask()
     run_study(own, out=tmp_path, storage=url, workers=1)
-    states = Counter(trial.state for trial in entry_of(own, opened(url)).get_trials())
+    states = Counter(trial.state for trial in trials(url, own))
     assert states == {TrialState.FAIL: 1, TrialState.COMPLETE: 3}
 
 
-def test_the_parameters_of_a_trial_whose_worker_has_ended_are_taken_again(tmp_path, url):
+def test_the_parameters_of_a_trial_whose_worker_has_ended_are_taken_again(tmp_path, url, claims_of):
     """Its training goes on from its checkpoint."""
     own = study(sampler="tpe", trials=2, objective={"product.accuracy": "maximize"})
     claims = claims_of(url, own)
@@ -266,7 +283,7 @@ def test_the_parameters_of_a_trial_whose_worker_has_ended_are_taken_again(tmp_pa
     trial.suggest_categorical("a", [1, 2, 3])
     trial.suggest_categorical("b", [4, 5])
     run_study(own, out=tmp_path, storage=url, workers=1)
-    again = entry_of(own, opened(url)).get_trials()
+    again = trials(url, own)
     assert [one.state for one in again] == [TrialState.FAIL, TrialState.COMPLETE, TrialState.COMPLETE]
     assert again[1].params == trial.params
 
@@ -292,7 +309,7 @@ def test_a_point_that_raises_is_tried_again_and_reported(tmp_path, url):
     with pytest.raises(UnfinishedStudy, match=r"1 points .* a=2, b=5: RuntimeError: too hot"):
         run_study(study(), out=tmp_path, storage=url, workers=1)
     assert len(complete(url)) == 5
-    errors = [trial.user_attrs.get("error") for trial in entry_of(study(), opened(url)).get_trials()]
+    errors = [trial.user_attrs.get("error") for trial in trials(url)]
     assert errors.count("RuntimeError: too hot") == 2  # retries = 1
     assert status_of(study(), out=tmp_path, storage=url)["failed"] == {"RuntimeError: too hot": 2}
     broken.clear()
@@ -305,36 +322,37 @@ def test_another_study_of_the_same_name_is_refused(tmp_path, url):
     with pytest.raises(ArgumentError, match=r"another study of the name 'mine'.*Rename the file"):
         run_study(study(seed=1), out=tmp_path / "other", storage=url, workers=1)
     with pytest.raises(ArgumentError, match="another study of the name"):
-        found_entry(study(seed=1), opened(url))
-    assert len(optuna.get_all_study_names(storage=url)) == 1
+        status_of(study(seed=1), out=tmp_path / "other", storage=url)
+    assert len(names(url)) == 1
 
 
 def test_of_two_studies_of_one_name_at_the_same_moment_at_most_one_stays(url):
-    opened(url)
+    names(url)
     for number in range(10):
         start, refused = threading.Barrier(2), []
 
         def make(seed, number=number, start=start, refused=refused):
-            storage, own = opened(url), study(name=f"pair {number}", seed=seed)
-            start.wait()
-            try:
-                entry_of(own, storage)
-            except ArgumentError:
-                refused.append(seed)
+            own = study(name=f"pair {number}", seed=seed)
+            with opened(url) as storage:
+                start.wait()
+                try:
+                    entry_of(own, storage)
+                except ArgumentError:
+                    refused.append(seed)
 
         with ThreadPoolExecutor(2) as pool:
             for future in [pool.submit(make, seed) for seed in (1, 2)]:
                 future.result()
-        left = [name for name in optuna.get_all_study_names(storage=url) if name.startswith(f"pair {number} ")]
+        left = [name for name in names(url) if name.startswith(f"pair {number} ")]
         assert len(left) == 2 - len(refused) <= 1
 
 
-def test_status_counts_with_and_without_the_storage_and_writes_nothing(tmp_path, url):
+def test_status_counts_with_and_without_the_storage_and_writes_nothing(tmp_path, url, claims_of):
     out = tmp_path / "out"
     out.mkdir()
     empty = status_of(study(), out=out, storage=url)
     assert (empty["points"], empty["finished"], empty["running"], empty["failed"]) == (6, 0, 0, {})
-    assert optuna.get_all_study_names(storage=url) == []
+    assert names(url) == []
     run_study(study(), out=tmp_path / "elsewhere", storage=url, workers=1)
     claims = claims_of(url)
     claims.worker = "other 1 0"
@@ -381,7 +399,7 @@ def test_addresses_are_shown_without_passwords():
     assert {address: without_password(address) for address in shown} == shown
 
 
-def test_log_lines_are_plain(tmp_path, url, caplog):
+def test_log_lines_are_plain(tmp_path, url, caplog, claims_of):
     own = study()
     claims = claims_of(url)
     claims.worker = this_worker().rpartition(" ")[0] + " 0"
