@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
+import os
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -128,4 +131,30 @@ def named_tables(where: str, tables: object, name_of: Callable[[Mapping[str, Any
         if name in found:
             raise ArgumentError(f"{where}.name", f"must be different in each, got {name!r} twice.")
         found[name] = dict(table)
+    return found
+
+
+def imported(where: str, place: object) -> Callable[..., Any]:
+    """Return a function of one's own by its place, "module:function"; the working folder is searched too.
+
+    Raises
+    ------
+    ArgumentError
+        If it cannot be imported, or is not a function.
+
+    Examples
+    --------
+    >>> imported("training.loss", "math:sqrt")(4.0)
+    2.0
+    """
+    module, colon, name = str(place).partition(":")
+    if "" not in sys.path and os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # as `python -m` has it
+    try:
+        found = getattr(importlib.import_module(module), name) if colon and module else None
+    except (ImportError, AttributeError) as error:
+        rule = "must be module:function, which can be imported from this folder"
+        raise ArgumentError(where, f"{rule}, got {place!r} ({error}).") from None
+    if not callable(found):
+        raise ArgumentError(where, f"must be module:function, got {place!r}.")
     return found

@@ -35,6 +35,7 @@ from bridge.dies.variability import Population
 from bridge.memory.cells import PLAIN, READ_BEFORE_WRITE, WRITE_VERIFY_RETRY, WritePolicy
 from bridge.memory.protection import Protection
 from bridge.memory.read import ReadSetting, read_point
+from bridge.memory.sram import SRAM
 from bridge.search.find import find_setting
 from bridge.write import OperatingPoint, WriteSetting, operating_point
 from mtjsim.checks import ArgumentError, checked_choice
@@ -166,9 +167,15 @@ def mram_of(recipe: Recipe, memory: str, *, seed: int, changes: Mapping[str, Any
     return made(where, declared, {})
 
 
+def sram_of(recipe: Recipe, where: str = "sram", table: Any = None) -> SRAM:
+    """Return the memory without errors, of what no MRAM holds: of the recipe, or of a table in its place."""
+    names = names_of(SRAM, without=("shape", "format", "name"))
+    return made(where, SRAM, checked_table(where, recipe.tables.get("sram", {}) if table is None else table, names))
+
+
 def phases_of(recipe: Recipe, mrams: Mapping[str, MRAM]) -> tuple[Phase, ...]:
     """Return the phases of the training: those of the recipe, or one with all memories."""
-    from bnn.training.phases import SRAM, Phase
+    from bnn.training.phases import Phase
 
     tables = recipe.tables.get("phase", [{"memory": list(mrams)}])
     if not isinstance(tables, Sequence) or not tables:
@@ -183,8 +190,9 @@ def phases_of(recipe: Recipe, mrams: Mapping[str, MRAM]) -> tuple[Phase, ...]:
         names = listed(fields.pop("memory"))
         for name in names:
             checked_choice(f"{where}.memory", name, mrams)
-        memory = tuple(mrams[name] for name in names) or SRAM()
-        found.append(made(where, Phase, {"memory": memory, **fields}))
+        sram = sram_of(recipe, f"{where}.sram", fields["sram"]) if "sram" in fields else sram_of(recipe)
+        memory = tuple(mrams[name] for name in names) or sram
+        found.append(made(where, Phase, {**fields, "memory": memory, "sram": sram}))
     return tuple(found)
 
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import os
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bnn.data.images import DataSet, ImageSet, stratified_choice
 from bnn.data.loading import load
-from bnn.recipes.declared import checked_table, made, names_of
+from bnn.recipes.declared import checked_table, imported, made, names_of
 from bnn.recipes.recipe import Recipe
 from mtjsim.checks import ArgumentError, checked_choice
 from mtjsim.rng import child_seed, generator
@@ -50,7 +49,7 @@ def data_of(recipe: Recipe, data_dir: str | os.PathLike[str] | None = None, *, n
         If data are missing.
     """
     table: Mapping[str, Any] = recipe.tables["data"]
-    whole = load(name or table["name"], data_dir)
+    whole = _loaded(name or table["name"], None if data_dir is None else os.fspath(data_dir))
     if (classes := table.get("classes")) is not None:
         if classes > len(whole.class_names):
             got = f"got {classes} of {len(whole.class_names)}"
@@ -66,6 +65,12 @@ def data_of(recipe: Recipe, data_dir: str | os.PathLike[str] | None = None, *, n
         stream = generator(recipe.seed, "image_split")
         train = train.subset(np.flatnonzero(stratified_choice(train.labels, images / len(train), random=stream)))
     return RecipeData(train, validation, whole)
+
+
+@lru_cache(maxsize=2)
+def _loaded(name: str, data_dir: str | None) -> DataSet:
+    """Load a data set once a process: its arrays are read-only."""
+    return load(name, data_dir)
 
 
 def network_of(recipe: Recipe, classes: int) -> nn.Module:
@@ -102,17 +107,10 @@ def network_of(recipe: Recipe, classes: int) -> nn.Module:
 def _function(name: str) -> Callable[..., Any]:
     from bnn import models
 
-    if ":" not in name:
-        known = {own: getattr(models, own) for own in models.__all__ if own != "MakeMemory"}
-        return known[checked_choice("model", name, known)]
-    module, _, attribute = name.partition(":")
-    if "" not in sys.path and os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())  # as `python -m` has it
-    try:
-        return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        rule = "must be a model of bnn.models, or module:function of your own that can be imported from this folder"
-        raise ArgumentError("model", f"{rule}, got {name!r} ({error}).") from None
+    if ":" in name:
+        return imported("model", name)
+    known = {own: getattr(models, own) for own in models.__all__ if own != "MakeMemory"}
+    return known[checked_choice("model", name, known)]
 
 
 def _binarized(model: nn.Module, given: Mapping[str, Any]) -> nn.Module:
@@ -136,9 +134,15 @@ def _binarized(model: nn.Module, given: Mapping[str, Any]) -> nn.Module:
 
 def config_of(recipe: Recipe, phases: tuple[Phase, ...], **of_this_run: Any) -> TrainConfig:
     """Return the configuration of the training; `of_this_run` is checkpoint, progress and so on."""
+    from bnn.data.augmentation import Augment
     from bnn.training.config import TrainConfig
 
     table = checked_table("training", recipe.tables.get("training", {}), names_of(TrainConfig, without=OF_A_RUN))
+    if isinstance(table.get("augment"), Mapping):
+        table["augment"] = made("training.augment", Augment, table["augment"])
+    for name in ("loss", "schedule"):
+        if ":" in str(table.get(name, "")):
+            table[name] = imported(f"training.{name}", table[name])
     return made(
         "training",
         TrainConfig,

@@ -8,6 +8,7 @@ A recipe is a set of tables. Their names are those of Python declarations, which
     [cell]                    fields of `bridge.Cell`, and of `bridge.Transistor.of_node`
     [process]                 fields of `bridge.Process`; [process.spread]: fields of `bridge.Spread`
     [[memory]]                what it holds, and how it is written: see `memories.py`
+    [sram]                    fields of `bridge.SRAM` (kind ...): where everything else is
     [[phase]]                 fields of `bnn.Phase`; `memory` is a list of names, empty for SRAM
     model                     a function of `bnn.models`, or "module:function" of one's own; or [model] name, arguments
     [binarize]                fields of `bnn.BinarizeConfig`, and arguments of `bnn.binarize`, for a model of one's own
@@ -47,7 +48,7 @@ from mtjsim.rng import checked_seed
 TEXTS = ("title", "source")
 TABLES = (
     *TEXTS,
-    *("seed", "data", "device", "cell", "process", "memory", "phase", "model", "binarize"),
+    *("seed", "data", "device", "cell", "process", "memory", "sram", "phase", "model", "binarize"),
     *("training", "optimizer", "test", "expected"),
 )
 NAMED = ("memory", "test")  # arrays of tables with names
@@ -285,7 +286,7 @@ def _checked(tables: dict[str, Any]) -> dict[str, Any]:
     if "test" in found:
         named = named_tables("test", found["test"], lambda table, number: f"test_{number}")
         found["test"] = [checked_test(name, table) for name, table in named.items()]
-    for name in ("cell", "process", "binarize", "training", "optimizer", "expected"):
+    for name in ("cell", "process", "sram", "binarize", "training", "optimizer", "expected"):
         if name in found and not isinstance(found[name], Mapping):
             raise ArgumentError(name, f"must be a table, got {found[name]!r}.")
     return found

@@ -14,11 +14,8 @@ from bridge.write import OperatingPoint
 if TYPE_CHECKING:
     from torch import nn
 
-    from bnn.evaluation.accuracy import Accuracy
-    from bnn.training.result import Epoch
-
-
-DIVERGED = "training.diverged"  # the value of a training that diverged: where
+    from bnn.counting.accuracy import Accuracy
+    from bnn.training.result import Divergence, Epoch, Stopped
 
 
 @dataclass(frozen=True)
@@ -36,8 +33,12 @@ class RecipeResult:
         Of each memory.
     tests : mapping of str to Accuracy
         Of each test, by its name.
-    ledger : Ledger
-        Events in the memories during the training, and their cost.
+    ledger, ledger_in_sram : Ledger
+        Every access to the memories during the training, and its cost; and with everything in SRAM.
+    inferences : mapping of str to (Ledger, int)
+        Of each test: the accesses of inferences, counted on the first test images, and how many these are.
+    ended : Stopped, Divergence or None
+        Why and where the training ended before its last epoch, if it did. After a divergence there are no tests.
     seconds, core_seconds : float
         Wall time and processor time of the training [s], of all parts if it was resumed.
     threads : int
@@ -46,8 +47,6 @@ class RecipeResult:
         Whether the checkpoint was of the finished training, and nothing was trained now.
     files : tuple of Path
         The files written.
-    diverged : str
-        Where the training diverged; there are no tests then.
     """
 
     recipe: Recipe
@@ -56,12 +55,14 @@ class RecipeResult:
     points: Mapping[str, OperatingPoint]
     tests: Mapping[str, Accuracy]
     ledger: Ledger
+    ledger_in_sram: Ledger
+    inferences: Mapping[str, tuple[Ledger, int]]
+    ended: Stopped | Divergence | None
     seconds: float
     core_seconds: float
     threads: int
     already_finished: bool
     files: tuple[Path, ...]
-    diverged: str = ""
 
     def rows(self) -> list[dict[str, Any]]:
         """Return the table: a row for each test."""
@@ -84,10 +85,11 @@ class RecipeResult:
 
         "NAME.accuracy", ".low", ".high", ".worst" of each test; "NAME.error_rate_0", ".error_rate_1", ".energy_0",
         ".energy_1", ".latency" of each memory; "training.loss", "training.accuracy", "training.validation_accuracy" of
-        the last epoch; "training.joules_device", "_with_driver", "_system" where anything was counted;
-        "training.diverged" of a training that diverged.
+        the last epoch, "training.epochs" that were done, "training.diverged" (1 or 0); "training.joules_device",
+        "_with_driver", "_system" and "_in_sram" of the training; "NAME.joules_device", "_with_driver", "_system" of an
+        inference under each test's memories.
         """
-        found: dict[str, Any] = {DIVERGED: self.diverged} if self.diverged else {}
+        found: dict[str, Any] = {}
         for row in self.rows():
             found |= {f"{row['test']}.{key}": row[key] for key in ("accuracy", "low", "high", "worst")}
         for name, point in self.points.items():
@@ -98,8 +100,12 @@ class RecipeResult:
             found |= {"training.loss": last.loss, "training.accuracy": last.train_accuracy}
             if last.validation_accuracy is not None:
                 found["training.validation_accuracy"] = last.validation_accuracy
-        if self.ledger.entries:
-            found |= {f"training.joules_{scope}": self.ledger.joules(scope) for scope in SCOPES}
+        found["training.epochs"] = len(self.history)
+        found["training.diverged"] = int(hasattr(self.ended, "message"))
+        found |= {f"training.joules_{scope}": self.ledger.joules(scope) for scope in SCOPES}
+        found["training.joules_in_sram"] = self.ledger_in_sram.joules("system")
+        for name, (ledger, images) in self.inferences.items():
+            found |= {f"{name}.joules_{scope}": ledger.joules(scope) / images for scope in SCOPES}
         return found
 
 

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import tomli_w
 
-from bnn.recipes.memories import mram_of, names_in_phase, phases_of
+from bnn.recipes.memories import mram_of, names_in_phase, phases_of, sram_of
 from bnn.recipes.network import RecipeData, config_of, data_of, network_of, optimizer_of
 from bnn.recipes.recipe import Recipe, load_recipe
 from bnn.recipes.record import Record
 from bnn.recipes.result import RecipeResult, counted
 from bnn.recipes.tables import BITS
 from bnn.recipes.tests import RecipeTest, memories_of, placed, run_test, tests_of
+from bridge.ledger import Ledger
 from mtjsim.checks import ArgumentError
 from mtjsim.files import require_writable, write_whole
 from mtjsim.rng import child_seed
@@ -25,11 +26,12 @@ from mtjsim.rng import child_seed
 if TYPE_CHECKING:
     from torch import nn
 
-    from bnn.evaluation.accuracy import Accuracy
+    from bnn.counting.accuracy import Accuracy
     from bnn.training.phases import MRAM, Phase
     from bnn.training.result import Epoch
 
 DECLARED = "recipe.toml"
+COUNTED = 1000  # inferences whose accesses are counted
 
 
 def run_recipe(
@@ -107,8 +109,8 @@ def run_recipe(
     with torch_threads(threads):
         trainer = Trainer(model, config, optimizer_of(recipe))
         trained = trainer.fit(data.train, data.validation, on_epoch=on_epoch)
-        diverged = getattr(trained, "diverged", None)
-        tests = {} if diverged else prepared.tested(trained.model, data_dir)
+        tests = {} if trained.diverged else prepared.tested(trained.model, data_dir)
+        inferences = {} if trained.diverged else prepared.inferred(trained.model)
     result = RecipeResult(
         recipe,
         trained.model,
@@ -116,12 +118,14 @@ def run_recipe(
         {name: mram.point for name, mram in prepared.mrams.items()},
         tests,
         trained.ledger,
+        trained.ledger_in_sram,
+        inferences,
+        ended=trained.stopped or trained.diverged,
         seconds=round(trained.seconds, 1),
         core_seconds=round(trained.core_seconds, 1),
         threads=trained.threads,
         already_finished=trained.steps == 0,
         files=(),
-        diverged="" if diverged is None else diverged.message,
     )
     return result if folder is None else _kept(result, folder, data, trained.identity)
 
@@ -189,6 +193,19 @@ class Prepared:
             found[test.name] = run_test(recipe, test, model, images, train=data.train, trained=trained)
         return found
 
+    def inferred(self, model: nn.Module) -> dict[str, tuple[Ledger, int]]:
+        """Count the accesses of inferences in the memories of each test, on the first test images."""
+        from bnn.training.accesses import inference_ledger
+
+        recipe, images = self.recipe, self.data.whole.test.subset(range(min(COUNTED, len(self.data.whole.test))))
+        last = [self.mrams[name] for name in names_in_phase(recipe, -1)]
+        words = [mram for mram in last if not set(mram.holds) & set(BITS)]
+        found = {}
+        for test in tests_of(recipe):
+            memory = (*memories_of(recipe, test).values(), *words)
+            found[test.name] = inference_ledger(model, images, memory=memory, sram=sram_of(recipe)), len(images)
+        return found
+
 
 def _checked_folder(folder: Path, recipe: Recipe) -> Path:
     """Make the folder; refuse one with another run."""
@@ -221,8 +238,11 @@ def _kept(result: RecipeResult, folder: Path, data: RecipeData, identity: str | 
         contents={
             "recipe": json.loads(json.dumps(result.recipe.tables)),
             "points": {name: point.as_dict() for name, point in result.points.items()},
+            "ended": None if result.ended is None else asdict(result.ended),
             "history": [asdict(epoch) for epoch in result.history],
             "tests": {name: counted(accuracy) for name, accuracy in result.tests.items()},
+            "ledger": result.ledger.table(),
+            "inferences": {name: {"images": n, "ledger": own.table()} for name, (own, n) in result.inferences.items()},
             "values": result.values(),
             "packed": reason or "model.npz",
             "threads": result.threads,

@@ -35,7 +35,7 @@ from mtjsim.rng import child_seed
 if TYPE_CHECKING:
     from torch import nn
 
-    from bnn.evaluation.accuracy import Accuracy
+    from bnn.counting.accuracy import Accuracy
     from bnn.training.phases import MRAM
 
 DRAWS = 10

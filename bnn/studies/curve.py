@@ -22,9 +22,10 @@ from torch import nn
 from tqdm import tqdm
 
 from bnn.conversion.config import BinarizeConfig
+from bnn.counting.accuracy import Accuracy
 from bnn.data.images import DataSet
 from bnn.data.labelled import check_data_set
-from bnn.evaluation.accuracy import Accuracy, evaluate
+from bnn.evaluation.accuracy import evaluate
 from bnn.recipes.record import Clock
 from bnn.studies.curve_networks import MakeModel, check_model_function, model_maker, network
 from bnn.studies.curve_point import CLEAN, WITH_ERRORS, CurvePoint, Interval
@@ -248,16 +249,17 @@ def _run(job: _Job, data: DataSet) -> list[Accuracy]:
     point = None if job.trained_at is None else job.points[0]
     model = network(job.make_model, _weights_seed(job.seed, job.k), point)
     config = replace(
-        job.training, seed=child_seed(job.seed, "training", job.k), checkpoint=None, metrics=None, progress=False
+        job.training,
+        seed=child_seed(job.seed, "training", job.k),
+        checkpoint=None,
+        metrics=None,
+        progress=False,
+        on_divergence="raise",
     )
     Trainer(model, config).fit(data.train)
     first = [] if job.trained_at is not None else [evaluate(model, data.test, errors=None)]
-    trained = 0 if job.trained_at is None else 1 + job.trained_at
-    seeds = [child_seed(job.seed, "evaluation", job.k, trained, index) for index in range(len(job.points))]
-    return first + [
-        evaluate(model, data.test, errors=point, draws=job.draws, seed=seed)
-        for point, seed in zip(job.points, seeds, strict=True)
-    ]
+    seed = child_seed(job.seed, "evaluation", job.k)  # at every point the same draws, nested over the rates
+    return first + [evaluate(model, data.test, errors=point, draws=job.draws, seed=seed) for point in job.points]
 
 
 def _weights_seed(seed: int, k: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -14,7 +15,7 @@ import filelock
 
 from bnn.recipes.code import loaded_code
 from bnn.recipes.recipe import Recipe
-from bnn.recipes.result import DIVERGED, counted
+from bnn.recipes.result import counted
 from bnn.recipes.run import run_recipe
 from bnn.studies.space import Dimension, Point, Study
 from bnn.studies.task import Task
@@ -35,7 +36,7 @@ def run_point(
 
     The checkpoint in `folder` is of the training alone, so that points that differ in their tests share it. It is
     removed with the point's result, unless it is a shared one. A training that diverged is a result: its value
-    "training.diverged" says where, and it has no accuracies.
+    "training.diverged" is 1, and it has no accuracies.
     """
     recipe = study.recipe_at(point)
     began, busy = time.perf_counter(), time.process_time()
@@ -44,13 +45,9 @@ def run_point(
         more = {"tables": found.pop("tables", {})}
         return _result(study, point, recipe, found, began, busy) | json.loads(json.dumps(more))
     network = folder / "networks" / f"{recipe.training_identity}.pt"
-    with filelock.FileLock(network.with_suffix(".lock")):
-        try:
-            result = run_recipe(
-                recipe, data_dir=data_dir, checkpoint=network, threads=1, progress=False, on_epoch=on_epoch
-            )
-        except FloatingPointError as error:
-            return _result(study, point, recipe, {DIVERGED: str(error)}, began, busy)
+    with filelock.FileLock(network.with_suffix(".lock")), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The training diverged")  # a value of the table
+        result = run_recipe(recipe, data_dir=data_dir, checkpoint=network, threads=1, progress=False, on_epoch=on_epoch)
     if not any(field.startswith("test") for dimension in study.dimensions for field in _fields(study, dimension)):
         network.unlink(missing_ok=True)
         network.with_suffix(".lock").unlink(missing_ok=True)
