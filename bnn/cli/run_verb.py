@@ -107,10 +107,13 @@ def fields_of(typed: Sequence[str]) -> dict[str, Any]:
         field, equals, text = word.partition("=")
         if not equals or not field:
             raise ArgumentError("--set", f"must be FIELD=VALUE, as in training.epochs=3, got {word!r}.")
+        field, text = field.strip(), text.strip()
+        if field in found:
+            raise ArgumentError("--set", f"must give each field once, got {field} twice.")
         try:
-            found[field.strip()] = tomllib.loads(f"value = {text}")["value"]
+            found[field] = text if "\n" in text else tomllib.loads(f"value = {text}")["value"]
         except tomllib.TOMLDecodeError:
-            found[field.strip()] = text.strip()
+            found[field] = text
     return found
 
 

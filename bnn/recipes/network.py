@@ -39,7 +39,7 @@ class RecipeData:
 
 
 def data_of(recipe: Recipe, data_dir: str | os.PathLike[str] | None = None, *, name: str | None = None) -> RecipeData:
-    """Load the images of a recipe, or of another data set in its place.
+    """Load the images of a recipe, or of another data set in its place, of which all images train.
 
     Raises
     ------
@@ -59,7 +59,7 @@ def data_of(recipe: Recipe, data_dir: str | os.PathLike[str] | None = None, *, n
     train, validation = whole.train, None
     if (share := table.get("validation")) is not None:
         train, validation = train.split(1.0 - share, seed=child_seed(recipe.seed, "validation"))
-    if (images := table.get("train_images")) is not None and images != len(train):
+    if name is None and (images := table.get("train_images")) is not None and images != len(train):
         if images > len(train):
             raise ArgumentError("data.train_images", f"must be at most {len(train)}, got {images}.")
         stream = generator(recipe.seed, "image_split")

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from bnn.training.result import Divergence, Epoch, Stopped
 
 
+DIVERGED = "training.diverged"  # 1 or 0
+
+
 @dataclass(frozen=True)
 class RecipeResult:
     """A recipe that was run.
@@ -91,22 +94,37 @@ class RecipeResult:
         """
         found: dict[str, Any] = {}
         for row in self.rows():
-            found |= {f"{row['test']}.{key}": row[key] for key in ("accuracy", "low", "high", "worst")}
+            found |= {f"{row['test']}.{key}": row[key] for key in OF_TEST}
         for name, point in self.points.items():
-            keys = ("error_rate_0", "error_rate_1", "energy_0", "energy_1", "latency")
-            found |= {f"{name}.{key}": getattr(point, key) for key in keys}
+            found |= {f"{name}.{key}": getattr(point, key) for key in OF_POINT}
         if self.history:
             last = self.history[-1]
             found |= {"training.loss": last.loss, "training.accuracy": last.train_accuracy}
             if last.validation_accuracy is not None:
                 found["training.validation_accuracy"] = last.validation_accuracy
         found["training.epochs"] = len(self.history)
-        found["training.diverged"] = int(hasattr(self.ended, "message"))
+        found[DIVERGED] = int(hasattr(self.ended, "message"))
         found |= {f"training.joules_{scope}": self.ledger.joules(scope) for scope in SCOPES}
         found["training.joules_in_sram"] = self.ledger_in_sram.joules("system")
         for name, (ledger, images) in self.inferences.items():
             found |= {f"{name}.joules_{scope}": ledger.joules(scope) / images for scope in SCOPES}
         return found
+
+
+OF_TEST = ("accuracy", "low", "high", "worst")
+OF_POINT = ("error_rate_0", "error_rate_1", "energy_0", "energy_1", "latency")
+
+
+def value_names(recipe: Recipe) -> list[str]:
+    """Return the names of the values that a run of a recipe can have, without running it."""
+    from bnn.recipes.tests import tests_of
+
+    memories = [table["name"] for table in recipe.tables.get("memory", [])]
+    found = [f"{test.name}.{key}" for test in tests_of(recipe) for key in OF_TEST]
+    found += [f"{name}.{key}" for name in memories for key in OF_POINT]
+    found += ["training.loss", "training.accuracy"]
+    found += ["training.validation_accuracy"] if "validation" in recipe.tables["data"] else []
+    return found + ([f"training.joules_{scope}" for scope in SCOPES] if memories else [])
 
 
 def counted(accuracy: Accuracy) -> dict[str, Any]:

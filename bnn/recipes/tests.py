@@ -20,6 +20,7 @@ Without any [[test]] there are `error_free`, and `with_errors` if the last phase
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from bnn.counting.accuracy import Accuracy
+    from bnn.data.images import ImageSet
+    from bnn.recipes.network import RecipeData
     from bnn.training.phases import MRAM
 
 DRAWS = 10
@@ -130,6 +133,16 @@ def _expanded(table: Mapping[str, Any], memory: Mapping[str, Mapping[str, Any]])
         yield RecipeTest(name=" ".join(labels), memory=own, **fixed)
 
 
+def images_of(recipe: Recipe, test: RecipeTest, data: RecipeData, data_dir: str | os.PathLike[str] | None) -> ImageSet:
+    """Return the images of a test; `data` are those of the recipe."""
+    from bnn.recipes.network import data_of
+
+    other = data_of(recipe, data_dir, name=test.data) if test.data else data
+    images = other.validation if test.images == "validation" else other.whole.test
+    assert images is not None, "checked by tests_of"
+    return images
+
+
 def memories_of(recipe: Recipe, test: RecipeTest) -> dict[str, MRAM]:
     """Return the declarations of a test's memories; errors are drawn anew in each test, by the same keys."""
     seed = child_seed(recipe.seed, "test")
@@ -179,11 +192,16 @@ def run_test(
 @contextmanager
 def placed(model: nn.Module, mrams: Mapping[str, MRAM]) -> Iterator[None]:
     """Put memories of bits into the slots of a model, to the end of the block; the other slots are empty."""
-    from bnn.layers.slots import memories
+    from bnn.layers.slots import activation_memories, memories, weight_memories
     from bnn.training.phase_memories import check_layers, memory_in_slot
     from bnn.training.phases import IN_SLOTS
 
     check_layers(model, list(mrams.values()))
+    slots_of = {"activations": activation_memories, "signs": weight_memories}
+    for name, mram in mrams.items():
+        if not any(mram.covers(layer) for what in mram.holds for layer in slots_of[what](model)):
+            rule = f"must be of a layer of the model, which has no {' and no '.join(mram.holds)} that are bits"
+            raise ArgumentError(f"memory.{name}.holds", f"{rule}.")
     with ExitStack() as slots:
         for what, slot in IN_SLOTS.items():
 

@@ -15,9 +15,10 @@ import filelock
 
 from bnn.recipes.code import loaded_code
 from bnn.recipes.recipe import Recipe
-from bnn.recipes.result import counted
+from bnn.recipes.result import DIVERGED, counted
 from bnn.recipes.run import run_recipe
-from bnn.studies.space import Dimension, Point, Study
+from bnn.studies.dimensions import Dimension
+from bnn.studies.space import Point, Study
 from bnn.studies.task import Task
 
 if TYPE_CHECKING:
@@ -45,9 +46,13 @@ def run_point(
         more = {"tables": found.pop("tables", {})}
         return _result(study, point, recipe, found, began, busy) | json.loads(json.dumps(more))
     network = folder / "networks" / f"{recipe.training_identity}.pt"
-    with filelock.FileLock(network.with_suffix(".lock")), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The training diverged")  # a value of the table
-        result = run_recipe(recipe, data_dir=data_dir, checkpoint=network, threads=1, progress=False, on_epoch=on_epoch)
+    given: dict[str, Any] = {"data_dir": data_dir, "checkpoint": network, "threads": 1, "progress": False}
+    try:
+        with filelock.FileLock(network.with_suffix(".lock")), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The training diverged")  # the result says so
+            result = run_recipe(recipe, **given, on_epoch=on_epoch)
+    except FloatingPointError:  # logits of a test that are not finite
+        return _result(study, point, recipe, {DIVERGED: 1}, began, busy)
     if not any(field.startswith("test") for dimension in study.dimensions for field in _fields(study, dimension)):
         network.unlink(missing_ok=True)
         network.with_suffix(".lock").unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Results of a study: one file each, under a key that follows from the point, written before the storage is told."""
+"""Results of a study: one file each, under a key that follows from the point, written before its trial is completed."""
 
 from __future__ import annotations
 
@@ -65,9 +65,15 @@ class Results:
             self._known[key] = found
         return self._known.get(key)
 
+    def has(self, key: str) -> bool:
+        """Whether a result was read or kept here."""
+        return key in self._known
+
     def keep(self, result: Mapping[str, Any]) -> None:
         """Write a result, whole, unless it is there."""
         path = self.path(result["key"])
+        if result["key"] in self._known:
+            return
         if not path.exists():
             write_whole(path, (json.dumps(result, indent=1) + "\n").encode())
         self._known[result["key"]] = dict(result)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import sys
 import time
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +15,23 @@ import optuna
 from optuna.trial import TrialState
 from tqdm import tqdm
 
+from bnn.recipes.result import value_names
 from bnn.recipes.run import Prepared
+from bnn.studies.claims import results_of
 from bnn.studies.crossing import check_crossing
-from bnn.studies.plans import Plan, between, plan_of
+from bnn.studies.dimensions import Dimension, plain
+from bnn.studies.figure import look_of
+from bnn.studies.plans import Bisection, Plan, between, plan_of, unique
 from bnn.studies.results import Results
-from bnn.studies.samplers import value_of
-from bnn.studies.space import Dimension, Point, Study, load_study, plain
+from bnn.studies.space import BY_OPTUNA, Point, Study, load_study
 from bnn.studies.storage import entry_of, opened, storage_url
-from bnn.studies.table import StudyResult, written
+from bnn.studies.table import StudyResult, reported, written
 from bnn.studies.task import Task
 from bnn.studies.worker import Work
 from bnn.studies.workers import worker_processes
-from mtjsim.checks import checked_whole
+from mtjsim.checks import checked_choice, checked_whole
+
+log = logging.getLogger(__name__)
 
 
 class UnfinishedStudy(ValueError):
@@ -96,6 +103,7 @@ def run_study(
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # `logging` here says what a user has to know
     held = opened(url)
     entry_of(study, held)
+    held.engine.dispose()  # the workers open their own
     results.begin()
     most = len(points) if study.sampler in ("grid", "random") else os.cpu_count() or 1
     count = min(workers or os.cpu_count() or 1, most)
@@ -105,7 +113,6 @@ def run_study(
         if count == 1:
             failed = work.run(lambda done, known: _show(bar, done, known))
         else:
-            del held
             failed = _in_processes(work, count, results, bar)
     result = written(study, results, order_of(study, results, url))
     if failed:
@@ -119,7 +126,7 @@ def run_study(
 
 def finished_points(study: Study, results: Results) -> list[Point] | None:
     """Return all points of the table if every one of them is finished; None if not, or if Optuna chooses them."""
-    if study.sampler in ("tpe", "nsga2"):
+    if study.sampler in BY_OPTUNA:
         return None
     points = plan_of(study).points(results.values())
     return points if all(results.get(point) is not None for point in points) else None
@@ -128,10 +135,9 @@ def finished_points(study: Study, results: Results) -> list[Point] | None:
 def checked_points(study: Study, data_dir: str | os.PathLike[str] | None) -> list[Point]:
     """Return the points that are known before the work; ValueError and OSError if one of them cannot be run.
 
-    The first is prepared whole: data, network, operating points. Of the others, every value of every dimension is
-    solved and checked alone.
+    The first one, and each value of each dimension in it, are prepared whole: data, network, operating points, tests.
     """
-    if study.sampler in ("tpe", "nsga2"):
+    if study.sampler in BY_OPTUNA:
         points = [study.point({d.path: _first(d) for d in study.dimensions}, 0)]
     else:
         points = plan_of(study).points({})
@@ -139,15 +145,42 @@ def checked_points(study: Study, data_dir: str | os.PathLike[str] | None) -> lis
     if isinstance(first, Task):
         return points  # its fields were checked; what it needs is its own
     Prepared.of(first, data_dir)
-    shown = dict(points[0].shown)
-    for dimension in study.dimensions:
-        for value in dimension.values[1:] or ():
-            recipe: Any = study.recipe_at(study.point({**shown, dimension.path: plain(value)}, 0))
-            try:
-                Prepared.declared(recipe)
-            except ValueError as error:
-                raise ValueError(f"{study.name} at {dimension.path}={plain(value)!r}: {error}") from None
+    known, shown = value_names(first), dict(points[0].shown)
+    for path, value in _alone(study):
+        if shown.get(path) == value:
+            continue
+        recipe: Any = study.recipe_at(study.point({**shown, path: value}, 0))
+        try:
+            Prepared.of(recipe, data_dir)
+        except ValueError as error:
+            raise ValueError(f"{study.name} at {path}={value!r}: {error}") from None
+        known += value_names(recipe)
+    check_values(study, known)
     return points
+
+
+def _alone(study: Study) -> Iterator[tuple[str, Any]]:
+    """Yield each value of each dimension, the ends of ranges and of a bisection included, with its field."""
+    for dimension in study.dimensions:
+        for value in dimension.values or (dimension.low, dimension.high):
+            yield dimension.path, plain(value)
+    if study.sampler == "bisection":
+        bisected = Bisection.of(study)
+        yield from ((bisected.path, end) for end in (bisected.low, bisected.high))
+
+
+def check_values(study: Study, known: Iterable[str]) -> None:
+    """ArgumentError for the name of a value that no run has, in any table of the study."""
+    values, bisect = list(dict.fromkeys(known)), study.tables.get("bisect", {})
+    named = {f"objective.{name}": name for name in study.objective}
+    named |= {f"constraint.{name}": name for name in study.constraint}
+    if bisect:
+        named["bisect.value"] = bisect["value"]
+        named |= {"bisect.level.of": bisect["level"]["of"]} if isinstance(bisect["level"], Mapping) else {}
+    for where, name in named.items():
+        checked_choice(where, name, values)
+    paths = [dimension.path for dimension in study.dimensions] + ([bisect["field"]] if bisect else [])
+    look_of(study, paths, reported(study, values))
 
 
 def _first(dimension: Dimension) -> Any:
@@ -159,22 +192,13 @@ def _first(dimension: Dimension) -> Any:
 
 def order_of(study: Study, results: Results, url: str) -> list[Point]:
     """Return the points of the table: those of the plan, or those that Optuna chose, in the order of its trials."""
-    if study.sampler not in ("tpe", "nsga2"):
+    if study.sampler not in BY_OPTUNA:
         return plan_of(study).points(results.values())
     entry = entry_of(study, opened(url))
     found = []
     for trial in entry.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
-        shown = {d.path: value_of(d, trial.params[d.path]) for d in study.dimensions}
-        found += [study.point(shown, repeat) for repeat in range(study.repeats)]
-    return list(dict.fromkeys(found)) if all(_hashable(point) for point in found) else found
-
-
-def _hashable(point: Point) -> bool:
-    try:
-        hash(point)
-    except TypeError:
-        return False
-    return True
+        found += [study.point(result["parameters"], result["repeat"]) for result in results_of(trial)]
+    return unique(study, found)
 
 
 def _show(bar: tqdm, done: int, known: int) -> None:
@@ -187,10 +211,25 @@ def _show(bar: tqdm, done: int, known: int) -> None:
 
 
 def _in_processes(work: Work, count: int, results: Results, bar: tqdm) -> dict[str, str]:
-    """Run the work in processes of this machine; the bar follows the files of results."""
+    """Run the work in processes of this machine; they are started again if one is killed and there were new results."""
+    from loky.process_executor import BrokenProcessPool  # here: it takes 0.1 s
+
+    while True:
+        before = len(results.values())
+        try:
+            return _in_pool(work, count, results, bar)
+        except BrokenProcessPool:
+            log.warning("a worker process was killed, perhaps because memory ran out; all are started again")
+            if len(results.values()) == before:
+                problem = "a worker process was killed, and no point was finished since the last one"
+                raise UnfinishedStudy(f"{problem}: memory may be too small for {count} workers.") from None
+
+
+def _in_pool(work: Work, count: int, results: Results, bar: tqdm) -> dict[str, str]:
+    """Run the work in one pool; the bar follows the files of results."""
     with worker_processes(count) as pool:
         futures = [pool.submit(_run_work, work) for _ in range(count)]
-        plan: Plan | None = None if work.study.sampler in ("tpe", "nsga2") else plan_of(work.study)
+        plan: Plan | None = None if work.study.sampler in BY_OPTUNA else plan_of(work.study)
         while not all(future.done() for future in futures):
             time.sleep(0.5)
             if plan is not None and not bar.disable:

@@ -1,4 +1,4 @@
-"""Samplers of a study: Optuna's own, and one that gives a trial the point that its worker has chosen."""
+"""Points and trials: parameters and distributions of a point as Optuna has them, its samplers, constraints."""
 
 from __future__ import annotations
 
@@ -9,35 +9,43 @@ from collections.abc import Mapping
 from typing import Any
 
 import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.trial import Trial
 
-from bnn.studies.space import Dimension, Point, Study, flat, plain
+from bnn.studies.dimensions import Dimension, flat, plain
+from bnn.studies.plans import Bisection
+from bnn.studies.space import Point, Study
 from mtjsim.checks import ArgumentError
 
 
-class PlannedSampler(optuna.samplers.BaseSampler):
-    """Gives each trial the values of the point that its worker has chosen."""
+def distribution_of(dimension: Dimension) -> BaseDistribution:
+    """Return a dimension as Optuna has it."""
+    if dimension.values:
+        return CategoricalDistribution([_text(plain(value)) for value in dimension.values])
+    if dimension.whole:
+        return IntDistribution(int(dimension.low), int(dimension.high), log=dimension.log)
+    return FloatDistribution(dimension.low, dimension.high, log=dimension.log)
 
-    point: Point | None = None
 
-    def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, Any]:
-        """Return none: every value is given on its own."""
-        return {}
-
-    def sample_relative(self, study: Any, trial: Any, search_space: Any) -> dict[str, Any]:
-        """Return none."""
-        return {}
-
-    def sample_independent(self, study: Any, trial: Any, param_name: str, param_distribution: Any) -> Any:
-        """Return the value of the point."""
-        assert self.point is not None
-        values = {**dict(self.point.shown), "repeat": self.point.repeat}
-        return _text(values[param_name])
+def trial_of(study: Study, point: Point) -> tuple[dict[str, Any], dict[str, BaseDistribution]]:
+    """Return the parameters of a planned point and their distributions."""
+    given, dimensions = dict(point.shown), list(study.dimensions)
+    if study.sampler == "bisection":
+        plan = Bisection.of(study)
+        dimensions.append(Dimension(plan.path, (), plan.low, plan.high, plan.log))
+    params = {d.path: _text(given[d.path]) for d in dimensions}
+    distributions = {d.path: distribution_of(d) for d in dimensions}
+    for d in dimensions:
+        if not d.values:  # 12 digits may be rounded to beyond an end
+            params[d.path] = min(max(params[d.path], d.low), d.high)
+    if study.repeats > 1:
+        params["repeat"], distributions["repeat"] = point.repeat, IntDistribution(0, study.repeats - 1)
+    return params, distributions
 
 
 def suggested(trial: Trial, dimension: Dimension) -> Any:
-    """Return the value of a dimension in a trial."""
+    """Return the value of a dimension that Optuna chooses in a trial."""
     if dimension.values:
         return value_of(
             dimension, trial.suggest_categorical(dimension.path, [_text(plain(v)) for v in dimension.values])
@@ -52,10 +60,10 @@ def _text(value: Any) -> Any:
     return json.dumps(value, sort_keys=True) if isinstance(value, (list, dict)) else value
 
 
-def value_of(dimension: Dimension, told: Any) -> Any:
+def value_of(dimension: Dimension, kept: Any) -> Any:
     """Return the value that Optuna keeps as a text, or the number itself."""
     by_text = {_text(plain(value)): plain(value) for value in dimension.values}
-    return by_text.get(told, told)
+    return by_text.get(kept, kept)
 
 
 def constraints(study: Study, values: list[Mapping[str, Any]]) -> list[float]:
@@ -80,6 +88,7 @@ def sampler_of(study: Study) -> Any:
         options["constraints_func"] = lambda trial: trial.user_attrs.get("constraints", (0.0,))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
+        warnings.simplefilter("ignore", FutureWarning)  # Optuna 5 has another way, which Optuna 4 has not
         if study.sampler == "nsga2":
             return optuna.samplers.NSGAIISampler(seed=seed, **options)
         return optuna.samplers.TPESampler(seed=None, **options)

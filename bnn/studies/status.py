@@ -10,10 +10,11 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 
+from bnn.studies.claims import is_gone, results_of, worker_of
 from bnn.studies.plans import plan_of
 from bnn.studies.results import Results
 from bnn.studies.space import Study
-from bnn.studies.storage import entry_of, finished_results, opened, storage_url
+from bnn.studies.storage import found_entry, opened, storage_url
 
 
 def status_of(study: Study, *, out: str | os.PathLike[str], storage: str | None = None) -> dict[str, Any]:
@@ -39,11 +40,12 @@ def status_of(study: Study, *, out: str | os.PathLike[str], storage: str | None 
     values = {key: own for key, own in results.values().items()}
     if storage is not None or (folder / "study.db").exists():
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        entry = entry_of(study, opened(url))
-        values |= {result["key"]: result["values"] for result in finished_results(entry)}
-        for trial in entry.get_trials(deepcopy=False):
-            running += trial.state == TrialState.RUNNING
-            trials += trial.state == TrialState.COMPLETE
+        entry = found_entry(study, opened(url))
+        for trial in entry.get_trials(deepcopy=False) if entry else ():
+            running += trial.state == TrialState.RUNNING and not is_gone(worker_of(trial))
+            if trial.state == TrialState.COMPLETE:
+                trials += 1
+                values |= {result["key"]: result["values"] for result in results_of(trial)}
             if trial.state == TrialState.FAIL and "error" in trial.user_attrs:
                 failed[trial.user_attrs["error"]] += 1
     if study.sampler in ("tpe", "nsga2"):

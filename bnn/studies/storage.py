@@ -1,4 +1,4 @@
-"""The Optuna storage of a study: opened once a process, patient with a server that restarts.
+"""The Optuna storage of a study: its address, opened once a process, and the study's entry in it.
 
 SQLite in a file by default; one PostgreSQL for many machines. Its address is no part of a study's identity.
 """
@@ -6,40 +6,27 @@ SQLite in a file by default; one PostgreSQL for many machines. Its address is no
 from __future__ import annotations
 
 import logging
-import os
-import socket
+import random
 import time
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import optuna
-import psutil
 import sqlalchemy.exc
-from optuna.exceptions import ExperimentalWarning, StorageInternalError
-from optuna.trial import FrozenTrial, TrialState
+from optuna.exceptions import StorageInternalError
+from optuna.storages import RDBStorage
 
 from bnn.studies.space import Study
 from mtjsim.checks import ArgumentError
 
-log = logging.getLogger(__name__)
-HEARTBEAT, GRACE = 20, 60  # [s]
-PATIENCE = 300.0  # how long a storage may be away [s]
 UNREACHABLE = (StorageInternalError, sqlalchemy.exc.SQLAlchemyError)
+PATIENCE = 300.0  # how long a storage may be away [s]
+PAUSE = 2.0  # between two attempts [s]
+CREATION = 60.0  # how long to wait for another process that creates the tables [s]
+CREATING = ("already exists", "unique constraint", "no such table", "does not exist", "is locked", "deadlock")
 Answer = TypeVar("Answer")
-
-
-class PatientStorage(optuna.storages.RDBStorage):
-    """A storage whose heartbeat outlives a server that restarts; a heartbeat that is missed is only logged."""
-
-    def record_heartbeat(self, trial_id: int) -> None:
-        """Record a heartbeat; a failure is logged."""
-        try:
-            super().record_heartbeat(trial_id)
-        except UNREACHABLE as error:
-            log.warning("a heartbeat was missed: %s", _one_line(error))
+log = logging.getLogger(__name__)
 
 
 def storage_url(folder: Path, given: str | None) -> str:
@@ -47,144 +34,148 @@ def storage_url(folder: Path, given: str | None) -> str:
     return given if given is not None else f"sqlite:///{folder / 'study.db'}"
 
 
-def opened(url: str) -> PatientStorage:
+def opened(url: str) -> RDBStorage:
     """Open a storage; one object a process.
 
     Raises
     ------
     ArgumentError
-        If it cannot be reached, or its driver is missing.
+        If it cannot be reached, its driver is missing, or the address is not one.
     """
+    shown, until = without_password(url), time.monotonic() + CREATION
+    while True:  # several processes may create the tables at once
+        try:
+            return _opened(url)
+        except ImportError:
+            remedy = "pip install 'mtj-bnn[cluster]' has that of PostgreSQL"
+            raise ArgumentError("storage", f"{shown} needs a driver that is not installed: {remedy}.") from None
+        except (ValueError, KeyError, IndexError, sqlalchemy.exc.ArgumentError):
+            rule = "must be an address such as sqlite:///study.db or postgresql://USER@HOST/DATABASE"
+            raise ArgumentError("storage", f"{rule}, got {shown!r}.") from None
+        except (*UNREACHABLE, AssertionError) as error:
+            text = one_line(error)
+            if time.monotonic() > until or not _is_being_created(error, text):
+                raise ArgumentError("storage", f"{shown} cannot be reached: {text}") from None
+        except RuntimeError as error:  # tables of another version of Optuna
+            raise ArgumentError("storage", f"{shown} cannot be used: {one_line(error)}") from None
+        time.sleep(random.uniform(0.05, 0.5))
+
+
+def _opened(url: str) -> RDBStorage:
     arguments: dict[str, Any] = {"pool_pre_ping": True}
     if url.startswith("postgresql://"):
         url = url.replace("postgresql://", "postgresql+psycopg://", 1)
     if url.startswith("sqlite"):
         arguments["connect_args"] = {"timeout": 100.0}
-    else:
-        arguments |= {"pool_size": 1, "max_overflow": 2}
-    last: Exception | None = None
-    for _ in range(5):  # several processes may create the tables at once
+    else:  # of the worker and of its heartbeat
+        arguments |= {"pool_size": 1, "max_overflow": 1}
+    if url.startswith("postgresql+psycopg://"):  # a machine that is switched off does not answer at all
+        arguments["connect_args"] = {"connect_timeout": 20, "keepalives_idle": 30, "tcp_user_timeout": 60_000}
+    return RDBStorage(url.replace("{", "{{").replace("}", "}}"), engine_kwargs=arguments)
+
+
+def _is_being_created(error: Exception, text: str) -> bool:
+    if isinstance(error, AssertionError):  # of Optuna: tables without their version
+        return True
+    return "connection failed" not in text and any(part in text.lower() for part in CREATING)
+
+
+def patiently(question: Callable[[], Answer], *, back: Callable[[], object] = lambda: None) -> Answer:
+    """Return the answer of a storage, which may be away for a while; `back` is called when it was.
+
+    Raises
+    ------
+    ConnectionError
+        After `PATIENCE`.
+    """
+    away: float | None = None
+    while True:
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", ExperimentalWarning)
-                return PatientStorage(url, engine_kwargs=arguments, heartbeat_interval=HEARTBEAT, grace_period=GRACE)
-        except ImportError as error:
-            raise ArgumentError("storage", f"needs a driver: {error}. pip install 'mtj-bnn[cluster]'.") from None
-        except ValueError as error:
-            raise ArgumentError("storage", f"must be an address such as sqlite:///study.db: {error}") from None
-        except (sqlalchemy.exc.ProgrammingError, sqlalchemy.exc.IntegrityError) as error:
-            last = error
-            time.sleep(0.5)
+            answer = question()
         except UNREACHABLE as error:
-            last = error
-            break
-    raise ArgumentError("storage", f"{_shown(url)} cannot be reached: {_one_line(last)}") from None
+            if away is None:
+                away = time.monotonic()
+                log.warning("the storage is away, waiting: %s", one_line(error))
+            elif time.monotonic() - away > PATIENCE:
+                problem = f"the storage has been away for {PATIENCE:.0f} s: {one_line(error)}"
+                raise ConnectionError(f"{problem}. What is finished is kept; the same call goes on.") from None
+            time.sleep(PAUSE)
+            continue
+        except Exception:  # an answer too, such as that a trial has ended
+            _is_back(away, back)
+            raise
+        _is_back(away, back)
+        return answer
 
 
-def entry_of(study: Study, storage: PatientStorage, **choice: Any) -> optuna.Study:
-    """Return the study's entry in the storage, made if need be.
+def _is_back(away: float | None, back: Callable[[], object]) -> None:
+    if away is not None:
+        log.warning("the storage is back after %.0f s", time.monotonic() - away)
+        back()
+
+
+def entry_of(study: Study, storage: RDBStorage, **choice: Any) -> optuna.Study:
+    """Return the study's entry in the storage, made if need be; patient.
 
     Raises
     ------
     ArgumentError
         If there is another study of this name in it.
     """
-    for summary in optuna.get_all_study_summaries(storage=storage):
-        own = summary.user_attrs
-        if own.get("name") == study.name and own.get("identity") != study.identity:
-            rule = f"has another study of the name {study.name!r}, of another recipe or seed"
-            raise ArgumentError("storage", f"{rule}. Rename the file, or use another storage.")
+    return patiently(lambda: _entry_of(study, storage, **choice))
+
+
+def _entry_of(study: Study, storage: RDBStorage, **choice: Any) -> optuna.Study:
+    _check_name(study, storage)
     directions: Any = list(study.objective.values()) or ["maximize"]
-    name = f"{study.name} {study.declaration[:8]}"
-    entry = optuna.create_study(storage=storage, study_name=name, directions=directions, load_if_exists=True, **choice)
-    entry.set_user_attr("name", study.name)
-    entry.set_user_attr("identity", study.identity)
+    entry = optuna.create_study(
+        storage=storage, study_name=entry_name(study), directions=directions, load_if_exists=True, **choice
+    )
+    known = entry.user_attrs
+    for name, value in {"name": study.name, "identity": study.identity}.items():
+        if known.get(name) != value:
+            entry.set_user_attr(name, value)
+    if not known:  # another one may have been made at the same moment; then at least one of the two sees it
+        _check_name(study, storage, refused=lambda: optuna.delete_study(study_name=entry.study_name, storage=storage))
     return entry
 
 
-def this_worker() -> str:
-    """Return host, number and start of this process: no other process has them."""
-    return f"{socket.gethostname()} {os.getpid()} {psutil.Process().create_time():.2f}"
+def found_entry(study: Study, storage: RDBStorage) -> optuna.Study | None:
+    """Return the study's entry in the storage, None without one; nothing is written. Raises as `entry_of`."""
+    _check_name(study, storage)
+    names = optuna.get_all_study_names(storage=storage)
+    return optuna.load_study(study_name=entry_name(study), storage=storage) if entry_name(study) in names else None
 
 
-def is_gone(worker: str) -> bool:
-    """Whether a worker is a process of this machine that has ended."""
-    try:
-        host, number, start = worker.split(" ")
-        if host != socket.gethostname():
-            return False
-        return f"{psutil.Process(int(number)).create_time():.2f}" != start
-    except psutil.NoSuchProcess:
-        return True
-    except (ValueError, psutil.Error):
-        return False
+def entry_name(study: Study) -> str:
+    """Return the name of the study's entry: another space or another sampler has an entry of its own."""
+    return f"{study.name} {study.declaration[:8]}"
 
 
-def fail_gone(entry: optuna.Study) -> None:
-    """End the running trials of workers of this machine that have ended; others end by their heartbeat."""
-    for trial in entry.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        worker = trial.user_attrs.get("worker", "")
-        if is_gone(worker):
-            with suppressed_finished():
-                entry.tell(trial.number, state=TrialState.FAIL)
-                log.warning("trial %d is made again: its worker has ended", trial.number)
+def _check_name(study: Study, storage: RDBStorage, refused: Callable[[], Any] = lambda: None) -> None:
+    for other in storage.get_all_studies():  # without their trials
+        own = other.user_attrs
+        if own.get("name") == study.name and own.get("identity") != study.identity:
+            refused()
+            rule = f"has another study of the name {study.name!r}, of another recipe or seed"
+            raise ArgumentError("storage", f"{rule}. Rename the file, or use another storage.")
 
 
-def fail_stale(entry: optuna.Study) -> None:
-    """End the running trials of workers that have ended: of this machine by their process, of others by heartbeat."""
-    fail_gone(entry)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        optuna.storages.fail_stale_trials(entry)
+def without_password(url: str) -> str:
+    """Return an address without its password.
 
-
-@contextmanager
-def suppressed_finished() -> Iterator[None]:
-    """Ignore that another worker has ended a trial already."""
-    try:
-        yield
-    except (optuna.exceptions.UpdateFinishedTrialError, ValueError) as error:
-        log.info("a trial had ended: %s", _one_line(error))
-
-
-def patiently(question: Callable[[], Answer]) -> Answer:
-    """Return the answer of a storage, which may be away for a while; after `PATIENCE` its error is raised."""
-    until = time.monotonic() + PATIENCE
-    while True:
-        try:
-            return question()
-        except UNREACHABLE as error:
-            if time.monotonic() > until:
-                raise
-            log.warning("the storage is away, waiting: %s", _one_line(error))
-            time.sleep(2.0)
-
-
-def running_keys(entry: optuna.Study, *, below: int | None = None) -> set[str]:
-    """Return the keys of the points that are at work now; `below`: of trials with a smaller number."""
-    trials = entry.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-    chosen = [trial for trial in trials if below is None or trial.number < below]
-    return {trial.user_attrs["key"] for trial in chosen if "key" in trial.user_attrs}
-
-
-def finished_results(entry: optuna.Study) -> list[dict[str, Any]]:
-    """Return the results in the storage: those of workers on other machines too."""
-    done = entry.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    return [result for trial in done for result in results_of(trial)]
-
-
-def results_of(trial: FrozenTrial) -> list[dict[str, Any]]:
-    """Return the results of a trial, one for each repeat that it ran."""
-    return list(trial.user_attrs.get("results", []))
-
-
-def _shown(url: str) -> str:
-    """Return an address without its password."""
-    head, _, tail = url.partition("://")
+    Examples
+    --------
+    >>> without_password("postgresql://me:p@ss/word@host:5432/studies?sslpassword=other")
+    'postgresql://me@host:5432/studies'
+    """
+    head, mark, tail = url.partition("://")
     who, at, where = tail.rpartition("@")
-    return f"{head}://{who.partition(':')[0]}{at}{where}"
+    return f"{head}{mark}{who.partition(':')[0]}{at}{where.partition('?')[0]}" if mark else head.partition("?")[0]
 
 
-def _one_line(error: object) -> str:
-    cause = getattr(error, "orig", None) or getattr(error, "__cause__", None) or error
-    return " ".join(str(cause).split())[:300]
+def one_line(error: object) -> str:
+    """Return the cause of an error in one line."""
+    while (cause := getattr(error, "orig", None) or getattr(error, "__cause__", None)) is not None:
+        error = cause
+    return " ".join(str(error).split())[:300] or type(error).__name__

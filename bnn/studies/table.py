@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,12 @@ import numpy as np
 from scipy.stats import t as student_t
 
 from bnn.recipes.code import loaded_code, merged_code
+from bnn.recipes.declared import checked_table
 from bnn.recipes.record import Record
 from bnn.studies.crossing import crossings
 from bnn.studies.results import Results
 from bnn.studies.space import Point, Study
-from mtjsim.checks import ArgumentError
+from mtjsim.checks import ArgumentError, checked_choice
 from mtjsim.files import write_whole
 
 OWN_TABLES = ("table", "summary", "crossing")
@@ -113,31 +114,29 @@ def _cell(value: Any) -> Any:
     return "" if value is None else value
 
 
-def reported(study: Study, done: Sequence[tuple[Point, Mapping[str, Any]]]) -> list[str]:
-    """Return the names of the values of the summary: those of [report], or all accuracies.
+def reported(study: Study, known: Iterable[str]) -> list[str]:
+    """Return the names of the values of the summary: those of [report], or all accuracies of the `known` ones.
 
     Raises
     ------
     ArgumentError
         For a name that no run has.
     """
-    known = list(dict.fromkeys(name for _, result in done for name in result["values"]))
-    chosen = study.tables.get("report", {}).get("values")
+    chosen = checked_table("report", study.tables.get("report", {}), ("values",)).get("values")
     if chosen is None:
-        return [name for name in known if name.endswith(".accuracy")]
-    for name in chosen:
-        if name not in known:
-            raise ArgumentError(
-                "report.values", f"must be values of the runs, got {name!r}; there are {', '.join(known)}."
-            )
-    return list(chosen)
+        return [name for name in dict.fromkeys(known) if name.endswith(".accuracy")]
+    if not isinstance(chosen, list):
+        raise ArgumentError("report.values", f"must be a list of values of the run, got {chosen!r}.")
+    names = list(dict.fromkeys(known))
+    return list(dict.fromkeys(checked_choice("a value of report.values", name, names) for name in chosen))
 
 
 def summary_of(study: Study, done: Sequence[tuple[Point, Mapping[str, Any]]]) -> list[dict[str, Any]]:
     """Return a row for each point: mean over its repeats with the 95 % interval, empty for one repeat."""
     if not done:
         return []
-    names, groups = reported(study, done), dict[str, list[tuple[Point, Mapping[str, Any]]]]()
+    names = reported(study, [name for _, result in done for name in result["values"]])
+    groups = dict[str, list[tuple[Point, Mapping[str, Any]]]]()
     for point, result in done:
         groups.setdefault(repr(point.shown), []).append((point, result))
     rows = []
