@@ -14,6 +14,7 @@ import bnn.studies.tasks.sot_80nm as sot
 from bnn.recipes.code import changed_since, digest_of, digest_of_module, loaded_code, merged_code
 from bnn.recipes.recipe import load_recipe
 from bnn.recipes.record import Record
+from bnn.recipes.result import value_names
 from bnn.recipes.run import run_recipe
 from bnn.studies.crossing import crossing
 from bnn.studies.figure import plot_study
@@ -193,7 +194,8 @@ def test_a_test_says_how_a_re_estimation_is_done(monkeypatch):
     monkeypatch.setattr("bnn.evaluation.batch_norm.reestimate_batch_norm", watched)
     test = {"name": "again", "correct": "reestimate", "correct_images": 30, "correct_draws": 7, "draws": 1}
     fields = {"training.epochs": 1, "data.train_images": 100, "test": [test, {**test, "name": "clean", "memory": []}]}
-    run_recipe(load_recipe("digits_mlp").replaced(fields))
+    result = run_recipe(recipe := load_recipe("digits_mlp").replaced(fields))
+    assert set(value_names(recipe)) == set(result.values())  # what a study may report
     assert seen[-2:] == [(30, 7), (30, 1)]  # without errors one draw says it
     with pytest.raises(ValueError, match=r"test.again.correct_draws must be .*>= 1"):
         load_recipe("digits_mlp").replaced({"test": [{**test, "correct_draws": 0}]})
