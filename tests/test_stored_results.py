@@ -12,8 +12,12 @@ import pytest
 
 import bnn.studies.tasks.sot_80nm as sot
 from bnn.recipes.code import changed_since, digest_of, digest_of_module, loaded_code, merged_code
+from bnn.recipes.recipe import load_recipe
 from bnn.recipes.record import Record
+from bnn.recipes.result import value_names
+from bnn.recipes.run import run_recipe
 from bnn.studies.crossing import crossing
+from bnn.studies.figure import plot_study
 from bnn.studies.run import run_study
 from bnn.studies.space import Study, load_study
 from bnn.studies.table import written
@@ -162,6 +166,41 @@ def test_a_wrong_crossing_is_refused_before_any_work(tmp_path, table, message):
     assert not (tmp_path / "out").exists()
 
 
+def test_the_figure_has_a_row_and_a_column_of_panels():
+    study = Study(
+        name="one",
+        recipe="digits_mlp",
+        space={"training.epochs": [1, 2], "training.batch_size": [32, 64, 128], "seed": [0, 1]},
+        figure={"x": "seed", "y": "a.accuracy", "panel": "training.batch_size", "row": "training.epochs"},
+    )
+    summary = [{**dict(point.shown), "repeats": 1, "a.accuracy": 0.5} for point in study.grid()]
+    summary = [row | {"a.accuracy.low": "", "a.accuracy.high": ""} for row in summary]
+    axes = plot_study(study, summary).axes
+    assert len(axes) == 6
+    assert [ax.get_title() for ax in axes[2:4]] == ["epochs 1; batch size 128", "epochs 2; batch size 32"]
+    assert [bool(ax.get_ylabel()) for ax in axes] == [True, False, False] * 2
+
+
+# ---- re-estimations --------------------------------------------------------------------------------------------------
+
+
+def test_a_test_says_how_a_re_estimation_is_done(monkeypatch):
+    seen = []
+
+    def watched(model, images, *, draws, seed):
+        seen.append((len(images), draws))
+        return model
+
+    monkeypatch.setattr("bnn.evaluation.batch_norm.reestimate_batch_norm", watched)
+    test = {"name": "again", "correct": "reestimate", "correct_images": 30, "correct_draws": 7, "draws": 1}
+    fields = {"training.epochs": 1, "data.train_images": 100, "test": [test, {**test, "name": "clean", "memory": []}]}
+    result = run_recipe(recipe := load_recipe("digits_mlp").replaced(fields))
+    assert set(value_names(recipe)) == set(result.values())  # what a study may report
+    assert seen[-2:] == [(30, 7), (30, 1)]  # without errors one draw says it
+    with pytest.raises(ValueError, match=r"test.again.correct_draws must be .*>= 1"):
+        load_recipe("digits_mlp").replaced({"test": [{**test, "correct_draws": 0}]})
+
+
 # ---- the shipped studies, small --------------------------------------------------------------------------------------
 
 
@@ -172,9 +211,10 @@ def test_weight_words_end_to_end_a_training_that_diverges_is_a_row(tmp_path):
     table = rows(tmp_path, "table")
     assert len(table) == 2 * 2 * 2
     for row in table:
-        diverged = row["memory.words.errors"] == "independent" and float(row["memory.words.error_rate"]) > 0
-        assert bool(row["training.diverged"]) == diverged or row["memory.words.errors"] == "overwrite"
-        assert (row["error_free.accuracy"] == "") == bool(row["training.diverged"])
+        harsh = row["memory.words.errors"] == "independent" and float(row["memory.words.error_rate"]) > 0
+        diverged = row["training.diverged"] == "1"
+        assert diverged == harsh or row["memory.words.errors"] == "overwrite"
+        assert (row["error_free.accuracy"] == "") == diverged
     independent = [row for row in rows(tmp_path, "crossing") if row["memory.words.errors"] == "independent"]
     assert [(row["bound"], float(row["log10_memory.words.error_rate"])) for row in independent] == [("<", -2.0)] * 2
 

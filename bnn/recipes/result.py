@@ -120,11 +120,12 @@ def value_names(recipe: Recipe) -> list[str]:
     from bnn.recipes.tests import tests_of
 
     memories = [table["name"] for table in recipe.tables.get("memory", [])]
-    found = [f"{test.name}.{key}" for test in tests_of(recipe) for key in OF_TEST]
+    tests = [test.name for test in tests_of(recipe)]
+    found = [f"{name}.{key}" for name in tests for key in OF_TEST]
     found += [f"{name}.{key}" for name in memories for key in OF_POINT]
-    found += ["training.loss", "training.accuracy"]
+    found += ["training.loss", "training.accuracy", "training.epochs", DIVERGED, "training.joules_in_sram"]
     found += ["training.validation_accuracy"] if "validation" in recipe.tables["data"] else []
-    return found + ([f"training.joules_{scope}" for scope in SCOPES] if memories else [])
+    return found + [f"{name}.joules_{scope}" for name in ("training", *tests) for scope in SCOPES]
 
 
 def counted(accuracy: Accuracy) -> dict[str, Any]:

@@ -54,7 +54,7 @@ class Claims:
         self._ids: dict[int, int] = {}  # number of a trial -> of its row
 
     def patiently(self, question: Callable[[], Answer]) -> Answer:
-        """Return the answer of the storage as `bnn.studies.storage.patiently` does."""
+        """Return the answer of the storage as `patiently` of storage.py does."""
         return patiently(question, back=self._seen.clear)  # the beats of others did not arrive either
 
     def trials(self) -> list[FrozenTrial]:

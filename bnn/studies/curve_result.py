@@ -75,7 +75,7 @@ class EnergyAccuracyCurve(Suggesting):
         return table.astype(dict.fromkeys(numbers, float) | {"networks": int, "draws": int})
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the table as CSV, and its record next to it: "curve.json" for "curve.csv", see `bnn.recipes.record`.
+        """Write the table as CSV, and its record next to it: "curve.json" for "curve.csv", see `bnn/recipes/record.py`.
 
         `to_dataframe` describes the columns.
 

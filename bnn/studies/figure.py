@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 FIGURE = ("x", "y", "by", "panel", "row", "log_x", "y_scale", "x_label", "y_label")
 Y_SCALES = ("linear", "log", "logit")
 LOOKS = tuple(zip((BLACK, RED, BLUE, GREEN, PURPLE, "0.5"), "osD^vP", strict=True))
+LEAST = 1e-4  # accuracy, and distance from 1, on a logit scale
 APART = 2.5  # points on paper between lines
 SHOWN_IN = {  # by the last part of a field or a value: label, factor
     **dict.fromkeys(("current", "current_0", "current_1"), ("µA", 1e6)),
@@ -56,12 +57,13 @@ def plot_study(study: Study, summary: Sequence[Mapping[str, Any]]) -> Figure:
     panels, lines = (list(dict.fromkeys(r[p] for r in summary)) if p else [None] for p in (panel, line))
     size = (1.4 + 4.6 * max(1.4, len(panels)), 1.0 + 3.8 * len(lines))
     figure = Figure(figsize=size, layout="constrained", dpi=130)
-    axes = figure.subplots(len(lines), len(panels), sharey=True, squeeze=False)
+    axes = figure.subplots(len(lines), len(panels), sharex=True, sharey=True, squeeze=False)
     for ax, (lower, value) in zip(axes.flat, product(lines, panels), strict=True):
         rows = [r for r in summary if (not panel or r[panel] == value) and (not line or r[line] == lower)]
         plot_values(ax, rows, x=x, y=y, by=by, log_x=look.get("log_x"), y_scale=look["y_scale"])
         ax.set_title("; ".join(_labels([p for p in (line, panel) if p], [v for v in (lower, value) if v is not None])))
         ax.title.set_fontsize(TITLE)
+        ax.tick_params(labelbottom=True)
         if ax not in axes[:, 0]:
             ax.set_ylabel("")
         if "x_label" in look:
@@ -121,7 +123,7 @@ def plot_values(
     by : sequence of str
         Columns whose values make a line each.
     log_x : bool, optional
-        None: if x spans more than a factor of 20.
+        None: if x spans more than a factor of 20. With a zero among x, the axis is linear up to the next number.
     y_scale : {"linear", "log", "logit"}
         logit: of accuracies, so that 98 and 99 % are as far apart as 1 and 2 %.
     """
@@ -139,6 +141,8 @@ def plot_values(
             np.array([scale * (row[name] if row[name + end] == "" else row[name + end]) for row in own])
             for end in ("", ".low", ".high")
         )
+        if y_scale == "logit":  # Student's intervals may leave 0 to 1
+            low, high = np.clip(low, LEAST, None), np.clip(high, None, 1.0 - LEAST)
         label = ", ".join([name.removesuffix(".accuracy").replace("_", " ")] * (len(y) > 1) + _labels(by, key))
         place = sideways(ax, APART * (number - (len(lines) - 1) / 2))
         style: dict[str, Any] = {"color": colour, "marker": marker, "ms": 4.5, "lw": 1.2, "capsize": 2.5}
@@ -150,9 +154,11 @@ def plot_values(
         ax.set_xlim(-0.6, len(ticks) - 0.4)
     else:
         numbers = [row[x] for row in rows]
-        wide = min(numbers) > 0 and max(numbers) > 20 * min(numbers)
-        if wide if log_x is None else log_x:
-            ax.set_xscale("log")
+        positive = [number for number in numbers if number > 0]
+        wide = len(positive) == len(numbers) and max(numbers) > 20 * min(numbers)
+        if (wide if log_x is None else log_x) and positive:
+            zero = {} if len(positive) == len(numbers) else {"linthresh": factor * min(positive), "linscale": 0.5}
+            ax.set_xscale("symlog" if zero else "log", **zero)
     if y_scale == "log":
         ax.set_yscale("log")
     elif y_scale == "logit":

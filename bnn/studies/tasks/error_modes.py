@@ -21,10 +21,11 @@ import torch
 from torch import Tensor, nn
 
 from bnn import models
+from bnn.counting.accuracy import Accuracy
 from bnn.data.loading import load
 from bnn.errors.overwrite import OverwriteErrors
 from bnn.errors.write_errors import WriteErrors
-from bnn.evaluation.accuracy import Accuracy, evaluate
+from bnn.evaluation.accuracy import evaluate
 from bnn.layers.slots import activation_memories, memories
 from bnn.training.config import TrainConfig
 from bnn.training.loop import Trainer
@@ -109,6 +110,7 @@ def error_modes(
         schedule="one_cycle",
         seed=seed,
         progress=False,
+        on_divergence="raise",
     )
     network = getattr(models, model)(seed=seed, activation_memory=memory)
     network = Trainer(network, config).fit(whole.train).model.eval()

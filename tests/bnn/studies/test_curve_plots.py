@@ -1,5 +1,7 @@
 """Figure of a curve: every interval has both ends, nothing hides anything, the axis fits the accuracies."""
 
+import json
+
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -123,6 +125,10 @@ def test_a_curve_as_table_file_and_figure(tmp_path):
     of.save(tmp_path / "curve.csv")
     assert (tmp_path / "curve.csv").read_text().splitlines()[0] == ",".join(table.columns)
     assert len((tmp_path / "curve.csv").read_text().splitlines()) == 7
+    saved = json.loads((tmp_path / "curve.json").read_text())
+    assert (saved["identity"], len(saved["points"])) == (of.identity, 6)
+    assert saved["tables"]["curve.csv"]["rows"] == 6
+    assert curve(TYPICAL, energies=(1e-13, 2e-13, 5e-13)).identity != of.identity
     with pytest.raises(ValueError, match=r"path must end in .csv, got 'curve.xlsx'"):
         of.save("curve.xlsx")
     ax = Figure().subplots()
