@@ -115,16 +115,20 @@ class WriteKeys:
         """Whether there is an address."""
         return self._address is not None
 
-    def next(self, x: Tensor, *, weights: bool) -> tuple[WriteKey, PastWrite]:
-        """Return the key of a write of x, whose rows are samples or those of weights; counts it."""
-        mark = _mark(x)
+    def next(self, x: Tensor, *, weights: bool) -> tuple[WriteKey, PastWrite | None]:
+        """Return the key of a write of x, whose rows are samples or those of weights; counts it.
+
+        The second is what is needed to repeat it; None if that cannot happen.
+        """
         if torch._C._current_graph_task_id() != -1:  # inside a backward pass
-            return self._recomputed(mark)
+            return self._recomputed(_mark(x))
         rows = len(x) if x.dim() > 1 else 1
         key = self._numbered(rows, weights) if self._address is None else self._at_address(rows, weights)
-        past = PastWrite(mark, key)
-        self._past.append(past)
         self.writes += 1
+        if not _repeatable():
+            return key, None
+        past = PastWrite(_mark(x), key)
+        self._past.append(past)
         return key, past
 
     def _numbered(self, rows: int, weights: bool) -> WriteKey:
@@ -166,6 +170,19 @@ class WriteKeys:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_past": deque(maxlen=MOST_RECOMPUTED)}  # of this object's own backward passes only
+
+
+def _repeatable() -> bool:
+    """Whether activation checkpointing may repeat what is done now: it works without gradients, or with hooks."""
+    return not torch.is_grad_enabled() or _saved_by_hooks()
+
+
+def _saved_by_hooks() -> bool:
+    """Whether hooks save the tensors of this pass; True in a torch that does not say."""
+    try:
+        return torch._C._autograd._top_saved_tensors_default_hooks(True) is not None
+    except (AttributeError, TypeError):
+        return True
 
 
 def _mark(x: Tensor) -> int:

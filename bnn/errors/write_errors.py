@@ -148,7 +148,7 @@ class WriteErrors(BitMemory):
         counts[:, 0] = self.counts
         return bit_ledger(counts, errors="independent", name=name, point=point or self.point)
 
-    def _by_key(self, x: Tensor, key: WriteKey, past: PastWrite) -> tuple[Tensor, Tensor | None]:
+    def _by_key(self, x: Tensor, key: WriteKey, past: PastWrite | None) -> tuple[Tensor, Tensor | None]:
         """Write x, (samples, ...) or one sample (n,)."""
         from bnn.errors.kernels import write_samples  # here: numba takes half a second
 
@@ -161,7 +161,7 @@ class WriteErrors(BitMemory):
         written = out if x.dtype == torch.float32 else out.to(x.dtype)
         return written, x * written if self.gradient == "flipped" else None
 
-    def _from_stream(self, x: Tensor, key: WriteKey, past: PastWrite) -> tuple[Tensor, Tensor | None]:
+    def _from_stream(self, x: Tensor, key: WriteKey, past: PastWrite | None) -> tuple[Tensor, Tensor | None]:
         """Write x, of any shape; in `select` it is flat."""
         check_bits(x)
         rows, rates = x.reshape(len(key.samples), -1), self._rates(x)
