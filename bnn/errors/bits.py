@@ -132,7 +132,7 @@ class BitMemory(nn.Module, ABC):
         """
         if x.numel() == 0:
             return x
-        on_cpu = x.device.type == "cpu"
+        on_cpu = x.is_cpu
         by_key = self.path == "numba" or (self.path == "auto" and on_cpu)
         if self.path == "numba" and not on_cpu:
             raise ArgumentError("path", f'must be "auto" or "torch" for a tensor on {x.device}: "numba" needs the CPU.')

@@ -183,6 +183,31 @@ def _write_samples(x, out, held, failed, counts, root, layer, step, samples, p01
     return write(x, out, held, failed, counts, sample_keys(root, layer, step, samples), p01, p10)
 
 
+def _pointed(_: Any, address: Any) -> Any:
+    """Return a pointer to the cells at an address."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.inttoptr(arguments[0], ir.IntType(32).as_pointer())
+
+    return nb.types.CPointer(nb.uint32)(address), generate
+
+
+_pointer: Any = intrinsic(_pointed)
+
+
+@nb.njit(cache=True, nogil=True)
+def write_at(x, out, cells, root, layer, step, samples, p01, p10):
+    """Write `cells` float32 at address x to address out, as `write_samples`, with one rate of each bit.
+
+    In the middle of a training step, where nothing of the interpreter is in a cache, each array that is made costs 10
+    microseconds: an address does not.
+    """
+    shape = samples.size, cells // samples.size
+    rates = np.array([[p01]]), np.array([[p10]])
+    keys = sample_keys(root, layer, step, samples)
+    return write(nb.carray(_pointer(x), shape), nb.carray(_pointer(out), shape), None, None, None, keys, *rates)
+
+
 def write_samples(
     x: NDArray[np.float32],
     root: np.uint64,

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from mtjsim.checks import ArgumentError, checked_whole
 from mtjsim.rng import checked_seed, child_seed
 
+DISTRIBUTED = dist.is_available()
 MOST_RECOMPUTED = 64  # writes of one memory that activation checkpointing can repeat
 
 
@@ -90,6 +91,7 @@ class WriteKeys:
         self._first_root = addressed_root(self.seed, part=part)
         self._address: tuple[int, np.ndarray | None, int] | None = None
         self._calls = 0
+        self._rows = np.arange(0)  # of the last write without an address
         self._past: deque[PastWrite] = deque(maxlen=MOST_RECOMPUTED)
 
     def address(self, *, step: int, samples: Tensor | np.ndarray | None, twin: int = 0, call: int = 0) -> None:
@@ -132,9 +134,11 @@ class WriteKeys:
         return key, past
 
     def _numbered(self, rows: int, weights: bool) -> WriteKey:
-        samples = np.arange(rows)
-        if not weights and dist.is_available() and dist.is_initialized():
-            samples += dist.get_rank() << 40
+        if len(self._rows) != rows:
+            self._rows = np.arange(rows)
+        samples = self._rows
+        if DISTRIBUTED and not weights and dist.is_initialized():
+            samples = samples + (dist.get_rank() << 40)
         return WriteKey(self.root, self.layer, self.writes, samples)
 
     def _at_address(self, rows: int, weights: bool) -> WriteKey:
