@@ -132,7 +132,7 @@ class BitMemory(nn.Module, ABC):
         """
         if x.numel() == 0:
             return x
-        on_cpu = x.device.type == "cpu"
+        on_cpu = x.is_cpu
         by_key = self.path == "numba" or (self.path == "auto" and on_cpu)
         if self.path == "numba" and not on_cpu:
             raise ArgumentError("path", f'must be "auto" or "torch" for a tensor on {x.device}: "numba" needs the CPU.')
@@ -144,11 +144,11 @@ class BitMemory(nn.Module, ABC):
         return _Write.apply(x, write, past) if x.requires_grad and torch.is_grad_enabled() else write(x)[0]
 
     @abstractmethod
-    def _by_key(self, x: Tensor, key: WriteKey, past: PastWrite) -> tuple[Tensor, Tensor | None]:
+    def _by_key(self, x: Tensor, key: WriteKey, past: PastWrite | None) -> tuple[Tensor, Tensor | None]:
         """Write x with draws by key; return the contents of the cells and a factor of the gradient (None: 1)."""
 
     @abstractmethod
-    def _from_stream(self, x: Tensor, key: WriteKey, past: PastWrite) -> tuple[Tensor, Tensor | None]:
+    def _from_stream(self, x: Tensor, key: WriteKey, past: PastWrite | None) -> tuple[Tensor, Tensor | None]:
         """Do the same with draws from torch generators."""
 
     def _parts(self, key: WriteKey) -> list[tuple[slice, torch.Generator]]:
@@ -201,9 +201,9 @@ class _Write(torch.autograd.Function):
     """x -> contents of the cells; the gradient is the identity, or a factor of each bit."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, written: Written, past: PastWrite) -> Tensor:
+    def forward(ctx: Any, x: Tensor, written: Written, past: PastWrite | None) -> Tensor:
         out, factor = written(x)
-        if past.graph is None:
+        if past is not None and past.graph is None:
             ctx.graph = _Graph()
             past.graph = weakref.ref(ctx.graph)
         if factor is not None:

@@ -9,13 +9,20 @@ Bits are +1 and -1, or packed (`write_packed`).
 Rates are numbers, or arrays (s, f): row i % s of them is for sample i.
 """
 
+from typing import Any
+
 import numba as nb
 import numpy as np
+from llvmlite import ir
+from numba.core import cgutils
+from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from bnn.errors.uniforms import U, decide, first_places, sample_keys
+from bnn.errors.uniforms import U, decide, first_places, padded, sample_keys
 
 ONE, SIGN = 0x3F800000, 31  # of a float32: the bits of 1.0; the place of its sign, which is set in a -1
+
+VECTOR = ir.VectorType(ir.IntType(32), 32)  # 32 cells; LLVM makes instructions of the machine's own width of them
 
 Rate = float | NDArray[np.float64]
 Words = NDArray[np.uint64]
@@ -24,50 +31,125 @@ Words = NDArray[np.uint64]
 # ---- +1 and -1, as the unsigned integers of their bits, (n, f) uint32 ------------------------------------------------
 
 
+def _lanes(builder: Any, context: Any, kind: Any, array: Any, k: Any) -> Any:
+    """Pointer to 32 cells of an array, from number k."""
+    data = context.make_array(kind)(context, builder, array).data
+    return builder.bitcast(builder.gep(data, [k]), VECTOR.as_pointer())
+
+
+def _signs(_: Any, cells: Any, k: Any) -> Any:
+    """Return the signs of 32 cells from number k, one bit each."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        values = builder.load(_lanes(builder, context, signature.args[0], *arguments), align=4)
+        negative = builder.icmp_signed("<", values, ir.Constant(VECTOR, None))
+        return builder.bitcast(negative, ir.IntType(32))
+
+    return nb.uint32(cells, nb.uint64), generate
+
+
+_signs_of: Any = intrinsic(_signs)
+
+
+def _fetched(_: Any, cells: Any, k: Any) -> Any:
+    """Bring 32 cells from number k near; they may be after the end of the array."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        byte, whole = ir.IntType(8).as_pointer(), ir.IntType(32)
+        place = ir.FunctionType(ir.VoidType(), [byte, whole, whole, whole])
+        fetch = cgutils.get_or_insert_function(builder.module, place, "llvm.prefetch.p0")
+        here = builder.bitcast(_lanes(builder, context, signature.args[0], *arguments), byte)
+        for line in range(2):
+            there = builder.gep(here, [ir.IntType(64)(64 * line)])
+            builder.call(fetch, [there, whole(0), whole(3), whole(1)])
+        return context.get_dummy_value()
+
+    return nb.void(cells, nb.uint64), generate
+
+
+_fetch: Any = intrinsic(_fetched)
+
+
+def _turned(_: Any, cells: Any, k: Any, wrong: Any, new: Any) -> Any:
+    """Write 32 cells from number k, those whose bit is set in `wrong` with the other sign."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        cells, k, wrong, new = arguments
+        values = builder.load(_lanes(builder, context, signature.args[0], cells, k), align=4)
+        other = builder.xor(values, ir.Constant(VECTOR, [1 << SIGN] * 32))
+        turn = builder.bitcast(wrong, ir.VectorType(ir.IntType(1), 32))
+        written = builder.select(turn, other, values)
+        builder.store(written, _lanes(builder, context, signature.args[3], new, k), align=4)
+        return context.get_dummy_value()
+
+    return nb.void(cells, nb.uint64, nb.uint32, new), generate
+
+
+_turn: Any = intrinsic(_turned)
+
+
+@nb.njit(cache=True, nogil=True)
+def pack(target, ones, new):
+    """Set the bits of the cells that are written to 1; return 0 if all values are +1 or -1."""
+    halves, whole, others = ones.view(np.uint32), target.size // 32, np.uint32(0)
+    for h in range(whole):
+        _fetch(new, U(32) * U(h))
+        _fetch(target, U(32) * U(h) + U(target.size))
+        halves[h] = ~_signs_of(target, U(32) * U(h))
+    if target.size % 32:
+        last = np.uint32(0)
+        for j in range(target.size % 32):
+            last |= (~target[32 * whole + j] >> np.uint32(SIGN)) << np.uint32(j)
+        halves[whole] = last
+    for k in range(target.size):
+        others |= (target[k] & np.uint32(0x7FFFFFFF)) ^ np.uint32(ONE)
+    return others
+
+
 @nb.njit(inline="always", cache=True)
-def _written(k, j, zeros, ones, target, old, failed, new):
-    """Write cell k, bit j of the words that say what fails; return the bits in which it is not +1 or -1."""
-    bits = target[k]
-    sign = np.uint32(np.int32(bits) >> np.int32(SIGN))
-    wrong = np.uint32(0) - ((((zeros & sign) | (ones & ~sign)) >> np.uint32(j)) & np.uint32(1))
+def _written(k, j, fails, target, old, failed, new):
+    """Write cell k, which fails if bit j is set."""
+    wrong = (fails >> np.uint32(j)) & np.uint32(1)
     if failed is not None:
-        failed[k] = wrong & np.uint32(1)
+        failed[k] = wrong
     if old is None:
-        new[k] = bits ^ (wrong & np.uint32(1 << SIGN))
+        new[k] = target[k] ^ (wrong << np.uint32(SIGN))
     else:
-        new[k] = bits ^ (wrong & (bits ^ old[k]))
-    return (bits & np.uint32(0x7FFFFFFF)) ^ np.uint32(ONE)
+        new[k] = target[k] ^ ((np.uint32(0) - wrong) & (target[k] ^ old[k]))
 
 
 @nb.njit(cache=True, nogil=True)
 def write_row(fails, target, old, failed, new):
-    """Write a sample; return 0 if all values are +1 or -1."""
-    parts, others, whole = fails.view(np.uint32), np.uint32(0), target.size // 32
+    """Write a sample."""
+    parts, whole = fails.view(np.uint32), target.size // 32
     for h in range(whole):
-        zeros, ones = parts[0, h], parts[1, h]
-        for j in range(32):
-            others |= _written(U(32) * U(h) + U(j), j, zeros, ones, target, old, failed, new)
+        part = parts[h]
+        if old is None and failed is None:
+            _turn(target, U(32) * U(h), part, new)
+        else:
+            for j in range(32):
+                _written(U(32) * U(h) + U(j), j, part, target, old, failed, new)
     for k in range(32 * whole, target.size):
-        others |= _written(U(k), k - 32 * whole, parts[0, whole], parts[1, whole], target, old, failed, new)
-    return others
+        _written(U(k), k - 32 * whole, parts[whole], target, old, failed, new)
 
 
 @nb.njit(cache=True, nogil=True)
 def write(x, out, held, failed, counts, keys, p01, p10):
     """Write x to out, (n, f) uint32; return whether a value of x is not +1 or -1. See `write_samples`."""
     n, f = x.shape
-    fails = np.empty((2, (f + 63) // 64), np.uint64)
-    equal, others = np.empty_like(fails), np.uint32(0)
+    ones, others = np.zeros(padded(f), np.uint64), np.uint32(0)
+    fails, equal = np.empty_like(ones), np.empty_like(ones)
     places = first_places(p10, f), first_places(p01, f)
     for i in range(n):
         r0, r1 = i % len(p10), i % len(p01)
-        decide(keys[i], (places[0][r0], places[1][r1]), (p10[r0], p01[r1]), f, fails, equal)
+        others |= pack(x[i], ones, out[i])
+        decide(keys[i], (places[0][r0], places[1][r1]), (p10[r0], p01[r1]), f, ones, fails, equal)
         mark = None if failed is None else failed[i]
         if held is None:
-            others |= write_row(fails, x[i], None, mark, out[i])
+            write_row(fails, x[i], None, mark, out[i])
         else:
             slots = held.shape[0]
-            others |= write_row(fails, x[i], held[i] if i < slots else out[i - slots], mark, out[i])
+            write_row(fails, x[i], held[i] if i < slots else out[i - slots], mark, out[i])
     if counts is not None:
         count_writes(x, out, held, counts)
     return others != 0
@@ -99,6 +181,31 @@ def count_writes(x, out, held, counts):
 @nb.njit(cache=True, nogil=True)
 def _write_samples(x, out, held, failed, counts, root, layer, step, samples, p01, p10):
     return write(x, out, held, failed, counts, sample_keys(root, layer, step, samples), p01, p10)
+
+
+def _pointed(_: Any, address: Any) -> Any:
+    """Return a pointer to the cells at an address."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.inttoptr(arguments[0], ir.IntType(32).as_pointer())
+
+    return nb.types.CPointer(nb.uint32)(address), generate
+
+
+_pointer: Any = intrinsic(_pointed)
+
+
+@nb.njit(cache=True, nogil=True)
+def write_at(x, out, cells, root, layer, step, samples, p01, p10):
+    """Write `cells` float32 at address x to address out, as `write_samples`, with one rate of each bit.
+
+    In the middle of a training step, where nothing of the interpreter is in a cache, each array that is made costs 10
+    microseconds: an address does not.
+    """
+    shape = samples.size, cells // samples.size
+    rates = np.array([[p01]]), np.array([[p10]])
+    keys = sample_keys(root, layer, step, samples)
+    return write(nb.carray(_pointer(x), shape), nb.carray(_pointer(out), shape), None, None, None, keys, *rates)
 
 
 def write_samples(
@@ -150,15 +257,15 @@ def write_samples(
 
 @nb.njit(cache=True, nogil=True)
 def _write_packed(words, out, cells, keys, p01, p10):
-    fails = np.empty((2, words.shape[1]), np.uint64)
-    equal = np.empty_like(fails)
+    ones, width = np.zeros(padded(cells), np.uint64), words.shape[1]
+    fails, equal = np.empty_like(ones), np.empty_like(ones)
     places = first_places(p10, cells), first_places(p01, cells)
     for i in range(words.shape[0]):
         r0, r1 = i % len(p10), i % len(p01)
-        decide(keys[i], (places[0][r0], places[1][r1]), (p10[r0], p01[r1]), cells, fails, equal)
-        for w in range(words.shape[1]):
-            target = words[i, w]
-            out[i, w] = target ^ ((target & fails[1, w]) | (~target & fails[0, w]))
+        ones[:width] = words[i]
+        decide(keys[i], (places[0][r0], places[1][r1]), (p10[r0], p01[r1]), cells, ones, fails, equal)
+        for w in range(width):
+            out[i, w] = ones[w] ^ fails[w]
 
 
 def write_packed(words: Words, cells: int, keys: Words, p01: Rate, p10: Rate, out: Words | None = None) -> Words:
@@ -189,4 +296,4 @@ def write_packed(words: Words, cells: int, keys: Words, p01: Rate, p10: Rate, ou
 
 def _rows(p: Rate) -> NDArray[np.float64]:
     """Return rates as an array (s, cells), or (1, 1) for one of all cells."""
-    return np.ascontiguousarray(np.atleast_2d(p), dtype=np.float64)
+    return np.array([[p]]) if isinstance(p, float) else np.ascontiguousarray(np.atleast_2d(p), dtype=np.float64)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from mtjsim.checks import ArgumentError, checked_whole
 from mtjsim.rng import checked_seed, child_seed
 
+DISTRIBUTED = dist.is_available()
 MOST_RECOMPUTED = 64  # writes of one memory that activation checkpointing can repeat
 
 
@@ -90,6 +91,7 @@ class WriteKeys:
         self._first_root = addressed_root(self.seed, part=part)
         self._address: tuple[int, np.ndarray | None, int] | None = None
         self._calls = 0
+        self._rows = np.arange(0)  # of the last write without an address
         self._past: deque[PastWrite] = deque(maxlen=MOST_RECOMPUTED)
 
     def address(self, *, step: int, samples: Tensor | np.ndarray | None, twin: int = 0, call: int = 0) -> None:
@@ -115,22 +117,28 @@ class WriteKeys:
         """Whether there is an address."""
         return self._address is not None
 
-    def next(self, x: Tensor, *, weights: bool) -> tuple[WriteKey, PastWrite]:
-        """Return the key of a write of x, whose rows are samples or those of weights; counts it."""
-        mark = _mark(x)
+    def next(self, x: Tensor, *, weights: bool) -> tuple[WriteKey, PastWrite | None]:
+        """Return the key of a write of x, whose rows are samples or those of weights; counts it.
+
+        The second is what is needed to repeat it; None if that cannot happen.
+        """
         if torch._C._current_graph_task_id() != -1:  # inside a backward pass
-            return self._recomputed(mark)
+            return self._recomputed(_mark(x))
         rows = len(x) if x.dim() > 1 else 1
         key = self._numbered(rows, weights) if self._address is None else self._at_address(rows, weights)
-        past = PastWrite(mark, key)
-        self._past.append(past)
         self.writes += 1
+        if not _repeatable():
+            return key, None
+        past = PastWrite(_mark(x), key)
+        self._past.append(past)
         return key, past
 
     def _numbered(self, rows: int, weights: bool) -> WriteKey:
-        samples = np.arange(rows)
-        if not weights and dist.is_available() and dist.is_initialized():
-            samples += dist.get_rank() << 40
+        if len(self._rows) != rows:
+            self._rows = np.arange(rows)
+        samples = self._rows
+        if DISTRIBUTED and not weights and dist.is_initialized():
+            samples = samples + (dist.get_rank() << 40)
         return WriteKey(self.root, self.layer, self.writes, samples)
 
     def _at_address(self, rows: int, weights: bool) -> WriteKey:
@@ -166,6 +174,19 @@ class WriteKeys:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_past": deque(maxlen=MOST_RECOMPUTED)}  # of this object's own backward passes only
+
+
+def _repeatable() -> bool:
+    """Whether activation checkpointing may repeat what is done now: it works without gradients, or with hooks."""
+    return not torch.is_grad_enabled() or _saved_by_hooks()
+
+
+def _saved_by_hooks() -> bool:
+    """Whether hooks save the tensors of this pass; True in a torch that does not say."""
+    try:
+        return torch._C._autograd._top_saved_tensors_default_hooks(True) is not None
+    except (AttributeError, TypeError):
+        return True
 
 
 def _mark(x: Tensor) -> int:

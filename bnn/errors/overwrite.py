@@ -119,7 +119,7 @@ class OverwriteErrors(BitMemory):
         super().reseed(seed)
         self.held = None
 
-    def _by_key(self, x: Tensor, key: WriteKey, past: PastWrite) -> tuple[Tensor, Tensor | None]:
+    def _by_key(self, x: Tensor, key: WriteKey, past: PastWrite | None) -> tuple[Tensor, Tensor | None]:
         from bnn.errors.kernels import write_samples  # here: numba takes half a second
 
         held, rows = self._before(x, key, past), as_rows(x)
@@ -140,7 +140,7 @@ class OverwriteErrors(BitMemory):
         factor = None if failed is None else torch.from_numpy(1 - failed).view(x.shape).to(x.dtype)
         return written if x.dtype == torch.float32 else written.to(x.dtype), factor
 
-    def _from_stream(self, x: Tensor, key: WriteKey, past: PastWrite) -> tuple[Tensor, Tensor | None]:
+    def _from_stream(self, x: Tensor, key: WriteKey, past: PastWrite | None) -> tuple[Tensor, Tensor | None]:
         check_bits(x)
         held, rates = self._before(x, key, past), self._rates(x)
         rows = x.detach().reshape(len(key.samples), -1).to(torch.float32)
@@ -159,17 +159,17 @@ class OverwriteErrors(BitMemory):
         factor = (~failed).view(x.shape).to(x.dtype) if self.gradient == "masked" else None
         return out.view(x.shape).to(x.dtype), factor
 
-    def _before(self, x: Tensor, key: WriteKey, past: PastWrite) -> Tensor:
+    def _before(self, x: Tensor, key: WriteKey, past: PastWrite | None) -> Tensor:
         """Return the contents of the cells before this write, (slots, *sample), also if it is recomputed."""
-        if key.again and past.held is not None:
+        if key.again and past is not None and past.held is not None:
             return past.held.to(x.device)
-        if key.again and (self._last is None or self._last.identity != past.key.identity):
+        if key.again and (self._last is None or self._last.identity != key.identity):
             raise RuntimeError(
                 "A write of cells was recomputed after these cells were written again: their former bits are lost. Run "
                 "backward() before the next forward pass, or do not recompute layers with overwrite errors."
             )
         held = self._found(x)
-        if len(held) < len(key.samples):  # else a repeated write changes nothing
+        if past is not None and len(held) < len(key.samples):  # else a repeated write changes nothing
             past.held = held.clone()
         return held
 

@@ -51,16 +51,16 @@ def drawn(forward: Forward) -> Forward:
 
     @wraps(forward)
     def guarded(module: Any, x: Tensor) -> Tensor:
-        name = f"A {type(module).__name__}"
         if exported():
+            name = f"A {type(module).__name__}"
             raise RuntimeError(f"{name} cannot be exported or traced: it would repeat one draw. {_without(module)}.")
         if torch.compiler.is_compiling():
             return _in_eager(forward, module, x)
         if torch._C._are_functorch_transforms_active():
-            rule = f"{name} cannot be used in transforms of torch.func (grad, vmap, jvp): its draws are numbered"
+            rule = f"A {type(module).__name__} cannot be used in transforms of torch.func (grad, vmap, jvp): its draws are numbered"
             raise RuntimeError(f"{rule}. Use backward() or torch.autograd.grad, or an error-free model.")
-        if getattr(module, "_is_replica", False):
-            rule = f"{name} cannot be used in nn.DataParallel: replicas would draw the same errors"
+        if module.__dict__.get("_is_replica"):  # as an attribute it would be looked for in vain, which is slow
+            rule = f"A {type(module).__name__} cannot be used in nn.DataParallel: replicas would draw the same errors"
             raise RuntimeError(f"{rule}. Use torch.distributed, a process for each device.")
         return forward(module, x)
 

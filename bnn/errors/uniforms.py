@@ -32,6 +32,7 @@ U: Any = nb.uint64
 GOLDEN = 0x9E3779B97F4A7C15  # step of a counter
 PLACES = 2049  # counters of a block: more than the 1,074 places of a float64; odd, like GOLDEN
 AT_ONCE = 8  # places that are compared for 64 cells at once
+LANES = 8  # words of a vector instruction, at most
 
 _jit = nb.njit(inline="always", cache=True)
 
@@ -57,15 +58,25 @@ def sample_keys(seed, layer, step, samples):
 
 
 @nb.njit(cache=True, nogil=True)
+def padded(cells):
+    """Number of words for the cells of a sample: a multiple of the lanes, so that a vector loop leaves no rest."""
+    return LANES * ((cells + 64 * LANES - 1) // (64 * LANES))
+
+
+@nb.njit(cache=True, nogil=True)
 def first_places(p, cells):
-    """Return the first places of rates, p (s, 1) or (s, cells): bit j of [r, k, w] is place k + 1 of cell 64 w + j."""
+    """Return the first places of rates, p (s, 1) or (s, cells): bit j of [r, k, w] is place k + 1 of cell 64 w + j.
+
+    Of the padded words; the rates of what is after the last cell are 0.
+    """
     s, width = p.shape
-    places = np.empty((s, AT_ONCE, (cells + 63) // 64), np.uint64)
+    places = np.empty((s, AT_ONCE, padded(cells)), np.uint64)
     each = np.zeros(64, np.uint8)
     eights = each.view(np.uint64)
     for r in range(s):
         for w in range(places.shape[2] if width > 1 else 1):
             here = p[r, 64 * w : 64 * w + 64]
+            each[:] = 0
             for j in range(here.size):
                 each[j] = np.uint8(min(here[j] * 256.0, 255.0))  # a rate of 1 is 0.111...
             for k in range(AT_ONCE):
@@ -111,42 +122,40 @@ def below(z, b, j, rate):
 
 
 @nb.njit(cache=True, nogil=True)
-def decide(key, places, rates, cells, fails, equal):
-    """Decide which cells of a sample fail.
+def decide(key, places, rates, cells, ones, fails, equal):
+    """Decide which cells of a sample fail, as they are written.
 
-    places : two (AT_ONCE, w) uint64, from `first_places`, of cells that are written to 0 and to 1.
+    places : two (AT_ONCE, w) uint64, from `first_places`, of cells that are written to 0 and to 1; w words, `padded`.
     rates : two (1,) or (cells,) float64.
-    fails : (2, w) uint64 for the result, [bit, word]: bit j of word w is set if cell 64 w + j fails when written to
-        `bit`; 0 after the last cell.
-    equal : (2, w) uint64, for use here.
+    ones : (w,) uint64: bit j of word w is set if cell 64 w + j is written to 1.
+    fails : (w,) uint64 for the result: bit j of word w is set if cell 64 w + j fails; 0 after the last cell.
+    equal : (w,) uint64, for use here.
     """
     golden = U(GOLDEN)
     a, b = _hashed(key, U(0)), _hashed(key + golden, U(0))
     t0, t1 = places
-    words = fails.shape[1]
-    for w in range(words):
+    for w in range(fails.size):
         z = a + U(w) * U(PLACES) * golden
-        less0 = less1 = U(0)
-        same0 = same1 = ~U(0)
+        less, same, one = U(0), ~U(0), ones[w]
         for k in range(AT_ONCE):
             u = _hashed(z, b)
             z += golden
-            less0 |= same0 & t0[k, w] & ~u
-            less1 |= same1 & t1[k, w] & ~u
-            same0 &= ~(t0[k, w] ^ u)
-            same1 &= ~(t1[k, w] ^ u)
-        fails[0, w], fails[1, w], equal[0, w], equal[1, w] = less0, less1, same0, same1
+            place = t0[k, w] ^ (one & (t0[k, w] ^ t1[k, w]))
+            less |= same & place & ~u
+            same &= ~(place ^ u)
+        fails[w], equal[w] = less, same
+    words = (cells + 63) // 64
     inside = ~U(0) >> U(64 * words - cells)
-    for bit in range(2):
-        fails[bit, words - 1] &= inside
-        equal[bit, words - 1] &= inside
-        p = rates[bit]
-        for w in range(words):
-            left = equal[bit, w]
-            while left:
-                lowest = left & (U(0) - left)
-                left ^= lowest
-                j = _place_of(lowest)
-                rate = p[0] if p.size == 1 else p[U(64) * U(w) + j]
-                if below(a + (U(w) * U(PLACES) + U(AT_ONCE)) * golden, b, j, rate):
-                    fails[bit, w] |= lowest
+    fails[words:] = U(0)
+    fails[words - 1] &= inside
+    equal[words - 1] &= inside
+    for w in range(words):
+        left = equal[w]
+        while left:
+            lowest = left & (U(0) - left)
+            left ^= lowest
+            j = _place_of(lowest)
+            p = rates[1] if ones[w] & lowest else rates[0]
+            rate = p[0] if p.size == 1 else p[U(64) * U(w) + j]
+            if below(a + (U(w) * U(PLACES) + U(AT_ONCE)) * golden, b, j, rate):
+                fails[w] |= lowest

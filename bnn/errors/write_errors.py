@@ -148,20 +148,25 @@ class WriteErrors(BitMemory):
         counts[:, 0] = self.counts
         return bit_ledger(counts, errors="independent", name=name, point=point or self.point)
 
-    def _by_key(self, x: Tensor, key: WriteKey, past: PastWrite) -> tuple[Tensor, Tensor | None]:
+    def _by_key(self, x: Tensor, key: WriteKey, past: PastWrite | None) -> tuple[Tensor, Tensor | None]:
         """Write x, (samples, ...) or one sample (n,)."""
-        from bnn.errors.kernels import write_samples  # here: numba takes half a second
+        from bnn.errors.kernels import write_at, write_samples  # here: numba takes half a second
 
-        rows, out = as_rows(x), torch.empty(x.shape)
-        where = np.uint64(key.root), key.layer, key.step, key.samples
-        if write_samples(rows, *where, *as_arrays(self._rates(x)), out=out.numpy().reshape(rows.shape)):
+        rates, where = self._rates(x), (np.uint64(key.root), key.layer, key.step, key.samples)
+        if isinstance(rates[0], float) and isinstance(rates[1], float) and type(x) is Tensor and x.dtype == torch.float32 and x.is_contiguous() and not x.is_neg():
+            out = torch.empty_like(x)
+            others = write_at(x.data_ptr(), out.data_ptr(), x.numel(), *where, *rates)
+        else:
+            rows, out = as_rows(x), torch.empty(x.shape)
+            others = write_samples(rows, *where, *as_arrays(rates), out=out.numpy().reshape(rows.shape))
+        if others:
             check_bits(x)
         if self.counted and not key.again:
             self._count(x)
         written = out if x.dtype == torch.float32 else out.to(x.dtype)
         return written, x * written if self.gradient == "flipped" else None
 
-    def _from_stream(self, x: Tensor, key: WriteKey, past: PastWrite) -> tuple[Tensor, Tensor | None]:
+    def _from_stream(self, x: Tensor, key: WriteKey, past: PastWrite | None) -> tuple[Tensor, Tensor | None]:
         """Write x, of any shape; in `select` it is flat."""
         check_bits(x)
         rows, rates = x.reshape(len(key.samples), -1), self._rates(x)
