@@ -174,6 +174,7 @@ class Recipe(Suggesting):
         for path in values:
             if not isinstance(path, str) or not all(path.split(".")):
                 raise ArgumentError("field", f"must be a path such as training.epochs, got {path!r}.")
+            checked_choice("a field of the recipe", path.partition(".")[0], TABLES)
         if set(values) - {*TEXTS, "seed", "expected"}:
             tables.pop("expected", None)
         for origin in origins:

@@ -175,8 +175,8 @@ class Study(Suggesting):
         places: dict[str, set[Any]] = {f"space.{d.path}": {d.path} for d in self.dimensions if d.path != ARM}
         places["arm"] = {path for fields in self.arms.values() for path in fields}
         bisect = self.tables.get("bisect")
-        if isinstance(bisect, Mapping):
-            places["bisect.field"] = {bisect.get("field")}
+        if isinstance(bisect, Mapping) and isinstance(bisect.get("field"), str):  # else refused by `Bisection.of`
+            places["bisect.field"] = {bisect["field"]}
         found: dict[Any, str] = {}
         for place, fields in places.items():
             for path in fields:

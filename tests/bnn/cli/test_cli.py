@@ -371,9 +371,10 @@ def test_an_argument_is_called_by_the_option_that_sets_it(capsys, monkeypatch, t
         def stop(*_, error=error, **__):
             raise error
 
-        for place in ("wer_verb.write_error_rate", "run_verb.load_recipe"):
-            monkeypatch.setattr(f"bnn.cli.{place}", stop)
-        for place in ("bridge.maps.error_map.write_error_map", "bnn.data.loading.load", "bnn.data.loading.fetch"):
+        for place in (
+            *("bnn.cli.wer_verb.write_error_rate", "bnn.recipes.recipe.load_recipe"),
+            *("bridge.maps.error_map.write_error_map", "bnn.data.loading.load", "bnn.data.loading.fetch"),
+        ):
             monkeypatch.setattr(place, stop)
         code, out, err = run(capsys, *words)
         assert (code, out) == (2, "")

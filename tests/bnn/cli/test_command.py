@@ -73,7 +73,7 @@ def test_every_option_is_explained_and_the_example_can_be_typed(verb):
     assert parser.parse_args(words).verb.__module__ == f"bnn.cli.{verb}_verb"
 
 
-SLOW = ("demo", "fit", "run", "predict")  # they fit, or train networks
+SLOW = ("demo", "fit", "run", "study", "predict")  # they fit, or train networks
 
 
 @pytest.mark.parametrize(

@@ -30,12 +30,12 @@ def run(recipe, **options):
 
 
 def test_words_with_parity_in_mram_then_everything_in_sram_with_new_statistics(small):
-    cheap = {"holds": ["weights", "biases"], "error_rate": 1e-3, "protection": "parity", "format": "fp32"}
-    phases = [{"memory": "weights_biases", "until": 0.5}, {"memory": [], "scrub": True, "reestimate": 64}]
+    cheap = {"holds": "weights", "error_rate": 1e-3, "protection": "parity", "format": "fp32"}
+    phases = [{"memory": "weights", "until": 0.5}, {"memory": [], "scrub": True, "reestimate": 64}]
     result = run(small(device=None, memory=[cheap], phase=phases, test=[{"name": "clean"}]))
     assert [epoch.phase for epoch in result.history] == [0, 1]
     assert result.ledger.joules("device") == 0.0  # of rates without energies; the accesses are counted
-    assert {entry.memory for entry in result.ledger.entries} == {"MRAM, weights", "MRAM, biases"}
+    assert {entry.memory for entry in result.ledger.entries} == {"MRAM, weights", "MRAM, weights, check cells"}
     exact = run(small(device=None, memory=None, test=[{"name": "clean"}]))
     plain = run(small(device=None, memory=[cheap], phase=[phases[0], {"memory": []}], test=[{"name": "clean"}]))
     assert len({str(counts(r.tests["clean"])) for r in (result, exact, plain)}) == 3

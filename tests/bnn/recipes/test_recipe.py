@@ -164,6 +164,7 @@ def test_a_value_that_is_not_there_is_refused_with_the_nearest(small, path, mess
 WRONG_FIELDS = [  # path, value, message; None takes a field out
     ("training.epoch", 3, "a field of training must be one of 'epochs'.*got 'epoch'. Did you mean 'epochs'"),
     ("trainin", {}, "a field of the recipe must be one of .*got 'trainin'. Did you mean 'training'"),
+    ("name", "x", "a field of the recipe must be one of .*got 'name'"),
     ("training.epochs", 0, "training.epochs must be a whole number >= 1, got 0"),
     ("training.epochs", "many", "training.epochs must be a whole number >= 1, got 'many'"),
     ("training.learning_rate", "0.1", "training.learning_rate must be a number .*, got '0.1'"),
