@@ -70,7 +70,7 @@ def tail_probability(
     return value
 
 
-def _stayed(write: AxialWrite, plateaus: Array, largest: int, density: float | None) -> tuple[Array, Array]:
+def _stayed(write: AxialWrite, plateaus: Array, largest: int, density: float | None = None) -> tuple[Array, Array]:
     """Stay probability behind a wall where that is exact, on the full sphere elsewhere; and its relative error."""
     longest = max(float(plateaus.max()), 1e-9)
     masses = ((wall, returning_mass(write, wall, longest)) for wall in WALLS)
@@ -101,7 +101,7 @@ def _survival(evolution: Evolution, plateaus: Array) -> tuple[Array, Array]:
     return stayed, np.where(np.isfinite(stayed) & np.isfinite(error), error, np.inf)
 
 
-def _switched(write: AxialWrite, plateaus: Array, largest: int, density: float | None) -> tuple[Array, Array]:
+def _switched(write: AxialWrite, plateaus: Array, largest: int, density: float | None = None) -> tuple[Array, Array]:
     """Switch probability as one minus the other on the full sphere, and its relative error."""
     if basis_size(write, FULL_SPHERE, ABSOLUTE) > largest:
         return np.full(plateaus.shape, np.nan), np.full(plateaus.shape, np.inf)

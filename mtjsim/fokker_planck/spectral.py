@@ -40,6 +40,7 @@ from threadpoolctl import ThreadpoolController
 from mtjsim.checks import Array
 from mtjsim.fokker_planck.basis import FULL_SPHERE, RELATIVE, basis_size, build_basis, test_functions
 from mtjsim.fokker_planck.escape import solve_escape
+from mtjsim.fokker_planck.metered import Metered
 from mtjsim.fokker_planck.reduced import AxialWrite, Piece, unresolved
 from mtjsim.fokker_planck.waveform import Waveform, ride
 
@@ -58,9 +59,6 @@ LEVEL_NODES = 20  # Chebyshev nodes of the table of propagators
 PROBES = 3  # vectors that carry rounding errors along
 ROUNDING = 1e-14  # of the largest coefficient, in each operation; three times what was seen
 ROUNDING_BEHIND_WALL = 1e-12  # the same of trial functions that are not orthogonal
-LARGEST_PART = 4.0  # norm of the exponent of one Taylor series
-MOST_PARTS = 0.1  # series over the size of the matrix, beyond which its exponential is faster
-MOST_TERMS = 60
 RAMP_STEPS_ENERGY = 5  # the same for the dissipated energy, which needs 1e-4
 
 
@@ -304,7 +302,10 @@ class SpectralSolver:
         if self._wave:
             waves = [self._dissipation_of_wave(c, R) for R in resistances]
             rise, c = np.array([energy for energy, _ in waves]), waves[0][1]
-        steps = {id(step): _Metered(step, rows(step.levels)) for step in {*self._before, *self._after}}
+        steps = {
+            id(step): Metered(step.generator, step.duration, rows(step.levels))
+            for step in {*self._before, *self._after}
+        }
         for step in self._before:
             energy, c = steps[id(step)].forward(c)
             rise = rise + energy
@@ -433,64 +434,6 @@ class _Track(NamedTuple):
     states: Array
     scale: Array
     logarithm: bool
-
-
-class _Metered:
-    """A step and the integrals of a few rows over it: both are of order four, because the rows are mixed as A is.
-
-    With the integrals q, dq/dtau = rows c, the state (c, q) moves by one exponential.
-    """
-
-    def __init__(self, step: _Step, rows: Array) -> None:
-        count, n = rows.shape
-        self._unit = np.maximum(np.abs(rows).max(axis=1), 1e-300)
-        self._generator = np.zeros((n + count, n + count))
-        self._generator[:n, :n] = step.generator
-        self._generator[n:, :n] = rows / self._unit[:, None]
-        self._time = step.duration
-
-    def forward(self, c: Array) -> tuple[Array, Array]:
-        """Integrals over the step, and the state at its end."""
-        state = np.concatenate([c, np.zeros_like(self._unit)])
-        out = self._moved(self._generator, state)
-        return self._unit * out[c.size :], out[: c.size]
-
-    def backward(self, functionals: Array) -> Array:
-        """Functionals (count, n) of the state at the end, plus the integrals, as functionals of that at the start."""
-        n = functionals.shape[1]
-        columns = np.concatenate([functionals.T, np.diag(self._unit)])
-        return np.asarray(self._moved(self._generator.T, columns)[:n].T)
-
-    def _moved(self, A: Array, state: Array) -> Array:
-        if "_propagator" not in vars(self):
-            moved = apply_exponential(A, self._time, state)
-            if moved is not None:
-                return moved
-            self._propagator = expm(self._generator * self._time)
-        return np.asarray((self._propagator if A is self._generator else self._propagator.T) @ state)
-
-
-def apply_exponential(A: Array, time: float, state: Array) -> Array | None:
-    """exp(A time) @ state by Taylor's series about the mean of the diagonal; None where a matrix exponential is faster.
-
-    As Al-Mohy & Higham, SIAM J. Sci. Comput. 33, 488 (2011), with parts of the time so short that nothing cancels.
-    """
-    n = len(A)
-    shift = float(np.trace(A)) / n
-    B = A - shift * np.eye(n)
-    parts = max(1, int(np.ceil(float(np.abs(B).sum(axis=0).max()) * time / LARGEST_PART)))
-    if parts > n * MOST_PARTS:
-        return None
-    h = time / parts
-    for _ in range(parts):
-        term, total = state, state.copy()
-        for k in range(1, MOST_TERMS):
-            term = (B @ term) * (h / k)
-            total += term
-            if float(np.abs(term).max()) <= 1e-17 * float(np.abs(total).max()):
-                break
-        state = total * math.exp(shift * h)
-    return state
 
 
 def _disturbed(state: Array, rounding: float) -> Array:
