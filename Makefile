@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-slow test-matrix lint format bench notebooks clean
+.PHONY: demo test test-slow test-matrix lint format bench notebooks results claims clean
 
 demo: .venv/base                ## the main job: from a write current to an energy/accuracy curve, in demo/
 	$(BIN)/mtj-bnn demo --out demo
@@ -26,11 +26,19 @@ format: .venv/dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: .venv/dev                ## every speed claim, measured
-	$(BIN)/python -m pytest tests/benchmarks --benchmark-enable --benchmark-only --benchmark-columns=min,median,rounds
+bench: .venv/dev                ## every speed claim, measured; the ratios go to notebooks/results/bench
+	$(BIN)/python -m pytest tests/benchmarks --benchmark-enable --benchmark-only --benchmark-columns=min,median,rounds \
+		--benchmark-json=.benchmarks.json
+	$(BIN)/python notebooks/bench.py .benchmarks.json
 
 notebooks: .venv/notebooks      ## execute the notebooks in place, with texts for their figures
 	$(BIN)/python notebooks/execute.py
+
+results: .venv/base             ## which stored tables are out of date with the code that made them
+	$(BIN)/python notebooks/stored_results.py
+
+claims: .venv/base              ## CLAIMS.md, from the stored records
+	$(BIN)/python notebooks/claims.py
 
 .venv/base: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -46,4 +54,4 @@ notebooks: .venv/notebooks      ## execute the notebooks in place, with texts fo
 	touch $@
 
 clean:
-	rm -rf .venv .matrix demo
+	rm -rf .venv .matrix .benchmarks.json demo

@@ -4,7 +4,7 @@ the images      `data/` sets by name, from folders, from downloads
 one bit         `errors/` errors of single bits in a layer's memory
 one network     `layers/` binary layers, quantizers, counts · `models/` published networks ·
                 `conversion/` any torch model, binarized · `packed/` the same predictions on packed bits
-its accuracy    `evaluation/` counts with intervals, over images and draws
+its accuracy    `evaluation/` under chosen errors, over many draws · `counting/` counts with intervals
 its training    `training/` the loop, its phases and memories of words · `optimizers/` of binary weights
 experiments     `recipes/` one experiment, declared whole · `studies/` spaces over the fields of a recipe,
                 energy/accuracy curves, the demo
@@ -20,13 +20,15 @@ from typing import Any as _Any
 if _TYPE_CHECKING:
     from bnn.conversion.config import BinarizeConfig
     from bnn.conversion.convert import binarize
+    from bnn.counting.accuracy import Accuracy, paired_loss
+    from bnn.data.augmentation import Augment
     from bnn.data.imagenet import open_imagenet
     from bnn.data.images import DataSet, ImageSet
     from bnn.data.loading import fetch, load
     from bnn.errors.keys import address, forget_address
     from bnn.errors.overwrite import OverwriteErrors
     from bnn.errors.write_errors import WriteErrors
-    from bnn.evaluation.accuracy import Accuracy, evaluate, paired_loss
+    from bnn.evaluation.accuracy import evaluate
     from bnn.evaluation.batch_norm import reestimate_batch_norm, rescale_batch_norm
     from bnn.layers.binary import BinaryConv2d, BinaryLinear
     from bnn.layers.dropout import SeededDropout
@@ -44,6 +46,7 @@ if _TYPE_CHECKING:
     from bnn.studies.curve_result import EnergyAccuracyCurve
     from bnn.studies.run import run_study
     from bnn.studies.space import Study, list_studies, load_study
+    from bnn.training.accesses import inference_ledger
     from bnn.training.config import TrainConfig
     from bnn.training.finite import guard_finite
     from bnn.training.loop import Trainer
@@ -55,13 +58,15 @@ _HOME = {
     for module, names in {
         "conversion.config": ("BinarizeConfig",),
         "conversion.convert": ("binarize",),
+        "data.augmentation": ("Augment",),
         "data.images": ("DataSet", "ImageSet"),
         "data.imagenet": ("open_imagenet",),
         "data.loading": ("fetch", "load"),
         "errors.keys": ("address", "forget_address"),
         "errors.overwrite": ("OverwriteErrors",),
         "errors.write_errors": ("WriteErrors",),
-        "evaluation.accuracy": ("Accuracy", "evaluate", "paired_loss"),
+        "counting.accuracy": ("Accuracy", "paired_loss"),
+        "evaluation.accuracy": ("evaluate",),
         "evaluation.batch_norm": ("reestimate_batch_norm", "rescale_batch_norm"),
         "layers.binary": ("BinaryConv2d", "BinaryLinear"),
         "layers.dropout": ("SeededDropout",),
@@ -79,6 +84,7 @@ _HOME = {
         "recipes.run": ("run_recipe",),
         "studies.run": ("run_study",),
         "studies.space": ("Study", "list_studies", "load_study"),
+        "training.accesses": ("inference_ledger",),
         "training.config": ("TrainConfig",),
         "training.finite": ("guard_finite",),
         "training.loop": ("Trainer",),
@@ -88,7 +94,20 @@ _HOME = {
     for name in names
 }
 _ROOMS = ("codesign", "data", "errors", "layers", "models", "plots")
-_INNER_ROOMS = ("cli", "conversion", "evaluation", "optimizers", "packed", "recipes", "streams", "studies", "training")
+_INNER_ROOMS = (
+    *(
+        "cli",
+        "conversion",
+        "counting",
+        "evaluation",
+        "optimizers",
+        "packed",
+        "recipes",
+        "streams",
+        "studies",
+        "training",
+    ),
+)
 
 __all__ = sorted(_HOME)
 

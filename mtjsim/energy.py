@@ -141,7 +141,7 @@ def axial_dissipation(
     _require_resolved(write)
     with one_blas_thread():
         solver = SpectralSolver(write, FULL_SPHERE, ramp_steps=RAMP_STEPS_ENERGY)
-        return [tau * solver.dissipation(longest or 1e-9, load)(plateaus / tau) for load in loads]
+        return [tau * joules for joules in solver.dissipation(longest or 1e-9, loads)(plateaus / tau)]
 
 
 def _require_resolved(write: AxialWrite) -> None:

@@ -44,6 +44,8 @@ Role = Literal[
     "agreeing_pairs",  # bridge: what a pair of a die reads as while its junctions agree
     "recipe_memories",  # bnn: seeds of the memories of a recipe
     "study",  # seeds of the repeats of a study, and its random points
+    "augmentation",  # of the images of one training, by epoch and kind
+    "rounding",  # bridge: stochastic rounding of the words of one write
 ]
 ROLES: tuple[Role, ...] = get_args(Role)  # append only: the order fixes the streams
 

@@ -3,6 +3,7 @@
 import argparse
 import sys
 import tomllib
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -15,7 +16,7 @@ from mtjsim.files import require_writable
 from mtjsim.wording import number_of
 
 if TYPE_CHECKING:
-    from bnn.evaluation.accuracy import Accuracy
+    from bnn.counting.accuracy import Accuracy
     from bnn.recipes.recipe import Recipe
     from bnn.training.result import Epoch
 
@@ -60,7 +61,9 @@ def run(options: argparse.Namespace) -> None:
     from bnn.recipes.result import counted
     from bnn.recipes.run import run_recipe
 
-    result = run_recipe(recipe, data_dir=options.data_dir, out=options.out, **counts, on_epoch=_print_epoch)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The training diverged")  # it is printed
+        result = run_recipe(recipe, data_dir=options.data_dir, out=options.out, **counts, on_epoch=_print_epoch)
     announce(*result.files)
     if result.already_finished:
         print("already finished, nothing trained", file=sys.stderr)
@@ -82,7 +85,9 @@ def run(options: argparse.Namespace) -> None:
     print(f"{recipe.title}: seed {result.recipe.seed}, {number_of(len(result.history), 'epoch')}")
     for name, point in result.points.items():
         print(f"memory {name}: {point}")
-    width = max(map(len, result.tests))
+    if result.ended is not None:
+        print(f"ended before the last epoch: {getattr(result.ended, 'message', '') or result.ended}")
+    width = max(map(len, result.tests), default=0)
     for name, accuracy in result.tests.items():
         print(_line(name, accuracy, recipe, width))
     threads = f"{result.threads} thread{'s' * (result.threads > 1)}"
@@ -102,10 +107,13 @@ def fields_of(typed: Sequence[str]) -> dict[str, Any]:
         field, equals, text = word.partition("=")
         if not equals or not field:
             raise ArgumentError("--set", f"must be FIELD=VALUE, as in training.epochs=3, got {word!r}.")
+        field, text = field.strip(), text.strip()
+        if field in found:
+            raise ArgumentError("--set", f"must give each field once, got {field} twice.")
         try:
-            found[field.strip()] = tomllib.loads(f"value = {text}")["value"]
+            found[field] = text if "\n" in text else tomllib.loads(f"value = {text}")["value"]
         except tomllib.TOMLDecodeError:
-            found[field.strip()] = text.strip()
+            found[field] = text
     return found
 
 

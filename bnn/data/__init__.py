@@ -2,7 +2,8 @@
 
 `images.py` image sets in memory · `labelled.py` arrays and torch data sets, checked · `loading.py` by name, from a
 folder or a checked download · `origins.py` sources and check sums · `formats.py` file formats · `image_files.py`,
-`imagenet.py` folders of image files · `digits/` shipped
+`imagenet.py` folders of image files · `on_demand.py` images beyond the memory · `augmentation.py`
+random shifts and flips · `digits/` shipped
 """
 
 from bnn.data.imagenet import open_imagenet

@@ -26,8 +26,8 @@ AT_ONCE = 64  # images decoded before they are copied to the whole array
 class ImageFiles:
     """Labelled image files, decoded on demand: all at once if they fit, or batch by batch.
 
-    It has ``labels`` and ``scaled()``, and so can be trained on and evaluated as an `ImageSet` can, within
-    `memory_limit`. Only `decoded`, `scaled`, `batches` and `identity` open the files.
+    It has ``labels`` and ``scaled()``, and so can be evaluated as an `ImageSet` can, within `memory_limit`. A training
+    decodes more images than that batch by batch. Only `decoded`, `scaled`, `batches` and `identity` open the files.
 
     Parameters
     ----------
@@ -169,6 +169,13 @@ class ImageFiles:
         """Cut in two at random, each class in the same proportion, as `ImageSet.split` does."""
         in_first = stratified_choice(self.labels, fraction, random=split_stream(seed))
         return self.subset(np.flatnonzero(in_first)), self.subset(np.flatnonzero(~in_first))
+
+
+def decoders() -> str:
+    """Return the versions of what decodes the files: two of them may return pixels that differ by a level."""
+    from PIL import __version__, features
+
+    return f"Pillow {__version__}, libjpeg {features.version('libjpeg_turbo') or features.version('jpg')}"
 
 
 def read_image(path: Path, resize: int, crop: int) -> Images:

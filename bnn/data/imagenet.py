@@ -116,6 +116,8 @@ def open_imagenet(
         train, validation = imagenet.train.split(0.9, seed=0)
         Trainer(model, config).fit(train, validation)
         bnn.evaluate(model, imagenet.test, errors=point)
+
+    Training images that exceed `memory_limit` are decoded batch by batch; those of an evaluation must fit.
     """
     root = Path(directory).expanduser()
     for half in ("train", "val"):

@@ -93,13 +93,13 @@ def labelled(argument: str, data: Any) -> LabelledArrays:
     images, labels = _parts(argument, data)
     if labels is None:
         raise TypeError(f"{argument} {WANTED}; got {_shown(data)}, which has no labels.")
-    images = _images(argument, images)
-    return LabelledArrays(images, _labels(argument, labels, len(images)))
+    images = checked_images(argument, images)
+    return LabelledArrays(images, checked_classes(argument, labels, len(images)))
 
 
 def unlabelled(argument: str, data: Any) -> NDArray[Any]:
     """Return the images of `data`, checked, which may also be an array or a tensor without labels; see `labelled`."""
-    return _images(argument, data if _is_array(data) else _parts(argument, data)[0])
+    return checked_images(argument, data if _is_array(data) else _parts(argument, data)[0])
 
 
 def check_data_set(argument: str, data: Any) -> None:
@@ -127,7 +127,7 @@ def _parts(argument: str, data: Any) -> tuple[Any, Any]:
         return data, None
     torch_data = getattr(sys.modules.get("torch"), "utils", None)
     if torch_data is not None and isinstance(data, torch_data.data.DataLoader):
-        data = _loaded(argument, data, torch_data.data)
+        data = dataset_of(argument, data, torch_data.data)
     if torch_data is not None and isinstance(data, torch_data.data.Dataset):
         return _read(argument, data, torch_data.data)
     raise TypeError(f"{argument} {WANTED}; got {_shown(data)}.")
@@ -157,7 +157,8 @@ def _dense(argument: str, value: Any) -> NDArray[Any]:
     return _array(value)
 
 
-def _images(argument: str, value: Any) -> NDArray[Any]:
+def checked_images(argument: str, value: Any, *, first: int = 0) -> NDArray[Any]:
+    """Return images as an array that can be written to, checked as `labelled` says; `first`: number of the first."""
     if not _is_array(value):
         raise TypeError(f"{argument} must have images as an array or a tensor, got {_shown(value)}.")
     images = _dense(argument, value)
@@ -174,12 +175,13 @@ def _images(argument: str, value: Any) -> NDArray[Any]:
         rule = f"must have floating-point images{most}, got {images.dtype}"
         raise ArgumentError(argument, f"{rule}. Use images.astype('float32').")
     if images.dtype.kind == "f" and not np.isfinite([images.min(), images.max()]).all():
-        first = int(np.flatnonzero(~np.isfinite(images).reshape(len(images), -1).all(axis=1))[0])
-        raise ArgumentError(argument, f"must have finite values, got NaN or infinity in image {first}.")
+        wrong = first + int(np.flatnonzero(~np.isfinite(images).reshape(len(images), -1).all(axis=1))[0])
+        raise ArgumentError(argument, f"must have finite values, got NaN or infinity in image {wrong}.")
     return images
 
 
-def _labels(argument: str, value: Any, count: int) -> Labels:
+def checked_classes(argument: str, value: Any, count: int) -> Labels:
+    """Return labels as int64, checked as `labelled` says."""
     labels = _dense(argument, value)
     if labels.ndim == 0:
         raise ArgumentError(argument, f"must have labels of shape (n,), one class an image, got {value!r}.")
@@ -199,7 +201,7 @@ def _labels(argument: str, value: Any, count: int) -> Labels:
     return labels.astype(np.int64)
 
 
-def _loaded(argument: str, loader: Any, torch_data: Any) -> Any:
+def dataset_of(argument: str, loader: Any, torch_data: Any) -> Any:
     """Return the dataset of a DataLoader that only cuts it into batches; ArgumentError for another."""
     if not hasattr(loader.dataset, "__len__"):
         return loader.dataset  # `_read` refuses it
@@ -231,23 +233,24 @@ def _read(argument: str, data: Any, torch_data: Any) -> tuple[Any, Any]:
     n = len(data)
     if n == 0:
         raise ArgumentError(argument, "must have at least one image, got none.")
-    first, _ = _item(argument, data, 0)
+    first, _ = item_of(argument, data, 0)
     images, labels = np.empty((n, *first.shape), first.dtype), []
     for i in range(n):
-        image, label = _item(argument, data, i)
+        image, label = item_of(argument, data, i)
         if image.shape != first.shape:
             rule = f"must have images of one shape, got {first.shape} for image 0 and {image.shape} for image {i}"
             raise ArgumentError(argument, f"{rule}. Resize them in the transform.")
         images[i] = image
         labels.append(label)
     for i in range(min(n, READ_TWICE)):
-        if not np.array_equal(_item(argument, data, i)[0], images[i], equal_nan=images.dtype.kind == "f"):
+        if not np.array_equal(item_of(argument, data, i)[0], images[i], equal_nan=images.dtype.kind == "f"):
             rule = f"must return the same image each time, got two different ones for image {i} (a random transform?)"
-            raise ArgumentError(argument, f"{rule}. Images are read once: leave augmentation out.")
+            raise ArgumentError(argument, f"{rule}. Leave augmentation out: see augment= of bnn.TrainConfig.")
     return images, np.array(labels)
 
 
-def _item(argument: str, data: Any, i: int) -> tuple[NDArray[Any], Any]:
+def item_of(argument: str, data: Any, i: int) -> tuple[NDArray[Any], Any]:
+    """Return image and label of an item of a torch Dataset."""
     item = data[i]
     pair = isinstance(item, (tuple, list)) and len(item) == 2
     if not pair or not hasattr(item[0], "shape"):

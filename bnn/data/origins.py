@@ -131,7 +131,7 @@ vehicles_1 vehicles_2
 
 ORIGINS: Mapping[str, Origin] = MappingProxyType(
     {
-        # Made by notebooks/results/digits/make.py; what was changed is in digits/ATTRIBUTION.md.
+        # Made by notebooks/data/make_digits.py; what was changed is in digits/ATTRIBUTION.md.
         "digits": Origin(
             files=(
                 DataFile(

@@ -1,9 +1,9 @@
 """Overwrite errors: a failed write leaves the former bit in the cell.
 
-Bit 1 is +1, bit 0 is -1. The cells that *fail* are those of `WriteErrors` with the same key; there each of them ends as
-the wrong bit, here only one that held the wrong bit. A cell holds the bit of the last write that succeeded, so errors
-repeat the past: of an activation memory, the image before; of a weight memory, the weight of the last step, which is
-nearly always the same.
+Bit 1 is +1, bit 0 is -1. The cells that *fail* are those of `WriteErrors` with the same key, nested over the rates;
+there each of them ends as the wrong bit, here only one that held the wrong bit. A cell holds the bit of the last write
+that succeeded, so errors repeat the past: of an activation memory, the image before; of a weight memory, the weight of
+the last step, which is nearly always the same.
 """
 
 from __future__ import annotations

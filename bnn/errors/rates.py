@@ -1,6 +1,8 @@
 """Error rates of bits: of all cells or of each, checked, fitted to a sample, and those of a die."""
 
 import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -39,6 +41,40 @@ class HasEnergies(HasRates, Protocol):
     @property
     def identity(self) -> str:
         """Hash of the declaration."""
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Two error rates and no more of an operating point; where a point is taken, a pair of numbers is such."""
+
+    error_rate_0: float
+    error_rate_1: float
+
+
+Point = HasRates | tuple[float, float]  # or a pair (error_rate_0, error_rate_1)
+
+
+def point_of(argument: str, given: Any, *, rule: str = "must have error_rate_0 and error_rate_1") -> HasRates:
+    """Return a point, made of a pair (error_rate_0, error_rate_1) of numbers if necessary; ArgumentError otherwise."""
+    if isinstance(given, tuple) and len(given) == 2:
+        names = ("error_rate_0", "error_rate_1")
+        rates = [checked_error_rate(f"{argument}.{name}", rate) for name, rate in zip(names, given, strict=True)]
+        if all(isinstance(rate, float) for rate in rates):
+            return Rates(*rates)
+    if isinstance(given, HasRates):
+        return given
+    remedy = "A pair (error_rate_0, error_rate_1) is of two numbers; a mapping is name of the layer -> point"
+    raise ArgumentError(argument, f"{rule}, got {given!r}. {remedy}.")
+
+
+def points_of_layers(argument: str, given: Any, layers: Sequence[str], **options: str) -> dict[str, HasRates]:
+    """Return the point of each layer that errs: one of all `layers`, or those of a mapping, name -> point."""
+    if not isinstance(given, Mapping):
+        return dict.fromkeys(layers, point_of(argument, given, **options))
+    if not given or (unknown := [name for name in given if name not in layers]):
+        which = f", which has no layer {unknown[0]!r}" if given else ""
+        raise ArgumentError(argument, f"would touch nothing in this model{which}: its layers are {list(layers)}.")
+    return {name: point_of(f"{argument}[{name!r}]", own, **options) for name, own in given.items()}
 
 
 def checked_error_rate(name: str, rate: Any) -> Any:

@@ -47,9 +47,10 @@ class WriteErrors(BitMemory):
         Number of the memory in its network; part of the key, so that one seed serves a whole network.
     path : {"auto", "numba", "torch"}
         Two methods with the same distribution, and different draws. "numba", on the CPU: drawn *by key*
-        (`bnn/errors/kernels.py`), from (seed, layer, step, sample) alone, so that the draw of a sample is the same
-        however a batch is split over forward passes and processes. "torch", on any device: drawn for blocks of 256
-        samples, from a stream of their key. "auto": "numba" for a tensor on the CPU.
+        (`bnn/errors/uniforms.py`), from (seed, layer, step, sample) alone, so that the draw of a sample is the same
+        however a batch is split over forward passes and processes; and *nested*: a cell that fails at a rate fails at
+        every larger one. "torch", on any device: drawn for blocks of 256 samples, from a stream of their key, and not
+        nested. "auto": "numba" for a tensor on the CPU.
     counted : bool
         Count the written bits, `counts[bit]`, for the `ledger`: one more pass over them.
 
@@ -62,7 +63,9 @@ class WriteErrors(BitMemory):
     Notes
     -----
     *By key.* Dimension 0 counts samples (of a vector: one sample). `address` sets their numbers and the step. Without
-    an address a write's step is the number of writes before it, and its samples are 0, 1, 2 ...
+    an address a write's step is the number of writes before it, and its samples are 0, 1, 2 ... For one key each cell
+    has one uniform number u, whatever the rates, and its write fails where u is below the rate of its bit: exact for
+    every rate. So results at several rates, with the same seed, are compared with the same draws.
 
     *From a torch stream.* To select each of N cells independently with probability p, draw ``K ~ Poisson(-N log(1 -
     p))`` and then K positions with replacement: each cell is hit by its own Poisson number of positions, hence at least

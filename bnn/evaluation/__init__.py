@@ -1,4 +1,5 @@
 """Accuracy under errors.
 
-`draws.py` memories of an evaluation · `accuracy.py` counts and intervals · `batch_norm.py` BatchNorm at other rates
+`accuracy.py` evaluate · `draws.py` memories of an evaluation · `on_bits.py` the same on packed bits ·
+`images.py` images in batches · `logits.py` logits that are not finite · `batch_norm.py` BatchNorm at other rates
 """

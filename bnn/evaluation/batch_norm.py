@@ -24,7 +24,7 @@ from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from bnn.errors.bits import BLOCK
-from bnn.errors.rates import HasRates
+from bnn.errors.rates import HasRates, point_of
 from bnn.errors.write_errors import WriteErrors
 from bnn.evaluation.draws import Draws, error_draws
 from bnn.evaluation.logits import check_fits
@@ -59,8 +59,8 @@ def rescale_batch_norm(model: nn.Module, *, trained_at: Rates = "as_trained", ru
         Not touched.
     trained_at, run_at : mapping, "as_trained" or None
         The errors of the training, and those that the network will run with. ``{"activations": point, "weights":
-        point}``, each an operating point or a `WriteErrors`, a missing one error-free; "as_trained": those of the
-        memories in each layer's slots; None: error-free.
+        point}``, each an operating point, a `WriteErrors` or a pair (error_rate_0, error_rate_1), a missing one
+        error-free; "as_trained": those of the memories in each layer's slots; None: error-free.
 
     Returns
     -------
@@ -149,6 +149,7 @@ def _means(argument: str, errors: Any, name: str, layer: BinaryLayer) -> Means:
 
 
 def _mean(point: Any, where: str) -> Mean:
+    point = point_of(where, point) if isinstance(point, tuple) else point
     independent = type(point) is WriteErrors or not isinstance(point, nn.Module)
     rates = (point.error_rate_0, point.error_rate_1) if independent and isinstance(point, HasRates) else ()
     if not rates or not all(isinstance(rate, (int, float)) for rate in rates):

@@ -5,7 +5,7 @@ it was, bit for bit: mode, memories and their streams.
 """
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from bnn.errors.bits import BLOCK, BitMemory
+from bnn.errors.dies import Dies, check_process
 from bnn.errors.overwrite import OverwriteErrors
-from bnn.errors.rates import HasRates
+from bnn.errors.rates import HasRates, points_of_layers
 from bnn.errors.write_errors import WriteErrors
-from bnn.evaluation.dies import Dies, check_process
 from bnn.layers.slots import activation_memories, memories, weight_memories
 from mtjsim.checks import ArgumentError
 from mtjsim.rng import Role, child_seed
@@ -183,14 +183,25 @@ class Draws:
 
         The memories have the address of the batch that was yielded last.
         """
-        first = 0
+        yield from self.each(images.split(self.batch_size(batch_size)))
+
+    def batch_size(self, wanted: int) -> int:
+        """Return the images in a forward pass: whole blocks, or one if a memory depends on the place in a batch."""
         in_blocks = any(memory is not None and memory.in_blocks for memory in self.activations)
-        size = BLOCK if in_blocks else whole_blocks(batch_size)
-        for batch in images.split(size):
-            self._samples = torch.arange(first, first + len(batch))
-            self.address()
-            yield batch.clone()
+        return BLOCK if in_blocks else whole_blocks(wanted)
+
+    def each(self, batches: Iterable[Tensor]) -> Iterator[Tensor]:
+        """Do what `batches` does with images that are cut already, in sizes of `batch_size`."""
+        first = 0
+        for batch in batches:
+            self._samples, self._batch = torch.arange(first, first + len(batch)), batch
+            yield self.again()
             first += len(batch)
+
+    def again(self) -> Tensor:
+        """Return the batch that was yielded last once more, for which the memories have their address again."""
+        self.address()
+        return self._batch.clone()
 
     def address(self) -> None:
         """Give the memories the address of the batch that was yielded last, so that it is written as before."""
@@ -208,7 +219,7 @@ def error_draws(
     ----------
     model : Module
         Restored at the end of the block, also after an exception.
-    errors, weight_errors : operating point, WriteErrors, "as_trained" or None
+    errors, weight_errors : point, mapping of points, "as_trained" or None
         As for `bnn.evaluate`.
     seed : int, >= 0
     process : Process, optional
@@ -242,18 +253,22 @@ def whole_blocks(batch_size: int) -> int:
 
 def _memories_of(model: nn.Module, argument: str, errors: Any, slot: str) -> list[nn.Module | None]:
     """One memory for each slot of a kind, in the model's order; None where the slot stays empty."""
-    layers = (activation_memories if slot == "activation_memory" else weight_memories)(model).values()
+    layers = (activation_memories if slot == "activation_memory" else weight_memories)(model)
     if errors is None:
         return [None] * len(layers)
     if isinstance(errors, str) and errors == "as_trained":
-        return [copy.deepcopy(getattr(layer, slot)) for layer in layers]
-    if not isinstance(errors, HasRates):
-        rule = 'must be None, "as_trained", an operating point or a WriteErrors'
-        raise ArgumentError(argument, f"{rule}, got {errors!r}.")
+        return [copy.deepcopy(getattr(layer, slot)) for layer in layers.values()]
     if not layers:
         kind = slot.removesuffix("_memory")
         rule = f"would touch nothing: the model has no {kind} slot"
         raise ArgumentError(argument, f"{rule}. Build it of bnn.layers, or pass {argument}=None.")
-    if isinstance(errors, OverwriteErrors):  # cells with a state: a copy for each slot
-        return [copy.deepcopy(errors) for _ in layers]
-    return [WriteErrors.from_operating_point(errors, seed=0) for _ in layers]
+    rule = 'must be None, "as_trained", an operating point or a WriteErrors, a pair of rates or a mapping of layers'
+    points = points_of_layers(argument, errors, list(layers), rule=rule)
+    return [_memory(points[name]) if name in points else None for name in layers]
+
+
+def _memory(point: HasRates) -> BitMemory:
+    """Return a memory of a point; a copy of one whose cells have a state."""
+    if isinstance(point, OverwriteErrors):
+        return copy.deepcopy(point)
+    return WriteErrors.from_operating_point(point, seed=0)

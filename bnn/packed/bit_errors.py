@@ -77,8 +77,8 @@ def write_words(words: Words, channels: int, keys: Words, p01: Rate, p10: Rate) 
     channels : int
         Bits of a pixel.
     keys : (n,) uint64
-        One a sample, from `sample_keys` of `bnn/errors/kernels.py`: the errors are those of `write_bits` for the same
-        keys.
+        One a sample, from `sample_keys` of `bnn/errors/uniforms.py`: the errors are those of `write_samples` for the
+        same keys.
     p01, p10 : float, or (1, channels p) arrays
         error_rate_1 and error_rate_0, of all cells or of each.
     """

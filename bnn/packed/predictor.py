@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from types import SimpleNamespace
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,27 +11,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bnn.counting.accuracy import Accuracy
+from bnn.counting.logits import checked_logits
+from bnn.data.image_files import ImageFiles
 from bnn.data.labelled import Labelled, labelled, unlabelled
-from bnn.errors.kernels import sample_keys
-from bnn.errors.keys import addressed_root
-from bnn.errors.rates import HasRates, checked_error_rate
-from bnn.evaluation.accuracy import Accuracy
-from bnn.evaluation.dies import Dies, check_process
-from bnn.evaluation.logits import checked_logits
-from bnn.packed.bit_errors import write_words
+from bnn.errors.dies import check_process
+from bnn.packed.dies import PRODUCTS, Dies, Errors, Write, count_dies, rates_of_layers, unwritten
 from bnn.packed.files import digest_of, load_steps, save_steps
-from bnn.packed.products import BinaryProduct, SignedProduct
 from bnn.packed.steps import FLOAT, Bits, Step, packed_signs, run_float, unpacked
 from bnn.packed.structure import check_steps
 from mtjsim.checks import ArgumentError, Suggesting, checked_whole
-from mtjsim.rng import checked_seed, child_seed
+from mtjsim.rng import checked_seed
 
 if TYPE_CHECKING:
     from bridge.dies.faults import Process
-
-PRODUCTS = {"binary": BinaryProduct, "signed": SignedProduct}
-Errors = HasRates | Mapping[str, HasRates] | None  # of all layers, or by the layer's name
-Write = Callable[[Step, Bits, NDArray[np.int64]], Bits]
 
 
 class PackedModel(Suggesting):
@@ -58,7 +48,7 @@ class PackedModel(Suggesting):
     def __init__(self, steps: Sequence[Step]) -> None:
         self.steps = tuple(steps)
         check_steps(self.steps)
-        self._products = {
+        self.products: Mapping[int, Any] = {
             i: PRODUCTS[step.op](step, step.arrays["weight"])
             for i, step in enumerate(self.steps)
             if step.op in PRODUCTS
@@ -115,7 +105,7 @@ class PackedModel(Suggesting):
             For images that do not fit the model or are not finite.
         """
         batches = _batches(images, batch_size)
-        return np.concatenate([self._run(batch, _unwritten, self._products).numpy() for batch in batches])
+        return np.concatenate([self.run(batch).numpy() for batch in batches])
 
     def predict(self, images: Tensor | NDArray[Any], *, batch_size: int = 1024) -> NDArray[np.int64]:
         """Return the class of each image, (n,): that of the largest logit, the first of equal ones, as torch does."""
@@ -132,16 +122,17 @@ class PackedModel(Suggesting):
         seed: int = 0,
         batch_size: int = 1024,
         workers: int = 1,
+        predictions: bool = False,
     ) -> Accuracy:
         """Count correct answers on several dies: the weights of each written once, the activations of every image.
 
         Parameters
         ----------
         data : pair (images, labels), or others as for `bnn.evaluate`
-        errors, weight_errors : operating point, WriteErrors, dict or None
+        errors, weight_errors : operating point, WriteErrors, pair, mapping or None
             Errors of activations and weights, independent: anything with `error_rate_0` and `error_rate_1`, numbers or
-            one for each cell of a sample or filter. A dict, name of the layer -> such, for some layers only. None: no
-            errors.
+            one for each cell of a sample or filter; or a pair of numbers, (error_rate_0, error_rate_1). A mapping, name
+            of the layer -> such, for some layers only. None: no errors.
         process : Process, optional
             `bridge.Process` of the cells in which the errors are: die k is drawn from it, one array a memory, with its
             faults (shorts, stuck cells ...) and its spread. None: every cell has the given rates, and dies differ in
@@ -153,6 +144,8 @@ class PackedModel(Suggesting):
             Images at a time. The errors do not depend on it.
         workers : int, >= 1
             Threads, each with one die at a time. The errors do not depend on it.
+        predictions : bool
+            Keep the class that each die gave to each image, in `Accuracy.predictions`.
 
         Returns
         -------
@@ -162,8 +155,8 @@ class PackedModel(Suggesting):
         Raises
         ------
         ValueError
-            For errors that would touch nothing, rates outside [0, 1] or of other cells, images that do not fit, numbers
-            out of range.
+            For errors that would touch nothing, overwrite errors, rates outside [0, 1] or of other cells, images that
+            do not fit, numbers out of range.
 
         Notes
         -----
@@ -172,44 +165,28 @@ class PackedModel(Suggesting):
         checked_seed(seed)
         checked_whole("dies", dies, least=1)
         checked_whole("workers", workers, least=1)
-        for name, given in (("errors", errors), ("weight_errors", weight_errors)):
-            for own in given.values() if isinstance(given, Mapping) else ():
-                check_process(process, **{name: own})
         check_process(process, errors=errors, weight_errors=weight_errors)
-        written = _rates("errors", errors, self.activation_layers)
-        weights = _rates("weight_errors", weight_errors, self.weight_layers)
-        checked = labelled("data", data)
-        batches, labels = _batches(checked.images, batch_size), checked.labels
-        checked_logits(self._run(batches[0][:1], _unwritten, self._products), batches[0][:1], torch.from_numpy(labels))
-        starts = self._clean_starts(batches, written, weights)
+        written = rates_of_layers("errors", errors, self.activation_layers)
+        weights = rates_of_layers("weight_errors", weight_errors, self.weight_layers)
+        cut, labels = _labelled_batches(data, batch_size)
+        first = next(iter(cut()))[:1]
+        checked_logits(self.run(first), first, torch.from_numpy(labels))
+        return count_dies(
+            self, cut, labels, Dies(written, weights, process, seed), dies, workers=workers, predictions=predictions
+        )
 
-        def right(die: int) -> NDArray[np.bool_]:
-            products = self._products | self._written_weights(weights, seed, die, process)
-            write = _writing(written, seed, die, process)
-            answers, first = [], 0
-            for batch, start in zip(batches, starts, strict=True):
-                logits = self._run(batch, write, products, first=first, start=start)
-                answers.append(logits.argmax(dim=1).numpy())
-                first += len(batch)
-            return np.concatenate(answers) == labels
-
-        if not written and not weights:
-            dies = 1
-        with ThreadPoolExecutor(workers) as threads:
-            counts = np.stack(list(threads.map(right, range(dies)) if workers > 1 else map(right, range(dies))))
-        return Accuracy(counts.sum(axis=1), counts.sum(axis=0), shared_draws=bool(weights) or process is not None)
-
-    def _run(
+    def run(
         self,
         images: Tensor,
-        write: Write,
-        products: Mapping[int, Any],
+        write: Write = unwritten,
+        products: Mapping[int, Any] | None = None,
         *,
         first: int = 0,
         start: Mapping[int, Bits] | None = None,
         stop: int | None = None,
     ) -> Any:
         """Do the steps for images number `first` and following, from the bits in `start`, up to step `stop`."""
+        products = self.products if products is None else products
         values: dict[int, Any] = {-1: images, **(start or {})}
         samples = np.arange(first, first + len(images))
         with torch.no_grad():
@@ -240,41 +217,6 @@ class PackedModel(Suggesting):
             return write(step, values[0], samples)
         return packed_signs(*values) if step.op == "sign" else unpacked(*values)
 
-    def _clean_starts(self, batches: Sequence[Tensor], written: Any, weights: Any) -> list[dict[int, Bits]]:
-        """Bits of every batch before the first step with errors: the same on every die, so computed once.
-
-        Only bits are kept. If later steps need a float value too, every die starts with the images.
-        """
-        erring = [
-            i
-            for i, step in enumerate(self.steps)
-            if step.options.get("layer") in (written if step.op == "write" else weights if step.op in PRODUCTS else {})
-        ]
-        stop = (erring[0] if erring else len(self.steps)) - 1
-        needed = {k for step in self.steps[stop + 1 :] for k in step.inputs if k <= stop}
-        if needed != {stop} or stop < 0 or self.steps[stop].op in (*FLOAT, "signed", "unpack"):
-            return [{} for _ in batches]
-        if self.steps[stop].op == "binary" and "threshold" not in self.steps[stop].arrays:
-            return [{} for _ in batches]
-        return [{stop: self._run(batch, _unwritten, self._products, stop=stop)} for batch in batches]
-
-    def _written_weights(
-        self, rates: Mapping[str, Any], seed: int, die: int, process: Process | None
-    ) -> dict[int, Any]:
-        """Products of the layers whose weights err, with the weights of this die."""
-        products = {}
-        for i, step in enumerate(self.steps):
-            if step.op in PRODUCTS and step.options["layer"] in rates:
-                rows = step.arrays["weight"]
-                shape, own = tuple(step.options["shape"]), child_seed(seed, "evaluated_weights", step.options["slot"])
-                keys = sample_keys(np.uint64(addressed_root(own)), 0, die, np.arange(len(rows)))
-                cells = math.prod(shape[1:])
-                p10, p01 = _fitting("weight_errors", step, rates, cells)
-                if process is not None:
-                    p10, p01 = _on_die(process, p10, p01, own, shape, die, rows=len(rows))
-                products[i] = PRODUCTS[step.op](step, write_words(rows[:, np.newaxis], cells, keys, p01, p10)[:, 0])
-        return products
-
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model to a file, whole or not at all; `load_packed` reads it."""
         save_steps(self.steps, path)
@@ -299,55 +241,6 @@ def load_packed(path: str | os.PathLike[str]) -> PackedModel:
         raise ArgumentError("path", f"must be a packed model; got {str(path)!r} ({error}).") from None
 
 
-def _unwritten(step: Step, bits: Bits, samples: NDArray[np.int64]) -> Bits:
-    return bits
-
-
-def _on_die(
-    process: Process, p10: float, p01: float, seed: int, shape: tuple[int, ...], die: int, *, rows: int
-) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return error_rate_0 and error_rate_1 of the cells of a die, (rows, cells of a row)."""
-    point = SimpleNamespace(error_rate_0=p10, error_rate_1=p01)
-    rates = Dies(process, point, seed).rates(shape, die)
-    return rates[0].reshape(rows, -1), rates[1].reshape(rows, -1)
-
-
-def _writing(rates: Mapping[str, Any], seed: int, die: int, process: Process | None) -> Write:
-    """Return the function that writes activations on a die."""
-    cells: dict[int, tuple[tuple[int, ...], Any]] = {}  # of the die, by slot: the same for all batches and calls
-
-    def write(step: Step, bits: Bits, samples: NDArray[np.int64]) -> Bits:
-        if step.options["layer"] not in rates:
-            return bits
-        p10, p01 = _fitting("errors", step, rates, bits.words.shape[1] * bits.channels)
-        own = child_seed(seed, "evaluated_activations", step.options["slot"])
-        if process is not None:
-            slot = step.options["slot"]
-            if slot not in cells:
-                cells[slot] = bits.shape, _on_die(process, p10, p01, own, bits.shape, die, rows=1)
-            shape, (p10, p01) = cells[slot]
-            if shape != bits.shape:
-                rule = (
-                    f"must have samples of one shape in layer {step.options['layer']!r}, got {shape} and {bits.shape}"
-                )
-                raise ArgumentError("images", f"{rule}: it is one memory.")
-        root = addressed_root(own, call=step.options.get("call", 0))
-        keys = sample_keys(np.uint64(root), 0, die, samples)
-        return Bits(write_words(bits.words, bits.channels, keys, p01, p10), bits.channels, bits.shape)
-
-    return write
-
-
-def _fitting(argument: str, step: Step, rates: Mapping[str, Any], cells: int) -> tuple[Any, Any]:
-    """Return the rates of a layer; ValueError if they are those of other cells."""
-    layer = step.options["layer"]
-    for rate in rates[layer]:
-        if np.ndim(rate) and np.size(rate) != cells:
-            rule = f"must have one rate, or one for each of the {cells} cells of layer {layer!r}, got {np.size(rate)}"
-            raise ArgumentError(argument, f"{rule}. A dict, name of the layer -> errors, gives each layer its own.")
-    return rates[layer]
-
-
 def _batches(images: Any, batch_size: int) -> list[Tensor]:
     checked_whole("batch_size", batch_size, least=1)
     array = images if hasattr(images, "shape") else unlabelled("images", images)
@@ -362,21 +255,11 @@ def _batches(images: Any, batch_size: int) -> list[Tensor]:
     return list(x.split(batch_size))
 
 
-def _rates(argument: str, errors: Errors, layers: Sequence[str]) -> dict[str, tuple[Any, Any]]:
-    """Return (error_rate_0, error_rate_1) of each layer that errs."""
-    if errors is None:
-        return {}
-    by_layer: Mapping[str, Any] = errors if isinstance(errors, Mapping) else dict.fromkeys(layers, errors)
-    if not by_layer or (unknown := [name for name in by_layer if name not in layers]):
-        which = f", which has no layer {unknown[0]!r}" if by_layer else ""
-        raise ArgumentError(argument, f"would touch nothing in this model{which}: its layers are {list(layers)}.")
-    rates = {}
-    for name, own in by_layer.items():
-        if not isinstance(own, HasRates):
-            raise ArgumentError(argument, f"must have error_rate_0 and error_rate_1, got {own!r}.")
-        both = [
-            checked_error_rate(f"{argument}.{rate}", np.asarray(value, dtype=float))
-            for rate, value in (("error_rate_0", own.error_rate_0), ("error_rate_1", own.error_rate_1))
-        ]
-        rates[name] = tuple(rate if isinstance(rate, float) else rate.numpy().reshape(1, -1) for rate in both)
-    return rates  # type: ignore[return-value]
+def _labelled_batches(data: Labelled, batch_size: int) -> tuple[Callable[[], Iterable[Tensor]], NDArray[np.int64]]:
+    """Return a function that gives the batches, and the labels; files larger than memory are decoded each time."""
+    if isinstance(data, ImageFiles) and data.memory() > data.memory_limit:
+        checked_whole("batch_size", batch_size, least=1)
+        return lambda: (_batches(part, batch_size)[0] for part in data.batches(batch_size)), data.labels.copy()
+    checked = labelled("data", data)
+    batches = _batches(checked.images, batch_size)
+    return lambda: batches, checked.labels

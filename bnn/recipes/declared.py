@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
+import math
+import os
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
+
+import numpy as np
 
 from mtjsim.checks import ArgumentError, checked_choice
 from mtjsim.units import to_si
@@ -20,6 +26,45 @@ UNITS = {  # of the quantities that a table may give as text; a bare number is i
     "driver_resistance": "ohm",
     "max_area": "m^2",
 }
+
+
+def plain_values(where: str, value: Any) -> Any:
+    """Return a copy of a value as TOML and JSON have it: NumPy's numbers as Python's, arrays and tuples as lists.
+
+    A field that is None is left out.
+
+    Raises
+    ------
+    ArgumentError
+        For a value of another kind, such as a date or a function, a NaN, or a name that is not a text.
+
+    Examples
+    --------
+    >>> plain_values("space", {"training.epochs": np.arange(1, 3), "model.hidden": (32,)})
+    {'training.epochs': [1, 2], 'model.hidden': [32]}
+    """
+    if isinstance(value, Mapping):
+        for name in value:
+            if not isinstance(name, str):
+                raise ArgumentError(where, f"must have texts as names of its fields, got {name!r}.")
+        given = {name: part for name, part in value.items() if part is not None}
+        return {_text(where, name): plain_values(f"{where}.{name}", part) for name, part in given.items()}
+    value = value.tolist() if isinstance(value, (np.generic, np.ndarray)) else value
+    if isinstance(value, (list, tuple)):
+        return [plain_values(where, part) for part in value]
+    if isinstance(value, str):
+        return _text(where, value)
+    if not isinstance(value, (bool, int, float)) or (isinstance(value, float) and math.isnan(value)):
+        raise ArgumentError(where, f"must be a number, a text, true or false, a list or a table, got {value!r}.")
+    return value
+
+
+def _text(where: str, text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ArgumentError(where, f"must be a text in UTF-8, got {text!r} ({error.reason}).") from None
+    return str(text)
 
 
 def names_of(*declarations: Callable[..., Any], without: Iterable[str] = ()) -> list[str]:
@@ -100,14 +145,31 @@ def made(where: str, declaration: Callable[..., Any], arguments: Mapping[str, An
         signature.bind(**arguments)
     except TypeError as error:
         raise ArgumentError(where, f"is not complete: {error}.") from None
+    check_flags(where, declaration, arguments)
     try:
         return declaration(**arguments)
     except ArgumentError as error:
         raise ArgumentError(f"{where}.{error.argument}", error.problem) from None
-    except (TypeError, AttributeError) as error:  # a value of another kind, that the declaration does not check
-        raise ArgumentError(where, f"has a value of another kind: {error}.") from error
+    except (TypeError, AttributeError, LookupError, OverflowError) as error:  # that the declaration does not check
+        problem = str(error).partition("\n")[0]
+        raise ArgumentError(where, f"has a value of another kind: {type(error).__name__}: {problem}.") from error
     except ValueError as error:
         raise ArgumentError(where, f"is wrong: {error}") from None
+
+
+def check_flags(where: str, declaration: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
+    """ArgumentError unless what a declaration has as `bool` is true or false: "false" would be true."""
+    parameters = inspect.signature(declaration).parameters
+    for name, value in arguments.items():
+        if name in parameters and parameters[name].annotation in (bool, "bool", "bool | None") and value is not None:
+            checked_flag(f"{where}.{name}", value)
+
+
+def checked_flag(where: str, value: Any) -> bool:
+    """Return true or false; ArgumentError for anything else."""
+    if not isinstance(value, bool):
+        raise ArgumentError(where, f"must be true or false, got {value!r}.")
+    return value
 
 
 def named_tables(where: str, tables: object, name_of: Callable[[Mapping[str, Any], int], str]) -> dict[str, dict]:
@@ -128,4 +190,30 @@ def named_tables(where: str, tables: object, name_of: Callable[[Mapping[str, Any
         if name in found:
             raise ArgumentError(f"{where}.name", f"must be different in each, got {name!r} twice.")
         found[name] = dict(table)
+    return found
+
+
+def imported(where: str, place: object) -> Callable[..., Any]:
+    """Return a function of one's own by its place, "module:function"; the working folder is searched too.
+
+    Raises
+    ------
+    ArgumentError
+        If it cannot be imported, or is not a function.
+
+    Examples
+    --------
+    >>> imported("training.loss", "math:sqrt")(4.0)
+    2.0
+    """
+    module, colon, name = str(place).partition(":")
+    if "" not in sys.path and os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # as `python -m` has it
+    try:
+        found = getattr(importlib.import_module(module), name) if colon and module else None
+    except (ImportError, AttributeError) as error:
+        rule = "must be module:function, which can be imported from this folder"
+        raise ArgumentError(where, f"{rule}, got {place!r} ({error}).") from None
+    if not callable(found):
+        raise ArgumentError(where, f"must be module:function, got {place!r}.")
     return found

@@ -20,7 +20,7 @@ A [[memory]] has
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -167,31 +167,23 @@ def mram_of(recipe: Recipe, memory: str, *, seed: int, changes: Mapping[str, Any
     return made(where, declared, {})
 
 
-def sram_of(recipe: Recipe) -> SRAM:
-    """Return the memory without errors, of what no MRAM holds."""
+def sram_of(recipe: Recipe, where: str = "sram", table: Any = None) -> SRAM:
+    """Return the memory without errors, of what no MRAM holds: of the recipe, or of a table in its place."""
     names = names_of(SRAM, without=("shape", "format", "name"))
-    return made("sram", SRAM, checked_table("sram", recipe.tables.get("sram", {}), names))
+    return made(where, SRAM, checked_table(where, recipe.tables.get("sram", {}) if table is None else table, names))
 
 
 def phases_of(recipe: Recipe, mrams: Mapping[str, MRAM]) -> tuple[Phase, ...]:
     """Return the phases of the training: those of the recipe, or one with all memories."""
-    from bnn.training.phases import SRAM, Phase
+    from bnn.training.phases import Phase
 
-    tables = recipe.tables.get("phase", [{"memory": list(mrams)}])
-    if not isinstance(tables, Sequence) or not tables:
-        raise ArgumentError("phase", f"must be an array of tables, [[phase]] in TOML, got {tables!r}.")
     found = []
-    for number, table in enumerate(tables):
+    for number, table in enumerate(recipe.tables.get("phase", [{"memory": list(mrams)}])):
         where = f"phase.{number}"
         fields = checked_table(where, table, names_of(Phase))
-        if "memory" not in fields:
-            rule = "must be given: a list of names of [[memory]], empty for SRAM"
-            raise ArgumentError(f"{where}.memory", f"{rule}.")
-        names = listed(fields.pop("memory"))
-        for name in names:
-            checked_choice(f"{where}.memory", name, mrams)
-        memory = tuple(mrams[name] for name in names) or SRAM()
-        found.append(made(where, Phase, {"memory": memory, **fields}))
+        sram = sram_of(recipe, f"{where}.sram", fields["sram"]) if "sram" in fields else sram_of(recipe)
+        memory = tuple(mrams[name] for name in listed(fields.pop("memory"))) or sram
+        found.append(made(where, Phase, {**fields, "memory": memory, "sram": sram}))
     return tuple(found)
 
 
@@ -201,6 +193,15 @@ def names_in_phase(recipe: Recipe, number: int) -> list[str]:
     phases = recipe.tables.get("phase")
     names = every if phases is None else phases[number].get("memory", [])
     return listed(names)
+
+
+def check_process(recipe: Recipe) -> None:
+    """ArgumentError for a wrong field of [process] or of its spread, as far as they need no memory."""
+    table = dict(recipe.tables.get("process", {}))
+    spread = table.pop("spread", None)
+    made("process", Process, checked_table("process", table, PROCESS))
+    if spread is not None:
+        made("process.spread", Spread, checked_table("process.spread", spread, names_of(Spread)))
 
 
 def process_of(recipe: Recipe, memory: str, point: OperatingPoint) -> Process | None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import os
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -15,7 +13,7 @@ import numpy as np
 
 from bnn.data.images import DataSet, ImageSet, stratified_choice
 from bnn.data.loading import load
-from bnn.recipes.declared import checked_table, made, names_of
+from bnn.recipes.declared import checked_table, imported, made, names_of
 from bnn.recipes.recipe import Recipe
 from mtjsim.checks import ArgumentError, checked_choice
 from mtjsim.rng import child_seed, generator
@@ -41,7 +39,7 @@ class RecipeData:
 
 
 def data_of(recipe: Recipe, data_dir: str | os.PathLike[str] | None = None, *, name: str | None = None) -> RecipeData:
-    """Load the images of a recipe, or of another data set in its place.
+    """Load the images of a recipe, or of another data set in its place, of which all images train.
 
     Raises
     ------
@@ -61,7 +59,7 @@ def data_of(recipe: Recipe, data_dir: str | os.PathLike[str] | None = None, *, n
     train, validation = whole.train, None
     if (share := table.get("validation")) is not None:
         train, validation = train.split(1.0 - share, seed=child_seed(recipe.seed, "validation"))
-    if (images := table.get("train_images")) is not None and images != len(train):
+    if name is None and (images := table.get("train_images")) is not None and images != len(train):
         if images > len(train):
             raise ArgumentError("data.train_images", f"must be at most {len(train)}, got {images}.")
         stream = generator(recipe.seed, "image_split")
@@ -109,17 +107,10 @@ def network_of(recipe: Recipe, classes: int) -> nn.Module:
 def _function(name: str) -> Callable[..., Any]:
     from bnn import models
 
-    if ":" not in name:
-        known = {own: getattr(models, own) for own in models.__all__ if own != "MakeMemory"}
-        return known[checked_choice("model", name, known)]
-    module, _, attribute = name.partition(":")
-    if "" not in sys.path and os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())  # as `python -m` has it
-    try:
-        return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        rule = "must be a model of bnn.models, or module:function of your own that can be imported from this folder"
-        raise ArgumentError("model", f"{rule}, got {name!r} ({error}).") from None
+    if ":" in name:
+        return imported("model", name)
+    known = {own: getattr(models, own) for own in models.__all__ if own != "MakeMemory"}
+    return known[checked_choice("model", name, known)]
 
 
 def _binarized(model: nn.Module, given: Mapping[str, Any]) -> nn.Module:
@@ -143,9 +134,15 @@ def _binarized(model: nn.Module, given: Mapping[str, Any]) -> nn.Module:
 
 def config_of(recipe: Recipe, phases: tuple[Phase, ...], **of_this_run: Any) -> TrainConfig:
     """Return the configuration of the training; `of_this_run` is checkpoint, progress and so on."""
+    from bnn.data.augmentation import Augment
     from bnn.training.config import TrainConfig
 
     table = checked_table("training", recipe.tables.get("training", {}), names_of(TrainConfig, without=OF_A_RUN))
+    if isinstance(table.get("augment"), Mapping):
+        table["augment"] = made("training.augment", Augment, table["augment"])
+    for name in ("loss", "schedule"):
+        if ":" in str(table.get(name, "")):
+            table[name] = imported(f"training.{name}", table[name])
     return made(
         "training",
         TrainConfig,

@@ -75,6 +75,8 @@ def plot_tests(ax: Axes, rows: Any) -> list[Any]:
     ]
     ax.set_yticks(places, [row["test"].replace("_", " ") for row in rows], fontsize=SMALL)
     ax.set_ylim(-0.7, len(rows) - 0.3)
+    if not rows:
+        ax.text(0.5, 0.5, "no tests: the training diverged", transform=ax.transAxes, ha="center")
     images = {row["images"] for row in rows}
     many = f"{images.pop():,} images" if len(images) == 1 else "images"
     ax.set_xlabel(f"accuracy (%) on {many}, 95 % interval of one network")

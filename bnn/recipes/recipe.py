@@ -27,18 +27,20 @@ import hashlib
 import json
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Self
 
-from bnn.recipes.declared import named_tables
+from bnn.recipes.declared import named_tables, plain_values
 from bnn.recipes.tables import (
     checked_data,
     checked_device,
+    checked_expected,
     checked_memory,
     checked_model,
+    checked_phases,
     checked_test,
     name_of_memory,
 )
@@ -52,7 +54,6 @@ TABLES = (
     *("training", "optimizer", "test", "expected"),
 )
 NAMED = ("memory", "test")  # arrays of tables with names
-EXPECTED = ("seeds", "machine", "core_seconds")  # and the names of tests
 
 
 @dataclass(frozen=True, init=False)
@@ -95,14 +96,15 @@ class Recipe(Suggesting):
     name: str
     tables: Mapping[str, Any] = field(hash=False)
 
-    def __init__(self, *, name: str = "own", **tables: Any) -> None:
+    def __init__(self, /, *, name: str = "own", **tables: Any) -> None:
         for key in tables:
             checked_choice("a field of the recipe", key, TABLES)
+        given = {key: plain_values(key, table) for key, table in tables.items() if table is not None}
         for key in ("data", "model"):
-            if key not in tables:
+            if key not in given:
                 raise ArgumentError(key, "must be given: a recipe trains a network on a data set.")
         object.__setattr__(self, "name", name)
-        object.__setattr__(self, "tables", _checked(copy.deepcopy(tables)))
+        object.__setattr__(self, "tables", _checked(given))
 
     @property
     def title(self) -> str:
@@ -146,7 +148,7 @@ class Recipe(Suggesting):
         place: Any = self.tables
         for part in path.split("."):
             if isinstance(place, (list, tuple)):
-                place = {table["name"]: table for table in place}
+                place = _by_name(place)
             if not isinstance(place, Mapping) or part not in place:
                 known = list(place) if isinstance(place, Mapping) else []
                 checked_choice(f"{part} of {path}", part, known)
@@ -159,7 +161,9 @@ class Recipe(Suggesting):
         Parameters
         ----------
         values : mapping
-            Path of the field -> value; None takes the field out. A table of an array is named: "memory.activations.x".
+            Path of the field -> value; None takes the field out. A table of an array is named: "memory.activations.x",
+            a phase has its number: "phase.0.until". [expected] is of the recipe as it was: it is left out if more than
+            the seed and texts are replaced.
 
         Raises
         ------
@@ -167,6 +171,11 @@ class Recipe(Suggesting):
             As `Recipe`; for a path that leads nowhere.
         """
         tables, origins = copy.deepcopy(dict(self.tables)), ("device.preset", "device.file")
+        for path in values:
+            if not isinstance(path, str) or not all(path.split(".")):
+                raise ArgumentError("field", f"must be a path such as training.epochs, got {path!r}.")
+        if set(values) - {*TEXTS, "seed", "expected"}:
+            tables.pop("expected", None)
         for origin in origins:
             if origin in values:  # another junction, whole; other fields of it are then set in that one
                 tables["device"] = {}
@@ -219,6 +228,8 @@ def recipe_of(name: str, where: str, tables: Mapping[str, Any], folder: Path | N
     """Return the recipe of the tables of a file; a device file is looked for from its `folder`, and put in."""
     try:
         given = dict(tables)
+        if "name" in given:  # of the file
+            checked_choice("a field of the recipe", "name", TABLES)
         device = given.get("device")
         if isinstance(device, Mapping) and "file" in device and folder is not None:
             given["device"] = {**device, "file": str(folder / str(device["file"]))}
@@ -249,6 +260,8 @@ def read_toml(kind: str, room: str, name: str | os.PathLike[str]) -> tuple[str, 
     FileNotFoundError
         If there is no such file.
     """
+    if not isinstance(name, (str, os.PathLike)):
+        raise ArgumentError(kind, f"must be a name or a path, got {name!r}.")
     text = os.fspath(name)
     if not text.endswith(".toml") and os.sep not in text:
         checked_choice(kind, text, shipped(room))
@@ -289,6 +302,9 @@ def _checked(tables: dict[str, Any]) -> dict[str, Any]:
     for name in ("cell", "process", "sram", "binarize", "training", "optimizer", "expected"):
         if name in found and not isinstance(found[name], Mapping):
             raise ArgumentError(name, f"must be a table, got {found[name]!r}.")
+    if "phase" in found:
+        checked_phases(found["phase"], [table["name"] for table in found.get("memory", [])])
+    checked_expected(found.get("expected", {}))
     return found
 
 
@@ -298,7 +314,7 @@ def _set(tables: dict[str, Any], path: str, value: Any) -> None:
     place: Any = tables
     for number, part in enumerate(way):
         if isinstance(place, list):
-            named = {table["name"]: table for table in place}
+            named = _by_name(place)
             if part not in named:
                 checked_choice(f"{'.'.join(way[:number])} of {path}", part, named)
             place = named[part]
@@ -315,6 +331,12 @@ def _set(tables: dict[str, Any], path: str, value: Any) -> None:
         place.pop(last, None)
     else:
         place[last] = value
+
+
+def _by_name(tables: Sequence[Any]) -> dict[str, Any]:
+    """Return the tables of an array by their names, those without one, such as phases, by their numbers."""
+    named = [table.get("name") if isinstance(table, Mapping) else None for table in tables]
+    return {name or str(number): table for number, (name, table) in enumerate(zip(named, tables, strict=True))}
 
 
 def _digest(tables: Mapping[str, Any]) -> str:

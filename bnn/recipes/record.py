@@ -1,4 +1,4 @@
-"""The record of a run: its question, seeds, data and device, what it took; as JSON, with its tables as CSV."""
+"""The record of a run: question, identity, seeds, data and device, code, what it took; as JSON, its tables as CSV."""
 
 import csv
 import hashlib
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from bnn.data.images import DataSet
+from bnn.recipes.code import loaded_code
 from mtjsim.device import MTJ
 from mtjsim.files import write_whole
 
@@ -53,6 +54,8 @@ class Record:
     ----------
     title : str
         The question, in one line.
+    identity : str
+        A hash of all that the numbers follow from, the code excepted: see `identity_of`.
     seeds : int, or sequence of int
         All of them, none left out.
     seconds, core_seconds : float
@@ -69,13 +72,16 @@ class Record:
         By file name. A row has a value for each column.
     digits : int, optional
         Significant digits of the tables' floats; None: all, so that the same number is read back.
+    code : mapping of str to str, optional
+        Module -> digest of the code that made the numbers; None: of the modules that are loaded when it is written.
 
     Examples
     --------
     >>> import tempfile
     >>> rows = [{"rate": 0.1, "accuracy": 0.9375}, {"rate": 0.2, "accuracy": 0.875}]
     >>> spent = Clock().spent()
-    >>> record = Record(title="Accuracy against rate", seeds=7, tables={"curve.csv": rows}, **spent)
+    >>> identity = identity_of("accuracy against rate", 7)
+    >>> record = Record(title="Accuracy", identity=identity, seeds=7, tables={"curve.csv": rows}, **spent)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     [path.name for path in record.write(folder)]
     ['curve.csv', 'run.json']
@@ -86,6 +92,7 @@ class Record:
     """
 
     title: str
+    identity: str
     seeds: int | Sequence[int]
     seconds: float
     core_seconds: float
@@ -95,10 +102,11 @@ class Record:
     contents: Mapping[str, Any] = field(default_factory=dict)
     tables: Mapping[str, Rows] = field(default_factory=dict)
     digits: int | None = None
+    code: Mapping[str, str] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the record as plain values; of each table the number of rows and the SHA-256 (hex) of the file."""
-        fixed: dict[str, Any] = {"title": self.title, "seeds": self.seeds}
+        fixed: dict[str, Any] = {"title": self.title, "identity": self.identity, "seeds": self.seeds}
         if self.command:
             fixed["command"] = self.command
         if self.data is not None:
@@ -113,6 +121,7 @@ class Record:
             "versions": {name: version(name) for name in PACKAGES} | {"python": platform.python_version()},
             "seconds": self.seconds,
             "core_seconds": self.core_seconds,
+            "code": dict(loaded_code() if self.code is None else self.code),
         }
         assert not self.contents.keys() & {*fixed, *last}, "a field of the record is in its contents"
         return {**fixed, **self.contents, **last}
@@ -124,6 +133,17 @@ class Record:
         for file, content in files.items():
             write_whole(Path(folder) / file, content)
         return tuple(Path(folder) / file for file in files)
+
+
+def identity_of(*parts: Any) -> str:
+    """Return the SHA-256 (hex) of parts as JSON, such as settings, seeds and identities.
+
+    Examples
+    --------
+    >>> identity_of("demo", {"draws": 20})[:8]
+    'f7ad7216'
+    """
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def csv_of(rows: Rows, *, digits: int | None = None) -> bytes:

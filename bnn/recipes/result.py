@@ -14,8 +14,11 @@ from bridge.write import OperatingPoint
 if TYPE_CHECKING:
     from torch import nn
 
-    from bnn.evaluation.accuracy import Accuracy
-    from bnn.training.result import Epoch
+    from bnn.counting.accuracy import Accuracy
+    from bnn.training.result import Divergence, Epoch, Stopped
+
+
+DIVERGED = "training.diverged"  # 1 or 0
 
 
 @dataclass(frozen=True)
@@ -33,8 +36,12 @@ class RecipeResult:
         Of each memory.
     tests : mapping of str to Accuracy
         Of each test, by its name.
-    ledger : Ledger
-        Events in the memories during the training, and their cost.
+    ledger, ledger_in_sram : Ledger
+        Every access to the memories during the training, and its cost; and with everything in SRAM.
+    inferences : mapping of str to (Ledger, int)
+        Of each test: the accesses of inferences, counted on the first test images, and how many these are.
+    ended : Stopped, Divergence or None
+        Why and where the training ended before its last epoch, if it did. After a divergence there are no tests.
     seconds, core_seconds : float
         Wall time and processor time of the training [s], of all parts if it was resumed.
     threads : int
@@ -51,6 +58,9 @@ class RecipeResult:
     points: Mapping[str, OperatingPoint]
     tests: Mapping[str, Accuracy]
     ledger: Ledger
+    ledger_in_sram: Ledger
+    inferences: Mapping[str, tuple[Ledger, int]]
+    ended: Stopped | Divergence | None
     seconds: float
     core_seconds: float
     threads: int
@@ -78,22 +88,43 @@ class RecipeResult:
 
         "NAME.accuracy", ".low", ".high", ".worst" of each test; "NAME.error_rate_0", ".error_rate_1", ".energy_0",
         ".energy_1", ".latency" of each memory; "training.loss", "training.accuracy", "training.validation_accuracy" of
-        the last epoch; "training.joules_device", "_with_driver", "_system" where anything was counted.
+        the last epoch, "training.epochs" that were done, "training.diverged" (1 or 0); "training.joules_device",
+        "_with_driver", "_system" and "_in_sram" of the training; "NAME.joules_device", "_with_driver", "_system" of an
+        inference under each test's memories.
         """
         found: dict[str, Any] = {}
         for row in self.rows():
-            found |= {f"{row['test']}.{key}": row[key] for key in ("accuracy", "low", "high", "worst")}
+            found |= {f"{row['test']}.{key}": row[key] for key in OF_TEST}
         for name, point in self.points.items():
-            keys = ("error_rate_0", "error_rate_1", "energy_0", "energy_1", "latency")
-            found |= {f"{name}.{key}": getattr(point, key) for key in keys}
+            found |= {f"{name}.{key}": getattr(point, key) for key in OF_POINT}
         if self.history:
             last = self.history[-1]
             found |= {"training.loss": last.loss, "training.accuracy": last.train_accuracy}
             if last.validation_accuracy is not None:
                 found["training.validation_accuracy"] = last.validation_accuracy
-        if self.ledger.entries:
-            found |= {f"training.joules_{scope}": self.ledger.joules(scope) for scope in SCOPES}
+        found["training.epochs"] = len(self.history)
+        found[DIVERGED] = int(hasattr(self.ended, "message"))
+        found |= {f"training.joules_{scope}": self.ledger.joules(scope) for scope in SCOPES}
+        found["training.joules_in_sram"] = self.ledger_in_sram.joules("system")
+        for name, (ledger, images) in self.inferences.items():
+            found |= {f"{name}.joules_{scope}": ledger.joules(scope) / images for scope in SCOPES}
         return found
+
+
+OF_TEST = ("accuracy", "low", "high", "worst")
+OF_POINT = ("error_rate_0", "error_rate_1", "energy_0", "energy_1", "latency")
+
+
+def value_names(recipe: Recipe) -> list[str]:
+    """Return the names of the values that a run of a recipe can have, without running it."""
+    from bnn.recipes.tests import tests_of
+
+    memories = [table["name"] for table in recipe.tables.get("memory", [])]
+    found = [f"{test.name}.{key}" for test in tests_of(recipe) for key in OF_TEST]
+    found += [f"{name}.{key}" for name in memories for key in OF_POINT]
+    found += ["training.loss", "training.accuracy"]
+    found += ["training.validation_accuracy"] if "validation" in recipe.tables["data"] else []
+    return found + ([f"training.joules_{scope}" for scope in SCOPES] if memories else [])
 
 
 def counted(accuracy: Accuracy) -> dict[str, Any]:

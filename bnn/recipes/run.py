@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import tomli_w
 
-from bnn.recipes.memories import mram_of, names_in_phase, phases_of
+from bnn.data.images import ImageSet
+from bnn.recipes.memories import check_process, mram_of, names_in_phase, phases_of, sram_of
 from bnn.recipes.network import RecipeData, config_of, data_of, network_of, optimizer_of
 from bnn.recipes.recipe import Recipe, load_recipe
 from bnn.recipes.record import Record
 from bnn.recipes.result import RecipeResult, counted
 from bnn.recipes.tables import BITS
-from bnn.recipes.tests import RecipeTest, memories_of, placed, run_test, tests_of
+from bnn.recipes.tests import RecipeTest, images_of, memories_of, placed, run_test, tests_of
+from bridge.ledger import Ledger
 from mtjsim.checks import ArgumentError
 from mtjsim.files import require_writable, write_whole
 from mtjsim.rng import child_seed
@@ -25,11 +28,12 @@ from mtjsim.rng import child_seed
 if TYPE_CHECKING:
     from torch import nn
 
-    from bnn.evaluation.accuracy import Accuracy
+    from bnn.counting.accuracy import Accuracy
     from bnn.training.phases import MRAM, Phase
     from bnn.training.result import Epoch
 
 DECLARED = "recipe.toml"
+COUNTED = 1000  # inferences whose accesses are counted
 
 
 def run_recipe(
@@ -95,7 +99,6 @@ def run_recipe(
     folder = None if out is None else _checked_folder(Path(out), recipe)
     prepared = Prepared.of(recipe, data_dir)
     if folder is not None:
-        write_whole(folder / DECLARED, toml_of(recipe))
         checkpoint = checkpoint or folder / "checkpoint.pt"
     from bnn.recipes.threads import threads_for, torch_threads
     from bnn.training.loop import Trainer
@@ -106,8 +109,10 @@ def run_recipe(
     threads = threads_for(config.batch_size * prepared.products) if threads is None else threads
     with torch_threads(threads):
         trainer = Trainer(model, config, optimizer_of(recipe))
-        trained = trainer.fit(data.train, data.validation, on_epoch=on_epoch)
-        tests = prepared.tested(trained.model, data_dir)
+        with nullcontext() if folder is None else _declared(folder, recipe, config.checkpoint):
+            trained = trainer.fit(data.train, data.validation, on_epoch=on_epoch)
+        tests = {} if trained.diverged else prepared.tested(trained.model)
+        inferences = {} if trained.diverged else prepared.inferred(trained.model)
     result = RecipeResult(
         recipe,
         trained.model,
@@ -115,6 +120,9 @@ def run_recipe(
         {name: mram.point for name, mram in prepared.mrams.items()},
         tests,
         trained.ledger,
+        trained.ledger_in_sram,
+        inferences,
+        ended=trained.stopped or trained.diverged,
         seconds=round(trained.seconds, 1),
         core_seconds=round(trained.core_seconds, 1),
         threads=trained.threads,
@@ -133,6 +141,7 @@ class Prepared:
     model: nn.Module
     products: int
     mrams: Mapping[str, MRAM]
+    images: Mapping[str, ImageSet]  # of each test
 
     @classmethod
     def of(cls, recipe: Recipe, data_dir: str | os.PathLike[str] | None = None) -> Prepared:
@@ -151,14 +160,17 @@ class Prepared:
             rule = f"must give a logit for each of the {classes} classes of {recipe.value('data.name')}"
             got = f"got {totals.output_shape} for an image"
             raise ArgumentError("model", f"{rule}, {got}. See its arguments.")
+        if (optimizer := optimizer_of(recipe)) is not None:
+            optimizer(model, config)
         from bnn.training.phase_memories import check_layers
 
         for phase in phases:
             check_layers(model, phase.mrams)
+        images = {test.name: images_of(recipe, test, data, data_dir) for test in tests}
+        prepared = cls(recipe, data, model, totals.binary_macs + totals.float_macs, mrams, images)
         for test in tests:
-            with placed(model, memories_of(recipe, test)):
-                pass
-        return cls(recipe, data, model, totals.binary_macs + totals.float_macs, mrams)
+            prepared._try(test)
+        return prepared
 
     @staticmethod
     def declared(recipe: Recipe) -> tuple[dict[str, MRAM], tuple[Phase, ...], tuple[RecipeTest, ...]]:
@@ -171,20 +183,45 @@ class Prepared:
         phases, tests = phases_of(recipe, mrams), tests_of(recipe)
         config_of(recipe, phases)
         optimizer_of(recipe)
+        check_process(recipe)
         for test in tests:
-            memories_of(recipe, test)
+            try:
+                memories_of(recipe, test)
+            except ValueError as error:
+                raise ValueError(f"test.{test.name}: {error}") from None
         return mrams, phases, tests
 
-    def tested(self, model: nn.Module, data_dir: str | os.PathLike[str] | None) -> dict[str, Accuracy]:
+    def tested(self, model: nn.Module) -> dict[str, Accuracy]:
         """Run all tests of the trained network."""
-        recipe, data = self.recipe, self.data
-        last = [name for name in names_in_phase(recipe, -1) if set(self.mrams[name].holds) <= set(BITS)]
+        return {
+            test.name: self._run(test, model, self.images[test.name], self.data.train) for test in tests_of(self.recipe)
+        }
+
+    def _run(self, test: RecipeTest, model: nn.Module, images: ImageSet, train: ImageSet) -> Accuracy:
+        last = [name for name in names_in_phase(self.recipe, -1) if set(self.mrams[name].holds) <= set(BITS)]
         trained = {name: self.mrams[name] for name in last}
+        return run_test(self.recipe, test, model, images, train=train, trained=trained)
+
+    def _try(self, test: RecipeTest) -> None:
+        """Run a test of the untrained network on two images, so that what it refuses is refused before the training."""
+        images, once = self.images[test.name], replace(test, draws=1)
+        two = images.subset([0, int(images.labels.argmax())])
+        try:
+            self._run(once, self.model, two, self.data.train.subset(range(min(2, len(self.data.train)))))
+        except ValueError as error:
+            raise ValueError(f"test.{test.name}: {error}") from None
+
+    def inferred(self, model: nn.Module) -> dict[str, tuple[Ledger, int]]:
+        """Count the accesses of inferences in the memories of each test, on the first test images."""
+        from bnn.training.accesses import inference_ledger
+
+        recipe, images = self.recipe, self.data.whole.test.subset(range(min(COUNTED, len(self.data.whole.test))))
+        last = [self.mrams[name] for name in names_in_phase(recipe, -1)]
+        words = [mram for mram in last if not set(mram.holds) & set(BITS)]
         found = {}
         for test in tests_of(recipe):
-            other = data if not test.data else data_of(recipe, data_dir, name=test.data)
-            images = other.validation if test.images == "validation" else other.whole.test
-            found[test.name] = run_test(recipe, test, model, images, train=data.train, trained=trained)
+            memory = (*memories_of(recipe, test).values(), *words)
+            found[test.name] = inference_ledger(model, images, memory=memory, sram=sram_of(recipe)), len(images)
         return found
 
 
@@ -192,9 +229,29 @@ def _checked_folder(folder: Path, recipe: Recipe) -> Path:
     """Make the folder; refuse one with another run."""
     require_writable(folder, option="out", make=True)
     declared = folder / DECLARED
-    if declared.exists() and declared.read_bytes() != toml_of(recipe):
-        raise ArgumentError("out", f"{str(folder)!r} holds another run, see its {DECLARED}. Name another folder.")
+    if declared.exists():
+        try:
+            same = load_recipe(declared).identity == recipe.identity
+        except (ValueError, OSError):
+            same = False
+        if not same:
+            raise ArgumentError("out", f"{str(folder)!r} holds another run, see its {DECLARED}. Name another folder.")
     return folder
+
+
+@contextmanager
+def _declared(folder: Path, recipe: Recipe, checkpoint: Path | None) -> Iterator[None]:
+    """Write what is run; a training that ends by an error before its first checkpoint leaves no file."""
+    declared = folder / DECLARED
+    began = not declared.exists()
+    if began:
+        write_whole(declared, toml_of(recipe))
+    try:
+        yield
+    except BaseException:
+        if began and checkpoint is not None and not checkpoint.exists():
+            declared.unlink()
+        raise
 
 
 def toml_of(recipe: Recipe) -> bytes:
@@ -212,15 +269,18 @@ def _kept(result: RecipeResult, folder: Path, data: RecipeData, identity: str | 
     packed, reason = packed_model(result.model)
     record = Record(
         title=result.recipe.title,
+        identity=result.recipe.identity,
         seeds=result.recipe.seed,
         command=f"mtj-bnn run {DECLARED}",
         data=data.whole,
         contents={
-            "identity": result.recipe.identity,
             "recipe": json.loads(json.dumps(result.recipe.tables)),
             "points": {name: point.as_dict() for name, point in result.points.items()},
+            "ended": None if result.ended is None else asdict(result.ended),
             "history": [asdict(epoch) for epoch in result.history],
             "tests": {name: counted(accuracy) for name, accuracy in result.tests.items()},
+            "ledger": result.ledger.table(),
+            "inferences": {name: {"images": n, "ledger": own.table()} for name, (own, n) in result.inferences.items()},
             "values": result.values(),
             "packed": reason or "model.npz",
             "threads": result.threads,

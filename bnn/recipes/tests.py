@@ -8,6 +8,8 @@ A [[test]] has
               gives a row for each. Unless given: the memories of bits of the last phase
     correct   "none", "rescale" (`bnn.rescale_batch_norm`) or "reestimate" (`bnn.reestimate_batch_norm`): BatchNorm is
               moved from the errors of the last phase to those of the test
+    correct_images, correct_draws
+              of "reestimate": training images, 2,000 unless given, and draws of errors, 4 unless given
     draws     error draws; 10 unless given
     dies      in place of draws: dies of [process], one a draw
     images    "test", or "validation" for what chooses something
@@ -18,6 +20,7 @@ Without any [[test]] there are `error_free`, and `with_errors` if the last phase
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -33,11 +36,14 @@ from mtjsim.rng import child_seed
 if TYPE_CHECKING:
     from torch import nn
 
-    from bnn.evaluation.accuracy import Accuracy
+    from bnn.counting.accuracy import Accuracy
+    from bnn.data.images import ImageSet
+    from bnn.recipes.network import RecipeData
     from bnn.training.phases import MRAM
 
 DRAWS = 10
 GATHERED, PASSES = 2_000, 4  # training images, and draws of errors, of a re-estimation
+COPIED = ("correct", "correct_images", "correct_draws", "images", "data")  # from a [[test]] to a `RecipeTest`
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,8 @@ class RecipeTest:
     memory : mapping
         Name of each memory of bits that is in use -> its fields that differ.
     correct : {"none", "rescale", "reestimate"}
+    correct_images, correct_draws : int
+        Training images and draws of errors of a re-estimation.
     draws : int
     dies : bool
         Whether each draw is another die of the process.
@@ -61,6 +69,8 @@ class RecipeTest:
     name: str
     memory: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     correct: str = "none"
+    correct_images: int = GATHERED
+    correct_draws: int = PASSES
     draws: int = DRAWS
     dies: bool = False
     images: str = "test"
@@ -112,7 +122,7 @@ def _expanded(table: Mapping[str, Any], memory: Mapping[str, Mapping[str, Any]])
         for key, value in changes.items()
         if isinstance(value, list) and key not in ("holds", "layers")
     ]
-    fixed = {key: table[key] for key in ("correct", "images", "data") if key in table}
+    fixed = {key: table[key] for key in COPIED if key in table}
     fixed |= {"draws": table.get("dies", table.get("draws", DRAWS)), "dies": "dies" in table}
     for values in product(*(values for _, _, values in lists)):
         own = {name: dict(changes) for name, changes in memory.items()}
@@ -121,6 +131,16 @@ def _expanded(table: Mapping[str, Any], memory: Mapping[str, Mapping[str, Any]])
             own[name][key] = value
             labels.append(f"{key}={value:g}" if isinstance(value, (int, float)) else f"{key}={value}")
         yield RecipeTest(name=" ".join(labels), memory=own, **fixed)
+
+
+def images_of(recipe: Recipe, test: RecipeTest, data: RecipeData, data_dir: str | os.PathLike[str] | None) -> ImageSet:
+    """Return the images of a test; `data` are those of the recipe."""
+    from bnn.recipes.network import data_of
+
+    other = data_of(recipe, data_dir, name=test.data) if test.data else data
+    images = other.validation if test.images == "validation" else other.whole.test
+    assert images is not None, "checked by tests_of"
+    return images
 
 
 def memories_of(recipe: Recipe, test: RecipeTest) -> dict[str, MRAM]:
@@ -172,11 +192,16 @@ def run_test(
 @contextmanager
 def placed(model: nn.Module, mrams: Mapping[str, MRAM]) -> Iterator[None]:
     """Put memories of bits into the slots of a model, to the end of the block; the other slots are empty."""
-    from bnn.layers.slots import memories
+    from bnn.layers.slots import activation_memories, memories, weight_memories
     from bnn.training.phase_memories import check_layers, memory_in_slot
     from bnn.training.phases import IN_SLOTS
 
     check_layers(model, list(mrams.values()))
+    slots_of = {"activations": activation_memories, "signs": weight_memories}
+    for name, mram in mrams.items():
+        if not any(mram.covers(layer) for what in mram.holds for layer in slots_of[what](model)):
+            rule = f"must be of a layer of the model, which has no {' and no '.join(mram.holds)} that are bits"
+            raise ArgumentError(f"memory.{name}.holds", f"{rule}.")
     with ExitStack() as slots:
         for what, slot in IN_SLOTS.items():
 
@@ -206,8 +231,8 @@ def _corrected(
         with placed(model, trained):
             return rescale_batch_norm(model, run_at=run_at)
     with placed(model, mrams):
-        some = train.subset(range(min(GATHERED, len(train))))
-        return reestimate_batch_norm(model, some, draws=PASSES if mrams else 1, seed=seed)
+        some = train.subset(range(min(test.correct_images, len(train))))
+        return reestimate_batch_norm(model, some, draws=test.correct_draws if mrams else 1, seed=seed)
 
 
 def _by_kind(where: str, mrams: Mapping[str, MRAM]) -> dict[str, Any]:

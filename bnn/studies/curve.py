@@ -7,11 +7,13 @@ paired. Training runs in one-thread processes; the numbers do not depend on thei
 
 from __future__ import annotations
 
+import json
 import os
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,9 +22,11 @@ from torch import nn
 from tqdm import tqdm
 
 from bnn.conversion.config import BinarizeConfig
+from bnn.counting.accuracy import Accuracy
 from bnn.data.images import DataSet
 from bnn.data.labelled import check_data_set
-from bnn.evaluation.accuracy import Accuracy, evaluate
+from bnn.evaluation.accuracy import evaluate
+from bnn.recipes.record import Clock
 from bnn.studies.curve_networks import MakeModel, check_model_function, model_maker, network
 from bnn.studies.curve_point import CLEAN, WITH_ERRORS, CurvePoint, Interval
 from bnn.studies.curve_result import EnergyAccuracyCurve
@@ -33,6 +37,7 @@ from bridge.write import OperatingPoint
 from mtjsim.checks import ArgumentError, checked_whole
 from mtjsim.rng import checked_seed, child_seed
 
+OF_A_RUN = ("checkpoint", "metrics", "progress", "seed", "phases")  # of a configuration, that no number depends on
 SAME_WEIGHTS = (
     "make_model gives the same initial weights for every seed: the intervals contain the spread of the order of the "
     "images and of the errors, but not that of the weights. Draw the weights from the seed, or give the torch model."
@@ -119,6 +124,7 @@ def energy_accuracy_curve(
     >>> [p.training for p in curve.points]
     ['clean', 'with errors']
     """
+    clock, named = Clock(), _name(make_model)
     if checked_whole("networks", networks, least=1) < 2:
         raise ArgumentError("networks", "must be >= 2, got 1: one network has no spread, and no interval.")
     if not points:
@@ -147,7 +153,25 @@ def energy_accuracy_curve(
         trained = done[networks * (index + 1) : networks * (index + 2)]
         rows.append(_point(point, CLEAN, [accuracies[1 + index] for accuracies in clean], error_free))
         rows.append(_point(point, WITH_ERRORS, [accuracies[0] for accuracies in trained], error_free))
-    return EnergyAccuracyCurve(over_networks(_shares(error_free)).within(0.0, 1.0), tuple(rows))
+    made = {
+        "seed": seed,
+        "data": {"name": data.name, "identity": data.identity, "source": data.source},
+        "network": named,
+        "training": json.loads(
+            json.dumps({name: own for name, own in asdict(training).items() if name not in OF_A_RUN}, default=_name)
+        ),
+        "networks": networks,
+        "draws": draws,
+        "threads": 1,  # of torch, in every process
+        **clock.spent(),
+    }
+    return EnergyAccuracyCurve(over_networks(_shares(error_free)).within(0.0, 1.0), tuple(rows), made)
+
+
+def _name(of: Any) -> str:
+    """Return the name of a function, or of the class of a model."""
+    made = getattr(of, "func", of)  # of a partial
+    return getattr(made, "__qualname__", type(made).__qualname__)
 
 
 def _point(
@@ -225,16 +249,17 @@ def _run(job: _Job, data: DataSet) -> list[Accuracy]:
     point = None if job.trained_at is None else job.points[0]
     model = network(job.make_model, _weights_seed(job.seed, job.k), point)
     config = replace(
-        job.training, seed=child_seed(job.seed, "training", job.k), checkpoint=None, metrics=None, progress=False
+        job.training,
+        seed=child_seed(job.seed, "training", job.k),
+        checkpoint=None,
+        metrics=None,
+        progress=False,
+        on_divergence="raise",
     )
     Trainer(model, config).fit(data.train)
     first = [] if job.trained_at is not None else [evaluate(model, data.test, errors=None)]
-    trained = 0 if job.trained_at is None else 1 + job.trained_at
-    seeds = [child_seed(job.seed, "evaluation", job.k, trained, index) for index in range(len(job.points))]
-    return first + [
-        evaluate(model, data.test, errors=point, draws=job.draws, seed=seed)
-        for point, seed in zip(job.points, seeds, strict=True)
-    ]
+    seed = child_seed(job.seed, "evaluation", job.k)  # at every point the same draws, nested over the rates
+    return first + [evaluate(model, data.test, errors=point, draws=job.draws, seed=seed) for point in job.points]
 
 
 def _weights_seed(seed: int, k: int) -> int:

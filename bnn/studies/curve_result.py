@@ -5,24 +5,42 @@ from __future__ import annotations
 import html
 import math
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bnn.recipes.record import csv_of
+from bnn.recipes.record import Record, identity_of
 from bnn.studies.curve_point import CurvePoint, Interval
 from mtjsim.checks import ArgumentError, Suggesting
-from mtjsim.files import write_whole
 from mtjsim.wording import number_of
 
 
 @dataclass(frozen=True)
 class EnergyAccuracyCurve(Suggesting):
-    """Result of `energy_accuracy_curve`: the error-free accuracy, and two rows for each operating point."""
+    """Result of `energy_accuracy_curve`: the error-free accuracy, and two rows for each operating point.
+
+    Attributes
+    ----------
+    error_free : Interval
+    points : tuple of CurvePoint
+    made : mapping
+        For the record: seed, data, network, training, draws, seconds and core-seconds; empty for a curve of one's own.
+    """
 
     error_free: Interval
     points: tuple[CurvePoint, ...]
+    made: Mapping[str, Any] = field(default_factory=dict, compare=False)
+
+    @property
+    def identity(self) -> str:
+        """SHA-256 of all that the numbers follow from: operating points, data, network, training and seed."""
+        free = ("seconds", "core_seconds")
+        return identity_of(
+            "curve",
+            {name: value for name, value in self.made.items() if name not in free},
+            [[point.point.identity, point.training, point.networks, point.draws] for point in self.points],
+        )
 
     def __repr__(self) -> str:
         free, networks = self.error_free, self.points[0].networks if self.points else 0
@@ -57,18 +75,34 @@ class EnergyAccuracyCurve(Suggesting):
         return table.astype(dict.fromkeys(numbers, float) | {"networks": int, "draws": int})
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the table as CSV, the whole file or none; `to_dataframe` describes its columns.
+        """Write the table as CSV, and its record next to it: "curve.json" for "curve.csv", see `bnn.recipes.record`.
+
+        `to_dataframe` describes the columns.
 
         Raises
         ------
         ArgumentError
             For a name that does not end in .csv.
         OSError
-            If the file cannot be written.
+            If a file cannot be written.
         """
-        if Path(path).suffix.lower() != ".csv":
+        path = Path(path)
+        if path.suffix.lower() != ".csv":
             raise ArgumentError("path", f"must end in .csv, got {os.fspath(path)!r}.")
-        write_whole(path, csv_of(curve_rows(self.points)))
+        spent = {name: self.made.get(name, 0.0) for name in ("seconds", "core_seconds")}
+        record = Record(
+            title="Accuracy against the energy of writing the activations",
+            identity=self.identity,
+            seeds=self.made.get("seed", ()),
+            contents={
+                **{name: value for name, value in self.made.items() if name not in (*spent, "seed")},
+                "error_free": asdict(self.error_free),
+                "points": counted_points(self.points),
+            },
+            tables={path.name: curve_rows(self.points)},
+            **spent,
+        )
+        record.write(path.parent, f"{path.stem}.json")
 
     def plot(self, ax: Any = None, *, marked: CurvePoint | None = None, largest_loss: float | None = None) -> Any:
         """Draw accuracy against energy, see `bnn.plots.plot_energy_accuracy`.
@@ -92,6 +126,11 @@ class EnergyAccuracyCurve(Suggesting):
             ax = plt.subplots(layout="constrained")[1]
         plot_energy_accuracy(ax, self, marked=marked, largest_loss=largest_loss)
         return ax
+
+
+def counted_points(points: Iterable[CurvePoint]) -> list[dict[str, Any]]:
+    """Return points of a curve for a record: counts, intervals, operating point and its identity."""
+    return [asdict(p) | {"point": p.point.as_dict(), "identity": p.point.identity} for p in points]
 
 
 def curve_rows(points: Iterable[CurvePoint]) -> list[dict[str, Any]]:

@@ -12,10 +12,10 @@ import numpy as np
 
 from bnn.data.images import DataSet
 from bnn.models import mlp
-from bnn.recipes.record import Clock, Record
+from bnn.recipes.record import Clock, Record, identity_of
 from bnn.studies.curve import energy_accuracy_curve
 from bnn.studies.curve_point import CLEAN, WITH_ERRORS, CurvePoint, Interval
-from bnn.studies.curve_result import EnergyAccuracyCurve, curve_rows
+from bnn.studies.curve_result import EnergyAccuracyCurve, counted_points, curve_rows
 from bnn.training.config import TrainConfig
 from bridge.search.find import current_for
 from bridge.write import DIRECTION_OF_BIT, WriteSetting, operating_point
@@ -116,6 +116,7 @@ def run_demo(
 
     record = Record(
         title="Accuracy of binarized networks against the energy of writing their activations",
+        identity=identity_of("demo", curve.identity, device.identity),
         command=(
             f"mtj-bnn demo --device {device_name} --pulse-width {pulse_width!r}s --temperature {temperature!r}K "
             f"--data {data.name} --seed {seed} --networks {networks} --draws {draws}"
@@ -153,7 +154,7 @@ def _facts(curve: EnergyAccuracyCurve, cheapest: CurvePoint | None) -> dict[str,
         "largest_loss": LARGEST_LOSS,
         "cheapest": None if cheapest is None else {"identity": cheapest.point.identity, "training": cheapest.training},
         "error_free": asdict(curve.error_free),
-        "points": [asdict(p) | {"point": p.point.as_dict(), "identity": p.point.identity} for p in curve.points],
+        "points": counted_points(curve.points),
     }
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bnn.recipes.declared import checked_table
+from bnn.recipes.declared import checked_flag, checked_table
+from bnn.recipes.tables import listed
 from bnn.studies.plots import accuracy_ticks
-from mtjsim.checks import checked_choice
+from mtjsim.checks import ArgumentError, checked_choice
 from mtjsim.plot_style import BLACK, BLUE, GREEN, PURPLE, RED, SMALL, TITLE, legend_below, sideways
 
 if TYPE_CHECKING:
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
     from bnn.studies.space import Study
 
-FIGURE = ("x", "y", "by", "panel", "log_x", "y_scale", "x_label", "y_label")
+FIGURE = ("x", "y", "by", "panel", "row", "log_x", "y_scale", "x_label", "y_label")
 Y_SCALES = ("linear", "log", "logit")
 LOOKS = tuple(zip((BLACK, RED, BLUE, GREEN, PURPLE, "0.5"), "osD^vP", strict=True))
 APART = 2.5  # points on paper between lines
@@ -47,39 +49,54 @@ def plot_study(study: Study, summary: Sequence[Mapping[str, Any]]) -> Figure:
     """
     from matplotlib.figure import Figure
 
-    look = checked_table("figure", study.tables.get("figure", {}), FIGURE)
     columns = list(summary[0])
     paths = columns[: columns.index("repeats")]
-    values = [name for name in columns if name.endswith(".accuracy")]
-    x = checked_choice("figure.x", look.get("x", paths[-1]), columns)
-    y = look.get("y", values[:3])
-    y = [y] if isinstance(y, str) else list(y)
-    for name in y:
-        checked_choice("figure.y", name, columns)
-    panel = look.get("panel")
-    by = look.get("by", [path for path in paths if path not in (x, panel)])
-    by = [by] if isinstance(by, str) else list(by)
-    for path in (*by, *([panel] if panel else [])):
-        checked_choice("figure.by", path, columns)
-    panels = list(dict.fromkeys(row[panel] for row in summary)) if panel else [None]
-    figure = Figure(figsize=(1.4 + 4.6 * max(1.4, len(panels)), 4.8), layout="constrained", dpi=130)
-    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-    scale = checked_choice("figure.y_scale", look.get("y_scale", "linear"), Y_SCALES)
-    for ax, value in zip(axes, panels, strict=True):
-        rows = [row for row in summary if panel is None or row[panel] == value]
-        plot_values(ax, rows, x=x, y=y, by=by, log_x=look.get("log_x"), y_scale=scale)
-        if panel is not None:
-            ax.set_title(_labels([panel], [value])[0], fontsize=TITLE)
-        if ax is not axes[0]:
+    look = look_of(study, paths, [name for name in columns if f"{name}.low" in columns])
+    x, y, by, panel, line = (look[name] for name in ("x", "y", "by", "panel", "row"))
+    panels, lines = (list(dict.fromkeys(r[p] for r in summary)) if p else [None] for p in (panel, line))
+    size = (1.4 + 4.6 * max(1.4, len(panels)), 1.0 + 3.8 * len(lines))
+    figure = Figure(figsize=size, layout="constrained", dpi=130)
+    axes = figure.subplots(len(lines), len(panels), sharey=True, squeeze=False)
+    for ax, (lower, value) in zip(axes.flat, product(lines, panels), strict=True):
+        rows = [r for r in summary if (not panel or r[panel] == value) and (not line or r[line] == lower)]
+        plot_values(ax, rows, x=x, y=y, by=by, log_x=look.get("log_x"), y_scale=look["y_scale"])
+        ax.set_title("; ".join(_labels([p for p in (line, panel) if p], [v for v in (lower, value) if v is not None])))
+        ax.title.set_fontsize(TITLE)
+        if ax not in axes[:, 0]:
             ax.set_ylabel("")
         if "x_label" in look:
             ax.set_xlabel(look["x_label"])
-    if "y_label" in look:
-        axes[0].set_ylabel(look["y_label"])
+        if "y_label" in look and ax in axes[:, 0]:
+            ax.set_ylabel(look["y_label"])
     repeats = sorted({row["repeats"] for row in summary})
     several = f"; mean and 95 % interval of {repeats[-1]} networks" if repeats[-1] > 1 else ""
     figure.suptitle(f"{study.title}{several}", fontsize=TITLE, wrap=True)
     return figure
+
+
+def look_of(study: Study, paths: Sequence[str], values: Sequence[str]) -> dict[str, Any]:
+    """Return [figure] with what it leaves out; `paths` are the dimensions, `values` those of the summary.
+
+    Raises
+    ------
+    ArgumentError
+        For an unknown name, or a value of another kind.
+    """
+    look = checked_table("figure", study.tables.get("figure", {}), FIGURE)
+    found = {**look, "y_scale": checked_choice("figure.y_scale", look.get("y_scale", "linear"), Y_SCALES)}
+    found["x"] = checked_choice("figure.x", look.get("x", paths[-1]), [*paths, *values])
+    for key in ("panel", "row"):
+        found[key] = checked_choice(f"figure.{key}", look[key], paths) if key in look else None
+    shown = [name for name in values if name.endswith(".accuracy")] or list(values)
+    others = [path for path in paths if path not in (found["x"], found["panel"], found["row"])]
+    for key, default, known in (("y", shown[:3], values), ("by", others, paths)):
+        found[key] = [checked_choice(f"figure.{key}", name, known) for name in listed(look.get(key, default))]
+    if "log_x" in look:
+        checked_flag("figure.log_x", look["log_x"])
+    for key in ("x_label", "y_label"):
+        if not isinstance(look.get(key, ""), str):
+            raise ArgumentError(f"figure.{key}", f"must be a text, got {look[key]!r}.")
+    return found
 
 
 def plot_values(

@@ -13,7 +13,7 @@ above + keep (v - above), where v is the value `of` at low, and above is a numbe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, Protocol
@@ -21,8 +21,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from bnn.data.origins import ORIGINS
-from bnn.recipes.declared import checked_table, in_si
-from bnn.studies.space import Dimension, Point, Study, plain
+from bnn.recipes.declared import checked_flag, checked_table, in_si
+from bnn.studies.dimensions import Dimension, is_number, plain
+from bnn.studies.space import Point, Study
 from mtjsim.checks import ArgumentError, checked_whole
 from mtjsim.rng import generator
 
@@ -30,6 +31,7 @@ Results = Mapping[str, Mapping[str, Any]]  # key of a point -> its values
 BISECT = ("field", "low", "high", "log", "rounds", "value", "level")
 LEVEL = ("of", "keep", "above")
 ROUNDS = 8
+MOST_ROUNDS = 40  # the places have 12 digits
 
 
 class Plan(Protocol):
@@ -46,6 +48,11 @@ def plan_of(study: Study) -> Plan:
     return Bisection.of(study) if study.sampler == "bisection" else Fixed(tuple(study.grid()))
 
 
+def unique(study: Study, points: Iterable[Point]) -> list[Point]:
+    """Return the points, those with the same key once."""
+    return list({study.key(point): point for point in points}.values())
+
+
 @dataclass(frozen=True)
 class Fixed:
     """Points that are known before."""
@@ -58,13 +65,13 @@ class Fixed:
 
 
 def _random_points(study: Study) -> list[Point]:
-    """Draw the points of a study; each is drawn by its number, so that more trials keep the former ones."""
+    """Draw the points of a study, each by its number, so that more trials keep the former ones; equal ones are one."""
     found = []
     for number in range(study.tables["trials"]):
         stream = generator(study.seed, "study", 1, number)
         shown = {dimension.path: _drawn(dimension, stream) for dimension in study.dimensions}
         found += [study.point(shown, repeat) for repeat in range(study.repeats)]
-    return found
+    return unique(study, found)
 
 
 def _drawn(dimension: Dimension, stream: np.random.Generator) -> Any:
@@ -80,6 +87,22 @@ def between(low: float, high: float, share: float, *, log: bool) -> float:
     """Return the number at a share of the way, linear or in the logarithm, with 12 digits."""
     value = low * (high / low) ** share if log else low + share * (high - low)
     return float(f"{value:.12g}")
+
+
+def checked_level(level: Any) -> Any:
+    """Return the level of a bisection: a number, or a table."""
+    if not isinstance(level, Mapping):
+        if not is_number(level):
+            raise ArgumentError("bisect.level", f"must be a number, or a table with `of`, got {level!r}.")
+        return level
+    level = checked_table("bisect.level", level, LEVEL)
+    if not isinstance(level.get("of"), str):
+        raise ArgumentError("bisect.level.of", "must be given: the value at low that the level is a share of.")
+    for name, least in (("keep", 0.9), ("above", 0.0)):
+        if not is_number(level.get(name, least)) and (name, level[name]) != ("above", "chance"):
+            word = ', or "chance"' * (name == "above")
+            raise ArgumentError(f"bisect.level.{name}", f"must be a number{word}, got {level[name]!r}.")
+    return level
 
 
 @dataclass(frozen=True)
@@ -116,16 +139,18 @@ class Bisection:
         for name in ("field", "low", "high", "value", "level"):
             if name not in table:
                 raise ArgumentError(f"bisect.{name}", "must be given.")
-        last, log = table["field"].rpartition(".")[2], bool(table.get("log", False))
+        for name in ("field", "value"):
+            if not isinstance(table[name], str):
+                raise ArgumentError(f"bisect.{name}", f"must be a text, got {table[name]!r}.")
+        last, log = table["field"].rpartition(".")[2], checked_flag("bisect.log", table.get("log", False))
         low, high = (in_si(f"bisect.{name}", last, table[name]) for name in ("low", "high"))
-        if not low < high or (log and low <= 0):
-            raise ArgumentError("bisect.low", f"must be < high{', and > 0 for log' * log}, got {low!r} and {high!r}.")
+        if not (is_number(low) and is_number(high)) or not low < high or (log and low <= 0):
+            rule = f"must be a number < high{', and > 0 for log' * log}"
+            raise ArgumentError("bisect.low", f"{rule}, got {low!r} and {high!r}.")
         rounds = checked_whole("bisect.rounds", table.get("rounds", ROUNDS), least=1)
-        level = table["level"]
-        if isinstance(level, Mapping):
-            level = checked_table("bisect.level", level, LEVEL)
-            if "of" not in level:
-                raise ArgumentError("bisect.level.of", "must be given: the value at low that the level is a share of.")
+        if rounds > MOST_ROUNDS:
+            raise ArgumentError("bisect.rounds", f"must be at most {MOST_ROUNDS}, got {rounds}.")
+        level = checked_level(table["level"])
         for end in (low, high):
             study.recipe_at(study.point({table["field"]: end}, 0))
         return cls(study, table["field"], float(low), float(high), log, rounds, table["value"], level)

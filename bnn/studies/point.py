@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -12,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import filelock
 
+from bnn.recipes.code import loaded_code
 from bnn.recipes.recipe import Recipe
-from bnn.recipes.result import counted
+from bnn.recipes.result import DIVERGED, counted
 from bnn.recipes.run import run_recipe
-from bnn.studies.space import Dimension, Point, Study
+from bnn.studies.dimensions import Dimension
+from bnn.studies.space import Point, Study
 from bnn.studies.task import Task
 
 if TYPE_CHECKING:
@@ -33,7 +36,8 @@ def run_point(
     """Run one point: a pure function of the study's identity, the point's fields and its repeat.
 
     The checkpoint in `folder` is of the training alone, so that points that differ in their tests share it. It is
-    removed with the point's result, unless it is a shared one.
+    removed with the point's result, unless it is a shared one. A training that diverged is a result: its value
+    "training.diverged" is 1, and it has no accuracies.
     """
     recipe = study.recipe_at(point)
     began, busy = time.perf_counter(), time.process_time()
@@ -42,8 +46,13 @@ def run_point(
         more = {"tables": found.pop("tables", {})}
         return _result(study, point, recipe, found, began, busy) | json.loads(json.dumps(more))
     network = folder / "networks" / f"{recipe.training_identity}.pt"
-    with filelock.FileLock(network.with_suffix(".lock")):
-        result = run_recipe(recipe, data_dir=data_dir, checkpoint=network, threads=1, progress=False, on_epoch=on_epoch)
+    given: dict[str, Any] = {"data_dir": data_dir, "checkpoint": network, "threads": 1, "progress": False}
+    try:
+        with filelock.FileLock(network.with_suffix(".lock")), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The training diverged")  # the result says so
+            result = run_recipe(recipe, **given, on_epoch=on_epoch)
+    except FloatingPointError:  # logits of a test that are not finite
+        return _result(study, point, recipe, {DIVERGED: 1}, began, busy)
     if not any(field.startswith("test") for dimension in study.dimensions for field in _fields(study, dimension)):
         network.unlink(missing_ok=True)
         network.with_suffix(".lock").unlink(missing_ok=True)
@@ -66,6 +75,7 @@ def _result(
         "recipe": recipe.identity,
         "values": {name: _finite(value) for name, value in values.items()},
         "version": version("mtj-bnn"),
+        "code": loaded_code(),
         "seconds": round(time.perf_counter() - began, 2),
         "core_seconds": round(time.process_time() - busy, 2),
     }

@@ -7,6 +7,7 @@ import os
 import secrets
 import sys
 import time
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +15,21 @@ import optuna
 from optuna.trial import TrialState
 from tqdm import tqdm
 
+from bnn.recipes.result import value_names
 from bnn.recipes.run import Prepared
-from bnn.studies.plans import Plan, between, plan_of
+from bnn.studies.claims import results_of
+from bnn.studies.crossing import check_crossing
+from bnn.studies.dimensions import Dimension, plain
+from bnn.studies.figure import look_of
+from bnn.studies.plans import Bisection, Plan, between, plan_of, unique
 from bnn.studies.results import Results
-from bnn.studies.samplers import value_of
-from bnn.studies.space import Dimension, Point, Study, load_study, plain
+from bnn.studies.space import BY_OPTUNA, Point, Study, load_study
 from bnn.studies.storage import entry_of, opened, storage_url
-from bnn.studies.table import StudyResult, written
+from bnn.studies.table import StudyResult, reported, written
 from bnn.studies.task import Task
 from bnn.studies.worker import Work
 from bnn.studies.workers import worker_processes
-from mtjsim.checks import checked_whole
+from mtjsim.checks import checked_choice, checked_whole
 
 log = logging.getLogger(__name__)
 
@@ -88,6 +93,7 @@ def run_study(
     study = study if isinstance(study, Study) else load_study(study)
     if workers is not None:
         checked_whole("workers", workers, least=1)
+    check_crossing(study)
     folder = Path(out)
     results = Results(folder, study)
     if storage is None and (points := finished_points(study, results)):
@@ -119,7 +125,7 @@ def run_study(
 
 def finished_points(study: Study, results: Results) -> list[Point] | None:
     """Return all points of the table if every one of them is finished; None if not, or if Optuna chooses them."""
-    if study.sampler in ("tpe", "nsga2"):
+    if study.sampler in BY_OPTUNA:
         return None
     points = plan_of(study).points(results.values())
     return points if all(results.get(point) is not None for point in points) else None
@@ -128,10 +134,9 @@ def finished_points(study: Study, results: Results) -> list[Point] | None:
 def checked_points(study: Study, data_dir: str | os.PathLike[str] | None) -> list[Point]:
     """Return the points that are known before the work; ValueError and OSError if one of them cannot be run.
 
-    The first is prepared whole: data, network, operating points. Of the others, every value of every dimension is
-    solved and checked alone.
+    The first one, and each value of each dimension in it, are prepared whole: data, network, operating points, tests.
     """
-    if study.sampler in ("tpe", "nsga2"):
+    if study.sampler in BY_OPTUNA:
         points = [study.point({d.path: _first(d) for d in study.dimensions}, 0)]
     else:
         points = plan_of(study).points({})
@@ -139,15 +144,42 @@ def checked_points(study: Study, data_dir: str | os.PathLike[str] | None) -> lis
     if isinstance(first, Task):
         return points  # its fields were checked; what it needs is its own
     Prepared.of(first, data_dir)
-    shown = dict(points[0].shown)
-    for dimension in study.dimensions:
-        for value in dimension.values[1:] or ():
-            recipe: Any = study.recipe_at(study.point({**shown, dimension.path: plain(value)}, 0))
-            try:
-                Prepared.declared(recipe)
-            except ValueError as error:
-                raise ValueError(f"{study.name} at {dimension.path}={plain(value)!r}: {error}") from None
+    known, shown = value_names(first), dict(points[0].shown)
+    for path, value in _alone(study):
+        if shown.get(path) == value:
+            continue
+        recipe: Any = study.recipe_at(study.point({**shown, path: value}, 0))
+        try:
+            Prepared.of(recipe, data_dir)
+        except ValueError as error:
+            raise ValueError(f"{study.name} at {path}={value!r}: {error}") from None
+        known += value_names(recipe)
+    check_values(study, known)
     return points
+
+
+def _alone(study: Study) -> Iterator[tuple[str, Any]]:
+    """Yield each value of each dimension, the ends of ranges and of a bisection included, with its field."""
+    for dimension in study.dimensions:
+        for value in dimension.values or (dimension.low, dimension.high):
+            yield dimension.path, plain(value)
+    if study.sampler == "bisection":
+        bisected = Bisection.of(study)
+        yield from ((bisected.path, end) for end in (bisected.low, bisected.high))
+
+
+def check_values(study: Study, known: Iterable[str]) -> None:
+    """ArgumentError for the name of a value that no run has, in any table of the study."""
+    values, bisect = list(dict.fromkeys(known)), study.tables.get("bisect", {})
+    named = {f"objective.{name}": name for name in study.objective}
+    named |= {f"constraint.{name}": name for name in study.constraint}
+    if bisect:
+        named["bisect.value"] = bisect["value"]
+        named |= {"bisect.level.of": bisect["level"]["of"]} if isinstance(bisect["level"], Mapping) else {}
+    for where, name in named.items():
+        checked_choice(where, name, values)
+    paths = [dimension.path for dimension in study.dimensions] + ([bisect["field"]] if bisect else [])
+    look_of(study, paths, reported(study, values))
 
 
 def _first(dimension: Dimension) -> Any:
@@ -159,23 +191,14 @@ def _first(dimension: Dimension) -> Any:
 
 def order_of(study: Study, results: Results, url: str) -> list[Point]:
     """Return the points of the table: those of the plan, or those that Optuna chose, in the order of its trials."""
-    if study.sampler not in ("tpe", "nsga2"):
+    if study.sampler not in BY_OPTUNA:
         return plan_of(study).points(results.values())
     with opened(url) as held:
         done = entry_of(study, held).get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     found = []
     for trial in done:
-        shown = {d.path: value_of(d, trial.params[d.path]) for d in study.dimensions}
-        found += [study.point(shown, repeat) for repeat in range(study.repeats)]
-    return list(dict.fromkeys(found)) if all(_hashable(point) for point in found) else found
-
-
-def _hashable(point: Point) -> bool:
-    try:
-        hash(point)
-    except TypeError:
-        return False
-    return True
+        found += [study.point(result["parameters"], result["repeat"]) for result in results_of(trial)]
+    return unique(study, found)
 
 
 def _show(bar: tqdm, done: int, known: int) -> None:
@@ -206,7 +229,7 @@ def _in_pool(work: Work, count: int, results: Results, bar: tqdm) -> dict[str, s
     """Run the work in one pool; the bar follows the files of results."""
     with worker_processes(count) as pool:
         futures = [pool.submit(_run_work, work) for _ in range(count)]
-        plan: Plan | None = None if work.study.sampler in ("tpe", "nsga2") else plan_of(work.study)
+        plan: Plan | None = None if work.study.sampler in BY_OPTUNA else plan_of(work.study)
         while not all(future.done() for future in futures):
             time.sleep(0.5)
             if plan is not None and not bar.disable:

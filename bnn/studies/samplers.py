@@ -12,8 +12,9 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.exceptions import ExperimentalWarning
 from optuna.trial import Trial
 
+from bnn.studies.dimensions import Dimension, flat, plain
 from bnn.studies.plans import Bisection
-from bnn.studies.space import Dimension, Point, Study, flat, plain
+from bnn.studies.space import Point, Study
 from mtjsim.checks import ArgumentError
 
 
@@ -85,6 +86,7 @@ def sampler_of(study: Study) -> Any:
         options["constraints_func"] = lambda trial: trial.user_attrs.get("constraints", (0.0,))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
+        warnings.simplefilter("ignore", FutureWarning)  # Optuna 5 has another way, which Optuna 4 has not
         if study.sampler == "nsga2":
             return optuna.samplers.NSGAIISampler(**options)
         return optuna.samplers.TPESampler(**options)

@@ -15,8 +15,9 @@
     [prune]               warmup: epochs; a trial of "tpe" or "nsga2" ends early if its validation accuracy is below
                           the median of the former ones
     [bisect]              field, low, high, log, rounds, value, level: see `plans.py`
-    [figure]              x, y, by, panel, log_x: what is drawn
+    [figure]              x, y, by, panel, row, log_x, y_scale, x_label, y_label: what is drawn
     [report]              values: those of the summary; all accuracies unless given
+    [crossing]            field, value, loss: a further table, see `crossing.py`
 
 A field is a path, "training.epochs" or "memory.activations.current"; quotation marks around it are optional.
 """
@@ -25,55 +26,37 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from bnn.recipes.declared import checked_table, in_si
+from bnn.recipes.declared import checked_table, in_si, plain_values
 from bnn.recipes.recipe import Recipe, load_recipe, read_toml, recipe_of, shipped
 from bnn.recipes.tests import tests_of
+from bnn.studies.dimensions import ARM, MOST, Dimension, dimension_of, flat, is_number, plain
 from bnn.studies.task import Task
 from mtjsim.checks import ArgumentError, Suggesting, checked_choice, checked_whole
 from mtjsim.rng import checked_seed, child_seed
 
 SAMPLERS = ("grid", "random", "bisection", "tpe", "nsga2")
 CHOOSING = ("random", "tpe", "nsga2")  # they look for the best
+BY_OPTUNA = ("tpe", "nsga2")
+OF_SAMPLER = {  # table -> samplers that use it; any other would leave it out silently
+    "trials": CHOOSING,
+    "objective": CHOOSING,
+    "constraint": CHOOSING,
+    "prune": BY_OPTUNA,
+    "bisect": ("bisection",),
+}
 TABLES = (
     *("title", "source", "seed", "recipe", "task", "sampler", "repeats", "trials", "retries"),
-    *("set", "space", "arm", "objective", "constraint", "prune", "bisect", "figure", "report"),
+    *("set", "space", "arm", "objective", "constraint", "prune", "bisect", "figure", "report", "crossing"),
 )
-RANGE = ("low", "high", "log", "count")
-ARM = "arm"
-
-
-@dataclass(frozen=True)
-class Dimension:
-    """One field of a space: its values, or a range.
-
-    Attributes
-    ----------
-    path : str
-        Of the field, or "arm".
-    values : tuple
-        In order; empty for a range.
-    low, high : float
-    log : bool
-    whole : bool
-        Whether the range is of whole numbers.
-    """
-
-    path: str
-    values: tuple[Any, ...] = ()
-    low: float = 0.0
-    high: float = 0.0
-    log: bool = False
-    whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -135,17 +118,27 @@ class Study(Suggesting):
     recipe: Recipe | Task
     tables: Mapping[str, Any] = field(hash=False)
 
-    def __init__(self, *, name: str = "own", recipe: Any = None, task: str | None = None, **tables: Any) -> None:
+    def __init__(self, /, *, name: str = "own", recipe: Any = None, task: str | None = None, **tables: Any) -> None:
         for key in tables:
             checked_choice("a field of the study", key, TABLES)
         if (recipe is None) == (task is None):
             raise ArgumentError("recipe", "must be given, a name, a path or a table; or a task, and not both.")
-        found = dict(tables)
+        found = {key: plain_values(key, table) for key, table in tables.items() if table is not None}
+        for key in ("title", "source"):
+            if not isinstance(found.get(key, ""), str):
+                raise ArgumentError(key, f"must be a text, got {found[key]!r}.")
         found["seed"] = checked_seed(found.get("seed", 0))
         checked_choice("sampler", found.setdefault("sampler", "grid"), SAMPLERS)
         for key, default in (("repeats", 1), ("retries", 1)):
             found[key] = checked_whole(key, found.get(key, default), least=0 if key == "retries" else 1)
+        if not isinstance(name, str) or not name:
+            raise ArgumentError("name", f"must be a text, got {name!r}.")
+        for key in ("prune", "figure", "report"):
+            if not isinstance(found.get(key, {}), Mapping):
+                raise ArgumentError(key, f"must be a table, got {found[key]!r}.")
         fixed = flat("set", found.get("set", {}))
+        if "seed" in fixed:
+            raise ArgumentError("set.seed", "must be left out: seeds follow from that of the study, its field seed.")
         object.__setattr__(self, "name", name)
         experiment = _recipe(recipe) if task is None else Task(task)
         object.__setattr__(self, "recipe", experiment.replaced(fixed))
@@ -154,36 +147,78 @@ class Study(Suggesting):
 
     def _check(self) -> None:
         sampler, ranges = self.sampler, [d.path for d in self.dimensions if not d.values]
-        if sampler == "grid" and ranges:
-            raise ArgumentError(f"space.{ranges[0]}", "must be a list or have a count for a grid.")
+        for key, samplers in OF_SAMPLER.items():
+            if key in self.tables and sampler not in samplers:
+                raise ArgumentError(key, f"is for the sampler {' or '.join(map(repr, samplers))}, got {sampler!r}.")
+        if sampler in ("grid", "bisection") and ranges:
+            kind = "a grid" if sampler == "grid" else "a bisection, which moves one field for each point of a grid"
+            raise ArgumentError(f"space.{ranges[0]}", f"must be a list or have a count for {kind}.")
         if sampler == "bisection" and "bisect" not in self.tables:
             raise ArgumentError("bisect", "must be given for the sampler 'bisection': the field that it moves.")
         if sampler in CHOOSING:
             if "trials" not in self.tables:
                 raise ArgumentError("trials", f"must be given for the sampler {sampler!r}: how many points.")
             checked_whole("trials", self.tables["trials"], least=1)
-            self._check_objective()
+            self._check_choice()
         if not self.dimensions and sampler != "bisection":
             raise ArgumentError("space", "must have a field: without one there is only a recipe, for `mtj-bnn run`.")
-        if self.repeats > 1 and any(d.path == "seed" for d in self.dimensions):
-            raise ArgumentError("space.seed", "must be left out with repeats, which are seeds.")
-        for dimension in self.dimensions:  # each value alone; a wrong one is refused before any work
-            for value in dimension.values or (dimension.low, dimension.high):
-                self.recipe_at(self.point({dimension.path: plain(value)}, 0))
+        self._check_fields()
+        count = self.tables.get("trials", math.prod(len(d.values) for d in self.dimensions)) * self.repeats
+        if count > MOST:
+            raise ArgumentError("space", f"must have at most {MOST:,} points, repeats included, got {count:,}.")
+        for recipe in self.experiments():  # each value alone; a wrong one is refused before any work
+            if "prune" in self.tables and "validation" not in recipe.tables.get("data", {}):
+                raise ArgumentError("prune", "needs data.validation: a trial ends early by its validation accuracy.")
 
-    def _check_objective(self) -> None:
+    def _check_fields(self) -> None:
+        """ArgumentError for a field in two places, or a seed where it does not belong."""
+        places: dict[str, set[Any]] = {f"space.{d.path}": {d.path} for d in self.dimensions if d.path != ARM}
+        places["arm"] = {path for fields in self.arms.values() for path in fields}
+        bisect = self.tables.get("bisect")
+        if isinstance(bisect, Mapping):
+            places["bisect.field"] = {bisect.get("field")}
+        found: dict[Any, str] = {}
+        for place, fields in places.items():
+            for path in fields:
+                if path == "seed" and self.repeats > 1:
+                    raise ArgumentError(place, "must not be of the seed with repeats, which are seeds.")
+                if path in found:
+                    raise ArgumentError(place, f"must be of another field than {found[path]}, got {path!r} in both.")
+                found[path] = place
+
+    def experiments(self) -> Iterator[Recipe | Task]:
+        """Yield the recipe of [set], and that of each value of each dimension alone; ValueError for a wrong one."""
+        yield self.recipe
+        for dimension in self.dimensions:
+            for value in dimension.values or (dimension.low, dimension.high):
+                yield self.recipe_at(self.point({dimension.path: plain(value)}, 0))
+
+    def _check_choice(self) -> None:
+        """ArgumentError for a wrong objective, constraint or pruning, and for a choice on test images."""
         if not self.objective:
             raise ArgumentError("objective", f'must be given for the sampler {self.sampler!r}: value -> "maximize".')
         for value, direction in self.objective.items():
             checked_choice(f"objective.{value}", direction, ("maximize", "minimize"))
-        on_test = set()
-        if isinstance(self.recipe, Recipe):
-            on_test = {test.name for test in tests_of(self.recipe) if test.images == "test"}
-        for value in self.objective:
-            if value.rpartition(".")[0] in on_test:
-                rule = "is of test images, and nothing may be chosen on them"
-                remedy = 'Give data.validation, and a [[test]] with images = "validation"'
-                raise ArgumentError(f"objective.{value}", f"{rule}. {remedy}.")
+        for value, limit in self.constraint.items():
+            wanted = isinstance(limit, Mapping) and list(limit) in (["max"], ["min"])
+            if not wanted or not all(is_number(end) for end in limit.values()):
+                rule = "must be { max = NUMBER } or { min = NUMBER }"
+                raise ArgumentError(f"constraint.{value}", f"{rule}, got {limit!r}.")
+        prune = checked_table("prune", self.tables.get("prune", {}), ("warmup",))
+        checked_whole("prune.warmup", prune.get("warmup", 1), least=0)
+        if "prune" in self.tables and len(self.objective) > 1:
+            raise ArgumentError("prune", f"needs one objective, by which a trial is behind, got {len(self.objective)}.")
+        self._check_images()
+
+    def _check_images(self) -> None:
+        recipes = [recipe for recipe in self.experiments() if isinstance(recipe, Recipe)]
+        on_test = {test.name for recipe in recipes for test in tests_of(recipe) if test.images == "test"}
+        for table, values in (("objective", self.objective), ("constraint", self.constraint)):
+            for value in values:
+                if value.rpartition(".")[0] in on_test:
+                    rule = "is of test images, and nothing may be chosen on them"
+                    remedy = 'Give data.validation, and a [[test]] with images = "validation"'
+                    raise ArgumentError(f"{table}.{value}", f"{rule}. {remedy}.")
 
     @property
     def title(self) -> str:
@@ -210,19 +245,28 @@ class Study(Suggesting):
         """Value -> "maximize" or "minimize"."""
         return flat("objective", self.tables.get("objective", {}))
 
+    @property
+    def constraint(self) -> Mapping[str, Any]:
+        """Value -> { max } or { min }."""
+        return flat("constraint", self.tables.get("constraint", {}))
+
     @cached_property
     def arms(self) -> Mapping[str, Mapping[str, Any]]:
         """Name of an arm -> fields of the recipe."""
         table = self.tables.get("arm", {})
         if not isinstance(table, Mapping):
             raise ArgumentError("arm", f"must be a table of arms, [arm.NAME], got {table!r}.")
-        return {name: flat(f"arm.{name}", fields) for name, fields in table.items()}
+        arms = {name: flat(f"arm.{name}", fields) for name, fields in table.items()}
+        return {
+            name: {path: in_si(f"arm.{name}.{path}", path.rpartition(".")[2], value) for path, value in fields.items()}
+            for name, fields in arms.items()
+        }
 
     @cached_property
     def dimensions(self) -> tuple[Dimension, ...]:
         """Of the space; the arms come first."""
         found = [Dimension(ARM, tuple(self.arms))] if self.arms else []
-        found += [_dimension(path, given) for path, given in flat("space", self.tables.get("space", {})).items()]
+        found += [dimension_of(path, given) for path, given in flat("space", self.tables.get("space", {})).items()]
         return tuple(found)
 
     @cached_property
@@ -235,7 +279,7 @@ class Study(Suggesting):
         """SHA-256 of the identity and of all that says which points there are."""
         parts = [
             self.identity,
-            {k: v for k, v in self.tables.items() if k not in ("title", "source", "figure", "report")},
+            {k: v for k, v in self.tables.items() if k not in ("title", "source", "figure", "report", "crossing")},
         ]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
@@ -297,6 +341,8 @@ def study_of(name: str, where: str, tables: Mapping[str, Any], folder: Path | No
     """Return the study of the tables of a file; a recipe's file is looked for from its `folder`."""
     given, recipe = dict(tables), tables.get("recipe")
     try:
+        if "name" in given:  # of the file
+            checked_choice("a field of the study", "name", TABLES)
         if isinstance(recipe, Mapping):
             given["recipe"] = recipe_of(name, "recipe", recipe, folder)
         elif isinstance(recipe, str) and folder is not None and recipe.endswith(".toml"):
@@ -310,63 +356,3 @@ def _recipe(given: Any) -> Recipe:
     if isinstance(given, Recipe):
         return given
     return Recipe(**given) if isinstance(given, Mapping) else load_recipe(given)
-
-
-def flat(where: str, table: Any, path: str = "") -> dict[str, Any]:
-    """Return nested tables as path -> value; a table with low or high is a value.
-
-    Examples
-    --------
-    >>> flat("space", {"training": {"epochs": [1, 2]}, "seed": {"low": 0, "high": 9}})
-    {'training.epochs': [1, 2], 'seed': {'low': 0, 'high': 9}}
-    """
-    if not isinstance(table, Mapping):
-        raise ArgumentError(where, f"must be a table, got {table!r}.")
-    found: dict[str, Any] = {}
-    for name, value in table.items():
-        own = f"{path}.{name}" if path else str(name)
-        if isinstance(value, Mapping) and not {"low", "high", "max", "min"} & set(value):
-            found |= flat(where, value, own)
-        else:
-            found[own] = value
-    return found
-
-
-def _dimension(path: str, given: Any) -> Dimension:
-    where, last = f"space.{path}", path.rpartition(".")[2]
-    if path == ARM:
-        raise ArgumentError(where, "is the dimension of the arms: name the field otherwise.")
-    if isinstance(given, (list, tuple)):
-        if not given:
-            raise ArgumentError(where, "must have a value, got an empty list.")
-        values = in_si(where, last, list(given))
-        if len({json.dumps(value, sort_keys=True) for value in values}) < len(values):
-            raise ArgumentError(where, f"must have different values, got {list(given)}.")
-        return Dimension(path, tuple(_frozen(value) for value in values))
-    table = checked_table(where, given, RANGE)
-    if not {"low", "high"} <= set(table):
-        raise ArgumentError(where, f"must be a list of values, or a table with low and high, got {given!r}.")
-    low, high = (in_si(where, last, table[name]) for name in ("low", "high"))
-    log = bool(table.get("log", False))
-    if not all(isinstance(end, (int, float)) for end in (low, high)) or not low < high or (log and low <= 0):
-        rule = "must have numbers low < high" + (", > 0 for log" if log else "")
-        raise ArgumentError(where, f"{rule}, got {table['low']!r} and {table['high']!r}.")
-    if "count" in table:
-        count = checked_whole(f"{where}.count", table["count"], least=2)
-        spaced = np.geomspace(low, high, count) if log else np.linspace(low, high, count)
-        return Dimension(path, tuple(float(f"{value:.12g}") for value in spaced))
-    return Dimension(path, (), low, high, log, whole=isinstance(low, int) and isinstance(high, int))
-
-
-def _frozen(value: Any) -> Any:
-    """Return a value of a list; lists and tables, which have no hash, as JSON."""
-    return _Json(json.dumps(value, sort_keys=True)) if isinstance(value, (list, dict)) else value
-
-
-class _Json(str):
-    """A list or a table, as text."""
-
-
-def plain(value: Any) -> Any:
-    """Return a value of a dimension as the recipe has it."""
-    return json.loads(value) if isinstance(value, _Json) else value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,16 @@ from typing import Any
 import numpy as np
 from scipy.stats import t as student_t
 
+from bnn.recipes.code import loaded_code, merged_code
+from bnn.recipes.declared import checked_table
 from bnn.recipes.record import Record
+from bnn.studies.crossing import crossings
 from bnn.studies.results import Results
 from bnn.studies.space import Point, Study
-from mtjsim.checks import ArgumentError
+from mtjsim.checks import ArgumentError, checked_choice
 from mtjsim.files import write_whole
+
+OWN_TABLES = ("table", "summary", "crossing")
 
 
 @dataclass(frozen=True)
@@ -45,12 +50,13 @@ def written(study: Study, results: Results, points: Sequence[Point]) -> StudyRes
     rows = rows_of(done)
     summary = summary_of(study, done)
     folder = results.folder
+    more = {"crossing.csv": crossings(study, done)} if "crossing" in study.tables else {}
     record = Record(
         title=study.title,
+        identity=study.identity,
         command=f"mtj-bnn study {study.name}",
         seeds=sorted({result["seed"] for _, result in done}),
         contents={
-            "identity": study.identity,
             "source": study.tables.get("source", ""),
             "recipe": {k: v for k, v in study.recipe.tables.items() if k != "expected"},
             "study": dict(study.tables),
@@ -60,9 +66,10 @@ def written(study: Study, results: Results, points: Sequence[Point]) -> StudyRes
             "interval": "95 %, Student's t, over the repeats (trained networks)",
             "made_with": sorted({result["version"] for _, result in done}),
         },
-        tables={"table.csv": rows, "summary.csv": summary, **_more_tables(done)},
+        tables={"table.csv": rows, "summary.csv": summary, **more, **_more_tables(done)},
         seconds=round(sum(result["seconds"] for _, result in done), 1),
         core_seconds=round(sum(result["core_seconds"] for _, result in done), 1),
+        code={**loaded_code(), **merged_code(result.get("code", {}) for _, result in done)},
     )
     files: tuple[Path, ...] = ()
     if summary:
@@ -75,10 +82,12 @@ def written(study: Study, results: Results, points: Sequence[Point]) -> StudyRes
 
 
 def _more_tables(done: Sequence[tuple[Point, Mapping[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
-    """Return the further tables of a task, each with the rows of all points."""
+    """Return the further tables of a task, each with the rows of all points; ArgumentError for a study's own name."""
     found: dict[str, list[dict[str, Any]]] = {}
     for _, result in done:
         for name, rows in result.get("tables", {}).items():
+            if name in OWN_TABLES:
+                raise ArgumentError("tables", f"of a task must not be named {' or '.join(OWN_TABLES)}, got {name!r}.")
             found.setdefault(f"{name}.csv", []).extend(rows)
     return found
 
@@ -105,31 +114,29 @@ def _cell(value: Any) -> Any:
     return "" if value is None else value
 
 
-def reported(study: Study, done: Sequence[tuple[Point, Mapping[str, Any]]]) -> list[str]:
-    """Return the names of the values of the summary: those of [report], or all accuracies.
+def reported(study: Study, known: Iterable[str]) -> list[str]:
+    """Return the names of the values of the summary: those of [report], or all accuracies of the `known` ones.
 
     Raises
     ------
     ArgumentError
         For a name that no run has.
     """
-    known = list(dict.fromkeys(name for _, result in done for name in result["values"]))
-    chosen = study.tables.get("report", {}).get("values")
+    chosen = checked_table("report", study.tables.get("report", {}), ("values",)).get("values")
     if chosen is None:
-        return [name for name in known if name.endswith(".accuracy")]
-    for name in chosen:
-        if name not in known:
-            raise ArgumentError(
-                "report.values", f"must be values of the runs, got {name!r}; there are {', '.join(known)}."
-            )
-    return list(chosen)
+        return [name for name in dict.fromkeys(known) if name.endswith(".accuracy")]
+    if not isinstance(chosen, list):
+        raise ArgumentError("report.values", f"must be a list of values of the run, got {chosen!r}.")
+    names = list(dict.fromkeys(known))
+    return list(dict.fromkeys(checked_choice("a value of report.values", name, names) for name in chosen))
 
 
 def summary_of(study: Study, done: Sequence[tuple[Point, Mapping[str, Any]]]) -> list[dict[str, Any]]:
     """Return a row for each point: mean over its repeats with the 95 % interval, empty for one repeat."""
     if not done:
         return []
-    names, groups = reported(study, done), dict[str, list[tuple[Point, Mapping[str, Any]]]]()
+    names = reported(study, [name for _, result in done for name in result["values"]])
+    groups = dict[str, list[tuple[Point, Mapping[str, Any]]]]()
     for point, result in done:
         groups.setdefault(repr(point.shown), []).append((point, result))
     rows = []

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import importlib
 import json
 import os
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from bnn.recipes.declared import in_si, names_of
-from mtjsim.checks import ArgumentError, checked_choice
+from bnn.recipes.declared import imported, in_si, names_of
+from mtjsim.checks import checked_choice
 
 OF_A_RUN = ("seed", "data_dir")
 
@@ -56,17 +54,7 @@ class Task:
     @property
     def called(self) -> Callable[..., Any]:
         """The function."""
-        module, colon, name = self.function.partition(":")
-        if os.getcwd() not in sys.path and "" not in sys.path:
-            sys.path.append(os.getcwd())  # as `python -m` has it
-        try:
-            found = getattr(importlib.import_module(module), name) if colon else None
-        except (ImportError, AttributeError) as error:
-            rule = "must be module:function, which can be imported from this folder"
-            raise ArgumentError("task", f"{rule}, got {self.function!r} ({error}).") from None
-        if not callable(found):
-            raise ArgumentError("task", f"must be module:function, got {self.function!r}.")
-        return found
+        return imported("task", self.function)
 
     @property
     def identity(self) -> str:

@@ -3,9 +3,9 @@
 One iteration of a training reads and writes once each word of weights, biases, BatchNorm (parameters and running
 statistics) and of the optimizer's state. Each binary layer's input bits are written once an image, and read twice: by
 the product of the forward pass and by that of the backward pass. Its quantized weights, the signs, are written once an
-iteration and read as often. One inference reads every parameter once (binary weights as signs), and writes and reads
-each input bit once. Real intermediate results and images are not counted: they are in registers or buffers of the
-processor in either case.
+iteration and read as often. Before the first iteration every parameter is written once. One inference reads every
+parameter once (binary weights as signs), and writes and reads each input bit once. Real intermediate results and images
+are not counted: they are in registers or buffers of the processor in either case.
 
 What no MRAM holds is in SRAM. So the joules that an MRAM saves are those of `sram_ledger` less those of the training.
 """
@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -22,12 +23,11 @@ from torch import Tensor, nn
 
 from bnn.data.labelled import unlabelled
 from bnn.errors.keys import address, forget_address
-from bnn.errors.overwrite import OverwriteErrors
 from bnn.layers.inputs import image_tensor
 from bnn.layers.slots import activation_memories, memories, weight_memories
-from bnn.training.phase_memories import check_layers, memory_in_slot
-from bnn.training.phases import IN_SLOTS, MRAM
-from bnn.training.tensor_words import parameters_by_kind
+from bnn.training.phase_memories import TRAINED, check_layers, memory_in_slot, slot_ledger
+from bnn.training.phases import IN_SLOTS, MRAM, Phase
+from bnn.training.tensor_words import parameters_by_kind, state_tensors
 from bridge.ledger import FREE_READS, Entry, Ledger
 from bridge.memory.sram import SRAM
 from mtjsim.calls import shows_its_call
@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from bnn.data.labelled import Labelled
 
 WORD = 32  # bits of a number in SRAM, fp32
-TRAINED, INFERRED = 2, 1  # reads of an input bit: forward and backward, or forward
+INITIAL = ("weights", "biases", "batch_norm", "running_statistics")  # are there before the first iteration
+INFERRED = 1  # reads of an input bit
 AT_ONCE = 256  # images of a forward pass
 
 
@@ -112,7 +113,14 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def sram_ledger(
-    sizes: Sizes, *, steps: int, images: int, optimizer_words: int, sram: SRAM, mrams: Sequence[MRAM] = ()
+    sizes: Sizes,
+    *,
+    steps: int,
+    images: int,
+    optimizer_words: int,
+    sram: SRAM,
+    mrams: Sequence[MRAM] = (),
+    moved: Iterable[str] = (),
 ) -> Ledger:
     """Return the accesses of a training to SRAM: to all that no MRAM holds.
 
@@ -127,12 +135,15 @@ def sram_ledger(
         Its kind, or its energy a bit.
     mrams : sequence of MRAM
         The error-prone memories; none for a training in SRAM alone.
+    moved : iterable of str
+        Kinds of words that are written once more as the phase begins: at first, or after an MRAM had them.
     """
     held = {kind for mram in mrams for kind in mram.holds}
     entries: list[Entry] = []
     for kind, words in {**sizes.words, "optimizer": optimizer_words}.items():
         if kind not in held:
-            entries += _accesses(sram, kind, WORD, written=words * steps, read=words * steps)
+            begun = words if kind in moved else 0
+            entries += _accesses(sram, kind, WORD, written=words * steps + begun, read=words * steps)
     for name, bits in sizes.activations.items():
         if not _covered(mrams, "activations", name):
             count = bits * images
@@ -159,27 +170,79 @@ def _accesses(sram: SRAM, what: str, bits: int, *, written: int, read: int) -> l
     ]
 
 
-def slot_ledger(mram: MRAM, memory: Any, what: str, layer: str, *, reads: int) -> Ledger:
-    """Return the writes of bits in a layer's slot, and their reads; reads of bits have no price.
+class TrainingAccesses:
+    """The accesses of a training to SRAM; they follow from the number of steps that are done.
 
     Parameters
     ----------
-    mram : MRAM
-        The declaration.
-    memory : Module
-        `OverwriteErrors` or a counted `WriteErrors`.
-    what : {"activations", "signs"}
-    layer : str
-        Its name, in the ledger.
-    reads : int
-        Of each bit that was written.
+    model : Module
+    optimizers : sequence of Optimizer
+    phases : sequence of Phase
+    first_steps : sequence of int
+        In which each phase begins.
+    batches : Batches
+        Of the training images.
+    own : dict
+        Memories that are in the model's slots from before, see `slots_of`: their bits are not in SRAM.
     """
-    name = f"MRAM, {what}, {layer}"
-    overwrite = isinstance(memory, OverwriteErrors)
-    written = memory.ledger(policy=mram.words.policy, name=name) if overwrite else memory.ledger(name=name)
-    bits = int(memory.counts[:, :2].sum()) if overwrite else int(memory.counts.sum())
-    read = Entry(memory=name, event="read access", count=reads * bits, source=FREE_READS)
-    return written + Ledger([read] if bits else [])
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizers: Sequence[torch.optim.Optimizer],
+        phases: Sequence[Phase],
+        first_steps: Sequence[int],
+        batches: Any,
+        own: Mapping[str, Sequence[nn.Module | None]],
+    ) -> None:
+        self.model, self.optimizers, self.phases, self.batches = model, optimizers, phases, batches
+        self.first_steps = list(first_steps)
+        self._own = own
+
+    @cached_property
+    def sizes(self) -> Sizes:
+        """Of the model."""
+        return Sizes.of(self.model, self.batches.first(2))
+
+    def ledger(self, step: int, *, all_in_sram: bool = False) -> Ledger:
+        """Return the accesses of the first `step` iterations; or what they would be with everything in SRAM."""
+        optimizer = sum(
+            held.get().numel() for each in self.optimizers for held in state_tensors(self.model, each).values()
+        )
+        found = Ledger()
+        for number, (phase, first) in enumerate(zip(self.phases, self.first_steps, strict=True)):
+            last = min(step, [*self.first_steps[1:], step][number])
+            if last <= first:
+                break
+            mrams = () if all_in_sram else phase.mrams
+            before = () if number == 0 or all_in_sram else self.phases[number - 1].mrams
+            moved = set(INITIAL) if number == 0 else {kind for mram in before for kind in mram.holds}
+            assert phase.sram is not None
+            found += sram_ledger(
+                self._sizes_of(phase) if not all_in_sram else self.sizes,
+                steps=last - first,
+                images=self._images(last) - self._images(first),
+                optimizer_words=optimizer,
+                sram=phase.sram,
+                mrams=mrams,
+                moved=moved,
+            )
+        return found
+
+    def _sizes_of(self, phase: Phase) -> Sizes:
+        """Return the sizes without the bits that memories of before the training hold."""
+        if phase.memory is not None:
+            return self.sizes
+        kept = []
+        for slot, bits in (("activation_memory", self.sizes.activations), ("weight_memory", self.sizes.signs)):
+            kept.append({name: n for (name, n), own in zip(bits.items(), self._own[slot], strict=True) if own is None})
+        return Sizes(self.sizes.words, *kept)
+
+    def _images(self, step: int) -> int:
+        """Return how many images the first `step` iterations have; batches differ by one image."""
+        whole, rest = divmod(step, self.batches.steps)
+        least, larger = divmod(self.batches.count, self.batches.steps)
+        return whole * self.batches.count + rest * least + min(rest, larger)
 
 
 @shows_its_call

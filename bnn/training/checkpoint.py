@@ -2,7 +2,7 @@
 
 import io
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,12 @@ from bnn.training.processes import all_passed, gathered, world
 from mtjsim.checks import ArgumentError
 from mtjsim.files import remove_abandoned, write_whole
 
-FORMAT = "mtj-bnn checkpoint 2"
+FORMAT = "mtj-bnn checkpoint 3"
 REMEDY = {
     "threads": " Call torch.set_num_threads({was}), or type --threads {was} for `mtj-bnn run`, to go on as it began."
 }
+
+WhyNot = Callable[[int, dict[str, Any]], str | None]
 
 
 @contextmanager
@@ -53,7 +55,9 @@ def locked(path: Path) -> Iterator[None]:
             lock.release()
 
 
-def load_checkpoint(path: Path, same: Sequence[Parts], device: torch.device) -> dict[str, Any] | None:
+def load_checkpoint(
+    path: Path, same: Sequence[Parts], device: torch.device, *, why_not: WhyNot | None = None
+) -> dict[str, Any] | None:
     """Return the content of a checkpoint, the last that all processes of the training have; None if there is none.
 
     Parameters
@@ -64,6 +68,9 @@ def load_checkpoint(path: Path, same: Sequence[Parts], device: torch.device) -> 
         Of which the checkpoint must have one.
     device : device
         Of the tensors.
+    why_not : callable, optional
+        Of a checkpoint that differs in its number of epochs alone: a function of that number and the content that
+        returns the reason why it cannot be continued, or None if it can. Without it such a checkpoint is refused.
 
     Raises
     ------
@@ -75,7 +82,7 @@ def load_checkpoint(path: Path, same: Sequence[Parts], device: torch.device) -> 
     try:
         for file in (path, _following(path)) if world() > 1 else (path,):  # of one process there is no following
             if file.exists():
-                content = _loaded(file, same, device)
+                content = _loaded(file, same, device, why_not)
                 mine[content["state"]["step"]] = content
     except ArgumentError as error:
         problem = error
@@ -109,7 +116,7 @@ def _following(path: Path) -> Path:
     return path.with_name(f"{path.stem}.next{path.suffix}")
 
 
-def _loaded(path: Path, same: Sequence[Parts], device: torch.device) -> dict[str, Any]:
+def _loaded(path: Path, same: Sequence[Parts], device: torch.device, why_not: WhyNot | None) -> dict[str, Any]:
     try:
         with zipfile.ZipFile(path) as archive:  # torch writes check sums, and does not compare them
             if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
@@ -121,15 +128,26 @@ def _loaded(path: Path, same: Sequence[Parts], device: torch.device) -> dict[str
     except Exception as error:  # torch raises half a dozen types for a damaged file
         raise ArgumentError("checkpoint", f"{path} cannot be read, delete it to start over ({error}).") from error
     if written != FORMAT:
-        problem = f"{path} is of another version of mtj-bnn, which did not keep what makes a training the same"
+        problem = f"{path} is of another version of mtj-bnn, whose trainings have other settings"
         raise ArgumentError("checkpoint", f"{problem}. End it with that version, or name another file to start over.")
     if identity in same:
         return content
     expected = same[0]
+    if why_not is not None and any(_but_for_epochs(identity) == _but_for_epochs(one) for one in same):
+        reason = why_not(int(identity["epochs"]), content)
+        if reason is None:
+            return content
+        problem = f"{path} is of a training of {identity['epochs']} epochs, not of {expected['epochs']}"
+        remedy = "Name another file to start over; with a constant schedule the number of epochs can change."
+        raise ArgumentError("checkpoint", f"{problem}, and cannot go on: {reason}. {remedy}")
     name = next(name for name in (*expected, *identity) if identity.get(name) != expected.get(name))
     was, now = difference(str(identity.get(name)), str(expected.get(name)))
     remedy = REMEDY.get(name, " Name another file, or delete it.").format(was=was)
     raise ArgumentError("checkpoint", f"{path} is of another training: {name} was {was}, is {now}.{remedy}")
+
+
+def _but_for_epochs(identity: Parts) -> Parts:
+    return {name: text for name, text in identity.items() if name != "epochs"}
 
 
 ARRAY = "a NumPy array of"  # marks an array that became a tensor of its bytes: `weights_only` reads no arrays

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 from torch.optim.lr_scheduler import LRScheduler as Scheduler
 
+from bnn.data.augmentation import Augment
+from bnn.training.losses import check_loss
 from bnn.training.phases import Phase, check_phases
-from mtjsim.checks import Suggesting, checked_choice, checked_fields, checked_kind, checked_whole
+from mtjsim.checks import Suggesting, checked_choice, checked_fields, checked_kind, checked_number, checked_whole
 from mtjsim.rng import checked_seed
 
 SCHEDULES: dict[str, Callable[[float], float]] = {  # share of the training done -> factor of the learning rate
@@ -48,29 +51,51 @@ class TrainConfig(Suggesting):
     schedule_every : {"epoch", "step"}
         When a torch scheduler is stepped.
     seed : int, >= 0
-        Of the order of the images. Weights and errors have their own, see `bnn.models` and `bnn.MRAM`.
+        Of the order of the images, and of their augmentation. Weights and errors have their own, see `bnn.models` and
+        `bnn.MRAM`.
+    loss : {"cross_entropy", "margin_hinge", "squared_hinge"}, or callable
+        What is minimised, a mean over the batch; see `bnn/training/losses.py` for the definitions. A function
+        ``loss(logits, labels)`` of logits, (n, classes), and labels, (n,), returns one number with a gradient.
+    label_smoothing : float, in [0, 1)
+        Share of the target that is spread evenly over all classes; of the cross entropy only.
+    margin : float, > 0, optional
+        Of a hinge loss. None: 128 for "margin_hinge", 1 for "squared_hinge".
+    augment : Augment, optional
+        Random shifts and flips of the training images; see `bnn.Augment`.
+    clip_gradient : float, > 0, optional
+        Largest Euclidean norm of the gradient of all parameters together, after it is averaged over the processes. A
+        larger gradient is scaled down to it.
+    patience : int, >= 1, optional
+        Epochs of the last phase without a better validation accuracy after which the training ends early. What is
+        chosen then is what `choose` says.
     phases : tuple of Phase
         Which RAM holds what, for which share of the steps. Empty: the memories in the model's slots, to the end.
     choose : {"last", "best"}
         Which epoch is the result: the last one, or the one with the best validation accuracy in the last phase (the
         first of equals).
+    on_divergence : {"result", "raise"}
+        What happens when the loss or a weight becomes non-finite: `Trainer.fit` warns and returns a `Result` whose
+        `diverged` says where it began; or it raises a FloatingPointError.
     checkpoint : Path, optional
         File to resume from if it exists, and to write to, for one training at a time. Another training is refused, with
         what differs: structure and initial state of the model, code of its functions and classes, optimizer, images,
-        this configuration, number of threads.
+        this configuration, number of threads. Another number of `epochs` is accepted if the steps done would have been
+        the same, as they are with a constant schedule: more epochs go on from the last one.
     checkpoint_every : int, >= 1
         Epochs from one checkpoint to the next; the last epoch is always written.
     checkpoint_steps : int, >= 1, optional
         Steps from one checkpoint to the next within an epoch, for epochs that take hours.
     metrics : Path, optional
-        Folder for `metrics.jsonl` (an object a line: phases, epochs, the test) and `metrics.csv` (the epochs).
+        Folder for `metrics.jsonl` (an object a line: phases, epochs, an early end, the test) and `metrics.csv` (the
+        epochs).
     progress : bool, optional
         Show a bar on stderr. None: if stderr is a terminal.
 
     Raises
     ------
     ValueError
-        For a number out of range, an unknown schedule, or phases that do not follow each other.
+        For a number out of range, an unknown schedule or loss, an option of another loss, or phases that do not follow
+        each other.
 
     Examples
     --------
@@ -86,8 +111,15 @@ class TrainConfig(Suggesting):
     weight_decay: float = 0.0
     schedule: str | Callable[[float], float] | Callable[[torch.optim.Optimizer], Scheduler] = "one_cycle"
     schedule_every: str = "epoch"
+    loss: str | Callable[[Tensor, Tensor], Tensor] = "cross_entropy"
+    label_smoothing: float = 0.0
+    margin: float | None = None
+    augment: Augment | None = None
+    clip_gradient: float | None = None
+    patience: int | None = None
     phases: tuple[Phase, ...] = ()
     choose: str = "last"
+    on_divergence: str = "result"
     checkpoint: Path | None = None
     checkpoint_every: int = 1
     checkpoint_steps: int | None = None
@@ -96,17 +128,24 @@ class TrainConfig(Suggesting):
 
     def __post_init__(self) -> None:
         counts = {"epochs": self.epochs, "batch_size": self.batch_size, "checkpoint_every": self.checkpoint_every}
-        if self.checkpoint_steps is not None:
-            counts["checkpoint_steps"] = self.checkpoint_steps
+        optional = {"checkpoint_steps": self.checkpoint_steps, "patience": self.patience}
+        counts |= {name: count for name, count in optional.items() if count is not None}
         for name, count in counts.items():
             object.__setattr__(self, name, checked_whole(name, count, least=1))
         object.__setattr__(self, "seed", checked_seed(self.seed))
         checked_fields(self, learning_rate="")
-        checked_fields(self, zero_allowed=True, weight_decay="")
+        checked_fields(self, zero_allowed=True, weight_decay="", label_smoothing="")
+        for name in ("margin", "clip_gradient"):
+            if (value := getattr(self, name)) is not None:
+                object.__setattr__(self, name, checked_number(name, value, "", zero_allowed=False))
+        check_loss(self.loss, self.label_smoothing, self.margin)
+        if self.augment is not None:
+            checked_kind("augment", self.augment, Augment)
         if not callable(self.schedule):
             checked_choice("schedule", self.schedule, SCHEDULES)
         checked_choice("schedule_every", self.schedule_every, ("epoch", "step"))
         checked_choice("choose", self.choose, ("last", "best"))
+        checked_choice("on_divergence", self.on_divergence, ("result", "raise"))
         for name, path in (("checkpoint", self.checkpoint), ("metrics", self.metrics)):
             if path is not None:
                 checked_kind(name, path, Path, remedy="Write pathlib.Path(...) around it.")

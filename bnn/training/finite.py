@@ -13,6 +13,10 @@ from bnn.evaluation.logits import first_non_finite_layer
 from bnn.layers.whole_model import checked_model
 
 
+class DivergedError(FloatingPointError):
+    """A loss or a weight that is not finite, found in all processes of a training alike."""
+
+
 def guard_finite(model: nn.Module) -> FiniteGuard:
     """Watch every output, gradient and parameter of `model`, until the first that is not finite.
 
@@ -125,10 +129,13 @@ class FiniteGuard:
 
 
 @torch.no_grad()
-def diagnosis(model: nn.Module, x: Tensor, epoch: int, step: int, loss: float, *, in_words: bool = False) -> str:
-    """Return where numbers were first not finite: last step's gradients, the weights, or this forward pass.
+def diagnosis(
+    model: nn.Module, x: Tensor, epoch: int, step: int, loss: float, *, in_words: bool = False, updated: bool = False
+) -> str:
+    """Return where numbers were first not finite: in gradients, in the weights, or in this forward pass.
 
-    `in_words`: parameters are in words of an error-prone memory, which may be the reason.
+    `in_words`: parameters are in words of an error-prone memory, which may be the reason. `updated`: the gradients are
+    those of this step, not of the one before.
     """
     where = f"in epoch {epoch}, step {step} (loss {loss})"
     advice = "Lower learning_rate, or check the scale of the images."
@@ -140,7 +147,7 @@ def diagnosis(model: nn.Module, x: Tensor, epoch: int, step: int, loss: float, *
     parameters = list(model.named_parameters())
     for name, parameter in reversed(parameters):  # the backward pass meets the last layer first
         if parameter.grad is not None and not parameter.grad.isfinite().all():
-            return f"the gradient of {name} in the step before is not finite, {where}. {advice}"
+            return f"the gradient of {name}{'' if updated else ' in the step before'} is not finite, {where}. {advice}"
     for name, parameter in parameters:
         if not parameter.isfinite().all():
             return f"{name} is not finite, {where}. {advice}"

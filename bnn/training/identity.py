@@ -44,7 +44,7 @@ def identity_of(
     model: nn.Module,
     optimizers: Sequence[torch.optim.Optimizer],
     settings: Iterable[tuple[str, object]],
-    images: Mapping[str, tuple[Tensor, Tensor] | None],
+    images: Mapping[str, tuple[Tensor, Tensor] | str | None],
 ) -> Parts:
     """Return what must be equal for two trainings to be the same, by name, each as text.
 
@@ -55,7 +55,7 @@ def identity_of(
     optimizers : sequence of Optimizer
     settings : pairs of a name and a value
         The configuration.
-    images : mapping of str to (images, labels), or None
+    images : mapping of str to (images, labels), a text that is equal for equal ones, or None
         By name.
 
     Returns
@@ -151,7 +151,9 @@ def _optimizer(optimizer: torch.optim.Optimizer, model: nn.Module) -> str:
     return " ".join(parts)
 
 
-def _labelled(labelled: tuple[Tensor, Tensor] | None) -> str:
+def _labelled(labelled: tuple[Tensor, Tensor] | str | None) -> str:
+    if isinstance(labelled, str):
+        return labelled
     return "none" if labelled is None else f"{described(labelled[0])}, labels {described(labelled[1])}"
 
 

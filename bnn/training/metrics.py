@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bridge.ledger import SCOPES, Ledger
 from mtjsim.files import write_whole
 
 
@@ -31,3 +32,8 @@ def write_metrics(folder: Path, events: Sequence[dict[str, Any]]) -> None:
     writer.writeheader()
     writer.writerows(epochs)
     write_whole(folder / "metrics.csv", text.getvalue().encode())
+
+
+def joules_of(ledger: Ledger) -> dict[str, float]:
+    """Return the energy in each scope, if anything was counted."""
+    return {f"joules_{scope}": ledger.joules(scope) for scope in SCOPES} if ledger.entries else {}

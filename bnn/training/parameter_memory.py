@@ -19,9 +19,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from bnn.training.tensor_scales import with_chosen_scales
 from bnn.training.tensor_words import HOLDS, Bank, Held, parameters_by_kind, state_tensors
 from bridge.ledger import Ledger
-from bridge.memory.declaration import WordMemory
+from bridge.memory.declaration import PER_TENSOR, WordMemory
 from bridge.memory.in_place import InPlaceMemory, works_in_place
 from bridge.memory.mram import Memory
 from bridge.memory.sram import SRAM
@@ -92,7 +93,7 @@ def planned_banks(kind: str, held: dict[str, Held], words: WordMemory) -> list[P
 
 def planned(model: nn.Module, words: WordMemory, holds: tuple[str, ...]) -> list[PlannedBank]:
     """Return the banks of all parameters and statistics that are held; ValueError as `planned_banks`."""
-    kinds = parameters_by_kind(model).items()
+    words, kinds = with_chosen_scales(words, model, holds), parameters_by_kind(model).items()
     return [bank for kind, held in kinds if kind in holds for bank in planned_banks(kind, held, words)]
 
 
@@ -108,13 +109,16 @@ class ParameterMemory(Suggesting):
         Format, operating point, errors, policy, protection and reads of the memory. Its fields may be given as keywords
         instead, or to replace single ones: `point`, `format` ("fp32", "bf16", "fp16" or "int8"), `scale`, `errors`,
         `protection`, `policy`, `reading`, `exact_counts` ... There is no other copy of the parameters: what the format
-        rounds away is lost, small updates included. Of int8, `scale` is one number, or one for each tensor by its name
-        in the model; what is beyond -128..127 steps is written as the end of the range, unless `overflow` is "error".
+        rounds away is lost, small updates included, unless ``rounding="stochastic"`` keeps them in the mean. Of int8,
+        `scale` is one number, or one for each tensor by its name in the model, or "tensor": chosen for each tensor, so
+        that twice its largest magnitude at the start is 127 steps; 1/127 for latent weights of binary layers, which are
+        clipped to [-1, 1], and for tensors of zeros. What was chosen is in `declaration`, and a checkpoint keeps it.
+        What is beyond -128..127 steps is written as the end of the range, unless `overflow` is "error".
     holds : tuple of str
         What is in this memory; the rest is in memory that does not err. "weights": of all layers, latent weights
-        included. "biases". "batch_norm": scale and shift of BatchNorm, LayerNorm, GroupNorm. "running_statistics": the
-        mean and the variance of BatchNorm. "optimizer": its state tensors of the shape of a parameter, Adam's two
-        moments for example; see `bind`.
+        included. "biases": not those of norms. "batch_norm": scale and shift of BatchNorm, LayerNorm, GroupNorm.
+        "running_statistics": the mean and the variance of BatchNorm. "optimizer": its state tensors of the shape of a
+        parameter, Adam's two moments for example; see `bind`.
     initial_write : bool
         False: at first the cells hold the parameters, rounded to the format. True: they hold 0, and the parameters are
         written, with errors.
@@ -141,8 +145,8 @@ class ParameterMemory(Suggesting):
 
     *Words.* Each kind is one array of words, so that the errors of one write are drawn at once; the words of a tensor
     are in the order of its storage. Each array is a `bridge.Memory` whose seed is a child of this one (`memories`).
-    fp32 words with a plain policy, exact reads and at most a parity or a range are updated *in place*: the tensors are
-    the words, nothing is copied (`bridge.InPlaceMemory`).
+    With a plain policy and exact reads, without wear and retention, words are updated *in place*: the tensors are the
+    words, nothing is copied (`bridge.InPlaceMemory`).
 
     *Infinities and NaN.* A failed cell of an exponent can make them, and a negative variance of a moment or a running
     variance. They are passed on, as such a memory does without a protection.
@@ -177,7 +181,9 @@ class ParameterMemory(Suggesting):
         for kind in holds:
             checked_choice("holds", kind, HOLDS)
         self.model, self.holds, self.sram, self.name, self.seed = model, tuple(holds), sram, name, checked_seed(seed)
-        self.declaration = declared_words(words, fields, self.holds)
+        declared = declared_words(words, fields, self.holds)
+        self._chooses = declared.scale == PER_TENSOR
+        self.declaration = with_chosen_scales(declared, model, self.holds)
         self._optimizer: torch.optim.Optimizer | None = None
         self._banks: dict[str, Bank] = {}
         for bank in planned(model, self.declaration, self.holds):
@@ -280,7 +286,10 @@ class ParameterMemory(Suggesting):
     def state(self) -> dict[str, Any]:
         """Return all that changes, as tensors, numbers and strings: torch loads it with ``weights_only=True``."""
         banks = {name: bank.state() for name, bank in self._banks.items()}
-        return {"banks": banks, "sram": None if self.sram is None else dict(self.sram.state()["accesses"])}
+        sram = None if self.sram is None else dict(self.sram.state()["accesses"])
+        scale = self.declaration.scale
+        scales = {"scales": dict(scale)} if self._chooses and isinstance(scale, Mapping) else {}
+        return {"banks": banks, "sram": sram, **scales}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Restore a `state()` of a memory like this one, bit for bit.
@@ -297,6 +306,8 @@ class ParameterMemory(Suggesting):
         self._banks.pop("optimizer", None)
         if "optimizer" in banks and self._optimizer is not None:
             self.bind(self._optimizer)
+        if self._chooses:
+            self._rescale(checked_parts(checked_parts(state, "scales")["scales"]))
         if set(banks) != set(self._banks):
             rule = f"must be of a memory of {', '.join(self._banks)}, got one of {', '.join(banks)}."
             raise ArgumentError("state", f"{rule} An optimizer is bound and its state loaded before.")
@@ -316,6 +327,16 @@ class ParameterMemory(Suggesting):
         }
         memory = (InPlaceMemory if works_in_place(bank.words) else Memory)(size, bank.words, **its_own)
         self._banks[bank.name] = Bank(bank.held, memory, initial_write=initial_write)
+
+    def _rescale(self, scales: Mapping[str, float]) -> None:
+        """Take the scales that were chosen in another process; the contents of the tensors are lost."""
+        if self.declaration.scale == scales:
+            return
+        self.declaration = replace(self.declaration, scale=dict(scales))
+        for bank in planned(self.model, self.declaration, self.holds):
+            for where in bank.held.values():
+                where.get().detach().zero_()  # the numbers there may not fit; those of the state come next
+            self._make(bank, initial_write=False)
 
     def _adopt_optimizer(self, *, initial_write: bool) -> None:
         for bank in planned_banks("optimizer", state_tensors(self.model, self._optimizer), self.declaration):

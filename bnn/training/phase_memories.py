@@ -17,7 +17,7 @@ from bnn.layers.slots import activation_memories, weight_memories
 from bnn.training.parameter_memory import ParameterMemory, planned
 from bnn.training.phases import IN_SLOTS, IN_WORDS, MRAM, Phase
 from bnn.training.tensor_words import parameters_by_kind
-from bridge.ledger import Ledger
+from bridge.ledger import FREE_READS, Entry, Ledger
 from mtjsim.checks import ArgumentError
 from mtjsim.rng import child_seed
 
@@ -74,7 +74,7 @@ class PhaseMemories:
     ) -> None:
         self.phase = phase = phases[number]
         self.words: list[tuple[MRAM, ParameterMemory]] = []
-        self.slots: list[tuple[MRAM, nn.Module]] = []
+        self.slots: list[tuple[MRAM, nn.Module, str, str]] = []  # with what it holds, and the layer
         for what, slot in IN_SLOTS.items():
             for index, (name, layer) in enumerate(_layers(model, slot).items()):
                 mram = next((m for m in phase.mrams if what in m.holds and m.covers(name)), None)
@@ -83,7 +83,7 @@ class PhaseMemories:
                     memory = memory_in_slot(mram, what, index)
                     if before is not None and any(mram.same_but_for_point(m) for m in before.phase.mrams):
                         _go_on(memory, layer._modules[slot])
-                    self.slots.append((mram, memory))
+                    self.slots.append((mram, memory, what, name))
                 layer.register_module(slot, memory)
         for mram in phase.mrams:
             if set(mram.holds) & set(IN_WORDS):
@@ -114,11 +114,7 @@ class PhaseMemories:
 
     def _ledger(self, without: Sequence[ParameterMemory]) -> Ledger:
         ledgers = [memory.ledger for _, memory in self.words if all(memory is not other for other in without)]
-        for mram, memory in self.slots:
-            if isinstance(memory, OverwriteErrors):
-                ledgers.append(memory.ledger(policy=mram.words.policy))
-            elif isinstance(memory, WriteErrors):
-                ledgers.append(memory.ledger())
+        ledgers += [slot_ledger(*slot, reads=TRAINED) for slot in self.slots]
         return sum(ledgers, Ledger())
 
     def state(self) -> list[dict[str, Any]]:
@@ -158,6 +154,9 @@ def check_layers(model: nn.Module, mrams: Sequence[MRAM]) -> None:
                 raise ArgumentError(
                     "layers", f"must name each layer once, and {count} memories hold {what} of {name!r}."
                 )
+
+
+TRAINED = 2  # reads of a bit in an iteration: by the products of the forward and of the backward pass
 
 
 def memory_in_slot(mram: MRAM, what: str, index: int) -> nn.Module:
@@ -210,3 +209,26 @@ def _in_words(
     if "optimizer" in mram.holds and not restoring:
         memory.bind(optimizers[0], initial_write=True)
     return memory
+
+
+def slot_ledger(mram: MRAM, memory: Any, what: str, layer: str, *, reads: int) -> Ledger:
+    """Return the writes of bits in a layer's slot, and their reads; reads of bits have no price.
+
+    Parameters
+    ----------
+    mram : MRAM
+        The declaration.
+    memory : Module
+        `OverwriteErrors` or a counted `WriteErrors`.
+    what : {"activations", "signs"}
+    layer : str
+        Its name, in the ledger.
+    reads : int
+        Of each bit that was written.
+    """
+    name = f"MRAM, {what}, {layer}"
+    overwrite = isinstance(memory, OverwriteErrors)
+    written = memory.ledger(policy=mram.words.policy, name=name) if overwrite else memory.ledger(name=name)
+    bits = int(memory.counts[:, :2].sum()) if overwrite else int(memory.counts.sum())
+    read = Entry(memory=name, event="read access", count=reads * bits, source=FREE_READS)
+    return written + Ledger([read] if bits else [])

@@ -17,12 +17,16 @@ from fnmatch import fnmatchcase
 from itertools import pairwise
 from typing import Any
 
+from torch import nn
+
+from bnn.layers.slots import activation_memories, weight_memories
 from bnn.training.parameter_memory import declared_words
 from bnn.training.tensor_words import HOLDS as IN_WORDS
+from bnn.training.tensor_words import parameters_by_kind
 from bridge.memory.declaration import WordMemory
 from bridge.memory.sram import SRAM
 from bridge.write import OperatingPoint
-from mtjsim.checks import ArgumentError, Suggesting, checked_choice, checked_whole
+from mtjsim.checks import ArgumentError, Suggesting, checked_choice, checked_kind, checked_whole
 from mtjsim.rng import checked_seed
 
 IN_SLOTS = {"activations": "activation_memory", "signs": "weight_memory"}
@@ -41,7 +45,8 @@ class MRAM(Suggesting):
         `bnn.ParameterMemory`. Activations and signs are bits: of these fields they use `point` and `errors`, and of
         `policy` whether it reads first.
     holds : tuple of str
-        Of "weights" (all of them, the latent ones of binary layers included), "biases", "batch_norm" (scale and shift),
+        Of "weights" (all of them, the latent ones of binary layers included), "biases" (of layers; a BatchNorm's shift
+        is not among them), "batch_norm" (scale and shift),
         "running_statistics", "optimizer" (its moments): in words, read, changed and written back in each iteration, see
         `bnn.ParameterMemory`. "activations": the input bits of every binary layer. "signs": the quantized weights of
         every binary layer, where the latent ones are elsewhere.
@@ -63,8 +68,8 @@ class MRAM(Suggesting):
 
     Notes
     -----
-    What no MRAM of a phase holds is in SRAM, which does not err. Two phases whose MRAMs differ in nothing but `point`
-    have *one* memory with two settings: its cells keep their contents.
+    What no MRAM of a phase holds is in SRAM, which does not err: `Phase.placement` lists it. Two phases whose MRAMs
+    differ in nothing but `point` have *one* memory with two settings: its cells keep their contents.
 
     Examples
     --------
@@ -150,6 +155,9 @@ class Phase(Suggesting):
     reestimate : int, 0 or >= 2
         As it begins, the statistics of every BatchNorm are estimated from this number of the first training images,
         under this phase's errors: statistics belong to an error rate. 0: those of the phase before are kept.
+    sram : SRAM, optional
+        Where the rest is, for the ledger: its kind and its energy a bit. Default: `memory` if it is an SRAM, else
+        ``SRAM()``.
 
     Raises
     ------
@@ -171,6 +179,7 @@ class Phase(Suggesting):
     until: float = 1.0
     scrub: bool = False
     reestimate: int = 0
+    sram: SRAM | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.until, (int, float)) or not 0.0 < self.until <= 1.0:
@@ -181,6 +190,9 @@ class Phase(Suggesting):
         exact = self.memory is None or isinstance(self.memory, SRAM)
         if not exact and not (self.mrams and all(isinstance(mram, MRAM) for mram in self.mrams)):
             raise ArgumentError("memory", f"must be MRAM(...), a tuple of them, SRAM() or None, got {self.memory!r}.")
+        if self.sram is None:
+            object.__setattr__(self, "sram", self.memory if isinstance(self.memory, SRAM) else SRAM())
+        checked_kind("sram", self.sram, SRAM)
         held = [name for mram in self.mrams for name in mram.holds if not mram.layers]  # of layers: with the model
         if twice := sorted({name for name in held if held.count(name) > 1}):
             raise ArgumentError("memory", f"must hold everything once, got {', '.join(twice)} in more than one MRAM.")
@@ -191,6 +203,48 @@ class Phase(Suggesting):
         if isinstance(self.memory, MRAM):
             return (self.memory,)
         return self.memory if isinstance(self.memory, tuple) else ()
+
+    def placement(self, model: nn.Module) -> dict[str, str]:
+        """Return which memory holds each kind of numbers of a model, so that nothing is in SRAM unseen.
+
+        Parameters
+        ----------
+        model : Module
+            As it is before the training: with ``memory=None`` its layers may have memories of bits.
+
+        Returns
+        -------
+        dict
+            "weights", "biases", "batch_norm", "running_statistics", "optimizer", "activations" and "signs", those that
+            the model has, -> "MRAM" ("MRAM 1", "MRAM 2" ... where there are several, in their order), "SRAM", or the
+            class of the memory that is in the model's own slots.
+
+        Examples
+        --------
+        >>> model = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
+        >>> point = OperatingPoint.of_rates(error_rate_0=1e-4, error_rate_1=1e-4)
+        >>> for kind, memory in Phase(memory=MRAM(point=point, holds=("weights", "biases"))).placement(model).items():
+        ...     print(f"{kind}: {memory}")
+        weights: MRAM
+        biases: MRAM
+        batch_norm: SRAM
+        running_statistics: SRAM
+        optimizer: SRAM
+        """
+        names = ["MRAM"] if len(self.mrams) == 1 else [f"MRAM {number}" for number in range(1, len(self.mrams) + 1)]
+        holder: dict[str, str] = {}
+        for name, mram in zip(names, self.mrams, strict=True):  # layers may share a kind of bits
+            holder |= {kind: f"{holder[kind]}, {name}" if kind in holder else name for kind in mram.holds}
+        present = [kind for kind, held in parameters_by_kind(model).items() if held]
+        if any(parameter.requires_grad for parameter in model.parameters()):
+            present.append("optimizer")
+        own = {}
+        for kind, layers in (("activations", activation_memories(model)), ("signs", weight_memories(model))):
+            present += [kind] * bool(layers)
+            found = {type(memory).__name__ for layer in layers.values() if (memory := layer._modules[IN_SLOTS[kind]])}
+            if self.memory is None and found:
+                own[kind] = ", ".join(sorted(found))
+        return {kind: holder.get(kind, own.get(kind, "SRAM")) for kind in present}
 
 
 def check_phases(phases: Sequence[Phase]) -> None:

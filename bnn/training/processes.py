@@ -80,8 +80,8 @@ def average_batch_norm(model: nn.Module) -> None:
             statistics /= world()
 
 
-def from_first(value: float | None) -> float | None:
-    """Return the number that process 0 has; the others may pass None."""
+def from_first(value: float | str | None) -> float | str | None:
+    """Return the value that process 0 has; the others may pass None."""
     if not _several():
         return value
     shared = [value]
@@ -101,6 +101,11 @@ def gathered(value: Any) -> list[Any]:
 def all_passed(passed: bool) -> bool:
     """Whether a check passed in every process."""
     return all(gathered(passed))
+
+
+def any_of(flag: bool, device: torch.device) -> bool:
+    """Whether a flag is set in any process: a message without pickling, for every step."""
+    return flag if not _several() else bool(summed(torch.tensor(int(flag), device=device)))
 
 
 def own_file(path: Path) -> Path:

@@ -1,81 +1,54 @@
 """One run of a training: its state, its steps and epochs, its checkpoints."""
 
 import math
-import sys
 import time
-import warnings
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.utils.data import DataLoader
-from tqdm import tqdm
 
-from bnn.data.image_files import ImageFiles
-from bnn.data.images import ImageSet
-from bnn.data.labelled import Labelled, labelled
+from bnn.counting.logits import checked_logits
+from bnn.data.labelled import Labelled
 from bnn.errors.keys import address, forget_address
-from bnn.evaluation.accuracy import evaluate
 from bnn.evaluation.batch_norm import reestimate_batch_norm
-from bnn.evaluation.logits import check_fits, checked_logits
-from bnn.layers.constant_bits import bits_of_eager_copy, constant_layers, watched_bits
-from bnn.layers.graph import is_compiled
-from bnn.layers.inputs import labelled_tensors
 from bnn.layers.latent import clip_latent_
-from bnn.streams import torch_generator
+from bnn.training.accesses import TrainingAccesses
+from bnn.training.batches import Batch, Batches
 from bnn.training.checkpoint import load_checkpoint, locked, save_checkpoint
 from bnn.training.config import TrainConfig
-from bnn.training.finite import diagnosis
+from bnn.training.continuation import LEFT, Left, of_model, why_not_continued
+from bnn.training.evaluations import Evaluations
+from bnn.training.explained import explained
+from bnn.training.finite import DivergedError, diagnosis
+from bnn.training.first_batch import first_logits, keep_frozen
 from bnn.training.identity import Parts, described, digest_of, frozen_modules, identity_of, state_of
-from bnn.training.metrics import write_metrics
+from bnn.training.losses import made_loss
+from bnn.training.metrics import joules_of, write_metrics
 from bnn.training.phase_memories import PhaseMemories, check_model, slots_of
 from bnn.training.phases import IN_SLOTS, Phase, first_steps
 from bnn.training.processes import (
+    any_of,
     average_batch_norm,
     average_gradients,
-    from_first,
     own_file,
-    part_of,
     rank,
     require_equal,
     summed,
     world,
 )
-from bnn.training.result import Epoch, Result, Step
+from bnn.training.result import Divergence, Epoch, Result, Step, Stopped, out_of_patience
 from bnn.training.schedule import Schedule
 from bnn.training.state import State
 from bnn.training.tensor_words import running_statistics
-from bridge.ledger import SCOPES, Ledger
+from bnn.training.updates import MakeOptimizers, clip_gradients_, made_optimizers
+from bridge.ledger import Ledger
 from mtjsim.checks import ArgumentError
 from mtjsim.rng import child_seed
-
-
-@dataclass(frozen=True)
-class _Left:
-    """How a training began with a model, and how it left it: the parts of its identity, and its own memories."""
-
-    began: Parts
-    at_end: Parts
-    own: dict[str, list[nn.Module | None]]
-    frozen: list[nn.Module]
-
-
-_LEFT: WeakKeyDictionary[nn.Module, _Left] = WeakKeyDictionary()  # of trainings with a checkpoint, in this process
-
-
-def _of_model(identity: Parts) -> Parts:
-    return {name: identity[name] for name in ("model", "initial state")}
-
-
-OUT_OF_MEMORY = ("can't allocate memory", "out of memory")  # of torch, on the CPU and on a GPU
-MakeOptimizers = Callable[[nn.Module, TrainConfig], torch.optim.Optimizer | Sequence[torch.optim.Optimizer]]
 
 
 class Run:
@@ -97,64 +70,36 @@ class Run:
             raise ArgumentError(
                 "model", f"must not be an nn.DataParallel, whose replicas forget what they write. {remedy}"
             )
-        if config.choose == "best" and validation is None:
-            raise ArgumentError("validation", 'must be given where choose is "best": other images choose no epoch.')
+        wants = {'choose is "best"': config.choose == "best", "patience is given": config.patience is not None}
+        if validation is None and any(wants.values()):
+            why = next(why for why, wanted in wants.items() if wanted)
+            raise ArgumentError("validation", f"must be given where {why}: other images choose no epoch.")
         if not torch.is_grad_enabled():
             raise RuntimeError("A training needs gradients: call fit() outside of torch.no_grad().")
         if not any(parameter.requires_grad for parameter in model.parameters()):
             raise ArgumentError("model", "must have parameters with requires_grad=True: there is nothing to train.")
         self.device = next(self.model.parameters()).device
-        _check_loader(train, config.batch_size)
-        self.images, self.labels = labelled_tensors(model, "train", train)
-        self.validation, self.test = self._checked("validation", validation), self._checked("test", test)
-        self.steps = -(-len(self.images) // self.config.batch_size)  # in an epoch
-        if len(self.images) // self.steps < world():
-            raise ArgumentError("batch_size", f"must be >= {world()}, an image a process, got {config.batch_size}.")
+        self.batches = Batches(model, config, train)
+        self.steps = self.batches.steps  # in an epoch
+        self.evaluations = Evaluations(model, config.seed, self.batches.shape, validation, test)
         self.last_step = self.config.epochs * self.steps
         self.phases = self.config.phases or (Phase(memory=None),)
         self.first_steps = first_steps(self.phases, self.last_step)
-        self.optimizers = _optimizers(model, config, optimizer or _adam)
+        self.optimizers = made_optimizers(model, config, optimizer)
+        self.loss = made_loss(config.loss, label_smoothing=config.label_smoothing, margin=config.margin)
         self.schedule = Schedule(config, self.optimizers, self.steps)
         check_model(self.model, self.optimizers, self.phases)
         self.own = slots_of(self.model)
+        given = self.model, self.optimizers, self.phases, self.first_steps, self.batches
+        self.accesses = TrainingAccesses(*given, own=self.own)
         self.frozen = frozen_modules(self.model)
         self.path = own_file(self.config.checkpoint) if self.config.checkpoint else None
         self.identity: Parts = self._identity() if self.path else {}
         require_equal(self._shared)
         none = [Phase(memory=None)]  # before the first
         self.memories = PhaseMemories(self.model, self.optimizers, none, 0, own=self.own)
-        self.state, self.order, self.stepped = State(), torch.empty(0), False
+        self.state, self.stepped, self.saved = State(), False, (-1, "")
         self.earlier, self.first_step = (0.0, 0.0), 0  # seconds and core-seconds, and steps, before this call
-
-    def _checked(self, argument: str, data: Labelled | None) -> Any:
-        """Return images of an evaluation, checked before any work; those that can be read again are not kept."""
-        if data is None:
-            return None
-        own = data if isinstance(data, (ImageSet, ImageFiles)) else None  # they check themselves
-        first: Any = labelled(argument, data) if own is None else own.subset([0])
-        image, _ = labelled_tensors(self.model, argument, (first.scaled()[:1], first.labels[:1]))
-        if image.shape[1:] != self.images.shape[1:]:
-            check_fits(self.model, argument, image)
-        return data if hasattr(data, "scaled") else first
-
-    def _first_logits(self, x: Tensor) -> Tensor:
-        """Return the logits of the first batch; images, labels and signs are checked with them, before any update."""
-        try:
-            with bits_of_eager_copy(self.model, x) if is_compiled(self.model) else watched_bits(self.model) as found:
-                logits = checked_logits(self.model(x), x)
-        except RuntimeError:
-            check_fits(self.model, "train", x)
-            raise
-        sets = {"train": self.labels, "validation": self.validation, "test": self.test}
-        for argument, data in sets.items():
-            if data is not None:
-                labels = data if isinstance(data, Tensor) else torch.tensor(data.labels)
-                checked_logits(logits, x, labels, argument=argument)
-        for text in constant_layers(found).values():
-            remedy = "Put a BatchNorm before it, or see activation= of bnn.binarize."
-            warnings.warn(f"{text}, in the first batch. {remedy}", stacklevel=5)
-        self.stepped = True
-        return logits
 
     # ---- progress ----------------------------------------------------------------------------------------------------
 
@@ -162,6 +107,12 @@ class Run:
     def step(self) -> int:
         """Steps done."""
         return self.state.step
+
+    @property
+    def ended(self) -> bool:
+        """Whether no step is to be done: the last one was, or the training stopped or diverged."""
+        state = self.state
+        return state.step >= self.last_step or state.stopped is not None or state.diverged is not None
 
     @property
     def at_end_of_epoch(self) -> bool:
@@ -179,23 +130,25 @@ class Run:
     @property
     def ledger(self) -> Ledger:
         """Of all memories so far."""
-        return self.state.spent + self.memories.ledger
+        counted = self.state.spent + self.memories.ledger
+        return counted + self.accesses.ledger(self.step) if self.config.phases else counted
+
+    @property
+    def ledger_in_sram(self) -> Ledger:
+        """Of the same training with everything in SRAM."""
+        return self.accesses.ledger(self.step, all_in_sram=True) if self.config.phases else Ledger()
 
     @contextmanager
     def prepared(self) -> Iterator[None]:
         """Hold and load the checkpoint; at the end, also after an exception, memories are on automatic numbers."""
         with ExitStack() as stack:
             stack.callback(forget_address, self.model)
+            stack.callback(self.batches.close)
             if self.path is not None:
                 stack.enter_context(locked(self.path))
                 self._resume()
                 stack.callback(self._leave)
             yield
-
-    def progress_bar(self) -> tqdm:
-        """Return the bar of steps on stderr, silent where none is wanted."""
-        silent = not (sys.stderr.isatty() if self.config.progress is None else self.config.progress) or rank() > 0
-        return tqdm(total=self.last_step, initial=self.step, desc="train", unit="step", disable=silent, leave=False)
 
     # ---- steps, epochs, phases ---------------------------------------------------------------------------------------
 
@@ -216,110 +169,122 @@ class Run:
         self.state.phase = number
         self.state.events.append({"event": "phase", "phase": number, "step": self.step, "memory": repr(phase.memory)})
 
-    def take_step(self) -> Step:
-        """Forward, backward, update; what is in memories is written there and read back."""
+    def take_step(self) -> Step | None:
+        """Forward, backward, update; what is in memories is written there and read back. None if it diverged."""
         epoch, step = divmod(self.step, self.steps)
-        batch = self._batch(epoch, step)
-        what = f"step {self.step} of the training, a batch of {len(batch)} images of {tuple(self.images.shape[1:])}"
-        with _explained(what):
-            return self._step(epoch, step, batch)
+        if self.batches.begin(epoch):
+            self.model.train()
+            keep_frozen(self.model, self.frozen, stacklevel=None if self.stepped else 3)
+        batch = self.batches.batch(step)
+        what = f"step {self.step} of the training, a batch of {batch.size} images of {self.batches.shape}"
+        with explained(what):
+            try:
+                return self._step(epoch, step, batch)
+            except FloatingPointError as error:
+                self._diverge(error, epoch, step)
+                return None
 
-    def _step(self, epoch: int, step: int, batch: Tensor) -> Step:
-        part = part_of(batch)
-        x, y = self.images[part], self.labels[part]
+    def _step(self, epoch: int, step: int, batch: Batch) -> Step:
+        part, x, y, size = batch
         address(self.model, step=self.step, samples=part.cpu())
-        logits = checked_logits(self.model(x), x) if self.stepped else self._first_logits(x)
-        loss = F.cross_entropy(logits, y) * (len(part) * world() / len(batch))
+        if self.stepped:
+            logits = checked_logits(self.model(x), x)
+        else:
+            labels = {"train": self.batches.labels, **self.evaluations.labels}
+            logits, self.stepped = first_logits(self.model, x, labels, stacklevel=4), True
+        loss = self.loss(logits, y) * (len(part) * world() / size)
         value = summed(loss.detach()).item() / world()
         if not math.isfinite(value):
-            raise self._diverged(self.images[part], epoch, step, value)
+            raise self._diverged(x, epoch, step, value)
         for optimizer in self.optimizers:
             optimizer.zero_grad()
         loss.backward()
         average_gradients(self.model)
+        if self.config.clip_gradient is not None:
+            clip_gradients_(self.model, self.config.clip_gradient)
         self.schedule.set_rates(self.step)
-        with self.memories.update(self.step):
-            for optimizer in self.optimizers:
-                optimizer.step()
-            clip_latent_(self.model)
+        try:
+            with self.memories.update(self.step):
+                for optimizer in self.optimizers:
+                    optimizer.step()
+                clip_latent_(self.model)
+        except ArgumentError as error:  # words of a format without NaN refuse one
+            if self._is_finite():
+                raise
+            raise self._diverged(x, epoch, step, value, updated=True) from error
         self.state.step += 1
-        self.state.loss_sum += value * len(batch)
+        self.state.loss_sum += value * size
         self.state.right += int(summed((logits.argmax(dim=1) == y).sum()))
-        if self.at_end_of_epoch and not all(parameter.isfinite().all() for parameter in self.model.parameters()):
-            raise self._diverged(self.images[part], epoch, step, value)
+        if self.at_end_of_epoch and not self._is_finite():
+            raise self._diverged(x, epoch, step, value, updated=True)
         if self.config.checkpoint_steps and self.step % self.config.checkpoint_steps == 0 and not self.at_end_of_epoch:
             self.save()
         return Step(self.step - 1, epoch, self.state.phase, value)
 
-    def _batch(self, epoch: int, step: int) -> Tensor:
-        """Return which images a step is of; an epoch's first step, and a resumed one, draw the order."""
-        if step == 0 or not len(self.order):
-            self.model.train()
-            self._keep_frozen()
-            stream = torch_generator(self.config.seed, "image_order", epoch)
-            self.order = torch.randperm(len(self.images), generator=stream).to(self.device)
-        return self.order.tensor_split(self.steps)[step]
-
-    def _keep_frozen(self) -> None:
-        """Put the modules that were in evaluation mode back into it; warn once, since they may be so by mistake."""
-        forced = [module for module in self.frozen if module.training]
-        for module in forced:
-            module.training = False
-        if forced and not self.stepped:
-            names = [name for name, module in self.model.named_modules() if module in set(forced)]
-            others = f" and {len(names) - 1} more modules" * (len(names) > 1)
-            warnings.warn(
-                f"{names[0]!r}{others} of the model are in evaluation mode, and stay in it. Call model.train() before "
-                "fit() to train them too.",
-                stacklevel=5,
-            )
-
-    def end_epoch(self) -> Epoch:
-        """Evaluate on the validation images, add to the history, save."""
-        state, config, images = self.state, self.config, len(self.images)
+    def end_epoch(self) -> Epoch | None:
+        """Evaluate on the validation images, add to the history, save. None if that finds a divergence."""
+        state, config, images = self.state, self.config, self.batches.count
         average_batch_norm(self.model)
-        epoch = Epoch(
-            self.step // self.steps - 1,
-            state.loss_sum / images,
-            state.right / images,
-            self._validation_accuracy(),
-            state.phase,
-        )
+        number = self.step // self.steps - 1
+        try:
+            accuracy = self.evaluations.validation_accuracy(number)
+        except FloatingPointError as error:
+            self._diverge(error, number, self.steps - 1)
+            return None
+        epoch = Epoch(number, state.loss_sum / images, state.right / images, accuracy, state.phase)
         state.history += (epoch,)
         state.loss_sum, state.right = 0.0, 0
-        state.events.append({"event": "epoch", "step": self.step, **asdict(epoch), **_joules(self.ledger)})
-        self._keep_best(epoch)
+        state.events.append({"event": "epoch", "step": self.step, **asdict(epoch), **joules_of(self.ledger)})
+        if config.choose == "best" and epoch.phase == len(self.phases) - 1:
+            state.keep_best(epoch, self.model)
+        if out_of_patience(state.history, config.patience, phase=len(self.phases) - 1):
+            state.stop("early", self.steps)
         by_steps = config.checkpoint_steps and self.step % config.checkpoint_steps == 0
-        if by_steps or (epoch.epoch + 1) % config.checkpoint_every == 0 or self.step == self.last_step:
+        if by_steps or (number + 1) % config.checkpoint_every == 0 or self.ended:
             self.save()
         self._write_metrics()
         return epoch
 
+    def after_callbacks(self, stop: bool) -> None:
+        """End the training here if a callback of any process asked for it; save that, and learning rates it changed."""
+        if any_of(stop, self.device) and self.state.stopped is None:
+            if not self.at_end_of_epoch:
+                average_batch_norm(self.model)
+            self.state.stop("callback", self.steps)
+            self.save()
+            self._write_metrics()
+        elif self.saved[0] == self.step and any_of(self.saved[1] != self.schedule.settings(), self.device):
+            self.save()
+
     def result(self) -> Result:
-        """Return the chosen epoch, evaluated on the test images."""
-        model, best, test = self.model.eval(), self.state.best, self.test
-        if best is not None:
-            model.load_state_dict(best["model"], strict=False)
+        """Return the chosen epoch, evaluated on the test images; of a divergence the model as it is."""
+        model, state = self.model.eval(), self.state
+        diverged = Divergence(**state.diverged) if state.diverged is not None else None
+        if diverged is not None and self.config.on_divergence == "raise":
+            raise FloatingPointError(diverged.message)
+        chosen = max(self.step - 1, 0) // self.steps if diverged is None else diverged.epoch
+        if state.best is not None and diverged is None:
+            model.load_state_dict(state.best["model"], strict=False)
+            chosen = state.best["epoch"]
         seconds, core_seconds = self.seconds
-        accuracies = {}
-        if test is not None:
-            seed, test = child_seed(self.config.seed, "test"), labelled("test", test)
-            accuracies["clean"] = evaluate(model, test)
-            accuracies["as_trained"] = evaluate(model, test, errors="as_trained", weight_errors="as_trained", seed=seed)
+        accuracies = self.evaluations.test_accuracies() if diverged is None else {}
+        if accuracies:
             self._write_metrics({"event": "test", **{name: accuracy.mean for name, accuracy in accuracies.items()}})
-        chosen = best["epoch"] if best is not None else self.config.epochs - 1
         return Result(
             model,
             self.config,
-            self.state.history,
+            state.history,
             seconds,
             chosen,
             accuracies,
             self.ledger,
+            self.ledger_in_sram,
             core_seconds=core_seconds,
             threads=torch.get_num_threads(),
             steps=self.step - self.first_step,
             identity=digest_of({k: v for k, v in self.identity.items() if k != "process"}) if self.path else None,
+            stopped=Stopped(**state.stopped) if state.stopped is not None and self.step < self.last_step else None,
+            diverged=diverged,
         )
 
     # ---- a checkpoint ------------------------------------------------------------------------------------------------
@@ -329,35 +294,27 @@ class Run:
         settings = {name: described(value) for name, value in self._settings() if not callable(value)}
         slots = set(IN_SLOTS.values())  # cells of activations belong to their process
         state = [line for line in state_of(self.model).splitlines() if not slots & set(line.split(" ")[0].split("."))]
-        own = getattr(self.validation, "identity", None)
-        other = own if own or self.validation is None else (self.validation.scaled(), self.validation.labels)
-        images = {"train": described((self.images, self.labels)), "validation": described(other)}
+        images = {"train": self.batches.identity(), "validation": described(self.evaluations.parts())}
         config = self.config  # processes meet to write a checkpoint
         when = str((config.checkpoint is not None, config.checkpoint_every, config.checkpoint_steps))
         return {**settings, "checkpoint": when, "model": "\n".join(state), **images}
 
     def _settings(self) -> list[tuple[str, Any]]:
-        free = ("checkpoint", "checkpoint_every", "checkpoint_steps", "metrics", "progress")
+        free = ("checkpoint", "checkpoint_every", "checkpoint_steps", "metrics", "progress", "on_divergence")
         return [(f.name, getattr(self.config, f.name)) for f in fields(self.config) if f.name not in free]
 
     def _identity(self) -> Parts:
         settings = self._settings()
         settings += [("processes", world()), ("process", rank()), ("threads", torch.get_num_threads())]
-        other = self.validation
-        images = {
-            "training images": (self.images, self.labels),
-            "validation images": None
-            if other is None
-            else (torch.as_tensor(other.scaled()), torch.tensor(other.labels)),
-        }
+        images = {"training images": self.batches.identity(), "validation images": self.evaluations.parts()}
         return identity_of(self.model, self.optimizers, settings, images)
 
     def _resume(self) -> None:
         """Go on from the checkpoint, if there is one: of this training, or of one that left the model as it is."""
         assert self.path is not None
-        left = _LEFT.get(self.model)
-        began = self.identity | left.began if left and left.at_end == _of_model(self.identity) else self.identity
-        saved = load_checkpoint(self.path, (self.identity, began), self.device)
+        left = LEFT.get(self.model)
+        began = self.identity | left.began if left and left.at_end == of_model(self.identity) else self.identity
+        saved = load_checkpoint(self.path, (self.identity, began), self.device, why_not=self._why_not_continued)
         if saved is None:
             return
         if left is not None and began != self.identity:
@@ -375,6 +332,11 @@ class Run:
         self.memories.restore(saved["memories"], self.optimizers)
         self._write_metrics()
 
+    def _why_not_continued(self, was: int, content: dict[str, Any]) -> str | None:
+        now, factor = self.config.epochs, self.schedule.factor
+        numbers = {"was": was, "now": now, "steps": self.steps}
+        return why_not_continued(content["state"], **numbers, factor=factor, phases=self.phases)
+
     def save(self) -> None:
         """Write the checkpoint."""
         if self.path is None:
@@ -389,11 +351,12 @@ class Run:
             "schedulers": self.schedule.state(),
         }
         save_checkpoint(self.path, self.identity, content)
+        self.saved = self.step, self.schedule.settings()
 
     def _leave(self) -> None:
         """Keep how the model began, so that the same object can go on from the checkpoint after an interruption."""
         now = identity_of(self.model, [], [], {})
-        _LEFT[self.model] = _Left(_of_model(self.identity), _of_model(now), self.own, self.frozen)
+        LEFT[self.model] = Left(of_model(self.identity), of_model(now), self.own, self.frozen)
 
     # ---- inside ------------------------------------------------------------------------------------------------------
 
@@ -403,91 +366,32 @@ class Run:
             return []
         return [memory for slots in self.own.values() for memory in slots if memory is not None]
 
-    def _diverged(self, x: Tensor, epoch: int, step: int, loss: float) -> FloatingPointError:
-        return FloatingPointError(diagnosis(self.model, x, epoch, step, loss, in_words=bool(self.memories.words)))
+    def _is_finite(self) -> bool:
+        return all(parameter.isfinite().all() for parameter in self.model.parameters())
+
+    def _diverged(self, x: Tensor, epoch: int, step: int, loss: float, *, updated: bool = False) -> DivergedError:
+        words = bool(self.memories.words)
+        return DivergedError(diagnosis(self.model, x, epoch, step, loss, in_words=words, updated=updated))
+
+    def _diverge(self, error: FloatingPointError, epoch: int, step: int) -> None:
+        """End the training at a divergence, or raise it; so also where other processes would wait for this one."""
+        alone = world() > 1 and not isinstance(error, DivergedError)
+        if self.config.on_divergence == "raise" or alone:
+            raise error
+        found = isinstance(error, DivergedError)  # which names epoch and step
+        self.state.diverge(epoch, step, str(error) if found else f"In epoch {epoch}, step {step}: {error}")
+        self.save()
+        self._write_metrics()
 
     def _reestimate(self, images: int) -> None:
         """Put the statistics of the first training images, with the memories of this phase, into every BatchNorm."""
         seed = child_seed(self.config.seed, "batch_norm_statistics", self.step)
-        estimated = reestimate_batch_norm(self.model, self.images[:images], seed=seed)
+        estimated = reestimate_batch_norm(self.model, self.batches.first(images), seed=seed)
         with torch.no_grad(), self.memories.update(self.step):
             for norm, other in zip(self.model.modules(), estimated.modules(), strict=True):
                 for name, statistics in running_statistics(norm).items() if isinstance(norm, _BatchNorm) else ():
                     statistics.copy_(running_statistics(other)[name])
 
-    def _validation_accuracy(self) -> float | None:
-        if self.validation is None:
-            return None
-        if rank() > 0:
-            return from_first(None)
-        seed = child_seed(self.config.seed, "validation", self.step // self.steps - 1)
-        as_trained: dict[str, Any] = {"errors": "as_trained", "weight_errors": "as_trained"}
-        return from_first(evaluate(self.model, self.validation, **as_trained, draws=1, seed=seed).mean)
-
-    def _keep_best(self, epoch: Epoch) -> None:
-        """Keep the parameters of the best epoch of the last phase; not its memories, which go on."""
-        if self.config.choose == "last" or epoch.phase < len(self.phases) - 1:
-            return
-        if self.state.best is None or epoch.validation_accuracy > self.state.best["accuracy"]:
-            slots = set(IN_SLOTS.values())
-            network = {k: x.clone() for k, x in self.model.state_dict().items() if not slots & set(k.split("."))}
-            self.state.best = {"epoch": epoch.epoch, "accuracy": epoch.validation_accuracy, "model": network}
-
     def _write_metrics(self, *more: dict[str, Any]) -> None:
         if self.config.metrics is not None and rank() == 0:
             write_metrics(self.config.metrics, [*self.state.events, *more])
-
-
-def _optimizers(model: nn.Module, config: TrainConfig, make: MakeOptimizers) -> list[torch.optim.Optimizer]:
-    """Return the optimizers; ArgumentError unless they change parameters of the model, and nothing else."""
-    rule = "must be a function (model, config) that returns an Optimizer, or several"
-    try:
-        made = make(model, config)
-    except TypeError as error:
-        raise ArgumentError("optimizer", f"{rule}; called so, it raised {error!r}.") from error
-    optimizers: list[Any] = list(made) if isinstance(made, (list, tuple)) else [made]
-    if not optimizers or not all(isinstance(optimizer, torch.optim.Optimizer) for optimizer in optimizers):
-        raise ArgumentError("optimizer", f"{rule}, got {made!r}.")
-    own = {id(parameter) for parameter in model.parameters()}
-    for optimizer in optimizers:
-        if isinstance(optimizer, torch.optim.LBFGS):
-            raise ArgumentError("optimizer", f"{rule}; not an LBFGS, which runs a batch several times a step.")
-        given = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-        if others := sum(id(parameter) not in own for parameter in given):
-            rule = "must have parameters of the model that it is called with"
-            got = f"got {others} of {len(given)} that are others (bnn.binarize returns a copy)"
-            raise ArgumentError("optimizer", f"{rule}, {got}.")
-    return optimizers
-
-
-def _adam(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    return torch.optim.Adam(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
-
-
-@contextmanager
-def _explained(what: str) -> Iterator[None]:
-    """Raise MemoryError, with what was computed, where torch raises a RuntimeError; name a batch that is too small."""
-    try:
-        yield
-    except ValueError as error:
-        if "more than 1 value per channel" not in str(error):
-            raise
-        rule = f"must give each batch two images where there is a BatchNorm of one value an image. For {what}"
-        raise ArgumentError("batch_size", f"{rule}: {error}") from error
-    except RuntimeError as error:
-        if not any(text in str(error) for text in OUT_OF_MEMORY):
-            raise
-        asked = str(error).splitlines()[0].rpartition("] ")[2]
-        raise MemoryError(f"For {what}: {asked} Take a smaller batch_size, or a smaller model.") from error
-
-
-def _joules(ledger: Ledger) -> dict[str, float]:
-    """Return the energy in each scope, if anything was counted."""
-    return {f"joules_{scope}": ledger.joules(scope) for scope in SCOPES} if ledger.entries else {}
-
-
-def _check_loader(train: Labelled, batch_size: int) -> None:
-    own = getattr(train.batch_sampler, "batch_size", None) if isinstance(train, DataLoader) else batch_size
-    if own not in (None, batch_size):
-        rule = f"must be a DataLoader with batches of config.batch_size={batch_size}, got {own}"
-        raise ArgumentError("train", f"{rule}. Make the two equal, or pass train.dataset.")

@@ -10,6 +10,7 @@ import torch
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, ReduceLROnPlateau
 
 from bnn.training.config import SCHEDULES, TrainConfig
+from bnn.training.identity import described
 from mtjsim.checks import ArgumentError
 
 Factor = Callable[[float], float]
@@ -88,6 +89,11 @@ class Schedule:
                 for scheduler in self.schedulers:
                     scheduler.step()
         self._last = [group["lr"] for group in self._groups()]
+
+    def settings(self) -> str:
+        """Return a text of all settings of the optimizers, rates included, to see whether a callback changed them."""
+        groups = [group for optimizer in self.optimizers for group in optimizer.param_groups]
+        return described([{key: value for key, value in group.items() if key != "params"} for group in groups])
 
     def state(self) -> list[dict[str, Any]]:
         """Return the state of the torch schedulers, for a checkpoint."""

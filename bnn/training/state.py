@@ -3,7 +3,10 @@
 from dataclasses import asdict, astuple, dataclass, field, fields
 from typing import Any, Self
 
-from bnn.training.result import Epoch
+from torch import nn
+
+from bnn.training.phases import IN_SLOTS
+from bnn.training.result import Divergence, Epoch, Stopped
 from bridge.ledger import Entry, Ledger
 
 
@@ -21,6 +24,25 @@ class State:
     events: list[dict[str, Any]] = field(default_factory=list)
     spent: Ledger = field(default_factory=Ledger)  # by memories of earlier phases
     best: dict[str, Any] | None = None
+    stopped: dict[str, Any] | None = None  # fields of `Stopped`
+    diverged: dict[str, Any] | None = None  # fields of `Divergence`
+
+    def stop(self, reason: str, steps: int) -> None:
+        """End the training after this step, of `steps` in an epoch; also the last: of more epochs it ends there too."""
+        self.stopped = asdict(Stopped(reason, (self.step - 1) // steps, self.step))
+        self.events.append({"event": "stopped", **self.stopped})
+
+    def diverge(self, epoch: int, step: int, message: str) -> None:
+        """End the training at a divergence."""
+        self.diverged = asdict(Divergence(epoch, step, message))
+        self.events.append({"event": "diverged", **self.diverged})
+
+    def keep_best(self, epoch: Epoch, model: nn.Module) -> None:
+        """Keep the parameters of an epoch if it is the best so far; not its memories, which go on."""
+        if self.best is None or epoch.validation_accuracy > self.best["accuracy"]:
+            slots = set(IN_SLOTS.values())
+            network = {k: x.clone() for k, x in model.state_dict().items() if not slots & set(k.split("."))}
+            self.best = {"epoch": epoch.epoch, "accuracy": epoch.validation_accuracy, "model": network}
 
     def saved(self) -> dict[str, Any]:
         """Return it as plain values and tensors."""

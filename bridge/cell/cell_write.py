@@ -11,14 +11,16 @@ A regulated current does not depend on the circuit; the circuit decides whether 
 costs: the supply times the current, of which the driver takes what junction and transistor leave over.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 
 from bridge.cell.circuit import Circuit, LoadLine
 from bridge.write import DIRECTION_OF_BIT, M_Z_OF_BIT, PARTS, WriteSetting, pulse_energy
 from mtjsim.checks import ArgumentError, Array
+from mtjsim.device import MTJ
 from mtjsim.energy import axial_dissipation, dissipated_energy
 from mtjsim.fokker_planck.axial import tail_probability
 from mtjsim.fokker_planck.reduced import AxialWrite, is_axisymmetric, reduced_write, require_unheated
@@ -56,22 +58,51 @@ def solved_writes(
 
 def circuit_error_rate(circuit: Circuit, setting: WriteSetting, bit: int, *, temperature: float) -> float:
     """Error rate of one junction written to `bit`; raises as `Cell.operating_point`, without limits of the supply."""
-    level, width = setting.amplitudes[bit], setting.pulse_width
+    widths = np.array([setting.pulse_width])
+    return float(circuit_error_rates(circuit, setting, bit, widths, temperature=temperature)[0])
+
+
+def circuit_error_rates(
+    circuit: Circuit,
+    setting: WriteSetting,
+    bit: int,
+    widths: Array,
+    *,
+    temperature: float,
+    density: float | None = None,
+) -> Array:
+    """Error rates at many pulse widths [s] in place of that of the setting, by one solve; shape of `widths`.
+
+    `density` is that of the steps of ramps, as in `tail_probability`.
+    """
+    level = setting.amplitudes[bit]
     if _follows_load_line(circuit, setting) and circuit.largest_current(level) > 0:
         write, tau = axial_write(circuit, setting, bit, temperature)
         with one_blas_thread():
-            return float(tail_probability(write, np.array([width - setting.rise_time]) / tau)[0])
-    return float(
-        write_error_rate(
-            circuit.device,
-            current=level if setting.drive == "current" else circuit.largest_current(level),
-            pulse_width=width,
-            direction=DIRECTION_OF_BIT[bit],
-            temperature=temperature,
-            rise_time=setting.rise_time,
-            relax_time=setting.relax_time,
-        )
-    )
+            return tail_probability(write, np.maximum(widths - setting.rise_time, 0.0) / tau, density=density)
+    current = level if setting.drive == "current" else circuit.largest_current(level)
+    at_current = replace(setting, current_0=current, current_1=current, voltage_0=None, voltage_1=None)
+    return junction_error_rates(circuit.device, at_current, bit, widths, temperature=temperature, density=density)
+
+
+def junction_error_rates(
+    device: MTJ,
+    setting: WriteSetting,
+    bit: int,
+    widths: Array,
+    *,
+    temperature: float,
+    density: float | None = None,
+) -> Array:
+    """Return the same of a bare junction."""
+    drive, level, ramps = setting.drive, setting.amplitudes[bit], (setting.rise_time, setting.relax_time)
+    if setting.rise_time > 0 and density is not None and is_axisymmetric(device):
+        write, tau = reduced_write(device, DIRECTION_OF_BIT[bit], level, temperature, *ramps, drive)
+        with one_blas_thread():
+            return tail_probability(write, np.maximum(widths - setting.rise_time, 0.0) / tau, density=density)
+    pulse: dict[str, Any] = {drive: level, "pulse_width": widths, "direction": DIRECTION_OF_BIT[bit]}
+    rates = write_error_rate(device, temperature=temperature, rise_time=ramps[0], relax_time=ramps[1], **pulse)
+    return np.asarray(rates)
 
 
 def _follows_load_line(circuit: Circuit, setting: WriteSetting) -> bool:
@@ -113,38 +144,55 @@ def driven_write(
 
 def _energies(circuit: Circuit, supply: float, setting: WriteSetting, bit: int, temperature: float) -> Array:
     """Joules [kept, part] of a pulse on one junction that turns, and on one that holds the bit already."""
+    kept = _resting_energies(circuit, supply, setting, bit)
+    return np.array([written_energies(circuit, supply, setting, bit, temperature), kept])
+
+
+def _resting_energies(circuit: Circuit, supply: float, setting: WriteSetting, bit: int) -> list[float]:
+    """Joules by part of a pulse on a junction that rests in the state of the bit."""
+    level, rest = setting.amplitudes[bit], np.array(M_Z_OF_BIT[bit])
+
+    def power(k: int, part: float) -> float:
+        return float(_powers(circuit, supply, setting, part * level, rest)[k])
+
+    return [pulse_energy(setting, partial(power, k)) if level else 0.0 for k in range(len(PARTS))]
+
+
+def written_energies(
+    circuit: Circuit,
+    supply: float,
+    setting: WriteSetting,
+    bit: int,
+    temperature: float,
+    parts: tuple[str, ...] = PARTS,
+) -> list[float]:
+    """Mean joules of a pulse on one junction that turns, for some of the `PARTS`."""
     device, level = circuit.device, setting.amplitudes[bit]
+    columns = [PARTS.index(part) for part in parts]
     if level == 0:
-        return np.zeros((2, len(PARTS)))
-
-    def power(m_z: Array, part: float) -> tuple[Array, ...]:
-        return _powers(circuit, supply, setting, part * level, np.asarray(m_z, dtype=float))
-
-    rest = np.array(M_Z_OF_BIT[bit])
-    kept = [pulse_energy(setting, lambda part, k=k: float(power(rest, part)[k])) for k in range(len(PARTS))]  # type: ignore[misc]
+        return [0.0] * len(parts)
     if device.channel_resistance is not None:  # the load is the same in every state
-        return np.array([kept, kept])
+        at_rest = _resting_energies(circuit, supply, setting, bit)
+        return [at_rest[k] for k in columns]
     if not is_axisymmetric(device):
-        return np.array([_oblique_energies(circuit, supply, setting, bit, temperature), kept])
+        oblique = _oblique_energies(circuit, supply, setting, bit, temperature)
+        return [oblique[k] for k in columns]
     side = -M_Z_OF_BIT[bit]
     solved: dict[tuple[float, int], tuple[Array, ...]] = {}
 
-    def load(k: int) -> Callable[[Array, float], Array]:
-        def over_level_squared(y: Array, part: float) -> Array:
-            key = (part, y.size)
-            if key not in solved:
-                solved[key] = power(side * y, part)
-            return solved[key][k] / part**2
-
-        return over_level_squared
+    def over_level_squared(k: int, y: Array, part: float) -> Array:
+        key = (part, y.size)
+        if key not in solved:
+            solved[key] = _powers(circuit, supply, setting, part * level, side * y)
+        return solved[key][k] / part**2
 
     if setting.drive == "voltage":  # nothing is dissipated while the layer relaxes
         write, tau = axial_write(circuit, replace(setting, relax_time=0.0), bit, temperature)
     else:
         write, tau = reduced_write(device, DIRECTION_OF_BIT[bit], level, temperature, setting.rise_time, 0.0)
     plateau = np.array([setting.pulse_width - setting.rise_time])
-    turned = axial_dissipation(write, tau, plateau, [load(k) for k in range(len(PARTS))])
-    return np.array([[float(joules[0]) for joules in turned], kept])
+    turned = axial_dissipation(write, tau, plateau, [partial(over_level_squared, k) for k in columns])
+    return [float(joules[0]) for joules in turned]
 
 
 def _powers(circuit: Circuit, supply: float, setting: WriteSetting, level: float, m_z: Array) -> tuple[Array, ...]:

@@ -11,7 +11,8 @@ is fitted by a polynomial of bounded total degree (products of Chebyshev polynom
 solves. A total degree needs far fewer terms than a tensor product, and a ball needs no solves in corners without
 cells. A rectangular pulse enters its solve through its width over tau_D alone, so that one solve serves all values
 of tau_D: time is then not an axis of the solves. Where solves are slow, with ramps or an average over cycles, only
-the small difference of g to the plain pulse is fitted, on top of the plain pulse's own surface. The degree rises until
+the small difference of g to the plain pulse is fitted, on top of the plain pulse's own surface; ramps are then solved
+to 1e-4, a twentieth of the tolerance. The degree rises until
 the error at direct solves that took no part in the fit is below `TOLERANCE`; that error is kept.
 """
 
@@ -178,7 +179,7 @@ class RateSurface:
         like_cells = w[np.sqrt((w**2).sum(axis=1)) <= radius][:half]
         tested = axes.mean + np.concatenate([like_cells, _ball(half, d, radius, skip=1 << 14, power=1.0)]) @ axes.back
         with one_blas_thread():
-            expected = np.concatenate([write.log_rates(cell[:-1], cell[-1:]) for cell in tested])
+            expected = np.concatenate([write.coarse.log_rates(cell[:-1], cell[-1:]) for cell in tested])
             best: RateSurface | None = None
             points, values = np.empty((0, d)), np.empty(0)
             solved = 0
@@ -186,7 +187,7 @@ class RateSurface:
                 exponents = _exponents(degree, axes.deviations * radius)
                 columns = exponents[(exponents[:, axes.solved :] == 0).all(axis=1)]
                 needed = max(solved, 2 * len(columns) + 4)
-                new_points, new_values = _design(write, axes, radius, range(solved, needed))
+                new_points, new_values = _design(write.coarse, axes, radius, range(solved, needed))
                 points, values, solved = np.concatenate([points, new_points]), np.append(values, new_values), needed
                 rest = values if base is None else values - base.log_hazards(axes.mean + points @ axes.back)
                 coefficients = _least_squares(_basis(points / (MARGIN * radius), exponents), rest, values)

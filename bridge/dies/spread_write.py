@@ -17,7 +17,7 @@ from bridge.dies.spread_line import NODES, LineShapes, SpreadLine
 from mtjsim.checks import Array
 from mtjsim.fokker_planck.axial import tail_probability
 from mtjsim.fokker_planck.reduced import AxialWrite
-from mtjsim.fokker_planck.spectral import one_blas_thread
+from mtjsim.fokker_planck.spectral import COARSE_RAMP_STEPS, one_blas_thread
 
 COORDINATES = ("stability", "drive", "field", "tmr", "bias", "softening", "time")
 LOAD_LINE_COORDINATES = (
@@ -49,6 +49,8 @@ class CellWrite:
         Relative standard deviations from write to write, averaged over in each rate.
     shapes : LineShapes, optional
         Of the load lines, where there are some.
+    density : float, optional
+        Of the steps of ramps, as in `tail_probability`.
     """
 
     nominal: AxialWrite
@@ -59,6 +61,12 @@ class CellWrite:
     drive_c2c: float = 0.0
     pulse_width_c2c: float = 0.0
     shapes: LineShapes | None = None
+    density: float | None = None
+
+    @property
+    def coarse(self) -> "CellWrite":
+        """Return the same with fewer steps in its ramps: good to 1e-4."""
+        return replace(self, density=COARSE_RAMP_STEPS)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -88,7 +96,8 @@ class CellWrite:
         plateaus = (widths[:, None] / tau).ravel()
         terms = []
         for level, weight in zip(levels, level_weights, strict=True):
-            log_p = _log_tail(self.reduced(x, float(tau[0]), float(level)), plateaus).reshape(len(widths), len(tau))
+            write = self.reduced(x, float(tau[0]), float(level))
+            log_p = _log_tail(write, plateaus, self.density).reshape(len(widths), len(tau))
             terms.append(log_p + np.log(weight * width_weights)[:, None])
         return np.logaddexp.reduce(np.concatenate(terms), axis=0)
 
@@ -154,14 +163,14 @@ def _cycles(deviation: float, nodes: int = 9) -> tuple[Array, Array]:
     return 1 + deviation * z, weights / weights.sum()
 
 
-def _log_tail(write: AxialWrite, plateaus: Array) -> Array:
+def _log_tail(write: AxialWrite, plateaus: Array, density: float | None) -> Array:
     """Ln WER; where the WER underflows, its tail ln WER = a - b t carried on from where it does not."""
-    p = tail_probability(write, plateaus)
+    p = tail_probability(write, plateaus, density=density)
     low = p < SMALLEST_PROBABILITY
     log_p = np.log(np.where(low, 1.0, p))
     if low.any():
         t = plateaus.max() * np.arange(1, 257) / 256
-        q = tail_probability(write, t)
+        q = tail_probability(write, t, density=density)
         last = int(np.flatnonzero(q > SMALLEST_PROBABILITY)[-1])
         slope = np.log(q[last] / q[last - 1]) / (t[last] - t[last - 1])
         log_p[low] = np.log(q[last]) + slope * (plateaus[low] - t[last])

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from bridge.memory.cells import PLAIN, WritePolicy
-from bridge.memory.formats import Format, Overflow
+from bridge.memory.formats import Format, Overflow, Rounding
 from bridge.memory.parts import require_one_device
 from bridge.memory.protection import Protection
 from bridge.memory.read import ReadPoint, Retention
@@ -15,6 +15,7 @@ from bridge.write import OperatingPoint
 from mtjsim.checks import ArgumentError, Suggesting, checked_choice, checked_fields, checked_kind, checked_whole
 
 ERRORS = ("overwrite", "independent")
+PER_TENSOR = "tensor"  # a scale that is chosen for each tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,11 +28,15 @@ class WordMemory(Suggesting):
         Error rates, energies and latency of a write.
     format : str or Format
         Layout of a number in cells: "binary", "ternary", "int8", "fp16", "bf16", "fp32", or a `Format`, from which
-        name, scale and overflow are taken.
-    scale : float or mapping of str to float, optional
-        Value of one step of int8, and only of it. A mapping: for several arrays, by name, see `for_array`.
+        name, scale, overflow and rounding are taken.
+    scale : float, mapping of str to float, or "tensor", optional
+        Value of one step of int8, and only of it. A mapping: for several arrays, by name, see `for_array`. "tensor":
+        one for each tensor of a network, chosen by `bnn.ParameterMemory`.
     overflow : {"error", "saturate"}
         Of int8, see `Format`.
+    rounding : {"nearest", "stochastic"}
+        Of int8, fp16 and bf16, see `Format`: what is written is rounded to the nearest number, or by chance, drawn by
+        seed, number of the write and word. What is loaded without a write is rounded to the nearest.
     errors : {"overwrite", "independent"}
         *overwrite*: a failed cell keeps its old bit, so a cell that holds the bit already cannot fail. *independent*:
         every written cell is taken to have held the other bit, so that each errs with its full rate: the worst case,
@@ -74,8 +79,9 @@ class WordMemory(Suggesting):
     # `| Any`: a name or a Format, a name or a Protection when declared, a name and a Protection from then on
     point: OperatingPoint
     format: str | Any = "fp32"
-    scale: float | Mapping[str, float] | None = field(default=None, hash=False)
+    scale: float | Mapping[str, float] | Literal["tensor"] | None = field(default=None, hash=False)
     overflow: Overflow = "error"
+    rounding: Rounding = "nearest"
     errors: str = "overwrite"
     policy: WritePolicy = PLAIN
     protection: Protection | Any = "none"
@@ -88,17 +94,19 @@ class WordMemory(Suggesting):
 
     def __post_init__(self) -> None:
         if isinstance(self.format, Format):
-            if self.scale is not None or self.overflow != "error":
-                raise ArgumentError("scale", "and overflow must be left out with a Format, which has its own.")
-            for name, value in (("scale", self.format.scale), ("overflow", self.format.overflow)):
-                object.__setattr__(self, name, value)
+            if self.scale is not None or self.overflow != "error" or self.rounding != "nearest":
+                rule = "must be left out with a Format, and so must overflow and rounding"
+                raise ArgumentError("scale", f"{rule}: it has its own.")
+            for name in ("scale", "overflow", "rounding"):
+                object.__setattr__(self, name, getattr(self.format, name))
             object.__setattr__(self, "format", self.format.name)
         if isinstance(self.protection, str):
             object.__setattr__(self, "protection", Protection(self.protection))
         checked_kind("format", self.format, str, Format, remedy='"fp16" is one.')
-        scales: list[float | None] = [*self.scale.values()] if isinstance(self.scale, Mapping) else [self.scale]
-        for scale in scales or [None]:
-            Format(name=self.format, scale=scale, overflow=self.overflow)
+        if isinstance(self.scale, str):
+            checked_choice("scale", self.scale, (PER_TENSOR,))
+        for scale in self._scales() or [None]:
+            Format(name=self.format, scale=scale, overflow=self.overflow, rounding=self.rounding)
         checked_choice("errors", self.errors, ERRORS)
         checked_kind("point", self.point, OperatingPoint, remedy="OperatingPoint.of_rates(...) makes one.")
         checked_kind("policy", self.policy, WritePolicy, remedy="PLAIN is one.")
@@ -119,7 +127,10 @@ class WordMemory(Suggesting):
         """Format of a word; ArgumentError if arrays have a scale each."""
         if isinstance(self.scale, Mapping):
             raise ArgumentError("scale", "must be one number for one array, got one a name. Use for_array(name).")
-        return Format(name=self.format, scale=self.scale, overflow=self.overflow)
+        if isinstance(self.scale, str):
+            rule = "must be one number for one array, got 'tensor', a choice for each tensor of a network"
+            raise ArgumentError("scale", f"{rule}. int8_scale(values) gives a number.")
+        return Format(name=self.format, scale=self.scale, overflow=self.overflow, rounding=self.rounding)
 
     def for_array(self, name: str) -> Self:
         """Return the declaration of one of several arrays, with the scale of its name; itself if all are alike."""
@@ -128,3 +139,9 @@ class WordMemory(Suggesting):
         if name not in self.scale:
             raise ArgumentError("scale", f"must name each array of int8 words, got none for {name}.")
         return replace(self, scale=self.scale[name])
+
+    def _scales(self) -> list[float | None]:
+        """Scales that are known; that of a tensor is not, and any will do to check the others."""
+        if isinstance(self.scale, str):
+            return [1.0]
+        return [*self.scale.values()] if isinstance(self.scale, Mapping) else [self.scale]

@@ -6,12 +6,13 @@ Bit k of a word, counted from the least significant, is cell k of the word. A se
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from bridge.memory.stochastic import Draws, floating, int8_steps
 from mtjsim.checks import ArgumentError, Suggesting, checked_choice, checked_number
 from mtjsim.wording import number_of
 
@@ -20,8 +21,10 @@ AT_ONCE = 1 << 15  # numbers that are converted at a time: they stay in the cach
 Words = NDArray[np.unsignedinteger[Any]]
 Values = NDArray[np.float32]
 Overflow = Literal["error", "saturate"]
+Rounding = Literal["nearest", "stochastic"]
 
 FORMATS = ("binary", "ternary", "int8", "fp16", "bf16", "fp32")
+ROUNDED = ("int8", "fp16", "bf16")  # formats that most float32 numbers are rounded to
 
 
 class _Layout(NamedTuple):
@@ -67,11 +70,15 @@ class Format(Suggesting):
     overflow : {"error", "saturate"}
         Of a finite value that rounds to less than -128 or more than 127 steps of int8: refuse it, or write the end of
         the range. The floating-point formats have no such choice, see Notes.
+    rounding : {"nearest", "stochastic"}
+        Of int8, fp16 and bf16: to the nearest number, or to one of the two around a number, by chance, so that the mean
+        is the number, see Notes.
 
     Raises
     ------
     ValueError
-        For an unknown name, a scale where none belongs or none where one does, a choice of overflow for another format.
+        For an unknown name, a scale where none belongs or none where one does, a choice of overflow or of rounding for
+        another format.
 
     Notes
     -----
@@ -88,9 +95,17 @@ class Format(Suggesting):
     value beyond the largest one rounds to infinity, as IEEE 754 has it. Every value is rounded once, float64 input
     included; only integers beyond 2^53 and extended precision go through float64 first.
 
+    *Stochastic rounding.* A number between two numbers of the format becomes the upper one with a chance equal to its
+    distance from the lower one, in units of the gap, to 2^-32; a number of the format stays. So updates of less than
+    half a step are not lost in the mean. Beyond the largest finite number of fp16 and bf16 the next one is taken to be
+    the next power of two, which is written as infinity. What is beyond the ends of int8 becomes the end without a draw,
+    or is refused (``overflow="error"``).
+
     References
     ----------
     IEEE Std 754-2019, sections 3.4 (layouts) and 4.3.1 (round to nearest, ties to even).
+    S. Gupta, A. Agrawal, K. Gopalakrishnan, P. Narayanan, "Deep learning with limited numerical precision", ICML 2015,
+    section 3 (stochastic rounding; there of fixed-point numbers).
 
     Examples
     --------
@@ -106,10 +121,15 @@ class Format(Suggesting):
     name: str
     scale: float | None = None
     overflow: Overflow = "error"
+    rounding: Rounding = "nearest"
 
     def __post_init__(self) -> None:
         checked_choice("format", self.name, FORMATS)
         checked_choice("overflow", self.overflow, ("error", "saturate"))
+        checked_choice("rounding", self.rounding, ("nearest", "stochastic"))
+        if self.rounding == "stochastic" and self.name not in ROUNDED:
+            remedy = f"There is nothing to round by chance: take one of {', '.join(ROUNDED)}."
+            raise ArgumentError("rounding", f"must be 'nearest' for {self.name}, got 'stochastic'. {remedy}")
         if self.name == "int8":
             object.__setattr__(self, "scale", _checked_scale(self.scale))
         elif self.scale is not None:
@@ -139,13 +159,15 @@ class Format(Suggesting):
         """The bits of the exponent, lowest first; empty where there is none."""
         return _LAYOUTS[self.name].exponent_bits
 
-    def encode(self, values: ArrayLike) -> Words:
+    def encode(self, values: ArrayLike, *, draws: Draws | None = None) -> Words:
         """Words of numbers.
 
         Parameters
         ----------
         values : array_like of real numbers
             Any shape; contiguous or not.
+        draws : array of uint32, optional
+            Of stochastic rounding, and only of it: independent and uniform, one for each value, in its shape.
 
         Returns
         -------
@@ -157,9 +179,14 @@ class Format(Suggesting):
         ------
         ValueError
             If the format does not have a value: NaN and infinities in binary, ternary and int8, anything but -1, +1
-            (and 0) in binary (ternary), out of range in int8 unless it saturates.
+            (and 0) in binary (ternary), out of range in int8 unless it saturates. For draws where none belong, or
+            none where they do.
         """
         array = _real_numbers(values)
+        if self.rounding == "stochastic":
+            return self._drawn_words_of(array, _checked_draws(draws, array.shape))
+        if draws is not None:
+            raise ArgumentError("draws", "must be left out with rounding to nearest.")
         view = array.dtype.kind == "f" and array.dtype.itemsize == self.word_dtype.itemsize
         if view or array.size <= AT_ONCE or not array.flags.c_contiguous:
             return self._words_of(array, 0, array.shape)
@@ -175,6 +202,21 @@ class Format(Suggesting):
             return np.asarray(_ENCODERS[self.name](values, self), dtype=self.word_dtype)
         except _NotInFormat as found:
             raise found.at(start, shape) from None
+
+    def _drawn_words_of(self, values: NDArray[Any], draws: Draws) -> Words:
+        """Words of numbers that are rounded stochastically first: the format then has them."""
+        if self.name == "int8":
+            try:
+                _refuse_beyond_int8(values, self, drawn=True)
+            except _NotInFormat as found:
+                raise found.at(0, values.shape) from None
+            return int8_steps(values, draws, scale=_step(self)).astype(np.int8).view(np.uint8)
+        fraction_bits, least_exponent = (10, -14) if self.name == "fp16" else (7, -126)
+        nearest = replace(self, rounding="nearest")
+        words = nearest.encode(floating(values, draws, fraction_bits=fraction_bits, least_exponent=least_exponent))
+        if (nan := np.isnan(values)).any():  # not through float64
+            words[nan] = nearest.encode(values[nan])
+        return words
 
     def decode(self, words: Words) -> Values:
         """Numbers of words.
@@ -201,7 +243,9 @@ class Format(Suggesting):
         return np.asarray(_DECODERS[self.name](words, self), dtype=np.float32)
 
 
-def format_of(name: str, *, scale: float | None = None, overflow: Overflow = "error") -> Format:
+def format_of(
+    name: str, *, scale: float | None = None, overflow: Overflow = "error", rounding: Rounding = "nearest"
+) -> Format:
     """Format of this name; the parameters are those of `Format`.
 
     Examples
@@ -211,7 +255,7 @@ def format_of(name: str, *, scale: float | None = None, overflow: Overflow = "er
     >>> format_of("int8", scale=0.5).decode(np.array([3, 255], dtype=np.uint8))
     array([ 1.5, -0.5], dtype=float32)
     """
-    return Format(name=name, scale=scale, overflow=overflow)
+    return Format(name=name, scale=scale, overflow=overflow, rounding=rounding)
 
 
 def int8_scale(values: ArrayLike) -> float:
@@ -278,6 +322,15 @@ def _real_numbers(values: ArrayLike) -> NDArray[np.floating[Any]]:
     return array.astype(np.float64 if wide else array.dtype.newbyteorder("="), copy=False)
 
 
+def _checked_draws(draws: Any, shape: tuple[int, ...]) -> Draws:
+    array = isinstance(draws, np.ndarray)
+    if not array or draws.dtype != np.uint32 or draws.shape != shape:
+        got = f"{draws.dtype} of {draws.shape}" if array else type(draws).__name__
+        rule = f"must be an array of uint32 of {shape} for stochastic rounding, got {got}"
+        raise ArgumentError("draws", f"{rule}. A Memory draws them, from its seed and the number of the write.")
+    return draws
+
+
 class _NotInFormat(Exception):
     """A value that the format does not have, found in a part of an array."""
 
@@ -321,16 +374,31 @@ def _step(form: Format) -> float:
     return form.scale
 
 
-def _encode_int8(values: NDArray[Any], form: Format) -> Any:
+def _refuse_beyond_int8(values: NDArray[Any], form: Format, *, drawn: bool) -> None:
+    """Refuse what int8 does not have: what rounds beyond its ends, or, by chance, may."""
     _refuse(values, ~np.isfinite(values), "be finite for int8", "A floating-point format holds NaN and infinities.")
+    if form.overflow == "saturate":
+        return
+    if drawn:
+        least, most = _decode_int8(np.array([128, 127], np.uint8), form).astype(np.float64)
+        bad = (values < least) | (values > most)
+    else:
+        steps = _steps(values, form)
+        bad = (steps < -128) | (steps > 127)
+    remedy = f"Take scale=int8_scale(values), or overflow='saturate' (scale is {form.scale:g} now)."
+    _refuse(values, bad, "round to -128..127 steps of scale for int8", remedy)
+
+
+def _steps(values: NDArray[Any], form: Format) -> NDArray[np.float64]:
     with np.errstate(over="ignore"):  # infinity is out of range too
         # In float64: a float32 quotient next to a tie would round to the tie.
         steps = np.asarray(np.divide(values, _step(form), dtype=np.float64))
-    np.rint(steps, out=steps)
-    if form.overflow == "error":
-        remedy = f"Take scale=int8_scale(values), or overflow='saturate' (scale is {form.scale:g} now)."
-        _refuse(values, (steps < -128) | (steps > 127), "round to -128..127 steps of scale for int8", remedy)
-    return np.clip(steps, -128, 127, out=steps).astype(np.int8).view(np.uint8)
+    return np.rint(steps, out=steps)
+
+
+def _encode_int8(values: NDArray[Any], form: Format) -> Any:
+    _refuse_beyond_int8(values, form, drawn=False)
+    return np.clip(_steps(values, form), -128, 127).astype(np.int8).view(np.uint8)
 
 
 def _decode_int8(words: Words, form: Format) -> Any:

@@ -25,6 +25,7 @@ from bridge.memory.placement import CHECK, DATA, Placement
 from bridge.memory.protection import Decoded
 from bridge.memory.sampling import BitRates
 from bridge.memory.state import checked_arrays, checked_counts, checked_parts
+from bridge.memory.stochastic import Draws, key_of
 from bridge.write import PARTS, OperatingPoint
 from mtjsim.checks import ArgumentError, Suggesting, checked_kind, checked_number, checked_whole
 from mtjsim.rng import checked_seed, generator
@@ -43,7 +44,7 @@ class Memory(Suggesting):
     declaration : WordMemory, optional
         All but the other parameters here. In its place the fields of a `WordMemory` as keywords: `point`, `format`,
         `errors`, `policy`, `protection`, `reading`, `retention`, `exact_counts`, `wear`, `words_at_once`,
-        `code_energy`, and for int8 `scale`, `overflow`.
+        `code_energy`, `rounding`, and for int8 `scale`, `overflow`.
     die : Die, optional
         Broken cells, and an error rate and a thermal stability for each cell; of the shape `cells_shape`, drawn for the
         cells and the write of the point. Every cell costs what the nominal one does. Read errors and disturbs stay
@@ -151,7 +152,7 @@ class Memory(Suggesting):
 
         What `read` returns can be written, but for the 0 of a binary word that was found wrong: `scrub` writes back.
         """
-        words = self._encoded("values", values)
+        words = self._encoded("values", values, written=True)
         targets = [words, self.protection.encode(words, self.format.bits)]
         self._codes.add("word encoded", self.protection.code_words(words.size, self.format.bits))
         self._write(targets, [None, None])
@@ -359,6 +360,11 @@ class Memory(Suggesting):
     def _stream(self, role: Any, kind: int) -> np.random.Generator:
         return generator(self.seed, role, 2 * self._operations + kind)
 
+    @property
+    def _rounding_key(self) -> Draws:
+        """Key of the draws of this write."""
+        return key_of(self.seed, self._operations)
+
     def _write(self, targets: Sequence[NDArray[Any]], at: Sequence[Selected]) -> None:
         """Write the words and the check cells `at` these places, by the policy."""
         policy, steps = self.declaration.policy, []
@@ -399,9 +405,17 @@ class Memory(Suggesting):
             raise ArgumentError("out", f"must be a writeable, contiguous array of float32 of {self.shape}, got {got}.")
         return out.reshape(-1).view(np.uint32) if self.format.name == "fp32" else None
 
-    def _encoded(self, name: str, values: ArrayLike) -> NDArray[Any]:
+    def _encoded(self, name: str, values: ArrayLike, *, written: bool = False) -> NDArray[Any]:
+        """Return the words of numbers; what is loaded without a write is rounded to the nearest."""
+        form, draws = self.format, None
+        if form.rounding == "stochastic" and written:
+            from bridge.memory.rounding import drawn  # here: numba takes half a second
+
+            draws = drawn(math.prod(np.shape(values)), self._rounding_key).reshape(np.shape(values))
+        elif form.rounding == "stochastic":
+            form = replace(form, rounding="nearest")
         try:
-            words = self.format.encode(values)
+            words = form.encode(values, draws=draws)
         except ArgumentError as error:
             if self.format.name != "binary" or self.protection.name == "none" or " got 0 " not in f"{error} ":
                 raise

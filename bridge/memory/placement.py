@@ -104,10 +104,10 @@ class Placement:
             word.
         """
         words = math.prod(self.shape)
+        if touched[DATA] is None:
+            return -(-words // at_once)
         hit = np.zeros(-(-words // at_once), bool)
         for kind, part in enumerate(touched):
-            if part is None and kind == DATA:
-                return hit.size
             if kind == DATA and part.dtype == bool:
                 padded = np.concatenate([part, np.zeros(hit.size * at_once - words, bool)])
                 hit |= padded.reshape(hit.size, at_once).any(axis=1)

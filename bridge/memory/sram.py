@@ -89,6 +89,8 @@ class SRAM(Suggesting):
         if isinstance(self.format, str):
             object.__setattr__(self, "format", format_of(self.format))
         checked_kind("format", self.format, Format, str, remedy='"fp32" is one.')
+        if self.format.rounding == "stochastic":
+            raise ArgumentError("format", "must round to nearest: an SRAM has no seed to draw from. Use a Memory.")
         checked_choice("kind", self.kind, ACCESS_ENERGY)
         if self.energy_per_bit is not None:
             checked_fields(self, zero_allowed=True, energy_per_bit="J")

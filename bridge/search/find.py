@@ -11,11 +11,10 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import numpy as np
-from scipy.optimize import brentq, minimize_scalar
-from tqdm import tqdm
+from scipy.optimize import brentq
 
 from bridge.cell.cell import Cell, narrowest_transistor
+from bridge.search.contour import Contour, cheapest_width
 from bridge.search.inquiry import LIMITS, NO_AREA, Inquiry, checked_rate, require_named
 from bridge.search.reach import ITERATION_TOLERANCE, Reach, shortest_width, weakest_amplitude
 from bridge.write import DIRECTION_OF_BIT, OperatingPoint
@@ -25,9 +24,7 @@ from mtjsim.device import MTJ
 from mtjsim.pulse import Drive, one_drive
 
 OBJECTIVES = ("energy", "energy_with_driver", "latency", "area")
-COARSE_TOLERANCE = 1e-4  # of amplitudes while the width is still searched
-SCANNED_WIDTHS = 9
-WIDTH_TOLERANCE = 0.01  # relative: at the minimum the energy hardly depends on it
+COARSE_MARGIN = 1e-4  # relative, of a width at a coarse rate, which the full accuracy then allows
 WIDEST = 1e3  # in F: a transistor that does not limit the current
 BIT_OF_DIRECTION = {direction: bit for bit, direction in DIRECTION_OF_BIT.items()}
 
@@ -237,8 +234,8 @@ def find_setting(
     Notes
     -----
     The energy as a function of the width has one minimum: a shorter pulse needs a current that grows as 1/width, a
-    longer one wastes energy near the threshold. A scan in log width, from the longest down to the shortest that the
-    limits allow, finds its neighbourhood, a bounded Brent search the minimum.
+    longer one wastes energy near the threshold. A walk in log width, from the longest down to the shortest that the
+    limits allow, finds its neighbourhood, a spline through more points the minimum (contour.py): to 1 % of the width.
 
     Examples
     --------
@@ -301,47 +298,26 @@ def smallest_cell(
 def _cheapest(question: Inquiry, *, minimize: str) -> tuple[MTJ | Cell, OperatingPoint]:
     reach, targets, low, high = question.reach, question.targets, question.low, question.high
 
-    def at_width(
-        width: float, tolerance: float = ITERATION_TOLERANCE, near: Sequence[float | None] = (None, None)
-    ) -> OperatingPoint:
+    def at_width(width: float, near: Sequence[float | None] = (None, None)) -> OperatingPoint:
         amplitudes = [
-            weakest_amplitude(reach, bit, targets[bit], width, near=near[bit], tolerance=tolerance) for bit in (0, 1)
+            weakest_amplitude(reach, bit, targets[bit], width, near=near[bit], tolerance=ITERATION_TOLERANCE)
+            for bit in (0, 1)
         ]
         return reach.point((amplitudes[0], amplitudes[1]), width)
 
-    question.require_reachable()
     if low == high:
+        question.require_reachable()
         return reach.device, at_width(low)
-    if minimize == "latency" or question.limited:
-        low = max(low, question.shortest() * (1 + 1e-6))
     if minimize == "latency":
-        return reach.device, at_width(min(low, high))
+        return reach.device, at_width(min(max(low, question.shortest() * (1 + 1e-6)), high))
+    if question.limited:
+        low = max(low, question.shortest(coarse=True) * (1 + COARSE_MARGIN))
 
-    near: list[float | None] = [None, None]
-    bar = tqdm(desc="widths tried", unit="width", disable=None, leave=False)
-
-    def cost(log_width: float) -> float:
-        bar.update()
-        try:
-            point = at_width(math.exp(log_width), COARSE_TOLERANCE, near)
-        except ValueError:  # the limit on the amplitude cannot be kept at this width
-            return math.inf
-        near[:] = point.setting.amplitudes
-        return float(point.mean_energy if minimize == "energy" else point.mean_energy_with_driver)
-
-    # from the longest width down, where currents are weak and solves cheap, until the energy rises again
-    scan = np.linspace(math.log(high), math.log(min(low, high)), SCANNED_WIDTHS)
-    costs = [cost(scan[0])]
-    while len(costs) < len(scan) and not costs[-1] > min(costs):
-        costs.append(cost(scan[len(costs)]))
-    best = int(np.argmin(costs))
-    if not math.isfinite(costs[best]):
-        bar.close()
+    contours = tuple(Contour(reach, bit, targets[bit], with_driver=minimize == "energy_with_driver") for bit in (0, 1))
+    width = cheapest_width((contours[0], contours[1]), min(low, high), high)
+    if width is None:
         return reach.device, at_width(high)  # raises, with what limits it
-    bounds = (scan[min(best + 1, len(costs) - 1)], scan[max(best - 1, 0)])
-    found = minimize_scalar(cost, bounds=bounds, method="bounded", options={"xatol": WIDTH_TOLERANCE})
-    bar.close()
-    return reach.device, at_width(math.exp(found.x if found.fun <= costs[best] else scan[best]))
+    return reach.device, at_width(width, [contour.amplitude(math.log(width)) for contour in contours])
 
 
 def _smallest(question: Inquiry) -> tuple[Cell, OperatingPoint]:

@@ -101,18 +101,19 @@ class Inquiry:
         """Raise ValueError if the largest amplitudes and the longest pulse miss a target; names the limit."""
         if not self.limited:
             return
-        for bit in (0, 1):
-            if self.reach.rate(bit, self.reach.ceiling(bit).amplitude, self.high) > self.targets[bit]:
-                raise unreached(self.reach, bit, self.targets[bit], self.high, width_reason=self.reason)
+        try:
+            self.shortest(coarse=True)
+        except ValueError:  # it is missed by the error of a coarse rate, or more
+            self.shortest()
 
-    def shortest(self) -> float:
-        """Shortest width that the ceilings of the amplitudes allow [s]."""
-        widths = []
+    def shortest(self, *, coarse: bool = False) -> float:
+        """Shortest width that the ceilings of the amplitudes allow [s]; ValueError, with the limit, if none does."""
+        widths, given = [], {"longest": self.high, "shortest": self.low}
         for bit in (0, 1):
-            amplitude = self.reach.ceiling(bit).amplitude
-            width = shortest_width(self.reach, bit, self.targets[bit], amplitude, longest=self.high, shortest=self.low)
+            amplitude, target = self.reach.ceiling(bit).amplitude, self.targets[bit]
+            width = shortest_width(self.reach, bit, target, amplitude, coarse=coarse, **given)
             if width is None:
-                raise unreached(self.reach, bit, self.targets[bit], self.high, width_reason=self.reason)
+                raise unreached(self.reach, bit, target, self.high, width_reason=self.reason)
             widths.append(width)
         return max(widths)
 

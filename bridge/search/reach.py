@@ -7,22 +7,32 @@ amplitude and width, so a limit on anything that rises with the amplitude is a c
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.interpolate import PchipInterpolator
 from scipy.optimize import brentq
 
 from bridge.cell.cell import Cell
-from bridge.cell.cell_write import circuit_error_rate, junction_voltage
-from bridge.write import DIRECTION_OF_BIT, M_Z_OF_BIT, OperatingPoint, WriteSetting, operating_point
-from mtjsim.checks import ArgumentError, checked_choice, checked_fields
+from bridge.cell.cell_write import circuit_error_rates, junction_error_rates, junction_voltage, written_energies
+from bridge.write import DIRECTION_OF_BIT, M_Z_OF_BIT, PARTS, OperatingPoint, WriteSetting, operating_point
+from mtjsim.checks import ArgumentError, Array, checked_choice, checked_fields
 from mtjsim.device import MTJ, require_junction
+from mtjsim.energy import dissipated_energy
 from mtjsim.fokker_planck.reduced import STRONGEST, is_axisymmetric
+from mtjsim.fokker_planck.spectral import COARSE_RAMP_STEPS
 from mtjsim.pulse import DRIVES, UNITS, Drive
-from mtjsim.switching import write_error_rate
 from mtjsim.transport import junction_conductance, junction_resistance
 
 STRONGEST_DRIVE = 14.9  # in I_c0: limit of a search by default
+FIRST_STEP = 1e-3  # of a secant, relative
+MOST_SECANTS = 6
+CURVED = 0.03  # a step of the secant over the product of the two before, relative to the guess, is less than 1/CURVED
+COARSE_TOLERANCE = 1e-4  # the same, where the solves are coarse too
+COARSE_RATE = 1e-3  # relative error of a coarse rate, with a margin
+LONGEST_STRETCH, SHORTEST_STRETCH = 4.0, 1.1  # of the widths that are solved at once in the search for one
+STRETCH_WIDTHS = 49
 ITERATION_TOLERANCE = 1e-7  # of amplitudes in those of I_c0, and of widths, relative
 
 
@@ -94,28 +104,42 @@ class Reach:
         pulse = {"pulse_width": width, "rise_time": self.rise_time, "relax_time": self.relax_time}
         return WriteSetting.of_drive(self.drive, amplitudes, **pulse)
 
-    def rate(self, bit: int, amplitude: float, width: float) -> float:
-        """Worst error rate over the temperatures, of one junction."""
-        return max(self.rate_at(bit, amplitude, width, T) for T in self.temperatures)
+    def rate(self, bit: int, amplitude: float, width: float, *, coarse: bool = False) -> float:
+        """Worst error rate over the temperatures, of one junction; `coarse`: to 1e-4, with fewer steps in its ramps."""
+        return float(self.rates(bit, amplitude, np.array([width]), coarse=coarse)[0])
+
+    def rates(self, bit: int, amplitude: float, widths: Array, *, coarse: bool = False) -> Array:
+        """Worst error rates over the temperatures at many widths [s], by one solve a temperature; shape of `widths`."""
+        return np.max([self.rates_at(bit, amplitude, widths, T, coarse=coarse) for T in self.temperatures], axis=0)
 
     def rate_at(self, bit: int, amplitude: float, width: float, temperature: float) -> float:
         """Error rate at one temperature [K]."""
+        return float(self.rates_at(bit, amplitude, np.array([width]), temperature)[0])
+
+    def rates_at(self, bit: int, amplitude: float, widths: Array, temperature: float, *, coarse: bool = False) -> Array:
+        """Error rates at one temperature [K]; shape of `widths`."""
+        setting = self.setting((amplitude, amplitude), float(widths.max()))
+        solve: dict[str, Any] = {"temperature": temperature, "density": COARSE_RAMP_STEPS if coarse else None}
+        if isinstance(self.device, Cell):
+            circuit = self.device.circuit(bit, temperature=temperature)
+            return circuit_error_rates(circuit, setting, bit, widths, **solve)
+        return junction_error_rates(self.device, setting, bit, widths, **solve)
+
+    def energy(self, bit: int, amplitude: float, width: float, *, with_driver: bool) -> float:
+        """Mean energy of a write [J], in the junction or with its circuit, at the temperature of the worst rate."""
+        temperature = self.temperatures[0]
+        if len(self.temperatures) > 1:
+            at = np.array([width])
+            rates = {T: float(self.rates_at(bit, amplitude, at, T, coarse=True)[0]) for T in self.temperatures}
+            temperature = max(rates, key=lambda T: rates[T])
         if isinstance(self.device, Cell):
             setting = self.setting((amplitude, amplitude), width)
-            circuit = self.device.circuit(bit, temperature=temperature)
-            return circuit_error_rate(circuit, setting, bit, temperature=temperature)
-        return float(
-            write_error_rate(
-                self.device,
-                current=amplitude if self.drive == "current" else None,
-                voltage=amplitude if self.drive == "voltage" else None,
-                pulse_width=width,
-                direction=DIRECTION_OF_BIT[bit],
-                temperature=temperature,
-                rise_time=self.rise_time,
-                relax_time=self.relax_time,
-            )
-        )
+            circuit, supply = self.device.circuit(bit, temperature=temperature), self.device.supply_voltage
+            parts = PARTS if with_driver else PARTS[:1]
+            return float(sum(written_energies(circuit, supply, setting, bit, temperature, parts)))
+        pulse: dict[str, Any] = {self.drive: amplitude, "pulse_width": width, "rise_time": self.rise_time}
+        way = DIRECTION_OF_BIT[bit]
+        return float(dissipated_energy(self.device, direction=way, temperature=temperature, **pulse))
 
     def point(self, amplitudes: tuple[float, float], width: float) -> OperatingPoint:
         """Operating point at the temperature where the worse of the two rates is worst."""
@@ -135,6 +159,9 @@ class Reach:
 
     def ceiling(self, bit: int) -> Ceiling:
         """Return the lowest of all limits on the amplitude of a `bit`."""
+        return _ceiling(self, bit)
+
+    def _lowest_limit(self, bit: int) -> Ceiling:
         I_c = self.junction.critical_current(DIRECTION_OF_BIT[bit], self.temperatures[0])
         strongest = min(STRONGEST_DRIVE * I_c, self._strongest_solved())
         found = [self._below(bit, self._current, strongest, f"{strongest / I_c:.3g} critical currents", False)]
@@ -209,6 +236,11 @@ class Reach:
         return amplitude * float(junction_resistance(self.junction, m_z=np.array(M_Z_OF_BIT[1]), current=amplitude))
 
 
+@lru_cache(maxsize=256)
+def _ceiling(reach: Reach, bit: int) -> Ceiling:
+    return reach._lowest_limit(bit)
+
+
 def weakest_amplitude(
     reach: Reach, bit: int, target: float, width: float, *, near: float | None = None, tolerance: float
 ) -> float:
@@ -217,7 +249,7 @@ def weakest_amplitude(
     Parameters
     ----------
     near : float, optional
-        A guess, which saves solves if it is within 5 %.
+        A guess, which saves solves if it is within 5 %, and most if it is within 1e-3.
     tolerance : float
         Of the result, in the amplitude of a critical current.
 
@@ -226,12 +258,16 @@ def weakest_amplitude(
     ValueError
         If the ceiling does not reach the target; gives the rate that is reached, and its limit.
     """
-    scale, ceiling = reach.critical(bit), reach.ceiling(bit)
-    limit = ceiling.amplitude
+    scale, limit, coarse = reach.critical(bit), reach.ceiling(bit).amplitude, tolerance >= COARSE_TOLERANCE
 
     def excess(amplitude: float) -> float:
-        return math.log(max(reach.rate(bit, amplitude, width), 1e-300) / target)
+        return math.log(max(reach.rate(bit, amplitude, width, coarse=coarse), 1e-300) / target)
 
+    if not coarse and near is None and reach.rise_time > 0:  # most solves with few steps in the ramps
+        near = weakest_amplitude(reach, bit, target, width, tolerance=COARSE_TOLERANCE) or None
+    near = near or None  # a guess of 0 does not bracket anything
+    if near is not None and (root := _by_secant(excess, near, limit, tolerance * scale)) is not None:
+        return min(root + 2 * tolerance * scale, limit)
     low, high = 0.0, min(scale if near is None else 1.05 * near, limit)
     if near is not None and 0.95 * near < limit and excess(0.95 * near) > 0:
         low = 0.95 * near
@@ -245,26 +281,87 @@ def weakest_amplitude(
     return min(root + 2 * tolerance * scale, limit)  # on the right side of the target
 
 
+def _by_secant(falling: Callable[[float], float], near: float, limit: float, tolerance: float) -> float | None:
+    """Zero of a falling function within 5 % of a guess, in three or four evaluations; None if it is not found so."""
+    last, value = near, falling(near)
+    at = min(near * (1 + math.copysign(FIRST_STEP, value)), limit)
+    step = at - last
+    for _ in range(MOST_SECANTS):
+        if at == last or (slope := ((here := falling(at)) - value) / step) >= 0:
+            return None
+        step, before = -here / slope, step
+        last, value, at = at, here, at + step
+        if not 0.95 * near < at <= limit:
+            return None
+        if abs(step) * (abs(before) + abs(step)) < CURVED * near * tolerance:  # the next step is of that order
+            return at
+    return None
+
+
 def shortest_width(
-    reach: Reach, bit: int, target: float, amplitude: float, *, longest: float, shortest: float | None = None
+    reach: Reach,
+    bit: int,
+    target: float,
+    amplitude: float,
+    *,
+    longest: float,
+    shortest: float | None = None,
+    coarse: bool = False,
 ) -> float | None:
-    """Shortest pulse [s] whose rate is at most the target at an amplitude; None if `longest` [s] is too short."""
+    """Shortest pulse [s] whose rate is at most the target at an amplitude; None if `longest` [s] is too short.
+
+    `coarse`: at rates that are good to 1e-4.
+    """
     tau = reach.junction.characteristic_time(reach.temperatures[0])
     least = max(reach.rise_time, 1e-4 * tau if shortest is None else shortest)
 
-    def excess(log_width: float) -> float:
-        return math.log(max(reach.rate(bit, amplitude, max(math.exp(log_width), least)), 1e-300) / target)
+    def excess(width: float) -> float:
+        return math.log(max(reach.rate(bit, amplitude, max(width, least), coarse=coarse), 1e-300) / target)
 
-    if excess(math.log(least)) <= 0:
+    if not coarse and excess(least) <= 0:
         return least
-    # walk up in octaves: a solve costs little more for a long pulse, but the root is found in a narrow bracket
-    low, high = least, min(2 * least, longest)
-    while excess(math.log(high)) > 0:
+    # walk up: one solve gives all widths of a stretch, but longer ones may have rates that no solver resolves
+    low, stretch = least, LONGEST_STRETCH
+    while True:
+        high = min(stretch * low, longest)
+        at = np.geomspace(low, high, STRETCH_WIDTHS)
+        at[0], at[-1] = low, high
+        try:
+            rates = reach.rates(bit, amplitude, at, coarse=True)
+        except ValueError:
+            if stretch < SHORTEST_STRETCH:
+                raise
+            stretch = math.sqrt(stretch)
+            continue
+        reached = np.flatnonzero(rates <= target * (1 if coarse else 1 + COARSE_RATE))
+        if reached.size:
+            break
         if high >= longest:
             return None
-        low, high = high, min(2 * high, longest)
-    root = brentq(excess, math.log(low), math.log(high), xtol=ITERATION_TOLERANCE)
-    return min(math.exp(root + 2 * ITERATION_TOLERANCE), longest)  # on the right side of the target
+        low = high
+    if coarse:
+        return math.exp(crossing(np.log(at), rates, target)) if reached[0] else low
+    k = max(int(reached[0]), 1)
+    found = _by_secant(excess, float(at[k]), longest, ITERATION_TOLERANCE * float(at[k]))
+    if found is None:
+        low, near = float(at[k - 1]), float(at[k])
+        while excess(low) <= 0 and low > least:  # the coarse rate was above the target by less than its error
+            low = max(low * float(at[0] / at[1]), least)
+        while excess(near) > 0:
+            if near >= longest:
+                return None
+            low, near = near, min(near * float(at[1] / at[0]), longest)
+        found = float(brentq(excess, low, near, xtol=ITERATION_TOLERANCE * low))
+    return min(found * (1 + 2 * ITERATION_TOLERANCE), longest)  # on the right side of the target
+
+
+def crossing(log_width: Array, rates: Array, target: float) -> float:
+    """Log of the width at which falling rates, above the target at the first width, cross it; interpolated."""
+    excess = np.log(np.maximum(rates, 1e-300) / target)
+    k = int(np.flatnonzero(excess <= 0)[0])
+    near = slice(max(k - 4, 0), k + 4)
+    smooth = PchipInterpolator(log_width[near], excess[near])
+    return float(brentq(lambda x: float(smooth(x)), log_width[k - 1], log_width[k], xtol=1e-9))
 
 
 def unreached(reach: Reach, bit: int, target: float, width: float, *, width_reason: str = "") -> ArgumentError:

@@ -28,7 +28,7 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,6 +46,8 @@ from mtjsim.fokker_planck.waveform import Waveform, ride
 WALLS = (-0.15, -0.3, -0.45, -0.6, -0.75, -0.9)  # possible positions of an absorbing wall, nearest first
 STEPS_PER_OCTAVE = 20  # time nodes between tau and 2 tau; the interpolation error falls with its sixth power
 RAMP_STEPS = 8  # Magnus steps in a ramp of length tau_D / i; the error falls with their fourth power
+FEWEST_STEPS = 4  # in a ramp
+COARSE_RAMP_STEPS, FEWEST_COARSE_STEPS = 2.0, 2  # the same for an error of 1e-4 of a rate
 GAUSS = (0.5 - math.sqrt(3) / 6, 0.5 + math.sqrt(3) / 6)  # nodes of a ramp's step
 NEARER = 0.5 + math.sqrt(3) / 3  # weight of the nearer one in a half step
 FEWEST_PIECES = 8  # sloped pieces from which a pulse is a waveform
@@ -56,6 +58,9 @@ LEVEL_NODES = 20  # Chebyshev nodes of the table of propagators
 PROBES = 3  # vectors that carry rounding errors along
 ROUNDING = 1e-14  # of the largest coefficient, in each operation; three times what was seen
 ROUNDING_BEHIND_WALL = 1e-12  # the same of trial functions that are not orthogonal
+LARGEST_PART = 4.0  # norm of the exponent of one Taylor series
+MOST_PARTS = 0.1  # series over the size of the matrix, beyond which its exponential is faster
+MOST_TERMS = 60
 RAMP_STEPS_ENERGY = 5  # the same for the dissipated energy, which needs 1e-4
 
 
@@ -134,13 +139,18 @@ def one_blas_thread() -> AbstractContextManager[Any]:
     return _blas().limit(limits=1, user_api="blas")
 
 
-class _Step(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class _Step:
     """A step with one generator: the levels that it mixes as (weight, level), its duration (tau_D)."""
 
     levels: tuple[tuple[float, float], ...]
     duration: float
     generator: Array
-    propagator: Array
+
+    @cached_property
+    def propagator(self) -> Array:
+        """Matrix exponential, (n, n)."""
+        return np.asarray(expm(self.generator * self.duration))
 
 
 class SpectralSolver:
@@ -155,7 +165,7 @@ class SpectralSolver:
     resolution : float
         Polynomials a resolved length, `RELATIVE` or `ABSOLUTE`.
     ramp_steps : float, optional
-        In place of `RAMP_STEPS`.
+        In place of `RAMP_STEPS`; `COARSE_RAMP_STEPS`, or any other.
     """
 
     def __init__(
@@ -191,7 +201,7 @@ class SpectralSolver:
         duration, a, b = piece
         if a == b:
             A = self.generator(a * self.write.drive)
-            return [_Step(((1.0, a),), duration, A, expm(A * duration))]
+            return [_Step(((1.0, a),), duration, A)]
         steps = _steps_of(self._density, duration, (b - a) * self.write.drive)
         half = duration / steps / 2
         out = []
@@ -200,7 +210,7 @@ class SpectralSolver:
             early, late = (self.generator(level * self.write.drive) for level in levels)
             for weights in ((NEARER, 1 - NEARER), (1 - NEARER, NEARER)):
                 A = weights[0] * early + weights[1] * late
-                out.append(_Step(tuple(zip(weights, levels, strict=True)), half, A, expm(A * half)))
+                out.append(_Step(tuple(zip(weights, levels, strict=True)), half, A))
         return out
 
     def start(self) -> Array:
@@ -269,46 +279,54 @@ class SpectralSolver:
         return self._evolve(self._survival_functional(), self._after_rise(), longest_plateau, logarithm=True)
 
     def dissipation(
-        self, longest_plateau: float, resistance: Callable[[Array, float], Array]
-    ) -> Callable[[Array], Array]:
-        """Time integral of a^2 <R>, a the level: mean Joule energy over I^2 tau_D, for each plateau length.
+        self, longest_plateau: float, resistances: Sequence[Callable[[Array, float], Array]]
+    ) -> Callable[[Array], list[Array]]:
+        """Time integrals of a^2 <R>, a the level: mean Joule energy over I^2 tau_D, for each plateau length.
 
         Parameters
         ----------
         longest_plateau : float
             Longest plateau to be evaluated, in units of tau_D.
-        resistance : function of (y, level)
-            R at the nodes (G, if a voltage is imposed: then the energy is over V^2 tau_D).
+        resistances : sequence of functions of (y, level)
+            R at the nodes, one for each integral (G, if a voltage is imposed: then the energy is over V^2 tau_D).
 
         Returns
         -------
-        function of plateau lengths (array) -> array of the same shape
+        function of plateau lengths (array) -> list of arrays of the same shape
         """
-        # as the last row of the generators the power is mixed as they are, and the joules are of order four too
 
-        def row(levels: tuple[tuple[float, float], ...]) -> Array:
-            power = sum(part * a * a * resistance(self.basis.y_all, a) for part, a in levels)
-            return self.basis.trial @ (self.basis.weights_all * power)
+        def rows(levels: tuple[tuple[float, float], ...]) -> Array:
+            power = [sum(part * a * a * R(self.basis.y_all, a) for part, a in levels) for R in resistances]
+            return np.array([self.basis.trial @ (self.basis.weights_all * p) for p in power])
 
-        rise, c = 0.0, self.start()
-        fall = np.zeros_like(c)
+        count = len(resistances)
+        rise, c = np.zeros(count), self.start()
         if self._wave:
-            rise, c = self._dissipation_of_wave(c, resistance)
+            waves = [self._dissipation_of_wave(c, R) for R in resistances]
+            rise, c = np.array([energy for energy, _ in waves]), waves[0][1]
+        steps = {id(step): _Metered(step, rows(step.levels)) for step in {*self._before, *self._after}}
         for step in self._before:
-            rise += float(self._over(step, row(step.levels)) @ c)
-            c = step.propagator @ c
+            energy, c = steps[id(step)].forward(c)
+            rise = rise + energy
+        fall = np.zeros((count, c.size))
         for step in reversed(self._after):
-            fall = fall @ step.propagator + self._over(step, row(step.levels))
-        power = row(((1.0, 1.0),))
+            fall = steps[id(step)].backward(fall)
         followed = min(longest_plateau, LONGEST_ENERGY)
-        plateau = self._evolve(self._probed(power), self._probed(c), followed, logarithm=False)
-        end = self._evolve(self._probed(fall), self._probed(c), followed, logarithm=False) if self._after else None
-        late = self._late(plateau, power, end, fall) if longest_plateau > followed else None
+        track = self._track(self._probed(c), followed, logarithm=False)
+        powers = rows(((1.0, 1.0),))
+        plateaus = [self._along(track, self._probed(power)) for power in powers]
+        ends = [self._along(track, self._probed(row)) if self._after else None for row in fall]
+        late: list[Any] = [None] * count
+        if longest_plateau > followed:
+            late = [self._late(*one) for one in zip(plateaus, powers, ends, fall, strict=True)]
 
-        def joules(time: Array) -> Array:
-            early = np.minimum(time, followed)
-            energy = rise + plateau.integral(early) + (end(early) if end else 0.0)
-            return energy + late(time - early) if late else energy
+        def joules(time: Array) -> list[Array]:
+            early, out = np.minimum(time, followed), []
+            for k in range(count):
+                end = ends[k]
+                energy = rise[k] + plateaus[k].integral(early) + (end(early) if end else 0.0)
+                out.append(energy + late[k](time - early) if late[k] else energy)
+            return out
 
         return joules
 
@@ -360,34 +378,24 @@ class SpectralSolver:
         state = ride(wave, self._probed(c), *self._table, visit=visit)
         return sum(total), state[:, 0]
 
-    def _over(self, step: "_Step", row: Array) -> Array:
-        """Row of the time integral of `row` over a step: the corner of one exponential, (n,)."""
-        if not row.any():
-            return row
-        n = len(row)
-        larger = np.zeros((n + 1, n + 1))
-        larger[0, 1:] = row
-        larger[1:, 1:] = step.generator
-        return expm(larger * step.duration)[0, 1:]
-
     def _evolve(self, row: Array, state: Array, longest: float, *, logarithm: bool) -> Evolution:
-        """Follow row @ c(tau) on nodes whose spacing doubles every octave; c rescaled, its logarithm carried.
+        """Follow row @ c(tau); column 0 of `row` and `state`, (n, 1 + PROBES), is the value, the others are probes."""
+        return self._along(self._track(state, longest, logarithm=logarithm), row)
 
-        Column 0 of `row` and `state`, (n, 1 + PROBES), is the functional and the coefficients; the others are probes.
-        """
+    def _track(self, state: Array, longest: float, *, logarithm: bool) -> "_Track":
+        """Follow c(tau) on nodes whose spacing doubles every octave; c rescaled, its logarithm carried."""
         A = self.generator(self.write.drive)
-        exact, noisy = row[:, 0], row[:, 1:]
-        rows = np.stack([exact, exact @ A, exact @ A @ A])
         step, octaves = first_step(self.write, longest)
         E, log_E, growth = expm(A * step), 0.0, 0.0
         time, states, scale = [0.0], [state], [0.0]
         log_scale, norm = 0.0, float(np.abs(state[:, 0]).max())
+        disturbance = self._rounding * _directions(*state.shape)
         for _ in range(octaves):
             growth = max(growth, float(np.abs(E).max()))
             for _ in range(STEPS_PER_OCTAVE):
                 before, state = norm, E @ state
                 norm = float(np.abs(state[:, 0]).max())
-                state[:, 1:] += self._rounding * max(norm, growth * before) * _directions(*state.shape)
+                state[:, 1:] += max(norm, growth * before) * disturbance
                 log_scale += log_E
                 if logarithm and norm < 1e-8:
                     state = state / norm
@@ -401,15 +409,88 @@ class SpectralSolver:
             largest = float(np.abs(E).max())
             if logarithm and largest < 1e-8:
                 E, log_E, growth = E / largest, log_E + np.log(largest), growth / largest
-        every = np.array(states)
+        return _Track(A, np.array(time), np.array(states), np.array(scale), logarithm)
+
+    def _along(self, track: "_Track", row: Array) -> Evolution:
+        """Value of a functional, with its probes, along a track."""
+        A, t, every = track.generator, track.time, track.states
+        exact, noisy = row[:, 0], row[:, 1:]
+        rows = np.stack([exact, exact @ A, exact @ A @ A])
         noise = _noise(exact, noisy, every)
         f, df, ddf = rows @ every[:, :, 0].T
-        t = np.array(time)
         with np.errstate(invalid="ignore", divide="ignore"):
             error = noise / np.abs(f)
-            if not logarithm:
+            if not track.logarithm:
                 return Evolution(t, f, df, ddf, error)
-            return Evolution(t, np.log(f) + np.array(scale), df / f, ddf / f - (df / f) ** 2, error)
+            return Evolution(t, np.log(f) + track.scale, df / f, ddf / f - (df / f) ** 2, error)
+
+
+class _Track(NamedTuple):
+    """States (k, n, 1 + PROBES) at times, the generator, and the logarithm of the factor taken out of each state."""
+
+    generator: Array
+    time: Array
+    states: Array
+    scale: Array
+    logarithm: bool
+
+
+class _Metered:
+    """A step and the integrals of a few rows over it: both are of order four, because the rows are mixed as A is.
+
+    With the integrals q, dq/dtau = rows c, the state (c, q) moves by one exponential.
+    """
+
+    def __init__(self, step: _Step, rows: Array) -> None:
+        count, n = rows.shape
+        self._unit = np.maximum(np.abs(rows).max(axis=1), 1e-300)
+        self._generator = np.zeros((n + count, n + count))
+        self._generator[:n, :n] = step.generator
+        self._generator[n:, :n] = rows / self._unit[:, None]
+        self._time = step.duration
+
+    def forward(self, c: Array) -> tuple[Array, Array]:
+        """Integrals over the step, and the state at its end."""
+        state = np.concatenate([c, np.zeros_like(self._unit)])
+        out = self._moved(self._generator, state)
+        return self._unit * out[c.size :], out[: c.size]
+
+    def backward(self, functionals: Array) -> Array:
+        """Functionals (count, n) of the state at the end, plus the integrals, as functionals of that at the start."""
+        n = functionals.shape[1]
+        columns = np.concatenate([functionals.T, np.diag(self._unit)])
+        return np.asarray(self._moved(self._generator.T, columns)[:n].T)
+
+    def _moved(self, A: Array, state: Array) -> Array:
+        if "_propagator" not in vars(self):
+            moved = apply_exponential(A, self._time, state)
+            if moved is not None:
+                return moved
+            self._propagator = expm(self._generator * self._time)
+        return np.asarray((self._propagator if A is self._generator else self._propagator.T) @ state)
+
+
+def apply_exponential(A: Array, time: float, state: Array) -> Array | None:
+    """exp(A time) @ state by Taylor's series about the mean of the diagonal; None where a matrix exponential is faster.
+
+    As Al-Mohy & Higham, SIAM J. Sci. Comput. 33, 488 (2011), with parts of the time so short that nothing cancels.
+    """
+    n = len(A)
+    shift = float(np.trace(A)) / n
+    B = A - shift * np.eye(n)
+    parts = max(1, int(np.ceil(float(np.abs(B).sum(axis=0).max()) * time / LARGEST_PART)))
+    if parts > n * MOST_PARTS:
+        return None
+    h = time / parts
+    for _ in range(parts):
+        term, total = state, state.copy()
+        for k in range(1, MOST_TERMS):
+            term = (B @ term) * (h / k)
+            total += term
+            if float(np.abs(term).max()) <= 1e-17 * float(np.abs(total).max()):
+                break
+        state = total * math.exp(shift * h)
+    return state
 
 
 def _disturbed(state: Array, rounding: float) -> Array:
@@ -440,16 +521,17 @@ def is_waveform(write: AxialWrite) -> bool:
     return sloped >= FEWEST_PIECES and duration * (1 + abs(write.drive)) <= LONGEST_WAVE
 
 
-def ramp_steps(write: AxialWrite) -> int:
+def ramp_steps(write: AxialWrite, density: float | None = None) -> int:
     """Magnus steps of the ramps of a write."""
     if is_waveform(write):
         return 0
     ramps = [(duration, b - a) for duration, a, b in {*write.before, *write.after} if a != b]
-    return sum(_steps_of(RAMP_STEPS, duration, change * write.drive) for duration, change in ramps)
+    return sum(_steps_of(density or RAMP_STEPS, duration, change * write.drive) for duration, change in ramps)
 
 
 def _steps_of(density: float, duration: float, change: float) -> int:
-    return max(4, int(np.ceil(density * (abs(change) * duration) ** 0.6)))
+    least = FEWEST_COARSE_STEPS if density <= COARSE_RAMP_STEPS else FEWEST_STEPS
+    return max(least, int(np.ceil(density * (abs(change) * duration) ** 0.6)))
 
 
 def first_step(write: AxialWrite, longest: float) -> tuple[float, int]:

@@ -14,8 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from bnn.errors.kernels import sample_keys, write_bits, write_packed
+from bnn.errors.kernels import write_packed, write_samples
 from bnn.errors.overwrite import OverwriteErrors
+from bnn.errors.uniforms import sample_keys
 from bnn.errors.write_errors import WriteErrors
 from bnn.layers.latent import clip_latent_
 from bnn.layers.slots import activation_memories
@@ -87,6 +88,7 @@ def memories_of(rate):
         )
 
     return {
+        "nothing": lambda shape: nn.Identity(),  # the clock and the hooks alone, which are in every share
         "by_key": lambda shape: WriteErrors(**rates, path="numba"),
         "by_key_flipped_gradient": lambda shape: WriteErrors(**rates, path="numba", gradient="flipped"),
         "by_key_rates_of_cells": each,
@@ -137,9 +139,10 @@ def test_packed_words_against_floats(benchmark, sized, least_seconds, rate):
     rng, cells, rows = np.random.default_rng(0), 1024, sized(1000, 4)
     x = np.where(rng.random((rows, cells)) < 0.5, 1, -1).astype(np.float32)
     words = rng.integers(2**63, size=(rows, cells // 64), dtype=np.uint64)
-    keys, floats, packed = sample_keys(np.uint64(1), 0, 0, np.arange(rows)), np.empty_like(x), np.empty_like(words)
+    where = np.uint64(1), 0, 0, np.arange(rows)
+    keys, floats, packed = sample_keys(*where), np.empty_like(x), np.empty_like(words)
     in_words = partial(write_packed, words, cells, keys, rate, rate / 2, out=packed)
-    in_floats = partial(write_bits, x, keys, rate, rate / 2, out=floats)
+    in_floats = partial(write_samples, x, *where, rate, rate / 2, out=floats)
     a, b = least_seconds([in_words, in_floats], 30)
     benchmark.extra_info.update(rate=rate, times_faster_than_floats=b / a, nanoseconds_a_bit=1e9 * a / x.size)
     benchmark.pedantic(in_words, rounds=20)

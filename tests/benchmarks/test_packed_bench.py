@@ -1,5 +1,7 @@
 """What packing gains: ratios of thread CPU time in one process, one thread, the least of interleaved rounds."""
 
+import time
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,7 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from bnn.evaluation.accuracy import evaluate
 from bnn.layers.binary import BinaryConv2d, BinaryLinear
+from bnn.models import lenet4
 from bnn.packed.products import BinaryProduct
 from bnn.packed.steps import Step, packed_signs
 from bnn.packed.trace import pack
@@ -86,3 +90,26 @@ def test_dies_of_a_perceptron(benchmark, sized, least_seconds, rate):
         rate=rate, dies_per_core_second=1 / per_die, times_a_clean_pass_in_torch=clean / per_die
     )
     assert len(benchmark.pedantic(dies(1), rounds=3).correct) == 1
+
+
+@pytest.mark.parametrize("rate", [1e-3, 1e-1])
+def test_evaluation_of_lenet4_on_packed_bits(benchmark, sized, rate):
+    """`bnn.evaluate` with activation errors, 10,000 images: seconds of a draw in torch over those on packed bits."""
+    model, images = lenet4(seed=1).eval(), sized(10_000, 64)
+    x = torch.randn(images, 1, 28, 28, generator=torch.Generator().manual_seed(0)).numpy()
+    run = partial(evaluate, model, (x, np.arange(images) % 10), errors=(rate / 2, rate))
+
+    def seconds(method):
+        found = []
+        for draws in (1, 5) if benchmark.enabled else (1,):
+            started = time.thread_time()
+            assert run(draws=draws, method=method).method == method
+            found.append(time.thread_time() - started)
+        return found
+
+    seconds("packed")
+    (packed, packed_5), (torch_, torch_5) = (np.resize(seconds(method), 2) for method in ("packed", "torch"))
+    if benchmark.enabled:
+        times = {"draw": (torch_5 - torch_) / (packed_5 - packed), "one_draw": torch_ / packed, "5": torch_5 / packed_5}
+        benchmark.extra_info.update(rate=rate, **{f"times_torch_{name}": ratio for name, ratio in times.items()})
+    assert benchmark.pedantic(partial(run, draws=1, method="packed"), rounds=1).draws == 1

@@ -71,16 +71,26 @@ def test_fp32_words_in_place(measured, errors, rate):
 def test_fp32_words_protected(measured, protection):
     guard = Protection("range", limit=10.0) if protection == "range" else Protection(protection)
     point = OperatingPoint.of_rates(error_rate_0=1e-6, error_rate_1=1e-6)
-    measured(5 if protection == "secded" else 25, point=point, protection=guard, seed=1)
+    measured(25, point=point, protection=guard, seed=1)
 
 
+@pytest.mark.parametrize("rounding", ["nearest", "stochastic"])
+@pytest.mark.parametrize("errors", ["overwrite", "independent"])
 @pytest.mark.parametrize("name", ["bf16", "fp16", "int8"])
-def test_other_words(measured, name):
-    point = OperatingPoint.of_rates(error_rate_0=1e-6, error_rate_1=1e-6)
-    measured(5, point=point, format=name, scale=1 / 64 if name == "int8" else None, seed=1)
+def test_other_words(measured, name, errors, rounding):
+    point, scale = OperatingPoint.of_rates(error_rate_0=1e-6, error_rate_1=1e-6), 1 / 127 if name == "int8" else None
+    measured(25, point=point, format=name, scale=scale, errors=errors, rounding=rounding, seed=1)
+
+
+@pytest.mark.parametrize("name", ["bf16", "int8"])
+@pytest.mark.parametrize("protection", ["range", "secded"])
+def test_other_words_protected(measured, name, protection):
+    guard = Protection("range", limit=10.0) if protection == "range" else Protection(protection)
+    point, scale = OperatingPoint.of_rates(error_rate_0=1e-6, error_rate_1=1e-6), 1 / 127 if name == "int8" else None
+    measured(25, point=point, format=name, scale=scale, protection=guard, seed=1)
 
 
 @pytest.mark.parametrize("name", ["fp32", "bf16"])
 def test_moments_of_adam_too(measured, name):
     point = OperatingPoint.of_rates(error_rate_0=1e-6, error_rate_1=1e-6)
-    measured(5, point=point, format=name, holds=("weights", "optimizer"), protection="parity", seed=1)
+    measured(25, point=point, format=name, holds=("weights", "optimizer"), protection="parity", seed=1)

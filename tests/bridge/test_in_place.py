@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.memory import in_place
 from bridge.memory.cells import SAMPLE, WritePolicy
 from bridge.memory.formats import format_of
 from bridge.memory.in_place import InPlaceMemory
@@ -16,7 +15,8 @@ from bridge.memory.protection import Protection
 from bridge.memory.read import ReadPoint, Retention
 from physics import junction, point
 
-PROTECTIONS = ("none", "parity", Protection("range", limit=2.0))
+PROTECTIONS = ("none", "parity", "secded", Protection("range", limit=2.0))
+FORMATS = ("fp32", "bf16", "fp16", "int8")
 JUNCTION = junction()
 rates = st.sampled_from([0.0, 1e-9, 1e-3, 0.04, 0.3, 0.9, 1.0])
 shapes = st.lists(st.integers(0, 6), min_size=1, max_size=3).map(tuple)
@@ -24,7 +24,13 @@ priced_point = partial(point, latency=1e-8, energy_0=2e-13, energy_1=3e-13)
 
 
 def twins(shape, **arguments):
-    return Memory(shape, format="fp32", **arguments), InPlaceMemory(shape, **arguments)
+    return Memory(shape, **arguments), InPlaceMemory(shape, **arguments)
+
+
+def words_of(name, rounding="nearest"):
+    """Fields of a declaration."""
+    int8 = {"scale": 1 / 50, "overflow": "saturate"} if name == "int8" else {}
+    return {"format": name, "rounding": "nearest" if name == "fp32" else rounding, **int8}
 
 
 def bits(values):
@@ -53,6 +59,8 @@ def update(plain, twin, new):
 @settings(max_examples=300)
 @given(
     shape=shapes,
+    name=st.sampled_from(FORMATS),
+    rounding=st.sampled_from(["nearest", "stochastic"]),
     protection=st.sampled_from(PROTECTIONS),
     errors=st.sampled_from(["overwrite", "independent"]),
     p0=rates,
@@ -61,16 +69,18 @@ def update(plain, twin, new):
     start=st.booleans(),
     restored=st.integers(0, 4),
 )
-def test_in_place_is_write_and_read(shape, protection, errors, p0, p1, seed, start, restored):
+def test_in_place_is_write_and_read(shape, name, rounding, protection, errors, p0, p1, seed, start, restored):
     rng = np.random.default_rng(seed)
     initial = rng.standard_normal(shape).astype(np.float32) * 2 if start else None
     arguments = dict(protection=protection, errors=errors, seed=seed, initial=initial, point=priced_point(p0, p1))
+    arguments |= words_of(name, rounding)
+    odd = [-0.0, 5.0, 1e-7] + ([] if name == "int8" else [np.nan, np.inf, 7e4])
     plain, twin = twins(shape, **arguments)
     assert_equal(plain, twin)
     for step in range(4):
         with np.errstate(all="ignore"):  # of infinities and signalling NaN
             new = np.array(twin.values + np.float32(0.5) * rng.standard_normal(shape).astype(np.float32))
-        new[rng.random(shape) < 0.05] = rng.choice([np.nan, np.inf, -0.0, 5.0])
+        new[rng.random(shape) < 0.05] = rng.choice(odd)
         update(plain, twin, new)
         assert_equal(plain, twin)
         if step == restored:  # a state of either goes on in either
@@ -80,6 +90,8 @@ def test_in_place_is_write_and_read(shape, protection, errors, p0, p1, seed, sta
             twin.restore(states[0])
             assert_equal(plain, twin)
             np.testing.assert_array_equal(bits(plain.read()), bits(twin.read()))
+            np.testing.assert_array_equal(plain.scrub(), twin.scrub())
+            assert_equal(plain, twin)
         if step == 1:
             for memory in (plain, twin):
                 memory.set_point(priced_point(p1, p0))
@@ -90,10 +102,18 @@ def test_in_place_is_write_and_read(shape, protection, errors, p0, p1, seed, sta
 @pytest.mark.parametrize("exact", [True, False])
 @pytest.mark.parametrize("errors", ["overwrite", "independent"])
 @pytest.mark.parametrize("protection", PROTECTIONS, ids=str)
-def test_counted_and_estimated_alike_in_a_large_memory(exact, errors, protection):
-    n, rng = 3 * SAMPLE + 7, np.random.default_rng(1)
+@pytest.mark.parametrize("name", FORMATS)
+def test_counted_and_estimated_alike_in_a_large_memory(exact, errors, protection, name):
+    n, rng = 8 * SAMPLE + 7, np.random.default_rng(1)  # more than a sample of the blocks of int8, too
     plain, twin = twins(
-        n, protection=protection, errors=errors, seed=5, exact_counts=exact, point=priced_point(1e-3, 2e-3)
+        n,
+        protection=protection,
+        errors=errors,
+        seed=5,
+        exact_counts=exact,
+        reading=ReadPoint(energy_1=1e-15),
+        point=priced_point(1e-3, 2e-3),
+        **words_of(name, "stochastic"),
     )
     for _ in range(3):
         update(plain, twin, rng.standard_normal(n).astype(np.float32))
@@ -104,25 +124,27 @@ def test_counted_and_estimated_alike_in_a_large_memory(exact, errors, protection
         assert 0 < twin.ledger.count("word read as zero") == plain.ledger.count("word read as zero")
 
 
-def test_the_comparison_would_see_a_forgotten_check_cell(monkeypatch):
-    """Negative control: a parity that forgets its own failed cells differs from the memory's."""
-    plain, twin = twins(2000, protection="parity", seed=5, point=priced_point(0.02))
-    monkeypatch.setattr(InPlaceMemory, "odd_words", lambda self, failed: in_place.np.unique(failed[0] // 32))
+@pytest.mark.parametrize("protection", ["parity", "secded"])
+def test_the_comparison_would_see_a_forgotten_check_cell(monkeypatch, protection):
+    """Negative control: a code that forgets its own failed cells differs from the memory's."""
+    plain, twin = twins(2000, protection=protection, seed=5, point=priced_point(0.02))
+    whole = InPlaceMemory.syndromes
+    monkeypatch.setattr(InPlaceMemory, "syndromes", lambda self, failed: whole(self, [failed[0], failed[1][:0]]))
     with pytest.raises(AssertionError):
         update(plain, twin, np.random.default_rng(0).standard_normal(2000))
 
 
 def test_what_it_cannot_do_in_place():
     for change in (
-        {"protection": "secded"},
-        {"format": "bf16"},
+        {"format": "binary"},
+        {"format": "ternary"},
         {"policy": WritePolicy(attempts=2)},
         {"wear": True},
         {"retention": Retention(junction())},
         {"reading": ReadPoint(error_rate_1=1e-3)},
         {"reading": ReadPoint(disturb_rate_0=1e-9)},
     ):
-        with pytest.raises(ValueError, match=f"must be of fp32.*in place, got {next(iter(change))}=.*Use a Memory"):
+        with pytest.raises(ValueError, match=f"must be PLAIN.*in place, got {next(iter(change))}=.*Use a Memory"):
             InPlaceMemory(8, point=priced_point(0.1), **change)
     priced = ReadPoint(energy_0=1e-15, energy_1=2e-15)
     plain, twin = twins(8, point=priced_point(0.1), reading=priced)

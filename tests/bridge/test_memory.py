@@ -587,7 +587,7 @@ def test_a_memory_of_a_declaration_is_the_one_of_its_fields(name):
         "words_at_once": 3,
         "code_energy": 1e-15,
     }
-    assert set(fields) | {"scale", "overflow"} == {field.name for field in dataclasses.fields(WordMemory)}
+    assert set(fields) | {"scale", "overflow", "rounding"} == {field.name for field in dataclasses.fields(WordMemory)}
     memories = Memory((300, 40), WordMemory(**fields), seed=5), Memory((300, 40), **fields, seed=5)
     for memory in memories:
         memory.write(numbers(name, (300, 40)))
@@ -618,7 +618,7 @@ def test_a_format_and_a_protection_by_name_or_as_they_are():
     other = replace(whole, scale=0.25)  # a change of one field keeps the others
     assert (other.word_format.scale, other.overflow, other.protection) == (0.25, "saturate", Protection("parity"))
     assert replace(whole, point=point(0.5)).word_format == whole.word_format
-    with pytest.raises(ValueError, match="scale and overflow must be left out with a Format"):
+    with pytest.raises(ValueError, match="scale must be left out with a Format, and so must overflow and rounding"):
         WordMemory(point=point(), format=format_of("fp16"), scale=1.0)
 
 

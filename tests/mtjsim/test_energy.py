@@ -6,10 +6,13 @@ from functools import cache
 
 import numpy as np
 import pytest
+from scipy.linalg import expm
 
 from bridge.search.find import pulse_width_for
 from mtjsim import dissipated_energy, junction_resistance
+from mtjsim.energy import axial_dissipation
 from mtjsim.fokker_planck import spectral
+from mtjsim.fokker_planck.axial import tail_probability
 from mtjsim.fokker_planck.finite_volume import hopping_rates, march, starting_masses
 from mtjsim.fokker_planck.reduced import reduced_write
 from physics import I_C, TAU, approx, junction
@@ -224,3 +227,39 @@ def test_energies_broadcast():
 def test_a_three_terminal_device_heats_its_channel():
     device = junction(polarizer=(0.0, 1.0, 0.0), channel_resistance=800.0)
     assert dissipated_energy(device, current=6e-5, pulse_width=5e-9) == approx(6e-5**2 * 800 * 5e-9)
+
+
+def test_loads_of_one_solve_are_those_of_their_own():
+    """Two loads with ramps, in one solve and one by one; the steps of the ramps are shared."""
+    write, tau = reduced_write(junction(), "p_to_ap", 2 * I_C, 300.0, 1e-9, 0.0)
+    loads = [lambda y, a: 3e3 + 2e3 * y, lambda y, a: np.exp(y) * (1 + a)]
+    plateaus = np.array([0.0, 2e-9, 20e-9])
+    together = axial_dissipation(write, tau, plateaus, loads)
+    for joules, load in zip(together, loads, strict=True):
+        assert joules == approx(axial_dissipation(write, tau, plateaus, [load])[0], rel=1e-11)
+
+
+@pytest.mark.parametrize("duration", [1e-3, 0.03, 1.0])
+def test_the_series_of_an_exponential(duration):
+    """Taylor's series of a step against the matrix exponential, or left to it where the step is long."""
+    write, _ = reduced_write(junction(), "p_to_ap", 2 * I_C, 300.0, 1e-9, 0.0)
+    solver = spectral.SpectralSolver(write, -1.0)
+    A, c = solver.generator(write.drive), solver.start()
+    moved, exact = spectral.apply_exponential(A, duration, c), expm(A * duration) @ c
+    if duration == 1.0:
+        assert moved is None
+    else:
+        assert moved == approx(exact, abs=1e-13 * np.abs(exact).max())
+
+
+@pytest.mark.parametrize("direction", ["p_to_ap", "ap_to_p"])
+@pytest.mark.parametrize("current", [45e-6, 75e-6, 140e-6])
+def test_coarse_ramps_are_good_to_their_promise(direction, current):
+    """1e-4 of a rate; what a search and a population start from."""
+    write, tau = reduced_write(junction(), direction, current, 300.0, 1e-9, 0.0)
+    plateaus = np.array([1e-9, 4e-9, 8e-9]) / tau
+    with spectral.one_blas_thread():
+        coarse = tail_probability(write, plateaus, density=spectral.COARSE_RAMP_STEPS)
+        fine = tail_probability(write, plateaus)
+    assert coarse == approx(fine, rel=1e-4)
+    assert (coarse != fine).all()

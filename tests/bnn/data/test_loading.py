@@ -205,7 +205,7 @@ def test_digits_and_their_split_stay_what_they_are():
 
 
 def test_the_script_reproduces_the_shipped_file():
-    script = runpy.run_path(str(ROOT / "notebooks" / "results" / "digits" / "make.py"))
+    script = runpy.run_path(str(ROOT / "notebooks" / "data" / "make_digits.py"))
     assert script["digits_file"]() == (ROOT / "bnn" / "data" / "digits" / "digits.csv.bz2").read_bytes()
 
 

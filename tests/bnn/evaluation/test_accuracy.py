@@ -8,7 +8,8 @@ from scipy import stats
 from torch import nn
 
 from bnn.errors.write_errors import WriteErrors
-from bnn.evaluation.accuracy import Accuracy, evaluate, paired_loss
+from bnn.evaluation import accuracy as by_choice
+from bnn.evaluation.accuracy import Accuracy, paired_loss
 from bnn.evaluation.draws import EvaluatedMemory
 from bnn.layers.slots import activation_memories
 from bnn.models import mlp
@@ -18,7 +19,13 @@ from physics import approx
 POINT = rates(0.1, 0.2)
 
 
-def test_counts_against_a_plain_loop():
+@pytest.fixture(params=["torch", "auto"])
+def evaluate(request):
+    """Evaluate in torch, and by choice, which is on packed bits for nearly every model here."""
+    return partial(by_choice.evaluate, method=request.param)
+
+
+def test_counts_against_a_plain_loop(evaluate):
     model, data = measured_mlp().eval(), integer_images(700)
     right = model(torch.from_numpy(data.scaled())).argmax(1).numpy() == data.labels
     result = evaluate(model, data)
@@ -28,7 +35,7 @@ def test_counts_against_a_plain_loop():
     assert result.mean == approx(right.mean())
 
 
-def test_counts_over_draws_agree_and_errors_matter():
+def test_counts_over_draws_agree_and_errors_matter(evaluate):
     result = evaluate(measured_mlp(), integer_images(300), errors=POINT, draws=5)
     assert result.correct.shape == (5,)
     assert result.correct.sum() == result.correct_per_image.sum()
@@ -36,7 +43,7 @@ def test_counts_over_draws_agree_and_errors_matter():
     assert len(set(result.correct.tolist())) > 1
 
 
-def test_result_depends_on_the_seed_and_not_on_the_batch_size_or_the_number_of_draws():
+def test_result_depends_on_the_seed_and_not_on_the_batch_size_or_the_number_of_draws(evaluate):
     model, data = measured_mlp(), integer_images(700)
     run = partial(evaluate, model, data, errors=POINT, draws=4)
     result = counts(run(seed=3))
@@ -55,16 +62,12 @@ def test_every_draw_and_layer_has_a_stream_of_its_own(monkeypatch):
         return out
 
     monkeypatch.setattr(EvaluatedMemory, "forward", record)
-    evaluate(
-        measured_mlp(activation_memory=write_errors(0.1)),
-        integer_images(600),
-        errors=POINT,
-        draws=3,
-    )
+    model = measured_mlp(activation_memory=write_errors(0.1))
+    by_choice.evaluate(model, integer_images(600), errors=POINT, draws=3, method="torch")
     assert len(set(drawn)) == len(drawn) == 3 * 2  # draws x layers
 
 
-def test_operating_point_write_errors_and_as_trained_agree():
+def test_operating_point_write_errors_and_as_trained_agree(evaluate):
     rates = {"error_rate_0": 0.1, "error_rate_1": 0.2}
     model, data = measured_mlp(activation_memory=partial(WriteErrors, **rates)), integer_images(300)
     results = [counts(evaluate(model, data, errors=errors, draws=3)) for errors in
@@ -72,7 +75,7 @@ def test_operating_point_write_errors_and_as_trained_agree():
     assert results[0] == results[1] == results[2]
 
 
-def test_error_free_takes_the_memories_out():
+def test_error_free_takes_the_memories_out(evaluate):
     noisy, data = measured_mlp(activation_memory=write_errors(0.5)), integer_images(300)
     clean = mlp(seed=1, hidden=(64, 48), first="binary", last="binary")
     clean.load_state_dict({k: v for k, v in noisy.state_dict().items() if "memory" not in k})
@@ -82,7 +85,7 @@ def test_error_free_takes_the_memories_out():
 
 
 @pytest.mark.parametrize("errors", [None, POINT, "as_trained"])
-def test_the_model_is_left_as_it_was(errors):
+def test_the_model_is_left_as_it_was(evaluate, errors):
     model = measured_mlp(activation_memory=write_errors(0.1))
     model[1].eval()  # modes of its own
     modes = [module.training for module in model.modules()]
@@ -97,7 +100,7 @@ def test_the_model_is_left_as_it_was(errors):
     assert torch.equal(torch.get_rng_state(), stream)
 
 
-def test_the_model_is_left_as_it_was_after_an_exception():
+def test_the_model_is_left_as_it_was_after_an_exception(evaluate):
     model = measured_mlp(activation_memory=write_errors(0.1))
     former = [layer.activation_memory for layer in activation_memories(model).values()]
     with pytest.raises(RuntimeError):
@@ -106,7 +109,7 @@ def test_the_model_is_left_as_it_was_after_an_exception():
     assert [layer.activation_memory for layer in activation_memories(model).values()] == former
 
 
-def test_a_memory_without_a_stream_can_be_evaluated():
+def test_a_memory_without_a_stream_can_be_evaluated(evaluate):
     model, data = measured_mlp(), integer_images(100)
     clean = evaluate(model, data).correct.tolist()
     for layer in activation_memories(model).values():
@@ -114,7 +117,7 @@ def test_a_memory_without_a_stream_can_be_evaluated():
     assert evaluate(model, data, errors="as_trained", draws=2).correct.tolist() == clean * 2
 
 
-def test_wrong_arguments_are_refused():
+def test_wrong_arguments_are_refused(evaluate):
     model, data = measured_mlp(), integer_images(10)
     with pytest.raises(ValueError, match="draws must be a whole number >= 1, got 0"):
         evaluate(model, data, errors=POINT, draws=0)
@@ -202,4 +205,4 @@ def test_printed_accuracy_says_images_and_draws():
 
 def test_a_call_that_does_not_fit_shows_the_call():
     with pytest.raises(TypeError, match=r"'error' \(did you mean 'errors'\?\): call it as evaluate\(model, data, "):
-        evaluate(None, None, error=3)
+        by_choice.evaluate(None, None, error=3)

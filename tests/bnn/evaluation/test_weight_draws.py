@@ -53,10 +53,11 @@ def with_memories(model, make):
     return model
 
 
-def test_weights_are_written_once_a_draw_and_all_images_meet_them():
+@pytest.mark.parametrize("method", ["packed", "torch"])
+def test_weights_are_written_once_a_draw_and_all_images_meet_them(method):
     # Oracle: each image alone, through weights that were written before by the same keys.
     model, data = measured_mlp(), integer_images(600)
-    result = evaluate(model, data, weight_errors=POINT, draws=3, seed=5)
+    result = evaluate(model, data, weight_errors=POINT, draws=3, seed=5, method=method)
     right = np.zeros((3, 600), bool)
     for draw in range(3):
         plain = copy.deepcopy(model).eval()

@@ -1,6 +1,5 @@
-"""Records of runs: what they say of it, tables that can be compared, and the scripts that write them."""
+"""Records of runs: their fields, and tables that can be compared."""
 
-import ast
 import csv
 import hashlib
 import json
@@ -8,20 +7,21 @@ import subprocess
 import sys
 import time
 from importlib.metadata import version
-from pathlib import Path
 
 import pytest
 
 from bnn.data.loading import load
+from bnn.recipes.code import digest_of_module
 from bnn.recipes.record import Clock, Record, csv_of
 from mtjsim.presets import load_preset
 
 ROWS = [{"rate": 1 / 3, "images": 599, "way": "plain, old"}, {"rate": 1e-9, "images": 0, "way": ""}]
-SCRIPTS = sorted((Path(__file__).parents[3] / "notebooks" / "results").glob("*/make.py"))
 
 
 def record(**changes):
-    return Record(**{"title": "A question", "seeds": (0, 1), "seconds": 1.5, "core_seconds": 2.5, **changes})
+    return Record(
+        **{"title": "A question", "identity": "0" * 64, "seeds": (0, 1), "seconds": 1.5, "core_seconds": 2.5, **changes}
+    )
 
 
 def test_a_record_names_data_device_seeds_versions_and_the_bytes_of_its_tables(tmp_path):
@@ -36,7 +36,8 @@ def test_a_record_names_data_device_seeds_versions_and_the_bytes_of_its_tables(t
     assert type(device)(**saved["device"]).identity == saved["device_identity"] == device.identity
     assert saved["versions"]["torch"] == version("torch")
     assert saved["versions"]["python"] == sys.version.split()[0]
-    assert (saved["seconds"], saved["core_seconds"]) == (1.5, 2.5)
+    assert (saved["seconds"], saved["core_seconds"], saved["identity"]) == (1.5, 2.5, "0" * 64)
+    assert saved["code"]["bnn.recipes.record"] == digest_of_module("bnn.recipes.record")
     digest = hashlib.sha256((tmp_path / "table.csv").read_bytes()).hexdigest()
     assert saved["tables"] == {"table.csv": {"rows": 2, "sha256": digest}}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run.json", "table.csv"]  # no temporary files
@@ -70,13 +71,3 @@ def test_a_clock_counts_the_processor_time_of_children_and_not_the_sleep():
     spent = clock.spent()
     assert spent["seconds"] >= 0.8
     assert 0.5 <= spent["core_seconds"] <= spent["seconds"] - 0.2
-
-
-@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.parent.name)
-def test_scripts_write_whole_files_and_one_kind_of_record(path):
-    """No writer of their own: of the tables a script imports `csv` to read at most."""
-    tree = ast.parse(path.read_text("utf-8"))
-    calls = {node.func.attr for node in ast.walk(tree) if isinstance(node, ast.Call) and hasattr(node.func, "attr")}
-    assert not calls & {"write_text", "write_bytes", "DictWriter", "writer", "open", "dump"}
-    names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names}
-    assert "Record" in names or path.parent.name == "digits"  # whose file is data and no result

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from bnn.data.augmentation import Augment
 from bnn.layers.slots import activation_memories
 from bnn.models import mlp
 from bnn.optimizers.bop import Bop, binary_parameters, split_parameters
@@ -16,6 +17,7 @@ from physics import approx
 
 ERRORS = write_errors(0.05, 0.1)
 CONFIG = TrainConfig(epochs=6, batch_size=32, learning_rate=0.02, seed=4, progress=False)
+RAISING = replace(CONFIG, on_divergence="raise")
 
 
 TRAIN, VALIDATION = blobs(250, 1), blobs(100, 2)  # 250 = 8 batches of 31 or 32
@@ -97,7 +99,10 @@ def test_a_finished_training_is_returned_at_once(tmp_path):
     ("change", "model", "data", "message"),
     [
         ({"learning_rate": 0.01}, network(), TRAIN, r"learning_rate was 0\.02, is 0\.01"),
-        ({"epochs": 3}, network(), TRAIN, "epochs was 2, is 3"),
+        ({"epochs": 3}, network(), TRAIN, "of a training of 2 epochs, not of 3, and cannot go on: its learning rates"),
+        ({"loss": "squared_hinge"}, network(), TRAIN, "loss was 'cross_entropy', is 'squared_hinge'"),
+        ({"clip_gradient": 1.0}, network(), TRAIN, r"clip_gradient was None, is 1\.0"),
+        ({"augment": Augment(shift=1)}, network(), TRAIN, "augment was None, is bnn.data.augmentation.Augment"),
         (
             {},
             mlp(16, (48, 40), seed=1, activation_memory=ERRORS),
@@ -159,7 +164,7 @@ def test_a_weight_that_is_not_finite_is_named(layer):
             model[layer].weight[0, 0] = math.nan
 
     with pytest.raises(FloatingPointError, match=rf"{layer}\.weight is not finite, in epoch 1, step 0 \(loss nan\)"):
-        Trainer(model, CONFIG).fit(TRAIN, on_epoch=poison)
+        Trainer(model, RAISING).fit(TRAIN, on_epoch=poison)
 
 
 class Overflow(nn.Module):
@@ -181,14 +186,21 @@ def test_an_output_that_overflows_is_named():
     model = network()
     model.insert(2, Overflow(backward=False))
     with pytest.raises(FloatingPointError, match=r"the output of 2 is not finite, in epoch 0, step 3"):
-        Trainer(model, CONFIG).fit(TRAIN)
+        Trainer(model, RAISING).fit(TRAIN)
 
 
 def test_a_gradient_that_overflows_is_named_where_the_backward_pass_met_it_first():
     model = network()
     model.insert(3, Overflow(backward=True))  # after BatchNorm 2: its parameters are the first behind the overflow
     with pytest.raises(FloatingPointError, match=r"the gradient of 2\.bias in the step before is not finite"):
-        Trainer(model, CONFIG).fit(TRAIN)
+        Trainer(model, RAISING).fit(TRAIN)
+
+
+def test_a_clipped_gradient_that_overflows_is_named_too():
+    model = network()
+    model.insert(3, Overflow(backward=True))
+    with pytest.raises(FloatingPointError, match=r"the gradient of 2\.bias in the step before is not finite"):
+        Trainer(model, replace(RAISING, clip_gradient=1.0)).fit(TRAIN)
 
 
 def test_out_of_memory_says_what_was_computed():

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 import physics
+from bnn.data import load
+from bnn.layers.binary import BinaryLinear
 from bnn.layers.latent import clip_latent_
 from bnn.models import mlp
 from bnn.training.parameter_memory import ParameterMemory
@@ -28,6 +30,7 @@ from networks import EVERYTHING
 PROTECTIONS = ("none", "parity", "secded", Protection("range", limit=1.5))
 POLICIES = (PLAIN, READ_BEFORE_WRITE, WRITE_VERIFY_RETRY)
 SCALE = 1 / 64
+DIGITS = load("digits")
 rates = st.sampled_from([0.0, 1e-3, 0.05, 0.3, 1.0])
 point = partial(physics.point, energy_0=2e-13, energy_1=3e-13)
 
@@ -77,6 +80,7 @@ def same(model, other):
 @settings(max_examples=120, deadline=None)
 @given(
     name=st.sampled_from(["fp32", "bf16", "fp16", "int8"]),
+    rounding=st.sampled_from(["nearest", "stochastic"]),
     protection=st.sampled_from(PROTECTIONS),
     errors=st.sampled_from(["overwrite", "independent"]),
     policy=st.sampled_from(POLICIES),
@@ -87,18 +91,20 @@ def same(model, other):
     initial_write=st.booleans(),
     shapes=st.lists(st.lists(st.integers(0, 5), min_size=1, max_size=4), min_size=1, max_size=3),
 )
-def test_bit_for_bit_what_a_memory_does(name, protection, errors, policy, reading, p0, p1, seed, initial_write, shapes):
+def test_bit_for_bit_what_a_memory_does(
+    name, rounding, protection, errors, policy, reading, p0, p1, seed, initial_write, shapes
+):
+    rounding = "nearest" if name == "fp32" else rounding
     if policy.read_first and errors == "independent":
         policy = PLAIN
     rng = np.random.default_rng(seed)
     model = nn.ParameterList(nn.Parameter(torch.from_numpy(rng.standard_normal(s).astype(np.float32))) for s in shapes)
     initial, scale = flat(model), SCALE if name == "int8" else None
     arguments = dict(errors=errors, protection=protection, policy=policy, reading=reading, point=point(p0, p1))
-    memory = ParameterMemory(
-        model, format=name, scale=scale, seed=seed, initial_write=initial_write, holds=("weights",), **arguments
-    )
+    own = dict(format=name, scale=scale, rounding=rounding, initial_write=initial_write)
+    memory = ParameterMemory(model, seed=seed, holds=("weights",), **own, **arguments)
     held = memory.memories["weights"]
-    form = format_of(name, scale=scale, overflow="saturate" if scale else "error")
+    form = format_of(name, scale=scale, rounding=rounding, overflow="saturate" if scale else "error")
     reference = Memory(
         initial.size, format=form, seed=held.seed, initial=None if initial_write else initial, **arguments
     )
@@ -126,12 +132,12 @@ def test_bit_for_bit_what_a_memory_does(name, protection, errors, policy, readin
         expected = reference.read()
 
 
-@pytest.mark.parametrize("name", ["fp32", "bf16"])
-def test_each_kind_is_a_memory_of_its_own_and_holds_what_training_made(name):
+@pytest.mark.parametrize(("name", "policy"), [("fp32", PLAIN), ("bf16", PLAIN), ("bf16", WRITE_VERIFY_RETRY)])
+def test_each_kind_is_a_memory_of_its_own_and_holds_what_training_made(name, policy):
     """A network beside it, trained on what slow memories of the same seeds return, stays the same bit for bit."""
     model, other = network(), network()
     optimizer, twin = (torch.optim.Adam(m.parameters(), lr=0.05) for m in (model, other))
-    settings_ = dict(format=name, protection="parity", point=point(1e-3, 2e-3))
+    settings_ = dict(format=name, policy=policy, protection="parity", point=point(1e-3, 2e-3))
     memory = ParameterMemory(model, holds=EVERYTHING, seed=7, **settings_)
     memory.bind(optimizer)
     kinds = ("weights", "biases", "batch_norm", "running_statistics")
@@ -160,7 +166,7 @@ def test_each_kind_is_a_memory_of_its_own_and_holds_what_training_made(name):
             for key in ("exp_avg", "exp_avg_sq"):
                 assert optimizer.state[p][key].numpy().tobytes() == twin.state[q][key].numpy().tobytes()
     assert memory.ledger.count("failed write 1") > 0
-    assert isinstance(memory.memories["weights"], InPlaceMemory) is (name == "fp32")
+    assert isinstance(memory.memories["weights"], InPlaceMemory) is (policy == PLAIN)
 
 
 def put(tensors, numbers):
@@ -190,7 +196,7 @@ def test_without_errors_training_is_what_it_is_without_a_memory(fused):
     same(model, other)
 
 
-@pytest.mark.parametrize("kind", ["fp32", "bf16", "reads err", "wear", "int8"])
+@pytest.mark.parametrize("kind", ["fp32", "bf16", "secded", "reads err", "wear", "int8", "int8 chosen", "bf16 drawn"])
 @pytest.mark.parametrize("stop", [0, 1, 4])
 def test_resume_bit_for_bit(kind, stop):
     model, optimizer, memory = start(kind)
@@ -216,14 +222,16 @@ def test_resume_bit_for_bit(kind, stop):
 def start(kind, seed=0):
     model = network(seed)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
-    name = "fp32" if kind in ("reads err", "wear") else kind
+    name, _, extra = kind.partition(" ")
+    name = name if name in ("bf16", "int8") else "fp32"
     memory = ParameterMemory(
         model,
         format=name,
-        scale=SCALE if name == "int8" else None,
+        scale=None if name != "int8" else "tensor" if extra == "chosen" else SCALE,
+        rounding="stochastic" if name != "fp32" and extra else "nearest",
         holds=EVERYTHING[:-1] if name == "int8" else EVERYTHING,
         point=point(1e-3),
-        protection=Protection("range", limit=100.0),
+        protection="secded" if kind == "secded" else Protection("range", limit=100.0),
         reading=ReadPoint(error_rate_0=1e-3, error_rate_1=1e-3) if kind == "reads err" else None,
         wear=kind == "wear",
         sram=SRAM(1, format="fp32"),
@@ -243,6 +251,81 @@ def test_a_scale_for_each_tensor():
         model.bias.fill_(99.0)  # beyond 127 steps
     assert model.weight.tolist() == [[1.5] * 4] * 3
     assert model.bias.tolist() == [0.25 * 127] * 3
+
+
+def test_a_scale_is_chosen_for_each_tensor():
+    """Latent weights have the range of their clipping, others twice their largest magnitude, zeros the range -1..1."""
+    model = nn.Sequential(BinaryLinear(4, 3, bias=False, seed=0), nn.BatchNorm1d(3), nn.Linear(3, 2))
+    largest = {name: float(parameter.detach().abs().max()) for name, parameter in model.named_parameters()}
+    memory = ParameterMemory(
+        model, format="int8", scale="tensor", holds=("weights", "biases", "batch_norm"), point=point(0.0)
+    )
+    chosen = memory.declaration.scale
+    for name in ("1.weight", "2.weight", "2.bias"):
+        assert chosen[name] == pytest.approx(2 * largest[name] / 127)
+    assert chosen["0.weight"] == chosen["1.bias"] == 1 / 127
+    assert set(chosen) == set(largest)
+    for name, held in memory.memories.items():
+        assert held.format.scale == chosen[name.split()[-1]]
+    for name, parameter in model.named_parameters():
+        assert float(parameter.detach().abs().max()) == pytest.approx(
+            largest[name], abs=chosen[name] / 2 * (1 + 1e-5)
+        )  # float32
+    with torch.no_grad():
+        model[2].weight.fill_(float("nan"))
+    with pytest.raises(ValueError, match=r'2\.weight must be finite for scale="tensor", got nan'):
+        ParameterMemory(model, format="int8", scale="tensor", point=point(0.0))
+
+
+def test_scales_that_were_chosen_come_from_the_checkpoint():
+    model, other = network(0), network(3)
+    memories = [
+        ParameterMemory(m, format="int8", scale="tensor", overflow="error", point=point(0.0)) for m in (model, other)
+    ]
+    assert memories[0].declaration.scale != memories[1].declaration.scale
+    with torch.no_grad(), memories[1].update():
+        other[0].weight.fill_(1e-3)
+    state = memories[0].state()
+    memories[1].restore(state)
+    assert memories[1].declaration == memories[0].declaration
+    assert torch.equal(other[0].weight, model[0].weight)
+    with pytest.raises(ValueError, match="state must have scales"):
+        memories[1].restore({part: state[part] for part in ("banks", "sram")})
+
+
+def on_digits(rounding, seed):
+    """Train the latent weights of a binary layer in int8 words; return the share that changed, and the accuracy."""
+    torch.manual_seed(seed)
+    x, unseen = (torch.as_tensor(half.scaled()).reshape(-1, 64) for half in (DIGITS.train, DIGITS.test))
+    y, answers = (torch.as_tensor(half.labels.astype(np.int64)) for half in (DIGITS.train, DIGITS.test))
+    layer = BinaryLinear(64, 64, bias=False, seed=seed)
+    model = nn.Sequential(nn.BatchNorm1d(64), layer, nn.BatchNorm1d(64), nn.Linear(64, 10))
+    memory = ParameterMemory(
+        layer, format="int8", scale="tensor", rounding=rounding, holds=("weights",), point=point(0.0), seed=seed
+    )
+    optimizer = torch.optim.Adam(layer.parameters(), lr=1e-3)  # the binary layer alone learns; a step of int8 is 8e-3
+    before = layer.weight.detach().clone()
+    for epoch in range(6):
+        for chosen in torch.randperm(len(x), generator=torch.Generator().manual_seed(epoch)).split(64):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(x[chosen]), y[chosen]).backward()
+            with memory.update():
+                optimizer.step()
+                clip_latent_(layer)
+    right = model.eval()(unseen).argmax(1) == answers
+    return float((layer.weight != before).float().mean()), float(right.float().mean())
+
+
+def test_int8_latent_weights_learn_with_stochastic_rounding_and_freeze_without():
+    """Updates of Adam, 1e-3, are an eighth of a step: to nearest no word ever changes.
+
+    Measured with seeds 0 to 3: to nearest 0 % of the words changed and 5 to 10 % of the test images right, which is
+    chance; stochastically 89 to 90 % and 70 to 83 %.
+    """
+    assert on_digits("nearest", 0)[0] == 0.0
+    changed, right = on_digits("stochastic", 0)
+    assert changed > 0.5
+    assert right > 0.5
 
 
 def test_memory_formats_and_copies_of_the_model_are_kept():
@@ -377,6 +460,10 @@ def test_an_interrupted_update_is_noticed():
         ({"format": "fp8"}, "format must be one of"),
         ({"format": "int8"}, "scale must be the value of one step"),
         ({"format": "fp16", "scale": 2.0}, "scale must be None for fp16"),
+        ({"format": "fp16", "scale": "tensor"}, "scale must be None for fp16"),
+        ({"format": "int8", "scale": "tensors"}, "scale must be one of 'tensor'"),
+        ({"rounding": "stochastic"}, "rounding must be 'nearest' for fp32"),
+        ({"format": "bf16", "rounding": "random"}, "rounding must be one of 'nearest', 'stochastic'"),
         ({"format": "int8", "scale": {"0.weight": 0.1}}, r"scale must name each array.*2\.weight"),
         ({"format": "int8", "scale": 0.1, "holds": ("optimizer",)}, 'without "optimizer" for int8'),
         ({"holds": ("weigths",)}, "holds must be one of"),
@@ -405,7 +492,7 @@ def test_refusals(change, words):
     ],
 )
 def test_a_state_that_is_none_is_refused(state, words):
-    memory = ParameterMemory(network(), point=point(0.1), holds=("weights",), format="bf16")
+    memory = ParameterMemory(network(), point=point(0.1), holds=("weights",), policy=WRITE_VERIFY_RETRY)
     with pytest.raises(ValueError, match=words):
         memory.restore(state(memory.state()))
 

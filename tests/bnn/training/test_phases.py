@@ -8,10 +8,13 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 import bnn
 import bridge
 from bnn.errors.overwrite import OverwriteErrors
+from bnn.errors.write_errors import WriteErrors
+from bnn.layers.binary import BinaryLinear
 from bnn.layers.slots import activation_memories, weight_memories
 from bnn.models import mlp
 from bnn.training.config import TrainConfig
@@ -285,7 +288,7 @@ def test_moments_are_written_with_errors_into_a_memory_that_begins_later():
 def test_a_training_that_diverges_in_unprotected_words_says_what_to_look_at():
     mram = MRAM(point=point(0.2), errors="independent")
     with pytest.raises(FloatingPointError, match=r"weight is not finite.*give its MRAM a protection"):
-        Trainer(network(), replace(CONFIG, phases=(Phase(memory=mram),))).fit(TRAIN)
+        Trainer(network(), replace(CONFIG, phases=(Phase(memory=mram),), on_divergence="raise")).fit(TRAIN)
 
 
 def test_the_best_epoch_has_the_parameters_of_a_layer_whose_name_ends_in_memory():
@@ -417,7 +420,7 @@ def test_words_that_became_infinite_are_named_as_a_reason():
     # The top cell of the exponent of 384 real weights, a 0, errs with 5 %: none in a write with a chance of 3e-9.
     broken = Phase(memory=MRAM(point=WEAK, holds=("weights",), errors="independent"))
     with pytest.raises(FloatingPointError, match=r"is not finite, in .* words of an error-prone memory.*protection"):
-        Trainer(network(), replace(CONFIG, phases=(broken,))).fit(TRAIN)
+        Trainer(network(), replace(CONFIG, phases=(broken,), on_divergence="raise")).fit(TRAIN)
 
 
 def test_words_that_begin_in_another_phase_have_another_stream():
@@ -437,3 +440,21 @@ def test_words_that_begin_in_another_phase_have_another_stream():
         seeds.append({memory.seed for memory in words.memories.values()})
     assert not seeds[0] & seeds[1]
     assert seeds[1] == seeds[2]
+
+
+def test_the_placement_of_every_kind_of_numbers():
+    model = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), BinaryLinear(4, 2, bias=False, seed=0))
+    words, bits = MRAM(point=WEAK, holds=("weights", "biases")), MRAM(point=WEAK, holds=("signs", "optimizer"))
+    everything = ("weights", "biases", "batch_norm", "running_statistics", "optimizer", "activations", "signs")
+    assert Phase(memory=SRAM()).placement(model) == dict.fromkeys(everything, "SRAM")
+    placed = Phase(memory=words).placement(model)
+    assert tuple(placed) == everything
+    assert [kind for kind, memory in placed.items() if memory == "MRAM"] == ["weights", "biases"]
+    assert placed["batch_norm"] == "SRAM"
+    both = Phase(memory=(words, bits)).placement(model)
+    assert (both["weights"], both["signs"], both["optimizer"]) == ("MRAM 1", "MRAM 2", "MRAM 2")
+    assert (both["activations"], both["running_statistics"]) == ("SRAM", "SRAM")
+    assert Phase(memory=words).placement(nn.Linear(3, 2, bias=False)) == {"weights": "MRAM", "optimizer": "SRAM"}
+    model[2].activation_memory = WriteErrors(error_rate_0=0.1, error_rate_1=0.1, seed=0)
+    assert Phase(memory=None).placement(model)["activations"] == "WriteErrors"
+    assert Phase(memory=words).placement(model)["activations"] == "SRAM"  # the phase exchanges the slot's memory

@@ -109,6 +109,56 @@ def test_a_resumed_training_has_the_rates_and_the_bits_of_an_uninterrupted_one(t
     assert same_state(model, expected)
 
 
+def test_a_scheduler_by_steps_resumes_within_an_epoch(tmp_path):
+    schedule, path = partial(OneCycleLR, max_lr=0.5, total_steps=9), tmp_path / "run.pt"
+    whole, expected = fit(schedule, schedule_every="step")
+    for step in (1, 4):
+        with pytest.raises(Interruption):
+            fit(
+                schedule,
+                schedule_every="step",
+                checkpoint=path,
+                checkpoint_steps=1,
+                callbacks={"on_step": interrupt_at(step=step)},
+            )
+    rates, model = fit(schedule, schedule_every="step", checkpoint=path, checkpoint_steps=1)
+    assert rates == whole[5:]
+    assert same_state(model, expected)
+
+
+def test_rates_that_a_callback_set_are_resumed(tmp_path):
+    """The checkpoint is written before the callback, and once more after one that changes a rate."""
+    box, path = {}, tmp_path / "run.pt"
+
+    def make(model, config):
+        box["optimizer"] = torch.optim.SGD(model.parameters(), lr=config.learning_rate)
+        return box["optimizer"]
+
+    def fit_halving(interrupted=None, **settings):
+        rates, model = [], nn.Sequential(nn.Flatten(), nn.Linear(16, 10))
+        with torch.no_grad():
+            model[1].weight.fill_(0.1)
+            model[1].bias.fill_(0.0)
+
+        def halve(step):
+            rates.append(box["optimizer"].param_groups[0]["lr"])
+            if step.step == interrupted:
+                raise Interruption
+            box["optimizer"].param_groups[0]["lr"] /= 2.0
+
+        config = TrainConfig(epochs=3, batch_size=20, learning_rate=0.5, seed=0, schedule="constant", **settings)
+        Trainer(model, config, make).fit(TRAIN, on_step=halve)
+        return rates, model
+
+    whole, expected = fit_halving()
+    assert whole == [0.5 / 2**step for step in range(9)]
+    with pytest.raises(Interruption):
+        fit_halving(5, checkpoint=path, checkpoint_steps=2)  # the last checkpoint is of four steps
+    rates, model = fit_halving(checkpoint=path, checkpoint_steps=2)
+    assert rates == whole[4:]
+    assert same_state(model, expected)
+
+
 def test_of_two_optimizers_each_has_its_scheduler_and_bop_none():
     def make(model, config):
         binary, rest = split_parameters(model)

@@ -10,6 +10,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import nn
 
+from bnn.data.augmentation import Augment
 from bnn.errors.write_errors import WriteErrors
 from bnn.layers.binary import BinaryLinear
 from bnn.training.config import TrainConfig
@@ -52,6 +53,82 @@ def config(folder, processes):
         metrics=folder / f"of_{processes}",
         progress=False,
     )
+
+
+def image_network(overflow_at=None):
+    """For images of 4 by 4; `overflow_at`: the training batch from which on its outputs are infinite."""
+    return nn.Sequential(nn.Flatten(), *([] if overflow_at is None else [Overflow(overflow_at)]), *network())
+
+
+class Overflow(nn.Module):
+    def __init__(self, n):
+        super().__init__()
+        self.calls, self.n = 0, n
+
+    def forward(self, x):
+        self.calls += self.training
+        return x * float("inf") if self.calls > self.n else x
+
+
+def squares(n, seed):
+    flat = images(n, seed)
+    return Images(flat.pixels.reshape(n, 1, 4, 4), flat.labels)
+
+
+def options(folder, processes, **settings):
+    """A clipped training of augmented images by a hinge, without phases."""
+    base = {"augment": Augment(shift=1, flip=True), "clip_gradient": 0.02, "loss": "margin_hinge", "margin": 8.0}
+    base |= {"phases": (), "metrics": None, "schedule": "constant", "epochs": 3, "learning_rate": 0.01}
+    return replace(config(folder, processes), **(base | settings))
+
+
+def stopped(folder, processes, on_step):
+    kept = options(folder, processes, checkpoint=folder / f"stopped_{processes}.pt")
+    return Trainer(image_network(), kept).fit(squares(50, 1), squares(30, 2), on_step=on_step)
+
+
+def longer(folder, processes):
+    """Two epochs, and then three on the checkpoint."""
+    kept = options(folder, processes, checkpoint=folder / f"longer_{processes}.pt")
+    Trainer(image_network(), replace(kept, epochs=2)).fit(squares(50, 1), squares(30, 2))
+    return Trainer(image_network(), kept).fit(squares(50, 1), squares(30, 2))
+
+
+def diverging(folder, processes):
+    kept = options(folder, processes, checkpoint=folder / f"diverging_{processes}.pt", patience=3)
+    with pytest.warns(UserWarning, match="The training diverged"):
+        first = Trainer(image_network(5), kept).fit(squares(50, 1), squares(30, 2))
+    with pytest.warns(UserWarning, match="The training diverged"):
+        again = Trainer(image_network(5), kept).fit(squares(50, 1), squares(30, 2))
+    assert (again.steps, again.diverged) == (0, first.diverged)
+    return first
+
+
+def train_with_options(rank, folder):
+    torch.set_num_threads(1)
+    dist.init_process_group(
+        "gloo", init_method=f"file://{folder}/options", rank=rank, world_size=2, timeout=timedelta(seconds=60)
+    )
+    ends = stopped(folder, 2, (lambda step: step.step == 5) if rank else None)  # one of them asks for it
+    more, wrong = longer(folder, 2), diverging(folder, 2)
+    found = {"states": [result.model.state_dict() for result in (ends, more)], "stopped": vars(ends.stopped)}
+    torch.save({**found, "diverged": vars(wrong.diverged), "epochs": len(more.history)}, folder / f"options_{rank}.pt")
+    dist.destroy_process_group()
+
+
+def test_losses_augmentation_clipping_and_ends_are_those_of_one_process(tmp_path):
+    mp.spawn(train_with_options, (tmp_path,), nprocs=2)
+    first, second = (torch.load(tmp_path / f"options_{rank}.pt", weights_only=True) for rank in (0, 1))
+    alone = [stopped(tmp_path, 1, lambda step: step.step == 5), longer(tmp_path, 1)]
+    for one, other, expected in zip(first["states"], second["states"], alone, strict=True):
+        for name, parameter in expected.model.named_parameters():
+            assert torch.equal(one[name], other[name])
+            assert (one[name] - parameter).abs().max() < 1e-5  # as above
+    assert first["stopped"] == second["stopped"] == vars(alone[0].stopped)
+    wrong = diverging(tmp_path, 1).diverged
+    for found in (first, second):
+        assert found["epochs"] == len(alone[1].history) == 3
+        assert (found["diverged"]["epoch"], found["diverged"]["step"]) == (wrong.epoch, wrong.step) == (1, 1)
 
 
 def train(rank, folder):

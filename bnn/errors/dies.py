@@ -1,5 +1,6 @@
 """A memory of bits on dies that are drawn from a process: each cell has its own error rates, faults included."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Union
 
@@ -57,7 +58,11 @@ def check_process(process: Union["Process", None], **given: object) -> None:
     if all(errors is None for errors in given.values()):
         remedy = f"Give {' or '.join(given)}: an operating point, or bnn.WriteErrors of rates 0."
         raise ArgumentError("process", f"would touch nothing: no memory is written. {remedy}")
-    for argument, errors in given.items():
+    parts = {
+        argument: list(errors.values()) if isinstance(errors, Mapping) else [errors]
+        for argument, errors in given.items()
+    }
+    for argument, errors in ((argument, errors) for argument, every in parts.items() for errors in every):
         if isinstance(errors, (str, OverwriteErrors)):
             rule = f"must be an operating point or a WriteErrors where there is a process, got {errors!r}"
             raise ArgumentError(

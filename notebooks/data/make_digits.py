@@ -1,4 +1,4 @@
-"""Make digits.csv.bz2 from scikit-learn's copy: ``python notebooks/results/digits/make.py``.
+"""Make digits.csv.bz2 from scikit-learn's copy: ``python notebooks/data/make_digits.py``.
 
 The output is the same byte for byte whenever and wherever it is made: bzip2 stores no date, and its one implementation
 has not changed its output in decades (gzip's depends on the version of zlib).
@@ -38,4 +38,4 @@ def digits_file() -> bytes:
 
 
 if __name__ == "__main__":
-    write_whole(Path(__file__).parents[3] / "bnn" / "data" / "digits" / "digits.csv.bz2", digits_file())
+    write_whole(Path(__file__).parents[2] / "bnn" / "data" / "digits" / "digits.csv.bz2", digits_file())

@@ -1,7 +1,5 @@
 """Reach one residual error rate by a strong pulse, by a code, by writing again: joules, seconds, area, pulses.
 
-python notebooks/results/junction_to_memory/make.py   # four minutes; writes the CSVs and run.json here
-
 Legend: p error rate of one pulse on a cell that must turn, the same for both bits. q = p/2 error rate of a cell when
 random bits are written over random bits, since half of the cells hold their bit already and cannot fail. n attempts.
 
@@ -12,8 +10,9 @@ secded  blocks of 64 + 8 cells; two or more wrong cells lose the block (two are 
 retry   after each pulse but the last the word is read, and wrong cells are pulsed again: a bit is wrong with p^n/2
 """
 
-from dataclasses import asdict, replace
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from scipy.optimize import brentq
@@ -21,18 +20,16 @@ from scipy.stats import binom
 
 import bridge
 import mtjsim
-from bnn.recipes.record import Clock, Record
 from bridge.dies.rate_distribution import DISTRIBUTION, quasi_normals
+from mtjsim.checks import checked_choice
 from mtjsim.rng import child
 
-HERE = Path(__file__).parent
 TARGET, UNPROTECTED = 1e-9, 1e-3
 TEMPERATURE = 300.0  # [K]
 WORD, BLOCK = 64, 72  # data cells of an access; cells of a SECDED code word
 PULSE_WIDTH = 25e-9  # [s] where every way gets the same pulse
 SIZINGS = ("same cell", "same pulse")
-MOST_ATTEMPTS = 20
-SEED = 4  # of the quasi-random cells
+SCAN = (0.3, 1e-10)  # raw rates of the scan, from and to
 SHOWN_ATTEMPTS = (2, 3, 4)  # in the table, next to the cheapest
 SPREAD = bridge.Spread(diameter_d2d=0.03, anisotropy_d2d=0.02, damping_d2d=0.05)  # assumed
 CODE_ENERGY = 1e-12  # of encoding, and of decoding, 64 bits [J]; assumed
@@ -69,28 +66,28 @@ def solve(rate: float, sizing: str) -> tuple[bridge.Cell, bridge.OperatingPoint]
 # ---- what is left of the errors ------------------------------------------------------------------------------------
 
 
-def plain_loss(rate):
+def plain_loss(rate: Any) -> Any:
     """Share of wrong bits after random bits were written over random bits."""
     return np.asarray(rate) / 2
 
 
-def secded_loss(rate):
+def secded_loss(rate: Any) -> Any:
     """Share of lost bits, all those of a block with two or more wrong cells."""
     return binom.sf(1, BLOCK, np.asarray(rate) / 2)
 
 
-def kept_loss(rate):
+def kept_loss(rate: Any) -> Any:
     """Share of wrong bits of SECDED if a block with two or more wrong cells is kept as it is."""
     q, k = np.asarray(rate)[..., None] / 2, np.arange(2, BLOCK + 1)
     return (binom.pmf(k, BLOCK, q) * k / BLOCK).sum(-1)
 
 
-def retry_loss(rate, attempts):
+def retry_loss(rate: Any, attempts: int) -> Any:
     """Share of wrong bits after `attempts` pulses, each but the last verified by reads that do not err."""
     return np.asarray(rate) ** attempts / 2
 
 
-def secded_rate(target: float, loss=secded_loss) -> float:
+def secded_rate(target: float, loss: Callable[[Any], Any] = secded_loss) -> float:
     """Largest p with which SECDED leaves at most `target`."""
     return float(np.exp(brentq(lambda x: np.log(loss(np.exp(x)) / target), np.log(1e-9), np.log(0.5))))
 
@@ -105,25 +102,25 @@ def lost_words(way: str, rate: float, attempts: int = 1) -> float:
 # ---- cells that differ ----------------------------------------------------------------------------------------------
 
 
-def moments_of(population: bridge.Population, most: int):
+def moments_of(population: bridge.Population, most: int, seed: int) -> Any:
     """Means of p, p^2, ... p^most over the population and both bits, (most,).
 
     High powers live far out: quasi-normals of twice the width, weighted back. The mean agrees with `mean_error_rates`
     to 0.2 %, p^4 at p = 7e-3 with that of 2.5 times the width to 0.1 %; higher powers are less certain.
     """
-    u = quasi_normals(len(population.spread.properties), 1 << 12, child(SEED, "rate_quadrature", DISTRIBUTION))
+    u = quasi_normals(len(population.spread.properties), 1 << 12, child(seed, "rate_quadrature", DISTRIBUTION))
     z = 2 * u
     weight = 2.0 ** u.shape[1] * np.exp((u**2 - z**2).sum(1) / 2) / len(u)
     log_p = np.stack([population.log_rates(bit, z) for bit in (0, 1)])
     return np.array([(np.exp(k * log_p) @ weight).mean() for k in range(1, most + 1)])
 
 
-def loss_of(way: str, attempts: int, moments) -> float:
+def loss_of(way: str, attempts: int, moments: Any) -> float:
     """Share of lost bits of a population; the cells of a block differ, so that a code sees the mean of p."""
     return float(LOSS[way](moments[0]) if way in LOSS else moments[attempts - 1] / 2)
 
 
-def spread_row(label: str, way: str, attempts: int, rate: float) -> dict[str, object]:
+def spread_row(label: str, way: str, attempts: int, rate: float, seed: int) -> dict[str, Any]:
     """Write the same cells, which now differ, for so long that the target is kept again."""
     cell, point = solve(rate, "same cell")
     target = UNPROTECTED if label == "unprotected" else TARGET
@@ -131,7 +128,7 @@ def spread_row(label: str, way: str, attempts: int, rate: float) -> dict[str, ob
     width = nominal
     for _ in range(8):  # secant, ln loss against the width
         setting = replace(point.setting, pulse_width=width)
-        moments = moments_of(bridge.Population(cell, SPREAD, setting, TEMPERATURE), attempts)
+        moments = moments_of(bridge.Population(cell, SPREAD, setting, TEMPERATURE), attempts, seed)
         steps.append((width, np.log(loss_of(way, attempts, moments) / target)))
         if abs(steps[-1][1]) < 0.01:
             break
@@ -162,7 +159,7 @@ def cost(
     secded: bool = False,
     attempts: int = 1,
     word: int = WORD,
-    moments=None,
+    moments: Any = None,
 ) -> dict[str, float]:
     """Return what a data bit costs, random bits written over random bits, `word` bits an access.
 
@@ -182,7 +179,7 @@ def cost(
     device = parts["junction"] + reads * sensed
     with_driver = sum(parts.values()) + reads * (sensed + path)
     highest = max(
-        abs(I) * float(mtjsim.junction_resistance(cell.device, m_z=-1.0, current=abs(I)))
+        abs(I) * float(mtjsim.junction_resistance(cell.device, m_z=np.array(-1.0), current=abs(I)))
         for I in point.setting.amplitudes
     )
     pulse, read = point.latency, reading.latency
@@ -203,10 +200,10 @@ def cost(
     }
 
 
-LOSS = {"secded": secded_loss, "kept": kept_loss}
+LOSS: dict[str, Callable[[Any], Any]] = {"secded": secded_loss, "kept": kept_loss}
 
 
-def ways(target: float = TARGET) -> list[tuple[str, str, int, float]]:
+def ways(target: float, most_attempts: int) -> list[tuple[str, str, int, float]]:
     """Return (label, way, attempts, largest p) of all that is compared; a plain write is a retry of one attempt."""
     return [
         ("unprotected", "retry", 1, 2 * UNPROTECTED),
@@ -214,11 +211,11 @@ def ways(target: float = TARGET) -> list[tuple[str, str, int, float]]:
         ("strong pulse, words", "retry", 1, -2 * np.expm1(np.log1p(-target) / WORD)),  # 1e-9 of words and not of bits
         ("SECDED", "secded", 1, secded_rate(target)),
         ("SECDED, kept", "kept", 1, secded_rate(target, kept_loss)),
-        *((f"retry, {n} pulses", "retry", n, (2 * target) ** (1 / n)) for n in range(2, MOST_ATTEMPTS + 1)),
+        *((f"retry, {n} pulses", "retry", n, (2 * target) ** (1 / n)) for n in range(2, most_attempts + 1)),
     ]
 
 
-def row(label: str, way: str, attempts: int, rate: float, sizing: str) -> dict[str, object]:
+def row(label: str, way: str, attempts: int, rate: float, sizing: str) -> dict[str, Any]:
     """Solve one way and return its line of the table."""
     cell, point = solve(rate, sizing)
     p = point.mean_error_rate
@@ -236,8 +233,8 @@ def row(label: str, way: str, attempts: int, rate: float, sizing: str) -> dict[s
     }
 
 
-def scan(rates, sizing: str) -> list[dict[str, object]]:
-    """A plain write and SECDED at raw rates of one pulse: what is left, and what it costs."""
+def scan(rates: Any, sizing: str) -> list[dict[str, Any]]:
+    """Return what is left and what it costs, of a plain write and of SECDED at raw rates of one pulse."""
     rows = []
     for rate in rates:
         cell, point = solve(float(rate), sizing)
@@ -248,73 +245,58 @@ def scan(rates, sizing: str) -> list[dict[str, object]]:
     return rows
 
 
-def shown(rows: list[dict[str, object]]) -> list[dict[str, object]]:
+def shown(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Keep of the retries those of `SHOWN_ATTEMPTS` and the one of least system energy, which is named so."""
-    kept = []
-    for sizing in SIZINGS:
-        here = [line for line in rows if line["sizing"] == sizing]
-        retries = [line for line in here if line["attempts"] > 1]
-        best = min(retries, key=lambda line: line["system_J"])
-        few = [line for line in here if line["attempts"] in (1, *SHOWN_ATTEMPTS) and line is not best]
-        kept += [*few, best | {"way": f"retry, {best['attempts']} pulses (least energy)"}]
-    return kept
+    best = min((line for line in rows if line["attempts"] > 1), key=lambda line: line["system_J"])
+    few = [line for line in rows if line["attempts"] in (1, *SHOWN_ATTEMPTS) and line is not best]
+    return [*few, best | {"way": f"retry, {best['attempts']} pulses (least energy)"}]
 
 
-def contents() -> dict[str, object]:
-    """Return for the record how the tables were made."""
-    cell = the_cell()
+def junction_to_memory(
+    *,
+    sizing: str,
+    most_attempts: int = 20,
+    scanned: int = 14,
+    spread_attempts: Sequence[int] = (1, 2, 3, 4, 6, 8, 12, 16),
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Return what each way to the target costs.
+
+    Parameters
+    ----------
+    sizing : {"same cell", "same pulse"}
+        See `solve`.
+    most_attempts : int
+        Of a retry.
+    scanned : int
+        Raw rates of a scan of plain writes and SECDED.
+    spread_attempts : sequence of int
+        Retries that are compared where the cells differ; only for the same cell.
+    seed : int
+        Of the quasi-random cells; all else is solved.
+
+    Returns
+    -------
+    dict
+        Energy with sense amplifiers and code logic ("WAY.system_J"), mean latency and area of the strong pulse, of
+        SECDED and of the cheapest retry; the tables "ways", "retries", "scan", "spread" and "sources".
+    """
+    checked_choice("sizing", sizing, SIZINGS)
+    every = ways(TARGET, most_attempts)
+    rows = [row(*way, sizing) for way in every]
+    few = [w for w in every if w[1] in ("retry", "secded") and w[2] in spread_attempts and "words" not in w[0]]
+    table = shown(rows)
+    best = {"strong pulse": "strong pulse", "SECDED": "SECDED", table[-1]["way"]: "retry"}
+    columns = ("system_J", "with_driver_J", "junction_J", "latency_mean_s", "area_F2")
     return {
-        "target": TARGET,
-        "unprotected": UNPROTECTED,
-        "temperature_K": TEMPERATURE,
-        "device_name": "arm_2021",
-        "cell_identity": cell.identity,
-        "transistor": asdict(cell.transistor),
-        "supply_V": cell.supply_voltage,
-        "word_line_V": cell.word_line_voltage,
-        "driver_ohm": cell.driver_resistance,
-        "pulse_width_s": PULSE_WIDTH,
-        "read": bridge.read_point(cell, READ, temperature=TEMPERATURE).as_dict(),
-        "code_energy_J": CODE_ENERGY,
-        "sources": SOURCES,
-        "spread": SPREAD.as_dict(),
-    }
-
-
-def main() -> None:
-    """Solve, then keep."""
-    clock = Clock()
-    everything = [row(*way, sizing) for sizing in SIZINGS for way in ways()]
-    few = [
-        w for w in ways() if w[1] in ("retry", "secded") and w[2] in (1, 2, 3, 4, 6, 8, 12, 16) and "words" not in w[0]
-    ]
-    table, spread = shown(everything), [spread_row(*way) for way in few]
-    record = Record(
-        title="One residual error rate by a strong pulse, by a code, by writing again",
-        command="python notebooks/results/junction_to_memory/make.py",
-        seeds=SEED,  # of the quasi-random cells; all else is solved
-        device=the_cell().device,
-        contents=contents(),
-        tables={
-            "table.csv": table,
-            "retries.csv": [line for line in everything if line["attempts"] > 1],
-            "scan.csv": [line for sizing in SIZINGS for line in scan(np.geomspace(0.3, 1e-10, 14), sizing)],
-            "spread.csv": spread,
+        **{f"{best[line['way']]}.{name}": line[name] for line in table if line["way"] in best for name in columns},
+        "retry.attempts": table[-1]["attempts"],
+        "cell_identity": the_cell().identity,
+        "tables": {
+            "ways": table,
+            "retries": [line for line in rows if line["attempts"] > 1],
+            "scan": scan(np.geomspace(*SCAN, scanned), sizing),
+            "spread": [spread_row(*way, seed) for way in few] if sizing == "same cell" else [],
+            "sources": [{"sizing": sizing, "part": part, "source": text} for part, text in SOURCES.items()],
         },
-        digits=9,
-        **clock.spent(),
-    )
-    record.write(HERE)
-    for line in spread:
-        print(f"{line['way']:18}", *(f"{v:.3g}" for v in line.values() if isinstance(v, float)))
-    for line in table:
-        print(
-            f"{line['sizing']:11} {line['way']:32} p {line['pulse_error_rate']:.1e} lost {line['lost_bits']:.1e} "
-            + " ".join(f"{line[name] * 1e15:6.0f}" for name in ("junction_J", "with_driver_J", "system_J"))
-            + f" fJ {line['latency_mean_s'] * 1e9:5.1f} ns {line['area_F2']:5.1f} F2 {line['pulses_per_cell']:.3f}"
-        )
-    print(f"{record.seconds} s")
-
-
-if __name__ == "__main__":
-    main()
+    }

@@ -1,0 +1,95 @@
+"""Where a value has fallen by a given loss along one field: a further table of a study, [crossing].
+
+    field   of the space, with numbers > 0; the value at the lowest of them is the reference
+    value   of a run, such as "error_free.accuracy"
+    loss    by which it falls
+
+For each combination of the other fields `crossing.csv` has log10 of the first number at which the mean over the repeats
+has fallen by more, linear in log10 between it and the number before, and the lowest and highest of the repeats' own;
+`bound` is ">" where the mean does not fall so far, and "<" where it has at the second number. The reference may be at
+0, which stands for no errors. A run without the value, such as a training that diverged, counts as 0.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bnn.recipes.declared import checked_table
+from bnn.studies.space import Point, Study
+from mtjsim.checks import ArgumentError, checked_choice
+
+CROSSING = ("field", "value", "loss")
+
+
+def crossings(study: Study, done: Sequence[tuple[Point, Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    """Return the rows of [crossing]: the other fields, repeats, log10 of the crossing, bound, lowest and highest.
+
+    Raises
+    ------
+    ArgumentError
+        For a field that the space does not have.
+    """
+    path, value, loss = declared(study)
+    groups: dict[str, tuple[dict[str, Any], dict[float, list[float]]]] = {}
+    for point, result in done:
+        shown = {name: own if isinstance(own, (int, float, str)) else str(own) for name, own in point.shown}
+        at, number = float(shown.pop(path)), result["values"].get(value)
+        found = groups.setdefault(repr(shown), (shown, {}))[1]
+        found.setdefault(at, []).append(float(number) if isinstance(number, (int, float)) else 0.0)
+    rows = []
+    for shown, found in groups.values():
+        places, repeats = np.array(sorted(found)), min(map(len, found.values()))
+        curves = np.array([found[at][:repeats] for at in sorted(found)])
+        log10, bound = crossing(places, curves.mean(1), loss)
+        own = [crossing(places, curve, loss)[0] for curve in curves.T]
+        ends = {"bound": bound, "lowest": min(own), "highest": max(own)}
+        rows.append({**shown, "repeats": repeats, f"log10_{path}": log10, **ends})
+    return rows
+
+
+def check_crossing(study: Study) -> None:
+    """ArgumentError for a wrong [crossing]."""
+    if "crossing" in study.tables:
+        declared(study)
+
+
+def declared(study: Study) -> tuple[str, str, float]:
+    """Return field, value and loss of [crossing]; ArgumentError for a wrong one."""
+    table = checked_table("crossing", study.tables["crossing"], CROSSING)
+    for name in CROSSING:
+        if name not in table:
+            raise ArgumentError(f"crossing.{name}", "must be given.")
+    field = checked_choice("crossing.field", table["field"], [d.path for d in study.dimensions])
+    loss = table["loss"]
+    if not isinstance(loss, (int, float)) or not 0.0 < loss < math.inf:
+        raise ArgumentError("crossing.loss", f"must be a number > 0, got {loss!r}.")
+    return field, table["value"], float(loss)
+
+
+def crossing(places: NDArray[np.float64], values: NDArray[np.float64], loss: float) -> tuple[float, str]:
+    """Return log10 of the place where values have fallen by `loss` below the first one, and "", "<" or ">".
+
+    Examples
+    --------
+    >>> crossing(np.array([0.0, 1e-4, 1e-3, 1e-2]), np.array([0.98, 0.98, 0.98, 0.96]), 0.01)
+    (-2.5, '')
+    >>> crossing(np.array([0.0, 1e-4, 1e-3]), np.array([0.98, 0.9, 0.5]), 0.01)
+    (-4.0, '<')
+    """
+    least = values[0] - loss
+    lost = np.flatnonzero(values[1:] < least)
+    with np.errstate(divide="ignore"):
+        logs = np.log10(places)
+    if len(lost) and lost[0] == 0:
+        return float(logs[1]), "<"
+    if not len(lost):
+        return float(logs[-1]), ">"
+    n = int(lost[0]) + 1
+    before, after = values[n - 1], values[n]
+    share = (before - least) / (before - after)
+    return round(float(logs[n - 1] + share * (logs[n] - logs[n - 1])), 9), ""

@@ -1,0 +1,362 @@
+"""Studies: every point once, whatever ends a worker; the same table for any number of them; what comes out."""
+
+import json
+import logging
+import stat
+
+import numpy as np
+import pytest
+from scipy.stats import t as student_t
+
+import bnn
+from bnn.studies.run import UnfinishedStudy, run_study
+from bnn.studies.space import Study
+from bnn.studies.status import status_of
+
+RATE, LEARNING = "memory.activations.error_rate", "training.learning_rate"
+TINY = {"training.epochs": 1, "training.batch_size": 256, "model.hidden": [12]}
+HELD_OUT = {"data.validation": 0.2, "test": [{"name": "held_out", "images": "validation"}]}
+
+
+def study(**tables):
+    return Study(**{"name": "mine", "recipe": "digits_mlp", "space": {RATE: [0.01, 0.1, 0.2]}, **tables})
+
+
+def falling(recipe):
+    """An accuracy that falls with the rate, a little different for each seed."""
+    rate = recipe.value(RATE)
+    return {
+        "error_free.accuracy": 0.95,
+        "with_errors.accuracy": 0.95 - rate + recipe.seed % 7 / 1000,
+        "activations.error_rate_0": rate,
+        "held_out.accuracy": 0.9 - (rate - 0.05) ** 2,
+        "training.loss": rate,
+    }
+
+
+def run(mine, out, **options):
+    return run_study(mine, out=out, **{"workers": 1, **options})
+
+
+def tables(folder):
+    return {name: (folder / name).read_bytes() for name in ("table.csv", "summary.csv")}
+
+
+# ---- what comes out --------------------------------------------------------------------------------------------------
+
+
+def test_a_study_has_a_row_for_each_point_and_repeat_and_means_over_repeats(tmp_path, counted_points):
+    calls = counted_points(falling)
+    result = run(study(repeats=3, arm={"a": {}, "b": {"training.epochs": 2}}), tmp_path)
+    assert len(calls) == len(set(calls)) == len(result.rows) == 18
+    assert [(row["arm"], row[RATE], row["repeat"]) for row in result.rows] == [
+        (arm, rate, repeat) for arm in "ab" for rate in (0.01, 0.1, 0.2) for repeat in range(3)
+    ]
+    assert len({row["seed"] for row in result.rows}) == 3
+    first = [row["with_errors.accuracy"] for row in result.rows[:3]]
+    half = student_t.ppf(0.975, 2) * np.std(first, ddof=1) / 3**0.5
+    row = result.summary[0]
+    assert (row["repeats"], row["error_free.accuracy.low"], row["error_free.accuracy.high"]) == (3, 0.95, 0.95)
+    assert row["with_errors.accuracy"] == pytest.approx(np.mean(first))
+    assert row["with_errors.accuracy.high"] - row["with_errors.accuracy"] == pytest.approx(half)
+    assert "activations.error_rate_0" not in row
+    assert [path.name for path in result.files] == ["figure.png", "table.csv", "summary.csv", "run.json"]
+    saved = json.loads((tmp_path / "run.json").read_text())
+    assert (saved["points"], saved["finished"], saved["identity"]) == (18, 18, result.study.identity)
+    assert len(saved["seeds"]) == 3
+    assert bnn.run_study is run_study
+
+
+def test_the_report_chooses_the_values_of_the_summary(tmp_path, counted_points):
+    counted_points(falling)
+    values = ["activations.error_rate_0", "with_errors.accuracy"]
+    result = run(study(report={"values": values}), tmp_path)
+    assert list(result.summary[0]) == [RATE, "repeats"] + [
+        name + end for name in values for end in ("", ".low", ".high")
+    ]
+    assert result.summary[1]["activations.error_rate_0"] == 0.1
+    assert result.summary[1]["activations.error_rate_0.low"] == ""
+
+
+# ---- every point once ------------------------------------------------------------------------------------------------
+
+
+def test_a_finished_study_runs_nothing_and_a_larger_one_what_is_new(tmp_path, counted_points):
+    calls = counted_points(falling)
+    run(study(), tmp_path)
+    before = tables(tmp_path)
+    run(study(title="by another title"), tmp_path)
+    assert len(calls) == 3
+    assert tables(tmp_path) == before
+    run(study(space={RATE: [0.05, 0.1, 0.2, 0.01]}, repeats=2), tmp_path)
+    assert sorted(calls[3:]) == [(0.01, 1), (0.05, 0), (0.05, 1), (0.1, 1), (0.2, 1)]
+    run(study(), tmp_path)
+    assert len(calls) == 8
+    assert tables(tmp_path) == before
+
+
+def test_a_storage_that_was_deleted_and_a_result_that_was_lost_are_replaced_by_each_other(tmp_path, counted_points):
+    calls = counted_points(falling)
+    run(study(), tmp_path)
+    before = tables(tmp_path)
+    (tmp_path / "study.db").unlink()
+    run(study(), tmp_path)
+    assert len(calls) == 3
+    run(study(space={RATE: [0.01, 0.1, 0.2, 0.3]}), tmp_path)
+    assert calls[3:] == [(0.3, 0)]
+    for path in (tmp_path / "results").iterdir():
+        path.unlink()
+    run(study(), tmp_path)
+    assert tables(tmp_path) == before
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"key": "other", "values": {}}', b"\xff\xfe"])
+def test_a_damaged_result_is_made_again_with_a_warning(tmp_path, counted_points, caplog, damage):
+    counted_points(falling)
+    run(study(), tmp_path)
+    before = tables(tmp_path)
+    path = sorted((tmp_path / "results").glob("*.json"))[1]
+    content = path.read_bytes()
+    path.write_bytes(damage)
+    with caplog.at_level(logging.WARNING):
+        run(study(), tmp_path)
+    assert "is damaged" in caplog.text
+    assert tables(tmp_path) == before
+    assert json.loads(path.read_bytes())["values"] == json.loads(content)["values"]
+
+
+class Interruption(KeyboardInterrupt):
+    """In place of a kill."""
+
+
+def test_a_run_that_was_ended_is_continued_and_loses_nothing(tmp_path, counted_points):
+    seen = []
+
+    def values_of(recipe):
+        seen.append(recipe.value(RATE))
+        if len(seen) == 2:
+            raise Interruption
+        return falling(recipe)
+
+    calls = counted_points(values_of)
+    with pytest.raises(Interruption):
+        run(study(), tmp_path)
+    assert len(list((tmp_path / "results").iterdir())) == 1
+    result = run(study(), tmp_path)
+    assert seen == [0.01, 0.1, 0.1, 0.2]
+    assert len(calls) == 4
+    assert [row[RATE] for row in result.rows] == [0.01, 0.1, 0.2]
+
+
+# ---- points that fail ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("retries", [0, 1, 3])
+def test_a_point_that_fails_is_tried_again_and_reported_while_the_others_are_finished(
+    tmp_path, counted_points, retries
+):
+    def values_of(recipe):
+        if recipe.value(RATE) == 0.1:
+            raise FloatingPointError("the loss is nan\nin epoch 3")
+        return falling(recipe)
+
+    calls = counted_points(values_of)
+    wanted = r"1 points of mine failed, the first at .*error_rate=0\.1: .*the loss is nan"
+    with pytest.raises(UnfinishedStudy, match=wanted) as caught:
+        run(study(retries=retries), tmp_path)
+    assert "\n" not in str(caught.value)
+    assert sorted(calls) == sorted([(0.01, 0), (0.2, 0)] + [(0.1, 0)] * (1 + retries))
+    state = status_of(study(retries=retries), out=tmp_path)
+    assert (state["points"], state["finished"], state["running"]) == (3, 2, 0)
+    assert state["failed"] == {"FloatingPointError: the loss is nan in epoch 3": 1 + retries}
+    assert [row.split(",")[0] for row in (tmp_path / "table.csv").read_text().splitlines()[1:]] == ["0.01", "0.2"]
+    calls = counted_points(falling)  # what was wrong is mended: the same call runs what is left
+    assert len(run(study(retries=retries), tmp_path).rows) == 3
+    assert calls == [(0.1, 0)]
+
+
+def test_a_point_that_fails_once_is_in_the_table(tmp_path, counted_points):
+    failed = []
+
+    def values_of(recipe):
+        if recipe.value(RATE) == 0.1 and not failed:
+            failed.append(1)
+            raise OSError("the disk was away")
+        return falling(recipe)
+
+    calls = counted_points(values_of)
+    assert len(run(study(), tmp_path).rows) == 3
+    assert len(calls) == 4
+
+
+# ---- other studies, folders and storages -----------------------------------------------------------------------------
+
+
+def test_a_folder_of_another_study_is_refused_and_left_as_it_is(tmp_path, counted_points):
+    calls = counted_points(falling)
+    run(study(), tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file() and path.suffix == ".json"}
+    for other in (study(seed=1), study(set={"training.epochs": 2})):
+        with pytest.raises(ValueError, match="has results of another study, 'mine' of another recipe or seed"):
+            run(other, tmp_path)
+        with pytest.raises(ValueError, match="has results of another study"):
+            status_of(other, out=tmp_path)
+    assert len(calls) == 3
+    assert {path: path.read_bytes() for path in before} == before
+    (tmp_path / "study.json").write_text("{")
+    with pytest.raises(ValueError, match=r"has a damaged file, .*study\.json: .* Delete it"):
+        run(study(), tmp_path)
+
+
+def test_two_studies_of_one_name_in_one_storage_are_refused(tmp_path, counted_points):
+    calls, url = counted_points(falling), f"sqlite:///{tmp_path / 'shared.db'}"
+    run(study(), tmp_path / "a", storage=url)
+    with pytest.raises(ValueError, match="storage has another study of the name 'mine', of another recipe or seed"):
+        run(study(seed=1), tmp_path / "b", storage=url)
+    assert len(calls) == 3
+    assert len(run(study(name="other", seed=1), tmp_path / "b", storage=url).rows) == 3
+
+
+def test_results_come_from_the_storage_to_another_machine(tmp_path, counted_points):
+    calls, url = counted_points(falling), f"sqlite:///{tmp_path / 'shared.db'}"
+    run(study(), tmp_path / "a", storage=url)
+    run(study(), tmp_path / "b", storage=url)
+    assert len(calls) == 3
+    assert tables(tmp_path / "a") == tables(tmp_path / "b")
+    assert status_of(study(), out=tmp_path / "b", storage=url)["finished"] == 3
+
+
+@pytest.mark.parametrize(
+    ("storage", "message"),
+    [
+        ("sqlite:////nowhere/study.db", "storage .* cannot be reached"),
+        ("study.db", "storage .*(must be an address|cannot be reached)"),
+        ("", "storage .*(must be an address|cannot be reached)"),
+        ("nosql://x", "storage"),
+    ],
+)
+def test_a_storage_that_cannot_be_reached_is_refused_before_any_work(tmp_path, counted_points, storage, message):
+    calls = counted_points(falling)
+    with pytest.raises(ValueError, match=message) as caught:
+        run(study(), tmp_path / "out", storage=storage)
+    assert "\n" not in str(caught.value)
+    assert calls == []
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    for out in (tmp_path / "file", tmp_path / "absent" / "out"):
+        with pytest.raises(OSError, match=r"out .* cannot be written"):
+            run(study(), out)
+    with pytest.raises(FileNotFoundError, match="does not exist: nothing of mine was run there"):
+        status_of(study(), out=tmp_path / "absent")
+    assert stat.S_ISREG((tmp_path / "file").stat().st_mode)
+
+
+@pytest.mark.parametrize("workers", [0, 1.5, True])
+def test_a_wrong_number_of_workers_is_refused(tmp_path, workers):
+    with pytest.raises(ValueError, match="workers must be a whole number >= 1"):
+        run(study(), tmp_path, workers=workers)
+
+
+# ---- the other samplers ----------------------------------------------------------------------------------------------
+
+
+def test_a_bisection_is_a_study(tmp_path, counted_points):
+    bisect = {"field": RATE, "low": 0.01, "high": 0.41, "value": "with_errors.accuracy", "level": 0.8, "rounds": 4}
+    calls = counted_points(falling)
+    result = run(study(sampler="bisection", bisect=bisect, space={}, repeats=2), tmp_path)
+    assert len(calls) == len(set(calls)) == len(result.rows) == 2 * 6
+    assert [row[RATE] for row in result.summary] == [0.01, 0.41, 0.21, 0.11, 0.16, 0.135]
+    run(study(sampler="bisection", bisect={**bisect, "rounds": 5}, space={}, repeats=2), tmp_path)
+    assert len(calls) == 14
+
+
+def test_random_points_are_kept_when_trials_grow(tmp_path, counted_points):
+    calls = counted_points(falling)
+    mine = {"sampler": "random", "objective": {"held_out.accuracy": "maximize"}, "set": HELD_OUT}
+    mine["space"] = {RATE: {"low": 0.001, "high": 0.3, "log": True}}
+    first = run(study(**mine, trials=3), tmp_path)
+    more = run(study(**mine, trials=5), tmp_path)
+    assert more.rows[:3] == first.rows
+    assert len(calls) == len(set(calls)) == 5
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2"])
+@pytest.mark.parametrize("space", [{"low": 0.001, "high": 0.3}, [0.01, 0.05, 0.1, 0.2]])
+def test_optuna_chooses_points_on_validation_values(tmp_path, counted_points, sampler, space):
+    calls = counted_points(falling)
+    mine = study(
+        sampler=sampler,
+        trials=12,
+        repeats=2,
+        set=HELD_OUT,
+        objective={"held_out.accuracy": "maximize", "training.loss": "minimize"},
+        constraint={"training.loss": {"max": 0.15}},
+        space={RATE: space},
+    )
+    result = run(mine, tmp_path)
+    assert len(calls) == len(set(calls))  # a point that is chosen again is not run again
+    assert {(row[RATE], row["repeat"]) for row in result.rows} == set(calls)
+    assert all(row["repeats"] == 2 for row in result.summary)
+    assert len(result.summary) == (12 if isinstance(space, dict) else len({call[0] for call in calls}))
+    before = len(calls)
+    run(mine, tmp_path)
+    assert len(calls) == before
+    assert status_of(mine, out=tmp_path)["finished"] == 12
+
+
+def test_a_sampler_of_optuna_searches_lists_too(tmp_path, counted_points):
+    calls = counted_points(lambda recipe: falling(recipe) | {"training.loss": len(recipe.value("model.hidden"))})
+    space = {"model.hidden": [[12], [12, 12]]}
+    mine = study(sampler="tpe", trials=6, set=HELD_OUT, objective={"training.loss": "minimize"}, space=space)
+    result = run(mine, tmp_path)
+    assert len(calls) == len(result.rows) == len({str(row["model.hidden"]) for row in result.rows}) <= 2
+
+
+# ---- one real study --------------------------------------------------------------------------------------------------
+
+
+def test_the_table_of_a_real_study_is_the_same_for_one_and_two_workers(tmp_path):
+    mine = study(set=TINY, repeats=2, space={RATE: [0.01, 0.3]})
+    one = run(mine, tmp_path / "one", workers=1)
+    run(mine, tmp_path / "two", workers=2)
+    assert tables(tmp_path / "one") == tables(tmp_path / "two")
+    plain = bnn.run_recipe(mine.recipe_at(mine.grid()[2]), threads=1, progress=False)
+    row = one.rows[2]
+    assert {name: row[name] for name in plain.values()} == {k: "" if v != v else v for k, v in plain.values().items()}
+    assert [path.name for path in (tmp_path / "two" / "networks").iterdir() if path.suffix == ".pt"] == []
+
+
+def test_points_that_differ_in_their_tests_share_a_training(tmp_path, monkeypatch):
+    from bnn.training.loop import Trainer
+
+    trained, fit = [], Trainer.fit
+
+    def counted(self, *args, **kw):
+        result = fit(self, *args, **kw)
+        trained.append(result.steps)
+        return result
+
+    monkeypatch.setattr(Trainer, "fit", counted)
+    tests = {"test": [{"name": "t", "draws": 2}], **TINY}
+    mine = study(set=tests, space={"test.t.memory.activations.error_rate": [0.01, 0.3]})
+    low, high = run(mine, tmp_path).rows
+    assert low["t.accuracy"] > high["t.accuracy"]
+    assert [bool(steps) for steps in trained] == [True, False]
+
+
+def test_a_trial_that_is_behind_ends_early(tmp_path):
+    mine = study(
+        sampler="tpe",
+        trials=7,
+        set={**TINY, "training.epochs": 3, **HELD_OUT},
+        objective={"held_out.accuracy": "maximize"},
+        space={LEARNING: {"low": 1e-7, "high": 0.02, "log": True}},
+        prune={"warmup": 0},
+    )
+    result = run(mine, tmp_path)
+    assert 5 <= len(result.rows) <= 7
+    state = status_of(mine, out=tmp_path)
+    assert state["failed"] == {}

@@ -1,0 +1,201 @@
+"""CLAIMS.md follows from the stored records, and each rule from its numbers."""
+
+import csv
+import json
+import math
+
+import pytest
+
+from bnn.studies.table import interval
+from physics import approx
+from stored import ROOT, script
+
+CLAIMS = script("claims")
+BENCH = script("bench")
+Claim, Found, Stored = (CLAIMS[name] for name in ("Claim", "Found", "Stored"))
+
+
+def stored(folder, name="table", rows=(), **record):
+    """Write a table and a record to a folder; return the stored result."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / f"{name}.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    (folder / "run.json").write_text(json.dumps({"code": {}, **record}))
+    return Stored(folder)
+
+
+def test_claims_md_is_that_of_the_stored_records():
+    """If this fails: `make claims`."""
+    assert (ROOT / "CLAIMS.md").read_text("utf-8") == CLAIMS["text_of"]()
+
+
+@pytest.mark.parametrize(
+    ("bound", "low", "high", "verdict"),
+    [
+        ({"least": 1.0}, 1.1, 2.0, "confirmed"),
+        ({"least": 1.0}, 0.9, 2.0, "undecided"),
+        ({"least": 1.0}, 0.1, 0.9, "not confirmed"),
+        ({"least": 1.0}, 1.0, math.inf, "confirmed"),
+        ({"most": 1.0}, 0.1, 0.9, "confirmed"),
+        ({"most": 1.0}, 0.9, 1.1, "undecided"),
+        ({"most": 1.0}, 1.1, 1.2, "not confirmed"),
+        ({"most": 1.0}, -math.inf, math.inf, "undecided"),
+    ],
+)
+def test_the_verdict_follows_from_the_whole_interval(bound, low, high, verdict):
+    claim = Claim("c", "s", "f", lambda stored: None, **bound, bound="b")
+    assert claim.verdict(Found((low + high) / 2, low, high, ""))[0] == verdict
+
+
+def test_every_claim_has_one_bound_and_a_line_with_five_cells():
+    claims = CLAIMS["CLAIMS"]
+    assert len({claim.text for claim in claims}) == len(claims)
+    for claim in claims:
+        assert (claim.least is None) != (claim.most is None)
+        cells = CLAIMS["line_of"](claim, ROOT / "notebooks" / "results")
+        assert len(cells) == 5
+        assert cells[-1].partition(":")[0] in ("confirmed", "not confirmed", "undecided")
+
+
+def test_what_is_not_stored_is_undecided_and_says_so(tmp_path):
+    claim = Claim("c", "s", "one", lambda stored: Found(2.0, 2.0, 2.0, "two"), least=1.0, bound="at least 1")
+    line_of = CLAIMS["line_of"]
+    assert line_of(claim, tmp_path)[-1] == "undecided: not measured yet"
+    folder = stored(tmp_path / "one", rows=[{"a": 1}]).folder
+    assert line_of(claim, tmp_path)[-2:] == ("two", "confirmed: within the bound, at least 1")
+    (folder / "run.json").write_text("{}")
+    assert line_of(claim, tmp_path)[-1] == "undecided: the stored table is of an older version"
+    stored(tmp_path / "one", rows=[{"a": 1}])
+    missing = Claim("c", "s", "one", lambda stored: stored.rows("nothing"), least=1.0)
+    assert line_of(missing, tmp_path)[-1] == "undecided: the record does not contain it"
+
+
+def test_accuracies_are_paired_by_network():
+    found = CLAIMS["points"]([0.95, 0.97, 0.96], [0.94, 0.95, 0.95], "gain")
+    assert (found.mean, found.low, found.high) == approx(interval([1.0, 2.0, 1.0]))
+    one = CLAIMS["points"]([0.95], [0.9], "gain")  # one network has no interval
+    assert (one.low, one.high) == (-math.inf, math.inf)
+
+
+def test_a_deviation_contains_the_error_of_the_references(tmp_path):
+    row = {"kind": "axial", "cases": 14, "largest_deviation": 2e-7, "reference_error": 1e-7}
+    found = CLAIMS["deviation"]("axial")(stored(tmp_path, rows=[row]))
+    assert (found.mean, found.low, found.high) == approx((2e-7, 1e-7, 3e-7))
+
+
+def test_decades_between_two_kinds_of_errors(tmp_path):
+    head, name = {"arm": "real", "memory.words.protection": "none", "repeats": 3}, "log10_memory.words.error_rate"
+    kinds = {"overwrite": (-2.5, "", -3.0, -2.2), "independent": (-8.0, "", -8.2, -7.9)}
+
+    def rows():
+        for errors, (log10, bound, low, high) in kinds.items():
+            own = {"memory.words.errors": errors, name: log10, "bound": bound, "lowest": low, "highest": high}
+            yield head | own
+
+    found = CLAIMS["decades"]("real")(stored(tmp_path, "crossing", list(rows())))
+    assert (found.mean, found.low, found.high) == approx((5.5, 4.9, 6.0))
+    kinds["overwrite"] = (-2.0, ">", -2.0, -2.0)
+    found = CLAIMS["decades"]("real")(stored(tmp_path, "crossing", list(rows())))
+    assert (found.low, found.high) == (approx(5.9), math.inf)
+    assert "overwrite >10^-2.0" in found.words
+
+
+def test_two_kinds_of_errors_at_the_same_rate(tmp_path):
+    accuracies = {"overwrite": (0.94, 0.95), "same share": (0.97, 0.98), "full rate": (0.80, 0.82)}
+    rows = [
+        {"trained_at": trained, "write_error_rate": rate, "mode": mode, "accuracy": value if trained == 0 else 0.5}
+        for trained in (0.0, 0.05)
+        for rate in (0.2, 0.3)
+        for mode, values in accuracies.items()
+        for value in values
+    ]
+    rows = [row for row in rows if row["write_error_rate"] == 0.2 or row.update(accuracy=0.1) is None]
+    found = CLAIMS["modes"]("full rate", 1)(stored(tmp_path, "modes", rows))
+    assert found.mean == approx(13.5)
+    assert CLAIMS["modes"]("same share", -1)(Stored(tmp_path)).mean == approx(3.0)
+
+
+def test_the_gain_of_a_correction(tmp_path):
+    rows = [
+        {
+            "memory.bits.holds": kind,
+            "memory.bits.error_rate": before,
+            "test.run.memory.bits.error_rate": after,
+            "test.run.correct": way,
+            "run.accuracy": value + 0.001 * repeat,
+        }
+        for (kind, before, after, way), value in {
+            ("signs", 0.0, 0.1, "none"): 0.84,
+            ("signs", 0.0, 0.1, "rescale"): 0.92,
+            ("signs", 0.1, 0.0, "rescale"): 0.5,
+            ("activations", 0.0, 0.1, "rescale"): 0.4,
+        }.items()
+        for repeat in range(3)
+    ]
+    found = CLAIMS["corrected"]("signs", 0.0, 0.1)(stored(tmp_path, rows=rows))
+    assert (found.mean, found.low, found.high) == approx((8.0, 8.0, 8.0), abs=1e-9)
+
+
+def test_energies_of_two_ways(tmp_path):
+    row = {"sizing": "same cell", "retry.system_J": 6e-13, "SECDED.system_J": 1.2e-12}
+    found = CLAIMS["cheaper"]("retry", "SECDED")(stored(tmp_path, rows=[row, row | {"sizing": "same pulse"}]))
+    assert found.mean == approx(0.5)
+    assert "600 against 1200 fJ" in found.words
+
+
+def test_the_cheapest_point_of_the_demo_is_one_that_does_not_invert(tmp_path):
+    head = {"training": "with errors", "loss": 0.002, "loss_low": -0.001}
+    rows = [
+        head | {"error_rate_1": 0.9, "energy_per_bit_J": 1e-13, "loss_high": 0.005},  # inverts
+        head | {"error_rate_1": 0.2, "energy_per_bit_J": 2e-13, "loss_high": 0.02},  # loses too much
+        head | {"error_rate_1": 0.05, "energy_per_bit_J": 3e-13, "loss_high": 0.005},
+        head | {"error_rate_1": 1e-9, "energy_per_bit_J": 1e-12, "loss_high": 0.005},
+    ]
+    found = CLAIMS["weaker_activations"](stored(tmp_path, "curve", rows))
+    assert found.mean == approx(0.3)
+
+
+def bench(name, extra, params=None):
+    fullname = f"tests/benchmarks/test_packed_bench.py::{name}"
+    return {"fullname": fullname, "extra_info": extra, "params": params, "stats": {"total": 2.0}}
+
+
+def test_ratios_of_benchmarks_are_kept_and_seconds_and_arguments_are_not(tmp_path):
+    content = {
+        "machine_info": {"node": "a-name", "machine": "x86_64", "system": "Linux", "cpu": {"brand_raw": "A CPU"}},
+        "benchmarks": [
+            bench("test_a[64]", {"inputs": 64.0, "times_mkl_to_bits": 7.0, "seconds": 3.0}, {"inputs": 64.0}),
+            bench("test_a[128]", {"inputs": 128.0, "times_mkl_to_bits": 9.0, "adam_milliseconds": 3.0}, {"inputs": 1}),
+            bench("test_b", {"milliseconds_over_point": 1.5, "share_of_adam": 0.2, "ns_per_spin_step": 5.0}),
+        ],
+    }
+    record = BENCH["record_of"](content)
+    found = {(row["benchmark"], row["ratio"]): row["value"] for row in BENCH["ratios"](content)}
+    assert found == {
+        ("test_a[64]", "times_mkl_to_bits"): 7.0,
+        ("test_a[128]", "times_mkl_to_bits"): 9.0,
+        ("test_b", "milliseconds_over_point"): 1.5,
+        ("test_b", "share_of_adam"): 0.2,
+    }
+    record.write(tmp_path)
+    saved = json.loads((tmp_path / "run.json").read_text())
+    assert "a-name" not in (tmp_path / "run.json").read_text()
+    assert saved["machine"]["cpu"] == {"brand_raw": "A CPU"}
+    assert {"bnn.packed.trace", "mtjsim.switching", "bridge.write"} <= saved["code"].keys()
+    speed = CLAIMS["ratio"]("test_a", "times_mkl_to_bits")(Stored(tmp_path))
+    assert (speed.low, speed.high) == (7.0, 9.0)
+    assert speed.words == "7 to 9 in 2 measurements; A CPU"
+    with pytest.raises(LookupError, match="no test_c in the record"):
+        CLAIMS["ratio"]("test_c", "times")(Stored(tmp_path))
+
+
+def test_the_benchmarks_that_claims_name_are_there():
+    text = "\n".join(path.read_text("utf-8") for path in (ROOT / "tests" / "benchmarks").glob("test_*.py"))
+    names = [claim.find.__closure__ for claim in CLAIMS["CLAIMS"] if claim.folder == "bench"]
+    cells = [cell.cell_contents for closure in names for cell in closure]
+    functions = {cell for cell in cells if isinstance(cell, str)}
+    missing = {name for name in functions if f"def {name}(" not in text}
+    assert functions
+    assert missing <= {"test_evaluation_of_lenet4_on_packed_bits"}  # on the way
