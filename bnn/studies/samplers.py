@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -81,8 +80,7 @@ def constraints(study: Study, values: list[Mapping[str, Any]]) -> list[float]:
 
 
 def sampler_of(study: Study) -> Any:
-    """Return Optuna's sampler of a study, TPE or NSGA-II."""
-    seed = study.seed + os.getpid() if study.sampler == "nsga2" else None
+    """Return Optuna's sampler of a study, TPE or NSGA-II; unseeded, so that no two workers draw the same points."""
     options: dict[str, Any] = {}
     if "constraint" in study.tables:
         options["constraints_func"] = lambda trial: trial.user_attrs.get("constraints", (0.0,))
@@ -90,5 +88,5 @@ def sampler_of(study: Study) -> Any:
         warnings.simplefilter("ignore", ExperimentalWarning)
         warnings.simplefilter("ignore", FutureWarning)  # Optuna 5 has another way, which Optuna 4 has not
         if study.sampler == "nsga2":
-            return optuna.samplers.NSGAIISampler(seed=seed, **options)
-        return optuna.samplers.TPESampler(seed=None, **options)
+            return optuna.samplers.NSGAIISampler(**options)
+        return optuna.samplers.TPESampler(**options)

@@ -155,7 +155,7 @@ def _entry_of(study: Study, storage: RDBStorage, **choice: Any) -> optuna.Study:
         storage=storage, study_name=entry_name(study), directions=directions, load_if_exists=True, **choice
     )
     known = entry.user_attrs
-    for name, value in {"name": study.name, "identity": study.identity}.items():
+    for name, value in {"identity": study.identity, "name": study.name}.items():  # a name comes with its identity
         if known.get(name) != value:
             entry.set_user_attr(name, value)
     if not known:  # another one may have been made at the same moment; then at least one of the two sees it

@@ -279,6 +279,25 @@ def test_a_worker_of_a_pool_that_is_killed(tmp_path, alone):
 
 
 @needs_postgres
+@pytest.mark.parametrize(
+    ("database", "password", "reason"),
+    [
+        ("postgres", "a-wrong-word", "password authentication failed"),
+        ("nowhere", postgres.PASSWORD, 'database "nowhere" does not exist'),
+    ],
+)
+def test_a_server_that_refuses_is_one_line_before_any_work(own_server, tmp_path, database, password, reason):
+    out, log = tmp_path / "out", tmp_path / "log"
+    worker = begun(declared(tmp_path), out, storage=own_server.url(database, password), log=log)
+    assert worker.wait(timeout=120) == 2
+    text = log.read_text()
+    assert text.count("\n") == 1
+    assert reason in text
+    assert password not in text
+    assert not list(out.iterdir())
+
+
+@needs_postgres
 def test_eight_processes_create_the_tables_and_claim_the_same_points_at_once(own_server, tmp_path):
     url = own_server.create("races")
     start = time.time() + 20.0

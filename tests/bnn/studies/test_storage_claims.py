@@ -326,6 +326,24 @@ def test_another_study_of_the_same_name_is_refused(tmp_path, url):
     assert len(names(url)) == 1
 
 
+def test_a_study_is_joined_at_every_moment_of_its_creation(url, monkeypatch):
+    """By processes that start together; its name and its identity are written in two transactions."""
+    joined, original = [], RDBStorage.set_study_user_attr
+
+    def observed(self, study_id, key, value):
+        original(self, study_id, key, value)
+        if not joined:
+            joined.append(key)
+            with opened(url) as storage:
+                joined.append(entry_of(study(), storage).study_name)
+
+    monkeypatch.setattr(RDBStorage, "set_study_user_attr", observed)
+    with opened(url) as storage:
+        entry = entry_of(study(), storage)
+        assert joined[1:] == [entry.study_name]
+        assert entry.user_attrs == {"name": "mine", "identity": study().identity}
+
+
 def test_of_two_studies_of_one_name_at_the_same_moment_at_most_one_stays(url):
     names(url)
     for number in range(10):
