@@ -10,6 +10,7 @@ from typing import Any
 
 import numba as nb
 import numpy as np
+from numba.extending import intrinsic
 
 from bridge.memory.stochastic import BLOCK, DRAWS
 
@@ -20,6 +21,7 @@ U: Any = np.uint32
 F: Any = np.float32
 D: Any = np.float64
 MAGNITUDE, SIGN, INFINITY, LARGEST = 0x7FFFFFFF, 0x80000000, 0x7F800000, 0x7F7FFFFF
+ROUNDER = 1.5 * 2**23  # float32 numbers of its size are whole
 NEAR_TIE = 0.5 - 1e-9  # of a step: the error of a product in place of a quotient is 1e-13
 
 
@@ -123,37 +125,69 @@ def _int8(bits, scale, least, most, work):
     return -1
 
 
+def _fused(_: Any, a: Any, b: Any, c: Any) -> Any:
+    """Return a b + c of float32, rounded once."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.fma(*arguments)
+
+    return nb.float32(nb.float32, nb.float32, nb.float32), generate
+
+
+_fma: Any = intrinsic(_fused)
+
+
 @nb.njit(cache=True, nogil=True, inline="always")
-def _by_draw(x, draw, scale, inverse, per_scale):
-    steps = min(max(np.rint(x * inverse), -128.0), 127.0)
-    away = x - D(F(steps * scale))
-    turns = D(D(draw) - abs(away) * per_scale).view(np.int64) >> np.int64(63)  # all bits, or none
-    step = np.int64(turns & D(np.copysign(1.0, away)).view(np.int64)).view(np.float64)
-    return (min(max(steps + step, -128.0), 127.0) + 0.0) * scale
+def _multiple(steps, scale, low):
+    """The float32 next to a multiple of the scale: of one number, or of two that add up to it."""
+    return F(D(steps) * scale) if low is None else _fma(steps, scale, F(steps * low))
+
+
+@nb.njit(cache=True, nogil=True, inline="always")
+def _by_draw(x, draw, inverse, scale, low):
+    """Number of int8 that x becomes, as bits: see `int8_steps`."""
+    steps = F(min(max(F(x * inverse), F(-128.0)), F(127.0)))
+    steps = F(F(steps + F(ROUNDER)) - F(ROUNDER))  # to a whole number, ties to even
+    away = F(x - F(_multiple(steps, scale, low)))
+    chance = F(F(F(abs(away)) * inverse) * F(DRAWS))
+    turns = draw < U(np.ceil(min(chance, F(4294967040.0))))  # more is beyond the ends
+    step = U(F(away).view(U) & U(SIGN)) | U(0x3F800000)
+    other = F(steps + (U(step).view(F) if turns else F(0.0)))
+    return F(_multiple(F(min(max(other, F(-128.0)), F(127.0))), scale, low)).view(U)
+
+
+@nb.njit(cache=True, nogil=True)
+def _in_parts(scale):
+    """Return two float32 that add up to the scale, and whether all its multiples are exact by them."""
+    high = F(scale)
+    low, exact = F(scale - D(high)), True
+    for k in range(-128, 128):
+        exact &= F(_multiple(F(k), high, low)).view(U) == F(_multiple(F(k), scale, None)).view(U)
+    return high, low, exact
 
 
 @nb.njit(cache=True, nogil=True)
 def _int8_drawn(bits, scale, least, most, work, draws):
-    """Do the same by draws; what is between the numbers that the ends are read as is taken."""
-    inverse, per_scale, left = 1.0 / scale, DRAWS / scale, np.int64(0)
-    bound = np.int64(LARGEST if most > 127.0 else F(most * scale).view(U))
+    """Do the same by draws; what is between the numbers that the ends are read as is taken.
+
+    The vector loops have numbers of 32 bits only: one of 64 would halve what an instruction does. They are two, for one
+    that does both has too much at hand at once: measured, it takes twice as long.
+    """
+    inverse, left, (high, low, exact) = F(1.0 / scale), U(0), _in_parts(scale)
+    bound = U(LARGEST) if most > 127.0 else F(most * scale).view(U)
     for i in range(bits.size):
         work[i] = bits[i]
-    for i in range(bits.size):
-        b = work[i]
-        x = D(U(b).view(F))
-        odd = bound - np.int64(b & U(MAGNITUDE))
-        left |= odd
-        stays, rounded = U(odd >> np.int64(63)), F(_by_draw(x, draws[i], scale, inverse, per_scale)).view(U)
-        bits[i] = U(U(b & stays) | U(rounded & U(~stays)))
-    if left >= 0:
+        left |= U(bound - U(bits[i] & U(MAGNITUDE)))
+    if exact and left < U(SIGN):
+        for i in range(bits.size):
+            bits[i] = _by_draw(U(work[i]).view(F), draws[i], inverse, high, low)
         return -1
     least, most = D(F(least * scale)), D(F(most * scale))
     for i in range(bits.size):
-        x = D(U(bits[i]).view(F))
+        x = U(bits[i]).view(F)
         if not (x >= least and x <= most and abs(x) < np.inf):
             return i
-        bits[i] = F(_by_draw(x, draws[i], scale, inverse, per_scale)).view(U)
+        bits[i] = _by_draw(x, draws[i], inverse, scale, None)
     return -1
 
 

@@ -63,12 +63,13 @@ def floating(values: NDArray[Any], draws: Draws, *, fraction_bits: int, least_ex
 def int8_steps(values: NDArray[Any], draws: Draws, *, scale: float) -> NDArray[np.float64]:
     """Round finite numbers to -128..127 steps of a scale, as float64; what is beyond becomes the end.
 
-    A number that a word is read as, the float32 next to a multiple of the scale, stays.
+    In float32, but for the multiples of the scale: the number's distance from the nearest of them is exact. A number
+    that a word is read as, the float32 next to a multiple of the scale, stays.
     """
-    x = values.astype(np.float64)
     with np.errstate(over="ignore"):
-        steps = np.clip(np.rint(x * (1.0 / scale)), -128.0, 127.0) + 0.0
-        away = x - (steps * scale).astype(np.float32)
-        turns = draws < np.abs(away) * (DRAWS / scale)
-    other = steps + np.where(away > 0, 1.0, -1.0)
+        x, inverse = values.astype(np.float32), np.float32(1.0 / scale)
+        steps = np.clip(np.rint(x * inverse), np.float32(-128.0), np.float32(127.0)) + np.float32(0.0)
+        away = x - (steps * np.float64(scale)).astype(np.float32)
+        turns = draws < np.abs(away) * inverse * np.float32(DRAWS)
+    other = steps.astype(np.float64) + np.where(away > 0, 1.0, -1.0)
     return np.where(turns & (other >= -128.0) & (other <= 127.0), other, steps)
