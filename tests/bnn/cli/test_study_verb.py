@@ -7,6 +7,7 @@ import pytest
 
 from bnn.cli import main
 from bnn.cli.study_verb import table_of
+from bnn.studies import worker
 from bnn.studies.space import list_studies
 
 STUDY = """title = "small study"
@@ -124,7 +125,14 @@ def test_a_wrong_study_is_one_line_and_leaves_no_file(capsys, mine, tmp_path, wa
     assert not list((tmp_path / "out").glob("*"))
 
 
-def test_points_that_failed_are_said_and_the_others_are_kept(capsys, mine, tmp_path):
+def test_points_that_failed_are_said_and_the_others_are_kept(capsys, mine, tmp_path, monkeypatch):
+    def fails(study, point, *others, **more):
+        if dict(point.shown)["training.learning_rate"] == 1e30:
+            raise MemoryError("no room")
+        return run_point(study, point, *others, **more)
+
+    run_point = worker.run_point
+    monkeypatch.setattr(worker, "run_point", fails)
     mine.write_text(
         STUDY.replace("[set]", "[set]\ntraining.schedule = 'constant'")
         .replace("memory.activations.error_rate = [0.01, 0.3]", "training.learning_rate = [0.02, 1e30]")
@@ -132,9 +140,9 @@ def test_points_that_failed_are_said_and_the_others_are_kept(capsys, mine, tmp_p
     )
     code, out, err = study(capsys, mine, "--out", tmp_path / "out", "--workers", "1")
     assert (code, out) == (2, "")
-    assert re.search(r"1 points of mine failed, the first at training\.learning_rate=1e\+30: .*not finite", err), err
+    assert re.search(r"1 points of mine failed, the first at training\.learning_rate=1e\+30: .*no room", err), err
     code, out, _ = study(capsys, mine, "--out", tmp_path / "out", "--status")
-    assert out.startswith("mine: 1 of 2 points finished, 0 at work\nfailed 1 times: FloatingPointError: ")
+    assert out.startswith("mine: 1 of 2 points finished, 0 at work\nfailed 1 times: MemoryError: no room")
 
 
 def test_a_table_has_intervals_only_where_there_are_some():

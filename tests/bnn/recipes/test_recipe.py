@@ -230,7 +230,7 @@ WRONG_FIELDS = [  # path, value, message; None takes a field out
     ("model.activation_memory", 3, "model.activation_memory must be left out: it follows from \\[\\[memory\\]\\]"),
     ("model.channels_last", "yes", "model.channels_last must be true or false"),
     ("model.name", "math:cos", "model"),
-    ("model.name", "nowhere:net", "model must be a model of bnn.models, or module:function of your own"),
+    ("model.name", "nowhere:net", "model must be module:function, which can be imported from this folder"),
     ("binarize.exclud", [], "a field of binarize must be one of .*Did you mean 'exclude'"),
     ("binarize.weight_quantizer", "sign", "binarize.weight_quantizer must be one of 'ste_sign'"),
     ("optimizer.name", "adan", "optimizer.name must be one of 'adam', 'adamw', 'sgd', 'bop', got 'adan'"),

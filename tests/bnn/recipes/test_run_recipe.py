@@ -137,13 +137,22 @@ def test_a_folder_with_another_run_is_refused_and_left_as_it_is(small, finished)
             {"memory": [{"holds": "optimizer", "error_rate": 1e-6}], "device": None, "optimizer.name": "bop"},
             "optimizer",
         ),
-        ({"training.learning_rate": 1e30}, "is not finite, in epoch 0"),
     ],
 )
 def test_a_wrong_recipe_leaves_no_file(small, tmp_path, changes, message):
     with pytest.raises((ValueError, FloatingPointError), match=message):
         run_recipe(small(test=[]).replaced(changes), out=tmp_path / "run", progress=False)
     assert [path.name for path in (tmp_path / "run").iterdir() if path.suffix != ".lock"] == []
+
+
+@pytest.mark.filterwarnings("ignore:The training diverged")
+def test_a_training_that_diverges_is_a_result_without_tests(small, tmp_path):
+    recipe = small().replaced({"training.learning_rate": 1e30})
+    result = run_recipe(recipe, out=tmp_path / "run", progress=False)
+    saved = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert "is not finite, in epoch 0" in result.ended.message == saved["ended"]["message"]
+    assert (result.tests, result.values()["training.diverged"]) == ({}, 1)
+    assert run_recipe(recipe, out=tmp_path / "run", progress=False).ended == result.ended
 
 
 def test_a_folder_that_cannot_be_written_is_refused_before_any_work(small, tmp_path):

@@ -157,7 +157,7 @@ def choosing(**changes):
 
 WRONG = [
     ({"spac": {}}, "a field of the study must be one of .*Did you mean 'space'"),
-    ({"recipe": None}, "recipe must be given: a name, a path or a table"),
+    ({"recipe": None}, "recipe must be given, a name, a path or a table; or a task, and not both"),
     ({"recipe": "digit_mlp"}, "recipe must be one of .*Did you mean 'digits_mlp'"),
     ({"recipe": 3}, "recipe must be"),
     ({"name": 3}, "name must be a text, got 3"),
