@@ -36,9 +36,7 @@ def product(a=0, b=0, seed=0):
 
 
 def study(**more):
-    return Study(
-        **{"name": "mine", "task": "test_storage_claims:product", "space": {"a": [1, 2, 3], "b": [4, 5]}} | more
-    )
+    return Study(**{"name": "mine", "task": f"{__name__}:product", "space": {"a": [1, 2, 3], "b": [4, 5]}} | more)
 
 
 @pytest.fixture(autouse=True)
