@@ -153,7 +153,14 @@ class WriteErrors(BitMemory):
         from bnn.errors.kernels import write_at, write_samples  # here: numba takes half a second
 
         rates, where = self._rates(x), (np.uint64(key.root), key.layer, key.step, key.samples)
-        if isinstance(rates[0], float) and isinstance(rates[1], float) and type(x) is Tensor and x.dtype == torch.float32 and x.is_contiguous() and not x.is_neg():
+        if (
+            isinstance(rates[0], float)
+            and isinstance(rates[1], float)
+            and type(x) is Tensor
+            and x.dtype == torch.float32
+            and x.is_contiguous()
+            and not x.is_neg()
+        ):
             out = torch.empty_like(x)
             others = write_at(x.data_ptr(), out.data_ptr(), x.numel(), *where, *rates)
         else:
