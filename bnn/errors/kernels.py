@@ -14,11 +14,11 @@ from typing import Any
 import numba as nb
 import numpy as np
 from llvmlite import ir
-from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from bnn.errors.uniforms import U, decide, first_places, padded, sample_keys
+from bridge.memory.fetch import LINE, fetch
 
 ONE, SIGN = 0x3F800000, 31  # of a float32: the bits of 1.0; the place of its sign, which is set in a -1
 
@@ -51,25 +51,6 @@ def _signs(_: Any, cells: Any, k: Any) -> Any:
 _signs_of: Any = intrinsic(_signs)
 
 
-def _fetched(_: Any, cells: Any, k: Any) -> Any:
-    """Bring 32 cells from number k near; they may be after the end of the array."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        byte, whole = ir.IntType(8).as_pointer(), ir.IntType(32)
-        place = ir.FunctionType(ir.VoidType(), [byte, whole, whole, whole])
-        fetch = cgutils.get_or_insert_function(builder.module, place, "llvm.prefetch.p0")
-        here = builder.bitcast(_lanes(builder, context, signature.args[0], *arguments), byte)
-        for line in range(2):
-            there = builder.gep(here, [ir.IntType(64)(64 * line)])
-            builder.call(fetch, [there, whole(0), whole(3), whole(1)])
-        return context.get_dummy_value()
-
-    return nb.void(cells, nb.uint64), generate
-
-
-_fetch: Any = intrinsic(_fetched)
-
-
 def _turned(_: Any, cells: Any, k: Any, wrong: Any, new: Any) -> Any:
     """Write 32 cells from number k, those whose bit is set in `wrong` with the other sign."""
 
@@ -90,11 +71,15 @@ _turn: Any = intrinsic(_turned)
 
 @nb.njit(cache=True, nogil=True)
 def pack(target, ones, new):
-    """Set the bits of the cells that are written to 1; return 0 if all values are +1 or -1."""
+    """Set the bits of the cells that are written to 1; return 0 if all values are +1 or -1.
+
+    Meanwhile the cells after the write, and the next sample, are fetched.
+    """
     halves, whole, others = ones.view(np.uint32), target.size // 32, np.uint32(0)
     for h in range(whole):
-        _fetch(new, U(32) * U(h))
-        _fetch(target, U(32) * U(h) + U(target.size))
+        for line in range(0, 32, LINE):
+            fetch(new, U(32) * U(h) + U(line))
+            fetch(target, U(32) * U(h) + U(target.size) + U(line))
         halves[h] = ~_signs_of(target, U(32) * U(h))
     if target.size % 32:
         last = np.uint32(0)

@@ -12,6 +12,7 @@ import numba as nb
 import numpy as np
 from numba.extending import intrinsic
 
+from bridge.memory.fetch import LINE, fetch
 from bridge.memory.stochastic import BLOCK, DRAWS
 
 FP32, BF16, FP16, INT8 = range(4)
@@ -22,6 +23,7 @@ F: Any = np.float32
 D: Any = np.float64
 MAGNITUDE, SIGN, INFINITY, LARGEST = 0x7FFFFFFF, 0x80000000, 0x7F800000, 0x7F7FFFFF
 ROUNDER = 1.5 * 2**23  # float32 numbers of its size are whole
+AT_ONCE, AHEAD = 64, 256  # numbers: fetched together, and how far ahead
 NEAR_TIE = 0.5 - 1e-9  # of a step: the error of a product in place of a quotient is 1e-13
 
 
@@ -175,7 +177,14 @@ def _int8_drawn(bits, scale, least, most, work, draws):
     """
     inverse, left, (high, low, exact) = F(1.0 / scale), U(0), _in_parts(scale)
     bound = U(LARGEST) if most > 127.0 else F(most * scale).view(U)
-    for i in range(bits.size):
+    whole = bits.size // AT_ONCE * AT_ONCE
+    for start in range(0, whole, AT_ONCE):
+        for line in range(0, AT_ONCE, LINE):
+            fetch(bits, np.uint64(start + AHEAD + line))
+        for i in range(start, start + AT_ONCE):
+            work[i] = bits[i]
+            left |= U(bound - U(bits[i] & U(MAGNITUDE)))
+    for i in range(whole, bits.size):
         work[i] = bits[i]
         left |= U(bound - U(bits[i] & U(MAGNITUDE)))
     if exact and left < U(SIGN):
@@ -194,8 +203,13 @@ def _int8_drawn(bits, scale, least, most, work, draws):
 @nb.njit(cache=True, nogil=True)
 def _exceeds(bits, limit):
     """Whether a magnitude is above the limit, as bits; NaN are."""
-    sign = U(0)
-    for i in range(bits.size):
+    sign, whole = U(0), bits.size // AT_ONCE * AT_ONCE
+    for start in range(0, whole, AT_ONCE):
+        for line in range(0, AT_ONCE, LINE):
+            fetch(bits, np.uint64(start + AHEAD + line))
+        for i in range(AT_ONCE):
+            sign |= U(limit - U(bits[start + i] & U(MAGNITUDE)))
+    for i in range(whole, bits.size):
         sign |= U(limit - U(bits[i] & U(MAGNITUDE)))
     return sign >> U(31) == U(1)
 

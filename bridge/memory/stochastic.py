@@ -2,7 +2,8 @@
 
 A number between two that a format has becomes the upper one with a chance equal to its distance from the lower one, in
 units of the gap, to 2^-32: the mean is the number. One that the format has stays. The gap of int8 is its scale; its
-numbers are multiples of it to the rounding of float32, and the mean is the number to that rounding.
+numbers are multiples of it to the rounding of float32, chances are rounded to float32 too (2^-24 of each), and the mean
+is the number to that rounding.
 
 **Draws by key.** The draw of word i in write w of a memory is one half of an output of Philox2x32-7 [1], keyed by 64
 bits that follow from the memory's seed and w; i decides the counter and the half. It depends on nothing else. Here are
