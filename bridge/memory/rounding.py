@@ -141,13 +141,13 @@ _fma: Any = intrinsic(_fused)
 
 @nb.njit(cache=True, nogil=True, inline="always")
 def _multiple(steps, scale, low):
-    """The float32 next to a multiple of the scale: of one number, or of two that add up to it."""
+    """Return the float32 next to a multiple of the scale, which is one number, or two that add up to it."""
     return F(D(steps) * scale) if low is None else _fma(steps, scale, F(steps * low))
 
 
 @nb.njit(cache=True, nogil=True, inline="always")
 def _by_draw(x, draw, inverse, scale, low):
-    """Number of int8 that x becomes, as bits: see `int8_steps`."""
+    """Return the number of int8 that x becomes, as bits: see `int8_steps`."""
     steps = F(min(max(F(x * inverse), F(-128.0)), F(127.0)))
     steps = F(F(steps + F(ROUNDER)) - F(ROUNDER))  # to a whole number, ties to even
     away = F(x - F(_multiple(steps, scale, low)))
