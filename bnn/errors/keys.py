@@ -84,6 +84,8 @@ class WriteKeys:
         Distinguishes parts that were made separately with one seed.
     """
 
+    _rows = np.arange(0)  # of the last write without an address
+
     def __init__(self, seed: int, layer: int, part: int = 0) -> None:
         self.seed, self.layer, self.part = checked_seed(seed), checked_whole("layer", layer, least=0), part
         self.writes = 0
@@ -91,7 +93,6 @@ class WriteKeys:
         self._first_root = addressed_root(self.seed, part=part)
         self._address: tuple[int, np.ndarray | None, int] | None = None
         self._calls = 0
-        self._rows = np.arange(0)  # of the last write without an address
         self._past: deque[PastWrite] = deque(maxlen=MOST_RECOMPUTED)
 
     def address(self, *, step: int, samples: Tensor | np.ndarray | None, twin: int = 0, call: int = 0) -> None:

@@ -57,10 +57,10 @@ def drawn(forward: Forward) -> Forward:
         if torch.compiler.is_compiling():
             return _in_eager(forward, module, x)
         if torch._C._are_functorch_transforms_active():
-            rule = f"A {type(module).__name__} cannot be used in transforms of torch.func (grad, vmap, jvp)"
-            rule += ": its draws are numbered"
+            name = f"A {type(module).__name__}"
+            rule = f"{name} cannot be used in transforms of torch.func (grad, vmap, jvp): its draws are numbered"
             raise RuntimeError(f"{rule}. Use backward() or torch.autograd.grad, or an error-free model.")
-        if module.__dict__.get("_is_replica"):  # as an attribute it would be looked for in vain, which is slow
+        if module.__dict__.get("_is_replica"):  # faster than getattr of what is not there
             rule = f"A {type(module).__name__} cannot be used in nn.DataParallel: replicas would draw the same errors"
             raise RuntimeError(f"{rule}. Use torch.distributed, a process for each device.")
         return forward(module, x)

@@ -59,7 +59,7 @@ def sample_keys(seed, layer, step, samples):
 
 @nb.njit(cache=True, nogil=True)
 def padded(cells):
-    """Return the number of words for the cells of a sample: whole vectors, so that a loop leaves no rest."""
+    """Return the words for the cells of a sample: a multiple of the lanes, so that vector loops leave no rest."""
     return LANES * ((cells + 64 * LANES - 1) // (64 * LANES))
 
 

@@ -57,6 +57,9 @@ def accuracy_on_bits(
 
     try:
         packed = pack(model)
+        for own, layers in ((of_activations, packed.activation_layers), (of_weights, packed.weight_layers)):
+            if others := set(own) - set(layers):
+                raise NotOnBitsError(f"the packed model has no layer {min(others)!r}: its names are others.")
         size = written.batch_size(batch_size)
         _check_logits(model, packed, images, size)
         names = list(of_activations), list(of_weights)

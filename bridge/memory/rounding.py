@@ -141,7 +141,7 @@ _fma: Any = intrinsic(_fused)
 
 @nb.njit(cache=True, nogil=True, inline="always")
 def _multiple(steps, scale, low):
-    """Return the float32 next to a multiple of the scale: of one number, or of two that add up to it."""
+    """Return the float32 next to a multiple of the scale, which is one number, or two that add up to it."""
     return F(D(steps) * scale) if low is None else _fma(steps, scale, F(steps * low))
 
 

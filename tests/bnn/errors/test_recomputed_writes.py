@@ -141,6 +141,25 @@ def test_two_passes_of_the_same_bits_before_one_backward_are_refused(addressed, 
         (3 * first.pow(2).sum() + second.pow(3).sum()).backward()
 
 
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_an_ordinary_write_of_the_same_bits_is_not_taken_for_the_one_that_is_recomputed(reentrant):
+    """Its pass is not done yet; but it was no part of a checkpoint, so that it cannot be meant."""
+    x = torch.where(torch.rand(8, 20, generator=torch.Generator().manual_seed(1)) < 0.5, 1.0, -1.0).requires_grad_()
+    w, found = torch.randn(20, 5).requires_grad_(), []
+    for again in (False, True):
+        memory = WriteErrors(error_rate_0=0.3, error_rate_1=0.3, seed=1)
+
+        def run(z, memory=memory):
+            return (memory(z) @ w).tanh()
+
+        first = run(x)
+        second = checkpoint(run, x, use_reentrant=reentrant) if again else run(x)
+        w.grad = None
+        (3 * first.pow(2).sum() + second.pow(3).sum()).backward()
+        found.append(w.grad)
+    assert torch.equal(*found)
+
+
 def test_a_retained_graph_is_not_recomputed_with_the_errors_of_another_pass():
     memory, w = WriteErrors(error_rate_0=0.3, error_rate_1=0.3, seed=1), torch.randn(20, 5).requires_grad_()
     x = torch.where(torch.rand(8, 20, generator=torch.Generator().manual_seed(1)) < 0.5, 1.0, -1.0).requires_grad_()
