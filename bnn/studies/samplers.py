@@ -16,6 +16,7 @@ from bnn.studies.dimensions import Dimension, flat, plain
 from bnn.studies.plans import Bisection
 from bnn.studies.space import Point, Study
 from mtjsim.checks import ArgumentError
+from mtjsim.rng import child_seed
 
 
 def distribution_of(dimension: Dimension) -> BaseDistribution:
@@ -79,14 +80,45 @@ def constraints(study: Study, values: list[Mapping[str, Any]]) -> list[float]:
     return excess
 
 
-def sampler_of(study: Study) -> Any:
-    """Return Optuna's sampler of a study, TPE or NSGA-II; unseeded, so that no two workers draw the same points."""
-    options: dict[str, Any] = {}
-    if "constraint" in study.tables:
-        options["constraints_func"] = lambda trial: trial.user_attrs.get("constraints", (0.0,))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        warnings.simplefilter("ignore", FutureWarning)  # Optuna 5 has another way, which Optuna 4 has not
-        if study.sampler == "nsga2":
-            return optuna.samplers.NSGAIISampler(**options)
-        return optuna.samplers.TPESampler(**options)
+class ByNumber(optuna.samplers.BaseSampler):
+    """TPE or NSGA-II, for each trial seeded by the study and the number of the trial.
+
+    So a study of one worker has the same points whenever it is run, and workers draw different ones. With several
+    workers the points depend on which trials were finished when another began.
+    """
+
+    def __init__(self, study: Study) -> None:
+        self.study = study
+        self._of_trial = self._made(0)
+
+    def _made(self, number: int) -> optuna.samplers.BaseSampler:
+        options: dict[str, Any] = {"seed": child_seed(self.study.seed, "study", 2, number) % (1 << 32)}
+        if "constraint" in self.study.tables:
+            options["constraints_func"] = lambda trial: trial.user_attrs.get("constraints", (0.0,))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            warnings.simplefilter("ignore", FutureWarning)  # Optuna 5 has another way, which Optuna 4 has not
+            if self.study.sampler == "nsga2":
+                return optuna.samplers.NSGAIISampler(**options)
+            return optuna.samplers.TPESampler(**options)
+
+    def before_trial(self, study: Any, trial: Any) -> None:
+        """Seed."""
+        self._of_trial = self._made(trial.number)
+        self._of_trial.before_trial(study, trial)
+
+    def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, BaseDistribution]:
+        """Return that of the sampler."""
+        return self._of_trial.infer_relative_search_space(study, trial)
+
+    def sample_relative(self, study: Any, trial: Any, search_space: Any) -> dict[str, Any]:
+        """Return the values of the sampler."""
+        return self._of_trial.sample_relative(study, trial, search_space)
+
+    def sample_independent(self, study: Any, trial: Any, param_name: str, param_distribution: Any) -> Any:
+        """Return the value of the sampler."""
+        return self._of_trial.sample_independent(study, trial, param_name, param_distribution)
+
+    def after_trial(self, study: Any, trial: Any, state: Any, values: Any) -> None:
+        """Let the sampler keep the constraints of a trial."""
+        self._of_trial.after_trial(study, trial, state, values)

@@ -27,7 +27,7 @@ from bnn.studies.claims import Claims, results_of
 from bnn.studies.plans import plan_of
 from bnn.studies.point import place_of, run_point
 from bnn.studies.results import Results
-from bnn.studies.samplers import constraints, sampler_of, suggested, trial_of
+from bnn.studies.samplers import ByNumber, constraints, suggested, trial_of
 from bnn.studies.space import Point, Study
 from bnn.studies.storage import UNREACHABLE, entry_of, one_line, opened
 from mtjsim.checks import ArgumentError
@@ -135,7 +135,7 @@ class Work:
         if "prune" in self.study.tables:
             warmup = int(self.study.tables["prune"].get("warmup", 1))
             pruner = optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=warmup)
-        entry = entry_of(self.study, storage, sampler=sampler_of(self.study), pruner=pruner)
+        entry = entry_of(self.study, storage, sampler=ByNumber(self.study), pruner=pruner)
         claims, wanted = Claims(storage, entry, self.invocation, again=True), self.study.tables["trials"]
         while True:
             trials = claims.trials()

@@ -261,3 +261,15 @@ def test_files_larger_than_memory_are_evaluated_batch_by_batch(tmp_path, monkeyp
     assert set(sizes) == {256}
     dies = pack(model).evaluate_dies(small, dies=2, seed=3, batch_size=256, predictions=True, **options)
     assert np.array_equal(dies.predictions, whole.predictions)
+
+
+def test_a_compiled_model_has_its_errors_and_not_those_of_no_layer():
+    """Its layers have other names than those of the packed model: on bits none of them would err."""
+    model = measured_mlp()
+    data = Images(normal(100, 1, 8, 8), np.arange(100) % 10)
+    compiled = torch.compile(model, backend="eager")
+    with pytest.raises(ValueError, match="its names are others"):
+        evaluate(compiled, data, method="packed", errors=(0.3, 0.3), draws=2)
+    found = evaluate(compiled, data, errors=(0.3, 0.3), draws=2)
+    assert found.method == "torch"
+    assert found.correct.tolist() == evaluate(model, data, errors=(0.3, 0.3), draws=2).correct.tolist()

@@ -368,3 +368,31 @@ def test_a_trial_that_is_behind_ends_early(tmp_path, monkeypatch):
     assert [row[RATE] for row in result.rows] == [*seen[:5], seen[7]]
     assert len(seen) == 8
     assert status_of(mine, out=tmp_path)["failed"] == {}
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2"])
+def test_a_sampler_of_optuna_chooses_the_same_points_again_with_one_worker(tmp_path, monkeypatch, sampler):
+    def of_a_parabola(study, point, folder, data_dir, *, on_epoch=None):
+        rate = dict(point.fields)["training.learning_rate"]
+        fixed = {"study": study.identity, "seed": 1, "version": "", "code": {}, "seconds": 0.0, "core_seconds": 0.0}
+        values = {"training.validation_accuracy": 1.0 - (rate - 0.01) ** 2, "clean.accuracy": 0.5}
+        return fixed | {"key": study.key(point), "parameters": dict(point.shown), "repeat": 0, "values": values}
+
+    monkeypatch.setattr("bnn.studies.worker.run_point", of_a_parabola)
+    space = {"training.learning_rate": {"low": 1e-3, "high": 1e-1, "log": True}}
+    objective = {"training.validation_accuracy": "maximize"}
+    study = Study(
+        name="mine",
+        recipe="digits_mlp",
+        sampler=sampler,
+        trials=12,  # ten are drawn before TPE looks at them
+        set={"data.validation": 0.2},
+        space=space,
+        objective=objective,
+    )
+    found = [
+        [row["training.learning_rate"] for row in run_study(study, out=tmp_path / name, workers=1).rows]
+        for name in ("a", "b")
+    ]
+    assert found[0] == found[1]
+    assert len(set(found[0])) == 12
