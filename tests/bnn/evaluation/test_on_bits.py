@@ -263,13 +263,25 @@ def test_files_larger_than_memory_are_evaluated_batch_by_batch(tmp_path, monkeyp
     assert np.array_equal(dies.predictions, whole.predictions)
 
 
-def test_a_compiled_model_has_its_errors_and_not_those_of_no_layer():
-    """Its layers have other names than those of the packed model: on bits none of them would err."""
-    model = measured_mlp()
-    data = Images(normal(100, 1, 8, 8), np.arange(100) % 10)
+COMPILED = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch's own
+
+
+def evaluated_compiled(method):
+    """Evaluate a model and its compiled form, whose layers have other names than those of the packed model."""
+    model, data = measured_mlp(), Images(normal(100, 1, 8, 8), np.arange(100) % 10)
     compiled = torch.compile(model, backend="eager")
+    return [evaluate(own, data, method=method, errors=(0.3, 0.3), draws=2) for own in (model, compiled)]
+
+
+@COMPILED
+def test_a_compiled_model_is_not_evaluated_on_bits_where_none_of_its_layers_would_err():
     with pytest.raises(ValueError, match="its names are others"):
-        evaluate(compiled, data, method="packed", errors=(0.3, 0.3), draws=2)
-    found = evaluate(compiled, data, errors=(0.3, 0.3), draws=2)
-    assert found.method == "torch"
-    assert found.correct.tolist() == evaluate(model, data, errors=(0.3, 0.3), draws=2).correct.tolist()
+        evaluated_compiled("packed")
+
+
+@COMPILED
+@pytest.mark.slow  # compiles
+def test_a_compiled_model_has_its_errors():
+    plain, compiled = evaluated_compiled("auto")
+    assert (plain.method, compiled.method) == ("packed", "torch")
+    assert plain.correct.tolist() == compiled.correct.tolist()
