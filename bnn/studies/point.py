@@ -55,7 +55,6 @@ def run_point(
         return _result(study, point, recipe, {DIVERGED: 1}, began, busy)
     if not any(field.startswith("test") for dimension in study.dimensions for field in _fields(study, dimension)):
         network.unlink(missing_ok=True)
-        network.with_suffix(".lock").unlink(missing_ok=True)
     more = {
         "tests": {name: counted(accuracy) for name, accuracy in result.tests.items()},
         "points": {name: own.identity for name, own in result.points.items()},
