@@ -11,7 +11,7 @@ import json
 import sys
 from pathlib import Path
 
-from bnn.recipes.code import changed_since
+from bnn.recipes.code import changed_since, computes
 
 RESULTS = Path(__file__).parent / "results"
 OLDER = "older format"
@@ -22,7 +22,7 @@ def state_of(folder):
     record = json.loads((folder / "run.json").read_text("utf-8"))
     if "code" not in record:
         return OLDER, []
-    changed = changed_since(record["code"])
+    changed = [name for name in changed_since(record["code"]) if computes(name)]
     return ("out of date" if changed else "current"), changed
 
 
@@ -43,4 +43,4 @@ if __name__ == "__main__":
     lines = list(report(Path(sys.argv[1]) if len(sys.argv) > 1 else RESULTS))
     print("\n".join(lines))
     if any("out of date" in line or OLDER in line for line in lines):
-        print("To make one again, delete its results/ and networks/, and give its command with --out FOLDER.")
+        print("To make one again, delete its results/, networks/ and study.db*; give its command with --out FOLDER.")

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import importlib.util
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
@@ -102,6 +104,33 @@ def merged_code(parts: Iterable[Mapping[str, str]]) -> dict[str, str]:
             if found.setdefault(name, digest) != digest:
                 found[name] = SEVERAL
     return dict(sorted(found.items()))
+
+
+NUMBERS = ("bnn.studies.tasks", "bnn.studies.point", "bnn.studies.plans", "bnn.studies.curve", "bnn.studies.demo")
+PLACE = re.compile(r"([A-Za-z_][\w.]*):[A-Za-z_]\w*")  # module:function
+
+
+def own_code(tables: object) -> dict[str, str]:
+    """Return the digests of the modules of one's own whose functions stand in tables, as "module:function"."""
+    if isinstance(tables, Mapping):
+        return {name: digest for part in tables.values() for name, digest in own_code(part).items()}
+    if isinstance(tables, (list, tuple)):
+        return {name: digest for part in tables for name, digest in own_code(part).items()}
+    found = PLACE.fullmatch(tables) if isinstance(tables, str) else None
+    if found is None or found[1].partition(".")[0] in PACKAGES:
+        return {}
+    try:
+        spec = importlib.util.find_spec(found[1])
+    except (ImportError, ValueError):
+        return {}
+    if spec is None or not (spec.origin or "").endswith(".py"):
+        return {}
+    return {found[1]: digest_of(Path(str(spec.origin)).read_text("utf-8"))}
+
+
+def computes(module: str) -> bool:
+    """Whether a module has a part in the numbers of a result; the loop of a study, its tables and figures have none."""
+    return not module.startswith(("bnn.studies.", "bnn.cli")) or module.startswith(NUMBERS)
 
 
 def changed_since(code: Mapping[str, str]) -> list[str]:

@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 
 from mtjsim.checks import ArgumentError, checked_choice
+from mtjsim.device import MTJ
 from mtjsim.units import to_si
 
+OF_MTJ = {name: field.json_schema_extra for name, field in MTJ.model_fields.items()}
 UNITS = {  # of the quantities that a table may give as text; a bare number is in SI
     **dict.fromkeys(("current", "current_0", "current_1", "max_current", "sense_noise"), "A"),
     **dict.fromkeys(("voltage", "voltage_0", "voltage_1", "supply_voltage", "word_line_voltage"), "V"),
@@ -25,7 +27,7 @@ UNITS = {  # of the quantities that a table may give as text; a bare number is i
     "temperature": "K",
     "driver_resistance": "ohm",
     "max_area": "m^2",
-}
+} | {name: str(extra["unit"]) for name, extra in OF_MTJ.items() if isinstance(extra, dict) and extra["unit"]}
 
 
 def plain_values(where: str, value: Any) -> Any:

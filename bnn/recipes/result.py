@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bnn.recipes.recipe import Recipe
-from bridge.ledger import SCOPES, Ledger
+from bridge.ledger import FREE_READS, SCOPES, Ledger
 from bridge.write import OperatingPoint
 
 if TYPE_CHECKING:
@@ -90,7 +91,8 @@ class RecipeResult:
         ".energy_1", ".latency" of each memory; "training.loss", "training.accuracy", "training.validation_accuracy" of
         the last epoch, "training.epochs" that were done, "training.diverged" (1 or 0); "training.joules_device",
         "_with_driver", "_system" and "_in_sram" of the training; "NAME.joules_device", "_with_driver", "_system" of an
-        inference under each test's memories.
+        inference under each test's memories. Where a price is missing, of a pulse without energy, of transistor and
+        driver without a cell, of a read without a `ReadPoint`, the name ends in "_at_least".
         """
         found: dict[str, Any] = {}
         for row in self.rows():
@@ -104,15 +106,34 @@ class RecipeResult:
                 found["training.validation_accuracy"] = last.validation_accuracy
         found["training.epochs"] = len(self.history)
         found[DIVERGED] = int(hasattr(self.ended, "message"))
-        found |= {f"training.joules_{scope}": self.ledger.joules(scope) for scope in SCOPES}
+        found |= _joules("training", self.ledger, 1)
         found["training.joules_in_sram"] = self.ledger_in_sram.joules("system")
         for name, (ledger, images) in self.inferences.items():
-            found |= {f"{name}.joules_{scope}": ledger.joules(scope) / images for scope in SCOPES}
+            found |= _joules(name, ledger, images)
         return found
 
 
+AT_LEAST = "_at_least"  # ends the name of joules that are a lower bound
+PULSE = re.compile(r"write [01] (turned|held)")
 OF_TEST = ("accuracy", "low", "high", "worst")
 OF_POINT = ("error_rate_0", "error_rate_1", "energy_0", "energy_1", "latency")
+
+
+def _joules(name: str, ledger: Ledger, runs: int) -> dict[str, float]:
+    """Return the joules of one run in each scope; a lower bound is named so."""
+    found = {}
+    for scope in SCOPES:
+        bound = "" if _priced(ledger, scope) else AT_LEAST
+        found[f"{name}.joules_{scope}{bound}"] = ledger.joules(scope) / runs
+    return found
+
+
+def _priced(ledger: Ledger, scope: str) -> bool:
+    """Whether every pulse and every read has a price."""
+    entries = [entry for entry in ledger if entry.count]
+    free = any(entry.source == FREE_READS for entry in entries)
+    unpriced = any(PULSE.fullmatch(entry.event) and not entry.joules("device") for entry in entries)
+    return ledger.known(scope) and not free and not unpriced
 
 
 def value_names(recipe: Recipe) -> list[str]:
@@ -125,7 +146,8 @@ def value_names(recipe: Recipe) -> list[str]:
     found += [f"{name}.{key}" for name in memories for key in OF_POINT]
     found += ["training.loss", "training.accuracy", "training.epochs", DIVERGED, "training.joules_in_sram"]
     found += ["training.validation_accuracy"] if "validation" in recipe.tables["data"] else []
-    return found + [f"{name}.joules_{scope}" for name in ("training", *tests) for scope in SCOPES]
+    joules = [f"{name}.joules_{scope}" for name in ("training", *tests) for scope in SCOPES]
+    return found + joules + [f"{name}{AT_LEAST}" for name in joules]
 
 
 def counted(accuracy: Accuracy) -> dict[str, Any]:

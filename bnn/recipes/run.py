@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from bnn.counting.accuracy import Accuracy
+    from bnn.training.config import TrainConfig
     from bnn.training.phases import MRAM, Phase
     from bnn.training.result import Epoch
 
@@ -151,8 +152,7 @@ class Prepared:
 
         mrams, phases, tests = cls.declared(recipe)
         config = config_of(recipe, phases)
-        if config.choose == "best" and data.validation is None:
-            raise ArgumentError("training.choose", "must be 'last' without data.validation, the images that choose.")
+        _check_training(config, data)
         classes = len(data.whole.class_names)
         model = network_of(recipe, classes)
         totals = summary(model, input_shape=data.train.images.shape[1:]).totals  # ValueError if they do not fit
@@ -223,6 +223,29 @@ class Prepared:
             memory = (*memories_of(recipe, test).values(), *words)
             found[test.name] = inference_ledger(model, images, memory=memory, sram=sram_of(recipe)), len(images)
         return found
+
+
+def _check_training(config: TrainConfig, data: RecipeData) -> None:
+    """ArgumentError for what the trainer would refuse, or find in its first step."""
+    import torch
+
+    from bnn.training.losses import made_loss
+
+    for field, used in (("choose", config.choose == "best"), ("patience", config.patience is not None)):
+        if used and data.validation is None:
+            rule = "needs data.validation, a share of the training images, which chooses"
+            raise ArgumentError(f"training.{field}", f"{rule}.")
+    try:
+        if config.augment is not None:
+            config.augment.check_images("data", torch.from_numpy(data.train.subset([0]).scaled()))
+        logits = torch.zeros(2, len(data.whole.class_names), requires_grad=True)
+        made_loss(config.loss, label_smoothing=config.label_smoothing, margin=config.margin)(
+            logits, torch.tensor([0, 1])
+        )
+    except ArgumentError as error:
+        raise ArgumentError(f"training.{error.argument}", error.problem) from None
+    except Exception as error:
+        raise ArgumentError("training.loss", f"must take logits and labels, and raised {error!r}.") from None
 
 
 def _checked_folder(folder: Path, recipe: Recipe) -> Path:

@@ -13,6 +13,7 @@ above + keep (v - above), where v is the value `of` at low, and above is a numbe
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
@@ -22,6 +23,7 @@ import numpy as np
 
 from bnn.data.origins import ORIGINS
 from bnn.recipes.declared import checked_flag, checked_table, in_si
+from bnn.recipes.result import DIVERGED
 from bnn.studies.dimensions import Dimension, is_number, plain
 from bnn.studies.space import Point, Study
 from mtjsim.checks import ArgumentError, checked_whole
@@ -207,6 +209,8 @@ class Bisection:
         found = [results.get(self.study.key(replace(point, repeat=repeat))) for repeat in range(self.study.repeats)]
         if any(values is None for values in found):
             return None
+        if any(values.get(DIVERGED) for values in found if values):
+            return -math.inf  # below any level
         numbers = [values[value] for values in found if values and isinstance(values.get(value), (int, float))]
         if len(numbers) < len(found) or not np.isfinite(numbers).all():
             known = ", ".join(found[0] or {})

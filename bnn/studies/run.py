@@ -7,7 +7,7 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import optuna
 from optuna.trial import TrialState
 from tqdm import tqdm
 
+from bnn.recipes.code import changed_since, computes
 from bnn.recipes.result import value_names
 from bnn.recipes.run import Prepared
 from bnn.studies.claims import results_of
@@ -97,6 +98,7 @@ def run_study(
     folder = Path(out)
     results = Results(folder, study)
     if storage is None and (points := finished_points(study, results)):
+        warn_of_other_code(results, points)
         return written(study, results, points)
     url = storage_url(folder, storage)
     points = checked_points(study, data_dir)
@@ -113,7 +115,9 @@ def run_study(
             failed = work.run(lambda done, known: _show(bar, done, known))
         else:
             failed = _in_processes(work, count, results, bar)
-    result = written(study, results, order_of(study, results, url))
+    points = order_of(study, results, url)
+    warn_of_other_code(results, points)
+    result = written(study, results, points)
     if failed:
         first = next(iter(failed.items()))
         again = "The same call tries them again; all others are kept."
@@ -121,6 +125,19 @@ def run_study(
             f"{len(failed)} points of {study.name} failed, the first at {first[0]}: {first[1]}. {again}"
         )
     return result
+
+
+def warn_of_other_code(results: Results, points: Sequence[Point]) -> None:
+    """Log a warning if results that are kept were made by other code than this."""
+    done = results.all(points)
+    changed = [[name for name in changed_since(result.get("code", {})) if computes(name)] for _, result in done]
+    if names := sorted({name for own in changed for name in own}):
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        log.warning(
+            "%d of %d results in %s were made before these modules changed: %s%s. To make them again delete its "
+            "results/, networks/ and study.db*.",
+            *(sum(map(bool, changed)), len(done), results.folder, ", ".join(names[:3]), more),
+        )
 
 
 def finished_points(study: Study, results: Results) -> list[Point] | None:

@@ -11,7 +11,7 @@
     [space]               field -> list of values, or { low, high, log, count }; without count a range for the samplers
     [arm.NAME]            fields of the recipe; the arms are one dimension of the space, "arm"
     [objective]           value -> "maximize" or "minimize", for "random", "tpe" and "nsga2"
-    [constraint]          value -> { max } or { min }, for the same
+    [constraint]          value -> { max } or { min }, for "tpe" and "nsga2"
     [prune]               warmup: epochs; a trial of "tpe" or "nsga2" ends early if its validation accuracy is below
                           the median of the former ones
     [bisect]              field, low, high, log, rounds, value, level: see `plans.py`
@@ -35,6 +35,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from bnn.recipes.code import own_code
 from bnn.recipes.declared import checked_table, in_si, plain_values
 from bnn.recipes.recipe import Recipe, load_recipe, read_toml, recipe_of, shipped
 from bnn.recipes.tests import tests_of
@@ -49,10 +50,11 @@ BY_OPTUNA = ("tpe", "nsga2")
 OF_SAMPLER = {  # table -> samplers that use it; any other would leave it out silently
     "trials": CHOOSING,
     "objective": CHOOSING,
-    "constraint": CHOOSING,
+    "constraint": BY_OPTUNA,
     "prune": BY_OPTUNA,
     "bisect": ("bisection",),
 }
+OF_THE_REPORT = ("title", "source", "figure", "report", "crossing", "trials", "retries")  # the points stay the same
 TABLES = (
     *("title", "source", "seed", "recipe", "task", "sampler", "repeats", "trials", "retries"),
     *("set", "space", "arm", "objective", "constraint", "prune", "bisect", "figure", "report", "crossing"),
@@ -279,7 +281,7 @@ class Study(Suggesting):
         """SHA-256 of the identity and of all that says which points there are."""
         parts = [
             self.identity,
-            {k: v for k, v in self.tables.items() if k not in ("title", "source", "figure", "report", "crossing")},
+            {name: table for name, table in self.tables.items() if name not in OF_THE_REPORT},
         ]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
@@ -306,9 +308,15 @@ class Study(Suggesting):
             where = ", ".join(f"{path}={value!r}" for path, value in point.shown)
             raise ValueError(f"at {where}: {error}") from None
 
+    @cached_property
+    def own_code(self) -> dict[str, str]:
+        """Digests of the modules of one's own that the experiment calls: a model, a loss, a task."""
+        return own_code([self.recipe.tables, self.tables.get("arm", {}), self.tables.get("space", {})])
+
     def key(self, point: Point) -> str:
-        """Return the key of a result, a hash: of the identity, the fields and the repeat."""
+        """Return the key of a result, a hash: of the identity, the fields, the repeat, and code of one's own."""
         parts = [self.identity, sorted(dict(point.fields).items()), point.repeat]
+        parts += [self.own_code] * bool(self.own_code)
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

@@ -9,6 +9,7 @@ a finished point is never run twice.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import random
 import time
@@ -23,6 +24,7 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from bnn.recipes.result import DIVERGED
 from bnn.studies.claims import Claims, results_of
 from bnn.studies.plans import plan_of
 from bnn.studies.point import place_of, run_point
@@ -119,7 +121,10 @@ class Work:
         return found
 
     def _objective(self, values: list[Mapping[str, Any]]) -> list[float]:
-        """Return the objectives, means over repeats; without any, the first accuracy."""
+        """Return the objectives, means over repeats; without any, the first accuracy. A divergence is the worst."""
+        if any(own.get(DIVERGED) for own in values):
+            directions = list(self.study.objective.values()) or ["maximize"]
+            return [-math.inf if direction == "maximize" else math.inf for direction in directions]
         names = list(self.study.objective) or [next((n for n in values[0] if n.endswith(".accuracy")), "")]
         for name in names:
             if any(not isinstance(own.get(name, 0.0 if not name else None), (int, float)) for own in values):

@@ -25,7 +25,7 @@ from bnn.data.labelled import unlabelled
 from bnn.errors.keys import address, forget_address
 from bnn.layers.inputs import image_tensor
 from bnn.layers.slots import activation_memories, memories, weight_memories
-from bnn.training.phase_memories import TRAINED, check_layers, memory_in_slot, slot_ledger
+from bnn.training.phase_memories import TRAINED, check_layers, memory_in_slot, reads_of_bits, slot_ledger
 from bnn.training.phases import IN_SLOTS, MRAM, Phase
 from bnn.training.tensor_words import parameters_by_kind, state_tensors
 from bridge.ledger import FREE_READS, Entry, Ledger
@@ -278,8 +278,8 @@ def inference_ledger(
 
     Notes
     -----
-    Parameters are read once an image. Signs and words in MRAM were written before; a read of bits, and of words without
-    a `ReadPoint`, has no price.
+    Parameters are read once an image. Signs and words in MRAM were written before. A read of a memory without a
+    `ReadPoint` has no price.
 
     Examples
     --------
@@ -309,8 +309,9 @@ def inference_ledger(
     real = sum(p.numel() for p in model.parameters() if p.dim() > 1 and id(p) not in binary)
     for kind, words in {**sizes.words, "weights": real}.items():
         entries += _words(next((m for m in mrams if kind in m.holds), None), sram, kind, words * n)
-    for name, bits in sizes.signs.items():
-        entries += _bits_read(mrams, sram, "signs", name, bits * n)
+    for name, layer in weight_memories(model).items():
+        ones = int((layer.weight >= 0).sum())
+        entries += _signs_read(mrams, sram, name, (layer.weight.numel() - ones) * n, ones * n)
     for name, bits in sizes.activations.items():
         if not _covered(mrams, "activations", name):
             entries += _accesses(sram, f"activations, {name}", 1, written=bits * n, read=INFERRED * bits * n)
@@ -330,10 +331,11 @@ def _words(mram: MRAM | None, sram: SRAM, kind: str, count: int) -> list[Entry]:
     return [Entry(memory=f"MRAM, {kind}", event="read access", count=count, **price)]
 
 
-def _bits_read(mrams: Sequence[MRAM], sram: SRAM, what: str, name: str, count: int) -> list[Entry]:
-    if not _covered(mrams, what, name):
-        return _accesses(sram, f"{what}, {name}", 1, written=0, read=count)
-    return [Entry(memory=f"MRAM, {what}, {name}", event="read access", count=count, source=FREE_READS)]
+def _signs_read(mrams: Sequence[MRAM], sram: SRAM, name: str, zeros: int, ones: int) -> list[Entry]:
+    mram = next((m for m in mrams if "signs" in m.holds and m.covers(name)), None)
+    if mram is None:
+        return _accesses(sram, f"signs, {name}", 1, written=0, read=zeros + ones)
+    return reads_of_bits(mram, f"MRAM, signs, {name}", zeros, ones)
 
 
 def _written_activations(model: nn.Module, x: Tensor, mrams: Sequence[MRAM]) -> Ledger:

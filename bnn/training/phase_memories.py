@@ -212,7 +212,7 @@ def _in_words(
 
 
 def slot_ledger(mram: MRAM, memory: Any, what: str, layer: str, *, reads: int) -> Ledger:
-    """Return the writes of bits in a layer's slot, and their reads; reads of bits have no price.
+    """Return the writes of bits in a layer's slot, and their reads.
 
     Parameters
     ----------
@@ -224,11 +224,28 @@ def slot_ledger(mram: MRAM, memory: Any, what: str, layer: str, *, reads: int) -
     layer : str
         Its name, in the ledger.
     reads : int
-        Of each bit that was written.
+        Of each bit that was written; the bit read is counted as the bit that was to be written.
     """
     name = f"MRAM, {what}, {layer}"
     overwrite = isinstance(memory, OverwriteErrors)
-    written = memory.ledger(policy=mram.words.policy, name=name) if overwrite else memory.ledger(name=name)
-    bits = int(memory.counts[:, :2].sum()) if overwrite else int(memory.counts.sum())
-    read = Entry(memory=name, event="read access", count=reads * bits, source=FREE_READS)
-    return written + Ledger([read] if bits else [])
+    reading = mram.words.reading
+    if overwrite:
+        written = memory.ledger(policy=mram.words.policy, reading=reading, name=name)
+        bits = memory.counts[:, :2].sum(axis=1)
+    else:
+        written, bits = memory.ledger(name=name), memory.counts
+    return written + Ledger(reads_of_bits(mram, name, reads * int(bits[0]), reads * int(bits[1])))
+
+
+def reads_of_bits(mram: MRAM, name: str, zeros: int, ones: int) -> list[Entry]:
+    """Return the entries of reads of bits, at the price of the memory's `ReadPoint`; without one they have none."""
+    point = mram.words.reading
+    found = []
+    for bit, count in ((0, zeros), (1, ones)):
+        price: dict[str, Any] = {"source": FREE_READS}
+        if point is not None:
+            energy = (point.energy_0, point.energy_1)[bit]
+            price = {"junction": energy, "periphery": point.sense_energy, "source": "read point"}
+        if count:
+            found.append(Entry(memory=name, event=f"read access {bit}", count=count, **price))
+    return found

@@ -42,8 +42,8 @@ class MRAM(Suggesting):
     words : WordMemory, optional
         Operating point, format, errors, policy, protection and reads of the memory. Its fields may be given as keywords
         instead, or to replace single ones: `point`, `format`, `scale`, `errors`, `protection`, `policy` ..., as in
-        `bnn.ParameterMemory`. Activations and signs are bits: of these fields they use `point` and `errors`, and of
-        `policy` whether it reads first.
+        `bnn.ParameterMemory`. Activations and signs are bits: of these fields they use `point` and `errors`, of
+        `policy` whether it reads first, and of `reading` the price of a read, which is taken to be right.
     holds : tuple of str
         Of "weights" (all of them, the latent ones of binary layers included), "biases" (of layers; a BatchNorm's shift
         is not among them), "batch_norm" (scale and shift),
@@ -63,8 +63,8 @@ class MRAM(Suggesting):
     Raises
     ------
     ValueError
-        As `WordMemory` and `bnn.ParameterMemory`; for an unknown name, a number out of range, or bits with a
-        `ReadPoint` or with a policy that writes again.
+        As `WordMemory` and `bnn.ParameterMemory`; for an unknown name, a number out of range, bits with a
+        policy that writes again, or bits alone with a protection.
 
     Notes
     -----
@@ -119,11 +119,12 @@ class MRAM(Suggesting):
         }
         for name, value in own.items():
             object.__setattr__(self, name, value)
-        again, reads = self.words.policy.attempts > 1, self.words.reading is not None
-        if set(holds) & set(IN_SLOTS) and (again or reads):
-            rule = "is for words only: activations and signs are bits that are written once and read without errors."
+        guarded = self.words.protection.name != "none" and set(holds) <= set(IN_SLOTS)  # nothing that it guards
+        of_words = {"policy": self.words.policy.attempts > 1, "protection": guarded}
+        if set(holds) & set(IN_SLOTS) and any(of_words.values()):
+            rule = "is for words only: activations and signs are bits that are written once, without a code."
             remedy = "Give words and bits an MRAM each: memory=(MRAM(...), MRAM(...))."
-            raise ArgumentError("policy" if again else "reading", f"{rule} {remedy}")
+            raise ArgumentError(next(name for name, used in of_words.items() if used), f"{rule} {remedy}")
 
     @property
     def point(self) -> OperatingPoint:

@@ -170,7 +170,7 @@ WRONG_FIELDS = [  # path, value, message; None takes a field out
     ("training.learning_rate", "0.1", "training.learning_rate must be a number .*, got '0.1'"),
     ("training.seed", 3, "a field of training must be one of .*got 'seed'"),
     ("training.epochs", None, "training is not complete: missing a required argument: 'epochs'"),
-    ("training.choose", "best", "training.choose must be 'last' without data.validation"),
+    ("training.choose", "best", "training.choose needs data.validation"),
     ("training", 3, "training must be a table, got 3"),
     ("title", 3, "title must be a text, got 3"),
     ("seed", -1, "seed must be a whole number >= 0"),

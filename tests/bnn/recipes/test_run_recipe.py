@@ -198,3 +198,18 @@ def test_the_front_door_runs_a_shipped_recipe_by_its_name():
     result = bnn.run_recipe(recipe, progress=False)
     assert list(result.tests) == ["error_free", "with_errors"]
     assert result.tests["with_errors"].draws == 10
+
+
+def test_joules_without_a_price_are_lower_bounds_and_named_so(small):
+    """A junction without a cell has no price of transistor and driver; a read without a ReadPoint has none at all."""
+    bare = run_recipe(small(), progress=False).values()
+    assert bare["with_errors.joules_device_at_least"] > 0.0
+    assert "with_errors.joules_device" not in bare
+    assert bare["clean.joules_system"] > 0.0  # everything in SRAM
+    cell = {"width": "360nm", "supply_voltage": "1.5V", "word_line_voltage": "1.8V"}
+    read = {"voltage": "0.1V", "duration": "5ns", "sense_energy": "10fJ"}
+    priced = run_recipe(small(cell=cell).replaced({"memory.activations.read": read}), progress=False).values()
+    assert priced["with_errors.joules_with_driver"] > priced["with_errors.joules_device"] > 0.0
+    assert priced["training.joules_system"] > 0.0
+    rates = {"memory": [{"holds": "activations", "error_rate": 0.05}], "device": None}
+    assert "training.joules_device_at_least" in run_recipe(small(**rates), progress=False).values()

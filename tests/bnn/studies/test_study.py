@@ -1,8 +1,10 @@
 """Studies: every point once, whatever ends a worker; the same table for any number of them; what comes out."""
 
+import importlib
 import json
 import logging
 import stat
+import sys
 
 import numpy as np
 import pytest
@@ -396,3 +398,70 @@ def test_a_sampler_of_optuna_chooses_the_same_points_again_with_one_worker(tmp_p
     ]
     assert found[0] == found[1]
     assert len(set(found[0])) == 12
+
+
+def test_results_of_a_task_whose_code_has_changed_are_made_again(tmp_path, monkeypatch):
+    """The old results stay in their files, under another key."""
+    monkeypatch.syspath_prepend(tmp_path)
+    source = tmp_path / "task_of_this_test.py"
+
+    def rows(factor):
+        source.write_text(f"def f(x): return {{'y.accuracy': {factor} * x}}\n")
+        sys.modules.pop("task_of_this_test", None)
+        importlib.invalidate_caches()
+        study = Study(name="mine", task="task_of_this_test:f", space={"x": [0.1, 0.2]})
+        return [row["y.accuracy"] for row in run_study(study, out=tmp_path / "out", workers=1).rows]
+
+    assert rows(2) == [0.2, 0.4]
+    assert rows(3) == [pytest.approx(0.3), pytest.approx(0.6)]
+    assert rows(2) == [0.2, 0.4]
+    assert len(list((tmp_path / "out" / "results").glob("*.json"))) == 4
+
+
+def test_results_of_other_code_of_ours_are_kept_with_a_warning(tmp_path, caplog, counted_points):
+    study = Study(name="mine", recipe="digits_mlp", space={"memory.activations.error_rate": [0.1, 0.2]})
+    run_study(study, out=tmp_path, workers=1)
+    for path in (tmp_path / "results").glob("*.json"):
+        result = json.loads(path.read_text())
+        path.write_text(json.dumps(result | {"code": {"bnn.errors.keys": "other", "bnn.studies.table": "other"}}))
+    with caplog.at_level(logging.WARNING):
+        run_study(study, out=tmp_path, workers=1)
+    (line,) = [record.getMessage() for record in caplog.records if "were made before" in record.getMessage()]
+    assert line.startswith("2 of 2 results in ")
+    assert "these modules changed: bnn.errors.keys. To make them again" in line
+
+
+def test_a_divergence_is_the_worst_of_an_objective_and_below_every_level(tmp_path, monkeypatch):
+    def diverges_beyond(study, point, folder, data_dir, *, on_epoch=None):
+        rate = dict(point.fields)["training.learning_rate"]
+        values = {"training.diverged": int(rate > 0.03)}
+        if rate <= 0.03:
+            values |= {"training.validation_accuracy": rate, "error_free.accuracy": 0.9}
+        fixed = {"study": study.identity, "seed": 1, "version": "", "code": {}, "seconds": 0.0, "core_seconds": 0.0}
+        return fixed | {
+            "key": study.key(point),
+            "parameters": dict(point.shown),
+            "repeat": point.repeat,
+            "values": values,
+        }
+
+    monkeypatch.setattr("bnn.studies.worker.run_point", diverges_beyond)
+    wide = {"low": 1e-3, "high": 1e-1, "log": True}
+    chosen = Study(
+        name="mine",
+        recipe="digits_mlp",
+        sampler="tpe",
+        trials=14,
+        set={"data.validation": 0.2},
+        space={"training.learning_rate": wide},
+        objective={"training.validation_accuracy": "maximize"},
+    )
+    rows = run_study(chosen, out=tmp_path / "tpe", workers=1).rows
+    assert len(rows) == 14
+    assert {row["training.diverged"] for row in rows} == {0, 1}
+    bisect = {"field": "training.learning_rate", "value": "error_free.accuracy", "level": 0.5, "rounds": 6, **wide}
+    halved = Study(name="other", recipe="digits_mlp", sampler="bisection", bisect=bisect)
+    rows = run_study(halved, out=tmp_path / "halved", workers=1).rows
+    low = max(row["training.learning_rate"] for row in rows if not row["training.diverged"])
+    high = min(row["training.learning_rate"] for row in rows if row["training.diverged"])
+    assert low < 0.03 < high < 1.1 * low
