@@ -13,6 +13,13 @@ from mtjsim.checks import ArgumentError
 KINDS = ("turned", "held")
 
 
+def read_price(reading: ReadPoint, bit: int) -> dict[str, Any]:
+    """Return the price of reading one bit, as the constants of an entry."""
+    parts = (("junction", "energy"), ("transistor", "transistor_energy"), ("driver", "driver_energy"))
+    cost = {part: getattr(reading, f"{field}_{bit}") for part, field in parts}
+    return {**cost, "periphery": reading.sense_energy, "source": "read point"}
+
+
 def bit_ledger(
     counts: np.ndarray,
     *,
@@ -71,7 +78,6 @@ def bit_ledger(
     for bit in (0, 1) if policy.read_first else ():  # of the cells that held `bit`
         paid: dict[str, Any] = {"source": "reads taken to be free"}
         if reading is not None:
-            energy = (reading.energy_0, reading.energy_1)[bit]
-            paid = {"junction": energy, "periphery": reading.sense_energy, "source": "read point"}
+            paid = read_price(reading, bit)
         add(f"read {bit}", counts[bit, 1] + counts[1 - bit, 0], **paid)
     return Ledger(entries)

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from bnn.data.labelled import unlabelled
 from bnn.errors.keys import address, forget_address
+from bnn.errors.ledger import read_price
 from bnn.layers.inputs import image_tensor
 from bnn.layers.slots import activation_memories, memories, weight_memories
 from bnn.training.phase_memories import TRAINED, check_layers, memory_in_slot, reads_of_bits, slot_ledger
@@ -326,8 +327,9 @@ def _words(mram: MRAM | None, sram: SRAM, kind: str, count: int) -> list[Entry]:
     reading, bits = mram.words.reading, mram.words.word_format.bits
     price: dict[str, Any] = {"source": FREE_READS}
     if reading is not None:
-        mean = bits * (reading.energy_0 + reading.energy_1) / 2
-        price = {"junction": mean, "periphery": bits * reading.sense_energy, "source": "read point, half ones"}
+        zero, one = (read_price(reading, bit) for bit in (0, 1))
+        price = {part: bits * (zero[part] + one[part]) / 2 for part in zero if part != "source"}
+        price["source"] = "read point, half ones"
     return [Entry(memory=f"MRAM, {kind}", event="read access", count=count, **price)]
 
 

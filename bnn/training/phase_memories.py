@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from bnn.errors.ledger import read_price
 from bnn.errors.overwrite import OverwriteErrors
 from bnn.errors.write_errors import WriteErrors
 from bnn.layers.slots import activation_memories, weight_memories
@@ -242,10 +243,7 @@ def reads_of_bits(mram: MRAM, name: str, zeros: int, ones: int) -> list[Entry]:
     point = mram.words.reading
     found = []
     for bit, count in ((0, zeros), (1, ones)):
-        price: dict[str, Any] = {"source": FREE_READS}
-        if point is not None:
-            energy = (point.energy_0, point.energy_1)[bit]
-            price = {"junction": energy, "periphery": point.sense_energy, "source": "read point"}
+        price: dict[str, Any] = {"source": FREE_READS} if point is None else read_price(point, bit)
         if count:
             found.append(Entry(memory=name, event=f"read access {bit}", count=count, **price))
     return found

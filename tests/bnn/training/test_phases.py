@@ -331,7 +331,7 @@ def test_what_a_phase_will_miss_is_refused_before_the_first_step(phase, model, w
         ({"format": "int8", "scale": 0.1, "holds": ("weights", "optimizer")}, 'without "optimizer" for int8'),
         ({"format": "binary"}, "format must be one of fp32, bf16, fp16, int8 .* got 'binary'.*weight_memory"),
         ({"policy": WRITE_VERIFY_RETRY, "holds": ("weights", "signs")}, "policy is for words only"),
-        ({"reading": ReadPoint(), "holds": ("activations",)}, "reading is for words only"),
+        ({"protection": "parity", "holds": ("activations",)}, "protection is for words only"),
         ({"protection": "parityy"}, "protection must be one of"),
         ({"policy": None}, "policy must be"),
         ({"policy": READ_BEFORE_WRITE, "errors": "independent"}, "must not read first"),
