@@ -174,8 +174,9 @@ def summary_of(study: Study, done: Sequence[tuple[Point, Mapping[str, Any]]]) ->
         row: dict[str, Any] = {**cells(group[0][0].shown), "repeats": len(group)}
         for name in names:
             numbers = [result["values"].get(name) for _, result in group]
-            mean, low, high = interval([float(number) for number in numbers if isinstance(number, (int, float))])
-            if name.endswith(".accuracy"):
+            present = [float(number) for number in numbers if isinstance(number, (int, float))]
+            mean, low, high = interval(present)
+            if name.endswith(".accuracy") and 0.0 <= mean <= 1.0:  # not a task's in percent
                 low, high = (float(end) for end in np.clip([low, high], 0.0, 1.0))  # NaN stays
             for end, value in zip(("", ".low", ".high"), (mean, low, high), strict=True):
                 row[f"{name}{end}"] = "" if math.isnan(value) else value

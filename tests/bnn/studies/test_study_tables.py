@@ -82,13 +82,16 @@ def test_trainings_that_all_diverged_are_tables_without_a_figure(tmp_path, count
 
 
 def test_intervals_of_accuracies_are_cut_at_0_and_1_and_others_are_not(tmp_path, counted_points):
-    counted_points(lambda recipe: {"a.accuracy": 0.9 if recipe.seed % 2 else 0.2, "b": recipe.seed % 2})
-    seeds = study(repeats=4, report={"values": ["a.accuracy", "b"]}, space={RATE: [0.1]})
+    counted_points(
+        lambda recipe: {"error_free.accuracy": 0.9 if recipe.seed % 2 else 0.2, "training.loss": recipe.seed % 2}
+    )
+    seeds = study(repeats=4, report={"values": ["error_free.accuracy", "training.loss"]}, space={RATE: [0.1]})
     assert len({seeds.recipe_at(point).seed % 2 for point in seeds.grid()}) == 2
     (row,) = run_study(seeds, out=tmp_path, workers=1).summary
-    assert 0.0 <= row["a.accuracy.low"] < row["a.accuracy"] < row["a.accuracy.high"] <= 1.0
-    assert row["a.accuracy.low"] == 0.0 or row["a.accuracy.high"] == 1.0
-    assert row["b.low"] < 0.0 or row["b.high"] > 1.0
+    low, mean, high = (row[f"error_free.accuracy{end}"] for end in (".low", "", ".high"))
+    assert 0.0 <= low < mean < high <= 1.0
+    assert low == 0.0 or high == 1.0
+    assert row["training.loss.low"] < 0.0 or row["training.loss.high"] > 1.0
 
 
 # ---- what was found --------------------------------------------------------------------------------------------------
@@ -128,7 +131,7 @@ def test_the_front_of_several_objectives_has_no_dominated_or_infeasible_point():
 
 def test_a_bisection_writes_its_thresholds(tmp_path, counted_points, monkeypatch):
     counted_points(
-        lambda recipe: {"a.accuracy": (0.95 if recipe.value("training.epochs") == 1 else 0.1) - recipe.value(RATE)}
+        lambda recipe: {"a.accuracy": (0.95 if recipe.value("training.epochs") == 1 else 0.5) - recipe.value(RATE)}
     )
     bisect = {"field": RATE, "low": 0.01, "high": 0.41, "value": "a.accuracy", "level": 0.8, "rounds": 4}
     mine = study(sampler="bisection", bisect=bisect, space={"training.epochs": [1, 2]}, repeats=2)
