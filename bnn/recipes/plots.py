@@ -79,6 +79,6 @@ def plot_tests(ax: Axes, rows: Any) -> list[Any]:
         ax.text(0.5, 0.5, "no tests: the training diverged", transform=ax.transAxes, ha="center")
     images = {row["images"] for row in rows}
     many = f"{images.pop():,} images" if len(images) == 1 else "images"
-    ax.set_xlabel(f"accuracy (%) on {many}, 95 % interval of one network")
+    ax.set_xlabel(f"accuracy (%), {many}, 95 % interval")
     ax.grid(alpha=0.3)
     return artists

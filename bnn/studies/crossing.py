@@ -7,7 +7,7 @@
 For each combination of the other fields `crossing.csv` has log10 of the first number at which the mean over the repeats
 has fallen by more, linear in log10 between it and the number before, and the lowest and highest of the repeats' own;
 `bound` is ">" where the mean does not fall so far, and "<" where it has at the second number. The reference may be at
-0, which stands for no errors. A run without the value, such as a training that diverged, counts as 0.
+0, which stands for no errors. A training that diverged has no such value and counts as 0.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bnn.recipes.declared import checked_table
+from bnn.recipes.result import DIVERGED
+from bnn.studies.dimensions import is_number
 from bnn.studies.space import Point, Study
 from mtjsim.checks import ArgumentError, checked_choice
 
@@ -32,15 +34,15 @@ def crossings(study: Study, done: Sequence[tuple[Point, Mapping[str, Any]]]) -> 
     Raises
     ------
     ArgumentError
-        For a field that the space does not have.
+        For a field that the space does not have, and for a run without the value that did not diverge.
     """
     path, value, loss = declared(study)
     groups: dict[str, tuple[dict[str, Any], dict[float, list[float]]]] = {}
     for point, result in done:
         shown = {name: own if isinstance(own, (int, float, str)) else str(own) for name, own in point.shown}
-        at, number = float(shown.pop(path)), result["values"].get(value)
+        at, number = float(shown.pop(path)), _number(result["values"], value)
         found = groups.setdefault(repr(shown), (shown, {}))[1]
-        found.setdefault(at, []).append(float(number) if isinstance(number, (int, float)) else 0.0)
+        found.setdefault(at, []).append(number)
     rows = []
     for shown, found in groups.values():
         places, repeats = np.array(sorted(found)), min(map(len, found.values()))
@@ -50,6 +52,15 @@ def crossings(study: Study, done: Sequence[tuple[Point, Mapping[str, Any]]]) -> 
         ends = {"bound": bound, "lowest": min(own), "highest": max(own)}
         rows.append({**shown, "repeats": repeats, f"log10_{path}": log10, **ends})
     return rows
+
+
+def _number(values: Mapping[str, Any], name: str) -> float:
+    """Return a value of a run; 0 for a training that diverged without it."""
+    if is_number(values.get(name)):
+        return float(values[name])
+    if values.get(DIVERGED) == 1:
+        return 0.0
+    raise ArgumentError("crossing.value", f"must be a number of each run, got {name!r}; there are {', '.join(values)}.")
 
 
 def check_crossing(study: Study) -> None:
@@ -65,6 +76,11 @@ def declared(study: Study) -> tuple[str, str, float]:
         if name not in table:
             raise ArgumentError(f"crossing.{name}", "must be given.")
     field = checked_choice("crossing.field", table["field"], [d.path for d in study.dimensions])
+    (numbers,) = (d.values or (d.low, d.high) for d in study.dimensions if d.path == field)
+    if not all(is_number(number) and number >= 0 for number in numbers) or len(numbers) < 2:
+        raise ArgumentError("crossing.field", f"must have two numbers or more, none below 0, got {list(numbers)}.")
+    if not isinstance(table["value"], str):
+        raise ArgumentError("crossing.value", f"must be a text, got {table['value']!r}.")
     loss = table["loss"]
     if not isinstance(loss, (int, float)) or not 0.0 < loss < math.inf:
         raise ArgumentError("crossing.loss", f"must be a number > 0, got {loss!r}.")

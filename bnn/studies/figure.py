@@ -25,6 +25,7 @@ Y_SCALES = ("linear", "log", "logit")
 LOOKS = tuple(zip((BLACK, RED, BLUE, GREEN, PURPLE, "0.5"), "osD^vP", strict=True))
 LEAST = 1e-4  # accuracy, and distance from 1, on a logit scale
 APART = 2.5  # points on paper between lines
+MOST_APART = 4  # lines; the marks of more would lie between the numbers
 SHOWN_IN = {  # by the last part of a field or a value: label, factor
     **dict.fromkeys(("current", "current_0", "current_1"), ("µA", 1e6)),
     **dict.fromkeys(("voltage", "voltage_0", "voltage_1"), ("V", 1.0)),
@@ -50,17 +51,16 @@ def plot_study(study: Study, summary: Sequence[Mapping[str, Any]]) -> Figure:
     """
     from matplotlib.figure import Figure
 
-    columns = list(summary[0])
-    paths = columns[: columns.index("repeats")]
-    look = look_of(study, paths, [name for name in columns if f"{name}.low" in columns])
+    look, paths = _look_and_paths(study, summary)
     x, y, by, panel, line = (look[name] for name in ("x", "y", "by", "panel", "row"))
+    joined = set(paths) <= {x, *by, panel, line}
     panels, lines = (list(dict.fromkeys(r[p] for r in summary)) if p else [None] for p in (panel, line))
     size = (1.4 + 4.6 * max(1.4, len(panels)), 1.0 + 3.8 * len(lines))
     figure = Figure(figsize=size, layout="constrained", dpi=130)
     axes = figure.subplots(len(lines), len(panels), sharex=True, sharey=True, squeeze=False)
     for ax, (lower, value) in zip(axes.flat, product(lines, panels), strict=True):
         rows = [r for r in summary if (not panel or r[panel] == value) and (not line or r[line] == lower)]
-        plot_values(ax, rows, x=x, y=y, by=by, log_x=look.get("log_x"), y_scale=look["y_scale"])
+        plot_values(ax, rows, x=x, y=y, by=by, joined=joined, log_x=look.get("log_x"), y_scale=look["y_scale"])
         ax.set_title("; ".join(_labels([p for p in (line, panel) if p], [v for v in (lower, value) if v is not None])))
         ax.title.set_fontsize(TITLE)
         ax.tick_params(labelbottom=True)
@@ -76,8 +76,25 @@ def plot_study(study: Study, summary: Sequence[Mapping[str, Any]]) -> Figure:
     return figure
 
 
+def is_drawable(study: Study, summary: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the summary has a number that the figure shows; ArgumentError as `look_of`."""
+    if not summary:
+        return False
+    look, _ = _look_and_paths(study, summary)
+    return any(row[look["x"]] != "" and row[name] != "" for row in summary for name in look["y"])
+
+
+def _look_and_paths(study: Study, summary: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], list[str]]:
+    columns = list(summary[0])
+    paths = columns[: columns.index("repeats")]
+    return look_of(study, paths, [name for name in columns if f"{name}.low" in columns]), paths
+
+
 def look_of(study: Study, paths: Sequence[str], values: Sequence[str]) -> dict[str, Any]:
     """Return [figure] with what it leaves out; `paths` are the dimensions, `values` those of the summary.
+
+    Without `by` there is a line for each combination of the other dimensions that are lists. A dimension that is a
+    range has another value at each point: it makes no lines. Without accuracies y is the first objective or value.
 
     Raises
     ------
@@ -89,8 +106,10 @@ def look_of(study: Study, paths: Sequence[str], values: Sequence[str]) -> dict[s
     found["x"] = checked_choice("figure.x", look.get("x", paths[-1]), [*paths, *values])
     for key in ("panel", "row"):
         found[key] = checked_choice(f"figure.{key}", look[key], paths) if key in look else None
-    shown = [name for name in values if name.endswith(".accuracy")] or list(values)
-    others = [path for path in paths if path not in (found["x"], found["panel"], found["row"])]
+    shown = [name for name in values if name.endswith(".accuracy")]
+    shown = shown or [name for name in (*study.objective, *values) if name in values and name != found["x"]][:1]
+    listed_ones = {dimension.path for dimension in study.dimensions if dimension.values}
+    others = [path for path in paths if path in listed_ones - {found["x"], found["panel"], found["row"]}]
     for key, default, known in (("y", shown[:3], values), ("by", others, paths)):
         found[key] = [checked_choice(f"figure.{key}", name, known) for name in listed(look.get(key, default))]
     if "log_x" in look:
@@ -108,6 +127,7 @@ def plot_values(
     x: str,
     y: Sequence[str],
     by: Sequence[str] = (),
+    joined: bool = True,
     log_x: bool | None = None,
     y_scale: str = "linear",
 ) -> list[Any]:
@@ -122,11 +142,17 @@ def plot_values(
         Columns.
     by : sequence of str
         Columns whose values make a line each.
+    joined : bool
+        Whether the points of a combination are joined, in the order of x.
     log_x : bool, optional
         None: if x spans more than a factor of 20. With a zero among x, the axis is linear up to the next number.
     y_scale : {"linear", "log", "logit"}
         logit: of accuracies, so that 98 and 99 % are as far apart as 1 and 2 %.
     """
+    rows = [row for row in rows if row[x] != ""]
+    if not any(row[name] != "" for row in rows for name in y):
+        ax.text(0.5, 0.5, "no values", transform=ax.transAxes, ha="center")
+        return []
     lines = [(name, key) for key in dict.fromkeys(tuple(row[p] for p in by) for row in rows) for name in y]
     texts = any(isinstance(row[x], str) for row in rows)
     ticks = list(dict.fromkeys(row[x] for row in rows))
@@ -134,6 +160,7 @@ def plot_values(
     artists: list[Any] = []
     for number, (name, key) in enumerate(lines):
         own = [row for row in rows if tuple(row[p] for p in by) == key and row[name] != ""]
+        own = own if texts else sorted(own, key=lambda row: row[x])
         colour, marker = LOOKS[number % len(LOOKS)]
         scale = 1.0 if y_scale == "logit" else SHOWN_IN.get(name.rpartition(".")[2], ("", 1.0))[1]
         where = np.array([ticks.index(row[x]) if texts else factor * row[x] for row in own], dtype=float)
@@ -144,9 +171,10 @@ def plot_values(
         if y_scale == "logit":  # Student's intervals may leave 0 to 1
             low, high = np.clip(low, LEAST, None), np.clip(high, None, 1.0 - LEAST)
         label = ", ".join([name.removesuffix(".accuracy").replace("_", " ")] * (len(y) > 1) + _labels(by, key))
-        place = sideways(ax, APART * (number - (len(lines) - 1) / 2))
+        place = sideways(ax, APART * (number - (len(lines) - 1) / 2) * (len(lines) <= MOST_APART))
         style: dict[str, Any] = {"color": colour, "marker": marker, "ms": 4.5, "lw": 1.2, "capsize": 2.5}
-        style |= {"label": label or name, "transform": place, "ls": "none" if texts else "-"}
+        style |= {"label": label or name, "transform": place, "ls": "none" if texts or not joined else "-"}
+        style |= {"mfc": "none"} if number // len(LOOKS) % 2 else {}  # so that more lines differ
         artists.append(ax.errorbar(where, mean, [mean - low, high - mean], **style))
         ax.update_datalim(np.column_stack([np.r_[where, where], np.r_[low, high]]))
     if texts:

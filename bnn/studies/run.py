@@ -56,7 +56,7 @@ def run_study(
         As for `load_study`.
     out : path
         Folder for `results/` (a file each), `networks/` (checkpoints), `study.db`, and at the end `table.csv`,
-        `summary.csv`, `figure.png` and `run.json`. What is finished there is not run again.
+        `summary.csv`, `threshold.csv` (bisection), `run.json`, `figure.png`. What is finished there is not run again.
     storage : str, optional
         Address of an Optuna storage, "postgresql://USER@HOST/DATABASE" for many machines; each runs the same call.
         None: a SQLite file in `out`.
@@ -193,6 +193,8 @@ def check_values(study: Study, known: Iterable[str]) -> None:
     if bisect:
         named["bisect.value"] = bisect["value"]
         named |= {"bisect.level.of": bisect["level"]["of"]} if isinstance(bisect["level"], Mapping) else {}
+    if "crossing" in study.tables:
+        named["crossing.value"] = study.tables["crossing"]["value"]
     for where, name in named.items():
         checked_choice(where, name, values)
     paths = [dimension.path for dimension in study.dimensions] + ([bisect["field"]] if bisect else [])

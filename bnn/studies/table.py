@@ -13,14 +13,18 @@ from scipy.stats import t as student_t
 
 from bnn.recipes.code import loaded_code, merged_code
 from bnn.recipes.declared import checked_table
+from bnn.recipes.recipe import Recipe
 from bnn.recipes.record import Record
+from bnn.recipes.result import value_names
+from bnn.studies.choice import cells, choice_of, thresholds
 from bnn.studies.crossing import crossings
+from bnn.studies.dimensions import is_number
 from bnn.studies.results import Results
 from bnn.studies.space import Point, Study
 from mtjsim.checks import ArgumentError, checked_choice
 from mtjsim.files import write_whole
 
-OWN_TABLES = ("table", "summary", "crossing")
+OWN_TABLES = ("table", "summary", "crossing", "threshold")
 
 
 @dataclass(frozen=True)
@@ -33,9 +37,11 @@ class StudyResult:
     rows : list of dict
         A row for each point and repeat: dimensions, repeat, seed, values of the run.
     summary : list of dict
-        A row for each point: its repeats, and mean, low and high of the values in [report], 95 % (Student's t).
+        A row for each point: its repeats, and mean, low and high of the values in [report], 95 % (Student's t; those of
+        accuracies are cut at 0 and 1). With objectives also `feasible` and `best` or `on_front`, see `choice_of`.
     files : tuple of Path
-        table.csv, summary.csv, figure.png, run.json.
+        table.csv, summary.csv, threshold.csv of a bisection, further tables, run.json; figure.png if there is anything
+        to draw.
     """
 
     study: Study
@@ -51,6 +57,8 @@ def written(study: Study, results: Results, points: Sequence[Point]) -> StudyRes
     summary = summary_of(study, done)
     folder = results.folder
     more = {"crossing.csv": crossings(study, done)} if "crossing" in study.tables else {}
+    if study.sampler == "bisection":
+        more["threshold.csv"] = thresholds(study, results)
     record = Record(
         title=study.title,
         identity=study.identity,
@@ -71,14 +79,20 @@ def written(study: Study, results: Results, points: Sequence[Point]) -> StudyRes
         core_seconds=round(sum(result["core_seconds"] for _, result in done), 1),
         code={**loaded_code(), **merged_code(result.get("code", {}) for _, result in done)},
     )
-    files: tuple[Path, ...] = ()
-    if summary:
-        from bnn.studies.figure import plot_study
-        from mtjsim.plot_style import png_of
+    files = record.write(folder)
+    return StudyResult(study, rows, summary, (*files, *_figure(study, summary, folder / "figure.png")))
 
-        write_whole(folder / "figure.png", png_of(plot_study(study, summary)))
-        files = (folder / "figure.png",)
-    return StudyResult(study, rows, summary, (*files, *record.write(folder)))
+
+def _figure(study: Study, summary: Sequence[Mapping[str, Any]], path: Path) -> tuple[Path, ...]:
+    """Write the figure; if there is nothing to draw, an older one is removed."""
+    from bnn.studies.figure import is_drawable, plot_study
+    from mtjsim.plot_style import png_of
+
+    if not is_drawable(study, summary):
+        path.unlink(missing_ok=True)
+        return ()
+    write_whole(path, png_of(plot_study(study, summary)))
+    return (path,)
 
 
 def _more_tables(done: Sequence[tuple[Point, Mapping[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
@@ -97,7 +111,7 @@ def rows_of(done: Sequence[tuple[Point, Mapping[str, Any]]]) -> list[dict[str, A
     names = list(dict.fromkeys(name for _, result in done for name in result["values"]))
     return [
         {
-            **_cells(point.shown),
+            **cells(point.shown),
             "repeat": point.repeat,
             "seed": result["seed"],
             **{name: _cell(result["values"].get(name)) for name in names},
@@ -106,16 +120,14 @@ def rows_of(done: Sequence[tuple[Point, Mapping[str, Any]]]) -> list[dict[str, A
     ]
 
 
-def _cells(shown: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    return {path: value if isinstance(value, (int, float, str, bool)) else str(value) for path, value in shown}
-
-
 def _cell(value: Any) -> Any:
     return "" if value is None else value
 
 
 def reported(study: Study, known: Iterable[str]) -> list[str]:
-    """Return the names of the values of the summary: those of [report], or all accuracies of the `known` ones.
+    """Return the names of the values of the summary: those of [report], or all accuracies, objectives and constraints.
+
+    Without [report] and without an accuracy among the `known` ones all of these.
 
     Raises
     ------
@@ -123,31 +135,52 @@ def reported(study: Study, known: Iterable[str]) -> list[str]:
         For a name that no run has.
     """
     chosen = checked_table("report", study.tables.get("report", {}), ("values",)).get("values")
+    names = list(dict.fromkeys(known))
     if chosen is None:
-        return [name for name in dict.fromkeys(known) if name.endswith(".accuracy")]
+        found = [name for name in names if name.endswith(".accuracy")] or names
+        return list(dict.fromkeys([*found, *study.objective, *study.constraint]))
     if not isinstance(chosen, list):
         raise ArgumentError("report.values", f"must be a list of values of the run, got {chosen!r}.")
-    names = list(dict.fromkeys(known))
     return list(dict.fromkeys(checked_choice("a value of report.values", name, names) for name in chosen))
 
 
+def _reported(study: Study, done: Sequence[tuple[Point, Mapping[str, Any]]]) -> list[str]:
+    """Return the names of the summary; if every training diverged, those of its recipe's accuracies too."""
+    names = list(dict.fromkeys(name for _, result in done for name in result["values"]))
+    recipes = [recipe for recipe in study.experiments() if isinstance(recipe, Recipe)]
+    possible = [*names, *(name for recipe in recipes for name in value_names(recipe))]
+    if "values" in study.tables.get("report", {}):
+        return reported(study, possible)
+    numeric = [name for name in names if any(is_number(result["values"].get(name)) for _, result in done)]
+    if any(name.endswith(".accuracy") for name in numeric) or not recipes:
+        return reported(study, numeric)
+    return list(dict.fromkeys([*reported(study, possible), *numeric]))
+
+
 def summary_of(study: Study, done: Sequence[tuple[Point, Mapping[str, Any]]]) -> list[dict[str, Any]]:
-    """Return a row for each point: mean over its repeats with the 95 % interval, empty for one repeat."""
+    """Return a row for each point: mean over its repeats with the 95 % interval, empty for one repeat.
+
+    Intervals of accuracies are cut at 0 and 1, which Student's t of few repeats may leave.
+    """
     if not done:
         return []
-    names = reported(study, [name for _, result in done for name in result["values"]])
+    names = _reported(study, done)
     groups = dict[str, list[tuple[Point, Mapping[str, Any]]]]()
     for point, result in done:
         groups.setdefault(repr(point.shown), []).append((point, result))
+    chosen = choice_of(study, [[result["values"] for _, result in group] for group in groups.values()])
     rows = []
-    for group in groups.values():
-        row: dict[str, Any] = {**_cells(group[0][0].shown), "repeats": len(group)}
+    for group, choice in zip(groups.values(), chosen, strict=True):
+        row: dict[str, Any] = {**cells(group[0][0].shown), "repeats": len(group)}
         for name in names:
             numbers = [result["values"].get(name) for _, result in group]
             present = [float(number) for number in numbers if isinstance(number, (int, float))]
-            for end, value in zip(("", ".low", ".high"), interval(present), strict=True):
+            mean, low, high = interval(present)
+            if name.endswith(".accuracy") and 0.0 <= mean <= 1.0:  # not a task's in percent
+                low, high = (float(end) for end in np.clip([low, high], 0.0, 1.0))  # NaN stays
+            for end, value in zip(("", ".low", ".high"), (mean, low, high), strict=True):
                 row[f"{name}{end}"] = "" if math.isnan(value) else value
-        rows.append(row)
+        rows.append(row | choice)
     return rows
 
 

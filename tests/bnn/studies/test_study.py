@@ -64,7 +64,7 @@ def test_a_study_has_a_row_for_each_point_and_repeat_and_means_over_repeats(tmp_
     assert row["with_errors.accuracy"] == pytest.approx(np.mean(first))
     assert row["with_errors.accuracy.high"] - row["with_errors.accuracy"] == pytest.approx(half)
     assert "activations.error_rate_0" not in row
-    assert [path.name for path in result.files] == ["figure.png", "table.csv", "summary.csv", "run.json"]
+    assert [path.name for path in result.files] == ["table.csv", "summary.csv", "run.json", "figure.png"]
     saved = json.loads((tmp_path / "run.json").read_text())
     assert (saved["points"], saved["finished"], saved["identity"]) == (12, 12, result.study.identity)
     assert len(saved["seeds"]) == 3
