@@ -11,7 +11,7 @@
     [space]               field -> list of values, or { low, high, log, count }; without count a range for the samplers
     [arm.NAME]            fields of the recipe; the arms are one dimension of the space, "arm"
     [objective]           value -> "maximize" or "minimize", for "random", "tpe" and "nsga2"
-    [constraint]          value -> { max } or { min }, for "tpe" and "nsga2"
+    [constraint]          value -> { max } or { min }, for the same; the summary says which points are feasible
     [prune]               warmup: epochs; a trial of "tpe" or "nsga2" ends early if its validation accuracy is below
                           the median of the former ones
     [bisect]              field, low, high, log, rounds, value, level: see `plans.py`
@@ -50,7 +50,7 @@ BY_OPTUNA = ("tpe", "nsga2")
 OF_SAMPLER = {  # table -> samplers that use it; any other would leave it out silently
     "trials": CHOOSING,
     "objective": CHOOSING,
-    "constraint": BY_OPTUNA,
+    "constraint": CHOOSING,
     "prune": BY_OPTUNA,
     "bisect": ("bisection",),
 }
