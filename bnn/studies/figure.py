@@ -201,8 +201,10 @@ def plot_values(
 
 
 def _logit_axis(ax: Axes) -> None:
-    """Make the axis of accuracies logit, with labels in percent."""
-    low, high = (float(end) for end in ax.dataLim.intervaly)
+    """Make the axis of accuracies logit, with labels in percent; panels that share it have room for all of them."""
+    shared = ax.get_shared_y_axes().get_siblings(ax)  # panels that were drawn before, too
+    low = min(float(own.dataLim.intervaly[0]) for own in shared)
+    high = max(float(own.dataLim.intervaly[1]) for own in shared)
     low, high = max(low, 1e-3), min(high, 1.0 - 1e-4)
     odds = np.log(np.array([low, high]) / (1.0 - np.array([low, high]))) + np.array([-0.3, 0.3])
     limits = 1.0 / (1.0 + np.exp(-odds))
