@@ -19,6 +19,9 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = ("mtjsim", "bridge", "bnn")
 DIGITS = 16  # of SHA-256, in hex
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+RECORDS = ("bnn.studies.", "bnn.cli", "bnn.recipes.code", "bnn.recipes.record", "bnn.recipes.plots")
+NUMBERS = ("bnn.studies.tasks", "bnn.studies.point", "bnn.studies.plans", "bnn.studies.curve", "bnn.studies.demo")
+PLACE = re.compile(r"([A-Za-z_][\w.]*):[A-Za-z_]\w*")  # module:function
 SEVERAL = "several"  # in place of a digest: parts of the result were made with different code
 
 
@@ -106,10 +109,6 @@ def merged_code(parts: Iterable[Mapping[str, str]]) -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
-NUMBERS = ("bnn.studies.tasks", "bnn.studies.point", "bnn.studies.plans", "bnn.studies.curve", "bnn.studies.demo")
-PLACE = re.compile(r"([A-Za-z_][\w.]*):[A-Za-z_]\w*")  # module:function
-
-
 def own_code(tables: object) -> dict[str, str]:
     """Return the digests of the modules of one's own whose functions stand in tables, as "module:function"."""
     if isinstance(tables, Mapping):
@@ -129,8 +128,8 @@ def own_code(tables: object) -> dict[str, str]:
 
 
 def computes(module: str) -> bool:
-    """Whether a module has a part in the numbers of a result; the loop of a study, its tables and figures have none."""
-    return not module.startswith(("bnn.studies.", "bnn.cli")) or module.startswith(NUMBERS)
+    """Whether a module has a part in the numbers of a result; loops, tables, records and figures have none."""
+    return not module.startswith(RECORDS) or module.startswith(NUMBERS)
 
 
 def changed_since(code: Mapping[str, str]) -> list[str]:
