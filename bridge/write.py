@@ -10,7 +10,7 @@ import html
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
@@ -41,6 +41,7 @@ DIRECTION_OF_BIT: dict[int, Direction] = {0: "ap_to_p", 1: "p_to_ap"}
 M_Z_OF_BIT = {0: 1.0, 1: -1.0}
 MEASURED = "measured "  # begins the identity of a point of a measured map
 PARTS = ("junction", "transistor", "driver")  # that dissipate the energy of a write
+INVERTED = ", a 1 stored as P"  # ends the identity of the device of a point with inverted bits
 
 
 @dataclass(frozen=True, kw_only=True, init=False)
@@ -349,6 +350,34 @@ class OperatingPoint(NanEqual):
             parts += [self.error_rate_0, self.error_rate_1, self.latency, _as_lists(self.energies)]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
+    def with_inverted_bits(self) -> Self:
+        """Return the point of a memory that stores each bit inverted, a 1 as P and a 0 as AP.
+
+        Rates, energies and amplitudes of the two bits change places. `device_identity` says so, and no dies can be
+        drawn for it. A network that writes more zeros than ones may need less energy so: the two directions differ.
+
+        Examples
+        --------
+        >>> point = OperatingPoint.of_rates(error_rate_0=1e-3, error_rate_1=2e-3, energy_0=3e-13, energy_1=1e-13)
+        >>> inverted = point.with_inverted_bits()
+        >>> inverted.error_rate_0, inverted.energy_0, inverted.with_inverted_bits() == point
+        (0.002, 1e-13, True)
+        """
+        setting = self.setting
+        if setting is not None:
+            pulse = {name: getattr(setting, name) for name in ("pulse_width", "rise_time", "relax_time")}
+            setting = WriteSetting.of_drive(setting.drive, setting.amplitudes[::-1], **pulse)
+        return replace(
+            self,
+            error_rate_0=self.error_rate_1,
+            error_rate_1=self.error_rate_0,
+            energy_0=self.energy_1,
+            energy_1=self.energy_0,
+            setting=setting,
+            device_identity=inverted_identity(self.device_identity),
+            energies={part: table[::-1] for part, table in self.energies.items()},
+        )
+
     def as_dict(self) -> dict[str, Any]:
         """All attributes, the identity, and `sha256` over all of them, ready for JSON; an unknown energy is None."""
         setting = None if self.setting is None else self.setting.as_dict()
@@ -383,6 +412,13 @@ class OperatingPoint(NanEqual):
         if values.get("identity") is not None:
             checked_stated(point.as_dict(), values)
         return point
+
+
+def inverted_identity(device_identity: str) -> str:
+    """Return the identity of a device whose bits are stored inverted, or of an inverted one as it was."""
+    if device_identity.endswith(INVERTED):
+        return device_identity.removesuffix(INVERTED)
+    return device_identity + INVERTED
 
 
 def _with(tree: Any, change: Callable[[Any], Any]) -> Any:

@@ -11,6 +11,7 @@ A [[memory]] has
                       error_rate_1, which are used as they are (energy_0 and energy_1 [J] if there are any). Without a
                       [device] error_rate is used as it is, for both bits.
     temperature       300 K unless given
+    inverted          whether a 1 is stored as P and a 0 as AP; false unless given
     cell              fields of [cell] that differ
     read              fields of `bridge.ReadSetting`, for words
     all others        fields of `bridge.WordMemory` (errors, format, rounding, protection, policy ...) and of `bnn.MRAM`
@@ -83,7 +84,8 @@ def point_of(recipe: Recipe, memory: str, changes: Mapping[str, Any] | None = No
         allow.
     """
     block = changed(recipe.value(f"memory.{memory}"), changes or {})
-    return _solved(f"memory.{memory}", device_of(recipe, memory=memory), _frozen(block))
+    point = _solved(f"memory.{memory}", device_of(recipe, memory=memory), _frozen(block))
+    return point.with_inverted_bits() if block.get("inverted") else point
 
 
 def changed(block: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -156,7 +158,8 @@ def mram_of(recipe: Recipe, memory: str, *, seed: int, changes: Mapping[str, Any
         if device is None:
             raise ArgumentError(f"{where}.read", "needs a [device], whose junction is read.")
         at = {name: block[name] for name in ("temperature",) if name in block}
-        words["reading"] = made(where, read_point, {"device": device, "setting": setting, **at})
+        reading = made(where, read_point, {"device": device, "setting": setting, **at})
+        words["reading"] = reading.with_inverted_bits() if block.get("inverted") else reading
     own: dict[str, Any] = {name: block[name] for name in ("slots", "gradient") if name in block}
     own |= {name: tuple(block[name]) for name in ("holds", "layers") if name in block}
     fields = {"point": point_of(recipe, memory, changes), **words}
@@ -220,6 +223,10 @@ def process_of(recipe: Recipe, memory: str, point: OperatingPoint) -> Process | 
     if spread is not None:
         around = made("process.spread", Spread, checked_table("process.spread", spread, names_of(Spread)))
         device = device_of(recipe, memory=memory)
+        if recipe.value(f"memory.{memory}").get("inverted"):
+            raise ArgumentError(
+                f"memory.{memory}.inverted", "must be left out with [process.spread]: dies store bits as they are."
+            )
         if device is None or point.setting is None:
             raise ArgumentError("process.spread", f"needs a [device], and a setting of memory.{memory} to write it.")
         given = {"device": device, "spread": around, "setting": point.setting, "temperature": point.temperature}

@@ -170,6 +170,7 @@ class Prepared:
         prepared = cls(recipe, data, model, totals.binary_macs + totals.float_macs, mrams, images)
         for test in tests:
             prepared._try(test)
+        prepared.inferred(model, images=2)
         return prepared
 
     @staticmethod
@@ -211,17 +212,17 @@ class Prepared:
         except ValueError as error:
             raise ValueError(f"test.{test.name}: {error}") from None
 
-    def inferred(self, model: nn.Module) -> dict[str, tuple[Ledger, int]]:
+    def inferred(self, model: nn.Module, images: int = COUNTED) -> dict[str, tuple[Ledger, int]]:
         """Count the accesses of inferences in the memories of each test, on the first test images."""
         from bnn.training.accesses import inference_ledger
 
-        recipe, images = self.recipe, self.data.whole.test.subset(range(min(COUNTED, len(self.data.whole.test))))
+        recipe, first = self.recipe, self.data.whole.test.subset(range(min(images, len(self.data.whole.test))))
         last = [self.mrams[name] for name in names_in_phase(recipe, -1)]
         words = [mram for mram in last if not set(mram.holds) & set(BITS)]
         found = {}
         for test in tests_of(recipe):
             memory = (*memories_of(recipe, test).values(), *words)
-            found[test.name] = inference_ledger(model, images, memory=memory, sram=sram_of(recipe)), len(images)
+            found[test.name] = inference_ledger(model, first, memory=memory, sram=sram_of(recipe)), len(first)
         return found
 
 

@@ -23,7 +23,7 @@ WRITES = (*AMPLITUDES, *GIVEN, "error_rate")
 PULSE = ("pulse_width", "rise_time", "relax_time")
 LIMITS = tuple(names_of(find_setting, without=("device", "error_rate", "temperature", *PULSE)))
 WORDS = tuple(names_of(WordMemory, without=("point", "reading", "retention")))
-OWN = ("name", "holds", "layers", "slots", "gradient", "temperature", "cell", "read")
+OWN = ("name", "holds", "layers", "slots", "gradient", "temperature", "cell", "read", "inverted")
 NAMES = (*OWN, *WRITES, *PULSE, *LIMITS, *WORDS)
 BITS = ("activations", "signs")
 CELL = tuple(names_of(Cell, Transistor.of_node, without=("device", "transistor", "read_transistor")))
@@ -59,6 +59,7 @@ def _checked_fields(where: str, table: Any, names: Iterable[str]) -> dict[str, A
         if not isinstance(own, list) or not all(isinstance(part, str) for part in own):
             raise ArgumentError(f"{where}.{key}", f"must be a name or a list of names, got {own!r}.")
     check_flags(where, WordMemory, found)
+    checked_flag(f"{where}.inverted", found.get("inverted", False))
     for key, own in (("cell", CELL), ("read", READ)):
         if key in found:
             found[key] = checked_table(f"{where}.{key}", found[key], own)

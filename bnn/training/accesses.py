@@ -324,12 +324,12 @@ def _words(mram: MRAM | None, sram: SRAM, kind: str, count: int) -> list[Entry]:
         return _accesses(sram, kind, WORD, written=0, read=count)
     if not count:
         return []
-    reading, bits = mram.words.reading, mram.words.word_format.bits
+    reading, cells = mram.words.reading, mram.words.cells_of_a_word
     price: dict[str, Any] = {"source": FREE_READS}
     if reading is not None:
         zero, one = (read_price(reading, bit) for bit in (0, 1))
-        price = {part: bits * (zero[part] + one[part]) / 2 for part in zero if part != "source"}
-        price["source"] = "read point, half ones"
+        price = {part: cells * (zero[part] + one[part]) / 2 for part in zero if part != "source"}
+        price["source"] = "read point, half ones, check cells included"
     return [Entry(memory=f"MRAM, {kind}", event="read access", count=count, **price)]
 
 

@@ -65,6 +65,9 @@ class TrainConfig(Suggesting):
     clip_gradient : float, > 0, optional
         Largest Euclidean norm of the gradient of all parameters together, after it is averaged over the processes. A
         larger gradient is scaled down to it.
+    clip_weights : float, > 0, optional
+        Largest magnitude of every weight and of every BatchNorm scale, kept after each update; biases and shifts are
+        left alone. None: only latent weights are clipped, to [-1, 1]. See `bnn/training/updates.py`.
     patience : int, >= 1, optional
         Epochs of the last phase without a better validation accuracy after which the training ends early. What is
         chosen then is what `choose` says.
@@ -116,6 +119,7 @@ class TrainConfig(Suggesting):
     margin: float | None = None
     augment: Augment | None = None
     clip_gradient: float | None = None
+    clip_weights: float | None = None
     patience: int | None = None
     phases: tuple[Phase, ...] = ()
     choose: str = "last"
@@ -135,7 +139,7 @@ class TrainConfig(Suggesting):
         object.__setattr__(self, "seed", checked_seed(self.seed))
         checked_fields(self, learning_rate="")
         checked_fields(self, zero_allowed=True, weight_decay="", label_smoothing="")
-        for name in ("margin", "clip_gradient"):
+        for name in ("margin", "clip_gradient", "clip_weights"):
             if (value := getattr(self, name)) is not None:
                 object.__setattr__(self, name, checked_number(name, value, "", zero_allowed=False))
         check_loss(self.loss, self.label_smoothing, self.margin)

@@ -16,7 +16,6 @@ from bnn.counting.logits import checked_logits
 from bnn.data.labelled import Labelled
 from bnn.errors.keys import address, forget_address
 from bnn.evaluation.batch_norm import reestimate_batch_norm
-from bnn.layers.latent import clip_latent_
 from bnn.training.accesses import TrainingAccesses
 from bnn.training.batches import Batch, Batches
 from bnn.training.checkpoint import load_checkpoint, locked, save_checkpoint
@@ -45,7 +44,7 @@ from bnn.training.result import Divergence, Epoch, Result, Step, Stopped, out_of
 from bnn.training.schedule import Schedule
 from bnn.training.state import State
 from bnn.training.tensor_words import running_statistics
-from bnn.training.updates import MakeOptimizers, clip_gradients_, made_optimizers
+from bnn.training.updates import MakeOptimizers, clip_gradients_, clip_weights_, made_optimizers
 from bridge.ledger import Ledger
 from mtjsim.checks import ArgumentError
 from mtjsim.rng import child_seed
@@ -207,7 +206,7 @@ class Run:
             with self.memories.update(self.step):
                 for optimizer in self.optimizers:
                     optimizer.step()
-                clip_latent_(self.model)
+                clip_weights_(self.model, self.config.clip_weights)
         except ArgumentError as error:  # words of a format without NaN refuse one
             if self._is_finite():
                 raise

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from bnn.layers.latent import clip_latent_
 from bnn.training.config import TrainConfig
 from mtjsim.checks import ArgumentError
 
@@ -44,6 +45,25 @@ def clip_gradients_(model: nn.Module, largest: float) -> None:
     norm = torch.nn.utils.get_total_norm(gradients)
     if norm.isfinite():
         torch.nn.utils.clip_grads_with_norm_(model.parameters(), largest, norm)
+
+
+@torch.no_grad()
+def clip_weights_(model: nn.Module, largest: float | None) -> None:
+    """Clip latent weights to [-1, 1]; with `largest`, also every weight and BatchNorm scale to +-`largest`, in place.
+
+    The scale of a BatchNorm is what makes the logits of a binary network larger. Where it is limited, the loss falls
+    only by more bits that agree: this is weight clipping against bit errors [1], taken to binary weights.
+
+    References
+    ----------
+    .. [1] Stutz, Chandramoorthy, Hein, Schiele, arXiv:2104.08323 (2021), for quantized weights.
+    """
+    clip_latent_(model)
+    if largest is None:
+        return
+    for name, parameter in model.named_parameters():
+        if "bias" not in name.rpartition(".")[2] and parameter.requires_grad:
+            parameter.clamp_(-largest, largest)
 
 
 def _adam(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:

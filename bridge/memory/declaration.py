@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self
 
 from bridge.memory.cells import PLAIN, WritePolicy
-from bridge.memory.formats import Format, Overflow, Rounding
+from bridge.memory.formats import Format, Overflow, Rounding, bits_of
 from bridge.memory.parts import require_one_device
 from bridge.memory.protection import Protection
 from bridge.memory.read import ReadPoint, Retention
@@ -121,6 +121,12 @@ class WordMemory(Suggesting):
             raise ArgumentError("policy", f'must not read first: {reason}. Use errors="overwrite".')
         checked_whole("words_at_once", self.words_at_once, least=1)
         checked_fields(self, zero_allowed=True, code_energy="J")
+
+    @property
+    def cells_of_a_word(self) -> float:
+        """Cells a word, its share of the check cells included; the same for every scale."""
+        bits = bits_of(self.format)
+        return bits * (1.0 + self.protection.overhead(bits))
 
     @property
     def word_format(self) -> Format:

@@ -44,6 +44,11 @@ _LAYOUTS = {
 }
 
 
+def bits_of(name: str) -> int:
+    """Return the cells of a word of a format, by its name."""
+    return _LAYOUTS[name].bits
+
+
 @dataclass(frozen=True, kw_only=True)
 class Format(Suggesting):
     """How a number is laid out in cells.
@@ -142,7 +147,7 @@ class Format(Suggesting):
     @property
     def bits(self) -> int:
         """Cells a word."""
-        return _LAYOUTS[self.name].bits
+        return bits_of(self.name)
 
     @property
     def word_dtype(self) -> np.dtype[Any]:

@@ -19,7 +19,7 @@ from bridge.cell.cell_write import driven_write
 from bridge.checks import STATED, checked_declaration, checked_stated, with_digest
 from bridge.dies.spread import LARGEST_DEPARTURE, Spread
 from bridge.memory.sensing import wrong_sense_rate
-from bridge.write import M_Z_OF_BIT
+from bridge.write import M_Z_OF_BIT, inverted_identity
 from mtjsim.calls import shows_its_call
 from mtjsim.checks import (
     ArgumentError,
@@ -155,6 +155,12 @@ class ReadPoint(Suggesting):
         checked_kind("device_identity", self.device_identity, str)
         if self.setting is not None:
             checked_kind("setting", self.setting, ReadSetting)
+
+    def with_inverted_bits(self) -> Self:
+        """Return the reads of a memory that stores each bit inverted, as `OperatingPoint.with_inverted_bits`."""
+        pairs = ("error_rate", "disturb_rate", "energy", "transistor_energy", "driver_energy")
+        swapped = {f"{name}_{bit}": getattr(self, f"{name}_{1 - bit}") for name in pairs for bit in (0, 1)}
+        return replace(self, **swapped, device_identity=inverted_identity(self.device_identity))
 
     def as_dict(self) -> dict[str, Any]:
         """All attributes, and `sha256` over all of them, ready for JSON."""
