@@ -2,16 +2,13 @@
 
 import argparse
 import sys
-import tomllib
 import warnings
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bnn.cli.shared_options import add_data_dir
-from bnn.cli.typed import announce, checked_data_dir, print_json, whole_numbers
-from mtjsim.checks import ArgumentError
+from bnn.cli.typed import announce, checked_data_dir, fields_of, print_json, whole_numbers
 from mtjsim.files import require_writable
 from mtjsim.wording import number_of
 
@@ -92,29 +89,6 @@ def run(options: argparse.Namespace) -> None:
         print(_line(name, accuracy, recipe, width))
     threads = f"{result.threads} thread{'s' * (result.threads > 1)}"
     print(f"training: {result.core_seconds:.1f} core-seconds, {threads}")
-
-
-def fields_of(typed: Sequence[str]) -> dict[str, Any]:
-    """Return field -> value of words such as training.epochs=3; a value is TOML, or a text without quotation marks.
-
-    Examples
-    --------
-    >>> fields_of(["training.epochs=3", "memory.activations.current=50uA", "model.hidden=[32, 32]"])
-    {'training.epochs': 3, 'memory.activations.current': '50uA', 'model.hidden': [32, 32]}
-    """
-    found: dict[str, Any] = {}
-    for word in typed:
-        field, equals, text = word.partition("=")
-        if not equals or not field:
-            raise ArgumentError("--set", f"must be FIELD=VALUE, as in training.epochs=3, got {word!r}.")
-        field, text = field.strip(), text.strip()
-        if field in found:
-            raise ArgumentError("--set", f"must give each field once, got {field} twice.")
-        try:
-            found[field] = text if "\n" in text else tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
-            found[field] = text
-    return found
 
 
 def _print_epoch(epoch: "Epoch") -> None:

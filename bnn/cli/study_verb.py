@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bnn.cli.shared_options import add_data_dir
-from bnn.cli.typed import announce, print_json, whole_numbers
+from bnn.cli.typed import announce, fields_of, print_json, whole_numbers
 from mtjsim.files import require_writable
 
 EXAMPLE = "mtj-bnn study digits_grid --out digits_grid"
@@ -20,6 +20,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", metavar="FOLDER", help="folder for results, table.csv, summary.csv, figure.png, run.json"
     )
+    text = "a field of its recipe, the same at every point, as in data.name=fashion-mnist; may be given several times"
+    parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help=text)
     text = "address of the storage, as in postgresql://USER@HOST/DATABASE, for many machines; default: a file in --out"
     parser.add_argument("--storage", metavar="URL", help=text)
     add_data_dir(parser)
@@ -47,7 +49,7 @@ def study(options: argparse.Namespace) -> None:
     from bnn.studies.space import load_study
     from bnn.studies.status import status_of
 
-    declared = load_study(options.study)
+    declared = load_study(options.study).replaced(fields_of(options.set))
     if options.status:
         _print_status(status_of(declared, out=options.out, storage=options.storage), as_json=options.json)
         return

@@ -6,6 +6,7 @@ import json
 import math
 import re
 import sys
+import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -183,3 +184,26 @@ def announce(*files: Path) -> None:
 def print_json(content: Mapping[str, Any]) -> None:
     """Print the answer of a verb as JSON."""
     print(json.dumps(content, indent=1))
+
+
+def fields_of(typed: Sequence[str]) -> dict[str, Any]:
+    """Return field -> value of words such as training.epochs=3; a value is TOML, or a text without quotation marks.
+
+    Examples
+    --------
+    >>> fields_of(["training.epochs=3", "memory.activations.current=50uA", "model.hidden=[32, 32]"])
+    {'training.epochs': 3, 'memory.activations.current': '50uA', 'model.hidden': [32, 32]}
+    """
+    found: dict[str, Any] = {}
+    for word in typed:
+        field, equals, text = word.partition("=")
+        if not equals or not field:
+            raise ArgumentError("--set", f"must be FIELD=VALUE, as in training.epochs=3, got {word!r}.")
+        field, text = field.strip(), text.strip()
+        if field in found:
+            raise ArgumentError("--set", f"must give each field once, got {field} twice.")
+        try:
+            found[field] = text if "\n" in text else tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            found[field] = text
+    return found

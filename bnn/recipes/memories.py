@@ -35,7 +35,7 @@ from bridge.dies.spread import Spread
 from bridge.dies.variability import Population
 from bridge.memory.cells import PLAIN, READ_BEFORE_WRITE, WRITE_VERIFY_RETRY, WritePolicy
 from bridge.memory.protection import Protection
-from bridge.memory.read import ReadSetting, read_point
+from bridge.memory.read import ReadPoint, ReadSetting, read_point
 from bridge.memory.sram import SRAM
 from bridge.search.find import find_setting
 from bridge.write import OperatingPoint, WriteSetting, operating_point
@@ -158,7 +158,7 @@ def mram_of(recipe: Recipe, memory: str, *, seed: int, changes: Mapping[str, Any
         if device is None:
             raise ArgumentError(f"{where}.read", "needs a [device], whose junction is read.")
         at = {name: block[name] for name in ("temperature",) if name in block}
-        reading = made(where, read_point, {"device": device, "setting": setting, **at})
+        reading = _read(where, device, setting, tuple(at.items()))
         words["reading"] = reading.with_inverted_bits() if block.get("inverted") else reading
     own: dict[str, Any] = {name: block[name] for name in ("slots", "gradient") if name in block}
     own |= {name: tuple(block[name]) for name in ("holds", "layers") if name in block}
@@ -168,6 +168,11 @@ def mram_of(recipe: Recipe, memory: str, *, seed: int, changes: Mapping[str, Any
         return MRAM(words=declared_words(None, fields, own["holds"]), seed=seed, **own)
 
     return made(where, declared, {})
+
+
+@lru_cache(maxsize=256)
+def _read(where: str, device: MTJ | Cell, setting: ReadSetting, at: tuple[tuple[str, float], ...]) -> ReadPoint:
+    return made(where, read_point, {"device": device, "setting": setting, **dict(at)})
 
 
 def sram_of(recipe: Recipe, where: str = "sram", table: Any = None) -> SRAM:

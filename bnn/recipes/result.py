@@ -76,6 +76,7 @@ class RecipeResult:
                 "accuracy": accuracy.mean,
                 "low": _number(accuracy.low),
                 "high": _number(accuracy.high),
+                "spread": _number(accuracy.spread),
                 "worst": float(accuracy.correct.min() / accuracy.images),
                 "images": accuracy.images,
                 "draws": accuracy.draws,
@@ -87,7 +88,7 @@ class RecipeResult:
     def values(self) -> dict[str, Any]:
         """Return all numbers of the run by name, for the table of a study.
 
-        "NAME.accuracy", ".low", ".high", ".worst" of each test; "NAME.error_rate_0", ".error_rate_1", ".energy_0",
+        "NAME.accuracy", ".low", ".high", ".spread", ".worst" of each test; "NAME.error_rate_0", ".error_rate_1", ".energy_0",
         ".energy_1", ".latency" of each memory; "training.loss", "training.accuracy", "training.validation_accuracy" of
         the last epoch, "training.epochs" that were done, "training.diverged" (1 or 0); "training.joules_device",
         "_with_driver", "_system" and "_in_sram" of the training; "NAME.joules_device", "_with_driver", "_system" of an
@@ -115,7 +116,7 @@ class RecipeResult:
 
 AT_LEAST = "_at_least"  # ends the name of joules that are a lower bound
 PULSE = re.compile(r"write [01] (turned|held)")
-OF_TEST = ("accuracy", "low", "high", "worst")
+OF_TEST = ("accuracy", "low", "high", "spread", "worst")
 OF_POINT = ("error_rate_0", "error_rate_1", "energy_0", "energy_1", "latency")
 
 

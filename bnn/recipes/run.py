@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -193,7 +194,10 @@ class Prepared:
         return mrams, phases, tests
 
     def tested(self, model: nn.Module) -> dict[str, Accuracy]:
-        """Run all tests of the trained network."""
+        """Run all tests of the trained network, its weights in torch's usual order: then packed bits are exact."""
+        import torch
+
+        model = copy.deepcopy(model).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         return {
             test.name: self._run(test, model, self.images[test.name], self.data.train) for test in tests_of(self.recipe)
         }

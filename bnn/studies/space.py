@@ -28,12 +28,13 @@ import hashlib
 import json
 import math
 import os
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from bnn.recipes.code import own_code
 from bnn.recipes.declared import checked_table, in_si, plain_values
@@ -284,6 +285,36 @@ class Study(Suggesting):
             {name: table for name, table in self.tables.items() if name not in OF_THE_REPORT},
         ]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    def replaced(self, values: Mapping[str, Any]) -> Self:
+        """Return the study with other values of some fields of its recipe, as [set] has them, and a name that says so.
+
+        Raises
+        ------
+        ArgumentError
+            For a field that the points of the study have, or that its recipe cannot have.
+
+        Examples
+        --------
+        >>> load_study("digits_grid").replaced({"training.epochs": 3}).name
+        'digits_grid --set training.epochs=3'
+        """
+        if not values:
+            return self
+        moving = {field for dimension in self.dimensions for field in self._fields_of(dimension)}
+        for path in values:
+            if own := [field for field in moving if f"{path}.".startswith(f"{field}.") or field.startswith(f"{path}.")]:
+                raise ArgumentError(path, f"must be a field that is the same at every point: {own[0]} is not.")
+        words = [f"{path}={value if isinstance(value, str) else json.dumps(value)}" for path, value in values.items()]
+        name = " ".join([self.name, *(f"--set {shlex.quote(word)}" for word in words)])
+        experiment = {"task": self.recipe.function} if isinstance(self.recipe, Task) else {"recipe": self.recipe}
+        fixed = {**flat("set", self.tables.get("set", {})), **values}
+        return type(self)(name=name, **experiment, **{**self.tables, "set": fixed})
+
+    def _fields_of(self, dimension: Dimension) -> set[str]:
+        if dimension.path == ARM:
+            return {field for fields in self.arms.values() for field in fields}
+        return {dimension.path}
 
     def grid(self) -> list[Point]:
         """Return every combination of the values, with its repeats; the last dimension changes first."""

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from bnn.cli import main
-from bnn.cli.run_verb import fields_of
+from bnn.cli.typed import fields_of
 from bnn.recipes.recipe import list_recipes
 
 SMALL = """title = "small"
