@@ -1,9 +1,9 @@
 """What weights without error correction save: a memory with 1e-3 wrong bits against memories with 1e-9.
 
-Hirtzlin et al. (arXiv:1908.04085) give up to a factor of two "at system level", and do not say against what. Here
-memories are written and read, and their ledgers are compared: junctions alone, with transistor and driver, and the
-system, which is what `bridge/ledger.py` calls so. What a wrong bit is, cells, transistors and constants are those of
-`junction_to_memory.py`.
+Hirtzlin et al. (arXiv:1908.04085) give up to a factor of two at "system level"; what that contains, and against which
+memory, is a choice of this module. Memories are written and read, and their ledgers are compared: junctions alone, with
+transistor and driver, and the system, which is what `bridge/ledger.py` calls so. What a wrong bit is, cells,
+transistors and constants are those of `junction_to_memory.py`.
 
 Weights of a binary network are bits. A bit is a cell; 32 of them are a word of the memory (its widest format, fp32, of
 which only the bits are used here) and two words are an access, or a block of SECDED. A verify reads the words that were
@@ -48,7 +48,7 @@ class Scheme:
     wrong : float
         Share of wrong bits after random bits were written over random bits.
     attempts : int or None
-        Pulses of a cell at most; None: at least two, and as many as take the least energy of the system.
+        Pulses of a cell at most; None: at least two, and as many as take the least energy of a write (system).
     secded : bool
         Blocks of 64 cells with 8 check cells. All bits of a block with two or more wrong cells count as wrong.
     """
@@ -173,11 +173,13 @@ def row(label: str, *, sizing: str, reads: int, bits: int, most_attempts: int, s
 def ratios(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
     """Return all that is compared, "NAME.ratio_SCOPE", of the rows by scheme."""
     columns = {**{name: f"{name}_J" for name in SCOPES}, "latency": "latency_s", "area": "area_F2"}
-    return {
+    found = {
         f"{name}.ratio_{kind}": rows[ours][column] / rows[over][column]
         for name, (ours, over) in COMPARED.items()
         for kind, column in columns.items()
     }
+    free = rows["SECDED"]["system_J"] - rows["SECDED"]["code_J"]
+    return {**found, "SECDED free code.ratio_system": free / rows["unprotected"]["system_J"]}
 
 
 def factor_two(
@@ -203,7 +205,8 @@ def factor_two(
     dict
         "SCHEME.ratio_junction", "SCHEME.ratio_with_driver", "SCHEME.ratio_system", "SCHEME.ratio_latency" and
         "SCHEME.ratio_area", each over the same of "unprotected"; those of "retry both" are of "retry" over "unprotected
-        retry". The attempts of both retries; the table "costs", a line for each scheme.
+        retry", and "SECDED free code.ratio_system" is without the energy of its code, an assumed constant. The attempts
+        of both retries; the table "costs", a line for each scheme.
 
     Raises
     ------
