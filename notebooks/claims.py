@@ -214,6 +214,27 @@ def cheaper(first, second):
     return find
 
 
+def halved(scheme, **more):
+    """Return the rule of the energy of a memory at 1e-9 over that of an unprotected one: same cell, a write, no reads.
+
+    `more` are other ratios at that point that are shown, with their names.
+    """
+
+    def find(stored):
+        rows = stored.rows("table", sizing="same cell")
+        first, last = (end(rows, key=lambda row: float(row["reads_per_write"])) for end in (min, max))
+        (pulse,) = stored.rows("table", sizing="same pulse", reads_per_write=float(first["reads_per_write"]))
+        ratio, *others = (float(first[f"{name}.ratio_system"]) for name in (scheme, *more.values()))
+        shown = dict(zip(more, others, strict=True)) | {
+            "with the same pulse in each cell": float(pulse[f"{scheme}.ratio_system"]),
+            f"with {last['reads_per_write']} reads": float(last[f"{scheme}.ratio_system"]),
+        }
+        words = "; ".join(f"{value:.2f} {name}" for name, value in shown.items())
+        return Found(ratio, ratio, ratio, f"ratio {ratio:.2f}, of ledgers ({words})")
+
+    return find
+
+
 def weaker_activations(stored):
     """Return the energy of the cheapest point of the demo that loses less than a point, over that of its strongest."""
     rows = stored.rows("curve", training="with errors")
@@ -302,6 +323,19 @@ CLAIMS = (
     Claim(
         "SECDED reaches 1e-9 with less energy than one strong pulse",
         OURS, "junction_to_memory", cheaper("SECDED", "strong pulse"), most=1.0, bound="a ratio of at most 1",
+    ),
+    *(
+        Claim(
+            f"Weights without error correction at 1e-3 take half the energy of a memory at 1e-9, reached by {way} "
+            "(same cell, the whole system, writes alone)",
+            "Hirtzlin et al., arXiv:1908.04085 (up to a factor of two)",
+            "factor_two", rule, least=2.0, bound="a ratio of at least 2",
+        )
+        for way, rule in (
+            ("a strong pulse", halved("strong pulse")),
+            ("SECDED", halved("SECDED")),
+            ("writing again after a read", halved("retry", **{"with 2 pulses": "retry 2", "if both do": "retry both"})),
+        )
     ),
     Claim(
         "Activations of the digits network can be written with half the energy of 1e-9, for less than one point",

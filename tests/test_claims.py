@@ -152,6 +152,17 @@ def test_energies_of_two_ways(tmp_path):
     assert "600 against 1200 fJ" in found.words
 
 
+def test_half_the_energy_is_that_of_writes_alone_in_the_same_cell(tmp_path):
+    points = (("same cell", 0, 2.3), ("same cell", 10, 1.5), ("same pulse", 0, 1.4), ("same pulse", 10, 1.2))
+    rows = [
+        {"sizing": sizing, "reads_per_write": reads, "a.ratio_system": ratio, "b.ratio_system": 0.7}
+        for sizing, reads, ratio in points
+    ]
+    found = CLAIMS["halved"]("a", **{"of b": "b"})(stored(tmp_path, rows=rows))
+    assert (found.mean, found.low, found.high) == (2.3, 2.3, 2.3)
+    assert found.words.endswith("(0.70 of b; 1.40 with the same pulse in each cell; 1.50 with 10 reads)")
+
+
 def test_the_cheapest_point_of_the_demo_is_one_that_does_not_invert(tmp_path):
     head = {"training": "with errors", "loss": 0.002, "loss_low": -0.001}
     rows = [

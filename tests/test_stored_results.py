@@ -25,7 +25,10 @@ from mtjsim.presets import load_preset
 from physics import approx
 from stored import DIGITS, ROOT, script, small_study
 
-SHIPPED = ("batch_norm", "batch_norm_networks", "error_modes", "junction_to_memory", "sot_80nm", "weight_words")
+SHIPPED = (
+    *("batch_norm", "batch_norm_networks", "error_modes", "factor_two"),
+    *("junction_to_memory", "sot_80nm", "weight_words"),
+)
 SOURCE = '''
 """A module."""
 import math  # for pi
