@@ -89,8 +89,9 @@ class RecipeResult:
         """Return all numbers of the run by name, for the table of a study.
 
         "NAME.accuracy", ".low", ".high", ".spread", ".worst" of each test; "NAME.error_rate_0", ".error_rate_1",
-        ".energy_0", ".energy_1", ".latency" of each memory; "training.loss", "training.accuracy", "training.validation_accuracy" of
-        the last epoch, "training.epochs" that were done, "training.diverged" (1 or 0); "training.joules_device",
+        ".energy_0", ".energy_1", ".latency" of each memory; "training.loss", "training.accuracy",
+        "training.validation_accuracy" of the last epoch, "training.epochs" that were done, "training.diverged" (1 or
+        0); "training.joules_device",
         "_with_driver", "_system" and "_in_sram" of the training; "NAME.joules_device", "_with_driver", "_system" of an
         inference under each test's memories. Where a price is missing, of a pulse without energy, of transistor and
         driver without a cell, of a read without a `ReadPoint`, the name ends in "_at_least".
