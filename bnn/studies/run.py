@@ -192,7 +192,8 @@ def check_values(study: Study, known: Iterable[str]) -> None:
     named |= {f"constraint.{name}": name for name in study.constraint}
     if bisect:
         named["bisect.value"] = bisect["value"]
-        named |= {"bisect.level.of": bisect["level"]["of"]} if isinstance(bisect["level"], Mapping) else {}
+        level = bisect["level"]
+        named |= {"bisect.level.of": level["of"]} if isinstance(level, Mapping) and "of" in level else {}
     if "crossing" in study.tables:
         named["crossing.value"] = study.tables["crossing"]["value"]
     for where, name in named.items():
