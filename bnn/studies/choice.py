@@ -85,8 +85,9 @@ def thresholds(study: Study, results: Results) -> list[dict[str, Any]]:
     """Return a row for each bisection: the other dimensions, low and high of the interval with the crossing, why none.
 
     Without an interval low and high are empty, and `why` says that the ends are on one side of the level, and which, or
-    that they are not finished. Of a level of losses there are also `failed_low` and `failed_high`, how many repeats
-    fail at the two ends of the interval, or without one at those of the range, and `repeats`.
+    that they are not finished; an interval that is to be halved again is "not finished" too. Of a level of losses there
+    are also `failed_low` and `failed_high`, how many repeats fail at the two ends of the interval, or without one at
+    those of the range, and `repeats`.
     """
     plan, known = Bisection.of(study), results.values()
     rows = []
@@ -94,7 +95,7 @@ def thresholds(study: Study, results: Results) -> list[dict[str, Any]]:
         others = dict(values)
         bracket = plan.bracket(others, known)
         low, high = bracket or ("", "")
-        row = {**cells(values), "low": low, "high": high, "why": "" if bracket else plan.why_none(others, known)}
+        row = {**cells(values), "low": low, "high": high, "why": plan.why(others, known)}
         if is_of_losses(plan.level):
             failed = [plan.failed(others, end, known) for end in bracket or (plan.low, plan.high)]
             row |= {f"failed_{end}": "" if n is None else n for end, n in zip(("low", "high"), failed, strict=True)}

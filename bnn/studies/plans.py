@@ -35,7 +35,7 @@ Results = Mapping[str, Mapping[str, Any]]  # key of a point -> its values
 BISECT = ("field", "low", "high", "log", "rounds", "value", "level")
 ROUNDS = 8
 MOST_ROUNDS = 40  # the places have 12 digits
-UNFINISHED = "not finished"  # why there is no interval
+UNFINISHED = "not finished"  # why there is no interval, or a wide one
 ONE_SIDE = "both ends on one side"
 ABOVE_HIGH, BELOW_LOW = f"{ONE_SIDE}: above high", f"{ONE_SIDE}: below low"
 FAILS_AT_LOW = "fails at low"
@@ -156,12 +156,15 @@ class Bisection:
         """Return the interval that contains the crossing, as far as it is known; None if the ends do not differ."""
         return self._walk(others, results)[1]
 
-    def why_none(self, others: Mapping[str, Any], results: Results) -> str:
-        """Return why there is no interval, and on which side of the ends the threshold is.
+    def why(self, others: Mapping[str, Any], results: Results) -> str:
+        """Return why there is no interval or it is not the last one, and on which side of the ends the threshold is.
 
         Of a level that a mean crosses this is the side of the end whose mean is nearer to the level; none is named if
-        both are as near, or diverged.
+        both are as near, or diverged. The last interval has no reason, "".
         """
+        path, bracket = self._walk(others, results)
+        if bracket is not None:
+            return UNFINISHED if self._repeats(others, path[-1], results) is None else ""
         at_low, at_high = (self._repeats(others, end, results) for end in (self.low, self.high))
         if at_low is not None and is_of_losses(self.level) and self._rule(others, at_low)(at_low):
             return FAILS_AT_LOW

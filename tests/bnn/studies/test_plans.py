@@ -47,6 +47,8 @@ def test_a_bisection_finds_a_known_crossing(log, rising, crossing):
     )
     low, high = Bisection.of(mine).bracket({}, results)
     assert low <= crossing <= high
+    assert Bisection.of(mine).why({}, results) == ""
+    assert Bisection.of(mine).why({}, dict(list(results.items())[:-1])) == "not finished"
     if log:
         assert high / low == pytest.approx((0.41 / 0.01) ** (2.0**-10), rel=1e-9)
     else:
@@ -156,9 +158,9 @@ def test_a_share_that_does_not_fail_at_high_ends_there():
     assert len(order) == 8 * 2
     plan = Bisection.of(mine)
     assert plan.bracket({}, results) is None
-    assert plan.why_none({}, results) == "both ends on one side: above high"
+    assert plan.why({}, results) == "both ends on one side: above high"
     assert (plan.failed({}, 1e-17, results), plan.failed({}, 1e-1, results)) == (0, 7)
-    assert plan.why_none({}, dict(list(results.items())[:-1])) == "not finished"
+    assert plan.why({}, dict(list(results.items())[:-1])) == "not finished"
 
 
 def test_a_repeat_that_diverged_or_has_no_value_at_low_fails_everywhere():
@@ -176,7 +178,7 @@ def test_a_repeat_that_diverged_or_has_no_value_at_low_fails_everywhere():
     results, order = finish(more, values_of)
     assert {at(point) for point in order} == {1e-17}
     plan = Bisection.of(more)
-    assert (plan.bracket({}, results), plan.why_none({}, results)) == (None, "fails at low")
+    assert (plan.bracket({}, results), plan.why({}, results)) == (None, "fails at low")
     assert plan.failed({}, 1e-1, results) is None
 
 
@@ -221,7 +223,7 @@ def test_a_mean_that_does_not_cross_says_which_end_is_nearer_to_the_level(low, h
 
     results, _ = finish(mine, values_of)
     assert Bisection.of(mine).bracket({}, results) is None
-    assert Bisection.of(mine).why_none({}, results) == f"both ends on one side{why}"
+    assert Bisection.of(mine).why({}, results) == f"both ends on one side{why}"
 
 
 # ---- random points ---------------------------------------------------------------------------------------------------

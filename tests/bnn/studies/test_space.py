@@ -293,6 +293,15 @@ BEFORE_WORK = [  # what needs the recipe's network, its rates or the names of it
     (bisecting(level={"lose": 0.01, "share": 1.5}), "bisect.level.share must be a number > 0 and <= 1, got 1.5"),
     (bisecting(level={"lose": 0.01, "share": True}), "bisect.level.share must be a number > 0 and <= 1, got True"),
     (bisecting(levels=3), "a field of bisect must be one of"),
+    (
+        bisecting() | {"space": {"training.epochs": [1, 2]}, "figure": {"y": "error_free.accuracy"}},
+        "a field of figure must be one of 'x', 'by', .*got 'y'",
+    ),
+    (
+        bisecting() | {"space": {"training.epochs": [1, 2]}, "figure": {"panel": RATE}},
+        "figure.panel must be one of 'training.epochs', got",
+    ),
+    (bisecting() | {"figure": {"x": RATE, "y": "y.accuracy"}}, "figure.y must be one of .*got 'y.accuracy'"),
     (bisecting(high=1.5), "mine at memory.activations.error_rate=1.5: .*must be <= 1, got 1.5"),
     (choosing(objective={"held_out.acuracy": "maximize"}), "Did you mean 'held_out.accuracy'"),
     (choosing(constraint={"activations.joules": {"max": 1}}), "constraint.activations.joules must be one of"),
