@@ -106,6 +106,18 @@ def test_intervals_of_accuracies_are_cut_at_0_and_1_and_others_are_not(tmp_path,
     assert row["training.loss.low"] < 0.0 or row["training.loss.high"] > 1.0
 
 
+def test_the_write_current_may_be_reported_and_is_empty_where_rates_are_given(tmp_path, counted_points):
+    written = {"device": {"preset": "arm_2021"}, "memory": [{"current": "42uA", "pulse_width": "10ns"}]}
+    name = "activations.current_0"
+    counted_points(lambda recipe: {"a.accuracy": 0.5} | ({name: 42e-6} if "device" in recipe.tables else {}))
+    space = {"training.epochs": [1, 2]}
+    mine = study(arm={"given": {}, "written": written}, space=space, report={"values": [name]})
+    summary = run_study(mine, out=tmp_path / "a", workers=1).summary
+    assert [(row["arm"], row[name]) for row in summary] == [("given", "")] * 2 + [("written", 42e-6)] * 2
+    with pytest.raises(ValueError, match=r"a value of report.values must be one of .*got 'activations.voltage_0'"):
+        run_study(study(space=space, report={"values": ["activations.voltage_0"]}), out=tmp_path / "b", workers=1)
+
+
 # ---- what was found --------------------------------------------------------------------------------------------------
 
 
