@@ -20,7 +20,10 @@ PACKAGES = ("mtjsim", "bridge", "bnn")
 DIGITS = 16  # of SHA-256, in hex
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 RECORDS = ("bnn.studies.", "bnn.cli", "bnn.recipes.code", "bnn.recipes.record", "bnn.recipes.plots")
-NUMBERS = ("bnn.studies.tasks", "bnn.studies.point", "bnn.studies.plans", "bnn.studies.curve", "bnn.studies.demo")
+NUMBERS = (
+    *("bnn.studies.tasks", "bnn.studies.point", "bnn.studies.plans", "bnn.studies.level"),
+    *("bnn.studies.curve", "bnn.studies.demo"),
+)
 PLACE = re.compile(r"([A-Za-z_][\w.]*):[A-Za-z_]\w*")  # module:function
 SEVERAL = "several"  # in place of a digest: parts of the result were made with different code
 

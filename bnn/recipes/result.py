@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bnn.recipes.recipe import Recipe
+from bnn.recipes.tables import AMPLITUDES
 from bridge.ledger import FREE_READS, SCOPES, Ledger
 from bridge.write import OperatingPoint
 
@@ -89,18 +90,21 @@ class RecipeResult:
         """Return all numbers of the run by name, for the table of a study.
 
         "NAME.accuracy", ".low", ".high", ".spread", ".worst" of each test; "NAME.error_rate_0", ".error_rate_1",
-        ".energy_0", ".energy_1", ".latency" of each memory; "training.loss", "training.accuracy",
-        "training.validation_accuracy" of the last epoch, "training.epochs" that were done, "training.diverged" (1 or
-        0); "training.joules_device",
-        "_with_driver", "_system" and "_in_sram" of the training; "NAME.joules_device", "_with_driver", "_system" of an
-        inference under each test's memories. Where a price is missing, of a pulse without energy, of transistor and
-        driver without a cell, of a read without a `ReadPoint`, the name ends in "_at_least".
+        ".energy_0", ".energy_1", ".latency" of each memory, and of the setting that gave its rates, if they were not
+        given as they are, "NAME.current_0", ".current_1" [A] or ".voltage_0", ".voltage_1" [V], and ".pulse_width" [s];
+        "training.loss", "training.accuracy", "training.validation_accuracy" of the last epoch, "training.epochs" that
+        were done, "training.diverged" (1 or 0); "training.joules_device", "_with_driver", "_system" and "_in_sram" of
+        the training; "NAME.joules_device", "_with_driver", "_system" of an inference under each test's memories. Where
+        a price is missing, of a pulse without energy, of transistor and driver without a cell, of a read without a
+        `ReadPoint`, the name ends in "_at_least".
         """
         found: dict[str, Any] = {}
         for row in self.rows():
             found |= {f"{row['test']}.{key}": row[key] for key in OF_TEST}
         for name, point in self.points.items():
             found |= {f"{name}.{key}": getattr(point, key) for key in OF_POINT}
+            if point.setting is not None:
+                found |= {f"{name}.{key}": getattr(point.setting, key) for key in of_setting(point.setting.drive)}
         if self.history:
             last = self.history[-1]
             found |= {"training.loss": last.loss, "training.accuracy": last.train_accuracy}
@@ -119,6 +123,11 @@ AT_LEAST = "_at_least"  # ends the name of joules that are a lower bound
 PULSE = re.compile(r"write [01] (turned|held)")
 OF_TEST = ("accuracy", "low", "high", "spread", "worst")
 OF_POINT = ("error_rate_0", "error_rate_1", "energy_0", "energy_1", "latency")
+
+
+def of_setting(drive: str) -> tuple[str, ...]:
+    """Return the names of the values of a write setting of currents or voltages."""
+    return (f"{drive}_0", f"{drive}_1", "pulse_width")
 
 
 def _joules(name: str, ledger: Ledger, runs: int) -> dict[str, float]:
@@ -142,14 +151,22 @@ def value_names(recipe: Recipe) -> list[str]:
     """Return the names of the values that a run of a recipe can have, without running it."""
     from bnn.recipes.tests import tests_of
 
-    memories = [table["name"] for table in recipe.tables.get("memory", [])]
+    memories = recipe.tables.get("memory", [])
     tests = [test.name for test in tests_of(recipe)]
     found = [f"{name}.{key}" for name in tests for key in OF_TEST]
-    found += [f"{name}.{key}" for name in memories for key in OF_POINT]
+    found += [f"{table['name']}.{key}" for table in memories for key in (*OF_POINT, *_setting_names(recipe, table))]
     found += ["training.loss", "training.accuracy", "training.epochs", DIVERGED, "training.joules_in_sram"]
     found += ["training.validation_accuracy"] if "validation" in recipe.tables["data"] else []
     joules = [f"{name}.joules_{scope}" for name in ("training", *tests) for scope in SCOPES]
     return found + joules + [f"{name}{AT_LEAST}" for name in joules]
+
+
+def _setting_names(recipe: Recipe, memory: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names of the values of a memory's setting, none if its rates are given; see `memories.point_of`."""
+    drive = next((name.partition("_")[0] for name in AMPLITUDES if name in memory), None)
+    if drive is None and "error_rate" in memory and "device" in recipe.tables:  # it is searched
+        drive = memory.get("drive", "current")
+    return () if drive is None else of_setting(drive)
 
 
 def counted(accuracy: Accuracy) -> dict[str, Any]:

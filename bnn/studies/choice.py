@@ -10,12 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bnn.studies.dimensions import is_number, plain
+from bnn.studies.level import is_of_losses
 from bnn.studies.plans import Bisection
 from bnn.studies.results import Results
 from bnn.studies.space import Study
-
-ONE_SIDE = "both ends on one side"
-UNFINISHED = "not finished"
 
 
 def choice_of(study: Study, groups: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict[str, int]]:
@@ -86,23 +84,24 @@ def _cost(study: Study, group: Sequence[Mapping[str, Any]], name: str) -> float:
 def thresholds(study: Study, results: Results) -> list[dict[str, Any]]:
     """Return a row for each bisection: the other dimensions, low and high of the interval with the crossing, why none.
 
-    Without an interval low and high are empty, and `why` says that the ends are on one side of the level, or that they
-    are not finished.
+    Without an interval low and high are empty, and `why` says that the ends are on one side of the level, and which, or
+    that they are not finished; an interval that is to be halved again is "not finished" too. Of a level of losses there
+    are also `failed_low` and `failed_high`, how many repeats fail at the two ends of the interval, or without one at
+    those of the range, and `repeats`.
     """
     plan, known = Bisection.of(study), results.values()
     rows = []
     for values in product(*([(d.path, plain(value)) for value in d.values] for d in study.dimensions)):
-        others, bracket, why = dict(values), plan.bracket(dict(values), known), ""
-        if bracket is None:
-            ends = [study.point({**others, plan.path: end}, n) for end in (plan.low, plan.high) for n in _each(study)]
-            why = ONE_SIDE if all(study.key(point) in known for point in ends) else UNFINISHED
+        others = dict(values)
+        bracket = plan.bracket(others, known)
         low, high = bracket or ("", "")
-        rows.append({**cells(values), "low": low, "high": high, "why": why})
+        row = {**cells(values), "low": low, "high": high, "why": plan.why(others, known)}
+        if is_of_losses(plan.level):
+            failed = [plan.failed(others, end, known) for end in bracket or (plan.low, plan.high)]
+            row |= {f"failed_{end}": "" if n is None else n for end, n in zip(("low", "high"), failed, strict=True)}
+            row["repeats"] = study.repeats
+        rows.append(row)
     return rows
-
-
-def _each(study: Study) -> range:
-    return range(study.repeats)
 
 
 def cells(shown: Sequence[tuple[str, Any]]) -> dict[str, Any]:

@@ -117,3 +117,16 @@ class _Json(str):
 def plain(value: Any) -> Any:
     """Return a value of a dimension as the recipe has it."""
     return json.loads(value) if isinstance(value, _Json) else value
+
+
+def words_of(value: Any) -> str:
+    """Return a value as a reader takes it: of a table its values, that of `name` first.
+
+    Examples
+    --------
+    >>> words_of({"limit": 4.0, "name": "range"})
+    'range 4'
+    """
+    if isinstance(value, Mapping):
+        return " ".join(words_of(value[name]) for name in sorted(value, key=lambda name: name != "name"))
+    return f"{value:g}" if is_number(value) else str(value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from bnn.recipes.declared import checked_flag, checked_table
 from bnn.recipes.tables import listed
+from bnn.studies.dimensions import plain, words_of
 from bnn.studies.plots import accuracy_ticks
 from mtjsim.checks import ArgumentError, checked_choice
 from mtjsim.plot_style import BLACK, BLUE, GREEN, PURPLE, RED, SMALL, TITLE, legend_below, sideways
@@ -49,19 +50,31 @@ def plot_study(study: Study, summary: Sequence[Mapping[str, Any]]) -> Figure:
     -------
     Figure
     """
-    from matplotlib.figure import Figure
-
     look, paths = _look_and_paths(study, summary)
     x, y, by, panel, line = (look[name] for name in ("x", "y", "by", "panel", "row"))
-    joined = set(paths) <= {x, *by, panel, line}
-    panels, lines = (list(dict.fromkeys(r[p] for r in summary)) if p else [None] for p in (panel, line))
+    given = {"x": x, "y": y, "by": by, "joined": set(paths) <= {x, *by, panel, line}}
+    given |= {"log_x": look.get("log_x"), "y_scale": look["y_scale"]}
+    figure = in_panels(in_words(study, summary), look, lambda ax, rows: plot_values(ax, rows, **given))
+    repeats = sorted({row["repeats"] for row in summary})
+    several = f"; mean and 95 % interval of {repeats[-1]} networks" if repeats[-1] > 1 else ""
+    figure.suptitle(f"{study.title}{several}", fontsize=TITLE, wrap=True)
+    return figure
+
+
+def in_panels(
+    rows: Sequence[Mapping[str, Any]], look: Mapping[str, Any], draw: Callable[[Axes, list[Mapping[str, Any]]], Any]
+) -> Figure:
+    """Return a figure with axes for each value of the columns `panel` and `row` of a look, which `draw` draws."""
+    from matplotlib.figure import Figure
+
+    panel, line = look["panel"], look["row"]
+    panels, lines = (list(dict.fromkeys(r[p] for r in rows)) if p else [None] for p in (panel, line))
     size = (1.4 + 4.6 * max(1.4, len(panels)), 1.0 + 3.8 * len(lines))
     figure = Figure(figsize=size, layout="constrained", dpi=130)
     axes = figure.subplots(len(lines), len(panels), sharex=True, sharey=True, squeeze=False)
     for ax, (lower, value) in zip(axes.flat, product(lines, panels), strict=True):
-        rows = [r for r in summary if (not panel or r[panel] == value) and (not line or r[line] == lower)]
-        plot_values(ax, rows, x=x, y=y, by=by, joined=joined, log_x=look.get("log_x"), y_scale=look["y_scale"])
-        ax.set_title("; ".join(_labels([p for p in (line, panel) if p], [v for v in (lower, value) if v is not None])))
+        draw(ax, [r for r in rows if (not panel or r[panel] == value) and (not line or r[line] == lower)])
+        ax.set_title("; ".join(labels([p for p in (line, panel) if p], [v for v in (lower, value) if v is not None])))
         ax.title.set_fontsize(TITLE)
         ax.tick_params(labelbottom=True)
         if ax not in axes[:, 0]:
@@ -70,10 +83,17 @@ def plot_study(study: Study, summary: Sequence[Mapping[str, Any]]) -> Figure:
             ax.set_xlabel(look["x_label"])
         if "y_label" in look and ax in axes[:, 0]:
             ax.set_ylabel(look["y_label"])
-    repeats = sorted({row["repeats"] for row in summary})
-    several = f"; mean and 95 % interval of {repeats[-1]} networks" if repeats[-1] > 1 else ""
-    figure.suptitle(f"{study.title}{several}", fontsize=TITLE, wrap=True)
     return figure
+
+
+def in_words(study: Study, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return rows with a table as its values, "range 4", in place of its text; as it is if another value is alike."""
+    shown: dict[str, dict[Any, str]] = {}
+    for dimension in study.dimensions:
+        values = [plain(value) for value in dimension.values]
+        texts = {str(value): words_of(value) for value in values if isinstance(value, (str, dict))}
+        shown[dimension.path] = texts if len(set(texts.values())) == len(texts) else {}
+    return [{name: shown.get(name, {}).get(value, value) for name, value in row.items()} for row in rows]
 
 
 def is_drawable(study: Study, summary: Sequence[Mapping[str, Any]]) -> bool:
@@ -170,7 +190,7 @@ def plot_values(
         )
         if y_scale == "logit":  # Student's intervals may leave 0 to 1
             low, high = np.clip(low, LEAST, None), np.clip(high, None, 1.0 - LEAST)
-        label = ", ".join([name.removesuffix(".accuracy").replace("_", " ")] * (len(y) > 1) + _labels(by, key))
+        label = ", ".join([name.removesuffix(".accuracy").replace("_", " ")] * (len(y) > 1) + labels(by, key))
         place = sideways(ax, APART * (number - (len(lines) - 1) / 2) * (len(lines) <= MOST_APART))
         style: dict[str, Any] = {"color": colour, "marker": marker, "ms": 4.5, "lw": 1.2, "capsize": 2.5}
         style |= {"label": label or name, "transform": place, "ls": "none" if texts or not joined else "-"}
@@ -178,15 +198,9 @@ def plot_values(
         artists.append(ax.errorbar(where, mean, [mean - low, high - mean], **style))
         ax.update_datalim(np.column_stack([np.r_[where, where], np.r_[low, high]]))
     if texts:
-        ax.set_xticks(range(len(ticks)), ticks, fontsize=SMALL)
-        ax.set_xlim(-0.6, len(ticks) - 0.4)
+        named_ticks(ax, ticks)
     else:
-        numbers = [row[x] for row in rows]
-        positive = [number for number in numbers if number > 0]
-        wide = len(positive) == len(numbers) and max(numbers) > 20 * min(numbers)
-        if (wide if log_x is None else log_x) and positive:
-            zero = {} if len(positive) == len(numbers) else {"linthresh": factor * min(positive), "linscale": 0.5}
-            ax.set_xscale("symlog" if zero else "log", **zero)
+        scale_x(ax, ticks, factor, log_x)
     if y_scale == "log":
         ax.set_yscale("log")
     elif y_scale == "logit":
@@ -198,6 +212,21 @@ def plot_values(
     ax.grid(alpha=0.3)
     legend_below(ax, ncols=2)
     return artists
+
+
+def named_ticks(ax: Axes, ticks: Sequence[Any]) -> None:
+    """Make the x axis one of names, at 0, 1, 2 ..."""
+    ax.set_xticks(range(len(ticks)), ticks, fontsize=SMALL)
+    ax.set_xlim(-0.6, len(ticks) - 0.4)
+
+
+def scale_x(ax: Axes, numbers: Sequence[float], factor: float, log_x: bool | None) -> None:
+    """Make the x axis logarithmic if `log_x`; None: if the numbers span more than a factor of 20."""
+    positive = [number for number in numbers if number > 0]
+    wide = len(positive) == len(numbers) and max(numbers) > 20 * min(numbers)
+    if (wide if log_x is None else log_x) and positive:
+        zero = {} if len(positive) == len(numbers) else {"linthresh": factor * min(positive), "linscale": 0.5}
+        ax.set_xscale("symlog" if zero else "log", **zero)
 
 
 def _logit_axis(ax: Axes) -> None:
@@ -215,7 +244,8 @@ def _logit_axis(ax: Axes) -> None:
     ax.yaxis.minorticks_off()
 
 
-def _labels(by: Sequence[str], key: Sequence[Any]) -> list[str]:
+def labels(by: Sequence[str], key: Sequence[Any]) -> list[str]:
+    """Return the values of columns as texts, with their names and units; that of an arm alone."""
     shown = []
     for path, value in zip(by, key, strict=True):
         last = path.rpartition(".")[2]

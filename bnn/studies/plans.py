@@ -2,19 +2,21 @@
 
 A plan is a function of the finished results alone, so the points of a study are the same for any number of workers.
 
-A bisection looks for the value of one field, [bisect] field, between low and high, at which a value of the run (the
-mean of its repeats) crosses a level, for each point of the grid of the other fields. It evaluates low, then high, then
-the middle of the interval that contains the crossing, `rounds` times. `level` is a number, or
+A bisection looks for the value of one field, [bisect] field, between low and high, at which the repeats cross a level,
+for each point of the grid of the other fields. It evaluates low, then high, then the middle of the interval that
+contains the crossing, `rounds` times. `level` is a number or a table, see `level.py`:
 
-    level = { of = "error_free.accuracy", keep = 0.9, above = 0.1 }
+    level = 0.8                                                       of the mean of `value`
+    level = { of = "error_free.accuracy", keep = 0.9, above = 0.1 }   the same, from another value at low
+    level = { lose = 0.01, share = 0.5 }                              half of the repeats lose more than 0.01 of `value`
+                                                                      against their own run at low, or diverge
 
-above + keep (v - above), where v is the value `of` at low, and above is a number or "chance", 1 / classes.
+If that share of the repeats fails at low, by divergences, no other place is evaluated.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, Protocol
@@ -23,17 +25,20 @@ import numpy as np
 
 from bnn.data.origins import ORIGINS
 from bnn.recipes.declared import checked_flag, checked_table, in_si
-from bnn.recipes.result import DIVERGED
 from bnn.studies.dimensions import Dimension, is_number, plain
+from bnn.studies.level import Repeats, checked_level, failures, is_of_losses, mean_of
 from bnn.studies.space import Point, Study
 from mtjsim.checks import ArgumentError, checked_whole
 from mtjsim.rng import generator
 
 Results = Mapping[str, Mapping[str, Any]]  # key of a point -> its values
 BISECT = ("field", "low", "high", "log", "rounds", "value", "level")
-LEVEL = ("of", "keep", "above")
 ROUNDS = 8
 MOST_ROUNDS = 40  # the places have 12 digits
+UNFINISHED = "not finished"  # why there is no interval, or a wide one
+ONE_SIDE = "both ends on one side"
+ABOVE_HIGH, BELOW_LOW = f"{ONE_SIDE}: above high", f"{ONE_SIDE}: below low"
+FAILS_AT_LOW = "fails at low"
 
 
 class Plan(Protocol):
@@ -91,22 +96,6 @@ def between(low: float, high: float, share: float, *, log: bool) -> float:
     return float(f"{value:.12g}")
 
 
-def checked_level(level: Any) -> Any:
-    """Return the level of a bisection: a number, or a table."""
-    if not isinstance(level, Mapping):
-        if not is_number(level):
-            raise ArgumentError("bisect.level", f"must be a number, or a table with `of`, got {level!r}.")
-        return level
-    level = checked_table("bisect.level", level, LEVEL)
-    if not isinstance(level.get("of"), str):
-        raise ArgumentError("bisect.level.of", "must be given: the value at low that the level is a share of.")
-    for name, least in (("keep", 0.9), ("above", 0.0)):
-        if not is_number(level.get(name, least)) and (name, level[name]) != ("above", "chance"):
-            word = ', or "chance"' * (name == "above")
-            raise ArgumentError(f"bisect.level.{name}", f"must be a number{word}, got {level[name]!r}.")
-    return level
-
-
 @dataclass(frozen=True)
 class Bisection:
     """A bisection for each point of a grid.
@@ -121,8 +110,9 @@ class Bisection:
     rounds : int
         Halvings.
     value : str
-        Of the run, whose mean over the repeats crosses the level.
+        Of the run, in which the repeats cross the level.
     level : float or mapping
+        See `level.py`.
     """
 
     study: Study
@@ -166,6 +156,33 @@ class Bisection:
         """Return the interval that contains the crossing, as far as it is known; None if the ends do not differ."""
         return self._walk(others, results)[1]
 
+    def why(self, others: Mapping[str, Any], results: Results) -> str:
+        """Return why there is no interval or it is not the last one, and on which side of the ends the threshold is.
+
+        Of a level that a mean crosses this is the side of the end whose mean is nearer to the level; none is named if
+        both are as near, or diverged. The last interval has no reason, "".
+        """
+        path, bracket = self._walk(others, results)
+        if bracket is not None:
+            return UNFINISHED if self._repeats(others, path[-1], results) is None else ""
+        at_low, at_high = (self._repeats(others, end, results) for end in (self.low, self.high))
+        if at_low is not None and is_of_losses(self.level) and self._rule(others, at_low)(at_low):
+            return FAILS_AT_LOW
+        if at_low is None or at_high is None:
+            return UNFINISHED
+        if is_of_losses(self.level):
+            return ABOVE_HIGH
+        level = self._level(others, at_low)
+        first, last = (abs(mean_of(end, self.value) - level) for end in (at_low, at_high))
+        return BELOW_LOW if first < last else ABOVE_HIGH if last < first else ONE_SIDE
+
+    def failed(self, others: Mapping[str, Any], at: float, results: Results) -> int | None:
+        """Return how many repeats fail at a place, of a level of losses; None unless all of them are finished."""
+        here, at_low = (self._repeats(others, place, results) for place in (at, self.low))
+        if here is None or at_low is None:
+            return None
+        return failures(here, at_low, self.value, lose=self.level["lose"])
+
     def _path(self, others: Mapping[str, Any], results: Results) -> list[Point]:
         return [
             self.study.point({**others, self.path: at}, repeat)
@@ -176,43 +193,48 @@ class Bisection:
     def _walk(self, others: Mapping[str, Any], results: Results) -> tuple[list[float], tuple[float, float] | None]:
         """Return the places of a bisection in their order, and its last interval."""
         path = [self.low]
-        first = self._mean(others, self.low, results, self.value)
-        if first is None:
+        at_low = self._repeats(others, self.low, results)
+        if at_low is None:
+            return path, None
+        beyond = self._rule(others, at_low)
+        first = beyond(at_low)
+        if first and is_of_losses(self.level):  # and then everywhere
             return path, None
         path.append(self.high)
-        level, last = self._level(others, results), self._mean(others, self.high, results, self.value)
-        if last is None or level is None or (first >= level) == (last >= level):
+        at_high = self._repeats(others, self.high, results)
+        if at_high is None or beyond(at_high) == first:
             return path, None
         low, high = self.low, self.high
         for _ in range(self.rounds):
             middle = between(low, high, 0.5, log=self.log)
             path.append(middle)
-            found = self._mean(others, middle, results, self.value)
-            if found is None:
+            here = self._repeats(others, middle, results)
+            if here is None:
                 break
-            low, high = (middle, high) if (found >= level) == (first >= level) else (low, middle)
+            low, high = (middle, high) if beyond(here) == first else (low, middle)
         return path, (low, high)
 
-    def _level(self, others: Mapping[str, Any], results: Results) -> float | None:
+    def _rule(self, others: Mapping[str, Any], at_low: Repeats) -> Callable[[Repeats], bool]:
+        """Return what says on which side the repeats of a place are: at a level or above, or failed."""
+        if is_of_losses(self.level):
+            lose, share = self.level["lose"], self.level["share"]
+            return lambda here: failures(here, at_low, self.value, lose=lose) / len(here) >= share
+        level = self._level(others, at_low)
+        return lambda here: mean_of(here, self.value) >= level
+
+    def _level(self, others: Mapping[str, Any], at_low: Repeats) -> float:
         if not isinstance(self.level, Mapping):
             return float(self.level)
-        clean = self._mean(others, self.low, results, self.level["of"])
+        clean = mean_of(at_low, self.level["of"])
         above = self.level.get("above", 0.0)
         if above == "chance":
             data: Any = self.study.recipe_at(self.study.point({**others, self.path: self.low}, 0)).tables["data"]
             above = 1.0 / data.get("classes", len(ORIGINS[data["name"]].class_names))
-        return None if clean is None else above + self.level.get("keep", 0.9) * (clean - above)
+        return above + self.level.get("keep", 0.9) * (clean - above)
 
-    def _mean(self, others: Mapping[str, Any], at: float, results: Results, value: str) -> float | None:
-        """Return the mean of a value over the repeats; None unless all of them are finished."""
+    def _repeats(self, others: Mapping[str, Any], at: float, results: Results) -> Repeats | None:
+        """Return the values of the repeats at a place; None unless all of them are finished."""
         point = self.study.point({**others, self.path: at}, 0)
         found = [results.get(self.study.key(replace(point, repeat=repeat))) for repeat in range(self.study.repeats)]
-        if any(values is None for values in found):
-            return None
-        if any(values.get(DIVERGED) for values in found if values):
-            return -math.inf  # below any level
-        numbers = [values[value] for values in found if values and isinstance(values.get(value), (int, float))]
-        if len(numbers) < len(found) or not np.isfinite(numbers).all():
-            known = ", ".join(found[0] or {})
-            raise ArgumentError("bisect.value", f"must be a number of the run, got {value!r}; there are {known}.")
-        return float(np.mean(numbers))
+        present = [values for values in found if values is not None]
+        return present if len(present) == len(found) else None

@@ -28,6 +28,7 @@ from bnn.studies.space import BY_OPTUNA, Point, Study, load_study
 from bnn.studies.storage import entry_of, opened, storage_url
 from bnn.studies.table import StudyResult, reported, written
 from bnn.studies.task import Task
+from bnn.studies.threshold_figure import is_of_thresholds, look_of_thresholds
 from bnn.studies.worker import Work
 from bnn.studies.workers import worker_processes
 from mtjsim.checks import checked_choice, checked_whole
@@ -192,13 +193,18 @@ def check_values(study: Study, known: Iterable[str]) -> None:
     named |= {f"constraint.{name}": name for name in study.constraint}
     if bisect:
         named["bisect.value"] = bisect["value"]
-        named |= {"bisect.level.of": bisect["level"]["of"]} if isinstance(bisect["level"], Mapping) else {}
+        level = bisect["level"]
+        named |= {"bisect.level.of": level["of"]} if isinstance(level, Mapping) and "of" in level else {}
     if "crossing" in study.tables:
         named["crossing.value"] = study.tables["crossing"]["value"]
     for where, name in named.items():
         checked_choice(where, name, values)
+    shown = reported(study, values)
+    if is_of_thresholds(study):
+        look_of_thresholds(study)
+        return
     paths = [dimension.path for dimension in study.dimensions] + ([bisect["field"]] if bisect else [])
-    look_of(study, paths, reported(study, values))
+    look_of(study, paths, shown)
 
 
 def _first(dimension: Dimension) -> Any:

@@ -80,18 +80,23 @@ def written(study: Study, results: Results, points: Sequence[Point]) -> StudyRes
         code={**loaded_code(), **merged_code(result.get("code", {}) for _, result in done)},
     )
     files = record.write(folder)
-    return StudyResult(study, rows, summary, (*files, *_figure(study, summary, folder / "figure.png")))
+    figure = _figure(study, summary, more.get("threshold.csv", []), folder / "figure.png")
+    return StudyResult(study, rows, summary, (*files, *figure))
 
 
-def _figure(study: Study, summary: Sequence[Mapping[str, Any]], path: Path) -> tuple[Path, ...]:
-    """Write the figure; if there is nothing to draw, an older one is removed."""
+def _figure(
+    study: Study, summary: Sequence[Mapping[str, Any]], found: Sequence[Mapping[str, Any]], path: Path
+) -> tuple[Path, ...]:
+    """Write the figure, of the summary or of the thresholds; if there is nothing to draw, an older one is removed."""
     from bnn.studies.figure import is_drawable, plot_study
+    from bnn.studies.threshold_figure import has_thresholds, is_of_thresholds, plot_thresholds
     from mtjsim.plot_style import png_of
 
-    if not is_drawable(study, summary):
+    bars = is_of_thresholds(study)
+    if not (has_thresholds(found) if bars else is_drawable(study, summary)):
         path.unlink(missing_ok=True)
         return ()
-    write_whole(path, png_of(plot_study(study, summary)))
+    write_whole(path, png_of(plot_thresholds(study, found) if bars else plot_study(study, summary)))
     return (path,)
 
 

@@ -6,6 +6,7 @@ from bnn.errors.overwrite import OverwriteErrors
 from bnn.errors.write_errors import WriteErrors
 from bnn.layers.slots import activation_memories, weight_memories
 from bnn.recipes.memories import mram_of, point_of
+from bnn.recipes.result import value_names
 from bnn.recipes.run import run_recipe
 from bridge import Cell, OperatingPoint, Transistor, WriteSetting, operating_point
 from bridge.memory.read import ReadSetting, read_point
@@ -128,3 +129,34 @@ def test_signs_have_the_rates_in_the_weight_slots(small):
     assert {(memory.error_rate_0, memory.error_rate_1) for memory in slots} == {
         (point.error_rate_0, point.error_rate_1)
     }
+
+
+def test_the_values_of_a_run_say_which_write_gave_its_rates(small):
+    blocks = [
+        {"name": "first", "layers": "3", "current_0": "41uA", "current_1": "43uA", "errors": "independent", **TEN},
+        {"name": "rest", "layers": "5", "voltage": "0.2V", "errors": "independent", "pulse_width": "20ns"},
+        {"name": "signs", "holds": "signs", "error_rate_0": 0.01, "error_rate_1": 0.02},
+    ]
+    recipe = small(memory=blocks)
+    values = trained(recipe)[0].values()
+    endings = ("current_0", "current_1", "voltage_0", "voltage_1", "pulse_width")
+    found = {name: value for name, value in values.items() if name.endswith(endings)}
+    assert found == {
+        "first.current_0": 41e-6,
+        "first.current_1": 43e-6,
+        "first.pulse_width": 10e-9,
+        "rest.voltage_0": 0.2,
+        "rest.voltage_1": 0.2,
+        "rest.pulse_width": 20e-9,
+    }
+    assert [name for name in value_names(recipe) if name.endswith(endings)] == list(found)
+
+
+@pytest.mark.parametrize("drive", ["current", "voltage"])
+def test_a_setting_that_is_searched_has_the_names_of_its_drive(small, drive):
+    recipe = small(memory=[{"error_rate": 1e-2, "drive": drive, **TEN}])
+    assert point_of(recipe, "activations").setting.drive == drive
+    names = {name for name in value_names(recipe) if "current" in name or "voltage" in name or "pulse" in name}
+    assert names == {f"activations.{drive}_0", f"activations.{drive}_1", "activations.pulse_width"}
+    given = small(memory=[{"error_rate": 1e-2}], device=None)
+    assert not names & set(value_names(given))

@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from bnn.studies.level import failures
 from bnn.studies.plans import Bisection, between, plan_of
 from bnn.studies.space import Study
 
@@ -46,6 +47,8 @@ def test_a_bisection_finds_a_known_crossing(log, rising, crossing):
     )
     low, high = Bisection.of(mine).bracket({}, results)
     assert low <= crossing <= high
+    assert Bisection.of(mine).why({}, results) == ""
+    assert Bisection.of(mine).why({}, dict(list(results.items())[:-1])) == "not finished"
     if log:
         assert high / low == pytest.approx((0.41 / 0.01) ** (2.0**-10), rel=1e-9)
     else:
@@ -110,6 +113,117 @@ def test_more_rounds_keep_the_places_and_a_plan_follows_from_the_results_alone()
     assert known[: len(order)] == order
     assert len(known) == len(order) + 1  # the next one is known, those after it are not
     assert plan_of(more).points(dict(reversed(results.items()))) == known
+
+
+# ---- a share of the repeats that fail --------------------------------------------------------------------------------
+
+LOSSES = {"lose": 0.01, "share": 0.5}
+WIDE = {"low": 1e-17, "high": 1e-1, "log": True, "rounds": 5}
+FAIL_ABOVE = (1e-4, 1e-3, 3e-12, 2e-9, 1e-2, 1.0, 5e-6, 2e-3)  # rate of each repeat, in no order
+
+
+def ending(recipe, point):
+    """A repeat whose accuracy, another one for each, falls by 0.02 above its rate."""
+    rate = FAIL_ABOVE[point.repeat]
+    return {"with_errors.accuracy": 0.9 - 0.05 * point.repeat - 0.02 * (at(point) > rate)}
+
+
+def diverging(recipe, point):
+    """The same, by a divergence; with a better accuracy below its rate than at low."""
+    if at(point) > FAIL_ABOVE[point.repeat]:
+        return {"training.diverged": 1}
+    return {"with_errors.accuracy": 0.5 + 0.1 * (at(point) > 1e-16), "training.diverged": 0}
+
+
+@pytest.mark.parametrize("values_of", [ending, diverging])
+@pytest.mark.parametrize(("share", "place"), [(0.01, 0), (0.25, 1), (0.5, 3), (0.51, 4), (0.875, 6)])
+def test_a_share_of_the_repeats_fails_at_the_rate_of_one_of_them(values_of, share, place):
+    mine = bisecting(repeats=8, level={"lose": 0.01, "share": share}, **WIDE)
+    results, order = finish(mine, values_of)
+    plan = Bisection.of(mine)
+    low, high = plan.bracket({}, results)
+    assert low <= sorted(FAIL_ABOVE)[place] < high
+    assert high / low == pytest.approx(10**0.5, rel=1e-9)  # half a decade
+    assert {round(2 * math.log10(at(point)), 9) % 1 for point in order} == {0.0}
+    assert len(order) == 8 * 7
+    for end in (low, high):
+        assert plan.failed({}, end, results) == sum(end > rate for rate in FAIL_ABOVE)
+    assert plan.failed({}, low, results) < share * 8 <= plan.failed({}, high, results)
+    assert plan.failed({}, 3e-5, results) is None
+
+
+def test_a_share_that_does_not_fail_at_high_ends_there():
+    mine = bisecting(repeats=8, level={"lose": 0.01, "share": 1.0}, **WIDE)
+    results, order = finish(mine, ending)
+    assert len(order) == 8 * 2
+    plan = Bisection.of(mine)
+    assert plan.bracket({}, results) is None
+    assert plan.why({}, results) == "both ends on one side: above high"
+    assert (plan.failed({}, 1e-17, results), plan.failed({}, 1e-1, results)) == (0, 7)
+    assert plan.why({}, dict(list(results.items())[:-1])) == "not finished"
+
+
+def test_a_repeat_that_diverged_or_has_no_value_at_low_fails_everywhere():
+    def values_of(recipe, point):
+        if point.repeat == 0 and at(point) == 1e-17:
+            return {"training.diverged": 1}
+        return {} if point.repeat == 1 else ending(recipe, point)
+
+    mine = bisecting(repeats=8, level=LOSSES, **WIDE)  # of the others the second that fails is half
+    results, _ = finish(mine, values_of)
+    low, high = Bisection.of(mine).bracket({}, results)
+    assert low <= sorted(FAIL_ABOVE[2:])[1] < high
+    assert Bisection.of(mine).failed({}, 1e-17, results) == 2
+    more = bisecting(repeats=8, level={"lose": 0.01, "share": 0.25}, **WIDE)
+    results, order = finish(more, values_of)
+    assert {at(point) for point in order} == {1e-17}
+    plan = Bisection.of(more)
+    assert (plan.bracket({}, results), plan.why({}, results)) == (None, "fails at low")
+    assert plan.failed({}, 1e-1, results) is None
+
+
+def test_a_loss_of_just_the_limit_is_none_and_a_share_is_exact():
+    pairs = [(images / 100, (images - 1) / 100) for images in range(2, 100)]
+    assert sum(first - own > 0.01 for first, own in pairs) > 10  # in floating point
+    for first, own in pairs:
+        assert failures([{"a": own}], [{"a": first}], "a", lose=0.01) == 0
+        assert failures([{"a": own - 0.001}], [{"a": first}], "a", lose=0.01) == 1
+    mine = bisecting(repeats=20, level={"lose": 0.01, "share": 0.55}, **WIDE)  # 0.55 * 20 > 11
+    results, _ = finish(
+        mine, lambda recipe, point: {"with_errors.accuracy": 0.9 - (point.repeat < 11 and at(point) > 1e-5)}
+    )
+    low, high = Bisection.of(mine).bracket({}, results)
+    assert low <= 1e-5 < high
+
+
+def test_a_value_that_no_repeat_has_at_low_is_an_error():
+    mine = bisecting(repeats=2, level=LOSSES, **WIDE)
+    with pytest.raises(ValueError, match=r"bisect.value must be a number of the run, got 'with_errors.accuracy'; .* a"):
+        finish(mine, lambda recipe, point: {"a": 1.0})
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "why"),
+    [
+        (0.9, 0.7, ": above high"),
+        (0.7, 0.9, ": below low"),
+        (0.4, 0.1, ": below low"),
+        (0.1, 0.4, ": above high"),
+        (0.4, None, ": below low"),
+        (0.7, 0.7, ""),
+        (None, None, ""),
+    ],
+)
+def test_a_mean_that_does_not_cross_says_which_end_is_nearer_to_the_level(low, high, why):
+    mine = bisecting()
+
+    def values_of(recipe, point):
+        mean = low if at(point) == 0.01 else high
+        return {"training.diverged": 1} if mean is None else {"with_errors.accuracy": mean}
+
+    results, _ = finish(mine, values_of)
+    assert Bisection.of(mine).bracket({}, results) is None
+    assert Bisection.of(mine).why({}, results) == f"both ends on one side{why}"
 
 
 # ---- random points ---------------------------------------------------------------------------------------------------

@@ -37,6 +37,18 @@ def words(number=1, *, seed=0):
     return {"word": "text"}
 
 
+def limit_of(seed):
+    """A rate between 1e-8 and 1e-3."""
+    return 10.0 ** -(3.0 + seed % 5 + seed % 7 / 7)
+
+
+def falling(kind="falls", rate=0.0, *, seed=0):
+    """A task whose score, another one for each seed, falls by 0.02 above a rate of the seed."""
+    if kind == "diverges":
+        return {"training.diverged": 1}
+    return {"score": 0.9 - seed % 11 / 20 - 0.02 * (kind == "falls" and rate > limit_of(seed)), "training.diverged": 0}
+
+
 def accuracy_of(recipe):
     rate = recipe.value(RATE)
     return {"error_free.accuracy": 0.95 - rate, "held_out.accuracy": 0.9 - (rate - 0.1) ** 2, "training.loss": rate}
@@ -94,6 +106,18 @@ def test_intervals_of_accuracies_are_cut_at_0_and_1_and_others_are_not(tmp_path,
     assert row["training.loss.low"] < 0.0 or row["training.loss.high"] > 1.0
 
 
+def test_the_write_current_may_be_reported_and_is_empty_where_rates_are_given(tmp_path, counted_points):
+    written = {"device": {"preset": "arm_2021"}, "memory": [{"current": "42uA", "pulse_width": "10ns"}]}
+    name = "activations.current_0"
+    counted_points(lambda recipe: {"a.accuracy": 0.5} | ({name: 42e-6} if "device" in recipe.tables else {}))
+    space = {"training.epochs": [1, 2]}
+    mine = study(arm={"given": {}, "written": written}, space=space, report={"values": [name]})
+    summary = run_study(mine, out=tmp_path / "a", workers=1).summary
+    assert [(row["arm"], row[name]) for row in summary] == [("given", "")] * 2 + [("written", 42e-6)] * 2
+    with pytest.raises(ValueError, match=r"a value of report.values must be one of .*got 'activations.voltage_0'"):
+        run_study(study(space=space, report={"values": ["activations.voltage_0"]}), out=tmp_path / "b", workers=1)
+
+
 # ---- what was found --------------------------------------------------------------------------------------------------
 
 
@@ -140,7 +164,32 @@ def test_a_bisection_writes_its_thresholds(tmp_path, counted_points, monkeypatch
     crossed, other = rows(tmp_path, "threshold")
     assert list(crossed) == ["training.epochs", "low", "high", "why"]
     assert (float(crossed["low"]), float(crossed["high"]), crossed["why"]) == (0.135, 0.16, "")
-    assert (other["low"], other["high"], other["why"]) == ("", "", "both ends on one side")
+    assert (other["low"], other["high"], other["why"]) == ("", "", "both ends on one side: below low")
+
+
+def test_a_bisection_of_losses_writes_how_many_repeats_fail_at_its_ends(tmp_path):
+    bisect = {"field": "rate", "low": 1e-9, "high": 1e-1, "log": True, "rounds": 3, "value": "score"}
+    mine = Study(
+        name="mine",
+        task=f"{__name__}:falling",
+        sampler="bisection",
+        bisect=bisect | {"level": {"lose": 0.01, "share": 0.5}},
+        space={"kind": ["falls", "stays", "diverges"]},
+        repeats=4,
+    )
+    limits = [limit_of(mine.recipe_at(mine.point({"kind": "falls"}, repeat)).seed) for repeat in range(4)]
+    run_study(mine, out=tmp_path, workers=1)
+    falls, stays, diverges = rows(tmp_path, "threshold")
+    assert list(falls) == ["kind", "low", "high", "why", "failed_low", "failed_high", "repeats"]
+    low, high = float(falls["low"]), float(falls["high"])
+    assert low <= sorted(limits)[1] < high
+    assert high / low == pytest.approx(10.0)
+    assert (int(falls["failed_low"]), int(falls["failed_high"])) == tuple(
+        sum(end > limit for limit in limits) for end in (low, high)
+    )
+    assert (falls["why"], falls["repeats"]) == ("", "4")
+    assert list(stays.values()) == ["stays", "", "", "both ends on one side: above high", "0", "0", "4"]
+    assert list(diverges.values()) == ["diverges", "", "", "fails at low", "4", "", "4"]
 
 
 # ---- crossings -------------------------------------------------------------------------------------------------------
