@@ -2,7 +2,8 @@
 
     field   of the space, with numbers > 0; the value at the lowest of them is the reference
     value   of a run, such as "error_free.accuracy"
-    loss    by which it falls
+    loss    by which it falls; or, in its place,
+    keep    share of it that is kept, above `above`: a number, 0 unless given, or "chance", 1 / classes
 
 For each combination of the other fields `crossing.csv` has log10 of the first number at which the mean over the repeats
 has fallen by more, linear in log10 between it and the number before, and the lowest and highest of the repeats' own;
@@ -13,19 +14,21 @@ has fallen by more, linear in log10 between it and the number before, and the lo
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bnn.recipes.declared import checked_table
+from bnn.recipes.recipe import Recipe
 from bnn.recipes.result import DIVERGED
 from bnn.studies.dimensions import is_number
+from bnn.studies.level import chance_of
 from bnn.studies.space import Point, Study
 from mtjsim.checks import ArgumentError, checked_choice
 
-CROSSING = ("field", "value", "loss")
+CROSSING = ("field", "value", "loss", "keep", "above")
 
 
 def crossings(study: Study, done: Sequence[tuple[Point, Mapping[str, Any]]]) -> list[dict[str, Any]]:
@@ -36,19 +39,23 @@ def crossings(study: Study, done: Sequence[tuple[Point, Mapping[str, Any]]]) -> 
     ArgumentError
         For a field that the space does not have, and for a run without the value that did not diverge.
     """
-    path, value, loss = declared(study)
+    path, value, loss_of = declared(study)
     groups: dict[str, tuple[dict[str, Any], dict[float, list[float]]]] = {}
+    points: dict[str, Point] = {}
     for point, result in done:
         shown = {name: own if isinstance(own, (int, float, str)) else str(own) for name, own in point.shown}
         at, number = float(shown.pop(path)), _number(result["values"], value)
         found = groups.setdefault(repr(shown), (shown, {}))[1]
+        points.setdefault(repr(shown), point)
         found.setdefault(at, []).append(number)
     rows = []
     for shown, found in groups.values():
         places, repeats = np.array(sorted(found)), min(map(len, found.values()))
         curves = np.array([found[at][:repeats] for at in sorted(found)])
-        log10, bound = crossing(places, curves.mean(1), loss)
-        own = [crossing(places, curve, loss)[0] for curve in curves.T]
+        chance = chance_of(study.recipe_at(points[repr(shown)]))
+        mean = curves.mean(1)
+        log10, bound = crossing(places, mean, loss_of(mean[0], chance))
+        own = [crossing(places, curve, loss_of(curve[0], chance))[0] for curve in curves.T]
         ends = {"bound": bound, "lowest": min(own), "highest": max(own)}
         rows.append({**shown, "repeats": repeats, f"log10_{path}": log10, **ends})
     return rows
@@ -69,10 +76,13 @@ def check_crossing(study: Study) -> None:
         declared(study)
 
 
-def declared(study: Study) -> tuple[str, str, float]:
-    """Return field, value and loss of [crossing]; ArgumentError for a wrong one."""
+def declared(study: Study) -> tuple[str, str, Callable[[float, float], float]]:
+    """Return field and value of [crossing], and the loss as a function of the first value and of chance.
+
+    ArgumentError for a wrong [crossing].
+    """
     table = checked_table("crossing", study.tables["crossing"], CROSSING)
-    for name in CROSSING:
+    for name in ("field", "value"):
         if name not in table:
             raise ArgumentError(f"crossing.{name}", "must be given.")
     field = checked_choice("crossing.field", table["field"], [d.path for d in study.dimensions])
@@ -81,10 +91,25 @@ def declared(study: Study) -> tuple[str, str, float]:
         raise ArgumentError("crossing.field", f"must have two numbers or more, none below 0, got {list(numbers)}.")
     if not isinstance(table["value"], str):
         raise ArgumentError("crossing.value", f"must be a text, got {table['value']!r}.")
-    loss = table["loss"]
-    if not isinstance(loss, (int, float)) or not 0.0 < loss < math.inf:
-        raise ArgumentError("crossing.loss", f"must be a number > 0, got {loss!r}.")
-    return field, table["value"], float(loss)
+    return field, table["value"], _loss(study, table)
+
+
+def _loss(study: Study, table: Mapping[str, Any]) -> Callable[[float, float], float]:
+    if ("loss" in table) == ("keep" in table) or ("above" in table and "loss" in table):
+        raise ArgumentError("crossing.loss", "must be given, or keep (with above) in its place.")
+    name = "loss" if "loss" in table else "keep"
+    number, most = table[name], math.inf if name == "loss" else 1.0
+    if not is_number(number) or not 0.0 < number < most:
+        rule = "a number > 0" if name == "loss" else "between 0 and 1"
+        raise ArgumentError(f"crossing.{name}", f"must be {rule}, got {number!r}.")
+    above = table.get("above", 0.0)
+    if above != "chance" and not is_number(above):
+        raise ArgumentError("crossing.above", f'must be a number or "chance", got {above!r}.')
+    if above == "chance" and not isinstance(study.recipe, Recipe):
+        raise ArgumentError("crossing.above", 'must be a number for a task: "chance" is of the data of a recipe.')
+    if name == "loss":
+        return lambda first, chance: float(number)
+    return lambda first, chance: (1.0 - number) * (first - (chance if above == "chance" else above))
 
 
 def crossing(places: NDArray[np.float64], values: NDArray[np.float64], loss: float) -> tuple[float, str]:

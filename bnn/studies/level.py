@@ -18,14 +18,25 @@ from typing import Any
 
 import numpy as np
 
+from bnn.data.origins import ORIGINS
 from bnn.recipes.declared import checked_table
+from bnn.recipes.recipe import Recipe
 from bnn.recipes.result import DIVERGED
 from bnn.studies.dimensions import is_number
+from bnn.studies.task import Task
 from mtjsim.checks import ArgumentError
 
 Repeats = Sequence[Mapping[str, Any]]  # the values of each repeat of a place
 OF_MEAN = ("of", "keep", "above")
 OF_LOSSES = ("lose", "share")
+
+
+def chance_of(experiment: Recipe | Task) -> float:
+    """Return the accuracy of a guess, 1 / classes of the data of a recipe; 0 for a task, which has no classes."""
+    if not isinstance(experiment, Recipe):
+        return 0.0
+    data = experiment.tables["data"]
+    return 1.0 / data.get("classes", len(ORIGINS[data["name"]].class_names))
 
 
 def checked_level(level: Any) -> Any:

@@ -23,10 +23,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from bnn.data.origins import ORIGINS
 from bnn.recipes.declared import checked_flag, checked_table, in_si
 from bnn.studies.dimensions import Dimension, is_number, plain
-from bnn.studies.level import Repeats, checked_level, failures, is_of_losses, mean_of
+from bnn.studies.level import Repeats, chance_of, checked_level, failures, is_of_losses, mean_of
 from bnn.studies.space import Point, Study
 from mtjsim.checks import ArgumentError, checked_whole
 from mtjsim.rng import generator
@@ -228,8 +227,7 @@ class Bisection:
         clean = mean_of(at_low, self.level["of"])
         above = self.level.get("above", 0.0)
         if above == "chance":
-            data: Any = self.study.recipe_at(self.study.point({**others, self.path: self.low}, 0)).tables["data"]
-            above = 1.0 / data.get("classes", len(ORIGINS[data["name"]].class_names))
+            above = chance_of(self.study.recipe_at(self.study.point({**others, self.path: self.low}, 0)))
         return above + self.level.get("keep", 0.9) * (clean - above)
 
     def _repeats(self, others: Mapping[str, Any], at: float, results: Results) -> Repeats | None:
