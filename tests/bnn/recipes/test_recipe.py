@@ -305,10 +305,6 @@ WRONG_TESTS = [  # tables of the recipe, message
         "process.spread needs a \\[device\\], and a setting of memory.activations",
     ),
     (
-        {"test": [{"name": "t", "memory": ["first", "second"], "correct": "rescale"}], "memory": TWO},
-        'test.t: test.t.correct must be "reestimate" where layers have different memories of activations',
-    ),
-    (
         {"memory": WORDS, "test": [{"name": "t", "memory": "weights"}]},
         "test.t.memory must be of memories of bits, and weights holds weights",
     ),
