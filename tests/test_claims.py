@@ -10,7 +10,7 @@ from bnn.studies.table import interval
 from physics import approx
 from stored import ROOT, script
 
-CLAIMS = script("claims")
+CLAIMS = {**script("claim_rules"), **script("claims")}
 BENCH = script("bench")
 Claim, Found, Stored = (CLAIMS[name] for name in ("Claim", "Found", "Stored"))
 

@@ -1,0 +1,321 @@
+"""Rules of claims: from a stored result to a number with an interval, and from that to a verdict."""
+
+import csv
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+from bnn.studies.table import interval
+
+
+class Stored:
+    """A stored result: its record, and its tables as rows of texts."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    @cached_property
+    def record(self):
+        """The record; None if there is none in today's format."""
+        path = self.folder / "run.json"
+        found = json.loads(path.read_text("utf-8")) if path.exists() else {}
+        return found if "code" in found else None
+
+    def rows(self, name, **where):
+        """Return the rows of a table with these values of some columns."""
+        with (self.folder / f"{name}.csv").open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        return [row for row in rows if all(_same(row[column], value) for column, value in where.items())]
+
+
+def _same(text, value):
+    if isinstance(value, str):
+        return text == value
+    try:
+        return float(text) == value
+    except ValueError:  # a list among numbers
+        return False
+
+
+@dataclass(frozen=True)
+class Found:
+    """The number that a claim is about: mean, low, high (all the same for one without an interval), and in words."""
+
+    mean: float
+    low: float
+    high: float
+    words: str
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim, and the rule that decides it.
+
+    Attributes
+    ----------
+    text, source : str
+        The claim in a sentence; who made it.
+    folder : str
+        Of the stored result, in notebooks/results.
+    find : callable
+        Stored -> Found.
+    least, most : float
+        The bound of the number; the other is None.
+    """
+
+    text: str
+    source: str
+    folder: str
+    find: Callable[[Stored], Found]
+    least: float | None = None
+    most: float | None = None
+    bound: str = ""
+
+    def verdict(self, found):
+        """Return the verdict and why."""
+        inside, outside = (
+            (found.low >= self.least, found.high < self.least)
+            if self.least is not None
+            else (found.high <= self.most, found.low > self.most)
+        )
+        if inside:
+            return "confirmed", f"within the bound, {self.bound}"
+        if outside:
+            return "not confirmed", f"outside the bound, {self.bound}"
+        return "undecided", f"the interval contains the bound, {self.bound}"
+
+
+def paired(first, second):
+    """Return mean and 95 % interval of differences of paired accuracies, in percentage points, Student's t."""
+    differences = [100 * (a - b) for a, b in zip(first, second, strict=True)]
+    mean, low, high = interval(differences)
+    if math.isnan(low):  # one pair has no interval
+        low, high = -math.inf, math.inf
+    return mean, low, high, len(differences)
+
+
+def points(first, second, what):
+    """Return a difference of accuracies with its interval."""
+    mean, low, high, count = paired(first, second)
+    return Found(mean, low, high, f"{what}: {mean:+.2f} points [{low:.2f}, {high:.2f}], {count} networks")
+
+
+# ---- rules -----------------------------------------------------------------------------------------------------------
+
+
+def deviation(kind):
+    """Return the rule of the largest deviation from reference values."""
+
+    def find(stored):
+        (row,) = stored.rows("table", kind=kind)
+        largest, own = float(row["largest_deviation"]), float(row["reference_error"])
+        words = f"largest of {row['cases']}: {largest:.1e}; the references are good to {own:.0e}"
+        return Found(largest, max(0.0, largest - own), largest + own, words)
+
+    return find
+
+
+def decades(network):
+    """Return the rule of the decades between the rates that overwrite and independent errors allow."""
+    path, name = "memory.words", "log10_memory.words.error_rate"
+
+    def find(stored):
+        ways = {}
+        for errors in ("overwrite", "independent"):
+            where = {"arm": network, f"{path}.errors": errors, f"{path}.protection": "none"}
+            (ways[errors],) = stored.rows("crossing", **where)
+        first, second = ways["overwrite"], ways["independent"]
+        mean = float(first[name]) - float(second[name])
+        low, high = float(first["lowest"]) - float(second["highest"]), float(first["highest"]) - float(second["lowest"])
+        if first["bound"] == "<" or second["bound"] == ">":  # a bound is one end alone
+            low = -math.inf
+        if first["bound"] == ">" or second["bound"] == "<":
+            high = math.inf
+        shown = (f"{errors} {row['bound']}10^{float(row[name]):.1f}" for errors, row in ways.items())
+        words = f"one point is lost at {', '.join(shown)}: {mean:.1f} decades, range {low:.1f} to {high:.1f}, "
+        return Found(mean, low, high, f"{words}{first['repeats']} networks each")
+
+    return find
+
+
+def modes(other, sign):
+    """Return the rule of a difference of overwrite errors and another kind, at a write error rate of 20 %."""
+
+    def find(stored):
+        own, theirs = (
+            [float(row["accuracy"]) for row in stored.rows("modes", trained_at=0.0, write_error_rate=0.2, mode=mode)]
+            for mode in ("overwrite", other)
+        )
+        first, second = (own, theirs) if sign > 0 else (theirs, own)
+        what = f"overwrite minus {other}" if sign > 0 else f"{other} minus overwrite"
+        return points(first, second, what)
+
+    return find
+
+
+def corrected(kind, before, after):
+    """Return the rule of the gain of rescaled BatchNorm."""
+
+    def find(stored):
+        field = "memory.bits"
+        ways = [
+            [
+                float(row["run.accuracy"])
+                for row in stored.rows(
+                    "table",
+                    **{
+                        f"{field}.holds": kind,
+                        f"{field}.error_rate": before,
+                        f"test.run.{field}.error_rate": after,
+                        "test.run.correct": way,
+                    },
+                )
+            ]
+            for way in ("rescale", "none")
+        ]
+        return points(*ways, f"trained at {100 * before:g} %, run at {100 * after:g} %, rescaled minus plain")
+
+    return find
+
+
+def cheaper(first, second):
+    """Return the rule of the ratio of the energies of two ways to 1e-9, in one cell."""
+
+    def find(stored):
+        (row,) = stored.rows("table", sizing="same cell")
+        energies = [float(row[f"{way}.system_J"]) for way in (first, second)]
+        ratio = energies[0] / energies[1]
+        shown = f"{1e15 * energies[0]:.0f} against {1e15 * energies[1]:.0f} fJ a bit: ratio {ratio:.2f}, solved"
+        return Found(ratio, ratio, ratio, shown)
+
+    return find
+
+
+def halved(scheme, **more):
+    """Return the rule of the energy of a memory at 1e-9 over that of an unprotected one: same cell, a write, no reads.
+
+    `more` are other ratios at that point that are shown, with their names.
+    """
+
+    def find(stored):
+        rows = stored.rows("table", sizing="same cell")
+        first, last = (end(rows, key=lambda row: float(row["reads_per_write"])) for end in (min, max))
+        (pulse,) = stored.rows("table", sizing="same pulse", reads_per_write=float(first["reads_per_write"]))
+        ratio, *others = (float(first[f"{name}.ratio_system"]) for name in (scheme, *more.values()))
+        shown = dict(zip(more, others, strict=True)) | {
+            "with the same pulse in each cell": float(pulse[f"{scheme}.ratio_system"]),
+            f"with {last['reads_per_write']} reads": float(last[f"{scheme}.ratio_system"]),
+        }
+        words = "; ".join(f"{value:.2f} {name}" for name, value in shown.items())
+        return Found(ratio, ratio, ratio, f"ratio {ratio:.2f}, of ledgers ({words})")
+
+    return find
+
+
+def weaker_activations(stored):
+    """Return the energy of the cheapest point of the demo that loses less than a point, over that of its strongest."""
+    rows = stored.rows("curve", training="with errors")
+    good = [row for row in stored.rows("curve") if float(row["loss_high"]) < 0.01 and float(row["error_rate_1"]) < 0.5]
+    least = min(good, key=lambda row: float(row["energy_per_bit_J"]))
+    most = max(float(row["energy_per_bit_J"]) for row in rows)
+    ratio = float(least["energy_per_bit_J"]) / most
+    ends = f"[{100 * float(least['loss_low']):.2f}, {100 * float(least['loss_high']):.2f}]"
+    lost = f"loss {100 * float(least['loss']):.2f} points {ends}"
+    words = f"{ratio:.2f} of the energy at 1e-9, trained {least['training']}, {lost}"
+    return Found(ratio, ratio, ratio, f"{words}; the point is chosen on the test images")
+
+
+def ratio(benchmark, *names):
+    """Return the rule of the lowest and highest of some ratios of a benchmark."""
+
+    def find(stored):
+        rows = [row for row in stored.rows("ratios") if row["benchmark"].partition("[")[0] == benchmark]
+        values = [float(row["value"]) for row in rows if row["ratio"] in names]
+        if not values:
+            raise LookupError(f"no {benchmark} in the record")
+        low, high, cpu = min(values), max(values), stored.record["machine"]["cpu"].get("brand_raw", "unknown processor")
+        spread = f"{low:.3g}" if len(values) == 1 else f"{low:.3g} to {high:.3g} in {len(values)} measurements"
+        return Found(sum(values) / len(values), low, high, f"{spread}; {cpu}")
+
+    return find
+
+
+def _values(stored, value, where):
+    """Return a value of each repeat of a point, in percentage points if it is an accuracy."""
+    rows = sorted(stored.rows("table", **where), key=lambda row: int(row["repeat"]))
+    if not rows:
+        raise LookupError(f"no {where} in the record")
+    return [float(row[value]) if row[value] else 0.0 for row in rows]  # a training that diverged has no accuracy
+
+
+def gap(value, first, second, what, *, minus=None):
+    """Return the rule of a difference of accuracies of two points, paired by the repeat; `minus` is another value."""
+
+    def find(stored):
+        return points(_values(stored, value, first), _values(stored, minus or value, second), what)
+
+    return find
+
+
+def largest_gap(value, first, seconds, what, *, minus=None):
+    """Return the rule of the largest difference between a point and each of several, by its upper end."""
+
+    def find(stored):
+        return max(
+            (gap(value, first, second, f"{what} {name}", minus=minus)(stored) for name, second in seconds.items()),
+            key=lambda found: found.high,
+        )
+
+    return find
+
+
+def best_gap(value, first, seconds, what, *, minus=None):
+    """Return the rule of the smallest difference between a point and each of several, by its mean."""
+
+    def find(stored):
+        return min(
+            (gap(value, first, second, f"{what} {name}", minus=minus)(stored) for name, second in seconds.items()),
+            key=lambda found: found.mean,
+        )
+
+    return find
+
+
+def level_of(value, where, what):
+    """Return the rule of the mean accuracy of a point, in percent."""
+
+    def find(stored):
+        numbers = [100 * number for number in _values(stored, value, where)]
+        mean, low, high = interval(numbers)
+        return Found(mean, low, high, f"{what}: {mean:.2f} % [{low:.2f}, {high:.2f}], {len(numbers)} networks")
+
+    return find
+
+
+def quotient(first, second, what, where, other=None):
+    """Return the rule of the mean ratio of two values, paired by the repeat."""
+
+    def find(stored):
+        pairs = zip(_values(stored, first, where), _values(stored, second, other or where), strict=True)
+        mean, low, high = interval([a / b for a, b in pairs])
+        if math.isnan(low):
+            low = high = mean
+        return Found(mean, low, high, f"{what}: {mean:.3g} [{low:.3g}, {high:.3g}]")
+
+    return find
+
+
+def threshold(where, what):
+    """Return the rule of the bracket of a bisection."""
+
+    def find(stored):
+        (row,) = stored.rows("threshold", **where)
+        if not row["low"]:
+            raise LookupError(f"no bracket of {what}: {row['why']}")
+        low, high = float(row["low"]), float(row["high"])
+        failed = f"{row['failed_low']} and {row['failed_high']} of {row['repeats']} trainings failed at the ends"
+        return Found(math.sqrt(low * high), low, high, f"{what}: between {low:.1e} and {high:.1e}, {failed}")
+
+    return find
