@@ -70,6 +70,7 @@ def plot_thresholds(study: Study, rows: Sequence[Mapping[str, Any]]) -> Figure:
     """
     plan, look = Bisection.of(study), look_of_thresholds(study)
     given: dict[str, Any] = {name: look.get(name) for name in ("x", "by", "log_x")}
+    given["joined"] = {d.path for d in study.dimensions} <= {look["x"], *look["by"], look["panel"], look["row"]}
     figure = in_panels(in_words(study, rows), look, lambda ax, own: plot_intervals(ax, own, plan=plan, **given))
     criterion = f"the mean of {plan.value} over {study.repeats} runs crosses its level"
     if isinstance(plan.level, (int, float)):
@@ -93,6 +94,7 @@ def plot_intervals(
     plan: Bisection,
     x: str,
     by: Sequence[str] = (),
+    joined: bool = True,
     log_x: bool | None = None,
 ) -> list[Any]:
     """Draw intervals against a column, a line for each combination of the columns `by`; returns the artists.
@@ -108,6 +110,8 @@ def plot_intervals(
         Column of numbers or names.
     by : sequence of str
         Columns whose values make a line each.
+    joined : bool
+        Whether the marks of a combination are joined, if x has numbers.
     log_x : bool, optional
         As in `plot_values`.
     """
@@ -127,7 +131,7 @@ def plot_intervals(
         style |= {"mfc": "none"} if number // len(LOOKS) % 2 else {}
         style |= {"transform": ax.transData if names else sideways(ax, 2 * APART * shift)}
         bars = y_factor * np.array([_bar(row, plan) for row in own])
-        artists += _draw(ax, own, where, bars, style, joined=not names)
+        artists += _draw(ax, own, where, bars, style, joined=joined and not names)
     if names:
         named_ticks(ax, ticks)
     else:

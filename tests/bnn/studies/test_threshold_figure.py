@@ -95,6 +95,19 @@ def test_lines_are_beside_each_other_and_numbers_are_joined():
     assert {artist.lines[0].get_linestyle() for artist in artists} == {"None"}
 
 
+def test_marks_are_not_joined_across_a_dimension_that_makes_no_line():
+    space = {"training.epochs": [1, 2], "training.learning_rate": [0.01, 0.1]}
+    rows = [
+        {"training.epochs": epochs, "training.learning_rate": rate} | row(rate / 10, rate / 5)
+        for epochs in (1, 2)
+        for rate in (0.01, 0.1)
+    ]
+    for by, style in ((["training.learning_rate"], "-"), ([], "None")):
+        mine = bisecting(space, {"x": "training.epochs", "by": by})
+        (axes,) = plot_thresholds(mine, rows).axes
+        assert {bar.lines[0].get_linestyle() for bar in axes.containers} == {style}
+
+
 def test_panels_have_the_same_names_at_the_same_places_whatever_is_finished():
     space = {"training.epochs": [1, 2], "training.learning_rate": [0.01, 0.1], "model.hidden": [[8], [9], [16]]}
     mine = bisecting(space, {"x": "model.hidden", "panel": "training.epochs", "by": "training.learning_rate"})
