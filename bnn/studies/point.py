@@ -53,7 +53,9 @@ def run_point(
             result = run_recipe(recipe, **given, on_epoch=on_epoch)
     except FloatingPointError:  # logits of a test that are not finite
         return _result(study, point, recipe, {DIVERGED: 1}, began, busy)
-    if not any(field.startswith("test") for dimension in study.dimensions for field in _fields(study, dimension)):
+    moving = [field for dimension in study.dimensions for field in _fields(study, dimension)]
+    moving.append(str(dict(study.tables.get("bisect", {})).get("field", "")))
+    if not any(field.startswith("test") for field in moving):
         network.unlink(missing_ok=True)
     more = {
         "tests": {name: counted(accuracy) for name, accuracy in result.tests.items()},
