@@ -306,7 +306,8 @@ class Study(Suggesting):
         moving = {field for dimension in self.dimensions for field in self._fields_of(dimension)}
         for path in values:
             if own := [field for field in moving if f"{path}.".startswith(f"{field}.") or field.startswith(f"{path}.")]:
-                raise ArgumentError(path, f"must be a field that is the same at every point: {own[0]} is not.")
+                rule = f"must be the same at every point of {self.name}, and the points differ in {own[0]}"
+                raise ArgumentError(path, f"{rule}. Change its values in a file of your own.")
         words = [f"{path}={value if isinstance(value, str) else json.dumps(value)}" for path, value in values.items()]
         name = " ".join([self.name, *(f"--set {shlex.quote(word)}" for word in words)])
         experiment = {"task": self.recipe.function} if isinstance(self.recipe, Task) else {"recipe": self.recipe}

@@ -346,3 +346,23 @@ def test_a_wrong_file_is_refused_by_its_name(tmp_path, text, message):
     with pytest.raises((ValueError, OSError), match=message) as caught:
         load_study(tmp_path / "mine.toml")
     assert "\n" not in str(caught.value)
+
+
+def test_a_study_with_other_fields_is_another_one_that_its_name_declares():
+    study = load_study("digits_grid")
+    other = study.replaced({"training.epochs": 3, "data": {"name": "digits", "train_images": 90}})
+    assert other.name == 'digits_grid --set training.epochs=3 --set \'data={"name": "digits", "train_images": 90}\''
+    assert other.recipe.value("training.epochs") == 3
+    assert other.identity != study.identity
+    assert study.replaced({}) is study
+    for path, message in (
+        (
+            "memory.activations.current",
+            "must be the same at every point of digits_grid, and the points differ in memory",
+        ),
+        ("memory.activations", "the points differ in memory.activations.errors"),
+        ("training.epoch", "Did you mean 'epochs'"),
+        ("seed", "set.seed must be left out"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            study.replaced({path: 1})
