@@ -358,10 +358,10 @@ def test_a_study_with_other_fields_is_another_one_that_its_name_declares():
     for path, message in (
         (
             "memory.activations.current",
-            "must be the same at every point of digits_grid, and the points differ in memory",
+            "must be the same at every point of digits_grid, and the points differ in",
         ),
         ("memory.activations", "the points differ in memory.activations.errors"),
-        ("training.epoch", "Did you mean 'epochs'"),
+        ("memory.activations.pulse_widht", "Did you mean 'pulse_width'"),
         ("seed", "set.seed must be left out"),
     ):
         with pytest.raises(ValueError, match=message):
