@@ -230,10 +230,11 @@ def log_rate_axis(ax: "Axes", floor: float) -> None:
 
 
 def legend_below(ax: "Axes", *, ncols: int, title: str | None = None) -> Any:
-    """Put the legend below the axes, away from the lines."""
+    """Put the legend below the axes, away from the lines, and below tick labels of several lines."""
     from matplotlib.transforms import ScaledTranslation
 
-    below = ax.transAxes + ScaledTranslation(0.0, -BELOW / 72.0, ax.figure.dpi_scale_trans)
+    further = max((label.get_text().count("\n") for label in ax.get_xticklabels()), default=0) * 1.3 * SMALL
+    below = ax.transAxes + ScaledTranslation(0.0, -(BELOW + further) / 72.0, ax.figure.dpi_scale_trans)
     where: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, 0.0), "bbox_transform": below}
     return ax.legend(frameon=False, fontsize=SMALL, ncols=ncols, title=title, title_fontsize=SMALL, **where)
 

@@ -26,6 +26,7 @@ Y_SCALES = ("linear", "log", "logit")
 LOOKS = tuple(zip((BLACK, RED, BLUE, GREEN, PURPLE, "0.5"), "osD^vP", strict=True))
 LEAST = 1e-4  # accuracy, and distance from 1, on a logit scale
 APART = 2.5  # points on paper between lines
+LONGEST = 70  # characters of the names below an axis; more are in several lines
 MOST_APART = 4  # lines; the marks of more would lie between the numbers
 SHOWN_IN = {  # by the last part of a field or a value: label, factor
     **dict.fromkeys(("current", "current_0", "current_1"), ("µA", 1e6)),
@@ -216,7 +217,10 @@ def plot_values(
 
 def named_ticks(ax: Axes, ticks: Sequence[Any]) -> None:
     """Make the x axis one of names, at 0, 1, 2 ..."""
-    ax.set_xticks(range(len(ticks)), ticks, fontsize=SMALL)
+    names = [str(tick) for tick in ticks]
+    if sum(map(len, names)) > LONGEST:
+        names = [name.replace("_", "\n") for name in names]
+    ax.set_xticks(range(len(names)), names, fontsize=SMALL)
     ax.set_xlim(-0.6, len(ticks) - 0.4)
 
 
