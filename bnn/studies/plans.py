@@ -21,9 +21,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from bnn.data.origins import ORIGINS
 from bnn.recipes.declared import checked_flag, checked_table, in_si
 from bnn.recipes.result import DIVERGED
+from bnn.recipes.tables import CLASSES
 from bnn.studies.dimensions import Dimension, is_number, plain
 from bnn.studies.space import Point, Study
 from mtjsim.checks import ArgumentError, checked_whole
@@ -200,7 +200,7 @@ class Bisection:
         above = self.level.get("above", 0.0)
         if above == "chance":
             data: Any = self.study.recipe_at(self.study.point({**others, self.path: self.low}, 0)).tables["data"]
-            above = 1.0 / data.get("classes", len(ORIGINS[data["name"]].class_names))
+            above = 1.0 / data.get("classes", CLASSES[data["name"]])
         return None if clean is None else above + self.level.get("keep", 0.9) * (clean - above)
 
     def _mean(self, others: Mapping[str, Any], at: float, results: Results, value: str) -> float | None:
