@@ -66,7 +66,7 @@ def pack(model: nn.Module) -> PackedModel:
     >>> bool((packed.predict(images) == model(images).argmax(dim=1).numpy()).all())
     True
     """
-    copied = eager_copy(copied_model(model)).cpu().eval()
+    copied = eager_copy(copied_model(model)).cpu().eval().to(memory_format=torch.contiguous_format)
     for name, values in copied.state_dict().items():
         if not isinstance(values, Tensor) or not values.is_floating_point():
             continue

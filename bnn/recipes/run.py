@@ -103,6 +103,8 @@ def run_recipe(
     prepared = Prepared.of(recipe, data_dir)
     if folder is not None:
         checkpoint = checkpoint or folder / "checkpoint.pt"
+    import torch
+
     from bnn.recipes.threads import threads_for, torch_threads
     from bnn.training.loop import Trainer
 
@@ -114,6 +116,7 @@ def run_recipe(
         trainer = Trainer(model, config, optimizer_of(recipe))
         with nullcontext() if folder is None else _declared(folder, recipe, config.checkpoint):
             trained = trainer.fit(data.train, data.validation, on_epoch=on_epoch)
+        trained.model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # as packed bits need
         tests = {} if trained.diverged else prepared.tested(trained.model)
         inferences = {} if trained.diverged else prepared.inferred(trained.model)
     result = RecipeResult(
