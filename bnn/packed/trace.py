@@ -66,7 +66,8 @@ def pack(model: nn.Module) -> PackedModel:
     >>> bool((packed.predict(images) == model(images).argmax(dim=1).numpy()).all())
     True
     """
-    copied = eager_copy(copied_model(model)).cpu().eval().to(memory_format=torch.contiguous_format)
+    copied = eager_copy(copied_model(model)).cpu().eval()
+    copied.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     for name, values in copied.state_dict().items():
         if not isinstance(values, Tensor) or not values.is_floating_point():
             continue
