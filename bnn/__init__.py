@@ -47,7 +47,7 @@ if _TYPE_CHECKING:
     from bnn.studies.run import run_study
     from bnn.studies.space import Study, list_studies, load_study
     from bnn.training.accesses import inference_ledger
-    from bnn.training.config import TrainConfig
+    from bnn.training.config import Steps, TrainConfig
     from bnn.training.finite import guard_finite
     from bnn.training.loop import Trainer
     from bnn.training.parameter_memory import ParameterMemory
@@ -85,7 +85,7 @@ _HOME = {
         "studies.run": ("run_study",),
         "studies.space": ("Study", "list_studies", "load_study"),
         "training.accesses": ("inference_ledger",),
-        "training.config": ("TrainConfig",),
+        "training.config": ("Steps", "TrainConfig"),
         "training.finite": ("guard_finite",),
         "training.loop": ("Trainer",),
         "training.parameter_memory": ("ParameterMemory",),

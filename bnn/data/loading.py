@@ -34,7 +34,8 @@ CACHE_VARIABLE = "MTJ_BNN_DATA"
 IMAGENET = (
     "imagenet cannot be fetched, nor loaded by its name: its images are given to registered users only, for "
     "non-commercial research, and are too many for most memories. Get ILSVRC2012 from image-net.org, lay it out as "
-    "train/<wnid>/*.JPEG and val/<wnid>/*.JPEG, and open that folder in Python with bnn.open_imagenet(FOLDER)."
+    "train/<wnid>/*.JPEG and val/<wnid>/*.JPEG, and open that folder in Python with bnn.open_imagenet(FOLDER), "
+    "or name it in data_dir= (--data-dir) of a recipe."
 )
 
 

@@ -21,13 +21,14 @@ from bnn.errors.rates import Point, Rates, checked_error_rate, points_of_layers
 from bnn.errors.uniforms import sample_keys
 from bnn.packed.bit_errors import write_words
 from bnn.packed.products import BinaryProduct, SignedProduct
-from bnn.packed.steps import FLOAT, Bits, Step
+from bnn.packed.steps import Bits, Step
 from mtjsim.checks import ArgumentError
 from mtjsim.rng import child_seed
 
 if TYPE_CHECKING:
     from bridge.dies.faults import Process
 
+LARGEST = 2**30  # bytes of what is kept of all images
 PRODUCTS = {"binary": BinaryProduct, "signed": SignedProduct}
 Errors = Point | Mapping[str, Point] | None  # of all layers, or by the layer's name
 RatesOfLayers = Mapping[str, tuple[Any, Any]]
@@ -52,8 +53,8 @@ class Computes(Protocol):
         products: Mapping[int, Any] | None = ...,
         *,
         first: int = ...,
-        start: Mapping[int, Bits] | None = ...,
-        stop: int | None = ...,
+        start: Mapping[int, Any] | None = ...,
+        keep: Sequence[int] = ...,
     ) -> Any:
         """Do the steps; see `PackedModel.run`."""
 
@@ -145,7 +146,8 @@ def count_dies(
     FloatingPointError
         For logits that are not finite.
     """
-    starts = _clean_starts(model, cut, errors)
+    count = dies if errors.written or errors.weights else 1
+    starts = _clean_starts(model, cut, errors, len(labels)) if count > 1 else None
 
     def answers(die: int) -> NDArray[np.int64]:
         products, write = {**model.products, **errors.products(model.steps, die)}, errors.writing(die)
@@ -158,7 +160,6 @@ def count_dies(
             first += len(batch)
         return np.concatenate(found)
 
-    count = dies if errors.written or errors.weights else 1
     shared = bool(errors.weights) or errors.process is not None
     with ThreadPoolExecutor(workers) as threads:
         every = (threads.map if workers > 1 else map)(answers, range(count))
@@ -166,24 +167,32 @@ def count_dies(
 
 
 def _clean_starts(
-    model: Computes, cut: Callable[[], Iterable[Tensor]], errors: Dies
-) -> Callable[[], Iterable[tuple[Tensor, dict[int, Bits]]]] | None:
-    """Return the bits of every batch before the first step with errors: the same on every die, so computed once.
+    model: Computes, cut: Callable[[], Iterable[Tensor]], errors: Dies, images: int
+) -> Callable[[], Iterable[tuple[Tensor, Mapping[int, Any]]]] | None:
+    """Return the values of every batch that steps from the first one with errors on use: computed once for all dies.
 
-    Only bits are kept, with an empty tensor in place of the images. If later steps need a float value too, every die
-    starts with the images: None.
+    They are bits, and real values on the shortcuts of a residual network. An empty tensor is in place of the images.
+    None, where every die starts with the images: if later steps use them too, or the values exceed `LARGEST`.
     """
     steps = model.steps
     by_op = {"write": errors.written, **dict.fromkeys(PRODUCTS, errors.weights)}
-    erring = [i for i, step in enumerate(steps) if step.options.get("layer") in by_op.get(step.op, {})]
-    stop = (erring[0] if erring else len(steps)) - 1
-    needed = {k for step in steps[stop + 1 :] for k in step.inputs if k <= stop}
-    if needed != {stop} or stop < 0 or steps[stop].op in (*FLOAT, "signed", "unpack"):
+    erring = (i for i, step in enumerate(steps) if step.options.get("layer") in by_op.get(step.op, {}))
+    first = next(erring, 0)
+    needed = sorted({k for step in steps[first:] for k in step.inputs if k < first})
+    if needed[0] < 0 or needed[-1] != first - 1:
         return None
-    if steps[stop].op == "binary" and "threshold" not in steps[stop].arrays:
-        return None
-    kept = [(batch.new_empty(len(batch), 0), {stop: model.run(batch, stop=stop)}) for batch in cut()]
+    kept, size = [], 0
+    for batch in cut():
+        values = model.run(batch, keep=needed)
+        size = size or sum(_bytes(value) for value in values.values()) * images // len(batch)
+        if size > LARGEST:
+            return None
+        kept.append((batch.new_empty(len(batch), 0), values))
     return lambda: kept
+
+
+def _bytes(value: Bits | Tensor) -> int:
+    return value.words.nbytes if isinstance(value, Bits) else value.nbytes
 
 
 def _on_die(

@@ -18,7 +18,7 @@ from bnn.data.labelled import Labelled, labelled, unlabelled
 from bnn.errors.dies import check_process
 from bnn.packed.dies import PRODUCTS, Dies, Errors, Write, count_dies, rates_of_layers, unwritten
 from bnn.packed.files import digest_of, load_steps, save_steps
-from bnn.packed.steps import FLOAT, Bits, Step, packed_signs, run_float, unpacked
+from bnn.packed.steps import FLOAT, Step, packed_signs, run_float, unpacked
 from bnn.packed.structure import check_steps
 from mtjsim.checks import ArgumentError, Suggesting, checked_whole
 from mtjsim.rng import checked_seed
@@ -182,10 +182,13 @@ class PackedModel(Suggesting):
         products: Mapping[int, Any] | None = None,
         *,
         first: int = 0,
-        start: Mapping[int, Bits] | None = None,
-        stop: int | None = None,
+        start: Mapping[int, Any] | None = None,
+        keep: Sequence[int] = (),
     ) -> Any:
-        """Do the steps for images number `first` and following, from the bits in `start`, up to step `stop`."""
+        """Do the steps for images number `first` and following, from the values in `start`.
+
+        Return the last value; or those of the steps `keep`, of which later ones than the last of them have a use.
+        """
         products = self.products if products is None else products
         values: dict[int, Any] = {-1: images, **(start or {})}
         samples = np.arange(first, first + len(images))
@@ -200,8 +203,8 @@ class PackedModel(Suggesting):
                         raise
                     found = f"samples of shape {tuple(images.shape[1:])}: {str(error).splitlines()[0]}"
                     raise ArgumentError("images", f"must fit the model, got {found}") from None
-                if i == stop:
-                    return values[i]
+                if keep and i == max(keep):
+                    return {k: values[k] for k in keep}
                 for over in self._over[i]:
                     values.pop(over, None)
         return values[len(self.steps) - 1]

@@ -65,6 +65,7 @@ FLOAT: dict[str, Callable[..., Tensor]] = {  # name -> function (inputs, **array
     "max_pool2d": F.max_pool2d,
     "avg_pool2d": F.avg_pool2d,
     "adaptive_avg_pool2d": F.adaptive_avg_pool2d,
+    "adaptive_max_pool2d": F.adaptive_max_pool2d,
     "flatten": torch.flatten,
     "add": torch.add,
     "scale": lambda x, *, by, last=False: x * _of_channels(by, x, last),

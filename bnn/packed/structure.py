@@ -282,6 +282,7 @@ STEPS: dict[str, tuple[str, str, Callable[[Options, Arrays], None]]] = {  # op -
     "max_pool2d": (TENSOR, TENSOR, _max_pool2d),
     "avg_pool2d": (TENSOR, TENSOR, _avg_pool2d),
     "adaptive_avg_pool2d": (TENSOR, TENSOR, _adaptive),
+    "adaptive_max_pool2d": (TENSOR, TENSOR, _adaptive),
     "flatten": (TENSOR, TENSOR, _flatten),
     "add": (TENSOR, TENSOR, _plain),
     "scale": (TENSOR, TENSOR, _by_channel),

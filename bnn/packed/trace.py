@@ -34,7 +34,7 @@ def pack(model: nn.Module) -> PackedModel:
     model : Module
         A Sequential, or a module whose `forward` calls its layers and adds their results (a residual network), of
         `BinaryLinear`, `BinaryConv2d`, Linear, Conv2d, BatchNorm1d and 2d, ReLU, Hardtanh, MaxPool2d, AvgPool2d,
-        AdaptiveAvgPool2d, Flatten, Dropout and Identity. Left as it is.
+        AdaptiveAvgPool2d, AdaptiveMaxPool2d, Flatten, Dropout and Identity. Left as it is.
 
     Returns
     -------
@@ -67,6 +67,7 @@ def pack(model: nn.Module) -> PackedModel:
     True
     """
     copied = eager_copy(copied_model(model)).cpu().eval()
+    copied.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     for name, values in copied.state_dict().items():
         if not isinstance(values, Tensor) or not values.is_floating_point():
             continue
@@ -275,6 +276,12 @@ def _max_pool(name: str, layer: Any) -> Any:
     return "max_pool2d", {key: _plain(getattr(layer, key)) for key in keys}, {}
 
 
+def _adaptive_max_pool(name: str, layer: Any) -> Any:
+    if layer.return_indices:
+        raise ValueError(f"layer {name!r} must have return_indices=False to be packed.")
+    return "adaptive_max_pool2d", {"output_size": _plain(layer.output_size)}, {}
+
+
 def _avg_pool(name: str, layer: Any) -> Any:
     keys = ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad", "divisor_override")
     return "avg_pool2d", {key: _plain(getattr(layer, key)) for key in keys}, {}
@@ -296,5 +303,6 @@ LAYERS: dict[type, Callable[[str, Any], Any]] = {
     nn.MaxPool2d: _max_pool,
     nn.AvgPool2d: _avg_pool,
     nn.AdaptiveAvgPool2d: lambda name, layer: ("adaptive_avg_pool2d", {"output_size": _plain(layer.output_size)}, {}),
+    nn.AdaptiveMaxPool2d: _adaptive_max_pool,
     nn.Flatten: lambda name, layer: ("flatten", {"start_dim": layer.start_dim, "end_dim": layer.end_dim}, {}),
 }

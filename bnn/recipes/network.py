@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bnn.data.image_files import ImageFiles
+from bnn.data.imagenet import FolderSet, open_imagenet
 from bnn.data.images import DataSet, ImageSet, stratified_choice
-from bnn.data.loading import load
+from bnn.data.loading import IMAGENET, load
 from bnn.recipes.declared import checked_table, imported, made, names_of
 from bnn.recipes.recipe import Recipe
+from bnn.recipes.tables import OF_FILES
 from mtjsim.checks import ArgumentError, checked_choice
 from mtjsim.rng import child_seed, generator
 
@@ -33,9 +36,9 @@ OPTIMIZERS = ("adam", "adamw", "sgd", "bop")
 class RecipeData:
     """The images of a recipe: those that train, those that choose (or None), those that are reported, all classes."""
 
-    train: ImageSet
-    validation: ImageSet | None
-    whole: DataSet
+    train: ImageSet | ImageFiles
+    validation: ImageSet | ImageFiles | None
+    whole: DataSet | FolderSet
 
 
 def data_of(recipe: Recipe, data_dir: str | os.PathLike[str] | None = None, *, name: str | None = None) -> RecipeData:
@@ -49,7 +52,8 @@ def data_of(recipe: Recipe, data_dir: str | os.PathLike[str] | None = None, *, n
         If data are missing.
     """
     table: Mapping[str, Any] = recipe.tables["data"]
-    whole = _loaded(name or table["name"], None if data_dir is None else os.fspath(data_dir))
+    of_files = {} if name else {key: table[key] for key in OF_FILES if key in table}
+    whole: Any = _loaded(name or table["name"], None if data_dir is None else os.fspath(data_dir), **of_files)
     if (classes := table.get("classes")) is not None:
         if classes > len(whole.class_names):
             got = f"got {classes} of {len(whole.class_names)}"
@@ -68,9 +72,13 @@ def data_of(recipe: Recipe, data_dir: str | os.PathLike[str] | None = None, *, n
 
 
 @lru_cache(maxsize=2)
-def _loaded(name: str, data_dir: str | None) -> DataSet:
-    """Load a data set once a process: its arrays are read-only."""
-    return load(name, data_dir)
+def _loaded(name: str, data_dir: str | None, **of_files: Any) -> DataSet | FolderSet:
+    """Load a data set once a process: its arrays are read-only. Files of images are opened, and decoded when used."""
+    if name != "imagenet":
+        return load(name, data_dir)
+    if data_dir is None:
+        raise FileNotFoundError(IMAGENET)
+    return open_imagenet(data_dir, **of_files)
 
 
 def network_of(recipe: Recipe, classes: int) -> nn.Module:
@@ -135,11 +143,12 @@ def _binarized(model: nn.Module, given: Mapping[str, Any]) -> nn.Module:
 def config_of(recipe: Recipe, phases: tuple[Phase, ...], **of_this_run: Any) -> TrainConfig:
     """Return the configuration of the training; `of_this_run` is checkpoint, progress and so on."""
     from bnn.data.augmentation import Augment
-    from bnn.training.config import TrainConfig
+    from bnn.training.config import Steps, TrainConfig
 
     table = checked_table("training", recipe.tables.get("training", {}), names_of(TrainConfig, without=OF_A_RUN))
-    if isinstance(table.get("augment"), Mapping):
-        table["augment"] = made("training.augment", Augment, table["augment"])
+    for name, declaration in (("augment", Augment), ("schedule", Steps)):
+        if isinstance(table.get(name), Mapping):
+            table[name] = made(f"training.{name}", declaration, table[name])
     for name in ("loss", "schedule"):
         if ":" in str(table.get(name, "")):
             table[name] = imported(f"training.{name}", table[name])

@@ -3,7 +3,8 @@
 A recipe is a set of tables. Their names are those of Python declarations, which check them:
 
     title, source, seed       text, text, whole number
-    data                      name of a data set, or [data] name, classes, train_images, validation
+    data                      name of a data set, or [data] name, classes, train_images, validation; of imagenet, whose
+                              folder is given to the run, also complete, resize, crop of `bnn.open_imagenet`
     [device]                  `preset` or `file`, and fields of `mtjsim.MTJ` that differ; or those of a device file
     [cell]                    fields of `bridge.Cell`, and of `bridge.Transistor.of_node`
     [process]                 fields of `bridge.Process`; [process.spread]: fields of `bridge.Spread`

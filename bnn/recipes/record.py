@@ -13,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypedDict
 
+from bnn.data.imagenet import FolderSet
 from bnn.data.images import DataSet
 from bnn.recipes.code import loaded_code
 from mtjsim.device import MTJ
@@ -62,7 +63,7 @@ class Record:
         Wall time and processor time, see `Clock` [s].
     command : str
         That repeats it.
-    data : DataSet, optional
+    data : DataSet or FolderSet, optional
         Whose name, identity and source are recorded.
     device : MTJ, optional
         Whose parameters and identity are recorded.
@@ -97,7 +98,7 @@ class Record:
     seconds: float
     core_seconds: float
     command: str = ""
-    data: DataSet | None = None
+    data: DataSet | FolderSet | None = None
     device: MTJ | None = None
     contents: Mapping[str, Any] = field(default_factory=dict)
     tables: Mapping[str, Rows] = field(default_factory=dict)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import tomli_w
 
+from bnn.data.image_files import ImageFiles
 from bnn.data.images import ImageSet
 from bnn.recipes.memories import check_process, mram_of, names_in_phase, phases_of, sram_of
 from bnn.recipes.network import RecipeData, config_of, data_of, network_of, optimizer_of
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from bnn.counting.accuracy import Accuracy
+    from bnn.data.labelled import Labelled
     from bnn.training.config import TrainConfig
     from bnn.training.phases import MRAM, Phase
     from bnn.training.result import Epoch
@@ -102,6 +103,8 @@ def run_recipe(
     prepared = Prepared.of(recipe, data_dir)
     if folder is not None:
         checkpoint = checkpoint or folder / "checkpoint.pt"
+    import torch
+
     from bnn.recipes.threads import threads_for, torch_threads
     from bnn.training.loop import Trainer
 
@@ -113,6 +116,7 @@ def run_recipe(
         trainer = Trainer(model, config, optimizer_of(recipe))
         with nullcontext() if folder is None else _declared(folder, recipe, config.checkpoint):
             trained = trainer.fit(data.train, data.validation, on_epoch=on_epoch)
+        trained.model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # as packed bits need
         tests = {} if trained.diverged else prepared.tested(trained.model)
         inferences = {} if trained.diverged else prepared.inferred(trained.model)
     result = RecipeResult(
@@ -143,7 +147,7 @@ class Prepared:
     model: nn.Module
     products: int
     mrams: Mapping[str, MRAM]
-    images: Mapping[str, ImageSet]  # of each test
+    images: Mapping[str, ImageSet | ImageFiles]  # of each test
 
     @classmethod
     def of(cls, recipe: Recipe, data_dir: str | os.PathLike[str] | None = None) -> Prepared:
@@ -156,7 +160,8 @@ class Prepared:
         _check_training(config, data)
         classes = len(data.whole.class_names)
         model = network_of(recipe, classes)
-        totals = summary(model, input_shape=data.train.images.shape[1:]).totals  # ValueError if they do not fit
+        shape = data.train.subset([0]).scaled().shape[1:]
+        totals = summary(model, input_shape=shape).totals  # ValueError if they do not fit
         if totals.output_shape != (classes,):
             rule = f"must give a logit for each of the {classes} classes of {recipe.value('data.name')}"
             got = f"got {totals.output_shape} for an image"
@@ -194,15 +199,12 @@ class Prepared:
         return mrams, phases, tests
 
     def tested(self, model: nn.Module) -> dict[str, Accuracy]:
-        """Run all tests of the trained network, its weights in torch's usual order: then packed bits are exact."""
-        import torch
-
-        model = copy.deepcopy(model).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        """Run all tests of the trained network."""
         return {
             test.name: self._run(test, model, self.images[test.name], self.data.train) for test in tests_of(self.recipe)
         }
 
-    def _run(self, test: RecipeTest, model: nn.Module, images: ImageSet, train: ImageSet) -> Accuracy:
+    def _run(self, test: RecipeTest, model: nn.Module, images: Labelled, train: ImageSet | ImageFiles) -> Accuracy:
         last = [name for name in names_in_phase(self.recipe, -1) if set(self.mrams[name].holds) <= set(BITS)]
         trained = {name: self.mrams[name] for name in last}
         return run_test(self.recipe, test, model, images, train=train, trained=trained)

@@ -17,6 +17,8 @@ from mtjsim.checks import ArgumentError, checked_choice, checked_whole
 from mtjsim.presets import junction_of
 
 DATA = ("name", "classes", "train_images", "validation")
+OF_FILES = ("complete", "resize", "crop")  # of imagenet, see `bnn.open_imagenet`
+CLASSES = {**{name: len(origin.class_names) for name, origin in ORIGINS.items()}, "imagenet": 1000}  # of a data set
 AMPLITUDES = ("current", "current_0", "current_1", "voltage", "voltage_0", "voltage_1")
 GIVEN = ("error_rate_0", "error_rate_1", "energy_0", "energy_1")
 WRITES = (*AMPLITUDES, *GIVEN, "error_rate")
@@ -143,11 +145,13 @@ def checked_expected(table: Mapping[str, Any]) -> None:
 
 def checked_data(given: Any) -> dict[str, Any]:
     """Return [data] as a table."""
-    table = checked_table("data", {"name": given} if isinstance(given, str) else given, DATA)
+    table: dict[str, Any] = dict(given) if isinstance(given, Mapping) else {"name": given}
+    table = checked_table("data", table, (*DATA, *OF_FILES) if table.get("name") == "imagenet" else DATA)
     if "name" not in table:
-        raise ArgumentError("data.name", f"must be given: one of {', '.join(ORIGINS)}.")
-    checked_choice("data", table["name"], ORIGINS)
-    for name, least in (("classes", 2), ("train_images", 1)):
+        raise ArgumentError("data.name", f"must be given: one of {', '.join(CLASSES)}.")
+    checked_choice("data", table["name"], CLASSES)
+    checked_flag("data.complete", table.get("complete", True))
+    for name, least in (("classes", 2), ("train_images", 1), ("resize", 1), ("crop", 1)):
         if name in table:
             checked_whole(f"data.{name}", table[name], least=least)
     share = table.get("validation", 0.5)

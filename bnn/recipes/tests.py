@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from bnn.counting.accuracy import Accuracy
+    from bnn.data.image_files import ImageFiles
     from bnn.data.images import ImageSet
     from bnn.recipes.network import RecipeData
     from bnn.training.phases import MRAM
@@ -133,7 +134,9 @@ def _expanded(table: Mapping[str, Any], memory: Mapping[str, Mapping[str, Any]])
         yield RecipeTest(name=" ".join(labels), memory=own, **fixed)
 
 
-def images_of(recipe: Recipe, test: RecipeTest, data: RecipeData, data_dir: str | os.PathLike[str] | None) -> ImageSet:
+def images_of(
+    recipe: Recipe, test: RecipeTest, data: RecipeData, data_dir: str | os.PathLike[str] | None
+) -> ImageSet | ImageFiles:
     """Return the images of a test; `data` are those of the recipe."""
     from bnn.recipes.network import data_of
 

@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from bnn.data.origins import ORIGINS
 from bnn.recipes.declared import checked_table
 from bnn.recipes.recipe import Recipe
 from bnn.recipes.result import DIVERGED
+from bnn.recipes.tables import CLASSES
 from bnn.studies.dimensions import is_number
 from bnn.studies.task import Task
 from mtjsim.checks import ArgumentError
@@ -36,7 +36,7 @@ def chance_of(experiment: Recipe | Task) -> float:
     if not isinstance(experiment, Recipe):
         return 0.0
     data = experiment.tables["data"]
-    return 1.0 / data.get("classes", len(ORIGINS[data["name"]].class_names))
+    return 1.0 / data.get("classes", CLASSES[data["name"]])
 
 
 def checked_level(level: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,16 @@ from torch.optim.lr_scheduler import LRScheduler as Scheduler
 from bnn.data.augmentation import Augment
 from bnn.training.losses import check_loss
 from bnn.training.phases import Phase, check_phases
-from mtjsim.checks import Suggesting, checked_choice, checked_fields, checked_kind, checked_number, checked_whole
+from mtjsim.checks import (
+    ArgumentError,
+    Suggesting,
+    checked_array,
+    checked_choice,
+    checked_fields,
+    checked_kind,
+    checked_number,
+    checked_whole,
+)
 from mtjsim.rng import checked_seed
 
 SCHEDULES: dict[str, Callable[[float], float]] = {  # share of the training done -> factor of the learning rate
@@ -26,6 +36,45 @@ SCHEDULES: dict[str, Callable[[float], float]] = {  # share of the training done
         else 0.5 * (1.0 + math.cos(math.pi * (done - 0.3) / 0.7))
     ),
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Steps(Suggesting):
+    """A schedule in steps: the learning rate is multiplied by `factor` at each of some shares of the training.
+
+    Parameters
+    ----------
+    at : sequence of float, in (0, 1), increasing
+        Shares of all steps.
+    factor : float, in (0, 1]
+
+    Raises
+    ------
+    ValueError
+        For no share, shares that do not increase, or a number out of range.
+
+    Examples
+    --------
+    >>> schedule = Steps(at=(0.5, 0.75))
+    >>> [round(schedule(done), 6) for done in (0.0, 0.49, 0.5, 0.74, 0.75)]
+    [1.0, 1.0, 0.1, 0.1, 0.01]
+    """
+
+    at: tuple[float, ...]
+    factor: float = 0.1
+
+    def __post_init__(self) -> None:
+        shares = checked_array("at", self.at, "", zero_allowed=False, below=1.0, remedy="1 is the whole training.")
+        if shares.ndim != 1 or not shares.size or (shares[1:] <= shares[:-1]).any():
+            raise ArgumentError("at", f"must be one or more shares of the training that increase, got {self.at!r}.")
+        object.__setattr__(self, "at", tuple(shares.tolist()))
+        checked_fields(self, factor="")
+        if self.factor > 1.0:
+            raise ArgumentError("factor", f"must be <= 1, got {self.factor:g}: learning rates do not rise in steps.")
+
+    def __call__(self, done: float) -> float:
+        """Return the factor of the peak at a share of the training done."""
+        return self.factor ** bisect_right(self.at, done)
 
 
 @dataclass(frozen=True)
@@ -46,8 +95,8 @@ class TrainConfig(Suggesting):
     schedule : {"one_cycle", "cosine", "constant"}, or callable
         one_cycle: from 4 % of the peak up to it in 30 % of the steps, then down to 0, both on half a cosine. constant:
         learning rates are left alone, and what a callback sets is used. A function: share of the training done, 0 to 1,
-        -> factor of the peak. Or a factory of a torch scheduler, such as ``lambda optimizer: MultiStepLR(optimizer,
-        [30, 60])``, called with each optimizer.
+        -> factor of the peak, such as `bnn.Steps`. Or a factory of a torch scheduler, such as ``lambda optimizer:
+        MultiStepLR(optimizer, [30, 60])``, called with each optimizer.
     schedule_every : {"epoch", "step"}
         When a torch scheduler is stepped.
     seed : int, >= 0

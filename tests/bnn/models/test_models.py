@@ -28,6 +28,11 @@ MODELS = {  # small ones of each kind, and the shape of an image
     "vgg7, binary ends": (partial(vgg7, width=8, first="binary", last="binary"), (3, 32, 32)),
     "bireal": (partial(bireal, widths=(8, 16), inputs=1), (1, 12, 12)),
     "bireal, binary last": (partial(bireal, widths=(8, 16, 16), blocks=1, last="binary"), (3, 16, 16)),
+    "bireal, quarter stem": (partial(bireal, widths=(8, 16), stem="quarter", pool="max"), (3, 32, 32)),
+    "bireal, binary ends": (
+        partial(bireal, widths=(8,), stem="quarter", pool="max", first="binary", last="binary"),
+        (3, 16, 16),
+    ),
 }
 LAYER_SEEDS = [
     4101012935539140643,
@@ -142,6 +147,26 @@ def test_a_bireal_block_is_its_formula():
     torch.testing.assert_close(halved(x), halved.shortcut[2](pooled) + product)
 
 
+def test_a_quarter_stem_writes_a_quarter_of_the_side_and_max_pools_are_everywhere():
+    written = []
+
+    class Counting(nn.Module):
+        def forward(self, x):
+            written.append(tuple(x.shape[1:]))
+            assert set(x.unique().tolist()) == {-1.0, 1.0}
+            return x
+
+    model = bireal(5, seed=1, widths=(8, 16, 24), stem="quarter", pool="max", activation_memory=lambda seed: Counting())
+    assert model(normal(4, 3, 32, 32)).shape == (4, 5)
+    assert written == [(8, 8, 8), (8, 8, 8), (8, 8, 8), (16, 4, 4), (16, 4, 4), (24, 2, 2)]
+    assert kernels(model)[0] == ((8, 3, 5, 5), False, False)
+    assert not any(isinstance(m, (nn.AvgPool2d, nn.AdaptiveAvgPool2d)) for m in model.modules())
+    x, block = normal(2, 8, 4, 4), model.eval()[5]
+    product = F.conv2d(ste_sign(x), ste_sign(block.convolution.weight), padding=1, stride=2)
+    pooled = block.shortcut[2](F.conv2d(F.max_pool2d(x, 2), block.shortcut[1].weight))
+    torch.testing.assert_close(block(x), pooled + block.norm(product))
+
+
 def test_dropout_is_drawn_by_sample_and_resumes():
     models = [nin(seed=1) for _ in range(2)]
     x, y = normal(4, 3, 32, 32), torch.arange(4)
@@ -158,8 +183,12 @@ def test_wrong_arguments_are_refused():
             build(seed=1, last="ternary")
         with pytest.raises(ValueError, match="seed"):
             build(seed=-1)
-    with pytest.raises(ValueError, match="first must be one of 'real', 'binary'"):
-        vgg7(seed=1, first="ternary")
+        with pytest.raises(ValueError, match="first must be one of 'real', 'binary'"):
+            build(seed=1, first="ternary")
+    with pytest.raises(ValueError, match="stem must be one of 'full', 'quarter', got 'half'"):
+        bireal(seed=1, stem="half")
+    with pytest.raises(ValueError, match="pool must be one of 'average', 'max', got 'mean'"):
+        bireal(seed=1, pool="mean")
     with pytest.raises(ValueError, match="widths must name at least one stage"):
         bireal(seed=1, widths=())
     with pytest.raises(ValueError, match="blocks must be a whole number >= 1"):

@@ -39,7 +39,8 @@ def models():
         nn.ReLU(),
         nn.AvgPool2d(2),
         BinaryConv2d(4, 6, 2, seed=1, dilation=2, input_quantizer=None),
-        nn.AdaptiveAvgPool2d(1),
+        nn.AdaptiveAvgPool2d(2),
+        nn.AdaptiveMaxPool2d(1),
         nn.Flatten(),
         nn.Linear(6, 3),
     )

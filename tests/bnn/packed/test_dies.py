@@ -19,7 +19,7 @@ from bnn.evaluation.accuracy import Accuracy, paired_loss
 from bnn.evaluation.accuracy import evaluate as evaluate_by_choice
 from bnn.layers.binary import BinaryConv2d, BinaryLinear
 from bnn.layers.slots import activation_memories, memories, weight_memories
-from bnn.models import mlp
+from bnn.models import bireal, mlp
 from bnn.packed.trace import pack
 from bnn.training.config import TrainConfig
 from bnn.training.loop import Trainer
@@ -75,6 +75,32 @@ def test_dies_of_a_process_are_those_of_torch(name, where):
     assert (packed.low, packed.high) == (in_torch.low, in_torch.high)
     other = pack(model).evaluate_dies(data, dies=3, **{**options, "process": None})
     assert other.correct_per_image.tolist() != packed.correct_per_image.tolist()
+
+
+@pytest.mark.parametrize("largest", [2**30, 0])
+@pytest.mark.parametrize("where", ["errors", "weight_errors", "last"])
+def test_what_does_not_err_is_computed_once_also_in_a_residual_net(where, largest, monkeypatch):
+    """Its shortcuts are real values, which are kept besides the bits; or not, where they are too many."""
+    from bnn.packed import dies, steps
+
+    batches = []
+
+    def conv2d(x, **given):
+        if x.shape[1] == 3:
+            batches.append(len(x))
+        return torch.nn.functional.conv2d(x, **given)
+
+    monkeypatch.setitem(steps.FLOAT, "conv2d", conv2d)
+    monkeypatch.setattr(dies, "LARGEST", largest)
+    model = bireal(4, seed=1, widths=(8, 16), stem="quarter", pool="max").eval()
+    data = Images(normal(600, 3, 16, 16), np.arange(600) % 4)
+    errors = {where: rates(0.05, 0.1)} if where != "last" else {"errors": {"6.convolution": rates(0.05, 0.1)}}
+    packed = evaluate_by_choice(model, data, draws=3, batch_size=256, method="packed", predictions=True, **errors)
+    once = [64, 256, 256, 88]  # the logits that are compared with those of torch, then all images
+    assert batches == (once if largest else [64, 256, *once[1:], *once[1:], *once[1:]])
+    in_torch = evaluate(model, data, draws=3, batch_size=256, predictions=True, **errors)
+    assert np.array_equal(packed.predictions, in_torch.predictions)
+    assert len({answers.tobytes() for answers in packed.predictions}) == 3
 
 
 DEVICE = load_preset("arm_2021")

@@ -189,6 +189,7 @@ def test_a_residual_net_predicts_as_in_torch():
         (nin(seed=4), (3, 32, 32), None),
         (vgg7(seed=5), (3, 32, 32), None),
         (bireal(seed=6, widths=(20, 70)), (3, 32, 32), 0),
+        (bireal(seed=6, widths=(20, 70), stem="quarter", pool="max"), (3, 32, 32), 0),
         (BinaryLinear(70, 3, seed=4), (70,), 0),
     ],
 )

@@ -116,6 +116,16 @@ def test_a_run_that_ended_before_its_record_gets_one(small, finished):
     assert (folder / "table.csv").read_bytes() == table
 
 
+def test_a_network_trained_in_channels_last_is_tested_on_bits_and_packed(small, tmp_path):
+    recipe = small(model={"name": "bireal", "inputs": 1, "widths": [8], "blocks": 1, "channels_last": True})
+    result = run_recipe(recipe, out=tmp_path / "run", progress=False)
+    assert {accuracy.method for accuracy in result.tests.values()} == {"packed"}
+    test = load("digits").test
+    packed = load_packed(tmp_path / "run" / "model.npz")
+    assert packed.evaluate_dies(test).correct.tolist() == result.tests["clean"].correct.tolist()
+    same_run(result, run_recipe(recipe, out=tmp_path / "run", progress=False))
+
+
 def test_a_folder_with_another_run_is_refused_and_left_as_it_is(small, finished):
     _, folder = finished
     before = files_of(folder)

@@ -9,7 +9,7 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR, MultiStepLR, OneCycleLR, ReduceLROnPlateau, StepLR
 
 from bnn.optimizers.bop import Bop, split_parameters
-from bnn.training.config import TrainConfig
+from bnn.training.config import Steps, TrainConfig
 from bnn.training.loop import Trainer
 from networks import Interruption, binary_mlp, blobs, interrupt_at, same_state
 
@@ -55,6 +55,39 @@ def test_a_function_gives_the_factor_of_the_peak():
 def test_a_torch_scheduler_is_stepped(schedule, every, factors):
     rates, _ = fit(schedule, schedule_every=every)
     assert rates == [round(0.5 * factor, 12) for factor in factors]
+
+
+def test_steps_multiply_the_rate_at_their_shares_and_resume(tmp_path):
+    schedule, path = Steps(at=[0.25, 0.5], factor=0.1), tmp_path / "run.pt"
+    whole, expected = fit(schedule, epochs=4)
+    assert whole == pytest.approx([0.5] * 3 + [0.05] * 3 + [0.005] * 6)  # 3 steps an epoch
+    with pytest.raises(Interruption):
+        fit(schedule, epochs=4, checkpoint=path, callbacks={"on_epoch": interrupt_at(epoch=1)})
+    with pytest.raises(ValueError, match=r"schedule was .*Steps.*0\.25.*, is .*Steps.*0\.75"):
+        fit(Steps(at=(0.5, 0.75)), epochs=4, checkpoint=path)
+    rates, model = fit(Steps(at=(0.25, 0.5)), epochs=4, checkpoint=path)  # an equal one, made again
+    assert rates == whole[6:]
+    assert same_state(model, expected)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"at": ()}, "at must be one or more shares of the training that increase, got \\(\\)"),
+        ({"at": 0.5}, "at must be one or more shares of the training that increase, got 0.5"),
+        ({"at": (0.5, 0.5)}, "at must be one or more shares of the training that increase"),
+        ({"at": (0.5, 0.2)}, "at must be one or more shares of the training that increase"),
+        ({"at": (0.0, 0.2)}, "at must be finite, > 0 and < 1, got 0"),
+        ({"at": (0.5, 1.0)}, "at must be finite, > 0 and < 1, got 1"),
+        ({"at": (0.5, float("nan"))}, "at must be finite, > 0 and < 1, got nan"),
+        ({"at": ("0.5",)}, "at must be a number or an array of numbers"),
+        ({"at": (0.5,), "factor": 0.0}, "factor must be finite and > 0, got 0"),
+        ({"at": (0.5,), "factor": 2.0}, "factor must be <= 1, got 2"),
+    ],
+)
+def test_wrong_steps_are_refused(given, message):
+    with pytest.raises(ValueError, match=message):
+        Steps(**given)
 
 
 def test_a_one_cycle_of_torch_ends_with_the_training():
