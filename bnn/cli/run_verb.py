@@ -36,6 +36,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "threads of torch, on which the result depends; default: 1 below 1e9 products a batch, else torch's own number"
     )
     parser.add_argument("--threads", metavar="COUNT", help=text)
+    text = "torch's name of what trains, as in cuda; default: cpu"
+    parser.add_argument("--accelerator", metavar="NAME", default="cpu", help=text)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -60,7 +62,8 @@ def run(options: argparse.Namespace) -> None:
 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The training diverged")  # it is printed
-        result = run_recipe(recipe, data_dir=options.data_dir, out=options.out, **counts, on_epoch=_print_epoch)
+        given = {"data_dir": options.data_dir, "out": options.out, "accelerator": options.accelerator}
+        result = run_recipe(recipe, **given, **counts, on_epoch=_print_epoch)
     announce(*result.files)
     if result.already_finished:
         print("already finished, nothing trained", file=sys.stderr)

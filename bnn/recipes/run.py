@@ -47,6 +47,7 @@ def run_recipe(
     checkpoint: str | os.PathLike[str] | None = None,
     seed: int | None = None,
     threads: int | None = None,
+    accelerator: str = "cpu",
     progress: bool | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
 ) -> RecipeResult:
@@ -70,6 +71,9 @@ def run_recipe(
     threads : int, optional
         Of torch. Some sums depend on it, so another number gives another result within the spread of seeds. None: one
         below 1e9 products a batch, which is fastest and the same on every machine; else torch's own number.
+    accelerator : str
+        torch's name of what trains, "cuda" for example; not tried on one. The tests run on the CPU. Sums are in another
+        order there, so that the result is another one, within the spread of seeds.
     progress, on_epoch : optional
         As for `bnn.TrainConfig` and `Trainer.fit`.
 
@@ -110,13 +114,13 @@ def run_recipe(
 
     of_this_run = {"checkpoint": None if checkpoint is None else Path(checkpoint), "progress": progress}
     config = config_of(recipe, phases_of(recipe, prepared.mrams), **of_this_run)
-    data, model = prepared.data, prepared.model
+    data, model = prepared.data, _moved(prepared.model, accelerator)
     threads = threads_for(config.batch_size * prepared.products) if threads is None else threads
     with torch_threads(threads):
         trainer = Trainer(model, config, optimizer_of(recipe))
         with nullcontext() if folder is None else _declared(folder, recipe, config.checkpoint):
             trained = trainer.fit(data.train, data.validation, on_epoch=on_epoch)
-        trained.model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # as packed bits need
+        trained.model.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # as packed bits need
         tests = {} if trained.diverged else prepared.tested(trained.model)
         inferences = {} if trained.diverged else prepared.inferred(trained.model)
     result = RecipeResult(
@@ -230,6 +234,18 @@ class Prepared:
             memory = (*memories_of(recipe, test).values(), *words)
             found[test.name] = inference_ledger(model, first, memory=memory, sram=sram_of(recipe)), len(first)
         return found
+
+
+def _moved(model: nn.Module, accelerator: str) -> nn.Module:
+    """Move a model to where it is trained; ArgumentError for a name that torch does not have here."""
+    import torch
+
+    try:
+        torch.zeros(1, device=accelerator)
+    except (RuntimeError, AssertionError) as error:  # torch's own, of an unknown name and of a missing one
+        problem = str(error).partition("\n")[0]
+        raise ArgumentError("accelerator", f"must be one that torch has here, got {accelerator!r}: {problem}") from None
+    return model.to(accelerator)
 
 
 def _check_training(config: TrainConfig, data: RecipeData) -> None:

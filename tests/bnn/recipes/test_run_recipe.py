@@ -223,3 +223,10 @@ def test_joules_without_a_price_are_lower_bounds_and_named_so(small):
     assert priced["training.joules_system"] > 0.0
     rates = {"memory": [{"holds": "activations", "error_rate": 0.05}], "device": None}
     assert "training.joules_device_at_least" in run_recipe(small(**rates), progress=False).values()
+
+
+def test_an_accelerator_that_is_not_here_is_refused_before_any_training(small, tmp_path):
+    for name in ("cudda", "cuda:99"):
+        with pytest.raises(ValueError, match=f"accelerator must be one that torch has here, got '{name}'"):
+            run_recipe(small(), accelerator=name, out=tmp_path, progress=False)
+    assert not list(tmp_path.iterdir())
