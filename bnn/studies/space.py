@@ -303,7 +303,7 @@ class Study(Suggesting):
         """
         if not values:
             return self
-        moving = {field for dimension in self.dimensions for field in self._fields_of(dimension)}
+        moving = [field for dimension in self.dimensions for field in self._fields_of(dimension)]
         for path in values:
             if own := [field for field in moving if f"{path}.".startswith(f"{field}.") or field.startswith(f"{path}.")]:
                 rule = f"must be the same at every point of {self.name}, and the points differ in {own[0]}"
@@ -314,10 +314,10 @@ class Study(Suggesting):
         fixed = {**flat("set", self.tables.get("set", {})), **values}
         return type(self)(name=name, **experiment, **{**self.tables, "set": fixed})
 
-    def _fields_of(self, dimension: Dimension) -> set[str]:
+    def _fields_of(self, dimension: Dimension) -> list[str]:
         if dimension.path == ARM:
-            return {field for fields in self.arms.values() for field in fields}
-        return {dimension.path}
+            return [field for fields in self.arms.values() for field in fields]
+        return [dimension.path]
 
     def grid(self) -> list[Point]:
         """Return every combination of the values, with its repeats; the last dimension changes first."""

@@ -62,7 +62,7 @@ def plot_thresholds(study: Study, rows: Sequence[Mapping[str, Any]]) -> Figure:
     ----------
     study : Study
     rows : rows
-        Of `bnn.studies.choice.thresholds`.
+        Of `thresholds`, in `choice.py`.
 
     Returns
     -------
@@ -103,7 +103,7 @@ def plot_intervals(
     ----------
     ax : Axes
     rows : rows
-        Of `bnn.studies.choice.thresholds`.
+        Of `thresholds`, in `choice.py`.
     plan : Bisection
         For its range, and whether it is logarithmic.
     x : str

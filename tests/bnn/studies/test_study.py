@@ -329,7 +329,9 @@ def test_the_table_of_a_real_study_is_the_same_for_one_and_two_workers(tmp_path)
     assert tables(tmp_path / "one") == tables(tmp_path / "two")
     plain = bnn.run_recipe(mine.recipe_at(mine.grid()[2]), threads=1, progress=False)
     row = one.rows[2]
-    assert {name: row[name] for name in plain.values()} == {k: "" if v != v else v for k, v in plain.values().items()}
+    assert {name: row[name] for name in plain.values()} == {
+        k: "" if v is None else v for k, v in plain.values().items()
+    }
     assert [path.name for path in (tmp_path / "two" / "networks").iterdir() if path.suffix == ".pt"] == []
 
 
