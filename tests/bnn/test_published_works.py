@@ -57,6 +57,7 @@ def test_everything_of_a_work_can_be_prepared_and_its_rates_are_those_of_the_dev
         assert (again.error_rate_0, again.error_rate_1) == approx((mram.point.error_rate_0, mram.point.error_rate_1))
 
 
+@pytest.mark.slow  # `run_study` does this before any work
 @pytest.mark.parametrize("name", [name for name in list_studies() if name.startswith(WORKS)])
 def test_every_arm_of_every_study_of_a_work_can_be_prepared(name):
     study = load_study(name)
