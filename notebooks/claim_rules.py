@@ -243,18 +243,27 @@ def ratio(benchmark, *names):
 
 
 def _values(stored, value, where):
-    """Return a value of each repeat of a point, in percentage points if it is an accuracy."""
-    rows = sorted(stored.rows("table", **where), key=lambda row: int(row["repeat"]))
-    if not rows:
-        raise LookupError(f"no {where} in the record")
-    return [float(row[value]) if row[value] else 0.0 for row in rows]  # a training that diverged has no accuracy
+    """Return repeat -> value of a point; LookupError for a point that is not there, or that lacks a value."""
+    found = {int(row["repeat"]): row[value] for row in stored.rows("table", **where)}
+    if missing := [repeat for repeat, text in found.items() if not text] or not found:
+        raise LookupError(f"{where} has no {value} in repeat {missing}: the training diverged, or was not done")
+    return {repeat: float(text) for repeat, text in found.items()}
+
+
+def _pairs(stored, first, second):
+    """Return the pairs of two points, each (value, where), that have the same repeat."""
+    one, two = _values(stored, *first), _values(stored, *second)
+    if set(one) != set(two):
+        raise LookupError(f"{first[1]} and {second[1]} have other repeats")
+    return [(one[repeat], two[repeat]) for repeat in sorted(one)]
 
 
 def gap(value, first, second, what, *, minus=None):
     """Return the rule of a difference of accuracies of two points, paired by the repeat; `minus` is another value."""
 
     def find(stored):
-        return points(_values(stored, value, first), _values(stored, minus or value, second), what)
+        pairs = _pairs(stored, (value, first), (minus or value, second))
+        return points(*zip(*pairs, strict=True), what)
 
     return find
 
@@ -287,7 +296,7 @@ def level_of(value, where, what):
     """Return the rule of the mean accuracy of a point, in percent."""
 
     def find(stored):
-        numbers = [100 * number for number in _values(stored, value, where)]
+        numbers = [100 * number for number in _values(stored, value, where).values()]
         mean, low, high = interval(numbers)
         return Found(mean, low, high, f"{what}: {mean:.2f} % [{low:.2f}, {high:.2f}], {len(numbers)} networks")
 
@@ -298,7 +307,7 @@ def quotient(first, second, what, where, other=None):
     """Return the rule of the mean ratio of two values, paired by the repeat."""
 
     def find(stored):
-        pairs = zip(_values(stored, first, where), _values(stored, second, other or where), strict=True)
+        pairs = _pairs(stored, (first, where), (second, other or where))
         mean, low, high = interval([a / b for a, b in pairs])
         if math.isnan(low):
             low = high = mean
@@ -312,7 +321,7 @@ def threshold(where, what):
 
     def find(stored):
         (row,) = stored.rows("threshold", **where)
-        if not row["low"]:
+        if not row["low"] or row["why"]:
             raise LookupError(f"no bracket of {what}: {row['why']}")
         low, high = float(row["low"]), float(row["high"])
         failed = f"{row['failed_low']} and {row['failed_high']} of {row['repeats']} trainings failed at the ends"

@@ -151,6 +151,9 @@ def test_a_crossing_is_linear_in_the_logarithm_and_bounded_where_there_is_none()
     assert crossing(places, np.array([0.9, 0.895, 0.885, 0.7]), 0.01) == (approx(-5.0), "")
     assert crossing(places, np.array([0.9, 0.9, 0.9, 0.895]), 0.01) == (approx(-2.0), ">")
     assert crossing(places, np.array([0.9, 0.5, 0.9, 0.9]), 0.01) == (approx(-6.0), "<")
+    assert (
+        crossing(places, np.array([0.1, 0.9, 0.9, 0.9]), 0.0)[1] == "reference failed"
+    )  # chance, of which nothing is kept
 
 
 @pytest.mark.parametrize(

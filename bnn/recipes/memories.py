@@ -38,7 +38,7 @@ from bridge.memory.protection import Protection
 from bridge.memory.read import ReadPoint, ReadSetting, read_point
 from bridge.memory.sram import SRAM
 from bridge.search.find import find_setting
-from bridge.write import OperatingPoint, WriteSetting, operating_point
+from bridge.write import INVERTED, OperatingPoint, WriteSetting, operating_point
 from mtjsim.checks import ArgumentError, checked_choice
 from mtjsim.device import MTJ
 
@@ -223,15 +223,14 @@ def process_of(recipe: Recipe, memory: str, point: OperatingPoint) -> Process | 
     table = dict(recipe.tables.get("process", {}))
     if not table:
         return None
+    if point.device_identity.endswith(INVERTED):
+        rule = "must be false on dies of [process], whose faults and spread are those of bits as they are"
+        raise ArgumentError(f"memory.{memory}.inverted", f"{rule}.")
     spread = table.pop("spread", None)
     fields = checked_table("process", table, PROCESS)
     if spread is not None:
         around = made("process.spread", Spread, checked_table("process.spread", spread, names_of(Spread)))
         device = device_of(recipe, memory=memory)
-        if recipe.value(f"memory.{memory}").get("inverted"):
-            raise ArgumentError(
-                f"memory.{memory}.inverted", "must be left out with [process.spread]: dies store bits as they are."
-            )
         if device is None or point.setting is None:
             raise ArgumentError("process.spread", f"needs a [device], and a setting of memory.{memory} to write it.")
         given = {"device": device, "spread": around, "setting": point.setting, "temperature": point.temperature}

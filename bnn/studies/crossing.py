@@ -7,7 +7,8 @@
 
 For each combination of the other fields `crossing.csv` has log10 of the first number at which the mean over the repeats
 has fallen by more, linear in log10 between it and the number before, and the lowest and highest of the repeats' own;
-`bound` is ">" where the mean does not fall so far, and "<" where it has at the second number. The reference may be at
+`bound` is ">" where the mean does not fall so far, "<" where it has at the second number, and "reference failed" where
+the mean at the lowest number is not above `above`: then there is no crossing. The reference may be at
 0, which stands for no errors. A training that diverged has no such value and counts as 0.
 """
 
@@ -28,6 +29,7 @@ from bnn.studies.level import chance_of
 from bnn.studies.space import Point, Study
 from mtjsim.checks import ArgumentError, checked_choice
 
+FAILED = "reference failed"
 CROSSING = ("field", "value", "loss", "keep", "above")
 
 
@@ -56,9 +58,14 @@ def crossings(study: Study, done: Sequence[tuple[Point, Mapping[str, Any]]]) -> 
         mean = curves.mean(1)
         log10, bound = crossing(places, mean, loss_of(mean[0], chance))
         own = [crossing(places, curve, loss_of(curve[0], chance))[0] for curve in curves.T]
-        ends = {"bound": bound, "lowest": min(own), "highest": max(own)}
-        rows.append({**shown, "repeats": repeats, f"log10_{path}": log10, **ends})
+        known = own if not any(map(math.isnan, own)) else [math.nan]
+        ends = {"bound": bound, "lowest": _cell(min(known)), "highest": _cell(max(known))}
+        rows.append({**shown, "repeats": repeats, f"log10_{path}": _cell(log10), **ends})
     return rows
+
+
+def _cell(number: float) -> float | str:
+    return "" if math.isnan(number) else number
 
 
 def _number(values: Mapping[str, Any], name: str) -> float:
@@ -115,6 +122,8 @@ def _loss(study: Study, table: Mapping[str, Any]) -> Callable[[float, float], fl
 def crossing(places: NDArray[np.float64], values: NDArray[np.float64], loss: float) -> tuple[float, str]:
     """Return log10 of the place where values have fallen by `loss` below the first one, and "", "<" or ">".
 
+    For a loss that is not > 0 they are NaN and "reference failed".
+
     Examples
     --------
     >>> crossing(np.array([0.0, 1e-4, 1e-3, 1e-2]), np.array([0.98, 0.98, 0.98, 0.96]), 0.01)
@@ -122,6 +131,8 @@ def crossing(places: NDArray[np.float64], values: NDArray[np.float64], loss: flo
     >>> crossing(np.array([0.0, 1e-4, 1e-3]), np.array([0.98, 0.9, 0.5]), 0.01)
     (-4.0, '<')
     """
+    if not loss > 0.0:
+        return math.nan, FAILED
     least = values[0] - loss
     lost = np.flatnonzero(values[1:] < least)
     with np.errstate(divide="ignore"):

@@ -66,6 +66,8 @@ def _checked_mean(level: dict[str, Any]) -> dict[str, Any]:
         if not is_number(level.get(name, least)) and (name, level[name]) != ("above", "chance"):
             word = ', or "chance"' * (name == "above")
             raise ArgumentError(f"bisect.level.{name}", f"must be a number{word}, got {level[name]!r}.")
+    if not 0.0 < level.get("keep", 0.9) < 1.0:
+        raise ArgumentError("bisect.level.keep", f"must be between 0 and 1, a share, got {level['keep']!r}.")
     return level
 
 

@@ -225,6 +225,15 @@ def test_wrong_input_is_refused_before_any_training(name, changes, message, tmp_
     assert not list(tmp_path.glob("out/*"))
 
 
+def test_dies_are_of_bits_that_are_stored_as_they_are():
+    """Stuck and open cells of a process are those of states: with inverted bits they would be others."""
+    dies = {"name": "run", "memory": {"weights": {"inverted": True}}, "dies": 2}
+    for process in ({"stuck_p_rate": 0.2}, {"spread": {"diameter_d2d": 0.02}}):
+        recipe = small("weight_storage", **{"process": process, "test": [dies], "model.hidden": [8, 8]})
+        with pytest.raises(ValueError, match=r"memory.weights.inverted must be false on dies of \[process\]"):
+            run(recipe)
+
+
 def test_a_sweep_over_an_unknown_field_is_refused(tmp_path):
     for field in ("memory.activation.error_rate", "training.epoch"):
         with pytest.raises(ValueError, match="Did you mean"):

@@ -63,8 +63,9 @@ def write_errors(
     Returns
     -------
     dict
-        "WAY.accuracy" of each way, "effective_rate", "clean.accuracy" of the network that was trained with overwrite
-        errors (of stored weights: without errors). A training that diverged has no accuracy, and "WAY.diverged" is 1.
+        "WAY.accuracy" of each way, "effective_rate", and where a test can leave the errors out "clean.accuracy", of the
+        network that was trained with overwrite errors (of stored weights: without errors). A training that diverged has
+        no accuracy, and "WAY.diverged" is 1.
     """
     checked_choice("where", where, WHERE)
     fields = {"data.name": data, "data.train_images": train_images, "training.epochs": epochs, "seed": seed}
@@ -79,7 +80,7 @@ def _trained(where: str, rate: float, fields: dict[str, Any], draws: int, data_d
         tests = [{"name": "clean", "memory": []}, {"name": "own", "draws": draws}]
     else:
         memory, recipe = "words", load_recipe("two_phase")
-        tests = [{"name": "clean", "memory": []}, {"name": "own", "memory": []}]  # what the training left in the words
+        tests = [{"name": "own", "memory": []}]  # with what the training left in the words
     recipe = recipe.replaced({**fields, "test": tests, "phase": [{"memory": [memory]}]})
     if where == "words":
         recipe = recipe.replaced({"memory.words.protection": "none"})
@@ -96,7 +97,8 @@ def _trained(where: str, rate: float, fields: dict[str, Any], draws: int, data_d
         if way == "overwrite":
             effective = rate * share_turned(result.ledger)
             yield "effective_rate", effective
-            yield "clean.accuracy", values.get("clean.accuracy")
+            if "clean.accuracy" in values:
+                yield "clean.accuracy", values["clean.accuracy"]
 
 
 def share_turned(ledger: Ledger) -> float:
