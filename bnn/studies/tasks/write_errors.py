@@ -9,7 +9,8 @@ equal effective rate  independent errors of the share of wrong bits that the ove
 
 where
 activations   of LeNet-4, in training and in the test (recipe activation_writes); image after image in the same cells
-words         fp32 weights and biases of an MLP, in training (recipe two_phase); iteration after iteration
+words         fp32 weights and biases of an MLP, in training (recipe two_phase); iteration after iteration. A number
+              beyond +-4 reads as zero: without that independent errors end the training
 stored        binary weights of an MLP (recipe weight_storage), written once over random bits, read ever after
 """
 
@@ -83,7 +84,7 @@ def _trained(where: str, rate: float, fields: dict[str, Any], draws: int, data_d
         tests = [{"name": "own", "memory": []}]  # with what the training left in the words
     recipe = recipe.replaced({**fields, "test": tests, "phase": [{"memory": [memory]}]})
     if where == "words":
-        recipe = recipe.replaced({"memory.words.protection": "none"})
+        recipe = recipe.replaced({"memory.words.protection": {"name": "range", "limit": 4.0}})
     effective = rate
     for way in WAYS:
         errors, own = ("overwrite", rate) if way == "overwrite" else ("independent", rate)
