@@ -116,7 +116,8 @@ class TrainConfig(Suggesting):
         larger gradient is scaled down to it.
     clip_weights : float, > 0, optional
         Largest magnitude of every weight and of every BatchNorm scale, kept after each update; biases and shifts are
-        left alone. Words are written after it. None: only latent weights are clipped, to [-1, 1]. See `bnn/training/updates.py`.
+        left alone. Words are written after it. None: only latent weights are clipped, to [-1, 1]. See
+        `bnn/training/updates.py`.
     patience : int, >= 1, optional
         Epochs of the last phase without a better validation accuracy after which the training ends early. What is
         chosen then is what `choose` says.
