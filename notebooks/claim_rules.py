@@ -268,26 +268,16 @@ def gap(value, first, second, what, *, minus=None):
     return find
 
 
-def largest_gap(value, first, seconds, what, *, minus=None):
-    """Return the rule of the largest difference between a point and each of several, by its upper end."""
+def gap_of_several(chosen, value, first, seconds, what, *, minus=None):
+    """Return the rule of one of the differences between a point and several, `seconds` by name.
+
+    `chosen` is "largest", by its upper end, or "smallest", by its mean.
+    """
+    choose, key = {"largest": (max, lambda found: found.high), "smallest": (min, lambda found: found.mean)}[chosen]
 
     def find(stored):
-        return max(
-            (gap(value, first, second, f"{what} {name}", minus=minus)(stored) for name, second in seconds.items()),
-            key=lambda found: found.high,
-        )
-
-    return find
-
-
-def best_gap(value, first, seconds, what, *, minus=None):
-    """Return the rule of the smallest difference between a point and each of several, by its mean."""
-
-    def find(stored):
-        return min(
-            (gap(value, first, second, f"{what} {name}", minus=minus)(stored) for name, second in seconds.items()),
-            key=lambda found: found.mean,
-        )
+        rules = (gap(value, first, second, f"{what} {name}", minus=minus) for name, second in seconds.items())
+        return choose((rule(stored) for rule in rules), key=key)
 
     return find
 

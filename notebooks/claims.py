@@ -15,14 +15,13 @@ sys.path.insert(0, str(Path(__file__).parent))
 from claim_rules import (
     Claim,
     Stored,
-    best_gap,
     cheaper,
     corrected,
     decades,
     deviation,
     gap,
+    gap_of_several,
     halved,
-    largest_gap,
     level_of,
     modes,
     quotient,
@@ -100,7 +99,8 @@ OF_WORKS = (
         "re-estimated",
         ACTIVATIONS,
         "activation_writes",
-        largest_gap(
+        gap_of_several(
+            "largest",
             "clean_corrected.accuracy",
             _trained(0.105),
             {"(1 %, 20 %)": _trained("[0.01, 0.2]"), "(20 %, 1 %)": _trained("[0.2, 0.01]")},
@@ -225,7 +225,8 @@ OF_WORKS = (
         "At 5 % there is a way by which the worst of 50 dies loses at most 1.5 points (the best of those compared)",
         "Hirtzlin et al., arXiv:1904.03652 (4 % with training)",
         "weight_storage",
-        best_gap(
+        gap_of_several(
+            "smallest",
             "clean.accuracy",
             _dies("plain", 0.05),
             {

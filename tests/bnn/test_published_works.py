@@ -17,6 +17,9 @@ from networks import same_state
 from physics import approx
 
 WORKS = ("activation_writes", "two_phase", "weight_storage")
+ON_MNIST = [
+    name for name in list_studies() if name.startswith(WORKS) and load_study(name).recipe.value("data.name") == "mnist"
+]
 SMALL = {"data.train_images": 256, "training.epochs": 2, "training.batch_size": 64, "seed": 1}
 
 
@@ -58,11 +61,9 @@ def test_everything_of_a_work_can_be_prepared_and_its_rates_are_those_of_the_dev
 
 
 @pytest.mark.slow  # `run_study` does this before any work
-@pytest.mark.parametrize("name", [name for name in list_studies() if name.startswith(WORKS)])
+@pytest.mark.parametrize("name", ON_MNIST)
 def test_every_arm_of_every_study_of_a_work_can_be_prepared(name):
     study = load_study(name)
-    if study.recipe.value("data.name") != "mnist":
-        pytest.skip("of other images")
     arms = {point.shown[0]: point for point in study.grid()} if study.arms else {None: study.grid()[0]}
     for point in arms.values():
         Prepared.of(study.recipe_at(point).replaced({"data.train_images": 32, "training.batch_size": 8}))
