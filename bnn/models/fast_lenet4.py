@@ -42,8 +42,8 @@ def fast_lenet4(
     Notes
     -----
     conv 1->20 5x5, maxpool, BatchNorm; binary conv 20->50 5x5, maxpool, BatchNorm; binary fully connected 800->500,
-    BatchNorm, ReLU; fully connected 500->classes. First and last layer are real, unless said otherwise; real ones never err;
-    each binary layer reads BatchNorm -> sign -> [memory]. 2,880 + 800 bits are written for each image.
+    BatchNorm, ReLU; fully connected 500->classes. First and last layer are real, unless said otherwise; real ones
+    never err. Each binary layer reads BatchNorm -> sign -> [memory]. 2,880 + 800 bits are written for each image.
 
     Not in it, but in `lenet4`: XNOR-Net's mean |W|, which the BatchNorm after a product divides out again; the ReLU
     before a sign; and a separate BatchNorm before the first ReLU.
