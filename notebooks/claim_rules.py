@@ -129,10 +129,6 @@ def decades(network):
         first, second = ways["overwrite"], ways["independent"]
         mean = float(first[name]) - float(second[name])
         low, high = float(first["lowest"]) - float(second["highest"]), float(first["highest"]) - float(second["lowest"])
-        if first["bound"] == "<" or second["bound"] == ">":  # a bound is one end alone
-            low = -math.inf
-        if first["bound"] == ">" or second["bound"] == "<":
-            high = math.inf
         shown = (f"{errors} {row['bound']}10^{float(row[name]):.1f}" for errors, row in ways.items())
         words = f"one point is lost at {', '.join(shown)}: {mean:.1f} decades, range {low:.1f} to {high:.1f}, "
         return Found(mean, low, high, f"{words}{first['repeats']} networks each")

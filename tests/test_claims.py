@@ -96,14 +96,14 @@ def test_decades_between_two_kinds_of_errors(tmp_path):
 
     found = CLAIMS["decades"]("real")(stored(tmp_path, "crossing", list(rows())))
     assert (found.mean, found.low, found.high) == approx((5.5, 4.9, 6.0))
-    kinds["overwrite"] = (-2.0, ">", -2.0, -2.0)
+    kinds["overwrite"] = (-2.0, ">", -2.0, math.inf)
     found = CLAIMS["decades"]("real")(stored(tmp_path, "crossing", list(rows())))
     assert (found.low, found.high) == (approx(5.9), math.inf)
     assert "overwrite >10^-2.0" in found.words
-    kinds["independent"] = (-8.0, "<", -8.0, -8.0)
+    kinds["independent"] = (-8.0, "<", -math.inf, -8.0)
     found = CLAIMS["decades"]("real")(stored(tmp_path, "crossing", list(rows())))
     assert (found.low, found.high) == (approx(6.0), math.inf)
-    kinds |= {"overwrite": (-2.0, "", -2.2, -1.9), "independent": (-8.0, ">", -8.0, -8.0)}  # may be as good
+    kinds |= {"overwrite": (-2.0, "", -2.2, -1.9), "independent": (-8.0, ">", -8.0, math.inf)}  # may be as good
     found = CLAIMS["decades"]("real")(stored(tmp_path, "crossing", list(rows())))
     assert (found.low, found.high) == (-math.inf, approx(6.1))
     assert Claim("c", "s", "f", None, least=1.0).verdict(found)[0] == "undecided"

@@ -6,10 +6,11 @@
     keep    share of it that is kept, above `above`: a number, 0 unless given, or "chance", 1 / classes
 
 For each combination of the other fields `crossing.csv` has log10 of the first number at which the mean over the repeats
-has fallen by more, linear in log10 between it and the number before, and the lowest and highest of the repeats' own;
-`bound` is ">" where the mean does not fall so far, "<" where it has at the second number, and "reference failed" where
-the mean at the lowest number is not above `above`: then there is no crossing. The reference may be at
-0, which stands for no errors. A training that diverged has no such value and counts as 0.
+has fallen by more, linear in log10 between it and the number before. `bound` is ">" where the mean does not fall so far,
+"<" where it has at the second number, and "reference failed" where the mean at the lowest number is not above `above`:
+then there is no crossing. `lowest` and `highest` are those of the repeats' own: highest is inf if one of them does not
+fall so far, lowest is -inf if one has at the second number. The reference may be at 0, which stands for no errors. A
+training that diverged has no such value and counts as 0.
 """
 
 from __future__ import annotations
@@ -57,11 +58,20 @@ def crossings(study: Study, done: Sequence[tuple[Point, Mapping[str, Any]]]) -> 
         chance = chance_of(study.recipe_at(points[repr(shown)]))
         mean = curves.mean(1)
         log10, bound = crossing(places, mean, loss_of(mean[0], chance))
-        own = [crossing(places, curve, loss_of(curve[0], chance))[0] for curve in curves.T]
-        known = own if not any(map(math.isnan, own)) else [math.nan]
-        ends = {"bound": bound, "lowest": _cell(min(known)), "highest": _cell(max(known))}
+        own = [crossing(places, curve, loss_of(curve[0], chance)) for curve in curves.T]
+        ends = {"bound": bound, "lowest": _lowest(own), "highest": _highest(own)}
         rows.append({**shown, "repeats": repeats, f"log10_{path}": _cell(log10), **ends})
     return rows
+
+
+def _lowest(own: Sequence[tuple[float, str]]) -> float | str:
+    ends = [-math.inf if bound == "<" else log10 for log10, bound in own]
+    return "" if any(map(math.isnan, ends)) else min(ends)
+
+
+def _highest(own: Sequence[tuple[float, str]]) -> float | str:
+    ends = [math.inf if bound == ">" else log10 for log10, bound in own]
+    return "" if any(map(math.isnan, ends)) else max(ends)
 
 
 def _cell(number: float) -> float | str:

@@ -25,6 +25,7 @@ from mtjsim.checks import ArgumentError, checked_choice
 from mtjsim.files import write_whole
 
 OWN_TABLES = ("table", "summary", "crossing", "threshold")
+SHARES = (".accuracy", ".diverged")  # values from 0 to 1, by the end of their names
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class StudyResult:
         A row for each point and repeat: dimensions, repeat, seed, values of the run.
     summary : list of dict
         A row for each point: its repeats, and mean, low and high of the values in [report], 95 % (Student's t; those of
-        accuracies are cut at 0 and 1). With objectives also `feasible` and `best` or `on_front`, see `choice_of`.
+        accuracies are cut at 0 and 1), empty where one of the repeats has no such value. With objectives also `feasible` and `best` or `on_front`, see `choice_of`.
     files : tuple of Path
         table.csv, summary.csv, threshold.csv of a bisection, further tables, run.json; figure.png if there is anything
         to draw.
@@ -165,7 +166,9 @@ def _reported(study: Study, done: Sequence[tuple[Point, Mapping[str, Any]]]) -> 
 def summary_of(study: Study, done: Sequence[tuple[Point, Mapping[str, Any]]]) -> list[dict[str, Any]]:
     """Return a row for each point: mean over its repeats with the 95 % interval, empty for one repeat.
 
-    Intervals of accuracies are cut at 0 and 1, which Student's t of few repeats may leave.
+    A value that one of its repeats does not have, such as the accuracy of a training that diverged, is empty: the mean of
+    the others would be another quantity. Intervals of accuracies, and of the share that diverged, are cut at 0 and 1,
+    which Student's t of few repeats may leave.
     """
     if not done:
         return []
@@ -180,8 +183,8 @@ def summary_of(study: Study, done: Sequence[tuple[Point, Mapping[str, Any]]]) ->
         for name in names:
             numbers = [result["values"].get(name) for _, result in group]
             present = [float(number) for number in numbers if isinstance(number, (int, float))]
-            mean, low, high = interval(present)
-            if name.endswith(".accuracy") and 0.0 <= mean <= 1.0:  # not a task's in percent
+            mean, low, high = interval(present if len(present) == len(numbers) else [])
+            if name.endswith(SHARES) and 0.0 <= mean <= 1.0:  # not a task's in percent
                 low, high = (float(end) for end in np.clip([low, high], 0.0, 1.0))  # NaN stays
             for end, value in zip(("", ".low", ".high"), (mean, low, high), strict=True):
                 row[f"{name}{end}"] = "" if math.isnan(value) else value

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from bnn.recipes.result import value_names
+from bnn.recipes.result import DIVERGED, value_names
 from bnn.studies.choice import choice_of
 from bnn.studies.figure import LOOKS, look_of, plot_study, plot_values
 from bnn.studies.run import run_study
@@ -104,6 +104,16 @@ def test_intervals_of_accuracies_are_cut_at_0_and_1_and_others_are_not(tmp_path,
     assert 0.0 <= low < mean < high <= 1.0
     assert low == 0.0 or high == 1.0
     assert row["training.loss.low"] < 0.0 or row["training.loss.high"] > 1.0
+
+
+def test_a_mean_over_repeats_of_which_one_diverged_is_empty(tmp_path, counted_points):
+    counted_points(lambda recipe: diverged(recipe) if recipe.seed == first else accuracy_of(recipe) | {DIVERGED: 0})
+    seeds = study(repeats=3, report={"values": ["error_free.accuracy", DIVERGED]}, space={RATE: [0.1]})
+    first = seeds.recipe_at(seeds.grid()[0]).seed
+    (row,) = run_study(seeds, out=tmp_path, workers=1).summary
+    assert [row[f"error_free.accuracy{end}"] for end in ("", ".low", ".high")] == ["", "", ""]
+    assert row[DIVERGED] == pytest.approx(1 / 3)
+    assert (row[f"{DIVERGED}.low"], row[f"{DIVERGED}.high"]) == (0.0, 1.0)  # Student's t leaves 0 to 1
 
 
 def test_the_write_current_may_be_reported_and_is_empty_where_rates_are_given(tmp_path, counted_points):
@@ -218,6 +228,20 @@ def test_a_missing_value_is_0_for_a_training_that_diverged_alone(tmp_path, count
     counted_points(lambda recipe: {"error_free.accuracy": None, "training.diverged": 0})
     with pytest.raises(ValueError, match=r"crossing.value must be a number of each run, got 'error_free.accuracy'"):
         run_study(study(crossing=CROSSING), out=tmp_path / "b", workers=1)
+
+
+def test_a_repeat_that_never_falls_or_falls_at_once_is_an_open_end_of_the_range(tmp_path, counted_points):
+    def score(recipe):
+        lost = 0.1 * (recipe.value(RATE) >= limits[recipe.seed])
+        return {"error_free.accuracy": 0.9 - lost, DIVERGED: 0}
+
+    counted_points(score)
+    for own, ends in (((0.1, 0.2), ("-inf", "")), ((0.2, 1.0), ("", "inf")), ((0.1, 1.0), ("-inf", "inf"))):
+        two = study(repeats=2, crossing=CROSSING | {"loss": 0.05})
+        limits = dict(zip((two.recipe_at(point).seed for point in two.grid()[:2]), own, strict=True))
+        run_study(two, out=tmp_path / str(own), workers=1)
+        (row,) = rows(tmp_path / str(own), "crossing")
+        assert tuple(row[end] if "inf" in row[end] else "" for end in ("lowest", "highest")) == ends
 
 
 # ---- the figure ------------------------------------------------------------------------------------------------------
