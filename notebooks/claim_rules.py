@@ -117,21 +117,21 @@ def deviation(kind):
     return find
 
 
-def decades(network):
-    """Return the rule of the decades between the rates that overwrite and independent errors allow."""
-    path, name = "memory.words", "log10_memory.words.error_rate"
+def decades(column, ways, what):
+    """Return the rule of the decades between the crossings of two points, `ways` by name."""
 
     def find(stored):
-        ways = {}
-        for errors in ("overwrite", "independent"):
-            where = {"arm": network, f"{path}.errors": errors, f"{path}.protection": "none"}
-            (ways[errors],) = stored.rows("crossing", **where)
-        first, second = ways["overwrite"], ways["independent"]
-        mean = float(first[name]) - float(second[name])
+        rows = {}
+        for name, where in ways.items():
+            (rows[name],) = stored.rows("crossing", **where)
+        first, second = rows.values()
+        if not (first[column] and second[column]):
+            raise LookupError("a reference failed, so that there is no crossing")
+        mean = float(first[column]) - float(second[column])
         low, high = float(first["lowest"]) - float(second["highest"]), float(first["highest"]) - float(second["lowest"])
-        shown = (f"{errors} {row['bound']}10^{float(row[name]):.1f}" for errors, row in ways.items())
-        words = f"one point is lost at {', '.join(shown)}: {mean:.1f} decades, range {low:.1f} to {high:.1f}, "
-        return Found(mean, low, high, f"{words}{first['repeats']} networks each")
+        shown = (f"{name} {row['bound']}{10 ** float(row[column]):.2g}" for name, row in rows.items())
+        ends = f"{mean:.2g} decades, range {low:.2g} to {high:.2g}"
+        return Found(mean, low, high, f"{what} {', '.join(shown)}: {ends}, {first['repeats']} networks each")
 
     return find
 
@@ -264,16 +264,30 @@ def gap(value, first, second, what, *, minus=None):
     return find
 
 
-def gap_of_several(chosen, value, first, seconds, what, *, minus=None):
-    """Return the rule of one of the differences between a point and several, `seconds` by name.
-
-    `chosen` is "largest", by its upper end, or "smallest", by its mean.
-    """
-    choose, key = {"largest": (max, lambda found: found.high), "smallest": (min, lambda found: found.mean)}[chosen]
+def largest_gap(value, first, seconds, what):
+    """Return the rule of the difference with the largest upper end of those between a point and several, by name."""
 
     def find(stored):
-        rules = (gap(value, first, second, f"{what} {name}", minus=minus) for name, second in seconds.items())
-        return choose((rule(stored) for rule in rules), key=key)
+        rules = (gap(value, first, second, f"{what} {name}") for name, second in seconds.items())
+        return max((rule(stored) for rule in rules), key=lambda found: found.high)
+
+    return find
+
+
+def gap_of_best(value, minus, ways, what):
+    """Return the rule of the difference of two values of the best of several points.
+
+    `ways` are the points by name, each (where, choice): `choice` is the value, of images apart, by whose mean one is
+    the best.
+    """
+
+    def find(stored):
+        chosen_by = {name: interval(list(_values(stored, own, at).values()))[0] for name, (at, own) in ways.items()}
+        best = max(chosen_by, key=chosen_by.get)
+        where, _ = ways[best]
+        return gap(value, where, where, f"{what}, {best}, the best of {len(ways)} on images held out", minus=minus)(
+            stored
+        )
 
     return find
 
@@ -302,15 +316,64 @@ def quotient(first, second, what, where, other=None):
     return find
 
 
+def bracket(stored, where):
+    """Return low and high of a bisection and how many failed, in words; high is inf if its highest rate holds.
+
+    LookupError for one that is not finished, or whose trainings failed at its lowest rate.
+    """
+    (row,) = stored.rows("threshold", **where)
+    counts = f"of {row['repeats']} trainings failed"
+    if row["why"].endswith("above high"):
+        return float(stored.record["study"]["bisect"]["high"]), math.inf, f"{row['failed_high']} {counts} there"
+    if row["why"]:
+        raise LookupError(f"no bracket at {where}: {row['why']}")
+    ends = f"{row['failed_low']} and {row['failed_high']} {counts} at its ends"
+    return float(row["low"]), float(row["high"]), ends
+
+
 def threshold(where, what):
     """Return the rule of the bracket of a bisection."""
 
     def find(stored):
-        (row,) = stored.rows("threshold", **where)
-        if not row["low"] or row["why"]:
-            raise LookupError(f"no bracket of {what}: {row['why']}")
-        low, high = float(row["low"]), float(row["high"])
-        failed = f"{row['failed_low']} and {row['failed_high']} of {row['repeats']} trainings failed at the ends"
-        return Found(math.sqrt(low * high), low, high, f"{what}: between {low:.1e} and {high:.1e}, {failed}")
+        low, high, failed = bracket(stored, where)
+        if high == math.inf:
+            return Found(high, low, high, f"{what}: above {low:.1e}, {failed}")
+        return Found(math.sqrt(low * high), low, high, f"{what}: bracket {low:.1e} to {high:.1e}, {failed}")
+
+    return find
+
+
+def threshold_ratio(first, second, what):
+    """Return the rule of the ratio of two thresholds, from their brackets."""
+
+    def find(stored):
+        one, two = (bracket(stored, where)[:2] for where in (first, second))
+        low, high = one[0] / two[1], one[1] / two[0]
+        shown = " over ".join(f"above {a:.1e}" if b == math.inf else f"{a:.1e} to {b:.1e}" for a, b in (one, two))
+        return Found(math.sqrt(low * high), low, high, f"{what}: brackets {shown}, ratio {low:.2g} to {high:.2g}")
+
+    return find
+
+
+def spread_of_products(places, what):
+    """Return the rule of the largest over the smallest of thresholds, each times a number.
+
+    `places` are (where, number) by name.
+    """
+
+    def find(stored):
+        ends = {}
+        for name, (where, number) in places.items():
+            low, high, _ = bracket(stored, where)
+            ends[name] = (low * number, high * number)
+        lows, highs = zip(*ends.values(), strict=True)
+        least, most = max(1.0, max(lows) / min(highs)), max(highs) / min(lows)
+        shown = ", ".join(f"{name} {low:.2g} to {high:.2g}" for name, (low, high) in ends.items())
+        return Found(
+            math.sqrt(least * most),
+            least,
+            most,
+            f"{what}: {shown}; the largest is {least:.2g} to {most:.2g} times the smallest",
+        )
 
     return find

@@ -94,19 +94,25 @@ def test_decades_between_two_kinds_of_errors(tmp_path):
             own = {"memory.words.errors": errors, name: log10, "bound": bound, "lowest": low, "highest": high}
             yield head | own
 
-    found = CLAIMS["decades"]("real")(stored(tmp_path, "crossing", list(rows())))
+    names = ("overwrite", "independent")
+    ways = {own: {"arm": "real", "memory.words.errors": own, "memory.words.protection": "none"} for own in names}
+    rule = CLAIMS["decades"](name, ways, "lost at")
+    found = rule(stored(tmp_path, "crossing", list(rows())))
     assert (found.mean, found.low, found.high) == approx((5.5, 4.9, 6.0))
     kinds["overwrite"] = (-2.0, ">", -2.0, math.inf)
-    found = CLAIMS["decades"]("real")(stored(tmp_path, "crossing", list(rows())))
+    found = rule(stored(tmp_path, "crossing", list(rows())))
     assert (found.low, found.high) == (approx(5.9), math.inf)
-    assert "overwrite >10^-2.0" in found.words
+    assert "lost at overwrite >0.01, independent 1e-08" in found.words
     kinds["independent"] = (-8.0, "<", -math.inf, -8.0)
-    found = CLAIMS["decades"]("real")(stored(tmp_path, "crossing", list(rows())))
+    found = rule(stored(tmp_path, "crossing", list(rows())))
     assert (found.low, found.high) == (approx(6.0), math.inf)
     kinds |= {"overwrite": (-2.0, "", -2.2, -1.9), "independent": (-8.0, ">", -8.0, math.inf)}  # may be as good
-    found = CLAIMS["decades"]("real")(stored(tmp_path, "crossing", list(rows())))
+    found = rule(stored(tmp_path, "crossing", list(rows())))
     assert (found.low, found.high) == (-math.inf, approx(6.1))
     assert Claim("c", "s", "f", None, least=1.0).verdict(found)[0] == "undecided"
+    kinds["overwrite"] = ("", "reference failed", "", "")
+    with pytest.raises(LookupError, match="a reference failed"):
+        rule(stored(tmp_path, "crossing", list(rows())))
 
 
 def test_two_kinds_of_errors_at_the_same_rate(tmp_path):
@@ -217,3 +223,85 @@ def test_the_benchmarks_that_claims_name_are_there():
     missing = {name for name in functions if f"def {name}(" not in text}
     assert functions
     assert not missing
+
+
+# ---- rules of the published works ------------------------------------------------------------------------------------
+
+NETWORKS = [
+    {"arm": arm, "rate": rate, "repeat": repeat, "a": accuracy - 0.01 * repeat, "b": accuracy - 0.02 * repeat, "c": own}
+    for arm, rate, accuracy, own in (("one", 0.1, 0.9, 0.5), ("two", 0.1, 0.8, 0.7), ("two", "[0.1, 0.2]", 0.7, 0.6))
+    for repeat in (0, 1, 2)
+]
+ONE, TWO, LIST = {"arm": "one"}, {"arm": "two", "rate": 0.1}, {"rate": "[0.1, 0.2]"}
+
+
+def test_accuracies_of_two_points_are_paired_by_the_repeat_whatever_their_order(tmp_path):
+    rule = CLAIMS["gap"]("a", ONE, TWO, "one minus two")
+    found = rule(stored(tmp_path, rows=[NETWORKS[2], *NETWORKS[3:], *NETWORKS[:2]]))
+    assert (found.mean, found.low, found.high) == approx((10.0, 10.0, 10.0))
+    assert CLAIMS["gap"]("a", ONE, ONE, "a minus b", minus="b")(Stored(tmp_path)).mean == approx(1.0)
+    with pytest.raises(LookupError, match="have other repeats"):
+        rule(stored(tmp_path, rows=NETWORKS[1:]))
+    with pytest.raises(LookupError, match="in repeat \\[1\\]: the training diverged"):
+        rule(stored(tmp_path, rows=[NETWORKS[0], NETWORKS[1] | {"a": ""}, *NETWORKS[2:]]))
+
+
+def test_the_largest_gap_is_the_one_with_the_largest_upper_end(tmp_path):
+    found = CLAIMS["largest_gap"]("a", ONE, {"first": TWO, "second": LIST}, "minus")(stored(tmp_path, rows=NETWORKS))
+    assert (found.mean, "minus second" in found.words) == (approx(20.0), True)
+
+
+def test_the_best_of_several_ways_is_chosen_by_another_value_than_the_one_that_is_judged(tmp_path):
+    ways = {"first": (ONE, "c"), "second": (TWO, "c"), "third": (LIST, "c")}
+    found = CLAIMS["gap_of_best"]("a", "b", ways, "a minus b")(stored(tmp_path, rows=NETWORKS))
+    assert found.mean == approx(1.0)
+    assert "second, the best of 3 on images held out" in found.words  # by a or b it is the first
+
+
+def test_a_level_and_a_quotient_have_intervals_over_networks(tmp_path):
+    own = stored(tmp_path, rows=NETWORKS)
+    found = CLAIMS["level_of"]("a", ONE, "one")(own)
+    assert (found.mean, found.low) == approx((89.0, interval([90.0, 89.0, 88.0])[1]))
+    found = CLAIMS["quotient"]("a", "c", "a over c", ONE)(own)
+    assert (found.mean, found.low) == approx((1.78, interval([1.8, 1.78, 1.76])[1]))
+    assert CLAIMS["quotient"]("c", "c", "one over two", ONE, TWO)(own).mean == approx(5 / 7)
+
+
+def thresholds(folder):
+    ends = {
+        "sharp": (1e-4, 1e-3, ""),
+        "other": (1e-2, 1e-1, ""),
+        "never": ("", "", "both ends on one side: above high"),
+    }
+    ends |= {"always": ("", "", "fails at low"), "open": (1e-4, 1e-2, "not finished")}
+    rows = [
+        {"arm": arm, "low": low, "high": high, "why": why, "failed_low": 1, "failed_high": 5, "repeats": 8}
+        for arm, (low, high, why) in ends.items()
+    ]
+    return stored(folder, "threshold", rows, study={"bisect": {"high": 0.5}})
+
+
+def test_a_threshold_is_a_bracket_or_a_bound_and_nothing_where_the_reference_fails(tmp_path):
+    own = thresholds(tmp_path)
+    found = CLAIMS["threshold"]({"arm": "sharp"}, "half fail")(own)
+    assert (found.low, found.high) == (1e-4, 1e-3)
+    assert found.words == "half fail: bracket 1.0e-04 to 1.0e-03, 1 and 5 of 8 trainings failed at its ends"
+    found = CLAIMS["threshold"]({"arm": "never"}, "half fail")(own)
+    assert (found.low, found.high) == (0.5, math.inf)
+    assert Claim("c", "s", "f", None, least=0.1).verdict(found)[0] == "confirmed"
+    for arm in ("always", "open"):
+        with pytest.raises(LookupError, match="no bracket at"):
+            CLAIMS["threshold"]({"arm": arm}, "half fail")(own)
+
+
+def test_a_ratio_and_a_product_of_thresholds_take_the_ends_of_their_brackets(tmp_path):
+    own = thresholds(tmp_path)
+    found = CLAIMS["threshold_ratio"]({"arm": "other"}, {"arm": "sharp"}, "other over sharp")(own)
+    assert (found.low, found.high) == approx((10.0, 1000.0))
+    found = CLAIMS["threshold_ratio"]({"arm": "never"}, {"arm": "sharp"}, "never over sharp")(own)
+    assert (found.low, found.high) == (approx(500.0), math.inf)
+    places = {"a": ({"arm": "sharp"}, 100.0), "b": ({"arm": "other"}, 1.0)}  # 0.01 to 0.1, twice
+    found = CLAIMS["spread_of_products"](places, "products")(own)
+    assert (found.low, found.high) == approx((1.0, 10.0))
+    found = CLAIMS["spread_of_products"](places | {"c": ({"arm": "other"}, 100.0)}, "products")(own)  # 1 to 10
+    assert (found.low, found.high) == approx((10.0, 1000.0))

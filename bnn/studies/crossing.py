@@ -6,11 +6,11 @@
     keep    share of it that is kept, above `above`: a number, 0 unless given, or "chance", 1 / classes
 
 For each combination of the other fields `crossing.csv` has log10 of the first number at which the mean over the repeats
-has fallen by more, linear in log10 between it and the number before. `bound` is ">" where the mean does not fall so far,
-"<" where it has at the second number, and "reference failed" where the mean at the lowest number is not above `above`:
-then there is no crossing. `lowest` and `highest` are those of the repeats' own: highest is inf if one of them does not
-fall so far, lowest is -inf if one has at the second number. The reference may be at 0, which stands for no errors. A
-training that diverged has no such value and counts as 0.
+has fallen by more, linear in log10 between it and the number before. `bound` is ">" where the mean does not fall so
+far, "<" where it has at the second number, and "reference failed" where the mean at the lowest number is not above
+`above`: then there is no crossing. `lowest` and `highest` are those of the repeats' own: highest is inf if one of them
+does not fall so far, lowest is -inf if one has at the second number. The reference may be at 0, which stands for no
+errors. A training that diverged has no such value and counts as 0.
 """
 
 from __future__ import annotations

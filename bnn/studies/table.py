@@ -39,7 +39,8 @@ class StudyResult:
         A row for each point and repeat: dimensions, repeat, seed, values of the run.
     summary : list of dict
         A row for each point: its repeats, and mean, low and high of the values in [report], 95 % (Student's t; those of
-        accuracies are cut at 0 and 1), empty where one of the repeats has no such value. With objectives also `feasible` and `best` or `on_front`, see `choice_of`.
+        accuracies are cut at 0 and 1), empty where one of the repeats has no such value. With objectives also
+        `feasible` and `best` or `on_front`, see `choice_of`.
     files : tuple of Path
         table.csv, summary.csv, threshold.csv of a bisection, further tables, run.json; figure.png if there is anything
         to draw.
@@ -166,9 +167,9 @@ def _reported(study: Study, done: Sequence[tuple[Point, Mapping[str, Any]]]) -> 
 def summary_of(study: Study, done: Sequence[tuple[Point, Mapping[str, Any]]]) -> list[dict[str, Any]]:
     """Return a row for each point: mean over its repeats with the 95 % interval, empty for one repeat.
 
-    A value that one of its repeats does not have, such as the accuracy of a training that diverged, is empty: the mean of
-    the others would be another quantity. Intervals of accuracies, and of the share that diverged, are cut at 0 and 1,
-    which Student's t of few repeats may leave.
+    A value that one of its repeats does not have, such as the accuracy of a training that diverged, is empty: the mean
+    of the others would be another quantity. Intervals of accuracies, and of the share that diverged, are cut at 0 and
+    1, which Student's t of few repeats may leave.
     """
     if not done:
         return []
