@@ -57,6 +57,14 @@ of date with the code. Intervals are 95 % intervals.
   the whole bracket on one side.
 * A number that is solved has no interval; its error is that of the solver.
 """
+SECTIONS = {  # title -> how the names of its stored results start
+    "Activations written with errors": ("activation_writes",),
+    "MRAM first, another RAM afterwards": ("two_phase",),
+    "Weights without error correction": ("weight_storage", "factor_two", "junction_to_memory"),
+    "Write errors are not bit flips": ("write_errors", "weight_words", "error_modes"),
+    "Speed": ("bench",),
+}
+REST = "Solvers, corrections, curves"
 
 
 OURS = "this project"
@@ -598,11 +606,21 @@ def command_of(folder):
     return f"mtj-bnn study {folder} {out}{data}"
 
 
+def section_of(claim):
+    """Return the title under which a claim stands."""
+    found = [title for title, starts in SECTIONS.items() if claim.folder.startswith(starts)]
+    return found[0] if found else REST
+
+
 def text_of(results=RESULTS, claims=CLAIMS):
     """Return CLAIMS.md."""
     head = "| claim | source | command | result | verdict |\n|---|---|---|---|---|\n"
-    lines = ("| " + " | ".join(cell.replace("|", "/") for cell in line_of(claim, results)) + " |\n" for claim in claims)
-    return f"{HEAD}\n{head}{''.join(lines)}"
+    text = HEAD
+    for title in (*SECTIONS, REST):
+        cells = (line_of(claim, results) for claim in claims if section_of(claim) == title)
+        lines = ("| " + " | ".join(cell.replace("|", "/") for cell in own) + " |\n" for own in cells)
+        text += f"\n## {title}\n\n{head}{''.join(lines)}"
+    return text
 
 
 if __name__ == "__main__":
