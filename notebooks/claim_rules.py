@@ -84,7 +84,7 @@ class Claim:
             return "confirmed", f"within the bound, {self.bound}"
         if outside:
             return "not confirmed", f"outside the bound, {self.bound}"
-        return "undecided", f"the interval contains the bound, {self.bound}"
+        return "undecided", f"the bound, {self.bound}, is between its ends"
 
 
 def paired(first, second):

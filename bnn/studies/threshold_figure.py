@@ -78,7 +78,7 @@ def plot_thresholds(study: Study, rows: Sequence[Mapping[str, Any]]) -> Figure:
     elif is_of_losses(plan.level):
         lose, share = plan.level["lose"], plan.level["share"]
         criterion = f"{100 * share:g} % of {study.repeats} runs lose more than {lose:g} of {plan.value}, or diverge"
-    figure.suptitle(f"{study.title}; bars: intervals in which {criterion}", fontsize=TITLE, wrap=True)
+    figure.suptitle(f"{study.title}; brackets in which {criterion}", fontsize=TITLE, wrap=True)
     return figure
 
 

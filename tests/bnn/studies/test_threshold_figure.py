@@ -136,7 +136,7 @@ def test_panels_have_the_same_names_at_the_same_places_whatever_is_finished():
 def test_the_title_says_what_is_crossed(level, words):
     mine = bisecting({"training.epochs": [1, 2]}, level=level)
     figure = plot_thresholds(mine, [row(1e-3, 1e-2, **{"training.epochs": 1})])
-    assert figure.get_suptitle() == f"mine; bars: intervals in which {words}"
+    assert figure.get_suptitle() == f"mine; brackets in which {words}"
 
 
 # ---- tables in words -------------------------------------------------------------------------------------------------
