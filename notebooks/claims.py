@@ -331,7 +331,7 @@ OF_WORKS = (
     ),
     *(
         Claim(
-            f"Error rate x words x iterations is constant at the threshold, within a factor of 3 (fp32, {errors} errors)",
+            f"Error rate x words x iterations is constant at the threshold, to a factor of 3 (fp32, {errors} errors)",
             OURS,
             "two_phase_iterations",
             spread_of_products(_products(errors), "threshold x words x iterations"),
