@@ -170,12 +170,10 @@ class Prepared:
             rule = f"must give a logit for each of the {classes} classes of {recipe.value('data.name')}"
             got = f"got {totals.output_shape} for an image"
             raise ArgumentError("model", f"{rule}, {got}. See its arguments.")
-        if (optimizer := optimizer_of(recipe)) is not None:
-            optimizer(model, config)
-        from bnn.training.phase_memories import check_layers
+        from bnn.training.phase_memories import check_model
+        from bnn.training.updates import made_optimizers
 
-        for phase in phases:
-            check_layers(model, phase.mrams)
+        check_model(model, made_optimizers(model, config, optimizer_of(recipe)), phases)
         images = {test.name: images_of(recipe, test, data, data_dir) for test in tests}
         prepared = cls(recipe, data, model, totals.binary_macs + totals.float_macs, mrams, images)
         for test in tests:

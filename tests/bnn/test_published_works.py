@@ -106,8 +106,8 @@ def test_inverted_bits_exchange_rates_energies_and_currents():
 
 def test_two_layers_have_a_current_each():
     study = load_study("activation_writes_layers")
-    recipe = study.recipe_at(study.grid()[0])
-    mrams = Prepared.declared(recipe)[0]
+    (point,) = (point for point in study.grid() if point.shown[0] == ("arm", "real_layers_1_20") and point.repeat == 0)
+    mrams = Prepared.declared(study.recipe_at(point))[0]
     assert mrams["conv"].point.error_rate_0 == approx(0.01, rel=1e-3)
     assert mrams["linear"].point.error_rate_0 == approx(0.2, rel=1e-3)
     assert mrams["conv"].point.setting.current_0 > mrams["linear"].point.setting.current_0
@@ -239,6 +239,17 @@ def test_a_sweep_over_an_unknown_field_is_refused(tmp_path):
     for field in ("memory.activation.error_rate", "training.epoch"):
         with pytest.raises(ValueError, match="Did you mean"):
             run_study(Study(name="wrong", recipe="activation_writes", space={field: [1, 2]}), out=tmp_path / "out")
+    assert not list(tmp_path.glob("out/*"))
+
+
+def test_a_kind_of_tensor_that_the_model_lacks_is_refused_before_any_work(tmp_path):
+    """One value of a list alone: the others would run for minutes before it."""
+    fixed = {field: value for field, value in SMALL.items() if field != "seed"}
+    kinds = Study(name="kinds", recipe="two_phase", set=fixed, space={"memory.words.holds": [["weights"], ["biases"]]})
+    with pytest.raises(
+        ValueError, match=r"kinds at memory.words.holds=\['biases'\]: holds of phase 0 must name something"
+    ):
+        run_study(kinds, out=tmp_path / "out", workers=1)
     assert not list(tmp_path.glob("out/*"))
 
 

@@ -9,7 +9,7 @@ equal effective rate  independent errors of the share of wrong bits that the ove
 
 where
 activations   of LeNet-4, in training and in the test (recipe activation_writes); image after image in the same cells
-words         fp32 weights and biases of an MLP, in training (recipe two_phase); iteration after iteration. A number
+words         fp32 weights of an MLP, in training (recipe two_phase); iteration after iteration. A number
               beyond +-4 reads as zero: without that independent errors end the training
 stored        binary weights of an MLP (recipe weight_storage), written once over random bits, read ever after
 """
