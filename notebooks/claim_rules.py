@@ -125,8 +125,8 @@ def decades(column, ways, what):
         for name, where in ways.items():
             (rows[name],) = stored.rows("crossing", **where)
         first, second = rows.values()
-        if not (first[column] and second[column]):
-            raise LookupError("a reference failed, so that there is no crossing")
+        if not all(row[name] for row in (first, second) for name in (column, "lowest", "highest")):
+            raise LookupError("a reference failed, of a mean or of one network, so that there is no crossing")
         mean = float(first[column]) - float(second[column])
         low, high = float(first["lowest"]) - float(second["highest"]), float(first["highest"]) - float(second["lowest"])
         shown = (f"{name} {row['bound']}{10 ** float(row[column]):.2g}" for name, row in rows.items())
@@ -241,8 +241,11 @@ def ratio(benchmark, *names):
 def _values(stored, value, where):
     """Return repeat -> value of a point; LookupError for a point that is not there, or that lacks a value."""
     found = {int(row["repeat"]): row[value] for row in stored.rows("table", **where)}
-    if missing := [repeat for repeat, text in found.items() if not text] or not found:
-        raise LookupError(f"{where} has no {value} in repeat {missing}: the training diverged, or was not done")
+    at = ", ".join(f"{name} = {own}" for name, own in where.items())
+    if not found:
+        raise LookupError(f"the record does not contain {at}")
+    if missing := [str(repeat) for repeat, text in found.items() if not text]:
+        raise LookupError(f"no {value} in repeat {', '.join(missing)} at {at}: the training diverged")
     return {repeat: float(text) for repeat, text in found.items()}
 
 
@@ -274,8 +277,8 @@ def largest_gap(value, first, seconds, what):
     return find
 
 
-def gap_of_best(value, minus, ways, what):
-    """Return the rule of the difference of two values of the best of several points.
+def gap_of_best(first, value, ways, what):
+    """Return the rule of the difference of a point, (value, where), and the best of several.
 
     `ways` are the points by name, each (where, choice): `choice` is the value, of images apart, by whose mean one is
     the best.
@@ -284,10 +287,9 @@ def gap_of_best(value, minus, ways, what):
     def find(stored):
         chosen_by = {name: interval(list(_values(stored, own, at).values()))[0] for name, (at, own) in ways.items()}
         best = max(chosen_by, key=chosen_by.get)
-        where, _ = ways[best]
-        return gap(value, where, where, f"{what}, {best}, the best of {len(ways)} on images held out", minus=minus)(
-            stored
-        )
+        pairs = _pairs(stored, first, (value, ways[best][0]))
+        words = f"{what}, {best}, the best of {len(ways)} on images held out"
+        return points(*zip(*pairs, strict=True), words)
 
     return find
 
@@ -303,15 +305,46 @@ def level_of(value, where, what):
     return find
 
 
-def quotient(first, second, what, where, other=None):
-    """Return the rule of the mean ratio of two values, paired by the repeat."""
+def quotient(first, second, what, where, other=None, *, also=()):
+    """Return the rule of the mean ratio of two values, paired by the repeat; `also` are further ones, in words."""
+
+    def ratios(stored, above, below):
+        pairs = _pairs(stored, (above, where), (below, other or where))
+        return interval([a / b for a, b in pairs])
 
     def find(stored):
-        pairs = _pairs(stored, (first, where), (second, other or where))
-        mean, low, high = interval([a / b for a, b in pairs])
+        mean, low, high = ratios(stored, first, second)
         if math.isnan(low):
             low = high = mean
-        return Found(mean, low, high, f"{what}: {mean:.3g} [{low:.3g}, {high:.3g}]")
+        more = "".join(f"; {name} {ratios(stored, *pair)[0]:.3g}" for name, pair in dict(also).items())
+        return Found(mean, low, high, f"{what}: {mean:.3g} [{low:.3g}, {high:.3g}]{more}")
+
+    return find
+
+
+def of_the_memory(where, what, *, sram, over):
+    """Return the rule of the ratio of joules of a training, of what is held in MRAM at a point, and of its SRAM.
+
+    The whole system has the same other memory in both, "the rest": joules of the system without those of the MRAM's
+    cells and drivers. Without it, what is held takes the joules of cells and drivers in MRAM, and what is left of the
+    joules of the system in SRAM, `sram`: (value, where). `over` is "sram" for SRAM over MRAM, or "mram".
+    """
+
+    def find(stored):
+        whole, cells = (_values(stored, f"training.joules_{scope}", where) for scope in ("system", "with_driver"))
+        other = _values(stored, *sram)
+        ratios, systems, shares = [], [], []
+        for repeat in sorted(whole):
+            rest = whole[repeat] - cells[repeat]
+            pair = (other[repeat] - rest, cells[repeat]) if over == "sram" else (cells[repeat], other[repeat] - rest)
+            ratios.append(pair[0] / pair[1])
+            systems.append((other[repeat] / whole[repeat]) ** (1 if over == "sram" else -1))
+            shares.append(rest / whole[repeat])
+        mean, low, high = interval(ratios)
+        words = (
+            f"{what}: {mean:.3g} [{low:.3g}, {high:.3g}] without the rest, which is {100 * interval(shares)[0]:.0f} %"
+        )
+        return Found(mean, low, high, f"{words} of the system; {interval(systems)[0]:.3g} with it")
 
     return find
 

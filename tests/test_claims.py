@@ -69,7 +69,10 @@ def test_what_is_not_stored_is_undecided_and_says_so(tmp_path):
     assert line_of(claim, tmp_path)[-1] == "undecided: the stored table is of an older version"
     stored(tmp_path / "one", rows=[{"a": 1}])
     missing = Claim("c", "s", "one", lambda stored: stored.rows("nothing"), least=1.0)
-    assert line_of(missing, tmp_path)[-1] == "undecided: the record does not contain it"
+    assert line_of(missing, tmp_path)[-1] == "undecided: there is no nothing.csv"
+    diverged = Claim("c", "s", "two", CLAIMS["gap"]("a", {"arm": "x"}, {"arm": "x"}, "gap"), least=1.0)
+    stored(tmp_path / "two", rows=[{"arm": "x", "repeat": 0, "a": ""}])
+    assert line_of(diverged, tmp_path)[-1] == "undecided: no a in repeat 0 at arm = x: the training diverged"
 
 
 def test_accuracies_are_paired_by_network():
@@ -110,6 +113,9 @@ def test_decades_between_two_kinds_of_errors(tmp_path):
     found = rule(stored(tmp_path, "crossing", list(rows())))
     assert (found.low, found.high) == (-math.inf, approx(6.1))
     assert Claim("c", "s", "f", None, least=1.0).verdict(found)[0] == "undecided"
+    kinds["overwrite"] = (-2.0, "", "", "")  # of one network alone
+    with pytest.raises(LookupError, match="a reference failed"):
+        rule(stored(tmp_path, "crossing", list(rows())))
     kinds["overwrite"] = ("", "reference failed", "", "")
     with pytest.raises(LookupError, match="a reference failed"):
         rule(stored(tmp_path, "crossing", list(rows())))
@@ -242,7 +248,7 @@ def test_accuracies_of_two_points_are_paired_by_the_repeat_whatever_their_order(
     assert CLAIMS["gap"]("a", ONE, ONE, "a minus b", minus="b")(Stored(tmp_path)).mean == approx(1.0)
     with pytest.raises(LookupError, match="have other repeats"):
         rule(stored(tmp_path, rows=NETWORKS[1:]))
-    with pytest.raises(LookupError, match="in repeat \\[1\\]: the training diverged"):
+    with pytest.raises(LookupError, match="no a in repeat 1 at arm = one: the training diverged"):
         rule(stored(tmp_path, rows=[NETWORKS[0], NETWORKS[1] | {"a": ""}, *NETWORKS[2:]]))
 
 
@@ -253,8 +259,8 @@ def test_the_largest_gap_is_the_one_with_the_largest_upper_end(tmp_path):
 
 def test_the_best_of_several_ways_is_chosen_by_another_value_than_the_one_that_is_judged(tmp_path):
     ways = {"first": (ONE, "c"), "second": (TWO, "c"), "third": (LIST, "c")}
-    found = CLAIMS["gap_of_best"]("a", "b", ways, "a minus b")(stored(tmp_path, rows=NETWORKS))
-    assert found.mean == approx(1.0)
+    found = CLAIMS["gap_of_best"](("a", ONE), "b", ways, "first minus b")(stored(tmp_path, rows=NETWORKS))
+    assert found.mean == approx(100 * (0.89 - 0.78))
     assert "second, the best of 3 on images held out" in found.words  # by a or b it is the first
 
 
@@ -265,6 +271,22 @@ def test_a_level_and_a_quotient_have_intervals_over_networks(tmp_path):
     found = CLAIMS["quotient"]("a", "c", "a over c", ONE)(own)
     assert (found.mean, found.low) == approx((1.78, interval([1.8, 1.78, 1.76])[1]))
     assert CLAIMS["quotient"]("c", "c", "one over two", ONE, TWO)(own).mean == approx(5 / 7)
+    also = CLAIMS["quotient"]("a", "c", "a over c", ONE, TWO, also={"c alone": ("c", "c")})(own)
+    assert also.words.endswith("; c alone 0.714")
+
+
+def test_energies_of_a_memory_are_compared_with_and_without_the_rest_of_the_system(tmp_path):
+    """6 J of 10 are elsewhere: 4 J in MRAM against 8 J of the 14 J in SRAM."""
+    own = {"training.joules_system": 10.0, "training.joules_with_driver": 4.0, "training.joules_in_sram": 14.0}
+    rows = [{"arm": "one", "repeat": repeat} | own for repeat in (0, 1, 2)]
+    rows += [{"arm": "sram", "repeat": repeat} | own | {"training.joules_system": 14.0} for repeat in (0, 1, 2)]
+    stores = stored(tmp_path, rows=rows)
+    found = CLAIMS["of_the_memory"](ONE, "MRAM over", sram=("training.joules_in_sram", ONE), over="mram")(stores)
+    assert (found.mean, found.low, found.high) == (0.5, 0.5, 0.5)
+    assert found.words.endswith("0.5 [0.5, 0.5] without the rest, which is 60 % of the system; 0.714 with it")
+    other = ("training.joules_system", {"arm": "sram"})
+    found = CLAIMS["of_the_memory"](ONE, "SRAM over", sram=other, over="sram")(stores)
+    assert (found.mean, found.words.endswith("1.4 with it")) == (2.0, True)
 
 
 def thresholds(folder):

@@ -159,7 +159,7 @@ def test_a_crossing_is_linear_in_the_logarithm_and_bounded_where_there_is_none()
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ({"field": "training.epochs", "value": "v"}, r"crossing.loss must be given"),
+        ({"field": "training.epochs", "value": "v"}, r"crossing.loss must be given alone, or keep .* got field, value"),
         ({"field": "seed", "value": "v", "loss": 0.1}, r"crossing.field must be one of .*got 'seed'"),
         ({"field": "training.epochs", "value": "v", "loss": 0.0}, r"crossing.loss must be a number > 0, got 0.0"),
         ({"fields": "training.epochs"}, r"a field of crossing must be one of .*Did you mean 'field'"),

@@ -11,7 +11,8 @@ A [[memory]] has
                       error_rate_1, which are used as they are (energy_0 and energy_1 [J] if there are any). Without a
                       [device] error_rate is used as it is, for both bits.
     temperature       300 K unless given
-    inverted          whether a 1 is stored as P and a 0 as AP; false unless given
+    inverted          whether a 1 is stored as P and a 0 as AP; false unless given. Rates, currents and voltages of a 0
+                      and of a 1 stay those of the bit, whatever state it is stored as
     cell              fields of [cell] that differ
     read              fields of `bridge.ReadSetting`, for words
     all others        fields of `bridge.WordMemory` (errors, format, rounding, protection, policy ...) and of `bnn.MRAM`
@@ -84,8 +85,23 @@ def point_of(recipe: Recipe, memory: str, changes: Mapping[str, Any] | None = No
         allow.
     """
     block = changed(recipe.value(f"memory.{memory}"), changes or {})
-    point = _solved(f"memory.{memory}", device_of(recipe, memory=memory), _frozen(block))
-    return point.with_inverted_bits() if block.get("inverted") else point
+    where, device = f"memory.{memory}", device_of(recipe, memory=memory)
+    if not block.get("inverted"):
+        return _solved(where, device, _frozen(block))
+    if device is None:
+        raise ArgumentError(f"{where}.inverted", "must be false without a [device]: rates that are given are of bits.")
+    return _solved(where, device, _frozen(_of_states(block))).with_inverted_bits()
+
+
+def _of_states(block: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a [[memory]] of inverted bits as that of their states: what it says of a 0 is of AP, and of a 1 of P."""
+    other = {"_0": "_1", "_1": "_0"}
+    found = {
+        (name[:-2] + other[name[-2:]] if name in WRITES and name[-2:] in other else name): block[name] for name in block
+    }
+    if isinstance(rates := found.get("error_rate"), list):
+        found["error_rate"] = rates[::-1]
+    return found
 
 
 def changed(block: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

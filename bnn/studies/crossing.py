@@ -113,7 +113,8 @@ def declared(study: Study) -> tuple[str, str, Callable[[float, float], float]]:
 
 def _loss(study: Study, table: Mapping[str, Any]) -> Callable[[float, float], float]:
     if ("loss" in table) == ("keep" in table) or ("above" in table and "loss" in table):
-        raise ArgumentError("crossing.loss", "must be given, or keep (with above) in its place.")
+        rule = "must be given alone, or keep (with above, if any) in its place"
+        raise ArgumentError("crossing.loss", f"{rule}, got {', '.join(table)}.")
     name = "loss" if "loss" in table else "keep"
     number, most = table[name], math.inf if name == "loss" else 1.0
     if not is_number(number) or not 0.0 < number < most:

@@ -38,6 +38,7 @@ UNFINISHED = "not finished"  # why there is no interval, or a wide one
 ONE_SIDE = "both ends on one side"
 ABOVE_HIGH, BELOW_LOW = f"{ONE_SIDE}: above high", f"{ONE_SIDE}: below low"
 FAILS_AT_LOW = "fails at low"
+REFERENCE_FAILED = "reference failed"  # at low it is not above what a share is kept of
 
 
 class Plan(Protocol):
@@ -167,6 +168,8 @@ class Bisection:
         at_low, at_high = (self._repeats(others, end, results) for end in (self.low, self.high))
         if at_low is not None and is_of_losses(self.level) and self._rule(others, at_low)(at_low):
             return FAILS_AT_LOW
+        if at_low is not None and self._reference_failed(others, at_low):
+            return REFERENCE_FAILED
         if at_low is None or at_high is None:
             return UNFINISHED
         if is_of_losses(self.level):
@@ -197,7 +200,7 @@ class Bisection:
             return path, None
         beyond = self._rule(others, at_low)
         first = beyond(at_low)
-        if first and is_of_losses(self.level):  # and then everywhere
+        if (first and is_of_losses(self.level)) or self._reference_failed(others, at_low):  # and then everywhere
             return path, None
         path.append(self.high)
         at_high = self._repeats(others, self.high, results)
@@ -224,11 +227,19 @@ class Bisection:
     def _level(self, others: Mapping[str, Any], at_low: Repeats) -> float:
         if not isinstance(self.level, Mapping):
             return float(self.level)
-        clean = mean_of(at_low, self.level["of"])
+        clean, above = mean_of(at_low, self.level["of"]), self._above(others)
+        return above + self.level.get("keep", 0.9) * (clean - above)
+
+    def _above(self, others: Mapping[str, Any]) -> float:
         above = self.level.get("above", 0.0)
         if above == "chance":
             above = chance_of(self.study.recipe_at(self.study.point({**others, self.path: self.low}, 0)))
-        return above + self.level.get("keep", 0.9) * (clean - above)
+        return float(above)
+
+    def _reference_failed(self, others: Mapping[str, Any], at_low: Repeats) -> bool:
+        if not isinstance(self.level, Mapping) or is_of_losses(self.level):
+            return False
+        return not mean_of(at_low, self.level["of"]) > self._above(others)
 
     def _repeats(self, others: Mapping[str, Any], at: float, results: Results) -> Repeats | None:
         """Return the values of the repeats at a place; None unless all of them are finished."""

@@ -97,12 +97,18 @@ def run_study(
         checked_whole("workers", workers, least=1)
     check_crossing(study)
     folder = Path(out)
+    new = not folder.exists()
     results = Results(folder, study)
     if storage is None and (points := finished_points(study, results)):
-        warn_of_other_code(results, points)
+        warn_of_others(results, points)
         return written(study, results, points)
     url = storage_url(folder, storage)
-    points = checked_points(study, data_dir)
+    try:
+        points = checked_points(study, data_dir)
+    except BaseException:
+        if new:
+            folder.rmdir()  # empty so far
+        raise
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # `logging` here says what a user has to know
     with opened(url) as held:  # the workers open their own
         entry_of(study, held)
@@ -117,7 +123,7 @@ def run_study(
         else:
             failed = _in_processes(work, count, results, bar)
     points = order_of(study, results, url)
-    warn_of_other_code(results, points)
+    warn_of_others(results, points)
     result = written(study, results, points)
     if failed:
         first = next(iter(failed.items()))
@@ -128,9 +134,14 @@ def run_study(
     return result
 
 
-def warn_of_other_code(results: Results, points: Sequence[Point]) -> None:
-    """Log a warning if results that are kept were made by other code than this."""
+def warn_of_others(results: Results, points: Sequence[Point]) -> None:
+    """Log a warning if results that are kept were made by other code than this, or on machines that differ."""
     done = results.all(points)
+    if len(machines := sorted({result.get("machine", "not recorded") for _, result in done})) > 1:
+        log.warning(
+            "the results in %s are of several machines (%s): the same seed may give other last digits there.",
+            *(results.folder, ", ".join(machines)),
+        )
     changed = [[name for name in changed_since(result.get("code", {})) if computes(name)] for _, result in done]
     if names := sorted({name for own in changed for name in own}):
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""

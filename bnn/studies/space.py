@@ -304,6 +304,7 @@ class Study(Suggesting):
         if not values:
             return self
         moving = [field for dimension in self.dimensions for field in self._fields_of(dimension)]
+        moving += [bisect["field"]] if (bisect := self.tables.get("bisect", {})).get("field") else []
         for path in values:
             if own := [field for field in moving if f"{path}.".startswith(f"{field}.") or field.startswith(f"{path}.")]:
                 rule = f"must be the same at every point of {self.name}, and the points differ in {own[0]}"
@@ -311,7 +312,9 @@ class Study(Suggesting):
         words = [f"{path}={value if isinstance(value, str) else json.dumps(value)}" for path, value in values.items()]
         name = " ".join([self.name, *(f"--set {shlex.quote(word)}" for word in words)])
         experiment = {"task": self.recipe.function} if isinstance(self.recipe, Task) else {"recipe": self.recipe}
-        fixed = {**flat("set", self.tables.get("set", {})), **values}
+        kept = flat("set", self.tables.get("set", {})).items()
+        fixed = {field: own for field, own in kept if not any(field.startswith(f"{path}.") for path in values)}
+        fixed |= values
         return type(self)(name=name, **experiment, **{**self.tables, "set": fixed})
 
     def _fields_of(self, dimension: Dimension) -> list[str]:

@@ -75,6 +75,7 @@ def written(study: Study, results: Results, points: Sequence[Point]) -> StudyRes
             "threads": 1,
             "interval": "95 %, Student's t, over the repeats (trained networks)",
             "made_with": sorted({result["version"] for _, result in done}),
+            "machines": sorted({result.get("machine", "not recorded") for _, result in done}),
         },
         tables={"table.csv": rows, "summary.csv": summary, **more, **_more_tables(done)},
         seconds=round(sum(result["seconds"] for _, result in done), 1),

@@ -10,7 +10,7 @@ from bnn.recipes import network
 from bnn.recipes.memories import device_of
 from bnn.recipes.recipe import load_recipe
 from bnn.recipes.run import Prepared, run_recipe
-from bnn.studies.run import run_study
+from bnn.studies.run import checked_points, run_study
 from bnn.studies.space import Study, list_studies, load_study
 from bridge.write import operating_point
 from networks import same_state
@@ -62,11 +62,8 @@ def test_everything_of_a_work_can_be_prepared_and_its_rates_are_those_of_the_dev
 
 @pytest.mark.slow  # `run_study` does this before any work
 @pytest.mark.parametrize("name", ON_MNIST)
-def test_every_arm_of_every_study_of_a_work_can_be_prepared(name):
-    study = load_study(name)
-    arms = {point.shown[0]: point for point in study.grid()} if study.arms else {None: study.grid()[0]}
-    for point in arms.values():
-        Prepared.of(study.recipe_at(point).replaced({"data.train_images": 32, "training.batch_size": 8}))
+def test_every_value_of_every_study_of_a_work_can_be_prepared(name):
+    assert checked_points(load_study(name), None)
 
 
 # ---- activations -----------------------------------------------------------------------------------------------------
@@ -87,21 +84,45 @@ def test_the_four_columns_and_the_polarity_of_activation_writes():
     assert (inverted < upright) == (values["inverted.joules_device"] < values["independent.joules_device"])
 
 
-def test_inverted_bits_exchange_rates_energies_and_currents():
-    recipe = small("activation_writes", **{"memory.activations.error_rate": [0.01, 0.2]})
-    plain, inverted = (
-        Prepared.declared(recipe.replaced({"memory.activations.inverted": on}))[0]["activations"]
-        for on in (False, True)
+WRITES = (
+    {"error_rate": [0.01, 0.2]},
+    {"error_rate": None, "current_0": "35uA", "current_1": "30uA"},
+    {"error_rate": None, "voltage_0": "0.6V", "voltage_1": "0.5V"},
+)
+
+
+@pytest.mark.parametrize("writes", WRITES)
+def test_inverted_bits_keep_what_is_declared_of_a_bit_and_exchange_what_follows_from_its_state(writes):
+    own = {f"memory.activations.{name}": value for name, value in writes.items()}
+    other = {"_0": "_1", "_1": "_0"}
+    crossed = {name[:-2] + other[name[-2:]] if name[-2:] in other else name: value for name, value in own.items()}
+    crossed |= {name: value[::-1] for name, value in own.items() if isinstance(value, list)}
+    inverted, states = (
+        Prepared.declared(small("activation_writes", **fields))[0]["activations"]
+        for fields in (own | {"memory.activations.inverted": True}, crossed)
     )
-    a, b = plain.point, inverted.point
-    assert (a.error_rate_0, a.energy_0, a.setting.current_0) == (b.error_rate_1, b.energy_1, b.setting.current_1)
-    assert (a.error_rate_1, a.energy_1, a.setting.current_1) == (b.error_rate_0, b.energy_0, b.setting.current_0)
-    read, other = plain.words.reading, inverted.words.reading
-    assert (read.energy_0, read.disturb_rate_1) == (other.energy_1, other.disturb_rate_0)
-    assert a.identity != b.identity
-    assert b.with_inverted_bits() == a
+    bits, cells = inverted.point, states.point  # a 0 is written as the cell's 1
+    assert bits == cells.with_inverted_bits()
+    assert (bits.error_rate_0, bits.energy_0) == (cells.error_rate_1, cells.energy_1)
+    assert bits.identity != cells.identity
+    if writes.get("error_rate"):
+        assert (bits.error_rate_0, bits.error_rate_1) == approx((0.01, 0.2), rel=1e-3)
+    else:
+        name = "current" if "current_0" in writes else "voltage"
+        first, second = (getattr(bits.setting, f"{name}_{bit}") for bit in (0, 1))
+        assert first > second  # as declared
+    read, plain = inverted.words.reading, states.words.reading
+    assert (plain.energy_0, plain.disturb_rate_1) == (read.energy_1, read.disturb_rate_0)
+
+
+def test_bits_that_are_inverted_need_a_device_and_a_flag():
+    recipe = small("activation_writes")
     with pytest.raises(ValueError, match=r"memory.activations.inverted must be true or false, got 'yes'"):
         recipe.replaced({"memory.activations.inverted": "yes"})
+    given = {"name": "bits", "holds": "activations", "error_rate_0": 0.01, "error_rate_1": 0.2, "inverted": True}
+    alone = load_recipe("digits_mlp").replaced({"memory": [given], "test": None})
+    with pytest.raises(ValueError, match=r"memory.bits.inverted must be false without a \[device\]"):
+        run(alone)
 
 
 def test_two_layers_have_a_current_each():

@@ -226,6 +226,15 @@ def test_a_mean_that_does_not_cross_says_which_end_is_nearer_to_the_level(low, h
     assert Bisection.of(mine).why({}, results) == f"both ends on one side{why}"
 
 
+def test_a_share_of_a_reference_that_is_not_above_chance_has_no_threshold():
+    """As [crossing] says; at once, without a look at the other places."""
+    for above, failed in ((0.95, True), (0.9, True), ("chance", False)):
+        mine = bisecting(level={"of": "with_errors.accuracy", "keep": 0.9, "above": above})
+        results, order = finish(mine, lambda recipe, point: {"with_errors.accuracy": 0.9 - at(point)})
+        why = Bisection.of(mine).why({}, results)
+        assert (why, {at(point) for point in order} == {0.01}) == ("reference failed" if failed else "", failed)
+
+
 # ---- random points ---------------------------------------------------------------------------------------------------
 
 CHOICE = {

@@ -366,3 +366,11 @@ def test_a_study_with_other_fields_is_another_one_that_its_name_declares():
     ):
         with pytest.raises(ValueError, match=message):
             study.replaced({path: 1})
+
+
+def test_the_field_of_a_bisection_cannot_be_set_and_a_table_takes_the_place_of_its_fields():
+    with pytest.raises(ValueError, match=r"the points differ in memory.words.error_rate"):
+        load_study("two_phase_iterations").replaced({"memory.words.error_rate": 0.3})
+    other = load_study("weight_storage_fashion").replaced({"data": {"name": "mnist", "train_images": 1000}})
+    assert (other.recipe.value("data.name"), other.recipe.value("data.train_images")) == ("mnist", 1000)
+    assert other.recipe.value("memory.weights.error_rate") == 0.05  # of its own [set]

@@ -3,6 +3,7 @@
 import importlib
 import json
 import logging
+import platform
 import stat
 import sys
 
@@ -467,3 +468,27 @@ def test_a_divergence_is_the_worst_of_an_objective_and_below_every_level(tmp_pat
     low = max(row["training.learning_rate"] for row in rows if not row["training.diverged"])
     high = min(row["training.learning_rate"] for row in rows if row["training.diverged"])
     assert low < 0.03 < high < 1.1 * low
+
+
+def test_a_call_that_is_refused_leaves_no_folder(tmp_path):
+    with pytest.raises(ValueError, match=r"memory.activations.holds"):
+        run(study(space={"memory.activations.holds": ["activations", "biasses"]}), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "own").mkdir()
+    with pytest.raises(ValueError, match=r"memory.activations.holds"):
+        run(study(space={"memory.activations.holds": ["activations", "biasses"]}), tmp_path / "own")
+    assert (tmp_path / "own").exists()
+
+
+def test_results_say_on_which_machine_they_were_made_and_several_are_a_warning(tmp_path, caplog):
+    mine = study(space={RATE: [0.01, 0.1]}, set=TINY)
+    run(mine, tmp_path)
+    (first, _) = (tmp_path / "results").glob("*.json")
+    result = json.loads(first.read_text())
+    assert result["machine"].startswith(platform.machine())
+    assert json.loads((tmp_path / "run.json").read_text())["machines"] == [result["machine"]]
+    first.write_text(json.dumps(result | {"machine": "another"}))
+    caplog.clear()
+    run(mine, tmp_path)
+    assert "are of several machines (another, " in caplog.text
+    assert json.loads((tmp_path / "run.json").read_text())["machines"] == sorted(["another", result["machine"]])
