@@ -120,13 +120,15 @@ def plain(value: Any) -> Any:
 
 
 def words_of(value: Any) -> str:
-    """Return a value as a reader takes it: of a table its values, that of `name` first.
+    """Return a value as a reader takes it: of a table its values, that of `name` first; of a list its values.
 
     Examples
     --------
-    >>> words_of({"limit": 4.0, "name": "range"})
-    'range 4'
+    >>> words_of({"limit": 4.0, "name": "range"}), words_of(["weights", "biases"]), words_of([0.01, 0.2])
+    ('range 4', 'weights, biases', '0.01, 0.2')
     """
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(words_of, value))
     if isinstance(value, Mapping):
         return " ".join(words_of(value[name]) for name in sorted(value, key=lambda name: name != "name"))
     return f"{value:g}" if is_number(value) else str(value)

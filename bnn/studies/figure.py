@@ -88,11 +88,11 @@ def in_panels(
 
 
 def in_words(study: Study, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return rows with a table as its values, "range 4", in place of its text; as it is if another value is alike."""
+    """Return rows with a table or a list as its values, "range 4", for its text; as it is if another value is alike."""
     shown: dict[str, dict[Any, str]] = {}
     for dimension in study.dimensions:
         values = [plain(value) for value in dimension.values]
-        texts = {str(value): words_of(value) for value in values if isinstance(value, (str, dict))}
+        texts = {str(value): words_of(value) for value in values if isinstance(value, (str, dict, list))}
         shown[dimension.path] = texts if len(set(texts.values())) == len(texts) else {}
     return [{name: shown.get(name, {}).get(value, value) for name, value in row.items()} for row in rows]
 
