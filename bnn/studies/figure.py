@@ -33,7 +33,7 @@ SHOWN_IN = {  # by the last part of a field or a value: label, factor
     **dict.fromkeys(("voltage", "voltage_0", "voltage_1"), ("V", 1.0)),
     **dict.fromkeys(("pulse_width", "latency"), ("ns", 1e9)),
     "temperature": ("K", 1.0),
-    "accuracy": ("%", 100.0),
+    **dict.fromkeys(("accuracy", "worst"), ("%", 100.0)),
     **dict.fromkeys(("energy_0", "energy_1"), ("fJ", 1e15)),
 }
 

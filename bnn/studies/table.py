@@ -25,7 +25,7 @@ from mtjsim.checks import ArgumentError, checked_choice
 from mtjsim.files import write_whole
 
 OWN_TABLES = ("table", "summary", "crossing", "threshold")
-SHARES = (".accuracy", ".diverged")  # values from 0 to 1, by the end of their names
+SHARES = (".accuracy", ".worst", ".diverged")  # values from 0 to 1, by the end of their names
 
 
 @dataclass(frozen=True)
