@@ -506,6 +506,7 @@ OF_WORKS = (
         for what, arm in (
             ("activations, 20 %, trained with them", "activations_20"),
             ("fp32 words in training, 1e-4, range check", "words_1e-4"),
+            ("weights stored over random bits, 10 %", "stored_10"),
         )
     ),
 )
