@@ -1,6 +1,6 @@
 """Execute notebooks in place, and give their figures a text for readers who do not see them.
 
-python notebooks/execute.py [NOTEBOOK ...]   # all five by default, about ten minutes; one kernel at a time
+python notebooks/execute.py [NOTEBOOK ...]   # all by default, about ten minutes; one kernel at a time
 
 The text is `alt` in the metadata of the cell that draws the figure. nbconvert and JupyterLab do not show it with a PNG;
 so the saved output also has the figure as HTML, ``<img alt="...">``, which both prefer. Figures are stored with 256
