@@ -26,11 +26,10 @@ from bnn.recipes.declared import checked_table
 from bnn.recipes.recipe import Recipe
 from bnn.recipes.result import DIVERGED
 from bnn.studies.dimensions import is_number
-from bnn.studies.level import chance_of
+from bnn.studies.level import REFERENCE_FAILED, chance_of
 from bnn.studies.space import Point, Study
 from mtjsim.checks import ArgumentError, checked_choice
 
-FAILED = "reference failed"
 CROSSING = ("field", "value", "loss", "keep", "above")
 
 
@@ -143,7 +142,7 @@ def crossing(places: NDArray[np.float64], values: NDArray[np.float64], loss: flo
     (-4.0, '<')
     """
     if not loss > 0.0:
-        return math.nan, FAILED
+        return math.nan, REFERENCE_FAILED
     least = values[0] - loss
     lost = np.flatnonzero(values[1:] < least)
     with np.errstate(divide="ignore"):

@@ -29,6 +29,7 @@ from mtjsim.checks import ArgumentError
 Repeats = Sequence[Mapping[str, Any]]  # the values of each repeat of a place
 OF_MEAN = ("of", "keep", "above")
 OF_LOSSES = ("lose", "share")
+REFERENCE_FAILED = "reference failed"  # it is not above `above`, so that there is no share to keep
 
 
 def chance_of(experiment: Recipe | Task) -> float:

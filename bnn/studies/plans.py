@@ -25,7 +25,7 @@ import numpy as np
 
 from bnn.recipes.declared import checked_flag, checked_table, in_si
 from bnn.studies.dimensions import Dimension, is_number, plain
-from bnn.studies.level import Repeats, chance_of, checked_level, failures, is_of_losses, mean_of
+from bnn.studies.level import REFERENCE_FAILED, Repeats, chance_of, checked_level, failures, is_of_losses, mean_of
 from bnn.studies.space import Point, Study
 from mtjsim.checks import ArgumentError, checked_whole
 from mtjsim.rng import generator
@@ -38,7 +38,6 @@ UNFINISHED = "not finished"  # why there is no interval, or a wide one
 ONE_SIDE = "both ends on one side"
 ABOVE_HIGH, BELOW_LOW = f"{ONE_SIDE}: above high", f"{ONE_SIDE}: below low"
 FAILS_AT_LOW = "fails at low"
-REFERENCE_FAILED = "reference failed"  # at low it is not above what a share is kept of
 
 
 class Plan(Protocol):

@@ -8,6 +8,7 @@ import secrets
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,8 @@ def run_study(
         points = checked_points(study, data_dir)
     except BaseException:
         if new:
-            folder.rmdir()  # empty so far
+            with suppress(OSError):  # another worker's files
+                folder.rmdir()
         raise
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # `logging` here says what a user has to know
     with opened(url) as held:  # the workers open their own
