@@ -14,7 +14,7 @@ from bnn.evaluation.accuracy import evaluate
 from bnn.layers.binary import BinaryConv2d, BinaryLinear
 from bnn.models import lenet4
 from bnn.packed.products import BinaryProduct
-from bnn.packed.steps import Step, packed_signs
+from bnn.packed.steps import Step, packed_signs, run_float
 from bnn.packed.trace import pack
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
@@ -113,3 +113,13 @@ def test_evaluation_of_lenet4_on_packed_bits(benchmark, sized, rate):
         times = {"draw": (torch_5 - torch_) / (packed_5 - packed), "one_draw": torch_ / packed, "5": torch_5 / packed_5}
         benchmark.extra_info.update(rate=rate, **{f"times_torch_{name}": ratio for name, ratio in times.items()})
     assert benchmark.pedantic(partial(run, draws=1, method="packed"), rounds=1).draws == 1
+
+
+def test_max_pool_of_real_values(benchmark, sized, least_seconds):
+    """2 x 2 windows of the outputs of a first layer, as in a packed LeNet-4, over torch's function."""
+    x = torch.randn(sized(1024, 8), 20, 24, 24, generator=torch.Generator().manual_seed(0))
+    window = {"kernel_size": 2, "stride": 2, "padding": 0, "dilation": 1, "ceil_mode": False}
+    step = Step("max_pool2d", (-1,), window)
+    own, torch_ = least_seconds([lambda: run_float(step, x)], 5, peers=[lambda: F.max_pool2d(x, **window)])
+    benchmark.extra_info.update(times_torch=torch_ / own)
+    assert torch.equal(benchmark.pedantic(run_float, (step, x), rounds=5), F.max_pool2d(x, **window))

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import tracemalloc
 import zipfile
 from types import MethodType
@@ -26,7 +27,7 @@ from bnn.layers.slots import activation_memories, memories
 from bnn.models import bireal, lenet4, mlp, nin, vgg7
 from bnn.packed.bit_errors import write_words
 from bnn.packed.predictor import PackedModel, load_packed
-from bnn.packed.steps import Bits, Step, packed_signs, unpacked
+from bnn.packed.steps import Bits, Step, packed_signs, run_float, unpacked
 from bnn.packed.trace import pack
 from networks import Branch, Images, normal, rates
 
@@ -227,6 +228,26 @@ def test_memories_in_the_model_are_left_out_and_left_alone():
     assert np.array_equal(packed.logits(images), expected.numpy())
     assert all(isinstance(layer.activation_memory, WriteErrors) for layer in activation_memories(model).values())
     assert not model.training
+
+
+@some
+@given(st.data())
+def test_max_pools_are_those_of_torch(data):
+    """Every window, with infinities and NaN among the values, and a window that does not fit."""
+    numbers = st.integers(1, 4)
+    kernel, stride = data.draw(st.tuples(numbers, numbers)), data.draw(st.tuples(numbers, numbers))
+    x = normal(3, 2, data.draw(st.integers(1, 9)), data.draw(st.integers(1, 9)), seed=data.draw(st.integers(0, 99)))
+    x.view(-1)[:: data.draw(st.integers(3, 50))] = data.draw(st.sampled_from([0.0, float("nan"), float("-inf")]))
+    window = {"kernel_size": list(kernel), "stride": list(stride), "dilation": 1, "ceil_mode": data.draw(st.booleans())}
+    window["padding"] = data.draw(st.sampled_from([0, [0, 0], [kernel[0] // 2, kernel[1] // 2]]))
+    step = Step("max_pool2d", (-1,), window)
+    try:
+        expected = F.max_pool2d(x, **window)
+    except RuntimeError as problem:
+        with pytest.raises(RuntimeError, match=re.escape(str(problem).splitlines()[0])):
+            run_float(step, x)
+    else:
+        assert torch.equal(run_float(step, x).nan_to_num(7.5), expected.nan_to_num(7.5))
 
 
 # ---- what is folded --------------------------------------------------------------------------------------------------
