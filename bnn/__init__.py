@@ -36,7 +36,9 @@ if _TYPE_CHECKING:
     from bnn.layers.quantizers import approx_sign, ste_sign, swish_sign
     from bnn.layers.slots import memories
     from bnn.layers.table import summary
+    from bnn.layers.ternary import DiscreteActivation, DiscreteStates, TernaryConv2d, TernaryLinear
     from bnn.optimizers.bop import Bop, binary_parameters, split_parameters
+    from bnn.optimizers.state_transitions import DiscreteStateTransition, state_groups
     from bnn.packed.predictor import PackedModel, load_packed
     from bnn.packed.trace import pack
     from bnn.recipes.recipe import Recipe, list_recipes, load_recipe
@@ -74,7 +76,9 @@ _HOME = {
         "layers.quantizers": ("approx_sign", "ste_sign", "swish_sign"),
         "layers.slots": ("memories",),
         "layers.table": ("summary",),
+        "layers.ternary": ("DiscreteActivation", "DiscreteStates", "TernaryConv2d", "TernaryLinear"),
         "optimizers.bop": ("Bop", "binary_parameters", "split_parameters"),
+        "optimizers.state_transitions": ("DiscreteStateTransition", "state_groups"),
         "packed.predictor": ("PackedModel", "load_packed"),
         "packed.trace": ("pack",),
         "studies.curve": ("energy_accuracy_curve",),

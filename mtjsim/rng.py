@@ -46,6 +46,7 @@ Role = Literal[
     "study",  # seeds of the repeats of a study, and its random points
     "augmentation",  # of the images of one training, by epoch and kind
     "rounding",  # bridge: stochastic rounding of the words of one write
+    "state_transitions",  # bnn: jumps of discrete weights, by tensor and step
 ]
 ROLES: tuple[Role, ...] = get_args(Role)  # append only: the order fixes the streams
 

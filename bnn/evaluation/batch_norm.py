@@ -89,6 +89,8 @@ def rescale_batch_norm(model: nn.Module, *, trained_at: Rates = "as_trained", ru
     activations, at equal rates). So the variance of the output at the new rate is not 1: it is less if q < p.
     `reestimate_batch_norm` restores the variance instead.
 
+    A ternary value is the difference of its two cells, so that their shifts cancel: b = 0, at unequal rates too.
+
     A layer with its own scale (real weights on written bits, or XNOR-Net's scale) that no BatchNorm reads directly has
     its weights divided by r instead (their signs stay) and c moved by s (B_trained - B_run / r): its product has the
     old mean again, whatever follows. If that is a ReLU or a maximum of noisy values, their mean also depends on the
@@ -142,7 +144,11 @@ def _means(argument: str, errors: Any, name: str, layer: BinaryLayer) -> Means:
         point = errors.get(kind) if isinstance(errors, Mapping) else errors and getattr(layer, slot)
         if point is None or getattr(layer, QUANTIZER_OF[slot]) is None:
             return 1.0, 0.0
-        return _mean(point, f"{argument}: {kind} of layer {name!r}")
+        where, levels = f"{argument}: {kind} of layer {name!r}", layer.levels_of(QUANTIZER_OF[slot])
+        if levels > 3:
+            raise ValueError(f"{where} must have two or three levels to be stored, got {levels}.")
+        a, b = _mean(point, where)
+        return (a, b) if levels == 2 else (a, 0.0)  # (plus - minus)/2: the shifts of the two cells cancel
 
     activations, weights = (mean(kind, slot) for kind, slot in SLOT_OF.items())
     return activations, weights

@@ -7,6 +7,7 @@ multiplies what the two memories return. `bnn.memories` exchanges the memories o
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -24,8 +25,43 @@ QUANTIZER_OF = {"activation_memory": "input_quantizer", "weight_memory": "weight
 SCALES = ("none", "xnor")
 
 
+@runtime_checkable
+class OnStates(Protocol):
+    """A weight quantizer without latent weights: the parameter is on its states."""
+
+    levels: int
+
+    def random(self, shape: Any, generator: torch.Generator) -> Tensor:
+        """Draw states."""
+
+
+def stored(values: Tensor, levels: int) -> Tensor:
+    """Return the bits of quantized values, +-1, as they are written; of three levels two cells, shape (n, 2, ...).
+
+    The first cells have +1 where the value is +1, the second ones where it is -1. NaN is in both.
+    """
+    if levels == 2:
+        return values
+    pair = torch.stack([values, -values], dim=1)
+    bits = torch.where(pair.detach() == 0.0, -1.0, pair.detach())  # +1, 0, -1 becomes 1, -1, -1: NaN stays
+    return bits + (pair - pair.detach())  # the last is 0, with a gradient
+
+
+def cells_of(levels: int) -> int:
+    """Return the bits of a value with so many levels: 1 of two, 2 of three, N + 1 of 2^N + 1."""
+    return (levels - 1).bit_length()
+
+
+def read_back(bits: Tensor, like: Tensor) -> Tensor:
+    """Return the values of cells that `stored` made of values of the shape of `like`."""
+    if bits.shape == like.shape:
+        return bits
+    plus, minus = bits.unbind(dim=1)
+    return (plus - minus) / 2
+
+
 class BinaryLayer(nn.Module):
-    """Base class of the two layers: slots, latent weights, and the steps before and after the product."""
+    """Base class of the layers: slots, latent weights, and the steps before and after the product."""
 
     __prepare_scriptable__ = refuse_script
     weight: nn.Parameter
@@ -56,6 +92,8 @@ class BinaryLayer(nn.Module):
         if weight_quantizer is None and (center or scale != "none"):
             given = "center=True" if center else f'scale="{scale}"'
             raise ValueError(f"{given} needs a weight_quantizer: it is for the latent weights of a binary layer.")
+        if center and isinstance(weight_quantizer, OnStates):
+            raise ArgumentError("center", "must be False for weights on states: there is no latent weight to center.")
         self.weight_quantizer, self.input_quantizer = weight_quantizer, input_quantizer
         self.scale_of_scope: Tensor | None = None  # see bnn.quantized_scope
         self.register_module("activation_memory", activation_memory)
@@ -68,11 +106,14 @@ class BinaryLayer(nn.Module):
         self.reset_parameters(seed=seed)
 
     def reset_parameters(self, *, seed: int | None = None) -> None:
-        """Draw the initial latent weights, of another seed if one is given; the bias becomes 0."""
+        """Draw the initial latent weights or states, of another seed if one is given; the bias becomes 0."""
         self.seed = checked_seed(self.seed if seed is None else seed)
         bound = self.weight[0].numel() ** -0.5
-        initial = torch.empty(self.weight.shape)
-        initial.uniform_(-bound, bound, generator=torch_generator(self.seed, "initial_weights"))
+        generator = torch_generator(self.seed, "initial_weights")
+        if isinstance(self.weight_quantizer, OnStates):
+            initial = self.weight_quantizer.random(self.weight.shape, generator)
+        else:
+            initial = torch.empty(self.weight.shape).uniform_(-bound, bound, generator=generator)
         with torch.no_grad():
             self.weight.copy_(initial)
             if self.bias is not None:
@@ -87,6 +128,9 @@ class BinaryLayer(nn.Module):
             if getattr(self, quantizer) is None and getattr(self, slot) is not None:
                 rule = f"must be None where {quantizer} is None: a real value is not a bit"
                 raise ArgumentError(slot, f"{rule}. Use {quantizer}=ste_sign, or leave the slot empty.")
+            if getattr(self, slot) is not None and self.levels_of(quantizer) > 3:
+                rule = f"must be None where {quantizer} has {self.levels_of(quantizer)} levels"
+                raise ArgumentError(slot, f"{rule}: a memory stores two, or three on two cells. Leave the slot empty.")
 
     def quantized_weight(self) -> Tensor:
         """Return the weights as they are written: bits, or real values where there is no quantizer."""
@@ -98,7 +142,7 @@ class BinaryLayer(nn.Module):
         if self.input_quantizer is not None:
             x = self.input_quantizer(x)
         if self.activation_memory is not None:
-            x = self.activation_memory(x)
+            x = read_back(self.activation_memory(stored(x, self.levels_of("input_quantizer"))), x)
         return x if self.dropout is None else self.dropout(x)
 
     def _written_weight(self) -> Tensor:
@@ -109,7 +153,11 @@ class BinaryLayer(nn.Module):
         for part in self.weight_memory.modules():
             if isinstance(part, BitMemory):
                 part.of_weights = True
-        return self.weight_memory(weight)
+        return read_back(self.weight_memory(stored(weight, self.levels_of("weight_quantizer"))), weight)
+
+    def levels_of(self, quantizer: str) -> int:
+        """Return how many values a quantizer gives, "input_quantizer" or "weight_quantizer": 2 for a sign."""
+        return getattr(getattr(self, quantizer), "levels", 2)
 
     def finished(self, product: Tensor) -> Tensor:
         """Scale and bias, one value for each output channel (dimension 1)."""

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 from torch.utils.flop_counter import FlopCounterMode
 
-from bnn.layers.binary import QUANTIZER_OF, BinaryLayer
+from bnn.layers.binary import QUANTIZER_OF, BinaryLayer, cells_of
 from bnn.layers.slots import memories
 from bnn.layers.whole_model import checked_model
 from mtjsim.checks import ArgumentError, checked_whole
@@ -31,19 +31,20 @@ class Row:
     output_shape : tuple of int
         Of one sample, at the first call.
     weight_bits : int
-        Binary weights.
+        Of quantized weights: 1 of a binary weight, 2 of a ternary one, N + 1 of one on 2^N + 1 states.
     floats : int
         Real numbers: real weights, biases, BatchNorm's weights and statistics, XNOR scales.
     activation_bits : int
-        Bits written for one sample: those of each quantized input. Padded zeros are not written.
+        Bits written for one sample: those of each quantized input, 2 of a ternary one. Padded zeros are not written.
     error_prone_bits_inference : int
         Bits written to memories in an inference of one sample: `activation_bits`, since the weights stay.
     error_prone_bits_training_step : int
-        Bits written in a training step: `activation_bits` times the batch size, and each binary weight once.
-    binary_macs, float_macs : int
-        Multiply-accumulate operations for one sample; binary where both operands are bits. Padded zeros are counted.
+        Bits written in a training step: `activation_bits` times the batch size, and each of `weight_bits` once.
+    binary_macs, ternary_macs, float_macs : int
+        Multiply-accumulate operations for one sample; binary where both operands are bits, ternary (a gated XNOR) where
+        one is ternary and the other is a bit or ternary. Padded zeros are counted.
     packed_bytes : int
-        A bit for a binary weight, rounded up to whole bytes, and 4 bytes for each of the `floats`.
+        `weight_bits`, rounded up to whole bytes, and 4 bytes for each of the `floats`.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Row:
     error_prone_bits_inference: int = 0
     error_prone_bits_training_step: int = 0
     binary_macs: int = 0
+    ternary_macs: int = 0
     float_macs: int = 0
     packed_bytes: int = 0
 
@@ -69,6 +71,7 @@ HEADINGS = {
     "error_prone_bits_inference": "error-prone\nbits, image",
     "error_prone_bits_training_step": "error-prone\nbits, step",
     "binary_macs": "binary\nMACs",
+    "ternary_macs": "ternary\nMACs",
     "float_macs": "float\nMACs",
     "packed_bytes": "packed\nbytes",
 }
@@ -114,8 +117,9 @@ class Summary:
         return out.getvalue()
 
     def __str__(self) -> str:
-        cells = [[_shown(getattr(row, name)) for name in HEADINGS] for row in (*self.rows, self.totals)]
-        two_lines = [heading if "\n" in heading else f"\n{heading}" for heading in HEADINGS.values()]
+        shown = [name for name in HEADINGS if name != "ternary_macs" or self.totals.ternary_macs]
+        cells = [[_shown(getattr(row, name)) for name in shown] for row in (*self.rows, self.totals)]
+        two_lines = [HEADINGS[name] if "\n" in HEADINGS[name] else f"\n{HEADINGS[name]}" for name in shown]
         heads = list(zip(*(heading.split("\n") for heading in two_lines), strict=True))
         widths = [max(map(len, column)) for column in zip(*heads, *cells, strict=True)]
         aligned = [str.ljust] * 2 + [str.rjust] * (len(widths) - 2)
@@ -125,7 +129,7 @@ class Summary:
         ]
         rule = "-" * max(map(len, lines))
         shape = " x ".join(map(str, self.input_shape))
-        note = f"One image is {shape}; a step has {self.batch_size} of them and writes each binary weight once."
+        note = f"One image is {shape}; a step has {self.batch_size} of them and writes each quantized weight once."
         notes = [note] + [
             f"Not in the table: {self.other_macs} float MACs of other matrix products (attention, recurrent layers)."
         ] * bool(self.other_macs)
@@ -177,7 +181,7 @@ def summary(model: nn.Module, *, input_shape: Sequence[int] | int, batch_size: i
     12     BinaryLinear            10       0    5010            0            0        0    5000   20040
     ----------------------------------------------------------------------------------------------------
     total                          10  425000    6990         3680       660520  2000000  293000   81085
-    One image is 1 x 28 x 28; a step has 64 of them and writes each binary weight once.
+    One image is 1 x 28 x 28; a step has 64 of them and writes each quantized weight once.
     """
     shape = (input_shape,) if isinstance(input_shape, int) else tuple(input_shape)
     shape = tuple(checked_whole(f"input_shape[{i}]", side, least=1) for i, side in enumerate(shape))
@@ -221,7 +225,7 @@ def summary(model: nn.Module, *, input_shape: Sequence[int] | int, batch_size: i
     }
     rows = tuple(_row(name, leaves[name], made, batch_size, seen) for name, made in (calls | idle).items())
     sums = {count: sum(getattr(row, count) for row in rows) for count in COUNTS}
-    other = flops.get_total_flops() // 2 - sums["binary_macs"] - sums["float_macs"]
+    other = flops.get_total_flops() // 2 - sum(sums[f"{kind}_macs"] for kind in ("binary", "ternary", "float"))
     return Summary(rows, Row(name="total", type="", output_shape=_shape(out), **sums), shape, batch_size, max(other, 0))
 
 
@@ -263,14 +267,17 @@ def _row(name: str, layer: nn.Module, calls: list[tuple[int, Any]], batch_size: 
     scaled = own is not None and own.scale == "xnor"
     weight: Any = layer.weight if isinstance(layer, (BinaryLayer, nn.Linear, _ConvNd)) else None
     stored = [tensor for tensor in _tensors(layer) if id(tensor) not in seen]
-    bits = sum(t.numel() for t in stored if binary and t is weight)
-    floats = sum(t.numel() for t in stored) - bits + (len(weight) if scaled else 0)
+    quantized = sum(t.numel() for t in stored if binary and t is weight)
+    floats = sum(t.numel() for t in stored) - quantized + (len(weight) if scaled else 0)
     seen.update(map(id, stored))
-    written = sum(read for read, _ in calls) if reads_bits else 0
+    levels = [own.levels_of(quantizer) for quantizer in QUANTIZER_OF.values()] if own is not None else [2, 2]
+    written = sum(read for read, _ in calls) * cells_of(levels[0]) if reads_bits else 0
+    bits = quantized * cells_of(levels[1])
     macs = 0
     if weight is not None:  # of a transposed convolution each input is multiplied, not each output
         transposed = isinstance(layer, _ConvNd) and layer.transposed
         macs = sum(read if transposed else out.numel() for read, out in calls) * weight[0].numel()
+    kind = {2: "binary", 3: "ternary"}.get(max(levels), "float") if binary and reads_bits else "float"
     return Row(
         name=name,
         type=type(layer).__name__,
@@ -280,8 +287,9 @@ def _row(name: str, layer: nn.Module, calls: list[tuple[int, Any]], batch_size: 
         activation_bits=written,
         error_prone_bits_inference=written,
         error_prone_bits_training_step=written * batch_size + bits,
-        binary_macs=macs if binary and reads_bits else 0,
-        float_macs=0 if binary and reads_bits else macs,
+        binary_macs=macs if kind == "binary" else 0,
+        ternary_macs=macs if kind == "ternary" else 0,
+        float_macs=macs if kind == "float" else 0,
         packed_bytes=-(-bits // 8) + 4 * floats,
     )
 

@@ -1,1 +1,1 @@
-"""Optimizers of binary weights: `bop.py`."""
+"""Optimizers of weights without latent values: signs in `bop.py`, discrete states in `state_transitions.py`."""

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bnn.layers.binary import BinaryLayer
+from bnn.layers.binary import BinaryLayer, OnStates
 from bnn.layers.quantizers import ste_sign
 from mtjsim.checks import ArgumentError, checked_number
 
@@ -119,6 +119,11 @@ class Bop(torch.optim.Optimizer):
                     )
 
     @property
+    def without_latent(self) -> list[Tensor]:
+        """The weights, which are bits without a latent value."""
+        return [weight for group in self.param_groups for weight in group["params"]]
+
+    @property
     def flips(self) -> int:
         """Bits flipped in all steps."""
         return sum(state["flips"] for state in self.state.values())
@@ -136,12 +141,16 @@ def binary_parameters(model: nn.Module) -> list[nn.Parameter]:
     Raises
     ------
     ValueError
-        For a layer whose weight quantizer passes no gradient at +-1, so that `Bop` could not flip a bit back.
+        For a layer whose weight quantizer passes no gradient at +-1, so that `Bop` could not flip a bit back, or has
+        other states than two.
     """
     found: dict[int, nn.Parameter] = {}
     for name, layer in model.named_modules():
         if not isinstance(layer, BinaryLayer) or layer.weight_quantizer is None:
             continue
+        if isinstance(layer.weight_quantizer, OnStates):
+            rule = f"must be a sign, for Bop; that of layer {name!r} has {layer.levels_of('weight_quantizer')} states"
+            raise ArgumentError("weight_quantizer", f"{rule}. Use DiscreteStateTransition(state_groups(model)).")
         ends = torch.tensor([-1.0, 1.0], requires_grad=True)
         (slope,) = torch.autograd.grad(layer.weight_quantizer(ends).sum(), ends)
         if not (slope > 0).all():

@@ -20,7 +20,7 @@ from bnn.errors.overwrite import OverwriteErrors
 from bnn.errors.rates import Point, Rates, checked_error_rate, points_of_layers
 from bnn.errors.uniforms import sample_keys
 from bnn.packed.bit_errors import write_words
-from bnn.packed.products import BinaryProduct, SignedProduct
+from bnn.packed.products import BinaryProduct, GatedProduct, SignedProduct, weight_shape
 from bnn.packed.steps import Bits, Step
 from mtjsim.checks import ArgumentError
 from mtjsim.rng import child_seed
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from bridge.dies.faults import Process
 
 LARGEST = 2**30  # bytes of what is kept of all images
-PRODUCTS = {"binary": BinaryProduct, "signed": SignedProduct}
+PRODUCTS = {"binary": BinaryProduct, "gated": GatedProduct, "signed": SignedProduct}
 Errors = Point | Mapping[str, Point] | None  # of all layers, or by the layer's name
 RatesOfLayers = Mapping[str, tuple[Any, Any]]
 Write = Callable[[Step, Bits, NDArray[np.int64]], Bits]
@@ -82,7 +82,7 @@ class Dies:
         for i, step in enumerate(steps):
             if step.op in PRODUCTS and step.options["layer"] in self.weights:
                 rows = step.arrays["weight"]
-                shape = tuple(step.options["shape"])
+                shape = weight_shape(step)
                 own = child_seed(self.seed, "evaluated_weights", step.options["slot"])
                 keys = sample_keys(np.uint64(addressed_root(own)), 0, die, np.arange(len(rows)))
                 cells = math.prod(shape[1:])

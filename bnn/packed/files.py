@@ -18,7 +18,7 @@ from mtjsim.files import UNPACKED, check_unpacked, write_whole
 FORMAT = "mtj-bnn packed model 2"
 FORMER = "mtj-bnn packed model 1"  # without a digest
 LONGEST_HEADER = 1 << 22  # bytes: one step takes a few hundred
-OPS = ("sign", "write", "unpack", "binary", "signed")
+OPS = ("sign", "ternary", "write", "unpack", "binary", "gated", "signed")
 
 
 def save_steps(steps: Sequence[Step], path: str | os.PathLike[str]) -> None:

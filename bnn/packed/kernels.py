@@ -173,6 +173,60 @@ def product_sums(x, w, base, classes, out):
             i += rows
 
 
+def _ones(_: Any, word: Any) -> Any:
+    """Return the number of bits that are set."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.ctpop(arguments[0])
+
+    return nb.uint64(nb.uint64), generate
+
+
+_ones_of: Any = intrinsic(_ones)
+
+
+@nb.njit(cache=True, nogil=True)
+def gated_sums(gates, signs, gates_w, signs_w, out):
+    """Products of values that may be 0, as a gated XNOR: where both gates are set, +1 for equal signs, else -1.
+
+    gates, signs (m, t) against gates_w, signs_w (blocks, t, 64), into out (m, outputs) float32.
+    """
+    counts, outputs = np.empty(LANES, np.int64), out.shape[1]
+    for i in range(out.shape[0]):
+        for b in range(gates_w.shape[0]):
+            counts[:] = 0
+            for k in range(gates.shape[1]):
+                gate, sign = gates[i, k], signs[i, k]
+                if gate == U(0):
+                    continue
+                open_, negative = gates_w[b, k], signs_w[b, k]
+                for j in range(LANES):
+                    both = gate & open_[j]
+                    counts[j] += np.int64(_ones_of(both)) - 2 * np.int64(_ones_of(both & (sign ^ negative[j])))
+            first = b * LANES
+            for j in range(min(LANES, outputs - first)):
+                out[i, first + j] = np.float32(counts[j])
+
+
+@nb.njit(cache=True, nogil=True)
+def split_planes(words, channels, gates, signs):
+    """Split the two cells of ternary values, (n, p, words) of 2 c channels, into gate and sign, (n, p, words of c).
+
+    The gate is set where the cells differ, the sign is the "plus" cell.
+    """
+    size, shift, rest = gates.shape[2], U(channels & 63), channels & 63
+    last = (U(1) << U(rest)) - U(1) if rest else ~U(0)
+    for i in range(words.shape[0]):
+        for q in range(words.shape[1]):
+            for k in range(size):
+                at = k + channels // 64
+                minus = words[i, q, at] >> shift
+                if rest and at + 1 < words.shape[2]:
+                    minus |= words[i, q, at + 1] << (U(64) - shift)
+                plus, mask = words[i, q, k], last if k == size - 1 else ~U(0)
+                gates[i, q, k], signs[i, q, k] = (plus ^ minus) & mask, plus & mask
+
+
 @nb.njit(cache=True, nogil=True)
 def by_channel(rows, out):
     """Lay rows, (n p, channels), out by channel, (n, channels, p): runs of pixels long enough for the cache."""

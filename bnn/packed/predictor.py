@@ -18,7 +18,7 @@ from bnn.data.labelled import Labelled, labelled, unlabelled
 from bnn.errors.dies import check_process
 from bnn.packed.dies import PRODUCTS, Dies, Errors, Write, count_dies, rates_of_layers, unwritten
 from bnn.packed.files import digest_of, load_steps, save_steps
-from bnn.packed.steps import FLOAT, Step, packed_signs, run_float, unpacked
+from bnn.packed.steps import FLOAT, Step, packed_signs, packed_ternary, run_float, unpacked, unpacked_ternary
 from bnn.packed.structure import check_steps
 from mtjsim.checks import ArgumentError, Suggesting, checked_whole
 from mtjsim.rng import checked_seed
@@ -218,7 +218,11 @@ class PackedModel(Suggesting):
             return products[i](*values)
         if step.op == "write":
             return write(step, values[0], samples)
-        return packed_signs(*values) if step.op == "sign" else unpacked(*values)
+        if step.op == "ternary":
+            return packed_ternary(*values, **step.options)
+        if step.op == "unpack":
+            return (unpacked if step.options.get("levels", 2) == 2 else unpacked_ternary)(*values)
+        return packed_signs(*values)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model to a file, whole or not at all; `load_packed` reads it."""

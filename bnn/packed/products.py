@@ -1,4 +1,4 @@
-"""Products with binary weights: of packed bits by XNOR and popcount, of floats by torch."""
+"""Products with binary and ternary weights: of packed bits by XNOR and popcount, of floats by torch."""
 
 from collections.abc import Sequence
 
@@ -7,20 +7,29 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bnn.packed.kernels import LANES, by_channel, patches, pool_bits, product_bits, product_sums, weight_lanes
-from bnn.packed.steps import Bits, Step, Words, unpacked
+from bnn.layers.binary import cells_of, read_back
+from bnn.packed.kernels import (
+    LANES,
+    by_channel,
+    gated_sums,
+    patches,
+    pool_bits,
+    product_bits,
+    product_sums,
+    split_planes,
+    weight_lanes,
+)
+from bnn.packed.steps import Bits, Step, Words, packed_rows, unpacked
 
 ROWS_AT_ONCE = 4096  # output pixels whose patches are laid out at a time: some 100 kB, which stay in the cache
 
 
 class SignedProduct:
-    """Binary weights times a float input: torch's product, of the unpacked weights."""
+    """Binary or ternary weights times a float input: torch's product, of the unpacked weights."""
 
     def __init__(self, step: Step, rows: Words) -> None:
         self.step = step
-        shape = step.options["shape"]
-        cells = int(np.prod(shape[1:]))
-        self.weight = unpacked(Bits(rows[:, np.newaxis], cells, (cells,))).reshape(shape)
+        self.weight = _values(rows, step.options["shape"], step.options.get("levels", 2))
 
     def __call__(self, x: Tensor) -> Tensor:
         """Multiply."""
@@ -160,6 +169,83 @@ class BinaryProduct:
             starts = channels * kinds.sum(axis=1)[:, np.newaxis] + 2 * (~kinds).astype(np.int64) @ ones
             self._starts[key] = starts, classes.reshape(-1).astype(np.int64)
         return self._starts[key]
+
+
+class GatedProduct:
+    """Binary or ternary weights times packed bits or cells, zeros gated: the sums, which are whole numbers.
+
+    Parameters
+    ----------
+    step : Step
+        Options: `shape` of the weights, `levels` of inputs and of weights (2 or 3), `window` of a convolution.
+    rows : (outputs, words) uint64
+        The cells of the weights in torch's order, as they are written.
+    """
+
+    def __init__(self, step: Step, rows: Words) -> None:
+        self.step = step
+        self.inputs, weights = step.options["levels"]
+        shape = step.options["shape"]
+        self.outputs, self.channels, self.kernel = shape[0], shape[1], tuple(shape[2:]) or (1, 1)
+        values = _values(rows, shape, weights).flatten(1)
+        self.gates, self.signs = self._lanes(values.abs() - 0.5), self._lanes(values)
+
+    def _lanes(self, x: Tensor) -> Words:
+        taps = self.kernel[0] * self.kernel[1]
+        lanes = np.zeros((-(-self.outputs // LANES), taps * -(-self.channels // 64), LANES), np.uint64)
+        weight_lanes(packed_rows(x), self.channels, taps, lanes)
+        return lanes
+
+    def __call__(self, bits: Bits) -> Tensor:
+        """Multiply."""
+        n, pixels, _ = bits.words.shape
+        cells = 1 if self.inputs == 2 else 2
+        conv = len(self.step.options["shape"]) == 4
+        if bits.shape[0] != cells * self.channels or len(bits.shape) != (3 if conv else 1):
+            raise ValueError(f"a product of {self.channels} channels cannot take cells of shape {bits.shape}.")
+        planes = np.empty((2, n, pixels, -(-self.channels // 64)), np.uint64)
+        if cells == 2:
+            split_planes(bits.words, self.channels, *planes)
+        else:
+            planes[0], planes[1] = _mask(np.ones(self.channels, bool)), bits.words
+        if not conv:
+            return torch.from_numpy(self._sums(*planes[:, :, 0]))
+        stride, padding = (tuple(self.step.options["window"][name]) for name in ("stride", "padding"))
+        h, w = bits.shape[1:]
+        sides = _sides((h, w), self.kernel, stride, padding)
+        if min(sides) < 1:
+            raise ValueError(f"a kernel of {self.kernel} does not fit into samples of shape {bits.shape}.")
+        out = np.empty((n, self.outputs, sides[0] * sides[1]), np.float32)
+        some = max(1, ROWS_AT_ONCE // (sides[0] * sides[1]))
+        for first in range(0, n, some):
+            laid = []
+            for plane in planes[:, first : first + some]:
+                x = np.empty((len(plane), *sides, self.gates.shape[1]), np.uint64)
+                patches(plane.reshape(len(plane), h, w, -1), self.kernel, stride, padding, x)
+                laid.append(x.reshape(-1, x.shape[3]))
+            by_channel(self._sums(*laid), out[first : first + some])
+        return torch.from_numpy(out.reshape(n, self.outputs, *sides))
+
+    def _sums(self, gates: Words, signs: Words) -> np.ndarray:
+        sums = np.empty((len(gates), self.outputs), np.float32)
+        gated_sums(gates, signs, self.gates, self.signs, sums)
+        return sums
+
+
+def weight_shape(step: Step) -> tuple[int, ...]:
+    """Return the shape in which the weights of a product are written: (outputs, 2, ...) of ternary ones."""
+    outputs, *others = step.options["shape"]
+    levels = step.options.get("levels", 2)
+    return (outputs, *([2] * (3 in (levels if step.op == "gated" else [levels])[-1:])), *others)
+
+
+def _values(rows: Words, shape: Sequence[int], levels: int) -> Tensor:
+    """Unpack weights, -1, 0 and +1, in torch's shape, from their cells."""
+    cells = cells_of(levels) * int(np.prod(shape[1:]))
+    bits = unpacked(Bits(rows[:, np.newaxis], cells, (cells,)))
+    return (
+        read_back(bits.view(shape[0], 2, -1), bits[:, : cells // 2]).view(*shape) if levels == 3 else bits.view(*shape)
+    )
 
 
 def _sides(sides: Sequence[int], kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int]) -> list[int]:

@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bnn.layers.binary import stored
+from bnn.layers.ternary import DiscreteActivation
 from bnn.packed.kernels import pack_signs, unpack_signs
 
 Words = NDArray[np.uint64]
@@ -18,7 +20,7 @@ Words = NDArray[np.uint64]
 
 @dataclass(frozen=True, eq=False)
 class Bits:
-    """Packed +-1 values of a batch.
+    """Packed +-1 values of a batch; of ternary values the two cells, "plus" of all channels, then "minus" of them.
 
     Parameters
     ----------
@@ -42,8 +44,9 @@ class Step:
     Parameters
     ----------
     op : str
-        One of `FLOAT`, or "sign" (tensor to bits), "write" (the activation memory of a layer), "unpack" (bits to
-        tensor), "binary" (bits times binary weights), "signed" (a tensor times binary weights).
+        One of `FLOAT`, or "sign" (tensor to bits), "ternary" (tensor to the two cells of ternary values), "write" (the
+        activation memory of a layer), "unpack" (bits or cells to tensor), "binary" (bits times binary weights), "gated"
+        (bits or cells times binary or ternary weights), "signed" (a tensor times either).
     inputs : tuple of int
         Numbers of the steps whose values it uses; -1 is the images.
     options : dict
@@ -83,7 +86,9 @@ def _max_pool(x: Tensor, **window: Any) -> Tensor:
     """Pool as torch, at a twelfth of its time: rows first, then columns; torch's own where windows pass the edges."""
     if window["padding"] not in (0, [0, 0]) or window["dilation"] not in (1, [1, 1]) or window["ceil_mode"]:
         return F.max_pool2d(x, **window)
-    pairs = (value if isinstance(value, list) else [value, value] for value in (window["kernel_size"], window["stride"]))
+    pairs = (
+        value if isinstance(value, list) else [value, value] for value in (window["kernel_size"], window["stride"])
+    )
     for dim, (kernel, stride) in enumerate(zip(*pairs, strict=True), start=x.dim() - 2):
         last = x.shape[dim] - kernel  # where the last window may begin
         if last < 0:
@@ -120,6 +125,18 @@ def unpacked(bits: Bits) -> Tensor:
     out = np.empty((n, bits.channels, pixels), np.float32)
     unpack_signs(bits.words, out)
     return torch.from_numpy(out).reshape(n, *bits.shape)
+
+
+def packed_ternary(x: Tensor, *, threshold: float) -> Bits:
+    """Pack the cells of ternary values: `stored` of the signs of what is beyond the threshold."""
+    values = DiscreteActivation(threshold=threshold).forward(x)
+    return packed_signs(stored(values, 3).flatten(1, 2))
+
+
+def unpacked_ternary(bits: Bits) -> Tensor:
+    """Return the values of packed cells, -1, 0 and +1, in torch's shape."""
+    plus, minus = unpacked(bits).chunk(2, dim=1)
+    return (plus - minus) / 2
 
 
 def packed_rows(weight: Tensor) -> Words:

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from bnn.layers.binary import cells_of
 from bnn.packed.steps import Step
 from mtjsim.checks import ArgumentError
 
-TENSOR, BITS = "a tensor", "bits"
+TENSOR, BITS, CELLS = "a tensor", "bits", "cells of ternary values"
 LARGEST = 1 << 16  # of a kernel, stride, padding ...
 FARTHEST = 1 << 40  # of a threshold, with which the kernels compute in 64 bits
 Options = Mapping[str, Any]
@@ -55,13 +56,23 @@ def _checked(step: Step, number: int, kinds: Mapping[int, str]) -> str:
     takes, gives, check = STEPS[step.op]
     right = isinstance(step.inputs, tuple) and all(type(k) is int and -1 <= k < number for k in step.inputs)
     _need(right and len(step.inputs) == (2 if step.op == "add" else 1), f"has the inputs {step.inputs!r}")
-    _need(all(kinds[k] == takes for k in step.inputs), f"needs {takes} as input, got {kinds[step.inputs[0]]}")
+    found = kinds[step.inputs[0]]
+    ternary = (step.op == "write" and found == CELLS) or (step.op in ("unpack", "gated") and _input_levels(step) == 3)
+    takes = CELLS if ternary else takes
+    _need(all(kinds[k] == takes for k in step.inputs), f"needs {takes} as input, got {found}")
     for name, array in step.arrays.items():
         usable = isinstance(array, np.ndarray) and array.flags.c_contiguous and array.flags.aligned
         _need(usable, f"has an array {name} that is not contiguous")
         _need(array.dtype.kind != "f" or bool(np.isfinite(array).all()), f"has values of {name} that are not finite")
     check(step.options, step.arrays)
+    if step.op == "write":
+        return found
     return BITS if step.op == "binary" and "threshold" in step.arrays else gives
+
+
+def _input_levels(step: Step) -> Any:
+    levels = step.options.get("levels", 2)
+    return levels[0] if isinstance(levels, (list, tuple)) and levels else levels
 
 
 # ---- arrays and options ----------------------------------------------------------------------------------------------
@@ -116,6 +127,15 @@ def _window(window: Any) -> None:
     _whole("groups", window["groups"], 1)
 
 
+def _plain_window(window: Any) -> None:
+    """Check the window of a convolution of packed bits."""
+    _need(isinstance(window, Mapping), "needs a window")
+    _names(window, ("stride", "padding"))
+    for name, least in (("stride", 1), ("padding", 0)):
+        _need(isinstance(window[name], (list, tuple)), f"needs a pair for {name}")
+        _pair(name, window[name], least)
+
+
 def _layer(options: Options) -> None:
     _need(isinstance(options["layer"], str), f"needs the name of a layer, got {options['layer']!r}")
     _whole("slot", options["slot"])
@@ -136,12 +156,12 @@ def _write(options: Options, arrays: Arrays) -> None:
     _whole("call", options.get("call", 0))
 
 
-def _rows(options: Options, arrays: Arrays) -> int:
+def _rows(options: Options, arrays: Arrays, levels: int = 2) -> int:
     """Check packed weights; return the number of outputs."""
     shape = options["shape"]
     right = isinstance(shape, (list, tuple)) and len(shape) in (2, 4) and all(type(n) is int and n > 0 for n in shape)
     _need(right, f"needs the shape of a weight, got {shape!r}")
-    outputs, cells = shape[0], math.prod(shape[1:])
+    outputs, cells = shape[0], math.prod(shape[1:]) * cells_of(levels)
     rows = _array(arrays, "weight", np.uint64, (outputs, -(-cells // 64)))
     _need(cells % 64 == 0 or not (rows[:, -1] >> np.uint64(cells % 64)).any(), "has weights after its last cell")
     return outputs
@@ -155,11 +175,7 @@ def _binary(options: Options, arrays: Arrays) -> None:
     _layer(options)
     outputs = _rows(options, arrays)
     if conv:
-        _need(isinstance(options["window"], Mapping), "needs a window")
-        _names(options["window"], ("stride", "padding"))
-        for name, least in (("stride", 1), ("padding", 0)):
-            _need(isinstance(options["window"][name], (list, tuple)), f"needs a pair for {name}")
-            _pair(name, options["window"][name], least)
+        _plain_window(options["window"])
     if not folded:
         return
     limits = _array(arrays, "threshold", np.int64, (outputs,))
@@ -180,11 +196,41 @@ def _pooling(kernel: Any, stride: Any, padding: Any) -> None:
     _need(right, "needs a padding of at most half of the kernel")
 
 
-def _signed(options: Options, arrays: Arrays) -> None:
-    _names(options, ("layer", "slot", "shape", "window"))
+def _levels(value: Any) -> int:
+    _need(type(value) is int and value in (2, 3), f"needs 2 or 3 levels, got {value!r}")
+    return int(value)
+
+
+def _ternary(options: Options, arrays: Arrays) -> None:
+    _names(options, ("threshold",))
+    _names(arrays, ())
+    _need(0.0 < _number("threshold", options["threshold"]) < 1.0, "needs a threshold in (0, 1)")
+
+
+def _unpack(options: Options, arrays: Arrays) -> None:
+    _names(options, (), ("levels",))
+    _names(arrays, ())
+    _levels(options.get("levels", 2))
+
+
+def _gated(options: Options, arrays: Arrays) -> None:
+    conv = isinstance(options.get("shape"), (list, tuple)) and len(options["shape"]) == 4
+    _names(options, ("layer", "slot", "shape", "levels", *["window"] * conv))
     _names(arrays, ("weight",))
     _layer(options)
-    _rows(options, arrays)
+    levels = options["levels"]
+    _need(isinstance(levels, (list, tuple)) and len(levels) == 2, f"needs the levels of both, got {levels!r}")
+    _levels(levels[0])
+    _rows(options, arrays, _levels(levels[1]))
+    if conv:
+        _plain_window(options["window"])
+
+
+def _signed(options: Options, arrays: Arrays) -> None:
+    _names(options, ("layer", "slot", "shape", "window"), ("levels",))
+    _names(arrays, ("weight",))
+    _layer(options)
+    _rows(options, arrays, _levels(options.get("levels", 2)))
     if len(options["shape"]) == 4:
         _window(options["window"])
     else:
@@ -271,8 +317,10 @@ def _by_channel(options: Options, arrays: Arrays) -> None:
 STEPS: dict[str, tuple[str, str, Callable[[Options, Arrays], None]]] = {  # op -> what it takes, gives, its check
     "sign": (TENSOR, BITS, _plain),
     "write": (BITS, BITS, _write),
-    "unpack": (BITS, TENSOR, _plain),
+    "ternary": (TENSOR, CELLS, _ternary),
+    "unpack": (BITS, TENSOR, _unpack),
     "binary": (BITS, TENSOR, _binary),
+    "gated": (BITS, TENSOR, _gated),
     "signed": (TENSOR, TENSOR, _signed),
     "linear": (TENSOR, TENSOR, _linear),
     "conv2d": (TENSOR, TENSOR, _conv2d),

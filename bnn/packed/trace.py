@@ -11,10 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from bnn.layers.binary import BinaryConv2d, BinaryLayer, BinaryLinear
+from bnn.layers.binary import BinaryConv2d, BinaryLayer, BinaryLinear, stored
 from bnn.layers.feature_norm import FeatureNorm
 from bnn.layers.graph import IDENTITIES, UntraceableError, eager_copy, traced
 from bnn.layers.slots import activation_memories, weight_memories
+from bnn.layers.ternary import DiscreteActivation
 from bnn.layers.whole_model import copied_model
 from bnn.packed.folding import fold, pair
 from bnn.packed.predictor import PackedModel
@@ -33,8 +34,9 @@ def pack(model: nn.Module) -> PackedModel:
     ----------
     model : Module
         A Sequential, or a module whose `forward` calls its layers and adds their results (a residual network), of
-        `BinaryLinear`, `BinaryConv2d`, Linear, Conv2d, BatchNorm1d and 2d, ReLU, Hardtanh, MaxPool2d, AvgPool2d,
-        AdaptiveAvgPool2d, AdaptiveMaxPool2d, Flatten, Dropout and Identity. Left as it is.
+        `BinaryLinear`, `BinaryConv2d`, `TernaryLinear`, `TernaryConv2d`, Linear, Conv2d, BatchNorm1d and 2d, ReLU,
+        Hardtanh, MaxPool2d, AvgPool2d, AdaptiveAvgPool2d, AdaptiveMaxPool2d, Flatten, Dropout and Identity. Left as it
+        is.
 
     Returns
     -------
@@ -44,8 +46,8 @@ def pack(model: nn.Module) -> PackedModel:
     Raises
     ------
     ValueError
-        For a layer of another kind, or with hooks or a forward of its own; a quantizer that is not a sign, a BatchNorm
-        without running statistics, or a parameter that is not finite or not float32.
+        For a layer of another kind, or with hooks or a forward of its own; a quantizer that is neither a sign nor
+        ternary, a BatchNorm without running statistics, or a parameter that is not finite or not float32.
     TypeError
         For something else than a Module.
 
@@ -95,7 +97,7 @@ class _Packing:
             raise ValueError(f"{graph}. Build it of layers, without branches on values.")
         self.graph = graph
         self.steps: list[Step] = []
-        self.signs: dict[int, int] = {}
+        self.signs: dict[tuple[int, float | None], int] = {}
         self.calls: Counter[int] = Counter()  # of each slot for activations
         self.at: dict[fx.Node, int] = {}
 
@@ -147,12 +149,13 @@ class _Packing:
         if not isinstance(layer.dropout, (*IDENTITIES, type(None))):
             raise ValueError(f"dropout of {name!r} must do nothing in evaluation to be packed, got {layer.dropout!r}.")
         if layer.input_quantizer is not None:
-            _check_sign(name, layer)
-            if x not in self.signs:
-                self.signs[x] = self._add("sign", [x])
+            sign, options = self._sign(name, layer)
+            key = x, options.get("threshold")
+            if key not in self.signs:
+                self.signs[key] = self._add(sign, [x], options)
             slot = self.slots["write"][name]
             self.calls[slot] += 1
-            x = self._add("write", [self.signs[x]], {"layer": name, "slot": slot, "call": self.calls[slot] - 1})
+            x = self._add("write", [self.signs[key]], {"layer": name, "slot": slot, "call": self.calls[slot] - 1})
         x = self._product(name, layer, x)
         last = {} if isinstance(layer, BinaryConv2d) else {"last": True}  # dimension of the outputs
         scale = layer.output_scale()
@@ -162,6 +165,17 @@ class _Packing:
             x = self._add("shift", [x], last, {"by": layer.bias.detach().numpy()})
         return x
 
+    def _sign(self, name: str, layer: BinaryLayer) -> tuple[str, dict[str, Any]]:
+        """Return the step of a layer's input quantizer."""
+        quantizer = layer.input_quantizer
+        if not isinstance(quantizer, DiscreteActivation):
+            _check_sign(name, layer)
+            return "sign", {}
+        if quantizer.levels != 3:
+            rule = "must be a sign or ternary to be packed"
+            raise ValueError(f"input_quantizer of {name!r} {rule}, got {quantizer.levels} levels.")
+        return "ternary", {"threshold": quantizer.threshold}
+
     def _product(self, name: str, layer: BinaryLayer, x: int) -> int:
         """Add the product: of bits if input and weights are bits and the window is a plain one; otherwise of floats."""
         conv = isinstance(layer, BinaryConv2d)
@@ -169,18 +183,28 @@ class _Packing:
         plain = not conv or (window["dilation"] == window["groups"] == 1 and not isinstance(window["padding"], str))
         bits, binary = layer.input_quantizer is not None, layer.weight_quantizer is not None
         weight = layer.quantized_weight()
+        levels = [layer.levels_of(quantizer) for quantizer in ("input_quantizer", "weight_quantizer")]
         if bits and not (binary and plain):
-            x = self._add("unpack", [x])
+            x = self._add("unpack", [x], {"levels": 3} if levels[0] == 3 else {})
         if not binary:
             return self._add("conv2d" if conv else "linear", [x], window, {"weight": weight.numpy()})
-        if not bool((weight.abs() == 1).all()):
-            raise ValueError(f"weight_quantizer of {name!r} must give +1 and -1, got other values: use ste_sign.")
+        if not bool(((weight.abs() == 1) | ((weight == 0) & (levels[1] == 3))).all()):
+            rule = (
+                "must give +1 and -1, or three levels" if levels[1] <= 3 else "must have at most 3 levels to be packed"
+            )
+            raise ValueError(
+                f"weight_quantizer of {name!r} {rule}, got other values: use ste_sign or DiscreteStates(3)."
+            )
         options = {"layer": name, "slot": self.slots["weight"][name], "shape": list(weight.shape)}
-        if bits and plain:
-            if conv:
-                options["window"] = {key: pair(window[key]) for key in ("stride", "padding")}
-            return self._add("binary", [x], options, {"weight": packed_rows(weight)})
-        return self._add("signed", [x], {**options, "window": window}, {"weight": packed_rows(weight)})
+        arrays = {"weight": packed_rows(stored(weight, levels[1]))}
+        if not (bits and plain):
+            ternary = {"levels": 3} if levels[1] == 3 else {}
+            return self._add("signed", [x], {**options, **ternary, "window": window}, arrays)
+        if conv:
+            options["window"] = {key: pair(window[key]) for key in ("stride", "padding")}
+        if levels == [2, 2]:
+            return self._add("binary", [x], options, arrays)
+        return self._add("gated", [x], {**options, "levels": levels}, arrays)
 
 
 def _check_plain(name: str, module: nn.Module) -> None:

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from bnn.training.phases import Phase
 
 OF_A_RUN = ("seed", "phases", "checkpoint", "checkpoint_every", "checkpoint_steps", "metrics", "progress")
-OPTIMIZERS = ("adam", "adamw", "sgd", "bop")
+OPTIMIZERS = ("adam", "adamw", "sgd", "bop", "state_transitions")
+STEPPING = ("adam", "sgd")  # whose steps become transitions
 
 
 @dataclass(frozen=True)
@@ -167,18 +168,27 @@ class RecipeOptimizer:
     arguments: tuple[tuple[str, Any], ...]
 
     def __call__(self, model: nn.Module, config: TrainConfig) -> list[torch.optim.Optimizer]:
-        """Return the optimizer, or Bop for the binary weights and Adam for all others."""
+        """Return the optimizer; Bop for the binary weights and Adam for all others; or transitions of an optimizer."""
         import torch
 
         from bnn.optimizers.bop import Bop, split_parameters
+        from bnn.optimizers.state_transitions import DiscreteStateTransition, state_groups
 
         given = dict(self.arguments)
+        kind: Any
         usual: dict[str, Any] = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
         if self.name == "bop":
             binary, real = split_parameters(model)
             adam = torch.optim.Adam(real, **usual, fused=True)
             return [made("optimizer", Bop, {"params": binary, **given}), adam]
-        kind: Any = _torch_optimizer(self.name)
+        if self.name == "state_transitions":
+            groups = state_groups(model, binary=given.pop("binary", False))
+            for group in groups:
+                group |= {"weight_decay": 0.0} if "levels" in group else {}
+            kind = _torch_optimizer(given.pop("of", "adam"))
+            inner = made("optimizer", kind, {"params": groups, **usual, **given})
+            return [DiscreteStateTransition(inner, seed=child_seed(config.seed, "state_transitions"))]
+        kind = _torch_optimizer(self.name)
         fused = {} if self.name == "sgd" else {"fused": True}
         return [made("optimizer", kind, {"params": list(model.parameters()), **usual, **fused, **given})]
 
@@ -203,8 +213,13 @@ def optimizer_of(recipe: Recipe) -> RecipeOptimizer | None:
     from bnn.optimizers.bop import Bop
 
     name = checked_choice("optimizer.name", str(given.get("name", "adam")), OPTIMIZERS)
-    kind = Bop if name == "bop" else _torch_optimizer(name)
+    own: list[str] = []
+    if name == "state_transitions":
+        stepping, own = checked_choice("optimizer.of", str(given.get("of", "adam")), STEPPING), ["of", "binary"]
+        if not isinstance(given.get("binary", False), bool):
+            raise ArgumentError("optimizer.binary", f"must be true or false, got {given['binary']!r}.")
+    kind = Bop if name == "bop" else _torch_optimizer(stepping if own else name)
     names = names_of(kind, without=("params", "lr", "weight_decay", "fused", "foreach", "capturable", "differentiable"))
-    table = checked_table("optimizer", {k: v for k, v in given.items() if k != "name"}, names)
+    table = checked_table("optimizer", {k: v for k, v in given.items() if k != "name"}, [*own, *names])
     values = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
     return RecipeOptimizer(name, tuple(values.items()))

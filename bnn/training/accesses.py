@@ -3,9 +3,10 @@
 One iteration of a training reads and writes once each word of weights, biases, BatchNorm (parameters and running
 statistics) and of the optimizer's state. Each binary layer's input bits are written once an image, and read twice: by
 the product of the forward pass and by that of the backward pass. Its quantized weights, the signs, are written once an
-iteration and read as often. Before the first iteration every parameter is written once. One inference reads every
-parameter once (binary weights as signs), and writes and reads each input bit once. Real intermediate results and images
-are not counted: they are in registers or buffers of the processor in either case.
+iteration and read as often. Weights without a latent value (`Bop`, `DiscreteStateTransition`) are bits and no words.
+Before the first iteration every parameter is written once. One inference reads every parameter once (binary weights as
+signs), and writes and reads each input bit once. Real intermediate results and images are not counted: they are in
+registers or buffers of the processor in either case.
 
 What no MRAM holds is in SRAM. So the joules that an MRAM saves are those of `sram_ledger` less those of the training.
 """
@@ -24,11 +25,12 @@ from torch import Tensor, nn
 from bnn.data.labelled import unlabelled
 from bnn.errors.keys import address, forget_address
 from bnn.errors.ledger import read_price
+from bnn.layers.binary import cells_of, stored
 from bnn.layers.inputs import image_tensor
 from bnn.layers.slots import activation_memories, memories, weight_memories
 from bnn.training.phase_memories import TRAINED, check_layers, memory_in_slot, reads_of_bits, slot_ledger
 from bnn.training.phases import IN_SLOTS, MRAM, Phase
-from bnn.training.tensor_words import parameters_by_kind, state_tensors
+from bnn.training.tensor_words import parameters_by_kind, state_tensors, without_latent
 from bridge.ledger import FREE_READS, Entry, Ledger
 from bridge.memory.sram import SRAM
 from mtjsim.calls import shows_its_call
@@ -54,7 +56,7 @@ class Sizes:
     activations : mapping of str to int
         Input bits of each binary layer, for one image.
     signs : mapping of str to int
-        Binary weights of each layer.
+        Bits of the quantized weights of each layer: one of a binary weight, two of a ternary one.
     """
 
     words: Mapping[str, int]
@@ -62,11 +64,15 @@ class Sizes:
     signs: Mapping[str, int]
 
     @classmethod
-    def of(cls, model: nn.Module, images: Tensor) -> Sizes:
-        """Count them; the input bits by a forward pass of some images."""
+    def of(cls, model: nn.Module, images: Tensor, optimizers: Sequence[torch.optim.Optimizer] = ()) -> Sizes:
+        """Count them; the input bits by a forward pass of some images. Weights without a latent value are no words."""
         kinds = parameters_by_kind(model)
         words = {kind: sum(held.get().numel() for held in tensors.values()) for kind, tensors in kinds.items()}
-        signs = {name: layer.weight.numel() for name, layer in weight_memories(model).items()}
+        words["weights"] -= sum(weight.numel() for weight in without_latent(optimizers))
+        signs = {
+            name: layer.weight.numel() * cells_of(layer.levels_of("weight_quantizer"))
+            for name, layer in weight_memories(model).items()
+        }
         return cls(words, _input_bits(model, images), signs)
 
 
@@ -75,8 +81,8 @@ def _input_bits(model: nn.Module, images: Tensor) -> dict[str, int]:
     found = dict.fromkeys(activation_memories(model), 0)
 
     def counting(name: str) -> Any:
-        def hook(module: nn.Module, inputs: tuple[Any, ...]) -> None:
-            found[name] += inputs[0].numel() // len(images)
+        def hook(module: Any, inputs: tuple[Any, ...]) -> None:
+            found[name] += inputs[0].numel() // len(images) * cells_of(module.levels_of("input_quantizer"))
 
         return hook
 
@@ -203,7 +209,7 @@ class TrainingAccesses:
     @cached_property
     def sizes(self) -> Sizes:
         """Of the model."""
-        return Sizes.of(self.model, self.batches.first(2))
+        return Sizes.of(self.model, self.batches.first(2), self.optimizers)
 
     def ledger(self, step: int, *, all_in_sram: bool = False) -> Ledger:
         """Return the accesses of the first `step` iterations; or what they would be with everything in SRAM."""
@@ -311,8 +317,10 @@ def inference_ledger(
     for kind, words in {**sizes.words, "weights": real}.items():
         entries += _words(next((m for m in mrams if kind in m.holds), None), sram, kind, words * n)
     for name, layer in weight_memories(model).items():
-        ones = int((layer.weight >= 0).sum())
-        entries += _signs_read(mrams, sram, name, (layer.weight.numel() - ones) * n, ones * n)
+        with torch.no_grad():
+            cells = stored(layer.quantized_weight(), layer.levels_of("weight_quantizer"))
+        ones = int((cells > 0).sum())
+        entries += _signs_read(mrams, sram, name, (cells.numel() - ones) * n, ones * n)
     for name, bits in sizes.activations.items():
         if not _covered(mrams, "activations", name):
             entries += _accesses(sram, f"activations, {name}", 1, written=bits * n, read=INFERRED * bits * n)

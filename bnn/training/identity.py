@@ -145,6 +145,8 @@ def _optimizer(optimizer: torch.optim.Optimizer, model: nn.Module) -> str:
     ]
     parts = [described(type(optimizer)), described(groups)]
     parts += [f"hook {described(hook)}" for kind in HOOKS_OF_AN_OPTIMIZER for hook in getattr(optimizer, kind).values()]
+    if _is_ours(type(optimizer)) and hasattr(optimizer, "identity"):
+        parts.append(described(optimizer.identity))
     if not type(optimizer).__module__.startswith("torch.") and not _is_ours(type(optimizer)):
         own = {key: value for key, value in vars(optimizer).items() if not key.startswith("_")}
         parts += [f"{key} = {described(own[key])}" for key in sorted(own.keys() - OF_AN_OPTIMIZER)]

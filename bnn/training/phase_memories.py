@@ -14,10 +14,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from bnn.errors.ledger import read_price
 from bnn.errors.overwrite import OverwriteErrors
 from bnn.errors.write_errors import WriteErrors
+from bnn.layers.binary import QUANTIZER_OF, BinaryLayer
 from bnn.layers.slots import activation_memories, weight_memories
 from bnn.training.parameter_memory import ParameterMemory, planned
 from bnn.training.phases import IN_SLOTS, IN_WORDS, MRAM, Phase
-from bnn.training.tensor_words import parameters_by_kind
+from bnn.training.tensor_words import parameters_by_kind, without_latent
 from bridge.ledger import FREE_READS, Entry, Ledger
 from mtjsim.checks import ArgumentError
 from mtjsim.rng import child_seed
@@ -34,6 +35,9 @@ def check_model(model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], p
             planned(model, mram.words, mram.holds)
             if "optimizer" in mram.holds and len(optimizers) != 1:
                 rule = f'must be without "optimizer" where there are {len(optimizers)} of them.'
+                raise ArgumentError("holds", f"of phase {number} {rule}")
+            if "weights" in mram.holds and without_latent(optimizers):
+                rule = 'must be without "weights": the optimizer keeps no latent weights, only bits. Use "signs".'
                 raise ArgumentError("holds", f"of phase {number} {rule}")
             if not held & set(mram.holds) and "optimizer" not in mram.holds:
                 rule = f"must name something that the model has, {', '.join(sorted(held))}"
@@ -135,7 +139,7 @@ def slots_of(model: nn.Module) -> dict[str, list[nn.Module | None]]:
     return {slot: [layer._modules[slot] for layer in _layers(model, slot).values()] for slot in IN_SLOTS.values()}
 
 
-def _layers(model: nn.Module, slot: str) -> Mapping[str, nn.Module]:
+def _layers(model: nn.Module, slot: str) -> Mapping[str, BinaryLayer]:
     return (activation_memories if slot == "activation_memory" else weight_memories)(model)
 
 
@@ -151,6 +155,10 @@ def check_layers(model: nn.Module, mrams: Sequence[MRAM]) -> None:
                     hint = f" Did you mean {near[0]!r}?" if near else ""
                     raise ArgumentError("layers", f"must name layers of the model, got {pattern!r}: {known}.{hint}")
         for name in names:
+            levels = _layers(model, slot)[name].levels_of(QUANTIZER_OF[slot])
+            if levels > 3 and any(mram.covers(name) for mram in held):
+                rule = f"must leave out {name!r}, whose {what} have {levels} levels"
+                raise ArgumentError("layers", f"{rule}: a memory stores two, or three on two cells.")
             if (count := sum(mram.covers(name) for mram in held)) > 1:
                 raise ArgumentError(
                     "layers", f"must name each layer once, and {count} memories hold {what} of {name!r}."

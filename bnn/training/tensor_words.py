@@ -1,6 +1,6 @@
 """Tensors as the words of a memory: where the parameters of a model are, how they are written and read back."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -246,6 +246,11 @@ def state_tensors(model: nn.Module, optimizer: torch.optim.Optimizer | None) -> 
         for key, value in optimizer.state.get(parameter, {}).items()
         if key != "step" and isinstance(value, Tensor) and value.shape == parameter.shape
     }
+
+
+def without_latent(optimizers: Sequence[torch.optim.Optimizer]) -> list[Tensor]:
+    """Return the weights that the optimizers move as bits or states, without a latent value."""
+    return [weight for optimizer in optimizers for weight in getattr(optimizer, "without_latent", ())]
 
 
 def _dense(tensor: Tensor) -> bool:

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from bnn.layers.binary import BinaryConv2d, BinaryLinear
+from bnn.layers.ternary import TernaryConv2d, TernaryLinear
 from bnn.models import mlp
 from bnn.packed.files import digest_of
 from bnn.packed.predictor import load_packed
@@ -44,8 +45,21 @@ def models():
         nn.Flatten(),
         nn.Linear(6, 3),
     )
+    ternary = nn.Sequential(
+        TernaryConv2d(2, 5, 3, seed=1, input_quantizer=None),
+        nn.BatchNorm2d(5),
+        TernaryConv2d(5, 70, 3, seed=2, dilation=2),
+        TernaryConv2d(70, 3, 2, seed=3),
+        nn.Flatten(),
+        TernaryLinear(27, 3, seed=4),
+    )
     torch.manual_seed(0)
-    return [(mlp(64, (70, 70), seed=1).eval(), (64,)), (images.eval(), (2, 8, 8)), (real.eval(), (2, 12, 12))]
+    return [
+        (mlp(64, (70, 70), seed=1).eval(), (64,)),
+        (images.eval(), (2, 8, 8)),
+        (real.eval(), (2, 12, 12)),
+        (ternary.eval(), (2, 10, 10)),
+    ]
 
 
 def leaves(tree, path=()):

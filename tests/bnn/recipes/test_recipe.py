@@ -237,7 +237,11 @@ WRONG_FIELDS = [  # path, value, message; None takes a field out
     ("model.name", "nowhere:net", "model must be module:function, which can be imported from this folder"),
     ("binarize.exclud", [], "a field of binarize must be one of .*Did you mean 'exclude'"),
     ("binarize.weight_quantizer", "sign", "binarize.weight_quantizer must be one of 'ste_sign'"),
-    ("optimizer.name", "adan", "optimizer.name must be one of 'adam', 'adamw', 'sgd', 'bop', got 'adan'"),
+    (
+        "optimizer.name",
+        "adan",
+        "optimizer.name must be one of 'adam', 'adamw', 'sgd', 'bop', 'state_transitions', got 'adan'",
+    ),
     ("optimizer.lr", 0.1, "a field of optimizer must be one of .*got 'lr'"),
     ("optimizer.betas", "x", "optimizer has a value of another kind|optimizer"),
     ("process.short_rat", 0.1, "a field of process must be one of .*Did you mean 'short_rate'"),

@@ -9,6 +9,7 @@ from bnn.evaluation.accuracy import evaluate
 from bnn.evaluation.batch_norm import reestimate_batch_norm, rescale_batch_norm
 from bnn.layers.binary import BinaryLayer
 from bnn.optimizers.bop import Bop
+from bnn.optimizers.state_transitions import DiscreteStateTransition
 from bnn.recipes.memories import mram_of, process_of
 from bnn.recipes.network import data_of, network_of, optimizer_of
 from bnn.recipes.run import Prepared, run_recipe
@@ -247,6 +248,30 @@ def test_a_function_that_returns_no_model_is_refused(small, own):
         Prepared.of(small(model=own.replace(":net", ":text")))
     with pytest.raises(ValueError, match=r"model must be module:function, which can be imported"):
         Prepared.of(small(model=own.replace(":net", ":nets")))
+
+
+def test_transitions_are_of_an_optimizer_and_their_states_do_not_decay(small):
+    from bnn.recipes.network import config_of
+
+    training = {"epochs": 2, "batch_size": 64, "learning_rate": 0.02, "weight_decay": 1e-4}
+    model = {"name": "gxnor_mlp", "inputs": 64, "hidden": [32]}
+    recipe = small(
+        model=model, memory=None, device=None, test=[{"name": "clean"}],
+        optimizer={"name": "state_transitions", "of": "adam", "betas": [0.9, 0.99]}, training=training,
+    )  # fmt: skip
+    (made,) = optimizer_of(recipe)(Prepared.of(recipe).model, config_of(recipe, ()))
+    assert isinstance(made, DiscreteStateTransition)
+    assert isinstance(made.optimizer, torch.optim.Adam)
+    assert [(group.get("levels"), group["weight_decay"]) for group in made.param_groups] == [(3, 0.0), (None, 1e-4)]
+    weight = run(recipe).model[1].weight
+    assert set(weight.unique().tolist()) == {-1.0, 0.0, 1.0}
+    for table, words in (
+        ({"name": "state_transitions", "of": "bop"}, "optimizer.of must be one of"),
+        ({"name": "state_transitions", "binary": 1}, "optimizer.binary must be true or false"),
+        ({"name": "adam", "binary": True}, "optimizer.*binary"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            Prepared.of(small(optimizer=table))
 
 
 @pytest.mark.parametrize(
