@@ -93,8 +93,9 @@ class RecipeResult:
         ".energy_0", ".energy_1", ".latency" of each memory, and of the setting that gave its rates, if they were not
         given as they are, "NAME.current_0", ".current_1" [A] or ".voltage_0", ".voltage_1" [V], and ".pulse_width" [s];
         "training.loss", "training.accuracy", "training.validation_accuracy" of the last epoch, "training.epochs" that
-        were done, "training.diverged" (1 or 0); "training.joules_device", "_with_driver", "_system" and "_in_sram" of
-        the training; "NAME.joules_device", "_with_driver", "_system" of an inference under each test's memories. Where
+        were done, "training.diverged" (1 or 0); "training.joules_device", "_with_driver" and "_system" of the training, of
+        these "_of_mram" those of the system that are of MRAM, its sensing and its code included, and "_in_sram" what
+        the training would take with all in SRAM; "NAME.joules_device", "_with_driver", "_system" of an inference under each test's memories. Where
         a price is missing, of a pulse without energy, of transistor and driver without a cell, of a read without a
         `ReadPoint`, the name ends in "_at_least".
         """
@@ -114,6 +115,10 @@ class RecipeResult:
         found[DIVERGED] = int(hasattr(self.ended, "message"))
         found |= _joules("training", self.ledger, 1)
         found["training.joules_in_sram"] = self.ledger_in_sram.joules("system")
+        shared = {entry.memory for entry in self.ledger_in_sram}  # what no MRAM holds has the same names in both
+        of_mram = Ledger([entry for entry in self.ledger if entry.memory not in shared])
+        bound = "" if _priced(of_mram, "system") else AT_LEAST
+        found[f"training.joules_of_mram{bound}"] = of_mram.joules("system")
         for name, (ledger, images) in self.inferences.items():
             found |= _joules(name, ledger, images)
         return found
@@ -158,6 +163,7 @@ def value_names(recipe: Recipe) -> list[str]:
     found += ["training.loss", "training.accuracy", "training.epochs", DIVERGED, "training.joules_in_sram"]
     found += ["training.validation_accuracy"] if "validation" in recipe.tables["data"] else []
     joules = [f"{name}.joules_{scope}" for name in ("training", *tests) for scope in SCOPES]
+    joules.append("training.joules_of_mram")
     return found + joules + [f"{name}{AT_LEAST}" for name in joules]
 
 

@@ -19,6 +19,7 @@ from bridge import OperatingPoint, WriteSetting, operating_point
 from mtjsim.presets import load_preset
 from mtjsim.rng import child_seed
 from networks import counts
+from physics import approx
 
 HALF = {"error_rate": 0.3, "errors": "independent"}
 
@@ -39,7 +40,11 @@ def test_words_with_parity_in_mram_then_everything_in_sram_with_new_statistics(s
     memories = {entry.memory for entry in result.ledger.entries}
     assert {name for name in memories if "MRAM" in name} == {"MRAM, weights", "MRAM, weights, check cells"}
     assert {"SRAM 32kB, weights", "SRAM 32kB, batch_norm", "SRAM 32kB, optimizer"} <= memories
+    in_sram = sum(entry.joules("system") for entry in result.ledger if entry.memory.startswith("SRAM"))
+    of_mram = result.values()["training.joules_of_mram_at_least"]  # its code is priced, its pulses are not
+    assert of_mram == approx(result.ledger.joules("system") - in_sram, rel=1e-9)
     exact = run(small(device=None, memory=None, test=[{"name": "clean"}]))
+    assert exact.values()["training.joules_of_mram"] == 0.0
     plain = run(small(device=None, memory=[cheap], phase=[phases[0], {"memory": []}], test=[{"name": "clean"}]))
     assert len({str(counts(r.tests["clean"])) for r in (result, exact, plain)}) == 3
     assert exact.ledger == exact.ledger_in_sram
