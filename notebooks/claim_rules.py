@@ -41,7 +41,7 @@ def _same(text, value):
 
 @dataclass(frozen=True)
 class Found:
-    """The number that a claim is about: mean, low, high (all the same for one without an interval), and in words."""
+    """The number that a claim is about, mean, low and high, and in words. Without an interval the three are equal."""
 
     mean: float
     low: float
@@ -200,12 +200,15 @@ def halved(scheme, **more):
         first, last = (end(rows, key=lambda row: float(row["reads_per_write"])) for end in (min, max))
         (pulse,) = stored.rows("table", sizing="same pulse", reads_per_write=float(first["reads_per_write"]))
         ratio, *others = (float(first[f"{name}.ratio_system"]) for name in (scheme, *more.values()))
+        reads = f"with {last['reads_per_write']} reads a write"
         shown = dict(zip(more, others, strict=True)) | {
             "with the same pulse in each cell": float(pulse[f"{scheme}.ratio_system"]),
-            f"with {last['reads_per_write']} reads": float(last[f"{scheme}.ratio_system"]),
+            reads: float(last[f"{scheme}.ratio_system"]),
+            **{f"{reads}, {way}": float(last[f"{name}.ratio_system"]) for way, name in more.items()},
         }
         words = "; ".join(f"{value:.2f} {name}" for name, value in shown.items())
-        return Found(ratio, ratio, ratio, f"ratio {ratio:.2f}, of ledgers ({words})")
+        times = float(first[f"{scheme}.ratio_latency"])
+        return Found(ratio, ratio, ratio, f"ratio {ratio:.2f}, of ledgers ({words}); its writes take {times:.1f} times as long")
 
     return find
 
@@ -268,10 +271,14 @@ def gap(value, first, second, what, *, minus=None):
 
 
 def largest_gap(value, first, seconds, what):
-    """Return the rule of the difference with the largest upper end of those between a point and several, by name."""
+    """Return the rule of the difference with the largest upper end of those between a point and several, by name.
+
+    `first` is the point, or a function that returns that of each of the others.
+    """
 
     def find(stored):
-        rules = (gap(value, first, second, f"{what} {name}") for name, second in seconds.items())
+        own = first if callable(first) else lambda second: first
+        rules = (gap(value, own(second), second, f"{what} {name}") for name, second in seconds.items())
         return max((rule(stored) for rule in rules), key=lambda found: found.high)
 
     return find
@@ -288,7 +295,7 @@ def gap_of_best(first, value, ways, what):
         chosen_by = {name: interval(list(_values(stored, own, at).values()))[0] for name, (at, own) in ways.items()}
         best = max(chosen_by, key=chosen_by.get)
         pairs = _pairs(stored, first, (value, ways[best][0]))
-        words = f"{what}, {best}, the best of {len(ways)} on images held out"
+        words = f"{what} of that with the best of {len(ways)} ways, {best} (chosen on images held out)"
         return points(*zip(*pairs, strict=True), words)
 
     return find
@@ -323,15 +330,15 @@ def quotient(first, second, what, where, other=None, *, also=()):
 
 
 def of_the_memory(where, what, *, sram, over):
-    """Return the rule of the ratio of joules of a training, of what is held in MRAM at a point, and of its SRAM.
+    """Return the rule of the ratio of joules of a training, of what is held in MRAM at a point, and of it in SRAM.
 
-    The whole system has the same other memory in both, "the rest": joules of the system without those of the MRAM's
-    cells and drivers. Without it, what is held takes the joules of cells and drivers in MRAM, and what is left of the
-    joules of the system in SRAM, `sram`: (value, where). `over` is "sram" for SRAM over MRAM, or "mram".
+    The whole system has the same other SRAM in both, "the rest": its joules without those of the MRAM, whose sensing
+    and code are the MRAM's. In SRAM, `sram`: (value, where), what is held takes what is left of the joules of the
+    system. `over` is "sram" for SRAM over MRAM, or "mram".
     """
 
     def find(stored):
-        whole, cells = (_values(stored, f"training.joules_{scope}", where) for scope in ("system", "with_driver"))
+        whole, cells = (_values(stored, f"training.joules_{scope}", where) for scope in ("system", "of_mram"))
         other = _values(stored, *sram)
         ratios, systems, shares = [], [], []
         for repeat in sorted(whole):
@@ -341,10 +348,9 @@ def of_the_memory(where, what, *, sram, over):
             systems.append((other[repeat] / whole[repeat]) ** (1 if over == "sram" else -1))
             shares.append(rest / whole[repeat])
         mean, low, high = interval(ratios)
-        words = (
-            f"{what}: {mean:.3g} [{low:.3g}, {high:.3g}] without the rest, which is {100 * interval(shares)[0]:.0f} %"
-        )
-        return Found(mean, low, high, f"{words} of the system; {interval(systems)[0]:.3g} with it")
+        share, system = 100 * interval(shares)[0], interval(systems)[0]
+        words = f"{what}: {mean:.3g} [{low:.3g}, {high:.3g}] for what the MRAM holds; for the whole system {system:.3g}"
+        return Found(mean, low, high, f"{words}, of which {share:.0f} % are in the same SRAM in both")
 
     return find
 
@@ -372,6 +378,21 @@ def threshold(where, what):
         if high == math.inf:
             return Found(high, low, high, f"{what}: above {low:.1e}, {failed}")
         return Found(math.sqrt(low * high), low, high, f"{what}: bracket {low:.1e} to {high:.1e}, {failed}")
+
+    return find
+
+
+def brackets(places, least, what):
+    """Return the rule of the range of several brackets, (name -> where), and which of them are above a rate."""
+
+    def find(stored):
+        ends = {name: bracket(stored, where)[:2] for name, where in places.items()}
+        above = [name for name, (low, _) in ends.items() if low >= least]
+        others = [f"{name} {low:.1e} to {high:.1e}" for name, (low, high) in ends.items() if low < least]
+        rest = f", not {', '.join(others)}" if others else ""
+        low, high = min(low for low, _ in ends.values()), max(high for _, high in ends.values())
+        words = f"{what}: the whole bracket is above in {len(above)} of {len(ends)}{rest}"
+        return Found(math.sqrt(low * high), low, high, words)
 
     return find
 

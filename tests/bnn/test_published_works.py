@@ -18,7 +18,9 @@ from physics import approx
 
 WORKS = ("activation_writes", "two_phase", "weight_storage")
 ON_MNIST = [
-    name for name in list_studies() if name.startswith(WORKS) and load_study(name).recipe.value("data.name") == "mnist"
+    name
+    for name in list_studies()
+    if name.startswith((*WORKS, "activation_joules")) and load_study(name).recipe.value("data.name") == "mnist"
 ]
 SMALL = {"data.train_images": 256, "training.epochs": 2, "training.batch_size": 64, "seed": 1}
 
@@ -62,7 +64,10 @@ def test_everything_of_a_work_can_be_prepared_and_its_rates_are_those_of_the_dev
 
 @pytest.mark.slow  # `run_study` does this before any work
 @pytest.mark.parametrize("name", ON_MNIST)
-def test_every_value_of_every_study_of_a_work_can_be_prepared(name):
+def test_every_value_of_every_study_of_a_work_can_be_prepared(name, monkeypatch):
+    few = network._loaded("mnist", None)
+    many = few.train.subset(np.arange(60_000) % len(few.train))  # as many as MNIST has
+    monkeypatch.setattr(network, "_loaded", lambda name, data_dir: replace(few, train=many))
     assert checked_points(load_study(name), None)
 
 
