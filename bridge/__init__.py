@@ -2,7 +2,7 @@
 
 one cell        `write.py` a setting and its operating point · `cell/` the junction behind a transistor
 many settings   `maps/` solved once or measured, interpolated between the nodes · `search/` the cheapest one
-many cells      `dies/` spread and faults
+many cells      `dies/` spread and faults · `crossbar/` pairs of junctions as weights
 a memory        `memory/` declared by a `WordMemory`, numbers in and out; a failed write leaves the old bit ·
                 `ledger.py` events and their energy
 shared          `checks.py` of arguments · `log_log.py` a transform of error rates · `netcdf.py` files
@@ -21,6 +21,7 @@ from bridge.write import OperatingPoint, WriteSetting, operating_point
 if TYPE_CHECKING:
     from bridge.cell.cell import Cell, narrowest_transistor
     from bridge.cell.transistor import Transistor
+    from bridge.crossbar.array import PairArray, junctions_of
     from bridge.dies.die import Die
     from bridge.dies.faults import Process
     from bridge.dies.files import load_die, save_die
@@ -47,6 +48,7 @@ _ON_FIRST_USE = {
     for module, names in {
         "cell.cell": ("Cell", "narrowest_transistor"),
         "cell.transistor": ("Transistor",),
+        "crossbar.array": ("PairArray", "junctions_of"),
         "dies.die": ("Die",),
         "dies.faults": ("Process",),
         "dies.files": ("load_die", "save_die"),
@@ -87,6 +89,7 @@ __all__ = [
     "Ledger",
     "Memory",
     "OperatingPoint",
+    "PairArray",
     "Population",
     "Process",
     "Protection",
@@ -102,6 +105,7 @@ __all__ = [
     "current_for",
     "find_setting",
     "format_of",
+    "junctions_of",
     "load_die",
     "load_map",
     "measured_map",

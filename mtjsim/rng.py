@@ -47,6 +47,7 @@ Role = Literal[
     "augmentation",  # of the images of one training, by epoch and kind
     "rounding",  # bridge: stochastic rounding of the words of one write
     "state_transitions",  # bnn: jumps of discrete weights, by tensor and step
+    "conductances",  # bridge: of the junctions of a crossbar
 ]
 ROLES: tuple[Role, ...] = get_args(Role)  # append only: the order fixes the streams
 

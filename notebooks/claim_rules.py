@@ -208,7 +208,9 @@ def halved(scheme, **more):
         }
         words = "; ".join(f"{value:.2f} {name}" for name, value in shown.items())
         times = float(first[f"{scheme}.ratio_latency"])
-        return Found(ratio, ratio, ratio, f"ratio {ratio:.2f}, of ledgers ({words}); its writes take {times:.1f} times as long")
+        return Found(
+            ratio, ratio, ratio, f"ratio {ratio:.2f}, of ledgers ({words}); its writes take {times:.1f} times as long"
+        )
 
     return find
 

@@ -310,7 +310,8 @@ OF_WORKS = (
     ),
     *(
         Claim(
-            f"A weight that is found wrong and read as zero raises the accuracy ({format}, parity, overwrite errors of 1e-3)",
+            f"A weight that is found wrong and read as zero raises the accuracy ({format}, parity, overwrite errors of "
+            "1e-3)",
             PHASES,
             "two_phase_codes",
             gap(
@@ -357,8 +358,8 @@ OF_WORKS = (
     ),
     *(
         Claim(
-            f"The rest of the iterations may be in the same MRAM, written at 1e-6, in place of another RAM ({rate:g} in the "
-            f"first {100 * until:g} %)",
+            "The rest of the iterations may be in the same MRAM, written at 1e-6, in place of another RAM "
+            f"({rate:g} in the first {100 * until:g} %)",
             "US 11,586,906",
             "two_phase_switch",
             gap(
@@ -619,7 +620,7 @@ CLAIMS = (
         )
         for way, rule in (
             ("a strong pulse", halved("strong pulse")),
-            ("SECDED", halved("SECDED", **{"with a code of no energy in place of the assumed one": "SECDED free code"})),
+            ("SECDED", halved("SECDED", **{"with a code of no energy, not the assumed one": "SECDED free code"})),
             ("writing again after a read", halved("retry", **{"with 2 pulses": "retry 2", "if both do": "retry both"})),
         )
     ),

@@ -93,11 +93,11 @@ class RecipeResult:
         ".energy_0", ".energy_1", ".latency" of each memory, and of the setting that gave its rates, if they were not
         given as they are, "NAME.current_0", ".current_1" [A] or ".voltage_0", ".voltage_1" [V], and ".pulse_width" [s];
         "training.loss", "training.accuracy", "training.validation_accuracy" of the last epoch, "training.epochs" that
-        were done, "training.diverged" (1 or 0); "training.joules_device", "_with_driver" and "_system" of the training, of
-        these "_of_mram" those of the system that are of MRAM, its sensing and its code included, and "_in_sram" what
-        the training would take with all in SRAM; "NAME.joules_device", "_with_driver", "_system" of an inference under each test's memories. Where
-        a price is missing, of a pulse without energy, of transistor and driver without a cell, of a read without a
-        `ReadPoint`, the name ends in "_at_least".
+        were done, "training.diverged" (1 or 0); "training.joules_device", "_with_driver" and "_system" of the training,
+        "_of_mram" those of the system that are of MRAM, its sensing and its code included, and "_in_sram" what it would
+        take with all in SRAM; "NAME.joules_device", "_with_driver", "_system" of an inference under each test's
+        memories. Where a price is missing, of a pulse without energy, of transistor and driver without a cell, of a
+        read without a `ReadPoint`, the name ends in "_at_least".
         """
         found: dict[str, Any] = {}
         for row in self.rows():
