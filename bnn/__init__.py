@@ -31,6 +31,7 @@ if _TYPE_CHECKING:
     from bnn.evaluation.accuracy import evaluate
     from bnn.evaluation.batch_norm import reestimate_batch_norm, rescale_batch_norm
     from bnn.layers.binary import BinaryConv2d, BinaryLinear
+    from bnn.layers.crossbar import CrossbarLinear, DieMemory, PairProcess, calibrate_offsets, put_on_dies
     from bnn.layers.dropout import SeededDropout
     from bnn.layers.latent import clip_latent_, quantized_scope
     from bnn.layers.quantizers import approx_sign, ste_sign, swish_sign
@@ -71,6 +72,7 @@ _HOME = {
         "evaluation.accuracy": ("evaluate",),
         "evaluation.batch_norm": ("reestimate_batch_norm", "rescale_batch_norm"),
         "layers.binary": ("BinaryConv2d", "BinaryLinear"),
+        "layers.crossbar": ("CrossbarLinear", "DieMemory", "PairProcess", "calibrate_offsets", "put_on_dies"),
         "layers.dropout": ("SeededDropout",),
         "layers.latent": ("clip_latent_", "quantized_scope"),
         "layers.quantizers": ("approx_sign", "ste_sign", "swish_sign"),

@@ -1,7 +1,8 @@
 """Binary layers: their quantizers, memories and dropout, and tools for whole models of them.
 
 one layer       `quantizers.py` signs and their gradients · `binary.py` layers with slots for memories ·
-                `ternary.py` discrete states, ternary layers · `dropout.py` seeded dropout ·
+                `ternary.py` discrete states, ternary layers · `crossbar.py` pairs of junctions on dies ·
+                `dropout.py` seeded dropout ·
                 `feature_norm.py` BatchNorm of the last dimension
 a whole model   `slots.py` exchange of its memories · `latent.py` its latent weights · `graph.py` its calls, traced ·
                 `table.py` bits, operations and bytes of each layer · `inputs.py` images on its device, of its type ·

@@ -52,9 +52,9 @@ def cells_of(levels: int) -> int:
     return (levels - 1).bit_length()
 
 
-def read_back(bits: Tensor, like: Tensor) -> Tensor:
-    """Return the values of cells that `stored` made of values of the shape of `like`."""
-    if bits.shape == like.shape:
+def read_back(bits: Tensor, levels: int) -> Tensor:
+    """Return the values of cells that `stored` made of values with so many levels."""
+    if levels == 2:
         return bits
     plus, minus = bits.unbind(dim=1)
     return (plus - minus) / 2
@@ -142,7 +142,8 @@ class BinaryLayer(nn.Module):
         if self.input_quantizer is not None:
             x = self.input_quantizer(x)
         if self.activation_memory is not None:
-            x = read_back(self.activation_memory(stored(x, self.levels_of("input_quantizer"))), x)
+            levels = self.levels_of("input_quantizer")
+            x = read_back(self.activation_memory(stored(x, levels)), levels)
         return x if self.dropout is None else self.dropout(x)
 
     def _written_weight(self) -> Tensor:
@@ -153,7 +154,8 @@ class BinaryLayer(nn.Module):
         for part in self.weight_memory.modules():
             if isinstance(part, BitMemory):
                 part.of_weights = True
-        return read_back(self.weight_memory(stored(weight, self.levels_of("weight_quantizer"))), weight)
+        levels = self.levels_of("weight_quantizer")
+        return read_back(self.weight_memory(stored(weight, levels)), levels)
 
     def levels_of(self, quantizer: str) -> int:
         """Return how many values a quantizer gives, "input_quantizer" or "weight_quantizer": 2 for a sign."""

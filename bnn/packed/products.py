@@ -243,9 +243,7 @@ def _values(rows: Words, shape: Sequence[int], levels: int) -> Tensor:
     """Unpack weights, -1, 0 and +1, in torch's shape, from their cells."""
     cells = cells_of(levels) * int(np.prod(shape[1:]))
     bits = unpacked(Bits(rows[:, np.newaxis], cells, (cells,)))
-    return (
-        read_back(bits.view(shape[0], 2, -1), bits[:, : cells // 2]).view(*shape) if levels == 3 else bits.view(*shape)
-    )
+    return read_back(bits.view(shape[0], cells_of(levels), -1), levels).view(*shape)
 
 
 def _sides(sides: Sequence[int], kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int]) -> list[int]:

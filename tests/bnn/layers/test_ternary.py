@@ -72,8 +72,8 @@ def test_two_cells_hold_a_value():
     values = torch.tensor([[1.0, 0.0, -1.0]])
     cells = stored(values, 3)
     assert cells.tolist() == [[[1.0, -1.0, -1.0], [-1.0, -1.0, 1.0]]]
-    assert torch.equal(read_back(cells, values), values)
-    assert read_back(torch.ones(1, 2, 3), values).tolist() == [[0.0, 0.0, 0.0]]
+    assert torch.equal(read_back(cells, 3), values)
+    assert read_back(torch.ones(1, 2, 3), 3).tolist() == [[0.0, 0.0, 0.0]]
 
 
 @pytest.mark.parametrize("make", [lambda: TernaryLinear(70, 5, seed=1), lambda: TernaryConv2d(3, 5, 3, seed=1)])
@@ -98,7 +98,7 @@ def test_errors_of_cells():
     seen = {}
     for value in (1.0, 0.0, -1.0):
         x = torch.full((1, 50_000), value)
-        read = read_back(layer.activation_memory(stored(x, 3)), x)
+        read = read_back(layer.activation_memory(stored(x, 3)), 3)
         seen[value] = {state: int((read == state).sum()) for state in (-1.0, 0.0, 1.0)}
     # rates of the four outcomes of two independent cells
     for value, state, rate in (
