@@ -39,6 +39,7 @@ WORDS = {  # by the last part of a field or of a value, where they are not that 
     "joules_with_driver": "energy of junctions and drivers",
     "joules_system": "energy of the system",
     "joules_in_sram": "energy with all in SRAM",
+    "joules_of_mram": "energy of the MRAM",
     "train_images": "training images",
     "hidden": "hidden units",
     "correct": "BatchNorm",
@@ -52,7 +53,8 @@ UNITS = {  # by the last part: unit, factor from SI
     "temperature": ("K", 1.0),
     **dict.fromkeys(("accuracy", "worst", "spread"), ("%", 100.0)),
     **dict.fromkeys(("energy_0", "energy_1"), ("fJ", 1e15)),
-    **dict.fromkeys(("joules_device", "joules_with_driver", "joules_system", "joules_in_sram"), ("J", 1.0)),
+    **dict.fromkeys(("joules_device", "joules_with_driver", "joules_system"), ("J", 1.0)),
+    **dict.fromkeys(("joules_in_sram", "joules_of_mram"), ("J", 1.0)),
 }
 VALUES = {  # by the last part of the field, and the value
     ("errors", "independent"): "independent errors",
