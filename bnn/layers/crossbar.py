@@ -268,7 +268,7 @@ class Voltages(nn.Module):
 
 
 class AveragedOutputs(nn.Module):
-    """Mean of several copies of each output, (n, copies classes) -> (n, classes). Copy c of class k is c classes + k."""
+    """Mean of several copies of each output: (n, copies classes) -> (n, classes); copy c of k is c classes + k."""
 
     def __init__(self, copies: int) -> None:
         super().__init__()

@@ -22,7 +22,7 @@ from bnn.recipes.run import Prepared
 from bnn.studies.claims import results_of
 from bnn.studies.crossing import check_crossing
 from bnn.studies.dimensions import Dimension, plain
-from bnn.studies.figure import look_of
+from bnn.studies.look import look_of
 from bnn.studies.plans import Bisection, Plan, between, plan_of, unique
 from bnn.studies.results import Results
 from bnn.studies.space import BY_OPTUNA, Point, Study, load_study

@@ -16,7 +16,7 @@
                           the median of the former ones
     [bisect]              field, low, high, log, rounds, value, level: where a mean crosses a level, or a share of the
                           repeats fails against their own runs at low: see `plans.py`
-    [figure]              x, y, by, panel, row, log_x, y_scale, x_label, y_label: what is drawn; of thresholds see
+    [figure]              x, y, by, panel, row, labels and words: what is drawn, see `look.py`; of thresholds see
                           `threshold_figure.py`
     [report]              values: those of the summary; all accuracies unless given
     [crossing]            field, value, loss: a further table, see `crossing.py`

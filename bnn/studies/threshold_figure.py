@@ -1,8 +1,9 @@
 """The figure of a bisection: the last interval, which contains the threshold, against another dimension.
 
 A bar is the interval, with a mark in its middle, the geometric one if the bisection is logarithmic; an arrow from an
-end of the range says that the threshold is beyond it. [figure] has x, by, panel, row, log_x, x_label and y_label. A
-bisection in a space without other dimensions, or with the field that moves as x, has the figure of any other study.
+end of the range says that the threshold is beyond it. Bars are not joined: between them there is nothing measured.
+[figure] has what `look.py` says of thresholds. A bisection in a space without other dimensions, or with the field that
+moves as x, has the figure of any other study.
 """
 
 from __future__ import annotations
@@ -13,22 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bnn.recipes.declared import checked_table
-from bnn.studies.figure import (
-    APART,
-    FIGURE,
-    LOOKS,
-    SHOWN_IN,
-    in_panels,
-    in_words,
-    labels,
-    look_of,
-    named_ticks,
-    scale_x,
-)
+from bnn.studies.axes import line_style, name_axes, place_x
+from bnn.studies.figure import Keys, in_panels, in_words
 from bnn.studies.level import is_of_losses
+from bnn.studies.look import OF_THRESHOLDS, TIMES, look_of, rows_of_figure
 from bnn.studies.plans import ABOVE_HIGH, BELOW_LOW, FAILS_AT_LOW, Bisection, between
-from mtjsim.plot_style import TITLE, include, legend_below, sideways
+from bnn.studies.words import NO_NAMES, Names, field_words, label_of, quantity_words, unit_of
+from mtjsim.plot_style import TITLE, include, sideways
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,10 +28,9 @@ if TYPE_CHECKING:
 
     from bnn.studies.space import Study
 
-OF_VALUES = ("y", "y_scale")  # of a figure of values alone
 UP, DOWN = (ABOVE_HIGH,), (BELOW_LOW, FAILS_AT_LOW)
 ARROW = 0.05  # length, as a share of the range
-SPREAD = 0.6  # of the lines of one name, as a share of the distance between names
+ACROSS = 11  # characters of a title in an inch
 
 
 def is_of_thresholds(study: Study) -> bool:
@@ -51,8 +42,7 @@ def is_of_thresholds(study: Study) -> bool:
 
 def look_of_thresholds(study: Study) -> dict[str, Any]:
     """Return [figure] with what it leaves out; ArgumentError for a wrong one."""
-    checked_table("figure", study.tables.get("figure", {}), [name for name in FIGURE if name not in OF_VALUES])
-    return look_of(study, [dimension.path for dimension in study.dimensions], [])
+    return look_of(study, [dimension.path for dimension in study.dimensions], [], OF_THRESHOLDS)
 
 
 def plot_thresholds(study: Study, rows: Sequence[Mapping[str, Any]]) -> Figure:
@@ -69,17 +59,25 @@ def plot_thresholds(study: Study, rows: Sequence[Mapping[str, Any]]) -> Figure:
     Figure
     """
     plan, look = Bisection.of(study), look_of_thresholds(study)
-    given: dict[str, Any] = {name: look.get(name) for name in ("x", "by", "log_x")}
-    given["joined"] = {d.path for d in study.dimensions} <= {look["x"], *look["by"], look["panel"], look["row"]}
-    figure = in_panels(in_words(study, rows), look, lambda ax, own: plot_intervals(ax, own, plan=plan, **given))
-    criterion = f"the mean of {plan.value} over {study.repeats} runs crosses its level"
-    if isinstance(plan.level, (int, float)):
-        criterion = f"the mean of {plan.value} over {study.repeats} runs crosses {plan.level:g}"
-    elif is_of_losses(plan.level):
-        lose, share = plan.level["lose"], plan.level["share"]
-        criterion = f"{100 * share:g} % of {study.repeats} runs lose more than {lose:g} of {plan.value}, or diverge"
-    figure.suptitle(f"{study.title}; brackets in which {criterion}", fontsize=TITLE, wrap=True)
+    given: dict[str, Any] = {name: look.get(name) for name in ("x", "by", "log_x", "even_x", "names")}
+    own = in_words(study, rows_of_figure(rows, look))
+    figure = in_panels(own, look, lambda ax, each, _, keys: plot_intervals(ax, each, plan=plan, keys=keys, **given))
+    bars = [f"bars: brackets in which {_criterion(plan, study.repeats, look['names'])}"]
+    bars += ["arrows: beyond the range tried"] * any(row["why"] in (*UP, *DOWN) for row in own)
+    between = "; " if sum(map(len, bars)) < ACROSS * figure.get_figwidth() else "\n"
+    figure.suptitle(f"{study.title}\n{between.join(bars)}", fontsize=TITLE, wrap=True)
     return figure
+
+
+def _criterion(plan: Bisection, repeats: int, names: Names) -> str:
+    """Return what happens at a threshold."""
+    value = quantity_words(plan.value, names)
+    if is_of_losses(plan.level):
+        lose, share = plan.level["lose"], 100 * plan.level["share"]
+        loss = f"{100 * lose:g} point{'s' * (lose != 0.01)}" if unit_of(plan.value)[0] == "%" else f"{lose:g}"
+        return f"{share:g} % of {repeats} trainings diverge or lose more than {loss} of {value}"
+    level = f"{plan.level:g}" if isinstance(plan.level, (int, float)) else "its level"
+    return f"the mean {value} of {repeats} trainings crosses {level}"
 
 
 def has_thresholds(rows: Sequence[Mapping[str, Any]]) -> bool:
@@ -94,8 +92,10 @@ def plot_intervals(
     plan: Bisection,
     x: str,
     by: Sequence[str] = (),
-    joined: bool = True,
+    keys: Keys | None = None,
     log_x: bool | None = None,
+    even_x: bool | None = None,
+    names: Names = NO_NAMES,
 ) -> list[Any]:
     """Draw intervals against a column, a line for each combination of the columns `by`; returns the artists.
 
@@ -110,42 +110,29 @@ def plot_intervals(
         Column of numbers or names.
     by : sequence of str
         Columns whose values make a line each.
-    joined : bool
-        Whether the marks of a combination are joined, if x has numbers.
-    log_x : bool, optional
+    keys, log_x, even_x, names
         As in `plot_values`.
     """
-    names = any(isinstance(row[x], (str, bool)) for row in rows)
-    ticks = list(dict.fromkeys(row[x] for row in rows))
-    keys = list(dict.fromkeys(tuple(row[path] for path in by) for row in rows))
-    (unit, factor), (y_unit, y_factor) = (SHOWN_IN.get(path.rpartition(".")[2], ("", 1.0)) for path in (x, plan.path))
+    keys = list(dict.fromkeys(tuple(row[path] for path in by) for row in rows)) if keys is None else keys
+    place, _, apart = place_x(ax, rows, x=x, lines=len(keys), log_x=log_x, even_x=even_x, names=names)
+    unit, factor = unit_of(plan.path)
     artists: list[Any] = []
     for number, key in enumerate(keys):
         own = [row for row in rows if tuple(row[path] for path in by) == key and has_thresholds([row])]
-        own = own if names else sorted(own, key=lambda row: row[x])
-        shift = number - (len(keys) - 1) / 2
-        aside = SPREAD / len(keys) * shift
-        where = np.array([ticks.index(row[x]) + aside if names else factor * row[x] for row in own])
-        colour, marker = LOOKS[number % len(LOOKS)]
-        style: dict[str, Any] = {"color": colour, "marker": marker, "label": ", ".join(labels(by, key))}
-        style |= {"mfc": "none"} if number // len(LOOKS) % 2 else {}
-        style |= {"transform": ax.transData if names else sideways(ax, 2 * APART * shift)}
-        bars = y_factor * np.array([_bar(row, plan) for row in own])
-        artists += _draw(ax, own, where, bars, style, joined=joined and not names)
-    if names:
-        named_ticks(ax, ticks)
-    else:
-        scale_x(ax, ticks, factor, log_x)
+        where = np.array([place(row) for row in own], dtype=float)
+        moved = sideways(ax, apart * (number - (len(keys) - 1) / 2))
+        label = ", ".join(label_of(path, value, names) for path, value in zip(by, key, strict=True))
+        style = line_style(number) | {"ls": "none", "transform": moved, "label": label or None}
+        bars = factor * np.array([row.get(TIMES, 1.0) * np.array(_bar(row, plan)) for row in own]).reshape(-1, 3)
+        artists += _draw(ax, own, where, bars, style)
     if plan.log:
         ax.set_yscale("log")
     if not artists:
         ax.text(0.5, 0.5, "no thresholds", transform=ax.transAxes, ha="center")
     ax.autoscale_view()
-    ax.set_xlabel(f"{x}{f' ({unit})' if unit else ''}")
-    ax.set_ylabel(f"threshold of {plan.path}{f' ({y_unit})' if y_unit else ''}")
+    ax.set_ylabel(f"{field_words(plan.path, names)} at the threshold{f' ({unit})' if unit else ''}")
+    name_axes(ax, None, None)
     ax.grid(alpha=0.3)
-    if artists and by:
-        legend_below(ax, ncols=2)
     return artists
 
 
@@ -155,8 +142,6 @@ def _draw(
     where: NDArray[np.float64],
     bars: NDArray[np.float64],
     style: dict[str, Any],
-    *,
-    joined: bool,
 ) -> list[Any]:
     """Draw the intervals of a line, then its arrows; the first of them has the label."""
     artists: list[Any] = []
@@ -164,8 +149,7 @@ def _draw(
         chosen = [n for n, row in enumerate(rows) if (row["why"] in ends if ends else row["low"] != "")]
         if chosen:
             at, (low, middle, high) = where[chosen], bars[chosen].T
-            look: dict[str, Any] = {"ms": 4.5, "lw": 1.2, "capsize": 3.0, "ls": "-" if joined and not ends else "none"}
-            look |= style | {"lolims": ends == UP, "uplims": ends == DOWN}
+            look = style | {"lolims": ends == UP, "uplims": ends == DOWN}
             artists.append(ax.errorbar(at, middle, [middle - low, high - middle], **look))
             include(ax, np.r_[at, at], np.r_[low, high])
             style = {**style, "label": None}

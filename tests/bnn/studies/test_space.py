@@ -254,7 +254,7 @@ BEFORE_WORK = [  # what needs the recipe's network, its rates or the names of it
     ({"figure": {"y": ["activations.latency"]}}, "figure.y must be one of .*got 'activations.latency'"),
     ({"figure": {"panel": "arm"}}, "figure.panel must be one of .*got 'arm'"),
     ({"figure": {"by": 3}}, "figure.by must be one of .*got 3"),
-    ({"figure": {"y_scale": "exp"}}, "figure.y_scale must be one of 'linear', 'log', 'logit'"),
+    ({"figure": {"y_scale": "exp"}}, "figure.y_scale must be one of 'linear', 'from_zero', 'log', 'logit'"),
     ({"figure": {"log_x": "no"}}, "figure.log_x must be true or false"),
     ({"figure": {"x_label": 3}}, "figure.x_label must be a text"),
     ({"figure": {"colour": "red"}}, "a field of figure must be one of"),

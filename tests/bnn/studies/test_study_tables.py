@@ -1,14 +1,13 @@
-"""What a study writes: columns of the summary, the best points, thresholds, crossings, what its figure draws."""
+"""What a study writes: columns of the summary, the best points, thresholds, crossings."""
 
 import csv
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 
-from bnn.recipes.result import DIVERGED, value_names
+from bnn.recipes.result import DIVERGED
 from bnn.studies.choice import choice_of
-from bnn.studies.figure import LOOKS, look_of, plot_study, plot_values
+from bnn.studies.figure import plot_study
 from bnn.studies.run import run_study
 from bnn.studies.space import Study
 
@@ -242,40 +241,3 @@ def test_a_repeat_that_never_falls_or_falls_at_once_is_an_open_end_of_the_range(
         run_study(two, out=tmp_path / str(own), workers=1)
         (row,) = rows(tmp_path / str(own), "crossing")
         assert tuple(row[end] if "inf" in row[end] else "" for end in ("lowest", "highest")) == ends
-
-
-# ---- the figure ------------------------------------------------------------------------------------------------------
-
-
-def drawn(summary, **look):
-    axes = Figure().subplots()
-    return axes, plot_values(axes, summary, **look)
-
-
-def test_points_are_joined_in_the_order_of_x_and_many_lines_are_not_moved_apart():
-    summary = [
-        {"x": x, "arm": arm, "repeats": 1, "a": 0.5, "a.low": "", "a.high": ""} for arm in "abcdefgh" for x in (2, 3, 1)
-    ]
-    _, artists = drawn(summary, x="x", y=["a"], by=["arm"])
-    assert artists[0].lines[0].get_xdata().tolist() == [1, 2, 3]
-    looks = {
-        (line.get_color(), line.get_marker(), line.get_markerfacecolor()) for line, *_ in (a.lines for a in artists)
-    }
-    assert len(looks) == 8 > len(LOOKS)
-    places = [a.lines[0].get_transform().transform((1.0, 0.5))[0] for a in artists]
-    assert np.ptp(places) == pytest.approx(0.0, abs=1e-9)
-    few = drawn([row for row in summary if row["arm"] in "ab"], x="x", y=["a"], by=["arm"])[1]
-    assert np.ptp([a.lines[0].get_transform().transform((1.0, 0.5))[0] for a in few]) > 1.0
-
-
-def test_a_dimension_that_is_a_range_makes_points_and_no_lines():
-    space = {"training.epochs": [1, 2], "training.learning_rate": {"low": 0.001, "high": 0.1}, RATE: RATE_RANGE}
-    mine = study(sampler="random", trials=4, set=HELD_OUT, objective={"held_out.accuracy": "maximize"}, space=space)
-    assert look_of(mine, list(space), value_names(mine.recipe))["by"] == ["training.epochs"]
-    summary = [
-        dict(zip(space, (1, rate, rate), strict=True))
-        | {"repeats": 1, "a.accuracy": 0.5, "a.accuracy.low": "", "a.accuracy.high": ""}
-        for rate in (0.01, 0.1)
-    ]
-    (axes,) = plot_study(mine, summary).axes
-    assert [line.get_linestyle() for line in axes.containers[0].lines[:1]] == ["None"]

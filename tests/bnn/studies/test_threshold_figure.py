@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from bnn.studies.axes import LOOKS
 from bnn.studies.figure import in_words, plot_study
 from bnn.studies.plans import Bisection
 from bnn.studies.run import run_study
@@ -44,7 +45,7 @@ def test_a_bar_is_the_interval_and_its_mark_is_in_the_middle():
     assert bars(artist) == [pytest.approx((1e-3, 1e-2)), pytest.approx((1e-4, 1e-3))]
     assert artist.lines[0].get_ydata() == pytest.approx([10**-2.5, 10**-3.5])
     assert [label.get_text() for label in axes.get_xticklabels()] == ["b", "a"]
-    assert (axes.get_yscale(), axes.get_ylabel()) == ("log", f"threshold of {RATE}")
+    assert (axes.get_yscale(), axes.get_ylabel()) == ("log", "error rate at the threshold, log scale")
     linear = Bisection.of(bisecting({}, log=False))
     axes, (artist,) = drawn(rows, linear)
     assert artist.lines[0].get_ydata() == pytest.approx([5.5e-3, 5.5e-4])
@@ -79,33 +80,32 @@ def test_what_is_not_finished_or_on_no_side_is_not_drawn():
     assert has_thresholds([row(1e-3, 1e-2, "not finished", x=1)])
 
 
-def test_lines_are_beside_each_other_and_numbers_are_joined():
-    rows = [row(1e-3 * x, 2e-3 * x, x=x, arm=arm) for arm in "abcdefgh" for x in (2, 3, 1)]
+def places(artists, at):
+    """Where each line has the mark of a place, on paper."""
+    return np.array([artist.lines[0].get_transform().transform((at, 1e-3))[0] for artist in artists])
+
+
+@pytest.mark.parametrize("kind", [int, str])
+def test_bars_of_several_lines_are_beside_each_other_and_never_joined(kind):
+    rows = [row(1e-3 * x, 2e-3 * x, x=kind(x), arm=arm) for arm in "abcdefgh" for x in (1, 2, 3)]
     _, artists = drawn(rows, by=["arm"])
     assert [artist.get_label() for artist in artists] == list("abcdefgh")
-    assert all(artist.lines[0].get_xdata().tolist() == [1, 2, 3] for artist in artists)
-    assert {artist.lines[0].get_linestyle() for artist in artists} == {"-"}
-    places = [artist.lines[0].get_transform().transform((2.0, 1e-3))[0] for artist in artists]
-    assert np.all(np.diff(places) > 1.0)
-    names = [{**own, "x": str(own["x"])} for own in rows]
-    _, artists = drawn(names, by=["arm"])
-    places = np.array([artist.lines[0].get_xdata() for artist in artists])
-    assert np.all(np.diff(places, axis=0) > 0)
-    assert np.abs(places - [0, 1, 2]).max() < 0.5
     assert {artist.lines[0].get_linestyle() for artist in artists} == {"None"}
+    first, second = (places(artists, at) for at in ((1, 2) if kind is int else (0, 1)))
+    assert np.all(np.diff(first) > 1.0)
+    assert first[-1] - first[0] < 0.8 * (second[0] - first[0])
 
 
-def test_marks_are_not_joined_across_a_dimension_that_makes_no_line():
-    space = {"training.epochs": [1, 2], "training.learning_rate": [0.01, 0.1]}
+def test_a_line_has_its_look_in_each_panel_whatever_is_in_it():
+    space = {"training.epochs": [1, 2], "training.learning_rate": [0.01, 0.1], "model.hidden": [[8], [9]]}
+    mine = bisecting(space, {"x": "model.hidden", "panel": "training.epochs", "by": "training.learning_rate"})
     rows = [
-        {"training.epochs": epochs, "training.learning_rate": rate} | row(rate / 10, rate / 5)
-        for epochs in (1, 2)
-        for rate in (0.01, 0.1)
+        {"training.epochs": epochs, "training.learning_rate": rate, "model.hidden": "[8]"} | row(1e-3, 1e-2)
+        for epochs, rate in ((1, 0.01), (1, 0.1), (2, 0.1))
     ]
-    for by, style in ((["training.learning_rate"], "-"), ([], "None")):
-        mine = bisecting(space, {"x": "training.epochs", "by": by})
-        (axes,) = plot_thresholds(mine, rows).axes
-        assert {bar.lines[0].get_linestyle() for bar in axes.containers} == {style}
+    for ax in plot_thresholds(mine, rows).axes:
+        colours = {bar.get_label(): bar.lines[0].get_color() for bar in ax.containers}
+        assert colours["learning rate 0.1"] == LOOKS[1][0]
 
 
 def test_panels_have_the_same_names_at_the_same_places_whatever_is_finished():
@@ -118,25 +118,49 @@ def test_panels_have_the_same_names_at_the_same_places_whatever_is_finished():
         for rate in (0.01, 0.1)
         for hidden in ([8], [9], [16])
     ]
-    axes = plot_thresholds(mine, rows).axes
+    figure = plot_thresholds(mine, rows)
+    axes = figure.axes
     assert [ax.get_title() for ax in axes] == ["epochs 1", "epochs 2"]
     assert [[label.get_text() for label in ax.get_xticklabels()] for ax in axes] == [["8", "9", "16"]] * 2
     assert axes[1].containers[0].lines[0].get_xdata().round().tolist() == [2]
-    assert [text.get_text() for text in axes[0].get_legend().get_texts()] == ["learning rate 0.01", "learning rate 0.1"]
+    (legend,) = figure.legends  # one for both panels
+    assert [text.get_text() for text in legend.get_texts()] == ["learning rate 0.01", "learning rate 0.1"]
 
 
 @pytest.mark.parametrize(
     ("level", "words"),
     [
-        (0.9, "the mean of with_errors.accuracy over 1 runs crosses 0.9"),
-        ({"of": "error_free.accuracy"}, "the mean of with_errors.accuracy over 1 runs crosses its level"),
-        ({"lose": 0.01, "share": 0.5}, "50 % of 1 runs lose more than 0.01 of with_errors.accuracy, or diverge"),
+        (0.9, "the mean with errors accuracy of 1 trainings crosses 0.9"),
+        ({"of": "error_free.accuracy"}, "the mean with errors accuracy of 1 trainings crosses its level"),
+        ({"lose": 0.01, "share": 0.5}, "50 % of 1 trainings diverge or lose more than 1 point of with errors accuracy"),
+        (
+            {"lose": 0.02, "share": 0.5},
+            "50 % of 1 trainings diverge or lose more than 2 points of with errors accuracy",
+        ),
     ],
 )
 def test_the_title_says_what_is_crossed(level, words):
     mine = bisecting({"training.epochs": [1, 2]}, level=level)
     figure = plot_thresholds(mine, [row(1e-3, 1e-2, **{"training.epochs": 1})])
-    assert figure.get_suptitle() == f"mine; brackets in which {words}"
+    assert figure.get_suptitle() == f"mine\nbars: brackets in which {words}"
+    arrows = plot_thresholds(mine, [row(why="both ends on one side: above high", **{"training.epochs": 1})])
+    assert arrows.get_suptitle().endswith("arrows: beyond the range tried")
+
+
+def test_thresholds_may_be_multiplied_by_a_number_for_each_value():
+    space = {"training.epochs": [1, 2], "model.hidden": [[8], [9]]}
+    times = {"training.epochs": [10, 20], "model": {"hidden": [3.0, 5.0]}}
+    rows = [
+        {"training.epochs": epochs, "model.hidden": str(hidden)} | row(1e-3, 1e-2)
+        for epochs in (1, 2)
+        for hidden in ([8], [9])
+    ]
+    rows[-1] |= row(why="both ends on one side: above high")
+    mine = bisecting(space, {"x": "training.epochs", "by": "model.hidden", "times": times})
+    first, second, arrow = plot_thresholds(mine, rows).axes[0].containers
+    assert bars(first) == [pytest.approx((30e-3, 30e-2)), pytest.approx((60e-3, 60e-2))]
+    assert bars(second) == [pytest.approx((50e-3, 50e-2))]
+    assert bars(arrow)[0][0] == pytest.approx(100 * 1e-1)
 
 
 # ---- tables in words -------------------------------------------------------------------------------------------------
@@ -152,12 +176,12 @@ def test_tables_are_shown_in_words():
     numbers = {"repeats": 1, "score": 0.5, "score.low": "", "score.high": ""}
     shown = str({"limit": 4.0, "name": "range"})  # as in the tables
     summary = [{"protection": kind, "other": shown, **numbers} for kind in ("none", shown)]
-    (axes,) = plot_study(mine, summary).axes
-    assert [label.get_text() for label in axes.get_xticklabels()] == ["range 4"]
-    labels = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert labels == ["protection none", "protection range 4"]
+    figure = plot_study(mine, summary)
+    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["range 4"]
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels == ["no check", "check of a word: range 4"]
     across = Study(**{**mine.tables, "task": mine.recipe.function, "figure": {"x": "other", "panel": "protection"}})
-    assert [ax.get_title() for ax in plot_study(across, summary).axes] == ["protection none", "protection range 4"]
+    assert [ax.get_title() for ax in plot_study(across, summary).axes] == labels
 
 
 def test_tables_with_the_same_words_stay_as_they_are():
