@@ -281,10 +281,11 @@ class Study(Suggesting):
 
     @cached_property
     def declaration(self) -> str:
-        """SHA-256 of the identity and of all that says which points there are."""
+        """SHA-256 of the identity and of all that says which points there are, in which order of the arms."""
         parts = [
             self.identity,
             {name: table for name, table in self.tables.items() if name not in OF_THE_REPORT},
+            list(self.tables.get("arm", ())),  # Optuna's choices have an order
         ]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

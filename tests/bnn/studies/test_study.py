@@ -72,6 +72,17 @@ def test_a_study_has_a_row_for_each_point_and_repeat_and_means_over_repeats(tmp_
     assert bnn.run_study is run_study
 
 
+def test_arms_in_another_order_are_the_same_points(tmp_path):
+    """A finished point is not run again, and the table has the new order."""
+    arms = {"a": {}, "b": {"training.epochs": 2}}
+    first = run(study(repeats=1, arm=arms, space={RATE: [0.1]}), tmp_path)
+    stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "results").iterdir()}
+    again = run(study(repeats=1, arm=dict(reversed(arms.items())), space={RATE: [0.1]}), tmp_path)
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "results").iterdir()} == stamps
+    assert [row["arm"] for row in again.rows] == ["b", "a"]
+    assert [row["seed"] for row in again.rows] == [row["seed"] for row in first.rows]
+
+
 def test_the_report_chooses_the_values_of_the_summary(tmp_path, counted_points):
     counted_points(falling)
     values = ["activations.error_rate_0", "with_errors.accuracy"]
