@@ -1,6 +1,7 @@
 """The memory: a cell behind its transistor, a million that differ, words, codes, policies, and its energy.
 
 one cell        `write.py` a setting and its operating point · `cell/` the junction behind a transistor
+                `update_pulse.py` pulses by which a junction learns
 many settings   `maps/` solved once or measured, interpolated between the nodes · `search/` the cheapest one
 many cells      `dies/` spread and faults · `crossbar/` pairs of junctions as weights
 a memory        `memory/` declared by a `WordMemory`, numbers in and out; a failed write leaves the old bit ·
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from bridge.memory.read import ReadPoint, ReadSetting, Retention, read_point
     from bridge.memory.sram import SRAM
     from bridge.search.frontier import pareto, trade_off
+    from bridge.update_pulse import SwitchingTable, UpdateDriver, switching_table
 
 _ON_FIRST_USE = {
     name: module
@@ -69,6 +71,7 @@ _ON_FIRST_USE = {
         "memory.read": ("ReadPoint", "ReadSetting", "Retention", "read_point"),
         "memory.sram": ("SRAM",),
         "search.frontier": ("pareto", "trade_off"),
+        "update_pulse": ("SwitchingTable", "UpdateDriver", "switching_table"),
     }.items()
     for name in names
 }
@@ -97,7 +100,9 @@ __all__ = [
     "ReadSetting",
     "Retention",
     "Spread",
+    "SwitchingTable",
     "Transistor",
+    "UpdateDriver",
     "WordMemory",
     "WritePolicy",
     "WriteRates",
@@ -118,6 +123,7 @@ __all__ = [
     "save_die",
     "save_map",
     "smallest_cell",
+    "switching_table",
     "trade_off",
     "transfer",
     "voltage_for",
