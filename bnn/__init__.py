@@ -39,6 +39,7 @@ if _TYPE_CHECKING:
     from bnn.layers.table import summary
     from bnn.layers.ternary import DiscreteActivation, DiscreteStates, TernaryConv2d, TernaryLinear
     from bnn.optimizers.bop import Bop, binary_parameters, split_parameters
+    from bnn.optimizers.junction_jumps import JunctionJumps
     from bnn.optimizers.state_transitions import DiscreteStateTransition, state_groups
     from bnn.packed.predictor import PackedModel, load_packed
     from bnn.packed.trace import pack
@@ -80,6 +81,7 @@ _HOME = {
         "layers.table": ("summary",),
         "layers.ternary": ("DiscreteActivation", "DiscreteStates", "TernaryConv2d", "TernaryLinear"),
         "optimizers.bop": ("Bop", "binary_parameters", "split_parameters"),
+        "optimizers.junction_jumps": ("JunctionJumps",),
         "optimizers.state_transitions": ("DiscreteStateTransition", "state_groups"),
         "packed.predictor": ("PackedModel", "load_packed"),
         "packed.trace": ("pack",),

@@ -36,8 +36,8 @@ class Moves(NamedTuple):
 class Jumps(Protocol):
     """How weights move by less than a step: by a probability, or by pulses on the weights' own junctions."""
 
-    def move(self, name: str, states: Array32, wanted: Array32, step: float, key: int) -> Moves:
-        """Move `states`, (n,), in place, by the `wanted` changes; draws follow from `key`.
+    def move(self, number: int, states: Array32, wanted: Array32, step: float, key: int) -> Moves:
+        """Move `states`, (n,), of tensor `number` in place, by the `wanted` changes; draws follow from `key`.
 
         Raises
         ------
@@ -55,11 +55,11 @@ class Jumps(Protocol):
 class TanhJumps:
     """One more step with probability tanh(3 nu), nu the rest of the wanted change in steps: the rule of [1]."""
 
-    def move(self, name: str, states: Array32, wanted: Array32, step: float, key: int) -> Moves:
+    def move(self, number: int, states: Array32, wanted: Array32, step: float, key: int) -> Moves:
         """See `Jumps`."""
         counts = np.zeros(2, np.int64)
         if by_tanh(states, wanted, np.uint64(key), np.float32(step), counts):
-            refuse_other_states(name, states, step)
+            refuse_other_states(f"weight {number}", states, step)
         return Moves(*counts.tolist())
 
     def state(self) -> Any:
@@ -181,7 +181,7 @@ class DiscreteStateTransition(torch.optim.Optimizer):
             for (number, weight, levels), states in zip(weights, held, strict=True):
                 key = child_seed(self.seed, "state_transitions", number, *divmod(self.steps, 1 << 32))
                 given = states.view(-1).numpy(), weight.contiguous().view(-1).numpy(), 2.0 / (levels - 1)
-                moves = self.jumps.move(f"weight {number}", *given, key)
+                moves = self.jumps.move(number, *given, key)
                 self.moved, self.drawn = self.moved + moves.moved, self.drawn + moves.drawn
         finally:
             for (_, weight, _), states in zip(weights, held, strict=True):

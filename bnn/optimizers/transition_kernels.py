@@ -57,6 +57,18 @@ def _off(w, per_step):
     return (s != np.floor(s)) | (abs(w) > F(1.0))
 
 
+@_inline
+def _pulse(nu, edges, at):
+    """Return the number of the pulse of nu, from 0 to 63, by the 63 edges from place `at` on."""
+    k = at
+    k += np.int32(32) * np.int32(nu >= edges[k + 31])
+    k += np.int32(16) * np.int32(nu >= edges[k + 15])
+    k += np.int32(8) * np.int32(nu >= edges[k + 7])
+    k += np.int32(4) * np.int32(nu >= edges[k + 3])
+    k += np.int32(2) * np.int32(nu >= edges[k + 1])
+    return k + np.int32(nu >= edges[k]) - at
+
+
 @_quick
 def by_tanh(w, d, key, L, counts):
     """Move the states w, (n,) float32, in place, with p = tanh(3 nu); return whether one of them was no state.
@@ -102,13 +114,7 @@ def by_table(w, d, key, L, edges, table, types, counts):
         moved, drawn, off = np.int32(0), np.int32(0), np.int32(0)
         for j in range(some.size):
             size = abs(wanted[j]) * per_step
-            nu, k = size - np.floor(size), np.int32(0)
-            k += np.int32(32) * np.int32(nu >= edges[k + 31])
-            k += np.int32(16) * np.int32(nu >= edges[k + 15])
-            k += np.int32(8) * np.int32(nu >= edges[k + 7])
-            k += np.int32(4) * np.int32(nu >= edges[k + 3])
-            k += np.int32(2) * np.int32(nu >= edges[k + 1])
-            k += np.int32(nu >= edges[k])
+            k = _pulse(size - np.floor(size), edges, np.int32(0))
             entries[j] = k + np.int32(64) * np.int32(kinds[j])
         for j in range(some.size):
             more = (draws[j] >> np.uint32(1)) < table[entries[j]]
@@ -123,6 +129,75 @@ def by_table(w, d, key, L, edges, table, types, counts):
         if off:
             return True
     return False
+
+
+@_quick
+def by_pairs(w, d, key, edges, table, types, cells, pulses, turns, given):
+    """Move ternary states, each stored in two junctions, "plus" and "minus": one pulse on the one that has to turn.
+
+    From -1 "minus" is turned off, from +1 "plus"; a 0 of (0, 0) is left by turning one on, of (1, 1) by turning one
+    off.
+
+    edges : (126,) float32, 63 of writes of 0, then of 1. table : (types, 2, 64) uint32, probabilities times 2^31.
+    types (2, n) uint16, cells (2, n) uint8: of the two junctions. pulses, turns (2, n) uint32 and given (2, 64) int64,
+    pulses by kind, are counts, which are added to. Returns how many moved, and whether w is not what the cells are.
+    """
+    words, moved, off = np.empty(WORDS, np.uint64), 0, np.int32(0)
+    draws = words.view(np.uint32)
+    number, place = np.empty(2 * WORDS, np.int32), np.empty(2 * WORDS, np.int32)
+    for first in range(0, w.size, 2 * WORDS):
+        _hash(key, first, words)
+        some, wanted = w[first : first + 2 * WORDS], d[first : first + 2 * WORDS]
+        plus, minus = cells[0, first : first + 2 * WORDS], cells[1, first : first + 2 * WORDS]
+        for j in range(some.size):  # which junction, and by which pulse: without branches
+            up, p, m = np.int32(wanted[j] > F(0.0)), np.int32(plus[j]), np.int32(minus[j])
+            falling, rising = up * m + (1 - up) * p, up * p + (1 - up) * m
+            turn_on = (1 - falling) * (1 - rising)
+            free = (falling | turn_on) * np.int32(wanted[j] != F(0.0))
+            k = _pulse(min(abs(wanted[j]), F(0.99999994)), edges, np.int32(63) * turn_on)
+            number[j] = k * free
+            place[j] = turn_on + np.int32(2) * (up ^ turn_on)  # bit, and 2 if the junction is "minus"
+            off |= np.int32(some[j] != F(p - m))
+        for j in range(some.size):
+            k = number[j]
+            if k == 0:
+                continue
+            bit, cell, n = place[j] & 1, place[j] >> 1, first + j
+            pulses[cell, n] += np.uint32(1)
+            given[bit, k] += 1
+            if (draws[j] >> np.uint32(1)) < table[types[cell, n], bit, k]:
+                cells[cell, n] = bit
+                turns[cell, n] += np.uint32(1)
+                some[j] = F(np.int32(plus[j]) - np.int32(minus[j]))
+                moved += 1
+    return moved, off != 0
+
+
+@_quick
+def by_junctions(w, d, key, edges, table, types, pulses, turns, given):
+    """Move binary states, +1 as a 1 of one junction; as `by_pairs`, with (n,) arrays. nu is |d|/2."""
+    words, moved, off = np.empty(WORDS, np.uint64), 0, np.int32(0)
+    draws, number = words.view(np.uint32), np.empty(2 * WORDS, np.int32)
+    for first in range(0, w.size, 2 * WORDS):
+        _hash(key, first, words)
+        some, wanted = w[first : first + 2 * WORDS], d[first : first + 2 * WORDS]
+        for j in range(some.size):
+            bit = np.int32(wanted[j] > F(0.0))
+            free = np.int32(some[j] * wanted[j] < F(0.0))
+            number[j] = free * _pulse(min(abs(wanted[j]) * F(0.5), F(0.99999994)), edges, np.int32(63) * bit)
+            off |= np.int32(abs(some[j]) != F(1.0))
+        for j in range(some.size):
+            k = number[j]
+            if k == 0:
+                continue
+            bit, n = np.int32(wanted[j] > F(0.0)), first + j
+            pulses[n] += np.uint32(1)
+            given[bit, k] += 1
+            if (draws[j] >> np.uint32(1)) < table[types[n], bit, k]:
+                turns[n] += np.uint32(1)
+                some[j] = -some[j]
+                moved += 1
+    return moved, off != 0
 
 
 def uniforms(key: int, count: int) -> NDArray[np.int64]:
