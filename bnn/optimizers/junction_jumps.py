@@ -18,7 +18,7 @@ from bnn.optimizers.state_transitions import Array32, Moves, refuse_other_states
 from bnn.optimizers.transition_kernels import UNIT, by_junctions, by_pairs
 from bridge.ledger import Entry, Ledger
 from bridge.update_pulse import SwitchingTable
-from mtjsim.checks import ArgumentError, checked_kind
+from mtjsim.checks import ArgumentError, Suggesting, checked_kind
 from mtjsim.rng import checked_seed, generator
 
 PULSES = 64  # the kernels search as many
@@ -42,7 +42,7 @@ class Cells:
     turns: NDArray[np.uint32]
 
 
-class JunctionJumps:
+class JunctionJumps(Suggesting):
     """For `DiscreteStateTransition`: each weight jumps if its own junction turns under one pulse.
 
     A ternary weight is two junctions, +1 as (1, 0), -1 as (0, 1), 0 as (0, 0) or (1, 1) [1]; a binary weight is one.
