@@ -1,6 +1,7 @@
 """`mtj-bnn run`: a recipe from the command line."""
 
 import json
+import re
 
 import pytest
 
@@ -131,13 +132,25 @@ def test_a_recipe_without_a_test_is_trained(capsys, small):
         (["digits_mlp", "--set", "training..epochs=1"], "field must be a path such as training.epochs"),
     ],
 )
-def test_what_is_wrong_is_one_line(capsys, words, message):
-    code, out, err = run(capsys, *words)
+def test_what_is_wrong_is_one_line_and_leaves_no_folder(capsys, monkeypatch, tmp_path, words, message):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(capsys, *words, *(["--out", "new"] if "--out" not in words else []))
     assert (code, out) == (2, "")
-    import re
-
     assert re.search(message, err), err
     assert err.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_of_a_study_is_refused_and_a_refusal_leaves_a_folder_that_was_there(capsys, small, tmp_path):
+    folder = tmp_path / "own"
+    folder.mkdir()
+    assert run(capsys, small, "--out", folder, "--set", "model.inputs=60")[0] == 2
+    assert folder.exists()
+    (folder / "run.json").write_text('{"command": "mtj-bnn study mine"}')
+    code, out, err = run(capsys, small, "--out", folder)
+    assert (code, out) == (2, "")
+    held = f"--out {str(folder)!r} holds a study, 'mtj-bnn study mine', see its run.json. Name another folder."
+    assert err == f"mtj-bnn run: error: {held}\n"
 
 
 def test_a_value_is_toml_or_a_text():
