@@ -14,14 +14,14 @@ import tomli_w
 
 from bnn.data.image_files import ImageFiles
 from bnn.data.images import ImageSet
-from bnn.recipes.memories import check_process, mram_of, names_in_phase, phases_of, sram_of
+from bnn.recipes.memories import check_memories, check_process, mram_of, names_in_phase, phases_of, sram_of
 from bnn.recipes.network import RecipeData, config_of, data_of, network_of, optimizer_of
 from bnn.recipes.out_folder import DECLARED, RECORD, check_folder, held
 from bnn.recipes.recipe import Recipe, load_recipe
 from bnn.recipes.record import Record
 from bnn.recipes.result import RecipeResult, counted
 from bnn.recipes.tables import BITS
-from bnn.recipes.tests import RecipeTest, images_of, memories_of, placed, run_test, tests_of
+from bnn.recipes.tests import RecipeTest, images_of, in_test, memories_of, placed, run_test, tests_of
 from bridge.ledger import Ledger
 from mtjsim.checks import ArgumentError
 from mtjsim.files import made_folder, write_whole
@@ -193,10 +193,9 @@ class Prepared:
             rule = f"must give a logit for each of the {classes} classes of {recipe.value('data.name')}"
             got = f"got {totals.output_shape} for an image"
             raise ArgumentError("model", f"{rule}, {got}. See its arguments.")
-        from bnn.training.phase_memories import check_model
         from bnn.training.updates import made_optimizers
 
-        check_model(model, made_optimizers(model, config, optimizer_of(recipe)), phases)
+        check_memories(recipe, model, made_optimizers(model, config, optimizer_of(recipe)), mrams, phases)
         images = {test.name: images_of(recipe, test, data, data_dir) for test in tests}
         prepared = cls(recipe, data, model, totals.binary_macs + totals.float_macs, mrams, images)
         for test in tests:
@@ -220,7 +219,7 @@ class Prepared:
             try:
                 memories_of(recipe, test)
             except ValueError as error:
-                raise ValueError(f"test.{test.name}: {error}") from None
+                raise in_test(test, error, changes=True) from None
         return mrams, phases, tests
 
     def tested(self, model: nn.Module) -> dict[str, Accuracy]:
@@ -241,7 +240,7 @@ class Prepared:
         try:
             self._run(once, self.model, two, self.data.train.subset(range(min(2, len(self.data.train)))))
         except ValueError as error:
-            raise ValueError(f"test.{test.name}: {error}") from None
+            raise in_test(test, error) from None
 
     def inferred(self, model: nn.Module, images: int = COUNTED) -> dict[str, tuple[Ledger, int]]:
         """Count the accesses of inferences in the memories of each test, on the first test images."""

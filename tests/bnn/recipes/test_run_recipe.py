@@ -173,7 +173,7 @@ def test_a_folder_of_anything_else_is_refused_before_any_work(small, tmp_path, m
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"memory.activations.layers": "features"}, "layers must name layers of the model"),
+        ({"memory.activations.layers": "features"}, "memory.activations.layers must name layers of the model"),
         ({"phase": [{"memory": [], "until": 1e-6}, {"memory": []}]}, "at least one of 20 iterations"),
         (
             {"memory": [{"holds": "optimizer", "error_rate": 1e-6}], "device": None, "optimizer.name": "bop"},
