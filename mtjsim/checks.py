@@ -72,7 +72,8 @@ def _numbers(name: str, value: ArrayLike, unit: str) -> Array:
             raise TypeError
         array = array.astype(float)
     except (TypeError, ValueError):
-        typed = " Give SI numbers: units are read in TOML and on the command line." if isinstance(value, str) else ""
+        typed = " Give SI numbers: units are read in TOML and on the command line."
+        typed = typed if unit and isinstance(value, str) else ""
         wanted = f"a number or an array of numbers{' in ' + unit if unit else ''}"
         raise ArgumentError(name, f"must be {wanted}, got {value!r}.{typed}") from None
     return array

@@ -5,7 +5,8 @@ import re
 import secrets
 import stat
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 try:
@@ -108,23 +109,67 @@ def read_text(path: str | os.PathLike[str], *, kind: str, remedy: str = "") -> s
         raise ValueError(f"{path}: not a text in UTF-8 ({error.reason} at byte {error.start}).") from None
 
 
-def require_writable(folder: Path, *, option: str, make: bool = False) -> None:
-    """Try to write in a folder; OSError that names the option and the folder, before any work is lost.
-
-    With `make` the folder itself is made, for an option that names one; its parents are not.
-    """
+def require_writable(folder: Path, *, option: str) -> None:
+    """Try to write in a folder; OSError that names the option and the folder, before any work is lost."""
     try:
-        if make:
-            folder.mkdir(exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        missing = [str(path) for path in (folder, *folder.parents) if not path.exists()]
-        if missing and isinstance(error, FileNotFoundError):
-            reason, remedy = f"there is no folder {missing[-1]!r}", "Make it, or name another folder."
-        else:
-            reason, remedy = error.strerror or str(error), "Name another folder."
-        raise OSError(f"{option} {str(folder)!r} cannot be written ({reason}). {remedy}") from None
+        raise _unwritable(folder, option, error) from None
+
+
+@contextmanager
+def made_folder(folder: Path, *, option: str, parents: bool = False) -> Iterator[None]:
+    """Make a folder, unless it is there, and try to write in it; if the block raises, a new folder is removed again.
+
+    Parameters
+    ----------
+    folder : Path
+    option : str
+        That names it, for messages.
+    parents : bool
+        Whether missing parents are made, and removed, too; else they are an error.
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be made or written, before the block.
+
+    Notes
+    -----
+    A folder that was there before stays, and so does a new one in which the block has left a file.
+
+    Examples
+    --------
+    >>> with tempfile.TemporaryDirectory() as place:
+    ...     new = Path(place) / "new"
+    ...     with suppress(ValueError), made_folder(new, option="out"):
+    ...         raise ValueError("refused")
+    ...     new.exists()
+    False
+    """
+    new = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
+    try:
+        try:
+            folder.mkdir(parents=parents, exist_ok=True)
+        except OSError as error:
+            raise _unwritable(folder, option, error) from None
+        require_writable(folder, option=option)
+        yield
+    except BaseException:
+        with suppress(OSError):  # it is not empty, or was not made
+            for path in new:
+                path.rmdir()
+        raise
+
+
+def _unwritable(folder: Path, option: str, error: OSError) -> OSError:
+    missing = [str(path) for path in (folder, *folder.parents) if not path.exists()]
+    if missing and isinstance(error, FileNotFoundError):
+        reason, remedy = f"there is no folder {missing[-1]!r}", "Make it, or name another folder."
+    else:
+        reason, remedy = error.strerror or str(error), "Name another folder."
+    return OSError(f"{option} {str(folder)!r} cannot be written ({reason}). {remedy}")
 
 
 def check_unpacked(unpacked: int, size: int) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from bnn.cli.shared_options import DEVICE, add_data_dir
 from bnn.cli.typed import announce, checked_data_dir, given, name_of, named_device, whole_numbers
 from bnn.data.origins import ORIGINS
-from mtjsim.files import require_writable
+from mtjsim.files import made_folder
 
 EXAMPLE = "mtj-bnn demo --device arm_2021 --pulse-width 10ns --out demo"
 
@@ -38,10 +38,10 @@ def demo(options: argparse.Namespace) -> None:
     pulse = given(options, pulse_width="s", temperature="K")
     checked_data_dir(options.data, options.data_dir)
     data = load(options.data, options.data_dir)
-    require_writable(Path(options.out), option="--out", make=True)
-    from bnn.studies.demo import run_demo
+    with made_folder(Path(options.out), option="--out"):
+        from bnn.studies.demo import run_demo
 
-    result = run_demo(chosen.device, data, Path(options.out), **pulse, **counts, device_name=options.device)
+        result = run_demo(chosen.device, data, Path(options.out), **pulse, **counts, device_name=options.device)
     announce(*result.files)
     if options.json:
         print(result.files[1].read_text("utf-8"), end="")

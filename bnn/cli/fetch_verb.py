@@ -1,11 +1,12 @@
 """`mtj-bnn fetch`: a data set, downloaded and checked."""
 
 import argparse
+from contextlib import nullcontext
 from pathlib import Path
 
 from bnn.cli.typed import print_json
 from bnn.data.origins import ORIGINS
-from mtjsim.files import require_writable
+from mtjsim.files import made_folder
 
 EXAMPLE = "mtj-bnn fetch fashion-mnist"
 
@@ -21,9 +22,9 @@ def fetch(options: argparse.Namespace) -> None:
     """Download a data set, check it, and print its folder."""
     from bnn.data.loading import fetch as fetch_data
 
-    if options.out is not None and options.data in ORIGINS:
-        require_writable(Path(options.out), option="--out", make=True)
-    folder = fetch_data(options.data, options.out)
+    named = options.out is not None and options.data in ORIGINS
+    with made_folder(Path(options.out), option="--out") if named else nullcontext():
+        folder = fetch_data(options.data, options.out)
     if options.json:
         print_json({"data": options.data, "folder": str(folder)})
     else:

@@ -3,13 +3,14 @@
 import argparse
 import sys
 import warnings
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bnn.cli.shared_options import add_data_dir
 from bnn.cli.typed import announce, checked_data_dir, fields_of, print_json, whole_numbers
-from mtjsim.files import require_writable
+from mtjsim.files import made_folder
 from mtjsim.wording import number_of
 
 if TYPE_CHECKING:
@@ -55,12 +56,11 @@ def run(options: argparse.Namespace) -> None:
     counts = whole_numbers(options, seed=0, threads=1)
     recipe = load_recipe(options.recipe).replaced(fields_of(options.set))
     checked_data_dir(recipe.value("data.name"), options.data_dir)
-    if options.out is not None:
-        require_writable(Path(options.out), option="--out", make=True)
-    from bnn.recipes.result import counted
-    from bnn.recipes.run import run_recipe
+    place = nullcontext() if options.out is None else made_folder(Path(options.out), option="--out")
+    with place, warnings.catch_warnings():
+        from bnn.recipes.result import counted
+        from bnn.recipes.run import run_recipe
 
-    with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The training diverged")  # it is printed
         given = {"data_dir": options.data_dir, "out": options.out, "accelerator": options.accelerator}
         result = run_recipe(recipe, **given, **counts, on_epoch=_print_epoch)

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from bnn.cli.shared_options import add_data_dir
-from bnn.cli.typed import announce, fields_of, print_json, whole_numbers
-from mtjsim.files import require_writable
+from bnn.cli.typed import announce, checked_data_dir, fields_of, print_json, whole_numbers
+from mtjsim.files import made_folder
 
 EXAMPLE = "mtj-bnn study digits_grid --out digits_grid"
 
@@ -42,10 +42,7 @@ def study(options: argparse.Namespace) -> None:
     counts = whole_numbers(options, workers=1)
     if options.out is None:
         raise ValueError("--out is missing: the folder of the results, as in --out digits_grid.")
-    if not options.status:
-        require_writable(Path(options.out), option="--out", make=True)
     logging.basicConfig(format="%(message)s", level=logging.INFO if options.status else logging.WARNING)
-    from bnn.studies.run import run_study
     from bnn.studies.space import load_study
     from bnn.studies.status import status_of
 
@@ -53,7 +50,11 @@ def study(options: argparse.Namespace) -> None:
     if options.status:
         _print_status(status_of(declared, out=options.out, storage=options.storage), as_json=options.json)
         return
-    result = run_study(declared, out=options.out, storage=options.storage, data_dir=options.data_dir, **counts)
+    checked_data_dir("", options.data_dir)  # whose data it is has `run_study`
+    with made_folder(Path(options.out), option="--out"):
+        from bnn.studies.run import run_study
+
+        result = run_study(declared, out=options.out, storage=options.storage, data_dir=options.data_dir, **counts)
     announce(*result.files)
     if options.json:
         print_json(

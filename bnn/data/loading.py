@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 
 from bnn.data.images import DataSet, ImageSet
 from bnn.data.origins import ORIGINS, DataFile, Origin
+from mtjsim.files import made_folder
 
 PIECE = 1 << 20  # bytes that are decompressed at a time
 CACHE_VARIABLE = "MTJ_BNN_DATA"
@@ -268,12 +269,12 @@ def fetch(
     if not missing:
         _report(f"{name} is here already, checksums verified: {folder}")
         return folder
-    folder.mkdir(parents=True, exist_ok=True)
-    for url in dict.fromkeys(file.url for file in missing):
-        _report(f"{name}: downloading {url}")
-        with tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder) as scratch:
-            wanted = [file for file in missing if file.url == url]
-            _fetch_url(url, wanted, folder, Path(scratch), download or _download)
+    with made_folder(folder, option="directory", parents=True):
+        for url in dict.fromkeys(file.url for file in missing):
+            _report(f"{name}: downloading {url}")
+            with tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder) as scratch:
+                wanted = [file for file in missing if file.url == url]
+                _fetch_url(url, wanted, folder, Path(scratch), download or _download)
     _report(f"{name} downloaded, checksums verified: {folder}")
     return folder
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from mtjsim.checks import ArgumentError, checked_choice
+from mtjsim.checks import NOT_PERCENT, ArgumentError, checked_choice
 from mtjsim.device import MTJ
 from mtjsim.units import to_si
 
@@ -26,14 +26,20 @@ UNITS = {  # of the quantities that a table may give as text; a bare number is i
     **dict.fromkeys(("energy_0", "energy_1", "code_energy", "sense_energy", "energy_per_bit"), "J"),
     "temperature": "K",
     "driver_resistance": "ohm",
+    "short_conductance": "S",
     "max_area": "m^2",
 } | {name: str(extra["unit"]) for name, extra in OF_MTJ.items() if isinstance(extra, dict) and extra["unit"]}
+PROBABILITIES = (
+    *("error_rate", "error_rate_0", "error_rate_1"),
+    *("short_rate", "open_rate", "stuck_p_rate", "stuck_ap_rate", "weak_rate"),
+)
+PROBABILITY = "must be a finite number from 0 to 1"
 
 
 def plain_values(where: str, value: Any) -> Any:
     """Return a copy of a value as TOML and JSON have it: NumPy's numbers as Python's, arrays and tuples as lists.
 
-    A field that is None is left out.
+    A field that is None is left out. An error names a table of an array as a path does: by its name, or its number.
 
     Raises
     ------
@@ -53,12 +59,24 @@ def plain_values(where: str, value: Any) -> Any:
         return {_text(where, name): plain_values(f"{where}.{name}", part) for name, part in given.items()}
     value = value.tolist() if isinstance(value, (np.generic, np.ndarray)) else value
     if isinstance(value, (list, tuple)):
-        return [plain_values(where, part) for part in value]
+        return [plain_values(_place_of(where, part, number), part) for number, part in enumerate(value)]
     if isinstance(value, str):
         return _text(where, value)
-    if not isinstance(value, (bool, int, float)) or (isinstance(value, float) and math.isnan(value)):
+    if isinstance(value, float) and math.isnan(value):
+        if where.rpartition(".")[2] in PROBABILITIES:
+            raise ArgumentError(where, f"{PROBABILITY}, got nan. {NOT_PERCENT}")
+        raise ArgumentError(where, "must not be nan: a number must be finite.")
+    if not isinstance(value, (bool, int, float)):
         raise ArgumentError(where, f"must be a number, a text, true or false, a list or a table, got {value!r}.")
     return value
+
+
+def _place_of(where: str, part: Any, number: int) -> str:
+    """Return the path of a part of an array: of a table with its name or number, else that of the array."""
+    if not isinstance(part, Mapping):
+        return where
+    name = part.get("name")
+    return f"{where}.{name if isinstance(name, str) else number}"
 
 
 def _text(where: str, text: str) -> str:
@@ -123,9 +141,11 @@ def checked_table(where: str, table: object, names: Iterable[str]) -> dict[str, 
 
 
 def in_si(where: str, name: str, value: Any) -> Any:
-    """Return a quantity in SI, or a list of them; anything else as it is."""
+    """Return a quantity in SI, or a list of them; anything else as it is. ArgumentError for a probability in words."""
     if isinstance(value, (list, tuple)):
         return [in_si(where, name, part) for part in value]
+    if isinstance(value, str) and name in PROBABILITIES:
+        raise ArgumentError(where, f"{PROBABILITY}, such as 0.05, got {value!r}. {NOT_PERCENT}")
     if isinstance(value, str) and name in UNITS:
         return to_si(value, UNITS[name], name=where)
     return value

@@ -22,8 +22,10 @@ A [[memory]] has
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from bnn.recipes.declared import checked_table, made, names_of
@@ -40,10 +42,13 @@ from bridge.memory.read import ReadPoint, ReadSetting, read_point
 from bridge.memory.sram import SRAM
 from bridge.search.find import find_setting
 from bridge.write import INVERTED, OperatingPoint, WriteSetting, operating_point
-from mtjsim.checks import ArgumentError, checked_choice
+from mtjsim.checks import ArgumentError, checked_choice, checked_number
 from mtjsim.device import MTJ
 
 if TYPE_CHECKING:
+    from torch import nn
+    from torch.optim import Optimizer
+
     from bnn.training.phases import MRAM, Phase
 
 POLICIES = {"plain": PLAIN, "read_before_write": READ_BEFORE_WRITE, "write_verify_retry": WRITE_VERIFY_RETRY}
@@ -145,7 +150,7 @@ def _solved(where: str, device: MTJ | Cell | None, frozen: str) -> OperatingPoin
             raise ArgumentError(f"{where}.{ways[used[0]][0]}", f"{rule}; or give error_rate_0 and error_rate_1.")
         amplitudes = {name: block[name] for name in ways[used[0]]}
         setting = made(where, WriteSetting, {**amplitudes, **pulse})
-        return made(where, operating_point, {"device": device, "setting": setting, **temperature})
+        return made(where, operating_point, {"device": device, "setting": setting, **_temperature(where, block)})
     if pulse:
         rule = "must be left out where rates are given: they are those of no pulse in particular"
         raise ArgumentError(f"{where}.{next(iter(pulse))}", f"{rule}.")
@@ -153,6 +158,12 @@ def _solved(where: str, device: MTJ | Cell | None, frozen: str) -> OperatingPoin
     if used[0] == "error_rate":
         rates = {"error_rate_0": block["error_rate"], "error_rate_1": block["error_rate"]}
     return made(where, OperatingPoint.of_rates, {**rates, **temperature, "source": "in a recipe"})
+
+
+def _temperature(where: str, block: Mapping[str, Any]) -> dict[str, float]:
+    """Return the temperature of a [[memory]], if it is given; a range is for a search alone."""
+    given = {name: block[name] for name in ("temperature",) if name in block}
+    return {name: checked_number(f"{where}.{name}", at, "K", zero_allowed=False) for name, at in given.items()}
 
 
 def mram_of(recipe: Recipe, memory: str, *, seed: int, changes: Mapping[str, Any] | None = None) -> MRAM:
@@ -173,8 +184,7 @@ def mram_of(recipe: Recipe, memory: str, *, seed: int, changes: Mapping[str, Any
         device, setting = device_of(recipe, memory=memory), made(f"{where}.read", ReadSetting, block["read"])
         if device is None:
             raise ArgumentError(f"{where}.read", "needs a [device], whose junction is read.")
-        at = {name: block[name] for name in ("temperature",) if name in block}
-        reading = _read(where, device, setting, tuple(at.items()))
+        reading = _read(where, device, setting, tuple(_temperature(where, block).items()))
         words["reading"] = reading.with_inverted_bits() if block.get("inverted") else reading
     own: dict[str, Any] = {name: block[name] for name in ("slots", "gradient") if name in block}
     own |= {name: tuple(block[name]) for name in ("holds", "layers") if name in block}
@@ -217,6 +227,52 @@ def names_in_phase(recipe: Recipe, number: int) -> list[str]:
     phases = recipe.tables.get("phase")
     names = every if phases is None else phases[number].get("memory", [])
     return listed(names)
+
+
+@contextmanager
+def _named(where: str) -> Iterator[None]:
+    """Raise an ArgumentError of the block by its place in the recipe."""
+    try:
+        yield
+    except ArgumentError as error:
+        raise ArgumentError(f"{where}.{error.argument}", error.problem) from None
+
+
+def check_layers_of(model: nn.Module, mrams: Mapping[str, MRAM]) -> None:
+    """ArgumentError, by the name of the memory, for layers that the model lacks or that two of the memories hold."""
+    from bnn.training.phase_memories import check_layers
+
+    for name, mram in mrams.items():
+        with _named(f"memory.{name}"):
+            check_layers(model, [mram])
+    for first, second in combinations(mrams, 2):
+        try:
+            check_layers(model, [mrams[first], mrams[second]])
+        except ArgumentError as error:
+            problem = f"{error.problem} The other one is memory.{first}."
+            raise ArgumentError(f"memory.{second}.{error.argument}", problem) from None
+
+
+def check_memories(
+    recipe: Recipe,
+    model: nn.Module,
+    optimizers: Sequence[Optimizer],
+    mrams: Mapping[str, MRAM],
+    phases: Sequence[Phase],
+) -> None:
+    """ValueError, by the place in the recipe, unless model and optimizers provide what each phase needs."""
+    from bnn.training.parameter_memory import planned
+    from bnn.training.phase_memories import check_holds, check_reestimate
+
+    for number, phase in enumerate(phases):
+        own = {name: mrams[name] for name in names_in_phase(recipe, number)}
+        check_layers_of(model, own)
+        for name, mram in own.items():
+            with _named(f"memory.{name}"):
+                planned(model, mram.words, mram.holds)
+                check_holds(model, optimizers, mram)
+        with _named(f"phase.{number}"):
+            check_reestimate(model, phase)
 
 
 def check_process(recipe: Recipe) -> None:

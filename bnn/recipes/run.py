@@ -14,16 +14,17 @@ import tomli_w
 
 from bnn.data.image_files import ImageFiles
 from bnn.data.images import ImageSet
-from bnn.recipes.memories import check_process, mram_of, names_in_phase, phases_of, sram_of
+from bnn.recipes.memories import check_memories, check_process, mram_of, names_in_phase, phases_of, sram_of
 from bnn.recipes.network import RecipeData, config_of, data_of, network_of, optimizer_of
+from bnn.recipes.out_folder import DECLARED, RECORD, check_folder, held
 from bnn.recipes.recipe import Recipe, load_recipe
 from bnn.recipes.record import Record
 from bnn.recipes.result import RecipeResult, counted
 from bnn.recipes.tables import BITS
-from bnn.recipes.tests import RecipeTest, images_of, memories_of, placed, run_test, tests_of
+from bnn.recipes.tests import RecipeTest, images_of, in_test, memories_of, placed, run_test, tests_of
 from bridge.ledger import Ledger
 from mtjsim.checks import ArgumentError
-from mtjsim.files import require_writable, write_whole
+from mtjsim.files import made_folder, write_whole
 from mtjsim.rng import child_seed
 
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ if TYPE_CHECKING:
     from bnn.training.phases import MRAM, Phase
     from bnn.training.result import Epoch
 
-DECLARED = "recipe.toml"
+RECIPE = DECLARED["run"]
+FILES = ("table.csv", "figure.png", "model.npz")  # of a run, besides recipe, record and checkpoint
 COUNTED = 1000  # inferences whose accesses are counted
 
 
@@ -62,8 +64,8 @@ def run_recipe(
     out : path, optional
         Folder for `recipe.toml` (as it is run, written before the work), `checkpoint.pt`, and at the end `table.csv`,
         `figure.png`, `model.npz` (packed, if it can be) and `run.json`. A run that was ended there is continued, to the
-        same bits; of one that is finished nothing is trained, and its files are left as they are. None: nothing is
-        written.
+        same bits; of one that is finished nothing is trained, and its files are left as they are. A run that is
+        refused leaves no new folder. None: nothing is written.
     checkpoint : path, optional
         File in place of that in `out`.
     seed : int, optional
@@ -86,7 +88,8 @@ def run_recipe(
     ValueError
         Before any training: for a recipe that cannot be read, a field that does not exist, a setting that the junction
         or its cell does not allow, an unknown model or wrong arguments of it, a layer that it lacks, a model that does
-        not fit the data, phases without a memory, or an `out` that holds another run.
+        not fit the data, phases without a memory, or an `out` that holds another run, a study, a demo, or such files
+        without a record of what made them.
     OSError
         If data are missing, or `out` cannot be written.
 
@@ -103,7 +106,27 @@ def run_recipe(
     """
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     recipe = recipe if seed is None else recipe.replaced({"seed": seed})
-    folder = None if out is None else _checked_folder(Path(out), recipe)
+    given: dict[str, Any] = {"data_dir": data_dir, "checkpoint": checkpoint, "threads": threads}
+    given |= {"accelerator": accelerator, "progress": progress, "on_epoch": on_epoch}
+    if out is None:
+        return _run(recipe, None, **given)
+    with made_folder(Path(out), option="out"):
+        _check_own(Path(out), recipe)
+        return _run(recipe, Path(out), **given)
+
+
+def _run(
+    recipe: Recipe,
+    folder: Path | None,
+    *,
+    data_dir: str | os.PathLike[str] | None,
+    checkpoint: str | os.PathLike[str] | None,
+    threads: int | None,
+    accelerator: str,
+    progress: bool | None,
+    on_epoch: Callable[[Epoch], None] | None,
+) -> RecipeResult:
+    """Run a recipe in a folder that is its own, or in none."""
     prepared = Prepared.of(recipe, data_dir)
     if folder is not None:
         checkpoint = checkpoint or folder / "checkpoint.pt"
@@ -170,10 +193,9 @@ class Prepared:
             rule = f"must give a logit for each of the {classes} classes of {recipe.value('data.name')}"
             got = f"got {totals.output_shape} for an image"
             raise ArgumentError("model", f"{rule}, {got}. See its arguments.")
-        from bnn.training.phase_memories import check_model
         from bnn.training.updates import made_optimizers
 
-        check_model(model, made_optimizers(model, config, optimizer_of(recipe)), phases)
+        check_memories(recipe, model, made_optimizers(model, config, optimizer_of(recipe)), mrams, phases)
         images = {test.name: images_of(recipe, test, data, data_dir) for test in tests}
         prepared = cls(recipe, data, model, totals.binary_macs + totals.float_macs, mrams, images)
         for test in tests:
@@ -197,7 +219,7 @@ class Prepared:
             try:
                 memories_of(recipe, test)
             except ValueError as error:
-                raise ValueError(f"test.{test.name}: {error}") from None
+                raise in_test(test, error, changes=True) from None
         return mrams, phases, tests
 
     def tested(self, model: nn.Module) -> dict[str, Accuracy]:
@@ -218,7 +240,7 @@ class Prepared:
         try:
             self._run(once, self.model, two, self.data.train.subset(range(min(2, len(self.data.train)))))
         except ValueError as error:
-            raise ValueError(f"test.{test.name}: {error}") from None
+            raise in_test(test, error) from None
 
     def inferred(self, model: nn.Module, images: int = COUNTED) -> dict[str, tuple[Ledger, int]]:
         """Count the accesses of inferences in the memories of each test, on the first test images."""
@@ -269,24 +291,23 @@ def _check_training(config: TrainConfig, data: RecipeData) -> None:
         raise ArgumentError("training.loss", f"must take logits and labels, and raised {error!r}.") from None
 
 
-def _checked_folder(folder: Path, recipe: Recipe) -> Path:
-    """Make the folder; refuse one with another run."""
-    require_writable(folder, option="out", make=True)
-    declared = folder / DECLARED
+def _check_own(folder: Path, recipe: Recipe) -> None:
+    """ArgumentError for a folder that holds anything but a run of the same identity."""
+    declared = folder / RECIPE
     if declared.exists():
         try:
             same = load_recipe(declared).identity == recipe.identity
         except (ValueError, OSError):
             same = False
         if not same:
-            raise ArgumentError("out", f"{str(folder)!r} holds another run, see its {DECLARED}. Name another folder.")
-    return folder
+            raise held(folder, "another run", RECIPE)
+    check_folder(folder, "run", same=lambda record: record.get("identity") == recipe.identity, files=FILES)
 
 
 @contextmanager
 def _declared(folder: Path, recipe: Recipe, checkpoint: Path | None) -> Iterator[None]:
     """Write what is run; a training that ends by an error before its first checkpoint leaves no file."""
-    declared = folder / DECLARED
+    declared = folder / RECIPE
     began = not declared.exists()
     if began:
         write_whole(declared, toml_of(recipe))
@@ -305,7 +326,7 @@ def toml_of(recipe: Recipe) -> bytes:
 
 def _kept(result: RecipeResult, folder: Path, data: RecipeData, identity: str | None) -> RecipeResult:
     """Write the files of a run, unless they were written when the training was finished; run.json is the last."""
-    if result.already_finished and (folder / "run.json").exists():
+    if result.already_finished and (folder / RECORD).exists():
         return result
     from bnn.recipes.plots import plot_recipe
     from mtjsim.plot_style import png_of
@@ -315,7 +336,7 @@ def _kept(result: RecipeResult, folder: Path, data: RecipeData, identity: str | 
         title=result.recipe.title,
         identity=result.recipe.identity,
         seeds=result.recipe.seed,
-        command=f"mtj-bnn run {DECLARED}",
+        command=f"mtj-bnn run {RECIPE}",
         data=data.whole,
         contents={
             "recipe": json.loads(json.dumps(result.recipe.tables)),
@@ -334,8 +355,10 @@ def _kept(result: RecipeResult, folder: Path, data: RecipeData, identity: str | 
         seconds=result.seconds,
         core_seconds=result.core_seconds,
     )
-    files = [folder / DECLARED]
-    if packed is not None:
+    files = [folder / RECIPE]
+    if packed is None:
+        (folder / "model.npz").unlink(missing_ok=True)  # of an older version, which could
+    else:
         packed.save(folder / "model.npz")
         files.append(folder / "model.npz")
     write_whole(folder / "figure.png", png_of(plot_recipe(result)))

@@ -123,8 +123,11 @@ def _checked_changes(where: str, memory: Any) -> dict[str, dict[str, Any]]:
 
 def checked_phases(given: Any, memories: list[str]) -> None:
     """ArgumentError unless [[phase]] is an array of tables, each with names of memories."""
-    if not isinstance(given, list) or not given or not all(isinstance(table, Mapping) for table in given):
+    if not isinstance(given, list) or not all(isinstance(table, Mapping) for table in given):
         raise ArgumentError("phase", f"must be an array of tables, [[phase]] in TOML, got {given!r}.")
+    if not given:
+        remedy = "Leave it out for one phase with all memories, or give one with memory = [] for SRAM alone"
+        raise ArgumentError("phase", f"must have at least one table, got none. {remedy}.")
     for number, table in enumerate(given):
         where = f"phase.{number}.memory"
         if "memory" not in table:

@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
-from bnn.recipes.memories import mram_of, names_in_phase, process_of
+from bnn.recipes.memories import check_layers_of, mram_of, names_in_phase, process_of
 from bnn.recipes.recipe import Recipe
 from bnn.recipes.tables import BITS
 from mtjsim.checks import ArgumentError, checked_choice
@@ -152,6 +152,29 @@ def memories_of(recipe: Recipe, test: RecipeTest) -> dict[str, MRAM]:
     return {name: mram_of(recipe, name, seed=seed, changes=changes) for name, changes in test.memory.items()}
 
 
+def in_test(test: RecipeTest, error: ValueError, *, changes: bool = False) -> ValueError:
+    """Return an error of a test by its place in the recipe: a field of the test, a field of a memory, or the test.
+
+    `changes` says that the error is of what the test changes in its memories, which were right without it.
+
+    Examples
+    --------
+    >>> test = RecipeTest("dies", {"weights": {"errors": "x"}})
+    >>> for field in ("errors", "layers"):
+    ...     print(in_test(test, ArgumentError(f"memory.weights.{field}", "must be others.")))
+    test.dies.memory.weights.errors must be others.
+    memory.weights.layers must be others. See test.dies.
+    >>> print(in_test(test, ArgumentError("images", "must be others.")))
+    test.dies: images must be others.
+    """
+    if not isinstance(error, ArgumentError) or not error.argument.startswith("memory."):
+        return ValueError(f"test.{test.name}: {error}")
+    name, _, field = error.argument.removeprefix("memory.").partition(".")
+    if changes or field in test.memory.get(name, {}):
+        return ArgumentError(f"test.{test.name}.{error.argument}", error.problem)
+    return ArgumentError(error.argument, f"{error.problem} See test.{test.name}.")
+
+
 def run_test(
     recipe: Recipe, test: RecipeTest, model: nn.Module, images: Any, *, train: Any, trained: Mapping[str, MRAM]
 ) -> Accuracy:
@@ -196,10 +219,10 @@ def run_test(
 def placed(model: nn.Module, mrams: Mapping[str, MRAM]) -> Iterator[None]:
     """Put memories of bits into the slots of a model, to the end of the block; the other slots are empty."""
     from bnn.layers.slots import activation_memories, memories, weight_memories
-    from bnn.training.phase_memories import check_layers, memory_in_slot
+    from bnn.training.phase_memories import memory_in_slot
     from bnn.training.phases import IN_SLOTS
 
-    check_layers(model, list(mrams.values()))
+    check_layers_of(model, mrams)
     slots_of = {"activations": activation_memories, "signs": weight_memories}
     for name, mram in mrams.items():
         if not any(mram.covers(layer) for what in mram.holds for layer in slots_of[what](model)):

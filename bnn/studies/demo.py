@@ -12,6 +12,7 @@ import numpy as np
 
 from bnn.data.images import DataSet
 from bnn.models import mlp
+from bnn.recipes.out_folder import check_folder
 from bnn.recipes.record import Clock, Record, identity_of
 from bnn.studies.curve import energy_accuracy_curve
 from bnn.studies.curve_point import CLEAN, WITH_ERRORS, CurvePoint, Interval
@@ -21,7 +22,7 @@ from bridge.search.find import current_for
 from bridge.write import DIRECTION_OF_BIT, WriteSetting, operating_point
 from mtjsim.checks import DIRECTIONS, ArgumentError
 from mtjsim.device import MTJ
-from mtjsim.files import require_writable, write_whole
+from mtjsim.files import made_folder, write_whole
 from mtjsim.switching import write_error_rate
 from mtjsim.wording import number_of
 
@@ -70,7 +71,8 @@ def run_demo(
     data : DataSet
         The images that the networks learn.
     out : Path
-        Folder for `curve.csv`, `run.json` and `curve.png`; made if need be, tried before the work.
+        Folder for `curve.csv`, `run.json` and `curve.png`; made if need be, tried before the work. Those of the same
+        command are replaced. A demo that is refused leaves no new folder.
     pulse_width, temperature : float
         Of every write [s], [K].
     seed : int
@@ -91,36 +93,39 @@ def run_demo(
     OSError
         If `out` cannot be written, before any work.
     ValueError
-        As in `mtjsim.write_error_rate` and `bnn.energy_accuracy_curve`.
+        As in `mtjsim.write_error_rate` and `bnn.energy_accuracy_curve`, and for an `out` that holds anything else: a
+        demo of another command, a run, a study, or such files without a record of what made them.
     """
     clock = Clock()
-    require_writable(out, option="out", make=True)
-
-    # the junction: a current and a pulse give error rates and energies of both bits
-    currents = spanning_currents(device, pulse_width=pulse_width, temperature=temperature)
-    points = [
-        operating_point(
-            device, WriteSetting(current_0=I, current_1=I, pulse_width=pulse_width), temperature=temperature
-        )
-        for I in currents
-    ]
-
-    # the network: its hidden activations are bits, each written to that memory and read back
-    values = int(np.prod(data.train.images.shape[1:]))
-    make_model = partial(mlp, values, HIDDEN, len(data.class_names))
-    training = TrainConfig(epochs=EPOCHS.get(data.name, 3), batch_size=64, learning_rate=0.02, seed=seed)
-    curve = energy_accuracy_curve(
-        make_model, data, points, training, networks=networks, draws=draws, seed=seed, workers=workers
+    command = (
+        f"mtj-bnn demo --device {device_name} --pulse-width {pulse_width!r}s --temperature {temperature!r}K "
+        f"--data {data.name} --seed {seed} --networks {networks} --draws {draws}"
     )
+    with made_folder(out, option="out"):
+        check_folder(out, "demo", same=lambda record: record["command"] == command, files=("curve.csv", "curve.png"))
+
+        # the junction: a current and a pulse give error rates and energies of both bits
+        currents = spanning_currents(device, pulse_width=pulse_width, temperature=temperature)
+        points = [
+            operating_point(
+                device, WriteSetting(current_0=I, current_1=I, pulse_width=pulse_width), temperature=temperature
+            )
+            for I in currents
+        ]
+
+        # the network: its hidden activations are bits, each written to that memory and read back
+        values = int(np.prod(data.train.images.shape[1:]))
+        make_model = partial(mlp, values, HIDDEN, len(data.class_names))
+        training = TrainConfig(epochs=EPOCHS.get(data.name, 3), batch_size=64, learning_rate=0.02, seed=seed)
+        curve = energy_accuracy_curve(
+            make_model, data, points, training, networks=networks, draws=draws, seed=seed, workers=workers
+        )
     cheapest = curve.cheapest(LARGEST_LOSS)
 
     record = Record(
         title="Accuracy of binarized networks against the energy of writing their activations",
         identity=identity_of("demo", curve.identity, device.identity),
-        command=(
-            f"mtj-bnn demo --device {device_name} --pulse-width {pulse_width!r}s --temperature {temperature!r}K "
-            f"--data {data.name} --seed {seed} --networks {networks} --draws {draws}"
-        ),
+        command=command,
         seeds=seed,
         data=data,
         device=device,

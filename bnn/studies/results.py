@@ -9,12 +9,15 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from bnn.recipes.out_folder import DECLARED, check_folder, held, read_object
 from bnn.studies.space import Point, Study
-from mtjsim.checks import ArgumentError
+from bnn.studies.task import Task
 from mtjsim.files import require_writable, write_whole
 
 log = logging.getLogger(__name__)
-DECLARED = "study.json"
+OWN_TABLES = ("table", "summary", "crossing", "threshold")
+COMMAND = "mtj-bnn study "
+SET = " --set "
 
 
 class Results:
@@ -23,37 +26,54 @@ class Results:
     Parameters
     ----------
     folder : Path
-        Made if need be.
+        It must exist.
     study : Study
 
     Raises
     ------
     ValueError
-        If the folder has results of another study.
+        If the folder holds anything else: another study, a run, or tables without a record.
     OSError
         If it cannot be written.
+
+    Notes
+    -----
+    *The same study* has the same name, fields that were --set not counted, and the same `identity`: other points or
+    repeats of it may be added. In a folder without study.json, such as a stored table from git, its name with --set is
+    enough: what is there may be by an older version of the study, which had another recipe or seed, and is replaced.
+    With study.json that is refused, for the results of the older version are there too. A study that shares its
+    identity with this one and has another name is another one: its table has other points.
     """
 
     def __init__(self, folder: Path, study: Study) -> None:
-        require_writable(folder, option="out", make=True)
+        require_writable(folder, option="out")
         self.folder, self.study = folder, study
         self._known: dict[str, dict[str, Any]] = {}
-        declared = folder / DECLARED
+        declared = folder / DECLARED["study"]
         if declared.exists():
-            found = _read(declared)
+            found = read_object(declared)
+            name = str(found.get("name", "unknown"))
             if found.get("identity") != study.identity:
-                name = found.get("name", "unknown")
-                problem = f"{str(folder)!r} has results of another study, {name!r} of another recipe or seed"
-                raise ArgumentError("out", f"{problem}, see its {DECLARED}. Name another folder.")
+                raise held(folder, f"another study, {name!r} of another recipe or seed", declared.name)
+            if stem_of(name) != stem_of(study.name):
+                raise held(folder, f"another study, {name!r}", declared.name)
+        files = [f"{table}.csv" for table in OWN_TABLES] + ["figure.png"]
+        files += ["*.csv"] if isinstance(study.recipe, Task) else []  # which tables it returns is known when it is run
+        check_folder(folder, "study", same=self._is_same, files=files)
+
+    def _is_same(self, record: Mapping[str, Any]) -> bool:
+        name = str(record.get("command", "")).removeprefix(COMMAND)
+        same = stem_of(name) == stem_of(self.study.name) and record.get("identity") == self.study.identity
+        return same or name == self.study.name
 
     def begin(self) -> None:
         """Write what the study is; the folder is its own from then on."""
         (self.folder / "results").mkdir(exist_ok=True)
         (self.folder / "networks").mkdir(exist_ok=True)
-        if not (self.folder / DECLARED).exists():
-            study = self.study
+        declared, study = self.folder / DECLARED["study"], self.study
+        if not declared.exists():
             content = {"name": study.name, "title": study.title, "identity": study.identity}
-            write_whole(self.folder / DECLARED, (json.dumps(content, indent=1) + "\n").encode())
+            write_whole(declared, (json.dumps(content, indent=1) + "\n").encode())
 
     def path(self, key: str) -> Path:
         """Return the file of a result."""
@@ -98,7 +118,7 @@ class Results:
         if not path.exists():
             return None
         try:
-            found = _read(path)
+            found = read_object(path)
             if found["key"] != key or not isinstance(found["values"], dict):
                 raise ValueError("its key is another one")
         except (ValueError, KeyError) as error:
@@ -108,11 +128,12 @@ class Results:
         return found
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text("utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ArgumentError("out", f"has a damaged file, {path}: {error}. Delete it.") from None
-    if not isinstance(found, dict):
-        raise ArgumentError("out", f"has a damaged file, {path}: it is not an object. Delete it.")
-    return found
+def stem_of(name: str) -> str:
+    """Return the name of a study without the fields that were set.
+
+    Examples
+    --------
+    >>> stem_of("digits_grid --set training.epochs=3")
+    'digits_grid'
+    """
+    return name.partition(SET)[0]

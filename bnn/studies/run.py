@@ -8,7 +8,6 @@ import secrets
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +32,7 @@ from bnn.studies.threshold_figure import is_of_thresholds, look_of_thresholds
 from bnn.studies.worker import Work
 from bnn.studies.workers import worker_processes
 from mtjsim.checks import checked_choice, checked_whole
+from mtjsim.files import made_folder
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +59,7 @@ def run_study(
     out : path
         Folder for `results/` (a file each), `networks/` (checkpoints), `study.db`, and at the end `table.csv`,
         `summary.csv`, `threshold.csv` (bisection), `run.json`, `figure.png`. What is finished there is not run again.
+        A study that is refused leaves no new folder.
     storage : str, optional
         Address of an Optuna storage, "postgresql://USER@HOST/DATABASE" for many machines; each runs the same call.
         None: a SQLite file in `out`.
@@ -76,9 +77,10 @@ def run_study(
     Raises
     ------
     ValueError
-        Before any work: for a study that cannot be read, a field that its recipe cannot have, a folder or a storage
-        with another study, a storage that cannot be reached, and as `run_recipe` for the first point. At the end,
-        `UnfinishedStudy`, for points that failed.
+        Before any work: for a study that cannot be read, a field that its recipe cannot have, a folder that holds
+        anything else (`Results` says what the same study is), a storage with another study of its name, a storage that
+        cannot be reached, and as `run_recipe` for the first point. At the end, `UnfinishedStudy`, for points that
+        failed.
     OSError
         If data are missing, or `out` cannot be written.
 
@@ -98,23 +100,17 @@ def run_study(
         checked_whole("workers", workers, least=1)
     check_crossing(study)
     folder = Path(out)
-    new = not folder.exists()
-    results = Results(folder, study)
-    if storage is None and (points := finished_points(study, results)):
-        warn_of_others(results, points)
-        return written(study, results, points)
-    url = storage_url(folder, storage)
-    try:
+    with made_folder(folder, option="out"):
+        results = Results(folder, study)
+        if storage is None and (points := finished_points(study, results)):
+            warn_of_others(results, points)
+            return written(study, results, points)
+        url = storage_url(folder, storage)
         points = checked_points(study, data_dir)
-    except BaseException:
-        if new:
-            with suppress(OSError):  # another worker's files
-                folder.rmdir()
-        raise
-    optuna.logging.set_verbosity(optuna.logging.ERROR)  # `logging` here says what a user has to know
-    with opened(url) as held:  # the workers open their own
-        entry_of(study, held)
-    results.begin()
+        optuna.logging.set_verbosity(optuna.logging.ERROR)  # `logging` here says what a user has to know
+        with opened(url) as held:  # the workers open their own
+            entry_of(study, held)
+        results.begin()
     most = len(points) if study.sampler in ("grid", "random") else os.cpu_count() or 1
     count = min(workers or os.cpu_count() or 1, most)
     work = Work(study, folder, url, data_dir, secrets.token_hex(8))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,18 +14,19 @@ from scipy.stats import t as student_t
 
 from bnn.recipes.code import loaded_code, merged_code
 from bnn.recipes.declared import checked_table
+from bnn.recipes.out_folder import record_in
 from bnn.recipes.recipe import Recipe
 from bnn.recipes.record import Record
 from bnn.recipes.result import value_names
 from bnn.studies.choice import cells, choice_of, thresholds
 from bnn.studies.crossing import crossings
 from bnn.studies.dimensions import is_number
-from bnn.studies.results import Results
+from bnn.studies.results import OWN_TABLES, Results
 from bnn.studies.space import Point, Study
 from mtjsim.checks import ArgumentError, checked_choice
 from mtjsim.files import write_whole
 
-OWN_TABLES = ("table", "summary", "crossing", "threshold")
+log = logging.getLogger(__name__)
 SHARES = (".accuracy", ".worst", ".diverged")  # values from 0 to 1, by the end of their names
 
 
@@ -53,7 +55,7 @@ class StudyResult:
 
 
 def written(study: Study, results: Results, points: Sequence[Point]) -> StudyResult:
-    """Write the tables, the figure and the record of what is finished."""
+    """Write the tables, the figure and the record of what is finished; tables that the study had before are removed."""
     done = results.all(points)
     rows = rows_of(done)
     summary = summary_of(study, done)
@@ -82,9 +84,20 @@ def written(study: Study, results: Results, points: Sequence[Point]) -> StudyRes
         core_seconds=round(sum(result["core_seconds"] for _, result in done), 1),
         code={**loaded_code(), **merged_code(result.get("code", {}) for _, result in done)},
     )
+    _remove_former(folder, record.tables)
     files = record.write(folder)
     figure = _figure(study, summary, more.get("threshold.csv", []), folder / "figure.png")
     return StudyResult(study, rows, summary, (*files, *figure))
+
+
+def _remove_former(folder: Path, tables: Iterable[str]) -> None:
+    """Remove tables of the record that is replaced, and those of a study, unless they are written now."""
+    former = (record_in(folder) or {}).get("tables", {})
+    names = {name for name in former if name == Path(name).name and name.endswith(".csv")}
+    for name in sorted((names | {f"{own}.csv" for own in OWN_TABLES}) - set(tables)):
+        if (folder / name).exists():
+            log.warning("%s is removed: it is a former table, which this study does not have.", folder / name)
+            (folder / name).unlink(missing_ok=True)  # another worker removes it too
 
 
 def _figure(

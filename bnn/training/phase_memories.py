@@ -26,25 +26,38 @@ from mtjsim.rng import child_seed
 
 def check_model(model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], phases: Sequence[Phase]) -> None:
     """ValueError unless the model and the optimizers provide what each phase needs."""
-    held = {kind for kind, tensors in parameters_by_kind(model).items() if tensors}
-    held |= {what for what, slot in IN_SLOTS.items() if _layers(model, slot)}
-    norms = any(isinstance(module, _BatchNorm) and module.running_mean is not None for module in model.modules())
     for number, phase in enumerate(phases):
         check_layers(model, phase.mrams)
         for mram in phase.mrams:
             planned(model, mram.words, mram.holds)
-            if "optimizer" in mram.holds and len(optimizers) != 1:
-                rule = f'must be without "optimizer" where there are {len(optimizers)} of them.'
-                raise ArgumentError("holds", f"of phase {number} {rule}")
-            if "weights" in mram.holds and without_latent(optimizers):
-                rule = 'must be without "weights": the optimizer keeps no latent weights, only bits. Use "signs".'
-                raise ArgumentError("holds", f"of phase {number} {rule}")
-            if not held & set(mram.holds) and "optimizer" not in mram.holds:
-                rule = f"must name something that the model has, {', '.join(sorted(held))}"
-                raise ArgumentError("holds", f"of phase {number} {rule}, got {', '.join(mram.holds)}.")
-        if phase.reestimate and not norms:
-            rule = f"must be 0, got {phase.reestimate}: the model has no BatchNorm that keeps statistics."
-            raise ArgumentError("reestimate", f"of phase {number} {rule}")
+        try:
+            for mram in phase.mrams:
+                check_holds(model, optimizers, mram)
+            check_reestimate(model, phase)
+        except ArgumentError as error:
+            raise ArgumentError(error.argument, f"of phase {number} {error.problem}") from None
+
+
+def check_holds(model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], mram: MRAM) -> None:
+    """ArgumentError unless the model and the optimizers have what a memory holds."""
+    if "optimizer" in mram.holds and len(optimizers) != 1:
+        raise ArgumentError("holds", f'must be without "optimizer" where there are {len(optimizers)} of them.')
+    if "weights" in mram.holds and without_latent(optimizers):
+        rule = 'must be without "weights": the optimizer keeps no latent weights, only bits. Use "signs".'
+        raise ArgumentError("holds", rule)
+    held = {kind for kind, tensors in parameters_by_kind(model).items() if tensors}
+    held |= {what for what, slot in IN_SLOTS.items() if _layers(model, slot)}
+    if not held & set(mram.holds) and "optimizer" not in mram.holds:
+        rule = f"must name something that the model has, {', '.join(sorted(held))}"
+        raise ArgumentError("holds", f"{rule}, got {', '.join(mram.holds)}.")
+
+
+def check_reestimate(model: nn.Module, phase: Phase) -> None:
+    """ArgumentError for a re-estimation without a BatchNorm that keeps statistics."""
+    norms = any(isinstance(module, _BatchNorm) and module.running_mean is not None for module in model.modules())
+    if phase.reestimate and not norms:
+        rule = f"must be 0, got {phase.reestimate}: the model has no BatchNorm that keeps statistics."
+        raise ArgumentError("reestimate", rule)
 
 
 class PhaseMemories:

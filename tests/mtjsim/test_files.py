@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from mtjsim import files
-from mtjsim.files import write_whole
+from mtjsim.files import made_folder, write_whole
 
 
 def test_the_file_is_always_whole(tmp_path):
@@ -52,6 +52,48 @@ def test_nothing_is_left_where_a_file_cannot_be_written(tmp_path):
         with pytest.raises(OSError, match=r"."):
             write_whole(path, b"content")
     assert os.listdir(tmp_path) == ["loop"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_a_new_folder_is_removed_with_its_new_parents_if_the_work_is_refused(tmp_path, error):
+    (tmp_path / "own").mkdir()
+
+    def refused(folder):
+        assert folder.is_dir()
+        raise error
+
+    for folder in (tmp_path / "a" / "b" / "c", tmp_path / "own" / "c", tmp_path / "own"):
+        with pytest.raises(error), made_folder(folder, option="out", parents=True):
+            refused(folder)
+        assert os.listdir(tmp_path) == ["own"]
+        assert os.listdir(tmp_path / "own") == []
+
+
+def test_a_folder_with_a_file_stays_and_so_does_one_without_an_error(tmp_path):
+    def late(folder):
+        (folder / "file").write_text("")
+        raise ValueError("late")
+
+    with pytest.raises(ValueError, match="late"), made_folder(tmp_path / "a", option="out"):
+        late(tmp_path / "a")
+    with made_folder(tmp_path / "b", option="out"):
+        pass
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["a", "b", "file"]
+
+
+def test_a_folder_that_cannot_be_made_or_written_is_an_error_and_is_not_left(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path / "file", tmp_path / "file" / "a", tmp_path / "absent" / "a"):
+        with pytest.raises(OSError, match=r"--out .* cannot be written \(.*\)\. .*ame another folder"):
+            made_folder(folder, option="--out").__enter__()
+
+    def full(**_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(files.tempfile, "TemporaryFile", full)
+    with pytest.raises(OSError, match="cannot be written"):
+        made_folder(tmp_path / "new", option="out").__enter__()
+    assert os.listdir(tmp_path) == ["file"]
 
 
 KILLED = """

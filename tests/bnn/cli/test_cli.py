@@ -61,6 +61,15 @@ def test_demo_leaves_table_csv_json_and_figure(capsys, tiny, tmp_path):
     run(capsys, *words, str(tmp_path / "c"), "--seed", "1")
     assert (tmp_path / "a" / "curve.csv").read_bytes() != (tmp_path / "c" / "curve.csv").read_bytes()
 
+    before = {path: path.read_bytes() for path in (tmp_path / "a").iterdir()}
+    code, _, err = run(capsys, *words, str(tmp_path / "a"), "--seed", "1")
+    assert (code, err.count("\n")) == (2, 1)
+    assert f"--out {str(tmp_path / 'a')!r} holds another demo, 'mtj-bnn demo --device arm_2021" in err
+    assert {path: path.read_bytes() for path in (tmp_path / "a").iterdir()} == before
+    (tmp_path / "a" / "curve.csv").write_text("")
+    assert run(capsys, *words, str(tmp_path / "a"))[0] == 0  # the same demo again
+    assert (tmp_path / "a" / "curve.csv").read_bytes() == (tmp_path / "b" / "curve.csv").read_bytes()
+
 
 def test_demo_of_an_asymmetric_junction_at_another_temperature(capsys, tiny, tmp_path):
     device = load_preset("arm_2021").replace(spin_torque_asymmetry=0.2, stray_field=(0.0, 0.0, 0.01))
@@ -100,10 +109,31 @@ def test_demo_marks_the_cheapest_row_and_no_other(capsys, tiny, tmp_path, monkey
 
 
 def test_demo_of_a_pulse_too_short_says_so_before_training(capsys, tmp_path):
-    code, _, err = run(capsys, "demo", "--pulse-width", "0.2ns", "--out", str(tmp_path))
+    for folder in (tmp_path, tmp_path / "new"):
+        code, _, err = run(capsys, "demo", "--pulse-width", "0.2ns", "--out", str(folder))
+        assert code == 2
+        assert "--pulse-width 2e-10 s at 300 K leaves no curve to draw" in err
+        assert "Try a longer pulse" in err
+        assert not list(tmp_path.iterdir())
+
+
+def test_demo_does_not_replace_the_results_of_a_study(capsys, tmp_path):
+    (tmp_path / "run.json").write_text('{"command": "mtj-bnn study digits_grid"}')
+    code, _, err = run(capsys, "demo", "--out", str(tmp_path))
+    assert (code, err.count("\n")) == (2, 1)
+    assert f"--out {str(tmp_path)!r} holds a study, 'mtj-bnn study digits_grid', see its run.json" in err
+    assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
+
+
+def test_a_download_that_fails_leaves_no_folder(capsys, monkeypatch, tmp_path):
+    def absent(url, path):
+        raise ConnectionError(f"{url} could not be downloaded")
+
+    monkeypatch.setattr("bnn.data.loading._download", absent)
+    code, _, err = run(capsys, "fetch", "mnist", "--out", str(tmp_path / "new"))
     assert code == 2
-    assert "--pulse-width 2e-10 s at 300 K leaves no curve to draw" in err
-    assert "Try a longer pulse" in err
+    assert "could not be downloaded" in err
+    assert not list(tmp_path.iterdir())
 
 
 def test_demo_spans_the_currents_it_promises():

@@ -1,6 +1,7 @@
 """`mtj-bnn run`: a recipe from the command line."""
 
 import json
+import re
 
 import pytest
 
@@ -120,9 +121,19 @@ def test_a_recipe_without_a_test_is_trained(capsys, small):
         (["digits_mlp", "--set", "training.epoch=1"], "a field of training must be one of .*Did you mean 'epochs'"),
         (["digits_mlp", "--set", "training.epochs=many"], "training.epochs must be a whole number >= 1, got 'many'"),
         (["digits_mlp", "--set", "training.epochs=2020-01-01"], "training.epochs must be a number, a text"),
-        (["digits_mlp", "--set", "training.learning_rate=nan"], "training.learning_rate must be a number, .* got nan"),
+        (["digits_mlp", "--set", "training.learning_rate=nan"], "training.learning_rate must not be nan: a number"),
+        (["digits_mlp", "--set", "training.learning_rate=five"], r"must be a number .*, got 'five'\.$"),
+        (
+            ["digits_mlp", "--set", "memory.activations.error_rate=nan"],
+            r"error: memory\.activations\.error_rate must be a finite number from 0 to 1, got nan\. Rates are probab",
+        ),
+        (
+            ["digits_mlp", "--set", "memory.activations.error_rate=five"],
+            r"error: memory\.activations\.error_rate must be a finite number from 0 to 1, such as 0\.05, got 'five'",
+        ),
+        (["digits_mlp", "--set", "phase=[]"], "phase must have at least one table, got none. Leave it out"),
         (["digits_mlp", "--set", "memory.x.error_rate=0.1"], "must be one of 'activations', got 'x'"),
-        (["digits_mlp", "--set", "memory.activations.layers=x"], "layers must name layers of the model, got 'x'"),
+        (["digits_mlp", "--set", "memory.activations.layers=x"], "error: memory.activations.layers must name l"),
         (["digits_mlp", "--set", "memory.activations.current=50uA"], "must say in one way how it is written"),
         (["digits_mlp", "--set", "phase=[{until=1.0}]"], "phase.0.memory must be given"),
         (["digits_mlp", "--set", "model.inputs=60"], r"input_shape must fit the model, got \(1, 8, 8\)"),
@@ -131,13 +142,25 @@ def test_a_recipe_without_a_test_is_trained(capsys, small):
         (["digits_mlp", "--set", "training..epochs=1"], "field must be a path such as training.epochs"),
     ],
 )
-def test_what_is_wrong_is_one_line(capsys, words, message):
-    code, out, err = run(capsys, *words)
+def test_what_is_wrong_is_one_line_and_leaves_no_folder(capsys, monkeypatch, tmp_path, words, message):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(capsys, *words, *(["--out", "new"] if "--out" not in words else []))
     assert (code, out) == (2, "")
-    import re
-
     assert re.search(message, err), err
     assert err.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_of_a_study_is_refused_and_a_refusal_leaves_a_folder_that_was_there(capsys, small, tmp_path):
+    folder = tmp_path / "own"
+    folder.mkdir()
+    assert run(capsys, small, "--out", folder, "--set", "model.inputs=60")[0] == 2
+    assert folder.exists()
+    (folder / "run.json").write_text('{"command": "mtj-bnn study mine"}')
+    code, out, err = run(capsys, small, "--out", folder)
+    assert (code, out) == (2, "")
+    held = f"--out {str(folder)!r} holds a study, 'mtj-bnn study mine', see its run.json. Name another folder."
+    assert err == f"mtj-bnn run: error: {held}\n"
 
 
 def test_a_value_is_toml_or_a_text():

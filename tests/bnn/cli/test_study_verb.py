@@ -79,7 +79,7 @@ def test_it_runs_what_is_left_and_prints_the_table(capsys, mine, tmp_path):
     mine.write_text(STUDY.replace("epochs = 1", "epochs = 2"))
     code, out, err = study(capsys, mine, "--out", folder)
     assert (code, out) == (2, "")
-    assert "has results of another study, 'mine' of another recipe or seed, see its study.json" in err
+    assert "holds another study, 'mine' of another recipe or seed, see its study.json" in err
     assert err.count("\n") == 1
 
 
@@ -93,6 +93,10 @@ def test_it_runs_what_is_left_and_prints_the_table(capsys, mine, tmp_path):
         (["digits_grid", "--out", "x", "--workers", "0"], "--workers must be a whole number >= 1, got 0"),
         (["digits_grid", "--out", "x", "--storage", "sqlite:////no/such/study.db"], "--storage .* cannot be reached"),
         (["digits_grid", "--out", "x", "--data-dir", "."], "must not be given for digits"),
+        (["digits_grid", "--out", "x", "--data-dir", "absent"], "--data-dir 'absent' does not exist"),
+        (["write_errors", "--out", "x", "--data-dir", "absent"], "--data-dir 'absent' does not exist"),
+        (["digits_grid", "--out", "x", "--set", "training.epoch=1"], "Did you mean 'epochs'"),
+        (["digits_grid", "--out", "x", "--set", "model.inputs=60"], "input_shape must fit the model"),
         (["digits_grid", "--ot", "x"], "there is no option --ot. Did you mean --out"),
     ],
 )
@@ -102,6 +106,7 @@ def test_what_is_wrong_is_one_line(capsys, monkeypatch, tmp_path, words, message
     assert (code, out) == (2, "")
     assert re.search(message, err), err
     assert err.count("\n") == 1
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
@@ -122,7 +127,10 @@ def test_a_wrong_study_is_one_line_and_leaves_no_file(capsys, mine, tmp_path, wa
     assert (code, out) == (2, "")
     assert re.search(message, err), err
     assert err.count("\n") == 1
-    assert not list((tmp_path / "out").glob("*"))
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "out").mkdir()
+    assert study(capsys, mine, "--out", tmp_path / "out", "--workers", "1")[0] == 2
+    assert (tmp_path / "out").exists()
 
 
 def test_points_that_failed_are_said_and_the_others_are_kept(capsys, mine, tmp_path, monkeypatch):

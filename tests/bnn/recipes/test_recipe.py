@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+from torch import nn
 
 import bnn
 from bnn.recipes.recipe import Recipe, list_recipes, load_recipe, title_of
@@ -159,8 +160,13 @@ def test_a_value_that_is_not_there_is_refused_with_the_nearest(small, path, mess
         small().value(path)
 
 
+def without_norms():
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+
+
 # ---- what is refused -------------------------------------------------------------------------------------------------
 
+RATE = "must be a finite number from 0 to 1"
 WRONG_FIELDS = [  # path, value, message; None takes a field out
     ("training.epoch", 3, "a field of training must be one of 'epochs'.*got 'epoch'. Did you mean 'epochs'"),
     ("trainin", {}, "a field of the recipe must be one of .*got 'trainin'. Did you mean 'training'"),
@@ -197,7 +203,7 @@ WRONG_FIELDS = [  # path, value, message; None takes a field out
     ("memory.activations.error_rate", 0.1, "must say in one way how it is written, got current, error_rate"),
     ("memory.activations.max_latency", 1e-8, "max_latency is a limit of a search: give error_rate, the target"),
     ("memory.activations.pulse_width", None, "pulse_width"),
-    ("memory.activations.layers", "features.9", "layers must name layers of the model, got 'features.9'"),
+    ("memory.activations.layers", "features.9", "^memory.activations.layers must name layers of the model, got 'feat"),
     ("memory.activations.layers", 3, "memory.activations.layers must be a name or a list of names, got 3"),
     ("memory.activations.holds", "weigths", "memory.activations.holds must be one of .*Did you mean 'weights'"),
     ("memory.activations.errors", "both", "memory.activations.errors must be one of 'overwrite', 'independent'"),
@@ -212,7 +218,8 @@ WRONG_FIELDS = [  # path, value, message; None takes a field out
     ("memory.weights.current", "50uA", "memory of memory.weights.current must be one of 'activations', got 'weights'"),
     ("memory", 3, "memory must be an array of tables, \\[\\[memory\\]\\] in TOML, got 3"),
     ("memory", [{"current": 1e-5}] * 2, "memory.name must be different in each, got 'activations' twice"),
-    ("phase", [], "phase must be an array of tables, \\[\\[phase\\]\\] in TOML"),
+    ("phase", [], "phase must have at least one table, got none. Leave it out for one phase with all"),
+    ("phase", [3], "phase must be an array of tables, \\[\\[phase\\]\\] in TOML, got \\[3\\]"),
     ("phase", {"memory": []}, "phase must be an array of tables"),
     ("phase", [{"until": 1.0}], "phase.0.memory must be given: a list of names of \\[\\[memory\\]\\], empty for SRAM"),
     ("phase", [{"memory": "activation"}], "phase.0.memory must be one of 'activations'.* Did you mean 'activations'"),
@@ -254,7 +261,17 @@ WRONG_FIELDS = [  # path, value, message; None takes a field out
     (3, 3, "field must be a path such as training.epochs, got 3"),
     ("training.epochs", datetime.date(2020, 1, 1), "training.epochs must be a number, a text, .* got datetime.date"),
     ("training.schedule", math.cos, "training.schedule must be a number, a text, true or false, a list or a table"),
-    ("training.weight_decay", math.nan, "training.weight_decay must be a number, .* got nan"),
+    ("training.weight_decay", math.nan, "training.weight_decay must not be nan: a number must be finite"),
+    ("phase", [{"memory": [], "until": math.nan}], "^phase.0.until must not be nan"),
+    ("test.clean.draws", math.nan, "^test.clean.draws must not be nan"),
+    ("test.with_errors.memory", {"activations": {"error_rate": [0.1, math.nan]}}, f"^test.w.*error_rate {RATE}, got"),
+    ("memory.activations.error_rate", math.nan, f"^memory.activations.error_rate {RATE}, got nan. Rates are probabil"),
+    ("memory.activations.error_rate", "5%", f"^memory.activations.error_rate {RATE}, such as 0.05, got '5%'. Rates"),
+    ("memory.activations.error_rate", ["0.1", 0.1], f"^memory.activations.error_rate {RATE}, such as 0.05, got '0.1'"),
+    ("process.weak_rate", "few", f"^process.weak_rate {RATE}, such as 0.05, got 'few'"),
+    ("process.weak_stability_factor", "half", "must be a number or an array of numbers, got 'half'.$"),
+    ("process.short_conductance", "1mA", "process.short_conductance must be a quantity in S, got '1mA', whose unit"),
+    ("memory.activations.temperature", [], "^memory.activations.temperature must be one number in K, got an array"),
     ("title", "\udcff", "title must be a text in UTF-8"),
     ("model", {"name": "mlp", 3: 4}, "model must have texts as names of its fields, got 3"),
 ]
@@ -271,6 +288,8 @@ TWO = [{"name": "first", "current": "42uA", "pulse_width": "10ns", "layers": "3"
 TWO += [{"name": "second", "current": "42uA", "pulse_width": "10ns", "layers": "5"}]
 WORDS = [{"holds": "weights", "error_rate": 1e-6}]
 DIES = {"name": "t", "dies": 2}
+OF_A_TEST = {"phase": [{"memory": []}], "test": [{"name": "dies", "memory": "signs"}]}
+OF_OWN = {"device": None, "model": {"name": f"{__name__}:without_norms"}, "test": []}
 WRONG_TESTS = [  # tables of the recipe, message
     ({"test": 3}, "test must be an array of tables"),
     ({"test": [{"name": "t", "draw": 2}]}, "a field of test.t must be one of .*Did you mean 'draws'"),
@@ -285,10 +304,10 @@ WRONG_TESTS = [  # tables of the recipe, message
     ({"test": [{"name": "t", "memory": {"activations": {"current": []}}}]}, "current must have a value, got an empty"),
     (
         {"test": [{"name": "t", "memory": {"activations": {"current": "50mA"}}}]},
-        "test.t: .*a junction does not survive it",
+        "^test.t.memory.activations.current must be .*a junction does not survive it",
     ),
     ({"test": [{"name": "t", "memory": {"activations": {"holds": "signs"}}}]}, "must be one of .*got 'holds'"),
-    ({"test": [{"name": "t", "memory": {"activations": {"layers": "9"}}}]}, "test.t: layers must name layers"),
+    ({"test": [{"name": "t", "memory": {"activations": {"layers": "9"}}}]}, "^test.t.memory.activations.layers must"),
     ({"test": [{"name": "t", "correct": "scale"}]}, "test.t.correct must be one of .*Did you mean 'rescale'"),
     ({"test": [{"name": "t", "images": "validation"}]}, "test.t.images of validation need data.validation"),
     ({"test": [{"name": "t", "images": "train"}]}, "test.t.images must be one of 'test', 'validation', got 'train'"),
@@ -323,8 +342,22 @@ WRONG_TESTS = [  # tables of the recipe, message
             "model": {"name": "mlp", "inputs": 64, "hidden": [16], "last": "real"},
             "test": [{"name": "t", "memory": "signs"}],
         },
-        "test.t: memory.signs.holds must be of a layer of the model, which has no signs that are bits",
+        "^memory.signs.holds must be of a layer of the model, which has no signs that are bits. See test.t",
     ),
+    (
+        {"memory": [{"holds": "signs", "error_rate": 0.1, "layers": ["3", "77"]}], "device": None, **OF_A_TEST},
+        "^memory.signs.layers must name layers of the model, got '77': .* See test.dies",
+    ),
+    (
+        {"memory": [*TWO, {**TWO[0], "name": "third"}]},
+        "^memory.third.layers must name each layer once, .* The other one is memory.first",
+    ),
+    (
+        {"memory": [{"holds": "optimizer", "error_rate": 1e-6}], "device": None, "optimizer": {"name": "bop"}},
+        '^memory.optimizer.holds must be without "optimizer"',
+    ),
+    ({"memory": [{"holds": "batch_norm", "error_rate": 1e-6}], **OF_OWN}, "^memory.batch_norm.holds must name someth"),
+    ({"memory": None, "phase": [{"memory": [], "reestimate": 50}], **OF_OWN}, "^phase.0.reestimate must be 0, got 50"),
 ]
 
 

@@ -138,10 +138,42 @@ def test_a_folder_with_another_run_is_refused_and_left_as_it_is(small, finished)
     assert {name: file for name, file in files_of(folder).items() if name != "recipe.toml"} == before
 
 
+def test_a_folder_whose_recipe_is_not_there_is_that_of_its_record(small, finished):
+    """As in a git checkout that keeps tables and records alone."""
+    first, folder = finished
+    for name in ("recipe.toml", "checkpoint.pt"):
+        (folder / name).unlink()
+    before = files_of(folder)
+    with pytest.raises(ValueError, match=r"out .* holds another run, 'small', see its run\.json\. Name another folder"):
+        run_recipe(small(), seed=1, out=folder, progress=False)
+    assert files_of(folder) == before
+    same_run(first, run_recipe(small(), out=folder, progress=False))
+    assert sorted(files_of(folder)) == FILES
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"run.json": '{"command": "mtj-bnn study mine"}', "table.csv": "a"}, "holds a study, 'mtj-bnn study mine'"),
+        ({"study.json": "{}"}, r"holds a study, see its study\.json"),
+        ({"run.json": '{"command": "mtj-bnn demo"}', "curve.csv": "a"}, "holds a demo"),
+        ({"table.csv": "a", "model.npz": "b"}, r"holds model\.npz, table\.csv and no run\.json"),
+    ],
+)
+def test_a_folder_of_anything_else_is_refused_before_any_work(small, tmp_path, monkeypatch, files, message):
+    monkeypatch.setattr("bnn.recipes.run.Prepared.of", lambda *_: pytest.fail("worked first"))
+    for name, content in files.items():
+        (tmp_path / name).write_text(content)
+    before = files_of(tmp_path)
+    with pytest.raises(ValueError, match=message):
+        run_recipe(small(), out=tmp_path, progress=False)
+    assert files_of(tmp_path) == before
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"memory.activations.layers": "features"}, "layers must name layers of the model"),
+        ({"memory.activations.layers": "features"}, "memory.activations.layers must name layers of the model"),
         ({"phase": [{"memory": [], "until": 1e-6}, {"memory": []}]}, "at least one of 20 iterations"),
         (
             {"memory": [{"holds": "optimizer", "error_rate": 1e-6}], "device": None, "optimizer.name": "bop"},
@@ -152,7 +184,7 @@ def test_a_folder_with_another_run_is_refused_and_left_as_it_is(small, finished)
 def test_a_wrong_recipe_leaves_no_file(small, tmp_path, changes, message):
     with pytest.raises((ValueError, FloatingPointError), match=message):
         run_recipe(small(test=[]).replaced(changes), out=tmp_path / "run", progress=False)
-    assert [path.name for path in (tmp_path / "run").iterdir() if path.suffix != ".lock"] == []
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.filterwarnings("ignore:The training diverged")

@@ -213,15 +213,118 @@ def test_a_folder_of_another_study_is_refused_and_left_as_it_is(tmp_path, counte
     run(study(), tmp_path)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file() and path.suffix == ".json"}
     for other in (study(seed=1), study(set={"training.epochs": 2})):
-        with pytest.raises(ValueError, match="has results of another study, 'mine' of another recipe or seed"):
+        with pytest.raises(ValueError, match="holds another study, 'mine' of another recipe or seed"):
             run(other, tmp_path)
-        with pytest.raises(ValueError, match="has results of another study"):
+        with pytest.raises(ValueError, match="holds another study"):
             status_of(other, out=tmp_path)
     assert len(calls) == 3
     assert {path: path.read_bytes() for path in before} == before
     (tmp_path / "study.json").write_text("{")
     with pytest.raises(ValueError, match=r"has a damaged file, .*study\.json: .* Delete it"):
         run(study(), tmp_path)
+
+
+def contents(folder):
+    files = [path for path in folder.rglob("*") if path.is_file() and "study.db" not in path.name]
+    return {path.name: path.read_bytes() for path in files}
+
+
+def as_in_git(folder):
+    """Leave what git keeps of a stored study: tables, figure and record."""
+    (folder / "study.json").unlink()
+    for path in (*folder.glob("study.db*"), *folder.glob("*/*.json")):
+        path.unlink()
+
+
+@pytest.mark.parametrize("name", ["other", "other --set training.epochs=2", "mine --set training.epochs=2"])
+def test_a_stored_table_of_another_study_is_refused_without_its_study_json_too(tmp_path, counted_points, name):
+    calls = counted_points(falling)
+    run(study(), tmp_path)
+    as_in_git(tmp_path)
+    before = contents(tmp_path)
+    fixed = {"training.epochs": 2} if "--set" in name else {}
+    with pytest.raises(ValueError, match=r"out .* holds another study, 'mtj-bnn study mine', see its run\.json\. Name"):
+        run(study(name=name, set=fixed), tmp_path)
+    assert len(calls) == 3
+    assert contents(tmp_path) == before
+
+
+def test_a_stored_table_is_made_again_by_a_newer_version_of_its_study_and_former_tables_are_removed(
+    tmp_path, counted_points, caplog
+):
+    crossing = {"field": RATE, "value": "with_errors.accuracy", "loss": 0.1}
+    counted_points(falling)
+    run(study(crossing=crossing), tmp_path)
+    as_in_git(tmp_path)
+    saved = json.loads((tmp_path / "run.json").read_text())
+    for name in ("of_a_task.csv", "notes.csv", "threshold.csv"):
+        (tmp_path / name).write_text("a,b\n1,2\n")
+    outside = tmp_path.parent / f"{tmp_path.name}.csv"
+    outside.write_text("")
+    saved["tables"] |= {"of_a_task.csv": {}, "notes.txt": {}, f"../{outside.name}": {}}
+    (tmp_path / "run.json").write_text(json.dumps(saved))
+    newer = study(set={"training.epochs": 2}, arm={"a": {}, "b": {"training.batch_size": 32}})
+    assert newer.identity != saved["identity"]
+    with caplog.at_level(logging.WARNING):
+        run(newer, tmp_path)
+    kept = sorted(path.name for path in tmp_path.glob("*.csv"))
+    assert kept == ["notes.csv", "summary.csv", "table.csv"]
+    assert json.loads((tmp_path / "run.json").read_text())["identity"] == newer.identity
+    for name in ("crossing.csv", "of_a_task.csv", "threshold.csv"):
+        assert f"{name} is removed: it is a former table" in caplog.text
+    assert outside.exists()
+    with pytest.raises(ValueError, match="holds another study, 'mine' of another recipe or seed"):
+        run(study(), tmp_path)  # from now on the folder has results of the newer one
+
+
+def test_a_study_that_shares_results_with_another_does_not_replace_its_table(tmp_path, counted_points):
+    calls = counted_points(falling)
+    run(study(), tmp_path)
+    before = contents(tmp_path)
+    other = study(name="other", space={RATE: [0.01, 0.3]})
+    assert other.identity == study().identity
+    with pytest.raises(ValueError, match=r"out .* holds another study, 'mine', see its study\.json"):
+        run(other, tmp_path)
+    assert len(calls) == 3
+    assert contents(tmp_path) == before
+
+
+def test_the_order_in_which_fields_were_set_does_not_matter(tmp_path, counted_points):
+    calls = counted_points(falling)
+    one = {"training.epochs": 2, "training.batch_size": 32}
+    run(study().replaced(one), tmp_path)
+    run(study().replaced(dict(reversed(one.items()))), tmp_path)
+    assert len(calls) == 3
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"run.json": '{"command": "mtj-bnn run recipe.toml", "title": "t"}'}, r"holds a run, 't', see its run\.json"),
+        ({"recipe.toml": ""}, r"holds a run, see its recipe\.toml"),
+        ({"run.json": '{"command": "mtj-bnn demo"}'}, "holds a demo"),
+        ({"threshold.csv": ""}, r"holds threshold\.csv and no run\.json"),
+        ({"run.json": "{"}, r"has a damaged file, .*run\.json"),
+    ],
+)
+def test_a_folder_of_anything_else_is_refused_before_any_work(tmp_path, counted_points, files, message):
+    calls = counted_points(falling)
+    for name, content in files.items():
+        (tmp_path / name).write_text(content)
+    with pytest.raises(ValueError, match=message):
+        run(study(), tmp_path)
+    with pytest.raises(ValueError, match=message):
+        status_of(study(), out=tmp_path)
+    assert calls == []
+    assert {name: (tmp_path / name).read_text() for name in files} == files
+    assert len(list(tmp_path.iterdir())) == len(files)
+
+
+def test_a_table_that_a_task_may_write_is_refused_without_a_record(tmp_path):
+    (tmp_path / "of_my_own.csv").write_text("1")
+    task = Study(name="mine", task="mtjsim.presets:load_preset", space={"name": ["arm_2021"]})
+    with pytest.raises(ValueError, match=r"holds of_my_own\.csv and no run\.json"):
+        run(task, tmp_path)
 
 
 def test_two_studies_of_one_name_in_one_storage_are_refused(tmp_path, counted_points):
@@ -257,7 +360,7 @@ def test_a_storage_that_cannot_be_reached_is_refused_before_any_work(tmp_path, c
         run(study(), tmp_path / "out", storage=storage)
     assert "\n" not in str(caught.value)
     assert calls == []
-    assert list((tmp_path / "out").iterdir()) == []
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path):

@@ -76,8 +76,10 @@ def test_a_task_without_accuracies_has_all_its_numbers_in_the_summary_and_a_figu
 
 
 def test_without_a_number_there_are_tables_and_no_figure_and_an_older_one_is_removed(tmp_path):
+    mine = Study(name="mine", task=f"{__name__}:words", space={"number": [1, 2]})
+    run_study(mine, out=tmp_path, workers=1)
     (tmp_path / "figure.png").write_bytes(b"older")
-    result = run_study(Study(name="mine", task=f"{__name__}:words", space={"number": [1, 2]}), out=tmp_path, workers=1)
+    result = run_study(mine, out=tmp_path, workers=1)
     assert [path.name for path in result.files] == ["table.csv", "summary.csv", "run.json"]
     assert not (tmp_path / "figure.png").exists()
 
