@@ -372,25 +372,14 @@ def bracket(stored, where):
     return float(row["low"]), float(row["high"]), ends
 
 
-def threshold(where, what):
-    """Return the rule of the bracket of a bisection."""
-
-    def find(stored):
-        low, high, failed = bracket(stored, where)
-        if high == math.inf:
-            return Found(high, low, high, f"{what}: above {low:.1e}, {failed}")
-        return Found(math.sqrt(low * high), low, high, f"{what}: bracket {low:.1e} to {high:.1e}, {failed}")
-
-    return find
-
-
 def brackets(places, least, what):
     """Return the rule of the range of several brackets, (name -> where), and which of them are above a rate."""
 
     def find(stored):
         ends = {name: bracket(stored, where)[:2] for name, where in places.items()}
         above = [name for name, (low, _) in ends.items() if low >= least]
-        others = [f"{name} {low:.1e} to {high:.1e}" for name, (low, high) in ends.items() if low < least]
+        shown = {name: f"above {a:.1e}" if b == math.inf else f"{a:.1e} to {b:.1e}" for name, (a, b) in ends.items()}
+        others = [f"{name} {shown[name]}" for name in ends if name not in above]
         rest = f", not {', '.join(others)}" if others else ""
         low, high = min(low for low, _ in ends.values()), max(high for _, high in ends.values())
         words = f"{what}: the whole bracket is above in {len(above)} of {len(ends)}{rest}"

@@ -167,12 +167,20 @@ def test_energies_of_two_ways(tmp_path):
 def test_half_the_energy_is_that_of_writes_alone_in_the_same_cell(tmp_path):
     points = (("same cell", 0, 2.3), ("same cell", 10, 1.5), ("same pulse", 0, 1.4), ("same pulse", 10, 1.2))
     rows = [
-        {"sizing": sizing, "reads_per_write": reads, "a.ratio_system": ratio, "b.ratio_system": 0.7}
+        {
+            "sizing": sizing,
+            "reads_per_write": reads,
+            "a.ratio_system": ratio,
+            "b.ratio_system": 0.7,
+            "a.ratio_latency": 3.5,
+        }
         for sizing, reads, ratio in points
     ]
     found = CLAIMS["halved"]("a", **{"of b": "b"})(stored(tmp_path, rows=rows))
     assert (found.mean, found.low, found.high) == (2.3, 2.3, 2.3)
-    assert found.words.endswith("(0.70 of b; 1.40 with the same pulse in each cell; 1.50 with 10 reads)")
+    of_reads = "1.50 with 10 reads a write; 0.70 with 10 reads a write, of b"
+    words = f"(0.70 of b; 1.40 with the same pulse in each cell; {of_reads}); its writes take 3.5 times as long"
+    assert found.words.endswith(words)
 
 
 def test_the_cheapest_point_of_the_demo_is_one_that_does_not_invert(tmp_path):
@@ -261,7 +269,7 @@ def test_the_best_of_several_ways_is_chosen_by_another_value_than_the_one_that_i
     ways = {"first": (ONE, "c"), "second": (TWO, "c"), "third": (LIST, "c")}
     found = CLAIMS["gap_of_best"](("a", ONE), "b", ways, "first minus b")(stored(tmp_path, rows=NETWORKS))
     assert found.mean == approx(100 * (0.89 - 0.78))
-    assert "second, the best of 3 on images held out" in found.words  # by a or b it is the first
+    assert "the best of 3 ways, second (chosen on images held out)" in found.words  # by a or b it is the first
 
 
 def test_a_level_and_a_quotient_have_intervals_over_networks(tmp_path):
@@ -276,17 +284,20 @@ def test_a_level_and_a_quotient_have_intervals_over_networks(tmp_path):
 
 
 def test_energies_of_a_memory_are_compared_with_and_without_the_rest_of_the_system(tmp_path):
-    """6 J of 10 are elsewhere: 4 J in MRAM against 8 J of the 14 J in SRAM."""
-    own = {"training.joules_system": 10.0, "training.joules_with_driver": 4.0, "training.joules_in_sram": 14.0}
+    """6 J of 10 are elsewhere: 4 J in MRAM, its sensing included, against 8 J of the 14 J in SRAM."""
+    own = {"training.joules_system": 10.0, "training.joules_of_mram": 4.0, "training.joules_in_sram": 14.0}
     rows = [{"arm": "one", "repeat": repeat} | own for repeat in (0, 1, 2)]
     rows += [{"arm": "sram", "repeat": repeat} | own | {"training.joules_system": 14.0} for repeat in (0, 1, 2)]
     stores = stored(tmp_path, rows=rows)
     found = CLAIMS["of_the_memory"](ONE, "MRAM over", sram=("training.joules_in_sram", ONE), over="mram")(stores)
     assert (found.mean, found.low, found.high) == (0.5, 0.5, 0.5)
-    assert found.words.endswith("0.5 [0.5, 0.5] without the rest, which is 60 % of the system; 0.714 with it")
+    words = (
+        "0.5 [0.5, 0.5] for what the MRAM holds; for the whole system 0.714, of which 60 % are in the same SRAM in both"
+    )
+    assert found.words.endswith(words)
     other = ("training.joules_system", {"arm": "sram"})
     found = CLAIMS["of_the_memory"](ONE, "SRAM over", sram=other, over="sram")(stores)
-    assert (found.mean, found.words.endswith("1.4 with it")) == (2.0, True)
+    assert (found.mean, "for the whole system 1.4," in found.words) == (2.0, True)
 
 
 def thresholds(folder):
@@ -305,15 +316,17 @@ def thresholds(folder):
 
 def test_a_threshold_is_a_bracket_or_a_bound_and_nothing_where_the_reference_fails(tmp_path):
     own = thresholds(tmp_path)
-    found = CLAIMS["threshold"]({"arm": "sharp"}, "half fail")(own)
+    found = CLAIMS["brackets"]({"a": {"arm": "sharp"}}, 1e-3, "half fail")(own)
     assert (found.low, found.high) == (1e-4, 1e-3)
-    assert found.words == "half fail: bracket 1.0e-04 to 1.0e-03, 1 and 5 of 8 trainings failed at its ends"
-    found = CLAIMS["threshold"]({"arm": "never"}, "half fail")(own)
-    assert (found.low, found.high) == (0.5, math.inf)
-    assert Claim("c", "s", "f", None, least=0.1).verdict(found)[0] == "confirmed"
+    assert found.words == "half fail: the whole bracket is above in 0 of 1, not a 1.0e-04 to 1.0e-03"
+    found = CLAIMS["brackets"]({"a": {"arm": "never"}, "b": {"arm": "sharp"}}, 1e-4, "half fail")(own)
+    assert (found.low, found.high) == (1e-4, math.inf)
+    assert found.words == "half fail: the whole bracket is above in 2 of 2"
+    assert Claim("c", "s", "f", None, least=1e-4).verdict(found)[0] == "confirmed"
+    assert CLAIMS["brackets"]({"a": {"arm": "never"}}, 0.7, "half fail")(own).words.endswith("not a above 5.0e-01")
     for arm in ("always", "open"):
         with pytest.raises(LookupError, match="no bracket at"):
-            CLAIMS["threshold"]({"arm": arm}, "half fail")(own)
+            CLAIMS["brackets"]({"a": {"arm": arm}}, 1e-3, "half fail")(own)
 
 
 def test_a_ratio_and_a_product_of_thresholds_take_the_ends_of_their_brackets(tmp_path):

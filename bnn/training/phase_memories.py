@@ -16,9 +16,10 @@ from bnn.errors.overwrite import OverwriteErrors
 from bnn.errors.write_errors import WriteErrors
 from bnn.layers.binary import QUANTIZER_OF, BinaryLayer
 from bnn.layers.slots import activation_memories, weight_memories
+from bnn.optimizers.state_transitions import DiscreteStateTransition
 from bnn.training.parameter_memory import ParameterMemory, planned
 from bnn.training.phases import IN_SLOTS, IN_WORDS, MRAM, Phase
-from bnn.training.tensor_words import parameters_by_kind, without_latent
+from bnn.training.tensor_words import parameters_by_kind
 from bridge.ledger import FREE_READS, Entry, Ledger
 from mtjsim.checks import ArgumentError
 from mtjsim.rng import child_seed
@@ -42,8 +43,8 @@ def check_holds(model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], m
     """ArgumentError unless the model and the optimizers have what a memory holds."""
     if "optimizer" in mram.holds and len(optimizers) != 1:
         raise ArgumentError("holds", f'must be without "optimizer" where there are {len(optimizers)} of them.')
-    if "weights" in mram.holds and without_latent(optimizers):
-        rule = 'must be without "weights": the optimizer keeps no latent weights, only bits. Use "signs".'
+    if "weights" in mram.holds and any(isinstance(each, DiscreteStateTransition) for each in optimizers):
+        rule = 'must be without "weights": the optimizer keeps no latent weights, only states. Use "signs".'
         raise ArgumentError("holds", rule)
     held = {kind for kind, tensors in parameters_by_kind(model).items() if tensors}
     held |= {what for what, slot in IN_SLOTS.items() if _layers(model, slot)}

@@ -196,5 +196,6 @@ def test_wrong_arguments_are_refused():
 
 
 def test_all_are_at_the_front_door():
-    assert set(bnn.models.__all__) == {"MakeMemory", "alexnet", "bireal", "fast_lenet4", "lenet4", "mlp", "nin", "vgg7"}
+    known = {"MakeMemory", "alexnet", "bireal", "fast_lenet4", "gxnor", "gxnor_mlp", "lenet4", "mlp", "nin", "vgg7"}
+    assert set(bnn.models.__all__) == known
     assert all(callable(getattr(bnn.models, name)) for name in bnn.models.__all__)

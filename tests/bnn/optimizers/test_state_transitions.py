@@ -277,7 +277,9 @@ def test_words_of_a_memory_do_not_hold_states():
         config,
         lambda m, c: DiscreteStateTransition(torch.optim.Adam(state_groups(m)), seed=1),
     )
-    with pytest.raises(ValueError, match='must be without "weights": the optimizer keeps no latent weights'):
+    with pytest.raises(
+        ValueError, match='must be without "weights": the optimizer keeps no latent weights, only states'
+    ):
         trainer.fit(blobs(200, 1))
 
 
