@@ -26,7 +26,6 @@ from typing import Any, NamedTuple
 
 from bnn.data.images import DataSet, ImageSet
 from bnn.data.origins import ORIGINS, DataFile, Origin
-from mtjsim.files import made_folder
 
 PIECE = 1 << 20  # bytes that are decompressed at a time
 CACHE_VARIABLE = "MTJ_BNN_DATA"
@@ -269,6 +268,8 @@ def fetch(
     if not missing:
         _report(f"{name} is here already, checksums verified: {folder}")
         return folder
+    from mtjsim.files import made_folder  # here: mtjsim imports scipy, which a data set does not need
+
     with made_folder(folder, option="directory", parents=True):
         for url in dict.fromkeys(file.url for file in missing):
             _report(f"{name}: downloading {url}")
